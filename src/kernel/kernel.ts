@@ -1,0 +1,52 @@
+import type { KernelObject, Link } from '#src/kernel/object.ts';
+import type { Operation, OperationResult } from '#src/kernel/operation.ts';
+import type { Ip } from '#src/lib/ip.ts';
+
+/** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
+export interface Kernel {
+  /** All devices. Equals `ip -d link show`. */
+  links(): Promise<readonly Link[]>;
+
+  /**
+   * What is there of the kinds asked for; with `device`, only what belongs to it. Routes are those of the main
+   * table, neighbours exclude the kernel's NOARP entries, FDB entries are those with a destination. A dump that
+   * the kernel marks as interrupted (NLM_F_DUMP_INTR) is taken again.
+   */
+  dump(query: DumpQuery): Promise<KernelObject[]>;
+
+  /**
+   * Applies the operations in order, many to one send; one result each, in the same order. A refused operation
+   * does not stop the others. The event loop is given a turn between batches.
+   */
+  apply(operations: readonly Operation[]): Promise<OperationResult[]>;
+
+  /**
+   * Calls `listener` for every change of links, addresses, routes, neighbours and FDB entries until the signal aborts.
+   * Resolves when the subscription is in force: what changes after that is reported.
+   */
+  monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void>;
+
+  /** The route the kernel would take. Equals `ip route get IP`. `undefined` when there is none. */
+  routeTo(ip: Ip): Promise<RouteLookup | undefined>;
+
+  close(): void;
+}
+
+export interface DumpQuery {
+  readonly kinds: readonly KernelObject['kind'][];
+  readonly device?: string;
+}
+
+export interface RouteLookup {
+  readonly device: string;
+  readonly source?: Ip;
+  readonly via?: Ip;
+}
+
+export type KernelEvent =
+  | { readonly type: 'changed'; readonly object: KernelObject }
+  | { readonly type: 'removed'; readonly object: KernelObject }
+  /** A netconf value changed (RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF): forwarding, rp_filter, of one device or of `all`. */
+  | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
+  /** ENOBUFS: events were lost; only a full dump tells the truth. */
+  | { readonly type: 'overrun' };

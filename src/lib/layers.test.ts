@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * The house, top floor first (docs/architecture.md). A room may import from the rooms of the floors below it and
+ * from itself, never upwards and never sideways.
+ */
+const FLOORS: readonly (readonly string[])[] = [
+  ['cli'],
+  ['node', 'lab'],
+  ['diagnose', 'observe', 'store'],
+  ['reconcile', 'registry', 'docker'],
+  ['backend', 'firewall'],
+  ['network'],
+  ['kernel', 'etcd'],
+  ['sys'],
+  ['lib'],
+];
+/** Only sys/ touches the machine: FFI, child processes, files. Tests may do so anywhere. */
+const SYSTEM_MODULES = ['koffi', 'node:child_process', 'node:fs', 'node:fs/promises', 'node:dgram'];
+
+const SOURCE = fileURLToPath(new URL('..', import.meta.url));
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+function importsOf(file: string): Import[] {
+  const text = readFileSync(file, 'utf8');
+  const found = text.matchAll(
+    /(?:^|\n)\s*(?:import|export)[^'"\n;]*?(?:\{[^}]*\}[^'"\n;]*?)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g,
+  );
+  return Array.from(found, (match) => ({ from: relative(SOURCE, file), to: match[1] ?? match[2] ?? '' }));
+}
+
+const files = readdirSync(SOURCE, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+  .map((name) => join(SOURCE, name));
+const imports = files.flatMap(importsOf);
+const roomOf = (path: string): string => path.split('/')[0] ?? '';
+const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
+
+test('every file under src/ is in a room of the house', () => {
+  const strangers = files.map((file) => relative(SOURCE, file)).filter((file) => floorOf(roomOf(file)) < 0);
+  assert.deepEqual(strangers, []);
+});
+
+test('imports point downwards', () => {
+  const upwards = imports
+    .filter(({ to }) => to.startsWith('#src/'))
+    .filter(({ from, to }) => {
+      const [room, target] = [roomOf(from), roomOf(to.slice('#src/'.length))];
+      return room !== target && floorOf(target) <= floorOf(room);
+    });
+  assert.deepEqual(upwards, []);
+});
+
+test('inside src/ imports are written from the root', () => {
+  assert.deepEqual(
+    imports.filter(({ to }) => to.startsWith('.')),
+    [],
+  );
+});
+
+test('only sys/ touches the machine', () => {
+  const outside = imports.filter(({ from, to }) => roomOf(from) !== 'sys' && SYSTEM_MODULES.includes(to));
+  assert.deepEqual(outside, []);
+});

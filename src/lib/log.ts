@@ -1,0 +1,15 @@
+/**
+ * Logging as every part sees it: a message that reads alone, and fields for the JSON form. Which format is
+ * written, and where, is decided once in cli/.
+ */
+export type LogFields = Readonly<Record<string, string | number | boolean | bigint | undefined>>;
+
+export interface Logger {
+  info(message: string, fields?: LogFields): void;
+  warning(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** Written only at `-v` of this level or above, as an info line. */
+  verbose(level: number, message: string, fields?: LogFields): void;
+}
+
+export const silentLogger: Logger = { info() {}, warning() {}, error() {}, verbose() {} };

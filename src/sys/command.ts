@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process';
+
+export interface CommandOptions {
+  /** Written to the command's standard input, which is then closed. */
+  readonly stdin?: string;
+  /** The command is killed (SIGKILL) after this many milliseconds. Default 10,000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface CommandResult {
+  /** The exit code; 127 when there is no such program, 124 after the time-out, 128 + n after signal n, as a shell tells it. */
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The one narrow door to other programs (`nft`, `iptables-restore`, …). No shell is involved. */
+export interface CommandRunner {
+  /** Runs `argv` to its end. A failing command is a result, not an exception; only the signal rejects. */
+  run(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<CommandResult>;
+}
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+const MAX_OUTPUT_BYTES = 64 << 20;
+/** Firewall programs live in sbin, which a user's or a unit's PATH may lack. */
+const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+export const systemCommands: CommandRunner = {
+  run(argv, { stdin, timeoutMs = DEFAULT_TIMEOUT_MS, signal } = {}) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const child = spawn(argv[0], argv.slice(1), {
+        stdio: [stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+        env: {
+          ...process.env,
+          LC_ALL: 'C',
+          PATH: [process.env.PATH, SEARCH_PATH].filter(Boolean).join(':'),
+        },
+      });
+      const stdout: Buffer[] = [];
+      const stderr: Buffer[] = [];
+      let size = 0;
+      let timedOut = false;
+      const collect = (into: Buffer[]) => (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > MAX_OUTPUT_BYTES) child.kill('SIGKILL');
+        else into.push(chunk);
+      };
+      const timer = setTimeout(() => {
+        timedOut = true;
+        child.kill('SIGKILL');
+      }, timeoutMs);
+      const abort = () => child.kill('SIGKILL');
+      signal?.addEventListener('abort', abort, { once: true });
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+        finish();
+      };
+      child.stdout?.on('data', collect(stdout));
+      child.stderr?.on('data', collect(stderr));
+      // A command that ends without reading its input breaks the pipe; its exit code tells why.
+      child.stdin?.on('error', () => {});
+      child.stdin?.end(stdin);
+      child.on('error', (error: NodeJS.ErrnoException) =>
+        settle(() =>
+          resolve({ code: error.code === 'ENOENT' ? 127 : 126, stdout: '', stderr: error.message }),
+        ),
+      );
+      child.on('close', (code, killedBy) =>
+        settle(() => {
+          if (signal?.aborted) return reject(signal.reason);
+          const status = timedOut ? 124 : (code ?? 128 + signalNumber(killedBy));
+          resolve({
+            code: status,
+            stdout: Buffer.concat(stdout).toString(),
+            stderr: timedOut ? `timed out after ${timeoutMs} ms` : Buffer.concat(stderr).toString(),
+          });
+        }),
+      );
+    });
+  },
+};
+
+const signalNumber = (name: NodeJS.Signals | null): number =>
+  name === 'SIGTERM' ? 15 : name === 'SIGINT' ? 2 : 9;

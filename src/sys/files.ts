@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+/** Files outside the program's own folder: subnet.env, caches, /proc/sys. */
+export interface Files {
+  /** The text, or `undefined` when there is no such file. Other failures throw node's error. */
+  read(path: string): Promise<string | undefined>;
+  /** Writes in place, without a rename: for /proc/sys and the like. */
+  write(path: string, text: string): Promise<void>;
+  /**
+   * Replaces the file so that a reader sees the old text or the new one and never part of either, also across a
+   * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing.
+   */
+  writeAtomically(path: string, text: string, mode?: number): Promise<void>;
+}
+
+export const systemFiles: Files = {
+  async read(path) {
+    try {
+      return await readFile(path, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
+  },
+  async write(path, text) {
+    const file = await open(path, 'w');
+    try {
+      await file.writeFile(text);
+    } finally {
+      await file.close();
+    }
+  },
+  async writeAtomically(path, text, mode = 0o644) {
+    const folder = dirname(path);
+    await mkdir(folder, { recursive: true, mode: 0o755 });
+    const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
+    try {
+      const file = await open(temporary, 'wx', mode);
+      try {
+        await file.chmod(mode);
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await unlink(temporary).catch(() => {});
+      throw error;
+    }
+    const directory = await open(folder);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  },
+};
