@@ -1,0 +1,134 @@
+import type { DumpQuery, Kernel, KernelEvent, RouteLookup } from '#src/kernel/kernel.ts';
+import { formatObject, type KernelObject, keyOf, type Link } from '#src/kernel/object.ts';
+import { commandOf, type Operation, type OperationResult } from '#src/kernel/operation.ts';
+import { containsAddress, type Ip } from '#src/lib/ip.ts';
+
+/**
+ * A network namespace in memory, for tests: the kernel's habits that matter to a reconciler, told as events. A device
+ * that goes takes along what hung on it; one that goes down loses its routes and neighbours in silence.
+ */
+export class MemoryKernel implements Kernel {
+  readonly #objects = new Map<string, KernelObject>();
+  readonly #listeners = new Set<(event: KernelEvent) => void>();
+  #nextIndex = 1;
+  /** Every operation that was applied, as its command. */
+  readonly history: string[] = [];
+  /** Operations to refuse, by command; each is used up. */
+  readonly refusals = new Map<string, string>();
+
+  /** The whole state as sorted text, in iproute2's words. */
+  get text(): string[] {
+    return [...this.#objects.values()].map((object) => `${object.kind} ${formatObject(object)}`).sort();
+  }
+
+  /** Somebody else's hand: changes the state and tells the listeners. */
+  interfere({ verb, object }: Operation): void {
+    this.#change(verb, object);
+  }
+
+  /** Loses what is in a slot without telling anybody. */
+  loseSilently(key: string): void {
+    this.#objects.delete(key);
+  }
+
+  emit(event: KernelEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  has(key: string): boolean {
+    return this.#objects.has(key);
+  }
+
+  async links(): Promise<readonly Link[]> {
+    return [...this.#objects.values()].filter((object) => object.kind === 'link');
+  }
+
+  async dump({ kinds, device }: DumpQuery): Promise<KernelObject[]> {
+    await Promise.resolve();
+    return [...this.#objects.values()].filter(
+      (object) => kinds.includes(object.kind) && (device === undefined || deviceOf(object) === device),
+    );
+  }
+
+  async apply(operations: readonly Operation[]): Promise<OperationResult[]> {
+    await Promise.resolve();
+    return operations.map((operation) => {
+      const command = commandOf(operation);
+      this.history.push(command);
+      const errno = this.refusals.get(command) ?? this.#refuse(operation);
+      this.refusals.delete(command);
+      if (errno !== undefined) return { operation, done: false, error: { errno, message: errno } };
+      this.#change(operation.verb, operation.object);
+      return { operation, done: true };
+    });
+  }
+
+  async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
+    this.#listeners.add(listener);
+    signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+  }
+
+  async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
+    const routes = [...this.#objects.values()].filter((object) => object.kind === 'route');
+    const best = routes
+      .filter(({ destination }) => containsAddress(destination, ip))
+      .sort((a, b) => b.destination.length - a.destination.length)[0];
+    if (best?.device === undefined) return undefined;
+    return { device: best.device, ...(best.via !== undefined && { via: best.via }) };
+  }
+
+  close(): void {
+    this.#listeners.clear();
+  }
+
+  #refuse({ verb, object }: Operation): string | undefined {
+    const exists = this.#objects.has(keyOf(object));
+    if (verb === 'remove') return exists ? undefined : object.kind === 'neighbour' ? 'ENOENT' : 'ESRCH';
+    if (verb === 'add' && exists) return 'EEXIST';
+    if (verb === 'set' && !exists) return 'ENODEV';
+    const device = object.kind === 'link' ? undefined : object.device;
+    if (device === undefined) return undefined;
+    const link = this.#objects.get(`link ${device}`);
+    if (link?.kind !== 'link') return 'ENODEV';
+    return object.kind === 'route' && !link.up ? 'ENETDOWN' : undefined;
+  }
+
+  #change(verb: Operation['verb'], object: KernelObject): void {
+    const key = keyOf(object);
+    if (object.kind === 'link') {
+      this.#changeLink(verb, object);
+    } else if (verb === 'remove') {
+      const gone = this.#objects.get(key);
+      this.#objects.delete(key);
+      if (gone !== undefined) this.emit({ type: 'removed', object: gone });
+    } else {
+      this.#objects.set(key, object);
+      this.emit({ type: 'changed', object });
+    }
+  }
+
+  #changeLink(verb: Operation['verb'], link: Link): void {
+    const key = keyOf(link);
+    const before = this.#objects.get(key);
+    if (verb === 'remove') {
+      this.#objects.delete(key);
+      this.#dropFrom(link.name, ['address', 'fdb', 'neighbour', 'route']);
+      if (before !== undefined) this.emit({ type: 'removed', object: before });
+      return;
+    }
+    const base = before?.kind === 'link' ? before : { index: this.#nextIndex++, up: false, mtu: 1500 };
+    const after: Link = { ...base, ...link };
+    this.#objects.set(key, after);
+    if (!after.up) this.#dropFrom(link.name, ['neighbour', 'route']);
+    this.emit({ type: 'changed', object: after });
+  }
+
+  #dropFrom(device: string, kinds: readonly KernelObject['kind'][]): void {
+    for (const [key, object] of this.#objects) {
+      if (kinds.includes(object.kind) && deviceOf(object) === device) this.#objects.delete(key);
+    }
+  }
+}
+
+const deviceOf = (object: KernelObject): string | undefined =>
+  object.kind === 'link' ? object.name : object.device;
