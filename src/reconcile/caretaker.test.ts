@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { silentLogger } from '#src/lib/log.ts';
+import { type Cared, Caretaker } from '#src/reconcile/caretaker.ts';
+import { systemClock } from '#src/sys/clock.ts';
+
+/** Rules that somebody can break, and that may refuse to be mended. */
+class Rules implements Cared {
+  readonly name = 'rules';
+  broken = true;
+  looks = 0;
+  refusal: Error | undefined;
+
+  async ensure(): Promise<string | undefined> {
+    this.looks++;
+    if (this.refusal !== undefined) throw this.refusal;
+    if (!this.broken) return undefined;
+    this.broken = false;
+    return 'mended';
+  }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 2_000 && !condition(); tries++) await systemClock.sleep(1);
+  assert.ok(condition());
+}
+
+function caretaker(rules: Rules, intervalMs: number): { care: Caretaker; stopper: AbortController } {
+  const care = new Caretaker({ clock: systemClock, log: silentLogger }, rules, { intervalMs, settleMs: 1 });
+  return { care, stopper: new AbortController() };
+}
+
+test('the start mends, and throws when it can not', async () => {
+  const rules = new Rules();
+  const { care, stopper } = caretaker(rules, 3_600_000);
+  rules.refusal = new Error('locked');
+  await assert.rejects(care.start(stopper.signal), /locked/);
+  rules.refusal = undefined;
+  await care.start(stopper.signal);
+  assert.equal(rules.broken, false);
+  stopper.abort();
+});
+
+test('a poke mends, also one that comes while it is looking', async () => {
+  const rules = new Rules();
+  const { care, stopper } = caretaker(rules, 3_600_000);
+  await care.start(stopper.signal);
+  rules.broken = true;
+  care.poke();
+  await until(() => !rules.broken);
+  rules.broken = true;
+  care.poke();
+  care.poke();
+  await until(() => !rules.broken);
+  assert.equal(care.repairs, 2);
+  stopper.abort();
+});
+
+test('what nobody told of is mended at the interval', async () => {
+  const rules = new Rules();
+  const { care, stopper } = caretaker(rules, 5);
+  await care.start(stopper.signal);
+  rules.broken = true;
+  await until(() => !rules.broken);
+  stopper.abort();
+});
+
+test('a failure is told and goes with the next success', async () => {
+  const rules = new Rules();
+  const { care, stopper } = caretaker(rules, 3_600_000);
+  await care.start(stopper.signal);
+  rules.refusal = new Error('locked');
+  care.poke();
+  await until(() => care.failure === 'locked');
+  rules.refusal = undefined;
+  care.poke();
+  await until(() => care.failure === undefined);
+  stopper.abort();
+});
+
+test('a fight becomes slower and slower', async () => {
+  const rules = new Rules();
+  const { care, stopper } = caretaker(rules, 3_600_000);
+  await care.start(stopper.signal);
+  const fight = setInterval(() => {
+    rules.broken = true;
+    care.poke();
+  }, 1);
+  await systemClock.sleep(300);
+  clearInterval(fight);
+  stopper.abort();
+  assert.ok(care.repairs >= 10 && care.repairs < 16, `${care.repairs} repairs`);
+});

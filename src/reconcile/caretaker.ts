@@ -1,0 +1,119 @@
+import { isAbort, messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** Something outside rtnetlink that has to be as wanted: firewall rules, sysctls. */
+export interface Cared {
+  /** For the log: `firewall rules`. */
+  readonly name: string;
+  /** Looks, and mends what is not as wanted. What was mended, in words; `undefined` when nothing was. */
+  ensure(signal: AbortSignal): Promise<string | undefined>;
+}
+
+export interface CaretakerOptions {
+  /** Milliseconds between looks that nothing asked for. */
+  readonly intervalMs: number;
+  /** Milliseconds to wait after a poke for others that belong to it: a firewall reload is many messages. */
+  readonly settleMs: number;
+}
+
+/** Looks after one thing: at the start, when poked, and at an interval; never twice at once, never in a hot loop. */
+export class Caretaker {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #cared: Cared;
+  readonly #options: CaretakerOptions;
+  readonly #pacer = new RepairPacer();
+  #poked: (() => void) | undefined;
+  #waiting = false;
+  #failure: string | undefined;
+  #repairs = 0;
+
+  constructor(
+    { clock, log }: { readonly clock: Clock; readonly log: Logger },
+    cared: Cared,
+    options: CaretakerOptions,
+  ) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#cared = cared;
+    this.#options = options;
+  }
+
+  /** Why the thing is not as wanted; `undefined` when it was at the last look. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
+  /** Repairs of what had been right, since the start. */
+  get repairs(): number {
+    return this.#repairs;
+  }
+
+  /** Looks once and mends; throws when that fails. Then looks after it until the signal aborts. */
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#cared.ensure(signal);
+    this.#care(signal).catch((error) => {
+      if (!isAbort(error)) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
+    });
+  }
+
+  /** Something may have changed: look again, soon. */
+  poke(): void {
+    this.#waiting = true;
+    this.#poked?.();
+  }
+
+  async #care(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await this.#pause(signal);
+      await this.#clock.sleep(
+        this.#options.settleMs + this.#pacer.delay(KEY, this.#clock.monotonic()),
+        signal,
+      );
+      this.#waiting = false;
+      await this.#look(signal);
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    try {
+      const mended = await this.#cared.ensure(signal);
+      this.#failure = undefined;
+      if (mended === undefined) return;
+      this.#repairs++;
+      if (this.#pacer.repaired(KEY, this.#clock.monotonic())) {
+        this.#log.warning(
+          `Another program keeps changing the ${this.#cared.name}; repairing them less and less often`,
+        );
+      }
+      this.#log.info(`Repaired the ${this.#cared.name}: ${mended}`);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      const reason = messageOf(error);
+      if (reason !== this.#failure) this.#log.error(`Could not repair the ${this.#cared.name}: ${reason}`);
+      this.#failure = reason;
+    }
+  }
+
+  /** Until poked, or the interval has passed. */
+  async #pause(signal: AbortSignal): Promise<void> {
+    if (this.#waiting) return;
+    const interval = new AbortController();
+    const poked = new Promise<void>((resolve) => {
+      this.#poked = resolve;
+    });
+    try {
+      await Promise.race([
+        poked,
+        this.#clock.sleep(this.#options.intervalMs, AbortSignal.any([signal, interval.signal])),
+      ]);
+    } finally {
+      this.#poked = undefined;
+      interval.abort();
+    }
+  }
+}
+
+const KEY = 'all';
