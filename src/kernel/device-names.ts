@@ -1,0 +1,62 @@
+import type { KernelEvent } from '#src/kernel/kernel.ts';
+
+/** The kernel speaks of devices by ifindex, weft by name; `undefined` when there is no such device (any more). */
+export interface DeviceNames {
+  indexOf(name: string): number | undefined;
+  nameOf(index: number): string | undefined;
+}
+
+/** Asks the kernel for one device. */
+export type FindDevice = (
+  device: string | number,
+) => { readonly name: string; readonly index: number } | undefined;
+
+/**
+ * What the kernel says now, each asked for once. Meant to live as long as one step of work: a device may be renamed,
+ * or deleted and made again, at any time, and an old answer would then name the wrong one.
+ */
+export class DeviceLookup implements DeviceNames {
+  readonly #find: FindDevice;
+  readonly #indexes = new Map<string, number | undefined>();
+  readonly #names = new Map<number, string | undefined>();
+
+  constructor(find: FindDevice) {
+    this.#find = find;
+  }
+
+  indexOf(name: string): number | undefined {
+    if (!this.#indexes.has(name)) this.#indexes.set(name, this.#find(name)?.index);
+    return this.#indexes.get(name);
+  }
+
+  nameOf(index: number): string | undefined {
+    if (!this.#names.has(index)) this.#names.set(index, this.#find(index)?.name);
+    return this.#names.get(index);
+  }
+}
+
+/**
+ * Names for the indexes in events, kept up to date by the link events among them: a device's last events come when
+ * the kernel no longer knows it.
+ */
+export class DeviceTable {
+  readonly #find: FindDevice;
+  readonly #names = new Map<number, string>();
+
+  constructor(find: FindDevice) {
+    this.#find = find;
+  }
+
+  /** Takes in what the event, which was read before, says of a device. */
+  follow(event: KernelEvent): void {
+    if (event.type !== 'changed' && event.type !== 'removed') return;
+    const { object } = event;
+    if (object.kind !== 'link' || object.index === undefined) return;
+    if (event.type === 'changed') this.#names.set(object.index, object.name);
+    else this.#names.delete(object.index);
+  }
+
+  nameOf(index: number): string | undefined {
+    return this.#names.get(index) ?? this.#find(index)?.name;
+  }
+}

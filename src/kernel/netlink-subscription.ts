@@ -1,0 +1,49 @@
+import { type Message, messagesIn } from '#src/kernel/message.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { SystemError } from '#src/sys/errno.ts';
+import type { Netlink, NetlinkSocketOptions } from '#src/sys/netlink-socket.ts';
+
+export interface SubscriptionListener {
+  /** To be read inside the call. */
+  message(message: Message): void;
+  /** Messages were lost. The subscription goes on. */
+  overrun(): void;
+}
+
+/** Milliseconds of events in a row before the event loop gets its turn. */
+const TURN_MS = 4;
+
+/** Hands what the kernel multicasts to the listener until the signal aborts. Resolves when the subscription is in force. */
+export async function subscribe(
+  { netlink, clock }: { readonly netlink: Netlink; readonly clock: Clock },
+  options: NetlinkSocketOptions,
+  listener: SubscriptionListener,
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  const socket = await netlink.open(options);
+  const receive = (): Uint8Array | 'overrun' | undefined => {
+    try {
+      return socket.receive();
+    } catch (error) {
+      // EMSGSIZE: a message longer than any we know of, thrown away unread.
+      if (error instanceof SystemError && ['ENOBUFS', 'EMSGSIZE'].includes(error.code)) return 'overrun';
+      throw error;
+    }
+  };
+  if (signal.aborted) {
+    socket.close();
+    throw signal.reason;
+  }
+  signal.addEventListener('abort', () => socket.close(), { once: true });
+  socket.watch(() => {
+    const until = clock.monotonic() + TURN_MS;
+    do {
+      const datagram = receive();
+      if (datagram === undefined) return;
+      if (datagram === 'overrun') listener.overrun();
+      else for (const message of messagesIn(datagram)) listener.message(message);
+      // What is left is told in the next turn: the socket stays readable.
+    } while (!signal.aborted && clock.monotonic() < until);
+  });
+}

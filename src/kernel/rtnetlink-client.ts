@@ -1,0 +1,155 @@
+import { NLM_F_ACK, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR } from '#src/kernel/constants.ts';
+import {
+  errorIn,
+  type Message,
+  messagesIn,
+  type Request,
+  sizeOf,
+  writeRequest,
+} from '#src/kernel/message.ts';
+import type { KernelError } from '#src/kernel/operation.ts';
+import type { TurnBudget } from '#src/kernel/turn-budget.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { SystemError } from '#src/sys/errno.ts';
+import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
+
+/** An answer to one request: a message of the family, or the kernel's refusal. */
+export type Answer = { readonly message: Message } | { readonly error: KernelError };
+
+/** A dump is taken again so often before it is given up. */
+const DUMP_ATTEMPTS = 10;
+
+/**
+ * Questions and answers on one socket. The kernel works inside `send`, so that a request and its answer are one
+ * synchronous step, and nobody can come in between.
+ */
+export class RtnetlinkClient {
+  readonly #socket: NetlinkSocket;
+  #sequence = 0;
+
+  constructor(socket: NetlinkSocket) {
+    this.#socket = socket;
+  }
+
+  /** Asks for one object. The message must be read before the next call. */
+  request(request: Request): Answer {
+    const sequence = this.#take(1);
+    this.#send([request], sequence, 0);
+    for (;;) {
+      const datagram = this.#receive();
+      if (datagram === undefined || datagram === 'overrun') return { error: LOST };
+      for (const message of messagesIn(datagram)) {
+        if (message.sequence !== sequence) continue;
+        if (message.type !== NLMSG_ERROR) return { message };
+        return { error: errorIn(message) ?? LOST };
+      }
+    }
+  }
+
+  /**
+   * Sends many changes as one datagram. An acknowledgement is asked of the last only, which is the fastest; the
+   * kernel tells of every refusal all the same, and goes on with the next. One result each, `undefined` for done.
+   * Throws a SystemError when nothing was sent, for want of memory (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
+   */
+  batch(requests: readonly Request[]): (KernelError | undefined)[] {
+    const results = new Array<KernelError | undefined>(requests.length).fill(undefined);
+    const first = this.#take(requests.length);
+    this.#send(requests, first, NLM_F_ACK);
+    const last = requests.length - 1;
+    let complete = false;
+    let lost = false;
+    while (!complete) {
+      const datagram = this.#receive();
+      if (datagram === undefined) break;
+      if (datagram === 'overrun') {
+        lost = true;
+        continue;
+      }
+      for (const message of messagesIn(datagram)) {
+        const index = message.sequence - first;
+        if (message.type !== NLMSG_ERROR || index < 0 || index > last) continue;
+        results[index] = errorIn(message);
+        if (index === last) complete = true;
+      }
+    }
+    // Without its answer a change may have been made or refused: who asked has to look again.
+    return complete && !lost ? results : results.map((error) => error ?? LOST);
+  }
+
+  /** Runs a dump to its end. A dump that changed under the kernel's hands (NLM_F_DUMP_INTR) is taken again, from `begin`. */
+  async dump(
+    request: Request,
+    budget: TurnBudget,
+    begin: () => void,
+    visit: (message: Message) => void,
+  ): Promise<void> {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      begin();
+      if (await this.#dumpOnce(request, budget, visit)) return;
+    }
+    throw new WeftError(
+      'KERNEL_DUMP',
+      `cannot list what is in the kernel: it changed under each of ${DUMP_ATTEMPTS} attempts`,
+    );
+  }
+
+  /** Whether the kernel says that it is consistent. */
+  async #dumpOnce(request: Request, budget: TurnBudget, visit: (message: Message) => void): Promise<boolean> {
+    const sequence = this.#take(1);
+    this.#send([request], sequence, 0);
+    let consistent = true;
+    for (;;) {
+      const datagram = this.#socket.receive();
+      if (datagram === undefined) throw dumpFailed(LOST);
+      for (const message of messagesIn(datagram)) {
+        if (message.sequence !== sequence) continue;
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) consistent = false;
+        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
+          const error = errorIn(message);
+          // No such table, or a family that this kernel does not have: there is nothing.
+          if (error !== undefined && !NOTHING_THERE.includes(error.errno)) throw dumpFailed(error);
+          return consistent;
+        }
+        visit(message);
+      }
+      await budget.turn();
+    }
+  }
+
+  #take(count: number): number {
+    // Zero is the kernel's own, for events; the numbers of one batch must not wrap.
+    if (this.#sequence + count > 0xffffffff) this.#sequence = 0;
+    const first = this.#sequence + 1;
+    this.#sequence += count;
+    return first;
+  }
+
+  #send(requests: readonly Request[], first: number, lastFlags: number): void {
+    const size = requests.reduce((total, request) => total + sizeOf(request), 0);
+    const bytes = new Uint8Array(size);
+    const view = new DataView(bytes.buffer);
+    let at = 0;
+    for (const [index, request] of requests.entries())
+      at = writeRequest(view, at, request, first + index, index === requests.length - 1 ? lastFlags : 0);
+    this.#socket.send(bytes);
+  }
+
+  #receive(): Uint8Array | 'overrun' | undefined {
+    try {
+      return this.#socket.receive();
+    } catch (error) {
+      if (error instanceof SystemError && error.code === 'ENOBUFS') return 'overrun';
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+const LOST: KernelError = { errno: 'ENOBUFS', message: 'the answer was lost' };
+const NOTHING_THERE: readonly string[] = ['ENOENT', 'EAFNOSUPPORT', 'EOPNOTSUPP', 'EPFNOSUPPORT'];
+
+const dumpFailed = ({ errno, message }: KernelError): WeftError =>
+  new WeftError('KERNEL_DUMP', `cannot list what is in the kernel: ${message} (${errno})`);

@@ -1,0 +1,23 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** Milliseconds of work after which the event loop gets its turn. */
+const TURN_MS = 4;
+
+/** Keeps long work from holding up everything else. */
+export class TurnBudget {
+  readonly #clock: Clock;
+  #since: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#since = clock.monotonic();
+  }
+
+  /** Called between two pieces of work: goes on at once, or after a turn of the event loop when the time is up. */
+  async turn(): Promise<void> {
+    if (this.#clock.monotonic() - this.#since < TURN_MS) return;
+    await nextTurn();
+    this.#since = this.#clock.monotonic();
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * The C library's functions that node has no door to. koffi and its native part are loaded on the first call and
+ * not before (30 ms): a program that never touches the kernel does not pay for them.
+ *
+ * A mistake here is a crash and not an exception: every pointer argument goes with the length of its buffer, and
+ * only the files of this folder call these.
+ */
+export interface Libc {
+  /** socket(2) */
+  socket(domain: number, type: number, protocol: number): number;
+  /** bind(2) */
+  bind(fd: number, address: Uint8Array, length: number): number;
+  /** setsockopt(2) */
+  setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  /** sendto(2) */
+  sendto(
+    fd: number,
+    bytes: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: number,
+  ): number;
+  /** recvfrom(2); `addressLength` holds one native int, read and written. */
+  recvfrom(
+    fd: number,
+    buffer: Uint8Array,
+    length: number,
+    flags: number,
+    address: Uint8Array,
+    addressLength: Int32Array,
+  ): number;
+  /** close(2) */
+  close(fd: number): number;
+  /** setns(2): moves the calling thread, nothing else. */
+  setns(fd: number, type: number): number;
+  /** errno(3) of the last of these calls. */
+  errno(): number;
+  /** libuv's poll on a descriptor. `status` is below zero when epoll told of an error: watching has then stopped. */
+  poll(fd: number, listener: (status: number) => void): PollHandle;
+}
+
+/** libuv's uv_poll_t. After `close()` it must not be touched again: koffi follows a null pointer then. */
+export interface PollHandle {
+  start(options: { readonly readable: true }, listener: (status: number) => void): void;
+  stop(): void;
+  close(): void;
+}
+
+let loaded: Promise<Libc> | undefined;
+
+export function loadLibc(): Promise<Libc> {
+  loaded ??= load();
+  return loaded;
+}
+
+async function load(): Promise<Libc> {
+  const { default: koffi } = await import('koffi');
+  // The process itself: node is linked with the C library, whichever that is.
+  const process = koffi.load(null);
+  return {
+    socket: process.func('int socket(int, int, int)'),
+    bind: process.func('int bind(int, const void *, uint32_t)'),
+    setsockopt: process.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+    sendto: process.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+    recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
+    close: process.func('int close(int)'),
+    setns: process.func('int setns(int, int)'),
+    errno: () => koffi.errno(),
+    // koffi's types lack the status, which comes first.
+    poll: (fd, listener) => koffi.node.poll(fd, { readable: true }, listener as never) as never,
+  };
+}

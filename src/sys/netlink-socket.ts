@@ -1,0 +1,263 @@
+import { closeSync, openSync } from 'node:fs';
+import { endianness } from 'node:os';
+import { WeftError } from '#src/lib/errors.ts';
+import { SystemError } from '#src/sys/errno.ts';
+import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
+
+/** linux/netlink.h */
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+export interface NetlinkSocketOptions {
+  /** NETLINK_ROUTE or NETLINK_NETFILTER. */
+  readonly protocol: number;
+  /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
+  readonly groups?: readonly number[];
+  /** The network namespace the socket lives in, as a path: `/run/netns/NAME`. Default: the process's own. */
+  readonly namespace?: string | undefined;
+  /** Bytes the kernel may hold for us. Default 8 MiB; nothing is taken until it is used. */
+  readonly receiveBuffer?: number;
+}
+
+/** One AF_NETLINK socket to the kernel, never blocking. */
+export interface NetlinkSocket {
+  /**
+   * Sends one datagram of one or more messages. The kernel does the work inside this call: when it returns, the
+   * answers are there to be received. Throws a {@link SystemError}.
+   */
+  send(bytes: Uint8Array): void;
+  /**
+   * The next datagram from the kernel, `undefined` when there is none. The bytes are overwritten by the next call.
+   * Throws a {@link SystemError}; `ENOBUFS` says that the kernel had to drop datagrams, and the socket goes on.
+   */
+  receive(): Uint8Array | undefined;
+  /** Calls `listener` in a turn of its own whenever there is something to receive, an error included. Keeps the process alive. */
+  watch(listener: () => void): void;
+  /** Safe to call twice, and from inside the listener. */
+  close(): void;
+}
+
+/** Where netlink sockets come from. */
+export interface Netlink {
+  /** Throws a WeftError (NETLINK_UNAVAILABLE, NETNS_UNAVAILABLE). */
+  open(options: NetlinkSocketOptions): Promise<NetlinkSocket>;
+}
+
+export const systemNetlink: Netlink = {
+  async open(options) {
+    return new SystemNetlinkSocket(await loadLibc(), options);
+  },
+};
+
+const AF_NETLINK = 16;
+const SOCK_RAW = 3;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+const NETLINK_GET_STRICT_CHK = 12;
+const MSG_TRUNC = 0x20;
+const MSG_DONTWAIT = 0x40;
+const CLONE_NEWNET = 0x40000000;
+/** struct sockaddr_nl: u16 family, u16 pad, u32 pid, u32 groups */
+const SOCKADDR_NL_SIZE = 12;
+const SOCKADDR_NL_PID = 4;
+
+const LITTLE_ENDIAN = endianness() === 'LE';
+/** The kernel fills a dump's datagrams up to 32 KiB; a single message may be longer. */
+const DATAGRAM_BYTES = 64 << 10;
+const RECEIVE_BUFFER_BYTES = 8 << 20;
+
+class SystemNetlinkSocket implements NetlinkSocket {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #kernel = netlinkAddress();
+  readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
+  readonly #sender = netlinkAddress();
+  readonly #senderLength = new Int32Array(1);
+  #poll: PollHandle | undefined;
+  #closed = false;
+
+  constructor(libc: Libc, options: NetlinkSocketOptions) {
+    this.#libc = libc;
+    this.#fd = inNamespace(libc, options.namespace, () => openSocket(libc, options.protocol));
+    try {
+      this.#configure(options);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #configure({ groups = [], receiveBuffer = RECEIVE_BUFFER_BYTES }: NetlinkSocketOptions): void {
+    // CAP_NET_ADMIN may go past net.core.rmem_max; without it the limit is what we get.
+    if (!this.#trySet(SOL_SOCKET, SO_RCVBUFFORCE, receiveBuffer))
+      this.#trySet(SOL_SOCKET, SO_RCVBUF, receiveBuffer);
+    // Each is a nicety that an older kernel lacks (4.3, 4.12, 4.20): its absence shows in poorer error texts or longer dumps.
+    for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
+      this.#trySet(SOL_NETLINK, option, 1);
+    if (this.#libc.bind(this.#fd, netlinkAddress(), SOCKADDR_NL_SIZE) < 0)
+      throw unavailable(new SystemError('bind', this.#libc.errno()));
+    for (const group of groups)
+      if (!this.#trySet(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group))
+        throw unavailable(new SystemError(`netlink group ${group}`, this.#libc.errno()));
+  }
+
+  #trySet(level: number, name: number, value: number): boolean {
+    const bytes = new Uint8Array(Int32Array.of(value).buffer);
+    return this.#libc.setsockopt(this.#fd, level, name, bytes, bytes.length) === 0;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#assertOpen('sendto');
+    const sent = this.#libc.sendto(
+      this.#fd,
+      bytes,
+      bytes.length,
+      MSG_DONTWAIT,
+      this.#kernel,
+      SOCKADDR_NL_SIZE,
+    );
+    if (sent < 0) throw new SystemError('sendto', this.#libc.errno());
+  }
+
+  receive(): Uint8Array | undefined {
+    this.#assertOpen('recvfrom');
+    for (;;) {
+      this.#senderLength[0] = SOCKADDR_NL_SIZE;
+      const size = this.#libc.recvfrom(
+        this.#fd,
+        this.#buffer,
+        DATAGRAM_BYTES,
+        MSG_DONTWAIT | MSG_TRUNC,
+        this.#sender,
+        this.#senderLength,
+      );
+      if (size < 0) {
+        const error = new SystemError('recvfrom', this.#libc.errno());
+        if (error.code === 'EAGAIN') return undefined;
+        if (error.code === 'EINTR') continue;
+        throw error;
+      }
+      // Any process may write to our port; only the kernel is believed.
+      if (portOf(this.#sender) !== 0) continue;
+      // With MSG_TRUNC the size is the datagram's own, also when it did not fit.
+      if (size > DATAGRAM_BYTES) throw new SystemError('recvfrom', EMSGSIZE);
+      return this.#buffer.subarray(0, size);
+    }
+  }
+
+  /**
+   * By libuv's poll: no thread is taken (a blocking read would hold one of libuv's four for good), and closing is
+   * immediate. koffi calls back outside of node's own callback scope, where an exception ends the process and
+   * promises do not run: so the call only asks for a turn, which comes in the same round of the loop.
+   */
+  watch(listener: () => void): void {
+    this.#assertOpen('poll');
+    let stopped = false;
+    let waiting = false;
+    const turn = () => {
+      waiting = false;
+      if (this.#closed) return;
+      try {
+        listener();
+      } finally {
+        if (stopped && !this.#closed) {
+          stopped = false;
+          this.#poll?.stop();
+          this.#poll?.start({ readable: true }, onPoll);
+        }
+      }
+    };
+    const onPoll = (status: number) => {
+      // An overrun makes epoll report an error, on which libuv stops watching (uv__poll_io in src/unix/poll.c).
+      if (status < 0) stopped = true;
+      if (waiting) return;
+      waiting = true;
+      setImmediate(turn);
+    };
+    this.#poll = this.#libc.poll(this.#fd, onPoll);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.#libc.close(this.#fd);
+  }
+
+  #assertOpen(syscall: string): void {
+    // The number may already be another file's.
+    if (this.#closed) throw new SystemError(syscall, EBADF);
+  }
+}
+
+const EBADF = 9;
+const EMSGSIZE = 90;
+
+function openSocket(libc: Libc, protocol: number): number {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+  if (fd < 0) throw unavailable(new SystemError('socket', libc.errno()));
+  return fd;
+}
+
+/**
+ * Runs `make` with this thread in another network namespace; a socket stays in the namespace it was made in.
+ * Nothing may be awaited inside. If the way back fails, the process ends: from then on it would change the wrong
+ * host.
+ */
+function inNamespace<T>(libc: Libc, path: string | undefined, make: () => T): T {
+  if (path === undefined) return make();
+  const home = openSync('/proc/thread-self/ns/net', 'r');
+  try {
+    const away = openNamespace(path);
+    try {
+      if (libc.setns(away, CLONE_NEWNET) < 0)
+        throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
+      try {
+        return make();
+      } finally {
+        if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
+      }
+    } finally {
+      closeSync(away);
+    }
+  } finally {
+    closeSync(home);
+  }
+}
+
+function openNamespace(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw namespaceUnavailable(path, error);
+  }
+}
+
+function netlinkAddress(): Uint8Array {
+  const address = new DataView(new ArrayBuffer(SOCKADDR_NL_SIZE));
+  address.setUint16(0, AF_NETLINK, LITTLE_ENDIAN);
+  return new Uint8Array(address.buffer);
+}
+
+const portOf = (address: Uint8Array): number =>
+  new DataView(address.buffer).getUint32(SOCKADDR_NL_PID, LITTLE_ENDIAN);
+
+const unavailable = (cause: SystemError): WeftError =>
+  new WeftError('NETLINK_UNAVAILABLE', `cannot open a netlink socket: ${cause.message}`, {
+    cause,
+    remedy: 'run as root or with CAP_NET_ADMIN',
+  });
+
+const namespaceUnavailable = (path: string, cause: unknown): WeftError =>
+  new WeftError(
+    'NETNS_UNAVAILABLE',
+    `cannot enter the network namespace ${path}: ${cause instanceof Error ? cause.message : cause}`,
+    { cause, remedy: 'see `ip netns list` for those there are' },
+  );
