@@ -1,0 +1,252 @@
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientDuplexStream,
+  type ClientOptions,
+  credentials,
+  Metadata,
+} from '@grpc/grpc-js';
+import { AuthService } from '#src/etcd/rpc.ts';
+import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
+import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
+import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
+import type { TlsMaterial } from '#src/registry/tls.ts';
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface EtcdConnectionOptions {
+  readonly endpoints: readonly Endpoint[];
+  readonly tls: TlsMaterial;
+  readonly auth?: Credentials;
+  /** How long one endpoint may take to answer one call. Default 4,000. */
+  readonly callTimeoutMs?: number;
+}
+
+/** One method of a generated service definition. */
+export interface Method<Request, Answer> {
+  readonly path: string;
+  requestSerialize(request: Request): Buffer;
+  responseDeserialize(bytes: Buffer): Answer;
+}
+
+export interface CallOptions {
+  /** For the error: `cannot <what>: …`. */
+  readonly what: string;
+  /** True if the call may be sent again to another endpoint when it is unknown whether the first one did it. */
+  readonly repeatable: boolean;
+}
+
+export const DEFAULT_CALL_TIMEOUT_MS = 4_000;
+
+/** etcd closes a connection that pings more often than every 5 s (its `--grpc-keepalive-min-time`). */
+const KEEPALIVE_MS = 6_000;
+const KEEPALIVE_TIMEOUT_MS = 3_000;
+/** gRPC's 4 MB would refuse a page of long values, which etcd allows 1.5 MB each. */
+const MAX_MESSAGE_BYTES = 64 << 20;
+
+/**
+ * Calls to whichever endpoint answers, with a deadline each, and with the user's token. A connection that failed is
+ * thrown away and made anew by the next call: pauses between attempts are the caller's, so gRPC's own reconnecting,
+ * with its backoff of up to two minutes, never gets a chance.
+ */
+export class EtcdConnection {
+  readonly ring: EndpointRing;
+  readonly callTimeoutMs: number;
+  readonly #tls: TlsMaterial;
+  readonly #auth: Credentials | undefined;
+  readonly #clients = new Map<Endpoint, Client>();
+  #token: string | undefined;
+
+  constructor(components: { readonly random: () => number }, options: EtcdConnectionOptions) {
+    this.ring = new EndpointRing(options.endpoints, components.random);
+    this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
+    this.#tls = options.tls;
+    this.#auth = options.auth;
+  }
+
+  get authenticates(): boolean {
+    return this.#auth !== undefined;
+  }
+
+  /**
+   * One unary call. Endpoints are tried in turn as long as the failure is theirs and the call is repeatable.
+   *
+   * @throws {RegistryError} whose cause is gRPC's ServiceError; the signal's reason when it aborts
+   */
+  async call<Request, Answer>(
+    method: Method<Request, Answer>,
+    request: Request,
+    { what, repeatable }: CallOptions,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const failures: Failure[] = [];
+    for (let tries = repeatable ? this.ring.size : 1; tries > 0; tries--) {
+      const endpoint = this.ring.current;
+      try {
+        return await this.#callAsUser(endpoint, method, request, signal);
+      } catch (error) {
+        const failure = this.#judge(endpoint, error, signal);
+        failures.push(failure);
+        if (!isLocal(failure.reason)) break;
+      }
+    }
+    throw registryError(what, failures);
+  }
+
+  /** Opens a stream on the current endpoint, which the caller has to {@link giveUp} when it fails. */
+  async open<Request, Answer>(
+    method: Method<Request, Answer>,
+    what: string,
+    signal: AbortSignal,
+  ): Promise<{ endpoint: Endpoint; stream: ClientDuplexStream<Request, Answer> }> {
+    const endpoint = this.ring.current;
+    const metadata = await this.#metadata(endpoint, signal).catch((error: unknown) => {
+      throw registryError(what, [this.#judge(endpoint, error, signal)]);
+    });
+    // A member cut off from its cluster ends the stream, where it would be silent otherwise.
+    metadata.set('hasleader', 'true');
+    const stream = this.#client(endpoint).makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      metadata,
+    );
+    return { endpoint, stream };
+  }
+
+  /** The endpoint gave no good answer: its connection goes, and the next endpoint is tried from now on. */
+  giveUp(endpoint: Endpoint): void {
+    this.#clients.get(endpoint)?.close();
+    this.#clients.delete(endpoint);
+    this.ring.failed(endpoint);
+  }
+
+  /** The next call authenticates again: etcd forgets tokens when they are five minutes old, or when it restarts. */
+  forgetToken(): void {
+    this.#token = undefined;
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  #judge(endpoint: Endpoint, error: unknown, signal: AbortSignal): Failure {
+    signal.throwIfAborted();
+    const failure = statusFailure(endpoint, error, this.callTimeoutMs);
+    if (isLocal(failure.reason)) this.giveUp(endpoint);
+    return failure;
+  }
+
+  async #callAsUser<Request, Answer>(
+    endpoint: Endpoint,
+    method: Method<Request, Answer>,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const metadata = await this.#metadata(endpoint, signal);
+    try {
+      return await this.#send(endpoint, method, request, metadata, signal);
+    } catch (error) {
+      if (this.#auth === undefined || !isStaleToken(error)) throw error;
+      // etcd refused the token before it looked at the request, so that even a write may be sent again.
+      this.forgetToken();
+      return this.#send(endpoint, method, request, await this.#metadata(endpoint, signal), signal);
+    }
+  }
+
+  async #metadata(endpoint: Endpoint, signal: AbortSignal): Promise<Metadata> {
+    const metadata = new Metadata();
+    if (this.#auth === undefined) return metadata;
+    this.#token ??= await this.#authenticate(endpoint, this.#auth, signal);
+    if (this.#token !== '') metadata.set('token', this.#token);
+    return metadata;
+  }
+
+  async #authenticate(
+    endpoint: Endpoint,
+    { username, password }: Credentials,
+    signal: AbortSignal,
+  ): Promise<string> {
+    try {
+      const request = { name: username, password };
+      const answer = await this.#send(endpoint, AuthService.authenticate, request, new Metadata(), signal);
+      return answer.token;
+    } catch (error) {
+      // As etcd's own client does: a user is given, but the cluster does not ask for one.
+      if (statusOf(error)?.details === 'etcdserver: authentication is not enabled') return '';
+      throw error;
+    }
+  }
+
+  #send<Request, Answer>(
+    endpoint: Endpoint,
+    method: Method<Request, Answer>,
+    request: Request,
+    metadata: Metadata,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const call = this.#client(endpoint).makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        request,
+        metadata,
+        { deadline: Date.now() + this.callTimeoutMs },
+        (error, answer) => {
+          signal.removeEventListener('abort', abort);
+          if (error !== null) reject(signal.aborted ? signal.reason : error);
+          else if (answer === undefined) reject(new Error('empty answer'));
+          else resolve(answer);
+        },
+      );
+      const abort = () => call.cancel();
+      signal.addEventListener('abort', abort, { once: true });
+    });
+  }
+
+  #client(endpoint: Endpoint): Client {
+    let client = this.#clients.get(endpoint);
+    if (client === undefined) {
+      const address = isIP(endpoint.host) === 6 ? `[${endpoint.host}]` : endpoint.host;
+      const target = isIP(endpoint.host) === 0 ? `dns:${address}` : address;
+      client = new Client(
+        `${target}:${endpoint.port}`,
+        channelCredentials(endpoint, this.#tls),
+        channelOptions(endpoint),
+      );
+      this.#clients.set(endpoint, client);
+    }
+    return client;
+  }
+}
+
+function channelCredentials(endpoint: Endpoint, { ca, cert, key }: TlsMaterial): ChannelCredentials {
+  if (!endpoint.secure) return credentials.createInsecure();
+  const bytes = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  return credentials.createSsl(bytes(ca), bytes(key), bytes(cert), {
+    checkServerIdentity: (_name, certificate) => checkServerIdentity(endpoint.host, certificate),
+  });
+}
+
+function channelOptions(endpoint: Endpoint): ClientOptions {
+  return {
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.service_config_disable_resolution': 1,
+    // As over v2, the registry is reached directly: a proxy set for the host's downloads is not meant.
+    'grpc.enable_http_proxy': 0,
+    // TLS has no server name for an IP address, and Node 26 refuses one; the certificate is checked against the
+    // address above all the same.
+    ...(endpoint.secure && isIP(endpoint.host) !== 0 && { 'grpc.ssl_target_name_override': 'etcd' }),
+  };
+}

@@ -1,0 +1,63 @@
+import type { Endpoint } from '#src/registry/endpoints.ts';
+import { RegistryError } from '#src/registry/errors.ts';
+
+export type FailureReason = RegistryError['reason'];
+
+/** Why one endpoint gave no usable answer. */
+export interface Failure {
+  readonly endpoint: Endpoint;
+  readonly reason: FailureReason;
+  /** `connection refused`: what follows the endpoint in the text. */
+  readonly why: string;
+  readonly cause?: unknown;
+}
+
+/** Failures of one member's connection: another member may do better. The others are the cluster's answer. */
+export const isLocal = (reason: FailureReason): boolean =>
+  reason === 'unreachable' || reason === 'timeout' || reason === 'tls' || reason === 'protocol';
+
+/** All that the endpoints said, as one line: `cannot list the leases: http://10.0.0.1:2379: connection refused`. */
+export function registryError(what: string, failures: readonly Failure[]): RegistryError {
+  // A member that is down says less about the cause than one that answered.
+  const telling = failures.find(({ reason }) => reason !== 'unreachable') ?? failures[0];
+  const reason = telling?.reason ?? 'unreachable';
+  const remedy = REMEDIES[reason];
+  const causes = failures.map(({ endpoint, why }) => `${endpoint.url}: ${why}`);
+  return new RegistryError(reason, `cannot ${what}: ${causes.join('; ')}`, {
+    ...(remedy !== undefined && { remedy }),
+    cause: telling?.cause,
+  });
+}
+
+const REMEDIES: Partial<Record<FailureReason, string>> = {
+  unreachable: 'check --etcd-endpoints and that etcd runs there',
+  timeout: 'check that etcd has a leader and that no firewall drops the packets',
+  tls: 'check --etcd-cafile, --etcd-certfile and --etcd-keyfile',
+  unauthenticated: 'check --etcd-username and --etcd-password',
+  denied: 'grant the user read and write on the prefix (etcdctl role grant-permission)',
+};
+
+/** How node words the failures of a socket, in the words a user knows. */
+export function describeSocketError(code: string, text: string): { reason: FailureReason; why: string } {
+  const socket = SOCKET_ERRORS.find(([name]) => code === name || text.includes(name));
+  if (socket !== undefined) return { reason: 'unreachable', why: socket[1] };
+  if (TLS_ERROR.test(code) || TLS_ERROR.test(text)) return { reason: 'tls', why: tlsText(text) };
+  return { reason: 'unreachable', why: oneLine(text) };
+}
+
+const SOCKET_ERRORS: readonly (readonly [string, string])[] = [
+  ['ECONNREFUSED', 'connection refused'],
+  ['ENOTFOUND', 'no such host name'],
+  ['EAI_AGAIN', 'the host name cannot be looked up now'],
+  ['EHOSTUNREACH', 'no route to host'],
+  ['ENETUNREACH', 'network unreachable'],
+  ['ETIMEDOUT', 'connection timed out'],
+  ['ECONNRESET', 'connection reset'],
+  ['EPIPE', 'connection closed'],
+];
+
+const TLS_ERROR = /certificate|_CERT|SSL|TLS|altname|EPROTO/i;
+
+const tlsText = (text: string): string => `TLS: ${oneLine(text).replace(/^.*Last error: /, '')}`;
+
+const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();
