@@ -1,0 +1,27 @@
+import { WeftError } from '#src/lib/errors.ts';
+import { type CommandResult, type CommandRunner, systemCommands } from '#src/sys/command.ts';
+import { type Files, systemFiles } from '#src/sys/files.ts';
+import { type Folders, systemFolders } from '#src/sys/folders.ts';
+import { type Processes, systemProcesses } from '#src/sys/process.ts';
+
+/** What a lab works with. It makes its hosts with iproute2, never with our own netlink code, which its tests judge. */
+export interface LabComponents {
+  readonly commands: CommandRunner;
+  readonly processes: Processes;
+  readonly files: Files;
+  readonly folders: Folders;
+}
+
+export const systemLabComponents = (): LabComponents => ({
+  commands: systemCommands,
+  processes: systemProcesses(),
+  files: systemFiles,
+  folders: systemFolders,
+});
+
+/** The command's standard output; throws `lab-command` with its last words when it failed. */
+export function outputOf(argv: readonly string[], result: CommandResult): string {
+  if (result.code === 0) return result.stdout;
+  const said = result.stderr.trim() || result.stdout.trim() || 'no output';
+  throw new WeftError('lab-command', `${argv.join(' ')}: exit code ${result.code}: ${said}`);
+}

@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import { outputOf } from '#src/lab/components.ts';
+import type { Host } from '#src/lab/host.ts';
+import { Machine } from '#src/lab/machine.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { formatIpv4, ipv4, parsePrefix4 } from '#src/lib/ip.ts';
+
+export interface ContainerOptions {
+  readonly name: string;
+  /** A file that stands for its network namespace. */
+  readonly namespacePath: string;
+  /** On the overlay, dotted. */
+  readonly address: string;
+}
+
+/** A container's network, whoever made it. What runs in it is this machine's programs, not the image's. */
+export class Container extends Machine {
+  readonly host: Host;
+  readonly address: string;
+  readonly namespacePath: string;
+
+  constructor(host: Host, options: ContainerOptions) {
+    super(host.components, {
+      name: `${host.name}/${options.name}`,
+      folder: join(host.folder, 'containers', options.name),
+      signal: host.signal,
+    });
+    this.host = host;
+    this.address = options.address;
+    this.namespacePath = options.namespacePath;
+  }
+
+  override enter(argv: readonly string[]): [string, ...string[]] {
+    return ['nsenter', `--net=${this.namespacePath}`, '--', ...argv];
+  }
+}
+
+/** What dockerd's `--bip` and `--mtu` say. */
+export interface BridgeOptions {
+  /** The bridge's own address with the subnet's length: `10.0.65.1/24`. */
+  readonly bip: string;
+  readonly mtu: number;
+}
+
+/** Reads subnet.env; throws `lab-subnet-env` when it lacks what a bridge needs. */
+export function bridgeOptionsOf(subnetEnv: string): BridgeOptions {
+  const bip = /^FLANNEL_SUBNET=(.+)$/m.exec(subnetEnv)?.[1];
+  const mtu = /^FLANNEL_MTU=(\d+)$/m.exec(subnetEnv)?.[1];
+  if (bip === undefined || mtu === undefined) {
+    throw new WeftError(
+      'lab-subnet-env',
+      `subnet.env lacks FLANNEL_SUBNET or FLANNEL_MTU: ${subnetEnv.trim()}`,
+    );
+  }
+  return { bip, mtu: Number(mtu) };
+}
+
+/** Makes docker0 as dockerd does, and turns forwarding on as it does. For hosts without Docker. */
+export async function makeBridge(host: Host, { bip, mtu }: BridgeOptions): Promise<void> {
+  await host.batch([
+    `link add docker0 mtu ${mtu} type bridge`,
+    `addr add ${bip} brd + dev docker0`,
+    'link set docker0 up',
+  ]);
+  await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
+}
+
+/** Makes a namespace wired to the host's docker0, with the next free address: the first container has .2. */
+export async function makeContainer(host: Host, name: string): Promise<Container> {
+  const [bridge] = await host.ip(['addr', 'show', 'dev', 'docker0']);
+  const own = bridge?.addr_info?.find((it) => it.family === 'inet');
+  const gateway = parsePrefix4(`${own?.local}/${own?.prefixlen}`);
+  if (gateway === undefined) throw new WeftError('lab-bridge', `docker0 of ${host.name} has no IPv4 address`);
+  const neighbours = await host.ip(['link', 'show', 'master', 'docker0']);
+  const address = formatIpv4(ipv4(gateway.address + 1 + neighbours.length));
+
+  const namespace = `${host.namespace}-${name}`;
+  const container = new Container(host, { name, address, namespacePath: `/run/netns/${namespace}` });
+  const add = ['ip', 'netns', 'add', namespace] as const;
+  outputOf(add, await host.components.commands.run(add));
+  const link = `veth-${name}`;
+  const pair = `link add ${link} mtu ${bridge?.mtu} type veth peer name eth0 mtu ${bridge?.mtu} netns ${namespace}`;
+  const wire = ['ip', '-n', host.namespace, '-batch', '-'] as const;
+  const stdin = `${pair}\nlink set ${link} master docker0\nlink set ${link} up\n`;
+  outputOf(wire, await host.components.commands.run(wire, { stdin }));
+  await container.batch([
+    'link set lo up',
+    `addr add ${address}/${gateway.length} dev eth0`,
+    'link set eth0 up',
+    `route add default via ${formatIpv4(gateway.address)}`,
+  ]);
+  return container;
+}

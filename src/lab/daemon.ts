@@ -1,0 +1,81 @@
+import type { LabComponents } from '#src/lab/components.ts';
+import { until } from '#src/lib/until.ts';
+import type { ProcessId } from '#src/sys/process.ts';
+
+export interface DaemonRecord {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly id: ProcessId;
+}
+
+/** One long-running program of a host, found again by another process of the lab through its record. */
+export class Daemon {
+  readonly name: string;
+  /** Its standard output and standard error, since its first start. */
+  readonly logPath: string;
+  readonly record: DaemonRecord;
+  readonly #components: LabComponents;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(
+    components: LabComponents,
+    options: { name: string; logPath: string; record: DaemonRecord; signal: AbortSignal | undefined },
+  ) {
+    this.#components = components;
+    this.#signal = options.signal;
+    this.name = options.name;
+    this.logPath = options.logPath;
+    this.record = options.record;
+  }
+
+  get pid(): number {
+    return this.record.id.pid;
+  }
+
+  isAlive(): boolean {
+    return this.#components.processes.isAlive(this.record.id);
+  }
+
+  /** False when it has ended. */
+  kill(name: NodeJS.Signals): boolean {
+    return this.#components.processes.signal(this.record.id, name);
+  }
+
+  /** Waits for its end: the exit code, 128 + n after signal n; `undefined` when another process started it. */
+  exited(): Promise<number | undefined> {
+    return this.#components.processes.wait(this.record.id, this.#signal);
+  }
+
+  /** SIGTERM, then SIGKILL after `graceMs` (default 10,000). The exit code. */
+  async stop(graceMs = 10_000): Promise<number | undefined> {
+    this.kill('SIGCONT');
+    this.kill('SIGTERM');
+    const abort = new AbortController();
+    const timer = setTimeout(() => this.kill('SIGKILL'), graceMs);
+    try {
+      return await this.#components.processes.wait(this.record.id, abort.signal);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async log(): Promise<string> {
+    return (await this.#components.files.read(this.logPath)) ?? '';
+  }
+
+  /** Waits for a match in its log. When the program ends without one, the error carries the log's last line. */
+  async waitForLog(pattern: RegExp, timeoutMs = 10_000): Promise<RegExpMatchArray> {
+    const what = `${pattern} in the log of ${this.name}`;
+    return until(
+      async () => {
+        const alive = this.isAlive();
+        const log = await this.log();
+        const match = log.match(pattern);
+        if (match !== null) return match;
+        if (alive) return undefined;
+        throw new Error(`${this.name} ended without ${pattern}: ${log.trim().split('\n').at(-1)}`);
+      },
+      { what, timeoutMs, signal: this.#signal },
+    );
+  }
+}

@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import { type LabComponents, outputOf } from '#src/lab/components.ts';
+import { Daemon, type DaemonRecord } from '#src/lab/daemon.ts';
+import type { CommandOptions, CommandResult } from '#src/sys/command.ts';
+
+/** An object as `ip -j` or `bridge -j` tells it; which fields there are depends on its kind. */
+export interface IpRecord {
+  readonly ifname?: string;
+  readonly ifindex?: number;
+  readonly mtu?: number;
+  readonly operstate?: string;
+  readonly flags?: readonly string[];
+  readonly address?: string;
+  readonly master?: string;
+  readonly dst?: string;
+  readonly gateway?: string;
+  readonly dev?: string;
+  readonly lladdr?: string;
+  readonly mac?: string;
+  readonly state?: string | readonly string[];
+  readonly local?: string;
+  readonly prefixlen?: number;
+  readonly addr_info?: readonly IpRecord[];
+  readonly linkinfo?: { readonly info_kind?: string; readonly info_data?: Readonly<Record<string, unknown>> };
+  readonly [field: string]: unknown;
+}
+
+export interface MachineOptions {
+  readonly name: string;
+  /** Holds the records and logs of its long-running programs. */
+  readonly folder: string;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** What programs run in: a host, or a container on one. Programs and most files are this machine's own. */
+export abstract class Machine {
+  readonly name: string;
+  readonly folder: string;
+  readonly signal: AbortSignal | undefined;
+  readonly components: LabComponents;
+
+  constructor(components: LabComponents, options: MachineOptions) {
+    this.components = components;
+    this.name = options.name;
+    this.folder = options.folder;
+    this.signal = options.signal;
+  }
+
+  /** The command that runs `argv` in it. */
+  abstract enter(argv: readonly string[]): [string, ...string[]];
+
+  /** Runs a command to its end; a failure is a result. */
+  run(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    const signal = this.signal === undefined ? {} : { signal: this.signal };
+    return this.components.commands.run(this.enter(argv), { ...signal, ...options });
+  }
+
+  /** Runs a command and returns its standard output; throws `lab-command` when it fails. */
+  async must(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
+    return outputOf([`${this.name}:`, ...argv], await this.run(argv, options));
+  }
+
+  /** Many `ip` commands, one a line and without the word `ip`, in one process; the first failure throws. */
+  async batch(lines: readonly string[]): Promise<void> {
+    await this.must(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
+  }
+
+  /** `ip -j ARGUMENTS`, or `bridge -j ARGUMENTS`, parsed. */
+  async ip(args: readonly string[], program: 'ip' | 'bridge' = 'ip'): Promise<IpRecord[]> {
+    const text = await this.must([program, '-j', ...args]);
+    // iproute2 writes an empty object for what a filter left out.
+    return text.trim() === ''
+      ? []
+      : (JSON.parse(text) as IpRecord[]).filter((it) => Object.keys(it).length > 0);
+  }
+
+  /** Starts a long-running program under a name; its log goes on where an earlier start left it. */
+  async start(
+    name: string,
+    argv: readonly string[],
+    { env = {} }: { readonly env?: Readonly<Record<string, string>> } = {},
+  ): Promise<Daemon> {
+    const logPath = this.logPath(name);
+    const id = await this.components.processes.start(this.enter(argv), { logPath, env });
+    const record: DaemonRecord = { argv, env, id };
+    await this.components.files.writeAtomically(this.#recordPath(name), JSON.stringify(record));
+    return new Daemon(this.components, { name, logPath, record, signal: this.signal });
+  }
+
+  /** A program that was started under this name, by whichever process; it may have ended. */
+  async daemon(name: string): Promise<Daemon | undefined> {
+    const text = await this.components.files.read(this.#recordPath(name));
+    if (text === undefined) return undefined;
+    const record = JSON.parse(text) as DaemonRecord;
+    return new Daemon(this.components, { name, logPath: this.logPath(name), record, signal: this.signal });
+  }
+
+  logPath(name: string): string {
+    return join(this.folder, `${name}.log`);
+  }
+
+  #recordPath(name: string): string {
+    return join(this.folder, `${name}.json`);
+  }
+}

@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { systemLabComponents } from '#src/lab/components.ts';
+import { Lab, type LabOptions } from '#src/lab/lab.ts';
+
+/** Programs that a test may need beside iproute2, with the Debian package that brings each. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  dockerd: 'docker.io',
+  docker: 'docker.io',
+  etcd: 'etcd-server',
+  etcdctl: 'etcd-client',
+  tcpdump: 'tcpdump',
+  busybox: 'busybox-static',
+  ping: 'iputils-ping',
+  nft: 'nftables',
+  iptables: 'iptables',
+  openssl: 'openssl',
+};
+const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+
+/** Why a test that needs root and these programs can't run here; `false` when it can: the `skip` option of a test. */
+export function cannotRun(...programs: string[]): string | false {
+  if (process.getuid?.() !== 0) return 'needs root';
+  if (!existsSync('/usr/sbin/ip') && !existsSync('/sbin/ip')) return 'needs ip (Debian package iproute2)';
+  for (const program of programs) {
+    if (SEARCH_PATH.some((folder) => existsSync(`${folder}/${program}`))) continue;
+    return `needs ${program} (Debian package ${PACKAGES[program] ?? program})`;
+  }
+  return false;
+}
+
+let made = 0;
+const open = new Set<Lab>();
+
+/**
+ * A lab for one test, with a name of its own, taken away when the test ends, however it ends. When the run is
+ * interrupted, all labs of this process are taken away before it ends.
+ */
+export async function testLab(t: TestContext, options: Omit<LabOptions, 'name' | 'signal'>): Promise<Lab> {
+  const name = `t${process.pid}n${++made}`;
+  const lab = await Lab.create(systemLabComponents(), { ...options, name, signal: t.signal });
+  if (open.size === 0) {
+    process.once('SIGINT', interrupted);
+    process.once('SIGTERM', interrupted);
+  }
+  open.add(lab);
+  t.after(async () => {
+    await lab.down();
+    open.delete(lab);
+  });
+  return lab;
+}
+
+function interrupted(): void {
+  Promise.allSettled([...open].map((lab) => lab.down())).then(
+    () => process.exit(130),
+    () => process.exit(130),
+  );
+}
