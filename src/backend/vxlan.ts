@@ -1,0 +1,146 @@
+import type { Backend, PeerPath } from '#src/backend/backend.ts';
+import { routeMetric } from '#src/backend/backend.ts';
+import type { VxlanOptions } from '#src/backend/vxlan-options.ts';
+import {
+  type KernelObject,
+  type Link,
+  type Route,
+  RT_SCOPE_UNIVERSE,
+  RTPROT_BOOT,
+  RTPROT_WEFT,
+} from '#src/kernel/object.ts';
+import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
+import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
+import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
+
+/** What the vxlan backend has to know of its host and its network. */
+export interface VxlanHost {
+  readonly network: Prefix4;
+  /** The device that carries the outer packets, and its MTU in bytes. */
+  readonly underlay: { readonly name: string; readonly mtu: number; readonly address: Ipv4 };
+  /** The VTEP's hardware address; published in the lease. */
+  readonly mac: Mac;
+}
+
+/** Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). */
+export const VXLAN_OVERHEAD_BYTES = 50;
+
+/**
+ * flannel's vxlan backend (v0.9.1 and HEAD, backend/vxlan): one device, and for each peer a route to its subnet
+ * through a neighbour that is never asked for, to a MAC whose VTEP is known. Nothing is flooded or learnt.
+ */
+export class VxlanBackend implements Backend {
+  readonly type = 'vxlan';
+  readonly devices: readonly string[];
+  readonly mtu: number;
+  readonly needsLookup: boolean;
+  readonly published: Backend['published'];
+  readonly #options: VxlanOptions;
+  readonly #host: VxlanHost;
+  readonly #device: string;
+
+  constructor(options: VxlanOptions, host: VxlanHost) {
+    this.#options = options;
+    this.#host = host;
+    this.#device = vxlanDeviceName(options.vni);
+    this.devices = [this.#device];
+    this.mtu = (options.mtu ?? host.underlay.mtu) - VXLAN_OVERHEAD_BYTES;
+    this.needsLookup = options.directRouting;
+    this.published = { backendType: this.type, backendData: { VNI: options.vni, VtepMAC: host.mac } };
+  }
+
+  ownObjects({ v4 }: Subnets): readonly KernelObject[] {
+    if (v4 === undefined) return [];
+    const { vni, port, learning, gbp } = this.#options;
+    const { underlay, mac } = this.#host;
+    const link: Link = {
+      kind: 'link',
+      name: this.#device,
+      type: 'vxlan',
+      mac,
+      mtu: this.mtu,
+      up: true,
+      vxlan: { vni, underlay: underlay.name, local: underlay.address, port, learning, gbp },
+    };
+    // The subnet's own base address, so that the node's packets to other subnets have a source there.
+    return [link, { kind: 'address', prefix: { ...v4, length: 32 }, device: this.#device }];
+  }
+
+  peerObjects(lease: Lease, { lookup, routeForm }: PeerPath): readonly KernelObject[] {
+    const subnet = lease.subnets.v4;
+    const vtep = lease.attributes.publicIp;
+    const mac = vtepMacOf(lease.attributes.backendData);
+    if (subnet === undefined || vtep === undefined || mac === undefined) return [];
+    const route = {
+      kind: 'route',
+      destination: subnet,
+      type: 'unicast',
+      metric: routeMetric(routeForm, this.#host.network, subnet),
+      scope: RT_SCOPE_UNIVERSE,
+    } as const;
+    if (this.#options.directRouting && lookup !== undefined && lookup.via === undefined) {
+      return [{ ...route, via: vtep, device: lookup.device, onlink: false, protocol: RTPROT_WEFT }];
+    }
+    const device = this.#device;
+    return [
+      { kind: 'fdb', mac, destination: vtep, device, permanent: true },
+      { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
+      { ...route, via: subnet.address, device, onlink: true, protocol: RTPROT_BOOT },
+    ];
+  }
+
+  judge(attributes: LeaseAttributes): string | undefined {
+    if (attributes.backendType !== this.type)
+      return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
+    if (attributes.publicIp === undefined) return 'it has no PublicIP';
+    const mac = vtepMacOf(attributes.backendData);
+    if (mac === undefined) return 'its BackendData has no readable VtepMAC';
+    if (!isUnicastMac(mac)) return `its VtepMAC ${mac} is not a unicast address`;
+    if (mac === this.#host.mac) return `its VtepMAC ${mac} is ours`;
+    return undefined;
+  }
+
+  identityOf(attributes: LeaseAttributes): string | undefined {
+    return vtepMacOf(attributes.backendData);
+  }
+
+  owns(object: KernelObject): boolean {
+    switch (object.kind) {
+      case 'link':
+        return false; // A device goes only with `weft cleanup`.
+      case 'address':
+        return object.device === this.#device && object.prefix.family === 4 && this.#covers(object.prefix);
+      case 'fdb':
+        return object.device === this.#device && object.permanent;
+      case 'neighbour':
+        return object.device === this.#device && object.permanent && this.#covers(hostPrefix(object.ip));
+      case 'route':
+        return this.#ownsRoute(object);
+    }
+  }
+
+  #ownsRoute(route: Route): boolean {
+    if (route.type !== 'unicast' || !this.#covers(route.destination)) return false;
+    if (route.device === this.#device) return route.onlink && route.via === route.destination.address;
+    return route.protocol === RTPROT_WEFT;
+  }
+
+  #covers(prefix: Prefix): boolean {
+    return containsPrefix(this.#host.network, prefix);
+  }
+}
+
+/** `flannel.1` for VNI 1, as flannel names it. */
+export const vxlanDeviceName = (vni: number): string => `flannel.${vni}`;
+
+/** The VTEP MAC in a lease's BackendData; field names match in any case, as Go reads them. */
+export function vtepMacOf(data: Json | undefined): Mac | undefined {
+  if (data === null || typeof data !== 'object' || Array.isArray(data)) return undefined;
+  for (const [name, value] of Object.entries(data)) {
+    if (name.toLowerCase() === 'vtepmac' && typeof value === 'string') return parseMac(value);
+  }
+  return undefined;
+}
+
+const hostPrefix = (ip: Ip): Prefix =>
+  typeof ip === 'number' ? { family: 4, address: ip, length: 32 } : { family: 6, address: ip, length: 128 };

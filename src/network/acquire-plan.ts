@@ -1,0 +1,125 @@
+import { formatIp, type Ipv4, ipv4, lastAddress, overlaps, type Prefix4, prefix4 } from '#src/lib/ip.ts';
+import type { Lease, Subnets } from '#src/network/lease.ts';
+import { isUsable, type NetworkConfig } from '#src/network/network-config.ts';
+
+/** Who asks for a subnet. */
+export interface Claimant {
+  /** The node's stable identity. */
+  readonly node: string;
+  readonly publicIp: Ipv4;
+}
+
+export interface AcquireFacts {
+  readonly config: NetworkConfig;
+  readonly leases: readonly Lease[];
+  readonly claimant: Claimant;
+  /** The subnet of the node's last run, from subnet.env. */
+  readonly previous: Prefix4 | undefined;
+  /** Subnets that were in use a short while ago: handed out only when nothing else is left. */
+  readonly avoid: readonly Prefix4[];
+  /** From 0 (included) to 1 (excluded). */
+  readonly random: () => number;
+}
+
+export type AcquirePlan =
+  /** Take over a lease that is ours already: rewrite its record. */
+  | { readonly kind: 'reuse'; readonly lease: Lease }
+  /** Ours, but of no use under the present config: remove it and plan again. */
+  | { readonly kind: 'discard'; readonly lease: Lease }
+  | { readonly kind: 'create'; readonly subnets: Subnets }
+  | { readonly kind: 'refuse'; readonly reason: string; readonly remedy: string };
+
+/**
+ * Which subnet a node takes (flannel's order, v0.9.1 etcdv2/local_manager.go): a lease that is its own already, the
+ * subnet of its last run if nobody has it, a random free one. What is its own is told by the node's identity first
+ * and, as flannel does, by the public IP: a host that changed its address keeps its subnet, and a lease that a flannel
+ * or an operator (a reservation) wrote for this address is taken. A lease of another living node with our address is
+ * not: two hosts with one public IP can't both be reached.
+ */
+export function planAcquire(facts: AcquireFacts): AcquirePlan {
+  const { config, leases, claimant } = facts;
+  const own =
+    leases.find(({ attributes }) => attributes.node === claimant.node) ??
+    leases.find(
+      ({ attributes }) => attributes.publicIp === claimant.publicIp && attributes.node === undefined,
+    );
+  const rival = leases.find(
+    ({ attributes: { publicIp, node } }) =>
+      publicIp === claimant.publicIp && node !== undefined && node !== claimant.node,
+  );
+  if (rival !== undefined) return refuseAddress(claimant, rival);
+  if (own !== undefined) {
+    const usable =
+      own.subnets.v4 !== undefined && own.subnets.v6 === undefined && isUsable(config, own.subnets.v4);
+    return { kind: usable ? 'reuse' : 'discard', lease: own };
+  }
+  const taken = leases.flatMap(({ subnets: { v4 } }) => (v4 === undefined ? [] : [v4]));
+  const { previous } = facts;
+  if (
+    previous !== undefined &&
+    isUsable(config, previous) &&
+    !taken.some((subnet) => overlaps(subnet, previous))
+  ) {
+    return { kind: 'create', subnets: { v4: previous } };
+  }
+  const subnet = pickSubnet(config, taken, facts);
+  if (subnet !== undefined) return { kind: 'create', subnets: { v4: subnet } };
+  return {
+    kind: 'refuse',
+    reason: `out of subnets: all ${subnetCount(config)} between ${formatIp(config.subnetMin)} and ${formatIp(config.subnetMax)} are leased`,
+    remedy: 'release those of hosts that are gone with "weft release SUBNET", or use a larger Network',
+  };
+}
+
+/** How many subnets the config has to hand out. */
+export const subnetCount = ({ subnetMin, subnetMax, subnetLength }: NetworkConfig): number =>
+  Math.floor((subnetMax - subnetMin) / 2 ** (32 - subnetLength)) + 1;
+
+/** flannel draws from the first 100 free subnets; the more there are to draw from, the fewer races are lost. */
+const CANDIDATES = 100;
+
+/**
+ * A random one of the first free subnets, those that were in use lately last; `undefined` when none is free. One
+ * pass over the leases and one over the subnets up to the last candidate.
+ */
+export function pickSubnet(
+  config: NetworkConfig,
+  taken: readonly Prefix4[],
+  { avoid, random }: Pick<AcquireFacts, 'avoid' | 'random'>,
+): Prefix4 | undefined {
+  const busy = numbersOf(config, taken);
+  const avoided = numbersOf(config, avoid);
+  const fresh: number[] = [];
+  const used: number[] = [];
+  const count = subnetCount(config);
+  for (let number = 0; number < count && fresh.length < CANDIDATES; number++) {
+    if (busy.has(number)) continue;
+    if (!avoided.has(number)) fresh.push(number);
+    else if (used.length < CANDIDATES) used.push(number);
+  }
+  const candidates = fresh.length > 0 ? fresh : used;
+  const number = candidates[Math.floor(random() * candidates.length)];
+  if (number === undefined) return undefined;
+  return prefix4(ipv4(config.subnetMin + number * 2 ** (32 - config.subnetLength)), config.subnetLength);
+}
+
+/** The numbers, counted from SubnetMin, of the subnets that the prefixes touch; a lease may be wider than a subnet. */
+function numbersOf(config: NetworkConfig, prefixes: readonly Prefix4[]): Set<number> {
+  const step = 2 ** (32 - config.subnetLength);
+  const numbers = new Set<number>();
+  const count = subnetCount(config);
+  for (const prefix of prefixes) {
+    const first = Math.max(0, Math.floor((prefix.address - config.subnetMin) / step));
+    const last = Math.min(count - 1, Math.floor((lastAddress(prefix) - config.subnetMin) / step));
+    for (let number = first; number <= last; number++) numbers.add(number);
+  }
+  return numbers;
+}
+
+function refuseAddress(claimant: Claimant, rival: Lease): AcquirePlan {
+  return {
+    kind: 'refuse',
+    reason: `the public IP ${formatIp(claimant.publicIp)} is held by another node (${rival.attributes.node}, lease ${rival.name})`,
+    remedy: `choose this host's own address with --iface or --public-ip; if that node is gone for good, run "weft release ${rival.name}"`,
+  };
+}

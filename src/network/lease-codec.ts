@@ -1,0 +1,74 @@
+import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
+import { GoObject, isJsonObject } from '#src/network/go-json.ts';
+import type { Json, LeaseAttributes } from '#src/network/lease.ts';
+
+/** Who has to read the value: both flannels read both; the shapes differ in what they leave out. */
+export type Dialect = 'v0.9.1' | 'head';
+
+export type Decoded =
+  | { readonly ok: true; readonly attributes: LeaseAttributes }
+  | { readonly ok: false; readonly reason: string };
+
+/** No lease of any backend comes near this many characters; a longer value is not parsed. */
+const LONGEST_VALUE = 4_096;
+
+/**
+ * A lease's value, byte for byte as flannel marshals its LeaseAttrs: no blanks, fields in struct order, `<`, `>` and `&`
+ * escaped as Go does. What a flannel does not know (PublicIPv6 for v0.9.1, our Node for both) it ignores, so `head` with
+ * our field is what we write.
+ */
+export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect = 'head'): string {
+  const { publicIp, publicIpv6, backendType, backendData, backendV6Data, node } = attributes;
+  const value: Record<string, Json> = {
+    PublicIP: formatIpv4(publicIp ?? (0 as NonNullable<typeof publicIp>)),
+  };
+  if (dialect === 'head') value.PublicIPv6 = publicIpv6 === undefined ? null : formatIpv6(publicIpv6);
+  if (backendType !== '') value.BackendType = backendType;
+  if (backendData !== undefined) value.BackendData = backendData;
+  if (dialect === 'head' && backendV6Data !== undefined) value.BackendV6Data = backendV6Data;
+  if (node !== undefined) value.Node = node;
+  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escapeLikeGo);
+}
+
+/** Reads what any flannel or weft wrote; says why when it can't. Never throws: values come from others. */
+export function decodeAttributes(text: string): Decoded {
+  if (text.length > LONGEST_VALUE) return { ok: false, reason: `its value has ${text.length} characters` };
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { ok: false, reason: 'its value is not JSON' };
+  }
+  if (!isJsonObject(value)) return { ok: false, reason: 'its value is not a JSON object' };
+  try {
+    return { ok: true, attributes: readAttributes(new GoObject(value)) };
+  } catch (error) {
+    return { ok: false, reason: (error as Error).message };
+  }
+}
+
+function readAttributes(object: GoObject): LeaseAttributes {
+  const publicIp = readIp(object, 'PublicIP', parseIpv4);
+  const publicIpv6 = readIp(object, 'PublicIPv6', parseIpv6);
+  const [backendData, backendV6Data] = [object.raw('BackendData'), object.raw('BackendV6Data')];
+  const node = object.string('Node');
+  return {
+    backendType: object.string('BackendType') ?? '',
+    ...(publicIp !== undefined && { publicIp }),
+    ...(publicIpv6 !== undefined && { publicIpv6 }),
+    ...(backendData !== undefined && { backendData }),
+    ...(backendV6Data !== undefined && { backendV6Data }),
+    ...(node !== undefined && { node }),
+  };
+}
+
+function readIp<A>(object: GoObject, name: string, parse: (text: string) => A | undefined): A | undefined {
+  const text = object.string(name);
+  if (text === undefined) return undefined;
+  const ip = parse(text);
+  if (ip === undefined) throw object.error(name, 'it has no readable address');
+  return ip;
+}
+
+const escapeLikeGo = (character: string): string =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -1,0 +1,168 @@
+import { WeftError } from '#src/lib/errors.ts';
+import {
+  containsAddress,
+  equalPrefix,
+  formatIp,
+  formatPrefix,
+  type Ipv4,
+  ipv4,
+  lastAddress,
+  masked,
+  type Prefix4,
+  parseIpv4,
+  parsePrefix4,
+  prefix4,
+} from '#src/lib/ip.ts';
+import { GoObject, isJsonObject } from '#src/network/go-json.ts';
+import type { Dialect } from '#src/network/lease-codec.ts';
+
+/** The operator's `<prefix>/config`, with defaults filled in. */
+export interface NetworkConfig {
+  /** Host bits are clear. */
+  readonly network: Prefix4;
+  /** Prefix length of every host's subnet. */
+  readonly subnetLength: number;
+  /** First and last subnet that may be handed out, by base address, on a subnet boundary. */
+  readonly subnetMin: Ipv4;
+  readonly subnetMax: Ipv4;
+  /** EnableNFTables: the rules go in as native nftables. */
+  readonly nftables: boolean;
+  readonly backend: BackendConfig;
+  /** What flannel HEAD would refuse and v0.9.1 accepts: said once, not refused. */
+  readonly warnings: readonly string[];
+}
+
+export interface BackendConfig {
+  /** Lower case, as the backends are looked up. */
+  readonly type: string;
+  /** The backend's own options. */
+  readonly options: GoObject;
+}
+
+/** A subnet of its own for each host leaves addresses for the bridge and a container: no longer than this. */
+const LONGEST_SUBNET = 30;
+const DEFAULT_SUBNET_LENGTH = 24;
+
+/**
+ * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): what either version
+ * accepts is accepted, with the default of the version that accepts it; what both refuse is refused in flannel's words,
+ * followed by the field and its value. Only the default of SubnetLen differs: the dialect is that of the flannels that can
+ * share the registry with us, v0.9.1 on etcd v2 and HEAD on v3.
+ *
+ * Throws WeftError `config`.
+ */
+export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): NetworkConfig {
+  const config = readObject(text);
+  const warnings: string[] = [];
+  if (config.boolean('EnableIPv6') === true) {
+    throw config.error('EnableIPv6', 'an IPv6 network is not there yet');
+  }
+  if (config.boolean('EnableIPv4') === false) throw config.error('EnableIPv4', 'none defined stack');
+  const network = readNetwork(config);
+  const subnetLength = readSubnetLength(config, network, dialect, warnings);
+  const step = 2 ** (32 - subnetLength);
+  const last = ipv4(lastAddress(network) - step + 1);
+  // The first subnet is left out, as flannel does: its base is the network's own address.
+  const first = equalPrefix(network, prefix4(network.address, subnetLength))
+    ? network.address
+    : ipv4(network.address + step);
+  const lowest = readBound(config, 'SubnetMin', network) ?? first;
+  const highest = readBound(config, 'SubnetMax', network) ?? last;
+  // v0.9.1 does not look at boundaries and walks from SubnetMin; only whole subnets between the two are handed out here.
+  const subnetMin = ipv4(Math.ceil(lowest / step) * step);
+  const subnetMax = ipv4(Math.floor(highest / step) * step);
+  if (subnetMin !== lowest) warnings.push(`SubnetMin is not on a SubnetLen boundary: ${formatIp(lowest)}`);
+  if (subnetMax !== highest) warnings.push(`SubnetMax is not on a SubnetLen boundary: ${formatIp(highest)}`);
+  if (subnetMin > subnetMax) {
+    throw config.error(
+      'SubnetMin',
+      `no subnet lies between SubnetMin ${formatIp(lowest)} and SubnetMax ${formatIp(highest)}`,
+    );
+  }
+  return {
+    network,
+    subnetLength,
+    subnetMin,
+    subnetMax,
+    nftables: config.boolean('EnableNFTables') ?? false,
+    backend: readBackend(config),
+    warnings,
+  };
+}
+
+/** Whether the subnet may be handed out under this config. */
+export function isUsable({ subnetLength, subnetMin, subnetMax }: NetworkConfig, subnet: Prefix4): boolean {
+  return (
+    subnet.length === subnetLength &&
+    subnet.address >= subnetMin &&
+    subnet.address <= subnetMax &&
+    equalPrefix(masked(subnet), subnet)
+  );
+}
+
+function readObject(text: string): GoObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new WeftError(
+      'config',
+      `the network config is not JSON: ${(cause as Error).message} (it begins ${JSON.stringify(text.slice(0, 60))})`,
+      {
+        cause,
+      },
+    );
+  }
+  if (!isJsonObject(value))
+    throw new WeftError('config', `the network config is not a JSON object: ${text.slice(0, 60)}`);
+  return new GoObject(value);
+}
+
+function readNetwork(config: GoObject): Prefix4 {
+  const text = config.string('Network');
+  if (text === undefined)
+    throw config.error('Network', 'please define a correct Network parameter in the flannel config');
+  const network = parsePrefix4(text);
+  if (network === undefined) throw config.error('Network', 'invalid IPv4 CIDR format');
+  return masked(network);
+}
+
+function readSubnetLength(config: GoObject, network: Prefix4, dialect: Dialect, warnings: string[]): number {
+  const given = config.integer('SubnetLen', 0, 32);
+  // Go can't tell 0 from absent.
+  if (given !== undefined && given !== 0) {
+    if (given > LONGEST_SUBNET) throw config.error('SubnetLen', 'SubnetLen must be less than /31');
+    if (given < network.length)
+      throw config.error('SubnetLen', `HostSubnet is larger network than Network ${formatPrefix(network)}`);
+    if (given < network.length + 2)
+      warnings.push('network must be able to accommodate at least four subnets');
+    return given;
+  }
+  const length = dialect === 'head' ? defaultOfHead(network.length) : defaultOfV091(network.length);
+  if (length > LONGEST_SUBNET) {
+    throw config.error('Network', 'network is too small. Minimum useful network prefix is /28');
+  }
+  return length;
+}
+
+const defaultOfV091 = (networkLength: number): number =>
+  networkLength < 24 ? DEFAULT_SUBNET_LENGTH : networkLength + 1;
+const defaultOfHead = (networkLength: number): number =>
+  networkLength <= 22 ? DEFAULT_SUBNET_LENGTH : networkLength + 2;
+
+function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: Prefix4): Ipv4 | undefined {
+  const text = config.string(name);
+  if (text === undefined) return undefined;
+  const address = parseIpv4(text);
+  if (address === undefined) throw config.error(name, 'invalid IPv4 address format');
+  if (!containsAddress(network, address))
+    throw config.error(name, `${name} is not in the range of the Network`);
+  return address;
+}
+
+function readBackend(config: GoObject): BackendConfig {
+  const options = config.object('Backend');
+  // Both versions fall back to udp, whatever their documentation says of vxlan.
+  if (options === undefined) return { type: 'udp', options: new GoObject({}) };
+  return { type: (options.string('Type') ?? '').toLowerCase(), options };
+}

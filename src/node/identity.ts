@@ -1,0 +1,50 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { type Mac, macFromBytes } from '#src/lib/mac.ts';
+import type { Files } from '#src/sys/files.ts';
+
+const MACHINE_ID = '/etc/machine-id';
+
+/**
+ * Who this node is, whatever its addresses are: a random name, kept in the state folder. It is made anew when the
+ * machine is another one than it was made on (a cloned disk), told by /etc/machine-id. Where the folder can't be
+ * written, the machine id itself serves, hashed.
+ */
+export async function readNodeIdentity(
+  { files, log }: { readonly files: Files; readonly log: Logger },
+  stateFolder: string,
+): Promise<string> {
+  const path = join(stateFolder, 'node-id');
+  const machine = hash((await files.read(MACHINE_ID).catch(() => undefined)) ?? '');
+  try {
+    const [identity, madeOn] = ((await files.read(path)) ?? '').trim().split(' ');
+    if (identity && madeOn === machine) return identity;
+    if (identity)
+      log.warning(
+        `${path} was made on another machine (a cloned disk?): this node gets an identity of its own`,
+      );
+    const fresh = randomUUID();
+    await files.writeAtomically(path, `${fresh} ${machine}\n`);
+    return fresh;
+  } catch (error) {
+    log.warning(
+      `Could not keep the node's identity in ${path}: ${messageOf(error)}; using one derived from ${MACHINE_ID}`,
+    );
+    return machine;
+  }
+}
+
+/**
+ * A VTEP MAC that stays the same for a node and a device name: locally administered, unicast. Set explicitly, it is
+ * also one that udev's MACAddressPolicy leaves alone (flannel issue 1155).
+ */
+export function deriveMac(identity: string, device: string): Mac {
+  const bytes = createHash('sha256').update(`vtep ${device} ${identity}`).digest().subarray(0, 6);
+  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
+  return macFromBytes(bytes);
+}
+
+const hash = (text: string): string =>
+  createHash('sha256').update(`weft node ${text.trim()}`).digest('hex').slice(0, 32);

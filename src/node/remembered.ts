@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Files } from '#src/sys/files.ts';
+
+/** A lease record as the registry held it, kept for a start without the registry. */
+export interface RememberedRecord {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** What a node needs to forward packets before it has heard from its registry: the text of what it last heard. */
+export interface Remembered {
+  /** Milliseconds since the epoch, when the registry was last heard. */
+  readonly at: number;
+  readonly config: string;
+  readonly own: RememberedRecord;
+  readonly peers: readonly RememberedRecord[];
+}
+
+const FORMAT = 1;
+
+/** The file that remembers one network, in the node's state folder; each registry prefix has one of its own. */
+export class Memory {
+  readonly #files: Files;
+  readonly #log: Logger;
+  readonly path: string;
+
+  constructor(
+    { files, log }: { readonly files: Files; readonly log: Logger },
+    stateFolder: string,
+    prefix: string,
+  ) {
+    this.#files = files;
+    this.#log = log;
+    this.path = join(
+      stateFolder,
+      `network-${createHash('sha256').update(prefix).digest('hex').slice(0, 12)}.json`,
+    );
+  }
+
+  /** What was remembered; `undefined` when there is nothing, or nothing readable, which is said. */
+  async recall(): Promise<Remembered | undefined> {
+    try {
+      const text = await this.#files.read(this.path);
+      if (text === undefined) return undefined;
+      const { format, ...remembered } = JSON.parse(text) as Remembered & { format: number };
+      if (format !== FORMAT || !isRemembered(remembered)) throw new Error('it has another format');
+      return remembered;
+    } catch (error) {
+      this.#log.warning(`Could not use the remembered peers in ${this.path}: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  /** Replaces what is remembered. A failure is said and changes nothing: this file is a help, not a need. */
+  async remember(remembered: Remembered): Promise<void> {
+    try {
+      await this.#files.writeAtomically(
+        this.path,
+        `${JSON.stringify({ format: FORMAT, ...remembered })}\n`,
+        0o600,
+      );
+    } catch (error) {
+      this.#log.warning(`Could not remember the peers in ${this.path}: ${messageOf(error)}`);
+    }
+  }
+}
+
+function isRemembered(value: Remembered): boolean {
+  const isRecord = (record: unknown): boolean =>
+    typeof record === 'object' &&
+    record !== null &&
+    typeof (record as RememberedRecord).name === 'string' &&
+    typeof (record as RememberedRecord).value === 'string';
+  return (
+    typeof value.at === 'number' &&
+    typeof value.config === 'string' &&
+    isRecord(value.own) &&
+    Array.isArray(value.peers) &&
+    value.peers.every(isRecord)
+  );
+}
