@@ -27,14 +27,16 @@ export type AcquirePlan =
   /** Ours, but of no use under the present config: remove it and plan again. */
   | { readonly kind: 'discard'; readonly lease: Lease }
   | { readonly kind: 'create'; readonly subnets: Subnets }
+  /** Another node's lease names our public IP: take it over if that node is gone, refuse to start if it lives. */
+  | { readonly kind: 'challenge'; readonly lease: Lease }
   | { readonly kind: 'refuse'; readonly reason: string; readonly remedy: string };
 
 /**
  * Which subnet a node takes (flannel's order, v0.9.1 etcdv2/local_manager.go): a lease that is its own already, the
  * subnet of its last run if nobody has it, a random free one. What is its own is told by the node's identity first
  * and, as flannel does, by the public IP: a host that changed its address keeps its subnet, and a lease that a flannel
- * or an operator (a reservation) wrote for this address is taken. A lease of another living node with our address is
- * not: two hosts with one public IP can't both be reached.
+ * or an operator (a reservation) wrote for this address is taken. A lease that another node wrote for our address is
+ * a host that was installed anew, or a second host with the same address, which could not be reached: it is asked.
  */
 export function planAcquire(facts: AcquireFacts): AcquirePlan {
   const { config, leases, claimant } = facts;
@@ -43,16 +45,13 @@ export function planAcquire(facts: AcquireFacts): AcquirePlan {
     leases.find(
       ({ attributes }) => attributes.publicIp === claimant.publicIp && attributes.node === undefined,
     );
-  const rival = leases.find(
-    ({ attributes: { publicIp, node } }) =>
-      publicIp === claimant.publicIp && node !== undefined && node !== claimant.node,
-  );
-  if (rival !== undefined) return refuseAddress(claimant, rival);
   if (own !== undefined) {
     const usable =
       own.subnets.v4 !== undefined && own.subnets.v6 === undefined && isUsable(config, own.subnets.v4);
     return { kind: usable ? 'reuse' : 'discard', lease: own };
   }
+  const rival = leases.find(({ attributes: { publicIp } }) => publicIp === claimant.publicIp);
+  if (rival !== undefined) return { kind: 'challenge', lease: rival };
   const taken = leases.flatMap(({ subnets: { v4 } }) => (v4 === undefined ? [] : [v4]));
   const { previous } = facts;
   if (
@@ -114,12 +113,4 @@ function numbersOf(config: NetworkConfig, prefixes: readonly Prefix4[]): Set<num
     for (let number = first; number <= last; number++) numbers.add(number);
   }
   return numbers;
-}
-
-function refuseAddress(claimant: Claimant, rival: Lease): AcquirePlan {
-  return {
-    kind: 'refuse',
-    reason: `the public IP ${formatIp(claimant.publicIp)} is held by another node (${rival.attributes.node}, lease ${rival.name})`,
-    remedy: `choose this host's own address with --iface or --public-ip; if that node is gone for good, run "weft release ${rival.name}"`,
-  };
 }

@@ -1,0 +1,171 @@
+import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
+import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { type Claimant, planAcquire } from '#src/network/acquire-plan.ts';
+import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
+import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
+import type { HeldLease } from '#src/node/lease-keeper.ts';
+import type { LeaseRecord, Registry, WriteOutcome } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+export interface AcquireComponents {
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+export interface AcquireRequest {
+  readonly config: NetworkConfig;
+  readonly claimant: Claimant;
+  readonly previous: Prefix4 | undefined;
+  readonly avoid: readonly Prefix4[];
+  readonly ttlSeconds: number;
+  /** What to publish, given the lease that is taken over, if one is. */
+  attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
+}
+
+export interface Acquired extends HeldLease {
+  readonly attributes: LeaseAttributes;
+}
+
+/** Lost races in a row before giving up; flannel tries 10 times at once, this with a pause between. */
+const MOST_RACES = 100;
+const RACE_PAUSE_MS = 20;
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 5_000;
+/** How long a living node has to answer a challenge: it sees it on its watch and writes at once. */
+const CHALLENGE_MS = 5_000;
+const CHALLENGE_LOOK_MS = 250;
+
+/**
+ * Takes a lease: its own again, the previous one, or a free one. Lost races are run again, a registry that does not
+ * answer is waited for. Throws WeftError `lease` when there is no subnet to be had.
+ */
+export async function acquireLease(
+  components: AcquireComponents,
+  request: AcquireRequest,
+  signal: AbortSignal,
+): Promise<Acquired> {
+  const { clock, random, log } = components;
+  let said: string | undefined;
+  for (let races = 0, failures = 0; races < MOST_RACES; ) {
+    try {
+      const acquired = await tryToAcquire(components, request, signal);
+      if (acquired !== undefined) return acquired;
+      races++;
+      await clock.sleep(RACE_PAUSE_MS * (0.5 + random()), signal);
+    } catch (error) {
+      if (isAbort(error) || (error instanceof WeftError && error.code !== 'registry')) throw error;
+      const text = messageOf(error);
+      if (text !== said) log.warning(`Could not acquire a lease yet: ${text}; trying again`);
+      said = text;
+      await clock.sleep(Math.min(FIRST_RETRY_MS * 2 ** failures++, LONGEST_RETRY_MS) * (0.5 + random() / 2), signal);
+    }
+  }
+  throw new WeftError('lease', 'failed to acquire lease: max retries reached trying to acquire a subnet', {
+    remedy: 'look for a program that keeps writing below the subnets key',
+  });
+}
+
+/** One round; `undefined` when somebody was faster. */
+async function tryToAcquire(
+  components: AcquireComponents,
+  request: AcquireRequest,
+  signal: AbortSignal,
+): Promise<Acquired | undefined> {
+  const { registry, random, log } = components;
+  const { records } = await registry.list(signal);
+  const leases = records.flatMap(leaseOf);
+  const recordOf = ({ name }: Lease): LeaseRecord | undefined => records.find((record) => record.name === name);
+  const plan = planAcquire({ ...request, leases, random });
+  switch (plan.kind) {
+    case 'refuse':
+      throw new WeftError('lease', `failed to acquire lease: ${plan.reason}`, { remedy: plan.remedy });
+    case 'discard': {
+      const record = recordOf(plan.lease);
+      log.info(`Found lease (${plan.lease.name}) for this node that is not compatible with the current config, deleting`);
+      if (record !== undefined) await registry.remove(record, signal);
+      return undefined;
+    }
+    case 'challenge': {
+      const record = recordOf(plan.lease);
+      const unanswered = record && (await challenge(components, request.claimant, plan.lease, record, signal));
+      return unanswered && takeOver(components, request, plan.lease, unanswered, signal);
+    }
+    case 'reuse': {
+      const record = recordOf(plan.lease);
+      return record && takeOver(components, request, plan.lease, record, signal);
+    }
+    case 'create': {
+      const attributes = request.attributesFor(undefined);
+      const name = formatSubnetName(plan.subnets);
+      const outcome = await registry.create(name, encodeAttributes(attributes), request.ttlSeconds, signal);
+      return acquired(outcome, plan.subnets, attributes);
+    }
+  }
+}
+
+/** Rewrites a record as ours: a reservation stays one, everything else lives for a whole TTL again. */
+async function takeOver(
+  { registry, log }: AcquireComponents,
+  request: AcquireRequest,
+  lease: Lease,
+  record: LeaseRecord,
+  signal: AbortSignal,
+): Promise<Acquired | undefined> {
+  const attributes = request.attributesFor(lease.attributes);
+  const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
+  const outcome = await registry.replace(record, encodeAttributes(attributes), ttl, signal);
+  if (outcome.outcome === 'written') {
+    log.info(`Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`);
+  }
+  return acquired(outcome, lease.subnets, attributes);
+}
+
+/**
+ * Asks the node that holds our public IP whether it lives: its record is written again with our question in it, which
+ * flannels ignore and a living weft puts right at once. The record, when nobody did; `undefined` when it changed under us.
+ */
+async function challenge(
+  { registry, clock, log }: AcquireComponents,
+  claimant: Claimant,
+  lease: Lease,
+  record: LeaseRecord,
+  signal: AbortSignal,
+): Promise<LeaseRecord | undefined> {
+  const ip = formatIp(claimant.publicIp);
+  log.warning(`The lease ${lease.name} names our public IP ${ip} for another node (${lease.attributes.node}): asking it`);
+  const question = JSON.stringify({ ...JSON.parse(record.value), AskedBy: claimant.node });
+  const ttl = record.expiry.kind === 'reservation' ? undefined : Math.ceil((CHALLENGE_MS * 12) / 1000);
+  const asked = await registry.replace(record, question, ttl, signal);
+  if (asked.outcome === 'conflict') return undefined;
+  for (const end = clock.monotonic() + CHALLENGE_MS; clock.monotonic() < end; ) {
+    await clock.sleep(CHALLENGE_LOOK_MS, signal);
+    const now = await registry.read(lease.name, signal);
+    if (now === undefined) return undefined;
+    if (now.revision === asked.record.revision) continue;
+    throw new WeftError('public-ip', `the public IP ${ip} is in use by another living node (${lease.attributes.node}, lease ${lease.name})`, {
+      remedy: "choose this host's own address with --iface or --public-ip",
+    });
+  }
+  log.info(`Nobody answered: the node ${lease.attributes.node} is gone`);
+  return asked.record;
+}
+
+function leaseOf({ name, value, revision, expiry }: LeaseRecord): Lease[] {
+  const subnets = parseSubnetName(name);
+  const decoded = decodeAttributes(value);
+  // A key that names a subnet is taken, whatever is in it.
+  const attributes = decoded.ok ? decoded.attributes : { backendType: '' };
+  return subnets === undefined ? [] : [{ subnets, attributes, expiry, name, revision }];
+}
+
+const acquired = (
+  outcome: WriteOutcome,
+  subnets: Lease['subnets'],
+  attributes: LeaseAttributes,
+): Acquired | undefined =>
+  outcome.outcome === 'written' ? { subnets, attributes, record: outcome.record } : undefined;

@@ -1,0 +1,262 @@
+import type { Backend } from '#src/backend/backend.ts';
+import { writeSubnetFile } from '#src/docker/subnet-file.ts';
+import type { Firewall } from '#src/firewall/firewall.ts';
+import type { WantedRules } from '#src/firewall/rules.ts';
+import type { Kernel } from '#src/kernel/kernel.ts';
+import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
+import type { Operation } from '#src/kernel/operation.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Prefix4 } from '#src/lib/ip.ts';
+import { type LeaseChange, type LeaseRules, LeaseTable, type RawLease } from '#src/network/lease-table.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
+import { formatSubnetName } from '#src/network/subnet-name.ts';
+import { Peers } from '#src/node/peers.ts';
+import type { Underlay } from '#src/node/underlay.ts';
+import { Caretaker } from '#src/reconcile/caretaker.ts';
+import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
+import type { WatchEvent } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+
+export interface OverlayComponents {
+  readonly kernel: Kernel;
+  /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
+  readonly watchRules: (listener: () => void, signal: AbortSignal) => Promise<void>;
+  readonly firewall: Firewall;
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly createLogger: (component: string) => Logger;
+}
+
+export interface OverlayOptions {
+  readonly subnetFile: string;
+  readonly ipMasq: boolean;
+  readonly forwardRules: boolean;
+  readonly randomFully: boolean;
+  readonly blackhole: boolean;
+  /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
+  readonly ruleCheckMs: number;
+  readonly fullCheckMs: number;
+  readonly linearRoutesAbove: number;
+}
+
+/** One network on this host: what it is, and which part of it is ours. */
+export interface OverlayPlace {
+  readonly config: NetworkConfig;
+  readonly subnet: Prefix4;
+  readonly underlay: Underlay;
+  readonly backend: Backend;
+  /** What subnet.env said before: rules for it are taken away. */
+  readonly previous: { readonly network?: Prefix4; readonly subnet?: Prefix4 };
+}
+
+/**
+ * One overlay network on this host, from leases to kernel: what is wanted is said here, and everything that keeps it
+ * so is started and read here.
+ */
+export class Overlay {
+  readonly #components: OverlayComponents;
+  readonly #options: OverlayOptions;
+  readonly #log: Logger;
+  readonly #reconciler: Reconciler;
+  readonly #table: LeaseTable;
+  readonly #peers: Peers;
+  readonly #rules: Caretaker;
+  readonly #sysctls: Caretaker;
+  #place: OverlayPlace;
+
+  constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
+    this.#components = components;
+    this.#options = options;
+    this.#place = place;
+    const { kernel, clock, createLogger, firewall, files } = components;
+    this.#log = createLogger('overlay.ts');
+    this.#reconciler = new Reconciler(
+      { kernel, clock, log: createLogger('reconciler.ts') },
+      {
+        territory: {
+          devices: [...place.backend.devices, place.underlay.name],
+          owns: (object) => this.#owns(object),
+        },
+        fullCheckMs: options.fullCheckMs,
+      },
+    );
+    this.#table = new LeaseTable(this.#leaseRules());
+    this.#peers = new Peers({ kernel, reconciler: this.#reconciler, log: this.#log }, place.backend, options);
+    this.#rules = new Caretaker(
+      { clock, log: createLogger('firewall.ts') },
+      {
+        name: 'firewall rules',
+        ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
+      },
+      { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
+    );
+    this.#sysctls = new Caretaker({ clock, log: createLogger('sysctls.ts') }, new Sysctls({ files }, this.#wantedSysctls()), {
+      intervalMs: SYSCTL_CHECK_MS,
+      settleMs: 0,
+    });
+  }
+
+  get place(): OverlayPlace {
+    return this.#place;
+  }
+
+  get table(): LeaseTable {
+    return this.#table;
+  }
+
+  get reconciler(): Reconciler {
+    return this.#reconciler;
+  }
+
+  get repairs(): number {
+    return this.#reconciler.status.repairs + this.#rules.repairs + this.#sysctls.repairs;
+  }
+
+  /**
+   * Takes the host from whatever it is in to what is wanted of it without peers, and keeps it so until the signal aborts.
+   * Docker may start when this is done: the rules are in force and subnet.env is written.
+   */
+  async start(signal: AbortSignal): Promise<void> {
+    const { firewall } = this.#components;
+    this.#sayOwn();
+    await this.#reconciler.start(signal);
+    this.#reconciler.observe((event) => {
+      if (event.type === 'netconf') this.#sysctls.poke();
+      // A device that is made anew has its settings anew.
+      if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link') this.#sysctls.poke();
+    });
+    await this.#components.watchRules(() => this.#rules.poke(), signal);
+    await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal)]);
+    const removed = await firewall.cleanOther(this.#wantedRules(), signal);
+    if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
+    const { config, subnet, backend } = this.#place;
+    const { subnetFile, ipMasq } = this.#options;
+    await writeSubnetFile(this.#components.files, subnetFile, { network: config.network, subnet, mtu: backend.mtu, ipMasq });
+    this.#log.info(`Wrote subnet file to ${subnetFile}`);
+  }
+
+  /** What a start would change, without changing it: operations on the kernel, and the firewall's transactions. */
+  async plan(signal: AbortSignal): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
+    this.#sayOwn();
+    return {
+      operations: await this.#reconciler.plan(),
+      transactions: await this.#components.firewall.plan(this.#wantedRules(), signal),
+    };
+  }
+
+  /** All leases there are; what is not among them goes. */
+  async replacePeers(records: readonly RawLease[]): Promise<void> {
+    await this.#follow(this.#table.replaceAll(records));
+  }
+
+  async changePeers(events: readonly WatchEvent[]): Promise<void> {
+    const changes = events.flatMap((event) =>
+      event.type === 'put' ? this.#table.put(event.record) : this.#table.remove(event.name),
+    );
+    await this.#follow(changes);
+  }
+
+  /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
+  async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
+    this.#place = { ...this.#place, underlay, backend };
+    this.#sayOwn();
+    await this.#follow(this.#table.useRules(this.#leaseRules()));
+    await this.#peers.use(backend);
+    await this.#reconciler.settled();
+  }
+
+  /** The kernel may lead to peers another way now (DirectRouting). */
+  async reroute(): Promise<void> {
+    if (this.#place.backend.needsLookup) await this.#peers.planAll();
+  }
+
+  /** Why the host does not forward as it should, one clause each. */
+  troubles(): string[] {
+    const { failing } = this.#reconciler.status;
+    const [first] = failing;
+    return [
+      ...(first === undefined ? [] : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
+      ...(this.#rules.failure === undefined ? [] : [`firewall rules: ${this.#rules.failure}`]),
+      ...(this.#sysctls.failure === undefined ? [] : [`sysctls: ${this.#sysctls.failure}`]),
+    ];
+  }
+
+  async #follow(changes: readonly LeaseChange[]): Promise<void> {
+    for (const change of changes) {
+      if (change.kind === 'quarantined') {
+        this.#log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, { lease: change.name });
+      } else {
+        this.#log.verbose(1, `Lease ${change.name} ${change.kind}`);
+      }
+    }
+    await this.#peers.apply(changes);
+  }
+
+  #sayOwn(): void {
+    const { backend, subnet } = this.#place;
+    this.#reconciler.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+  }
+
+  /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
+  #blackhole(): KernelObject[] {
+    if (!this.#options.blackhole) return [];
+    const { subnet } = this.#place;
+    return [
+      {
+        kind: 'route',
+        destination: subnet,
+        type: 'blackhole',
+        onlink: false,
+        metric: LAST_METRIC,
+        protocol: RTPROT_WEFT,
+        scope: 0,
+      },
+    ];
+  }
+
+  #owns(object: KernelObject): boolean {
+    return this.#place.backend.owns(object);
+  }
+
+  #leaseRules(): LeaseRules {
+    const { config, subnet, underlay, backend } = this.#place;
+    return {
+      network: config.network,
+      subnetLength: config.subnetLength,
+      ownName: formatSubnetName({ v4: subnet }),
+      ownSubnet: subnet,
+      ownPublicIp: underlay.publicIp,
+      underlay: underlay.prefixes,
+      judge: (attributes) => backend.judge(attributes),
+      identityOf: (attributes) => backend.identityOf(attributes),
+    };
+  }
+
+  #wantedRules(): WantedRules {
+    const { config, subnet, previous } = this.#place;
+    const { ipMasq, forwardRules, randomFully } = this.#options;
+    return {
+      v4: { network: config.network, subnet },
+      masquerade: ipMasq,
+      forward: forwardRules,
+      randomFully,
+      ...(previous.network !== undefined &&
+        previous.subnet !== undefined && { previous: { v4: { network: previous.network, subnet: previous.subnet } } }),
+    };
+  }
+
+  /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
+  #wantedSysctls(): Sysctl[] {
+    return [
+      { path: 'net/ipv4/ip_forward', value: '1' },
+      ...this.#place.backend.devices.map((device) => ({ path: `net/ipv4/conf/${device}/forwarding`, value: '1' })),
+    ];
+  }
+}
+
+/** A reload of the host's firewall is many messages: look when they have come. */
+const RULES_SETTLE_MS = 5;
+const SYSCTL_CHECK_MS = 10_000;
+const LAST_METRIC = 0xffff_ffff;
