@@ -112,7 +112,7 @@ export const ip: Codec<Ip> = {
 export const mac: Codec<Mac> = {
   size: () => 6,
   write(view, offset, value) {
-    bytesOf(view, offset, 6).set(macToBytes(value));
+    for (const octet of macToBytes(value)) view.setUint8(offset++, octet);
   },
   read: (view, offset, size) => (size === 6 ? macFromBytes(bytesOf(view, offset, 6)) : undefined),
 };

@@ -29,8 +29,10 @@ export interface Request {
   readonly type: number;
   /** NLM_F_*, without NLM_F_REQUEST. */
   readonly flags: number;
-  /** The family's header and the attributes. */
-  readonly body: Uint8Array;
+  /** Bytes of the family's header and the attributes. */
+  readonly size: number;
+  /** Writes those into zeroed bytes: straight into the batch, for 50,000 messages are made at a time. */
+  write(view: DataView, offset: number): void;
 }
 
 /** A message from the kernel. The view is on the receive buffer: read it before the next one is received. */
@@ -56,11 +58,15 @@ export class MessageLayout<H, A> {
 
   request(type: number, flags: number, header: H, values: A): Request {
     const start = align4(this.#header.bytes);
-    const body = new Uint8Array(start + this.#attributes.size(values));
-    const view = new DataView(body.buffer);
-    this.#header.write(view, 0, header);
-    this.#attributes.write(view, start, values);
-    return { type, flags, body };
+    return {
+      type,
+      flags,
+      size: start + this.#attributes.size(values),
+      write: (view, offset) => {
+        this.#header.write(view, offset, header);
+        this.#attributes.write(view, offset + start, values);
+      },
+    };
   }
 
   /** `undefined` when the message is too short to have the header. */
@@ -73,22 +79,30 @@ export class MessageLayout<H, A> {
   }
 }
 
-export const sizeOf = ({ body }: Request): number => MESSAGE_HEADER + align4(body.length);
-
-/** Writes the request as a message and returns where the next one goes. `flags` come on top of the request's own. */
-export function writeRequest(
-  view: DataView,
-  offset: number,
-  { type, flags, body }: Request,
-  sequence: number,
-  moreFlags = 0,
-): number {
-  const length = MESSAGE_HEADER + body.length;
-  HEADER.write(view, offset, { length, type, flags: flags | moreFlags | NLM_F_REQUEST, sequence });
-  const bytes = new Uint8Array(view.buffer, view.byteOffset + offset + MESSAGE_HEADER, body.length);
-  bytes.set(body);
-  return offset + align4(length);
+/**
+ * The requests as one datagram, numbered from `first`. Flags in `lastFlags` go onto the last message only.
+ */
+export function encodeRequests(requests: readonly Request[], first: number, lastFlags = 0): Uint8Array {
+  const bytes = new Uint8Array(requests.reduce((total, request) => total + sizeOf(request), 0));
+  const view = new DataView(bytes.buffer);
+  let at = 0;
+  let sequence = first;
+  for (const request of requests) {
+    const last = sequence - first === requests.length - 1;
+    HEADER.write(view, at, {
+      length: MESSAGE_HEADER + request.size,
+      type: request.type,
+      flags: request.flags | NLM_F_REQUEST | (last ? lastFlags : 0),
+      sequence: sequence++,
+    });
+    request.write(view, at + MESSAGE_HEADER);
+    at += sizeOf(request);
+  }
+  return bytes;
 }
+
+/** Bytes the request takes in a datagram. */
+export const sizeOf = ({ size }: Request): number => MESSAGE_HEADER + align4(size);
 
 /** The messages of a datagram, up to the first that does not fit into it. */
 export function messagesIn(datagram: Uint8Array): Message[] {

@@ -1,12 +1,5 @@
 import { NLM_F_ACK, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR } from '#src/kernel/constants.ts';
-import {
-  errorIn,
-  type Message,
-  messagesIn,
-  type Request,
-  sizeOf,
-  writeRequest,
-} from '#src/kernel/message.ts';
+import { encodeRequests, errorIn, type Message, messagesIn, type Request } from '#src/kernel/message.ts';
 import type { KernelError } from '#src/kernel/operation.ts';
 import type { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -34,7 +27,7 @@ export class RtnetlinkClient {
   /** Asks for one object. The message must be read before the next call. */
   request(request: Request): Answer {
     const sequence = this.#take(1);
-    this.#send([request], sequence, 0);
+    this.#socket.send(encodeRequests([request], sequence));
     for (;;) {
       const datagram = this.#receive();
       if (datagram === undefined || datagram === 'overrun') return { error: LOST };
@@ -54,7 +47,7 @@ export class RtnetlinkClient {
   batch(requests: readonly Request[]): (KernelError | undefined)[] {
     const results = new Array<KernelError | undefined>(requests.length).fill(undefined);
     const first = this.#take(requests.length);
-    this.#send(requests, first, NLM_F_ACK);
+    this.#socket.send(encodeRequests(requests, first, NLM_F_ACK));
     const last = requests.length - 1;
     let complete = false;
     let lost = false;
@@ -96,7 +89,7 @@ export class RtnetlinkClient {
   /** Whether the kernel says that it is consistent. */
   async #dumpOnce(request: Request, budget: TurnBudget, visit: (message: Message) => void): Promise<boolean> {
     const sequence = this.#take(1);
-    this.#send([request], sequence, 0);
+    this.#socket.send(encodeRequests([request], sequence));
     let consistent = true;
     for (;;) {
       const datagram = this.#socket.receive();
@@ -122,16 +115,6 @@ export class RtnetlinkClient {
     const first = this.#sequence + 1;
     this.#sequence += count;
     return first;
-  }
-
-  #send(requests: readonly Request[], first: number, lastFlags: number): void {
-    const size = requests.reduce((total, request) => total + sizeOf(request), 0);
-    const bytes = new Uint8Array(size);
-    const view = new DataView(bytes.buffer);
-    let at = 0;
-    for (const [index, request] of requests.entries())
-      at = writeRequest(view, at, request, first + index, index === requests.length - 1 ? lastFlags : 0);
-    this.#socket.send(bytes);
   }
 
   #receive(): Uint8Array | 'overrun' | undefined {

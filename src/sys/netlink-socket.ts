@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs';
-import { endianness } from 'node:os';
+import { constants, endianness } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
@@ -49,6 +49,7 @@ export const systemNetlink: Netlink = {
   },
 };
 
+const { EAGAIN, EBADF, EINTR, EMSGSIZE } = constants.errno;
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
@@ -138,10 +139,10 @@ class SystemNetlinkSocket implements NetlinkSocket {
         this.#senderLength,
       );
       if (size < 0) {
-        const error = new SystemError('recvfrom', this.#libc.errno());
-        if (error.code === 'EAGAIN') return undefined;
-        if (error.code === 'EINTR') continue;
-        throw error;
+        const errno = this.#libc.errno();
+        if (errno === EAGAIN) return undefined;
+        if (errno === EINTR) continue;
+        throw new SystemError('recvfrom', errno);
       }
       // Any process may write to our port; only the kernel is believed.
       if (portOf(this.#sender) !== 0) continue;
@@ -196,9 +197,6 @@ class SystemNetlinkSocket implements NetlinkSocket {
     if (this.#closed) throw new SystemError(syscall, EBADF);
   }
 }
-
-const EBADF = 9;
-const EMSGSIZE = 90;
 
 function openSocket(libc: Libc, protocol: number): number {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
