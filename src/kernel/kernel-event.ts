@@ -22,6 +22,9 @@ export const EVENT_GROUPS = [
   k.RTNLGRP_IPV6_NETCONF,
 ] as const;
 
+/** What {@link Kernel.apply} need not be told again: its result says it. Of links and addresses the kernel has more to tell. */
+export const ECHO_TYPES = [k.RTM_NEWROUTE, k.RTM_DELROUTE, k.RTM_NEWNEIGH, k.RTM_DELNEIGH] as const;
+
 /** What a message of these groups tells; `undefined` when that is nothing to weft. */
 export function readEvent(message: Message, names: Pick<DeviceNames, 'nameOf'>): KernelEvent | undefined {
   switch (message.type) {

@@ -22,6 +22,7 @@ export interface Kernel {
 
   /**
    * Calls `listener` for every change of links, addresses, routes, neighbours and FDB entries until the signal aborts.
+   * An echo of what `apply` itself did to routes, neighbours and FDB entries may be left out.
    * Resolves when the subscription is in force: what changes after that is reported.
    */
   monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void>;

@@ -17,11 +17,14 @@ const DUMP_ATTEMPTS = 10;
  * synchronous step, and nobody can come in between.
  */
 export class RtnetlinkClient {
+  /** nlmsg_pid of the events that our changes cause. */
+  readonly port: number;
   readonly #socket: NetlinkSocket;
   #sequence = 0;
 
   constructor(socket: NetlinkSocket) {
     this.#socket = socket;
+    this.port = socket.port;
   }
 
   /** Asks for one object. The message must be read before the next call. */

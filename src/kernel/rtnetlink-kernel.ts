@@ -1,7 +1,7 @@
 import { DeviceLookup, type DeviceNames, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { dumpsOf } from '#src/kernel/dump-request.ts';
 import type { DumpQuery, Kernel, KernelEvent, RouteLookup } from '#src/kernel/kernel.ts';
-import { EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
+import { ECHO_TYPES, EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
 import { linkQuery, readLink } from '#src/kernel/links.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
 import { subscribe } from '#src/kernel/netlink-subscription.ts';
@@ -35,8 +35,8 @@ const BATCH_MAX = 512;
 /** Bytes of one send: well below any net.core.wmem_default. */
 const BATCH_BYTES = 64 << 10;
 /** Milliseconds that one send should take: the batch grows below the one and shrinks above the other. */
-const BATCH_MS_LOW = 2;
-const BATCH_MS_HIGH = 4;
+const BATCH_MS_LOW = 1;
+const BATCH_MS_HIGH = 3;
 /** A send that found no memory has changed nothing: it is tried again, smaller. */
 const SEND_AGAIN: readonly string[] = ['ENOBUFS', 'EAGAIN', 'EINTR', 'EMSGSIZE'];
 /** `ip route get` without a route: none, all unreachable, a blackhole, prohibited. */
@@ -170,12 +170,14 @@ export class RtnetlinkKernel implements Kernel {
   }
 
   async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
-    const names = new DeviceTable(await this.#finder());
+    const client = await this.#requestClient();
+    const names = new DeviceTable(findBy(client));
     await subscribe(
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
         groups: EVENT_GROUPS,
+        mute: { port: client.port, types: ECHO_TYPES },
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** Milliseconds of work after which the event loop gets its turn. */
-const TURN_MS = 4;
+/** Milliseconds of work after which the event loop gets its turn: half of what reading the events it makes may take. */
+const TURN_MS = 3;
 
 /** Keeps long work from holding up everything else. */
 export class TurnBudget {

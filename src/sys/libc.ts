@@ -12,6 +12,10 @@ export interface Libc {
   bind(fd: number, address: Uint8Array, length: number): number;
   /** setsockopt(2) */
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  /** setsockopt(2) with SO_ATTACH_FILTER: classic BPF, `count` instructions of 8 bytes. */
+  attachFilter(fd: number, instructions: Uint8Array, count: number): number;
+  /** getsockname(2); `addressLength` as in recvfrom. */
+  getsockname(fd: number, address: Uint8Array, addressLength: Int32Array): number;
   /** sendto(2) */
   sendto(
     fd: number,
@@ -47,6 +51,9 @@ export interface PollHandle {
   close(): void;
 }
 
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
+
 let loaded: Promise<Libc> | undefined;
 
 export function loadLibc(): Promise<Libc> {
@@ -58,10 +65,21 @@ async function load(): Promise<Libc> {
   const { default: koffi } = await import('koffi');
   // The process itself: node is linked with the C library, whichever that is.
   const process = koffi.load(null);
+  const filterProgram = koffi.struct({ count: 'uint16_t', instructions: 'const void *' });
+  const setFilter = process.func('setsockopt', 'int', [
+    'int',
+    'int',
+    'int',
+    koffi.pointer(filterProgram),
+    'uint32_t',
+  ]);
   return {
     socket: process.func('int socket(int, int, int)'),
     bind: process.func('int bind(int, const void *, uint32_t)'),
     setsockopt: process.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+    attachFilter: (fd, instructions, count) =>
+      setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { count, instructions }, koffi.sizeof(filterProgram)),
+    getsockname: process.func('int getsockname(int, void *, void *)'),
     sendto: process.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
     recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
     close: process.func('int close(int)'),

@@ -1,0 +1,47 @@
+import { closeSync, openSync } from 'node:fs';
+import { WeftError } from '#src/lib/errors.ts';
+import { SystemError } from '#src/sys/errno.ts';
+import type { Libc } from '#src/sys/libc.ts';
+
+const CLONE_NEWNET = 0x40000000;
+
+/**
+ * Runs `make` with this thread in another network namespace; a socket stays in the namespace it was made in.
+ * Nothing may be awaited inside. If the way back fails, the process ends: from then on it would change the wrong
+ * host.
+ */
+export function inNetworkNamespace<T>(libc: Libc, path: string | undefined, make: () => T): T {
+  if (path === undefined) return make();
+  const home = openSync('/proc/thread-self/ns/net', 'r');
+  try {
+    const away = openNamespace(path);
+    try {
+      if (libc.setns(away, CLONE_NEWNET) < 0)
+        throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
+      try {
+        return make();
+      } finally {
+        if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
+      }
+    } finally {
+      closeSync(away);
+    }
+  } finally {
+    closeSync(home);
+  }
+}
+
+function openNamespace(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw namespaceUnavailable(path, error);
+  }
+}
+
+const namespaceUnavailable = (path: string, cause: unknown): WeftError =>
+  new WeftError(
+    'NETNS_UNAVAILABLE',
+    `cannot enter the network namespace ${path}: ${cause instanceof Error ? cause.message : cause}`,
+    { cause, remedy: 'see `ip netns list` for those there are' },
+  );
