@@ -10,22 +10,11 @@ import {
 } from '@grpc/grpc-js';
 import { AuthService } from '#src/etcd/rpc.ts';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
+import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
+import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
-
-export interface Credentials {
-  readonly username: string;
-  readonly password: string;
-}
-
-export interface EtcdConnectionOptions {
-  readonly endpoints: readonly Endpoint[];
-  readonly tls: TlsMaterial;
-  readonly auth?: Credentials;
-  /** How long one endpoint may take to answer one call. Default 4,000. */
-  readonly callTimeoutMs?: number;
-}
 
 /** One method of a generated service definition. */
 export interface Method<Request, Answer> {
@@ -33,15 +22,6 @@ export interface Method<Request, Answer> {
   requestSerialize(request: Request): Buffer;
   responseDeserialize(bytes: Buffer): Answer;
 }
-
-export interface CallOptions {
-  /** For the error: `cannot <what>: …`. */
-  readonly what: string;
-  /** True if the call may be sent again to another endpoint when it is unknown whether the first one did it. */
-  readonly repeatable: boolean;
-}
-
-export const DEFAULT_CALL_TIMEOUT_MS = 4_000;
 
 /** etcd closes a connection that pings more often than every 5 s (its `--grpc-keepalive-min-time`). */
 const KEEPALIVE_MS = 6_000;
@@ -62,7 +42,7 @@ export class EtcdConnection {
   readonly #clients = new Map<Endpoint, Client>();
   #token: string | undefined;
 
-  constructor(components: { readonly random: () => number }, options: EtcdConnectionOptions) {
+  constructor(components: { readonly random: () => number }, options: Omit<EtcdOptions, 'prefix'>) {
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.#tls = options.tls;
@@ -78,24 +58,15 @@ export class EtcdConnection {
    *
    * @throws {RegistryError} whose cause is gRPC's ServiceError; the signal's reason when it aborts
    */
-  async call<Request, Answer>(
+  call<Request, Answer>(
     method: Method<Request, Answer>,
     request: Request,
-    { what, repeatable }: CallOptions,
+    options: CallOptions,
     signal: AbortSignal,
   ): Promise<Answer> {
-    const failures: Failure[] = [];
-    for (let tries = repeatable ? this.ring.size : 1; tries > 0; tries--) {
-      const endpoint = this.ring.current;
-      try {
-        return await this.#callAsUser(endpoint, method, request, signal);
-      } catch (error) {
-        const failure = this.#judge(endpoint, error, signal);
-        failures.push(failure);
-        if (!isLocal(failure.reason)) break;
-      }
-    }
-    throw registryError(what, failures);
+    const ask = (endpoint: Endpoint) => this.#callAsUser(endpoint, method, request, signal);
+    const judge = (endpoint: Endpoint, error: unknown) => this.#judge(endpoint, error);
+    return askInTurn(this.ring, options, { ask, judge }, signal);
   }
 
   /** Opens a stream on the current endpoint, which the caller has to {@link giveUp} when it fails. */
@@ -106,7 +77,8 @@ export class EtcdConnection {
   ): Promise<{ endpoint: Endpoint; stream: ClientDuplexStream<Request, Answer> }> {
     const endpoint = this.ring.current;
     const metadata = await this.#metadata(endpoint, signal).catch((error: unknown) => {
-      throw registryError(what, [this.#judge(endpoint, error, signal)]);
+      signal.throwIfAborted();
+      throw registryError(what, [this.#judge(endpoint, error)]);
     });
     // A member cut off from its cluster ends the stream, where it would be silent otherwise.
     metadata.set('hasleader', 'true');
@@ -136,8 +108,7 @@ export class EtcdConnection {
     this.#clients.clear();
   }
 
-  #judge(endpoint: Endpoint, error: unknown, signal: AbortSignal): Failure {
-    signal.throwIfAborted();
+  #judge(endpoint: Endpoint, error: unknown): Failure {
     const failure = statusFailure(endpoint, error, this.callTimeoutMs);
     if (isLocal(failure.reason)) this.giveUp(endpoint);
     return failure;

@@ -27,7 +27,9 @@ export function statusFailure(endpoint: Endpoint, error: unknown, timeoutMs: num
   if (failed === undefined) {
     return { endpoint, reason: 'protocol', why: `not an answer of etcd v3: ${String(error)}`, cause: error };
   }
-  return { endpoint, ...judge(failed, timeoutMs), cause: failed };
+  // In gRPC's words: the call never got a connection to go out on.
+  const unsent = /^(No connection established|Name resolution failed)/.test(failed.details);
+  return { endpoint, ...judge(failed, timeoutMs), unsent, cause: failed };
 }
 
 function judge({ code, details }: ServiceError, timeoutMs: number): { reason: FailureReason; why: string } {

@@ -15,7 +15,8 @@ import {
   type TxnResponse,
 } from '#src/etcd/rpc.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import { EtcdConnection, type EtcdConnectionOptions } from '#src/registry/etcd-v3-connection.ts';
+import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
 import { watchRange } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
@@ -29,9 +30,7 @@ import type {
 } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-export interface EtcdV3Options extends EtcdConnectionOptions {
-  /** As `--etcd-prefix` gives it; joined as Go's `path.Join` does, a missing leading slash stays missing. */
-  readonly prefix: string;
+export interface EtcdV3Options extends EtcdOptions {
   /** Records asked for in one message. Default 1,000: some 2 ms of decoding. */
   readonly pageSize?: number;
   /** A silent watch asks for a sign of life after so long, default 3,000, … */

@@ -9,6 +9,8 @@ export interface Failure {
   readonly reason: FailureReason;
   /** `connection refused`: what follows the endpoint in the text. */
   readonly why: string;
+  /** True when the request certainly never reached the endpoint. */
+  readonly unsent?: boolean;
   readonly cause?: unknown;
 }
 

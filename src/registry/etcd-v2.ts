@@ -1,0 +1,237 @@
+import { posix } from 'node:path';
+import { CompactedError, RegistryError } from '#src/registry/errors.ts';
+import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdV2Http, type V2Answer, type V2Body, type V2Node } from '#src/registry/etcd-v2-http.ts';
+import type {
+  LeaseRecord,
+  Registry,
+  Snapshot,
+  WatchBatch,
+  WatchEvent,
+  WriteOutcome,
+} from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+export interface EtcdV2Options extends EtcdOptions {
+  /** A long poll without an event is asked anew after so long, which shows that the server lives. Default 4,000. */
+  readonly pollMs?: number;
+}
+
+const KEY_NOT_FOUND = 100;
+const COMPARE_FAILED = 101;
+const NOT_A_FILE = 102;
+const KEY_EXISTS = 105;
+const EVENT_INDEX_CLEARED = 401;
+
+/** The parameters of every read, as flannel v0.9.1 sends them. */
+const QUERY = {
+  one: '?quorum=true&recursive=false&sorted=false',
+  all: '?quorum=true&recursive=true&sorted=false',
+};
+
+/** flannel v0.9.1's dialect (contract §2.2), with every write guarded by `prevExist` or `prevIndex`. */
+export class EtcdV2Registry implements Registry {
+  readonly api = 'v2';
+  readonly description: string;
+  readonly #http: EtcdV2Http;
+  readonly #clock: Clock;
+  readonly #pollMs: number;
+  readonly #configKey: string;
+  readonly #folder: string;
+  /** Of the cluster that was listed last. */
+  #clusterId = '';
+
+  constructor(
+    components: { readonly clock: Clock; readonly random?: () => number },
+    { pollMs = 4_000, ...options }: EtcdV2Options,
+  ) {
+    this.#http = new EtcdV2Http({ random: components.random ?? Math.random }, options);
+    this.#clock = components.clock;
+    this.#pollMs = pollMs;
+    this.description = `etcd v2 at ${this.#http.ring}`;
+    this.#configKey = posix.join('/', options.prefix, 'config');
+    this.#folder = posix.join('/', options.prefix, 'subnets', '/');
+  }
+
+  async readConfig(signal: AbortSignal): Promise<string | undefined> {
+    const what = `read the network config ${this.#configKey}`;
+    const { body } = await this.#get(this.#configKey, QUERY.one, what, signal);
+    return body.node?.value;
+  }
+
+  async list(signal: AbortSignal): Promise<Snapshot> {
+    const answer = await this.#get(this.#folderKey, QUERY.all, 'list the leases', signal);
+    this.#clusterId = answer.clusterId;
+    return { records: [...this.#leavesOf(answer.body.node)], revision: answer.index };
+  }
+
+  async read(name: string, signal: AbortSignal): Promise<LeaseRecord | undefined> {
+    const { body } = await this.#get(this.#folder + name, QUERY.one, `read the lease ${name}`, signal);
+    return body.node && this.#recordOf(body.node);
+  }
+
+  create(
+    name: string,
+    value: string,
+    ttlSeconds: number | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
+    return this.#write(name, '?prevExist=false', value, ttlSeconds, signal);
+  }
+
+  replace(
+    previous: LeaseRecord,
+    value: string,
+    ttlSeconds: number | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
+    return this.#write(previous.name, `?prevIndex=${previous.revision}`, value, ttlSeconds, signal);
+  }
+
+  async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {
+    const what = `remove the lease ${previous.name}`;
+    const request = {
+      method: 'DELETE',
+      key: this.#folder + previous.name,
+      query: `?prevIndex=${previous.revision}`,
+    } as const;
+    const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
+    return !lostRace(body, what);
+  }
+
+  async *watch(revision: bigint, signal: AbortSignal): AsyncGenerator<WatchBatch, void> {
+    let delivered = revision;
+    for (let first = true; ; first = false) {
+      const request = {
+        method: 'GET',
+        key: this.#folderKey,
+        query: `?wait=true&waitIndex=${delivered + 1n}&recursive=true`,
+      } as const;
+      const poll = await this.#http.poll(request, 'watch the leases', this.#pollMs, signal);
+      await this.#assertSameHistory(poll, delivered, signal);
+      if (first) yield { events: [], revision: delivered };
+      const body = await poll.event();
+      if (body === undefined) {
+        // The poll began at this index and found nothing older. So the history of 1,000 events, which all keys of the
+        // store share, can't run away from a quiet folder.
+        if (poll.index > delivered) delivered = poll.index;
+        yield { events: [], revision: delivered };
+      } else {
+        const { event, index } = this.#eventOf(body);
+        delivered = index;
+        yield { events: event === undefined ? [] : [event], revision: delivered };
+      }
+    }
+  }
+
+  async expiryOf({ name, expiry }: LeaseRecord, signal: AbortSignal): Promise<number | undefined> {
+    if (expiry.kind === 'reservation') return undefined;
+    const record = await this.read(name, signal);
+    return record?.expiry.kind === 'expires' ? record.expiry.at : undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#http.close();
+  }
+
+  get #folderKey(): string {
+    return this.#folder.slice(0, -1);
+  }
+
+  async #get(key: string, query: string, what: string, signal: AbortSignal): Promise<V2Answer> {
+    const answer = await this.#http.call({ method: 'GET', key, query }, { what, repeatable: true }, signal);
+    const { errorCode } = answer.body;
+    if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, answer.body);
+    return answer;
+  }
+
+  async #write(
+    name: string,
+    query: string,
+    value: string,
+    ttlSeconds: number | undefined,
+    signal: AbortSignal,
+  ): Promise<WriteOutcome> {
+    const what = `write the lease ${name}`;
+    // A reservation is written without the field, not with an empty one, and so stays permanent.
+    const form = ttlSeconds === undefined ? { value } : { value, ttl: String(Math.ceil(ttlSeconds)) };
+    const request = { method: 'PUT', key: this.#folder + name, query, form } as const;
+    const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
+    if (lostRace(body, what)) return { outcome: 'conflict' };
+    const record = body.node && this.#recordOf(body.node);
+    if (record === undefined) throw refused(what, body);
+    return { outcome: 'written', record };
+  }
+
+  /**
+   * An index that is behind what we have seen, or another cluster's, belongs to a store that began anew. A member that
+   * only lags behind its cluster shows the same, so a quorum read decides.
+   */
+  async #assertSameHistory(
+    seen: Omit<V2Answer, 'body'>,
+    delivered: bigint,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const sameCluster = this.#clusterId === '' || seen.clusterId === this.#clusterId;
+    if (sameCluster && seen.index >= delivered) return;
+    const { index } = await this.#get(this.#configKey, QUERY.one, 'watch the leases', signal);
+    if (sameCluster && index >= delivered) return;
+    throw new CompactedError(
+      `etcd has begun anew: its index is ${index}, the last one seen was ${delivered}`,
+    );
+  }
+
+  #eventOf(body: V2Body): { event: WatchEvent | undefined; index: bigint } {
+    const { errorCode, action, node } = body;
+    if (errorCode === EVENT_INDEX_CLEARED) {
+      throw new CompactedError(
+        'etcd no longer has the events since the last one seen (its history is 1,000 long)',
+      );
+    }
+    if (node === undefined) throw refused('watch the leases', body);
+    const removed = action === 'delete' || action === 'expire' || action === 'compareAndDelete';
+    // The children that go with a folder have no events of their own.
+    if (removed && node.dir) throw new CompactedError(`the folder ${node.key} was removed from etcd`);
+    const record = this.#recordOf(node);
+    const event: WatchEvent | undefined = removed
+      ? { type: 'removed', name: this.#nameOf(node) }
+      : record && { type: 'put', record };
+    return { event, index: BigInt(node.modifiedIndex) };
+  }
+
+  *#leavesOf(node: V2Node | undefined): Generator<LeaseRecord> {
+    if (node === undefined) return;
+    const record = this.#recordOf(node);
+    if (record !== undefined) yield record;
+    for (const child of node.nodes ?? []) yield* this.#leavesOf(child);
+  }
+
+  /** `undefined` for a folder. */
+  #recordOf(node: V2Node): LeaseRecord | undefined {
+    if (node.dir) return undefined;
+    const { expiration, ttl = 0, value = '', modifiedIndex } = node;
+    // By the time left, not by `expiration`: that is the server's clock, which may differ from ours.
+    const at = this.#clock.now() + ttl * 1_000;
+    const expiry: LeaseRecord['expiry'] =
+      expiration === undefined ? { kind: 'reservation' } : { kind: 'expires', at };
+    return { name: this.#nameOf(node), value, revision: BigInt(modifiedIndex), expiry };
+  }
+
+  #nameOf({ key }: V2Node): string {
+    return key.slice(this.#folder.length);
+  }
+}
+
+/** True when somebody else was first. Any other refusal throws. */
+function lostRace(body: V2Body, what: string): boolean {
+  if (body.errorCode === undefined) return false;
+  const { errorCode } = body;
+  const lost = [KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, KEY_EXISTS].includes(errorCode);
+  if (!lost) throw refused(what, body);
+  return true;
+}
+
+function refused(what: string, { errorCode, message, cause }: V2Body): RegistryError {
+  const why = [message, cause].filter(Boolean).join(' ') || 'an answer without a node';
+  return new RegistryError('refused', `cannot ${what}: etcd v2 says: ${why} (${errorCode ?? 'no code'})`);
+}

@@ -1,0 +1,127 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface EtcdServerOptions {
+  /** Further arguments, for example for TLS. */
+  readonly args?: readonly string[];
+  readonly scheme?: 'http' | 'https';
+  /** How etcdctl has to be called to be let in. */
+  readonly ctlArgs?: readonly string[];
+}
+
+/** A real etcd of one member with both APIs, on unused ports of 127.0.0.1, in a folder of its own. */
+export class EtcdServer {
+  readonly url: string;
+  readonly #folder: string;
+  readonly #peerPort: number;
+  readonly #options: EtcdServerOptions;
+  #process: ChildProcess | undefined;
+
+  private constructor(folder: string, port: number, peerPort: number, options: EtcdServerOptions) {
+    this.#folder = folder;
+    this.#peerPort = peerPort;
+    this.#options = options;
+    this.url = `${options.scheme ?? 'http'}://127.0.0.1:${port}`;
+  }
+
+  static async start(options: EtcdServerOptions = {}): Promise<EtcdServer> {
+    const folder = await mkdtemp(join(tmpdir(), 'weft-etcd-'));
+    const server = new EtcdServer(folder, await unusedPort(), await unusedPort(), options);
+    try {
+      await server.launch();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  /** Starts the process, with the data that is there, and waits until it answers. */
+  async launch(): Promise<void> {
+    const peer = `http://127.0.0.1:${this.#peerPort}`;
+    const child = spawn(
+      'etcd',
+      [
+        ...['--name=one', `--data-dir=${join(this.#folder, 'data')}`, '--enable-v2', '--log-level=error'],
+        ...[`--listen-client-urls=${this.url}`, `--advertise-client-urls=${this.url}`],
+        ...[`--listen-peer-urls=${peer}`, `--initial-advertise-peer-urls=${peer}`],
+        ...[`--initial-cluster=one=${peer}`, ...(this.#options.args ?? [])],
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    this.#process = child;
+    let log = '';
+    child.stderr?.on('data', (chunk) => {
+      log += chunk;
+    });
+    for (const giveUp = Date.now() + 20_000; ; await delay(50)) {
+      if (child.exitCode !== null) throw new Error(`etcd ended at once: ${log}`);
+      const health = await this.ctl('endpoint', 'health').catch((error: Error) => error);
+      if (!(health instanceof Error) || /authentication|permission|user name/.test(health.message)) return;
+      if (Date.now() > giveUp) throw new Error(`etcd did not come up: ${health.message} ${log}`);
+    }
+  }
+
+  /** SIGKILL. */
+  async kill(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  /** SIGSTOP: the kernel still takes connections, nobody answers. */
+  freeze(): void {
+    this.#process?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#process?.kill('SIGCONT');
+  }
+
+  async forgetEverything(): Promise<void> {
+    await rm(join(this.#folder, 'data'), { recursive: true, force: true });
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** etcdctl over v3. */
+  async ctl(...args: readonly string[]): Promise<string> {
+    return this.#etcdctl('3', [`--endpoints=${this.url}`, '--command-timeout=2s'], args);
+  }
+
+  /** etcdctl over v2. */
+  async ctl2(...args: readonly string[]): Promise<string> {
+    return this.#etcdctl('2', [`--endpoints=${this.url}`], args);
+  }
+
+  async #etcdctl(api: string, options: readonly string[], args: readonly string[]): Promise<string> {
+    const { stdout } = await run('etcdctl', [...options, ...(this.#options.ctlArgs ?? []), ...args], {
+      env: { PATH: process.env.PATH, ETCDCTL_API: api },
+    });
+    return stdout;
+  }
+}
+
+/** A port that nobody listens on now. */
+export async function unusedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
