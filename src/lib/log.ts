@@ -12,4 +12,7 @@ export interface Logger {
   verbose(level: number, message: string, fields?: LogFields): void;
 }
 
+/** Makes the logger of a component, which is named as its file without ending: `vxlan`, `etcd-v3`. */
+export type LoggerSource = (component: string) => Logger;
+
 export const silentLogger: Logger = { info() {}, warning() {}, error() {}, verbose() {} };
