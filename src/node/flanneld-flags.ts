@@ -1,0 +1,283 @@
+import type { Flag, OptionsOf } from '#src/lib/go-flags.ts';
+import { parseVmodule } from '#src/lib/klog.ts';
+
+/**
+ * Everything flanneld can be told: the one table that the command line, the environment, `--help`,
+ * docs/reference/flags.md and {@link FlanneldOptions} come from. Names and defaults of flannel's flags are
+ * flannel's (main.go of v0.9.1 and of the 2026 HEAD).
+ */
+export interface FlanneldFlagNotes {
+  readonly group: FlagGroup;
+  /** `all`: flannel v0.9.1 and today's. `new`: came after v0.9.1. `weft`: flannel does not know it. */
+  readonly since: 'all' | 'new' | 'weft';
+  /** Written to no log. */
+  readonly secret?: true;
+}
+
+export const FLAG_GROUPS = [
+  'etcd',
+  'Interface and addresses',
+  'Lease',
+  'Packet filter and routes',
+  'Health',
+  'Logging',
+  'Kubernetes',
+  'Other',
+] as const;
+export type FlagGroup = (typeof FLAG_GROUPS)[number];
+
+/** Prefix of the environment variables: `--etcd-prefix` is also `FLANNELD_ETCD_PREFIX`. */
+export const ENVIRONMENT_PREFIX = 'FLANNELD_';
+
+const checkVmodule = (text: string): string | undefined =>
+  parseVmodule(text) === undefined ? 'syntax error: expect comma-separated list of filename=N' : undefined;
+const checkBacktraceAt = (text: string): string | undefined =>
+  text === '' || /^[^:]+\.[^:]*:[0-9]+$/.test(text) ? undefined : 'syntax error: expect file.go:234';
+
+export const FLANNELD_FLAGS = {
+  'etcd-endpoints': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'list',
+    default: ['http://127.0.0.1:4001', 'http://127.0.0.1:2379'],
+    description:
+      'etcd servers as `URLs`, separated by commas; the next one is tried when one does not answer',
+  },
+  'etcd-prefix': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '/coreos.com/network',
+    description: 'the `key` below which the network config and the leases are kept',
+  },
+  'etcd-api': {
+    group: 'etcd',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'v2', 'v3'],
+    description: "etcd's API; auto takes the one in which the network config is found",
+  },
+  'etcd-keyfile': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: "PEM `file` with the client certificate's key",
+  },
+  'etcd-certfile': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: 'PEM `file` with the client certificate to show to etcd',
+  },
+  'etcd-cafile': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: "PEM `file` with the authority that signed etcd's certificate",
+  },
+  'etcd-username': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: '`user` to log in to etcd as',
+  },
+  'etcd-password': {
+    group: 'etcd',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    secret: true,
+    description: "that user's `password`; given as FLANNELD_ETCD_PASSWORD it stays out of the process list",
+  },
+  iface: {
+    group: 'Interface and addresses',
+    since: 'all',
+    kind: 'repeatable',
+    default: [],
+    description:
+      'interface (`name` or IP) that leads to the other hosts; may be repeated, the first match wins',
+  },
+  'iface-regex': {
+    group: 'Interface and addresses',
+    since: 'all',
+    kind: 'repeatable',
+    default: [],
+    description:
+      '`expression` that matches the address or the name of that interface; may be repeated, comes after --iface',
+  },
+  'iface-can-reach': {
+    group: 'Interface and addresses',
+    since: 'new',
+    kind: 'string',
+    default: '',
+    description: 'take the interface by which this `IP` is reached',
+  },
+  'public-ip': {
+    group: 'Interface and addresses',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: '`IP` that other hosts reach this one by, if it is not the address of the interface',
+  },
+  'public-ipv6': {
+    group: 'Interface and addresses',
+    since: 'new',
+    kind: 'string',
+    default: '',
+    description:
+      '`IPv6` address that other hosts reach this one by, if it is not the address of the interface',
+  },
+  'subnet-file': {
+    group: 'Lease',
+    since: 'all',
+    kind: 'string',
+    default: '/run/flannel/subnet.env',
+    description: "`file` to write this host's subnet and MTU to, for Docker",
+  },
+  'subnet-lease-renew-margin': {
+    group: 'Lease',
+    since: 'all',
+    kind: 'int',
+    default: 60,
+    description: 'renew the lease this many `minutes` before it ends, 1 to 1439',
+  },
+  'ip-masq': {
+    group: 'Packet filter and routes',
+    since: 'all',
+    kind: 'bool',
+    default: false,
+    description: 'masquerade what leaves the overlay network',
+  },
+  'ip-masq-fully-random-disable': {
+    group: 'Packet filter and routes',
+    since: 'new',
+    kind: 'bool',
+    default: false,
+    description: 'masquerade without fully random source ports',
+  },
+  'iptables-forward-rules': {
+    group: 'Packet filter and routes',
+    since: 'new',
+    kind: 'bool',
+    default: true,
+    description: 'accept forwarded packets from and to the overlay network',
+  },
+  'iptables-resync': {
+    group: 'Packet filter and routes',
+    since: 'new',
+    kind: 'int',
+    default: 5,
+    description: 'check every so many `seconds` that the packet filter rules are in place',
+  },
+  'ip-blackhole-route': {
+    group: 'Packet filter and routes',
+    since: 'new',
+    kind: 'bool',
+    default: false,
+    description:
+      'add a blackhole route for the own subnet: packets to containers that are gone stay on the host',
+  },
+  'healthz-ip': {
+    group: 'Health',
+    since: 'all',
+    kind: 'string',
+    default: '0.0.0.0',
+    description: '`IP` to serve /healthz and /readyz on',
+  },
+  'healthz-port': {
+    group: 'Health',
+    since: 'all',
+    kind: 'int',
+    default: 0,
+    description: 'TCP `port` to serve /healthz and /readyz on; 0 for neither',
+  },
+  v: {
+    group: 'Logging',
+    since: 'all',
+    kind: 'int',
+    default: 0,
+    description: 'log `level`: 0 is what an operator needs, more is for finding faults',
+  },
+  vmodule: {
+    group: 'Logging',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    check: checkVmodule,
+    description: 'log levels of single files, as `pattern=N,...`: vxlan=2,etcd*=3',
+  },
+  log_backtrace_at: {
+    group: 'Logging',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    check: checkBacktraceAt,
+    description: 'a `file:N`; without effect, accepted because flannel accepts it',
+  },
+  'log-format': {
+    group: 'Logging',
+    since: 'weft',
+    kind: 'choice',
+    default: 'text',
+    choices: ['text', 'json'],
+    description: "lines as flannel writes them (klog's format), or one JSON object a line",
+  },
+  'kube-subnet-mgr': {
+    group: 'Kubernetes',
+    since: 'all',
+    kind: 'bool',
+    default: false,
+    description: 'take leases from Kubernetes instead of etcd; not there yet',
+  },
+  'kube-api-url': {
+    group: 'Kubernetes',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: "`URL` of Kubernetes' API server",
+  },
+  'kube-annotation-prefix': {
+    group: 'Kubernetes',
+    since: 'new',
+    kind: 'string',
+    default: 'flannel.alpha.coreos.com',
+    description: '`prefix` of the annotations on nodes',
+  },
+  'kubeconfig-file': {
+    group: 'Kubernetes',
+    since: 'all',
+    kind: 'string',
+    default: '',
+    description: '`file` that tells how to reach Kubernetes',
+  },
+  'net-config-path': {
+    group: 'Kubernetes',
+    since: 'new',
+    kind: 'string',
+    default: '/etc/kube-flannel/net-conf.json',
+    description: '`file` with the network config',
+  },
+  'set-node-network-unavailable': {
+    group: 'Kubernetes',
+    since: 'new',
+    kind: 'bool',
+    default: true,
+    description: "clear the node's NetworkUnavailable condition when ready",
+  },
+  version: {
+    group: 'Other',
+    since: 'all',
+    kind: 'bool',
+    default: false,
+    environment: false,
+    description: 'print the version and exit',
+  },
+} as const satisfies Readonly<Record<string, Flag & FlanneldFlagNotes>>;
+
+/** The table's values by camelCase name: `--etcd-endpoints` is `etcdEndpoints`. */
+export type FlanneldOptions = OptionsOf<typeof FLANNELD_FLAGS>;
