@@ -1,0 +1,241 @@
+import { blocksForwarding, changeIptables } from '#src/firewall/iptables.ts';
+import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
+import {
+  findPrograms,
+  type Iptables,
+  type Programs,
+  restoreCommand,
+  saveCommand,
+} from '#src/firewall/programs.ts';
+import {
+  type Change,
+  FAMILIES,
+  type Family,
+  type FamilyRules,
+  type Names,
+  namesOf,
+  noRules,
+  type Overlays,
+  rulesOf,
+  type WantedRules,
+} from '#src/firewall/rules.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
+
+export interface FirewallOptions {
+  /** `auto` is iptables where there is one, as flannel does without `EnableNFTables`. */
+  readonly mode: 'auto' | 'iptables' | 'nftables';
+  /** Tells the rules of several networks on one host apart; empty or absent for flannel's own names. See {@link namesOf}. */
+  readonly instance?: string;
+}
+
+export type Verdict =
+  | { readonly asWanted: true }
+  | { readonly asWanted: false; readonly missing: readonly string[] };
+
+/** One command with its input: a whole transaction. */
+export interface Step {
+  readonly command: readonly [string, ...string[]];
+  readonly input: string;
+  /** What is not as wanted, and will be. */
+  readonly faults: readonly string[];
+}
+
+/** The one firewall that takes the rules; none where nothing is wanted and no program is there. */
+type InUse = 'nftables' | Iptables | undefined;
+
+/** Tries, when the rules change between the look and the write. */
+const ATTEMPTS = 3;
+
+/**
+ * Keeps one overlay network's masquerade and forward rules in the host's packet filter. Every call compares what is
+ * there with what is wanted; only a difference is written, as one transaction to a family.
+ *
+ * A packet passes nftables' chains and those of both kinds of iptables, and an accept in one does not undo a drop in
+ * another. So where a firewall that is not in use stops forwarding (Docker's policy DROP), the forward rules go there too.
+ */
+export class Firewall {
+  readonly #commands: CommandRunner;
+  readonly #log: Logger;
+  readonly #options: FirewallOptions;
+  readonly #names: Names;
+  #programs: Programs | undefined;
+
+  constructor(
+    { commands, log }: { readonly commands: CommandRunner; readonly log: Logger },
+    options: FirewallOptions,
+  ) {
+    if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
+      throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
+    }
+    this.#commands = commands;
+    this.#log = log;
+    this.#options = options;
+    this.#names = namesOf(options.instance);
+  }
+
+  /**
+   * Makes the rules as wanted; returns what was mended, in words, nothing when all was as wanted. One family's failure
+   * does not keep the other from being set. Throws a `WeftError` with the program, its exit code and its complaint.
+   */
+  async apply(wanted: WantedRules, signal?: AbortSignal): Promise<string[]> {
+    return this.#run(() => this.plan(wanted, signal), signal);
+  }
+
+  /** Whether all is there, in order and once. Writes nothing. */
+  async verify(wanted: WantedRules, signal?: AbortSignal): Promise<Verdict> {
+    const missing = (await this.plan(wanted, signal)).flatMap(({ faults }) => faults);
+    return missing.length === 0 ? { asWanted: true } : { asWanted: false, missing };
+  }
+
+  /** What {@link apply} would run now. */
+  async plan(wanted: WantedRules, signal?: AbortSignal): Promise<Step[]> {
+    return this.#look(wanted, false, signal);
+  }
+
+  /**
+   * Takes our rules, and those of earlier flannels, out of every firewall and family in which they are not wanted: left
+   * from before `EnableNFTables` changed, or from a host that went over to the other iptables. After {@link apply}, so
+   * that there is no moment without rules. Firewalls that are not there hold nothing.
+   */
+  async cleanOther(wanted: WantedRules, signal?: AbortSignal): Promise<string[]> {
+    return this.#run(() => this.#look(wanted, true, signal), signal);
+  }
+
+  /** Takes all our rules out of every firewall; with `previous`, flannel 0.9's bare rules for those networks too. */
+  async removeAll(previous?: Overlays, signal?: AbortSignal): Promise<string[]> {
+    return this.cleanOther(noRules(previous), signal);
+  }
+
+  async #run(look: () => Promise<Step[]>, signal: AbortSignal | undefined): Promise<string[]> {
+    const mended: string[] = [];
+    for (let attempt = 1; ; attempt++) {
+      let failure: WeftError | undefined;
+      for (const { command, input, faults } of await look()) {
+        const result = await this.#commands.run(command, { stdin: input, ...(signal && { signal }) });
+        if (result.code === 0) mended.push(...faults);
+        else failure ??= failed('could not set the firewall rules', command, result);
+      }
+      if (failure === undefined) return mended;
+      if (attempt === ATTEMPTS) throw failure;
+    }
+  }
+
+  /** `everywhere`: also where rules of ours can only be left-overs. */
+  async #look(wanted: WantedRules, everywhere: boolean, signal?: AbortSignal): Promise<Step[]> {
+    const programs = await this.#find(signal);
+    const inUse = this.#choose(programs, wanted);
+    const looks: Promise<Step[]>[] = [];
+    for (const family of FAMILIES) {
+      if (!everywhere && !isNamed(wanted, family)) continue;
+      const rules = rulesOf(wanted, family);
+      if (programs.nft !== undefined && (everywhere || inUse === 'nftables')) {
+        looks.push(
+          this.#lookAtNftables(family, inUse === 'nftables' ? rules : NONE, programs.nft.comments, signal),
+        );
+      }
+      for (const iptables of programs.iptables) {
+        const own = iptables.modern ? rules : rulesOf({ ...wanted, randomFully: false }, family);
+        looks.push(this.#lookAtIptables(iptables, family, own, iptables === inUse, everywhere, signal));
+      }
+    }
+    return (await Promise.all(looks)).flat();
+  }
+
+  async #lookAtNftables(
+    family: Family,
+    rules: FamilyRules,
+    comments: boolean,
+    signal?: AbortSignal,
+  ): Promise<Step[]> {
+    const list = ['nft', '-j', 'list', 'table', nftFamily(family), this.#names.table(family)] as const;
+    const result = await this.#commands.run(list, signal && { signal });
+    const absent = result.code !== 0 && result.stderr.includes('No such file or directory');
+    if (result.code !== 0 && !absent) throw failed('could not read the firewall rules', list, result);
+    const change = changeNftables(absent ? undefined : result.stdout, family, rules, this.#names, comments);
+    return step(['nft', '-f', '-'], change);
+  }
+
+  async #lookAtIptables(
+    iptables: Iptables,
+    family: Family,
+    rules: FamilyRules,
+    inUse: boolean,
+    everywhere: boolean,
+    signal?: AbortSignal,
+  ): Promise<Step[]> {
+    const save = saveCommand(iptables, family);
+    const result = await this.#commands.run(save, signal && { signal });
+    if (result.code !== 0) {
+      if (!inUse) return [];
+      throw failed('could not read the firewall rules', save, result);
+    }
+    const saved = parseIptablesSave(result.stdout);
+    const blocks = blocksForwarding(saved);
+    if (!inUse && !everywhere && !blocks) return [];
+    const forwardOnly = { ...rules, masquerade: [], ...(blocks ? {} : { forward: [], fromPeers: [] }) };
+    const change = changeIptables(saved, inUse ? rules : forwardOnly, this.#names);
+    const program = save[0].replace(/-save$/, '');
+    return step(restoreCommand(iptables, family), {
+      ...change,
+      faults: change.faults.map((fault) => `${program} ${fault}`),
+    });
+  }
+
+  /** Looked for once: programs do not come and go under a running daemon, and a choice that wavers would leave rules behind. */
+  async #find(signal?: AbortSignal): Promise<Programs> {
+    if (this.#programs !== undefined) return this.#programs;
+    const programs = await findPrograms(this.#commands, signal);
+    const [first] = programs.iptables;
+    if (programs.mixed) {
+      this.#log.warning(
+        `This host has rules in iptables-nft and in iptables-legacy; packets pass both. Using iptables-${first?.kind}`,
+      );
+    } else if (first !== undefined && first.infix !== '' && this.#options.mode !== 'nftables') {
+      this.#log.info(`This host keeps its rules in iptables-${first.kind}; using that`);
+    }
+    if (first === undefined && programs.nft !== undefined && this.#options.mode === 'auto') {
+      this.#log.info('There is no iptables on this host; using nftables');
+    }
+    this.#programs = programs;
+    return programs;
+  }
+
+  #choose({ iptables, nft }: Programs, wanted: WantedRules): InUse {
+    const { mode } = this.#options;
+    if (mode !== 'nftables' && iptables[0] !== undefined) return iptables[0];
+    if (mode !== 'iptables' && nft !== undefined) return 'nftables';
+    if (!wanted.masquerade && !wanted.forward) return undefined;
+    const packages = { auto: 'iptables', iptables: 'iptables', nftables: 'nftables' };
+    const program = { auto: 'iptables nor nft', iptables: 'iptables', nftables: 'nft' };
+    throw new WeftError(
+      'firewall-missing',
+      `could not set the firewall rules: there is no ${program[mode]} on this host`,
+      {
+        remedy: `install the package ${packages[mode]}, or run with --ip-masq=false --iptables-forward-rules=false`,
+      },
+    );
+  }
+}
+
+const NONE: FamilyRules = {
+  masquerade: [],
+  forward: [],
+  fromPeers: [],
+  bare: { masquerade: [], forward: [] },
+};
+
+const isNamed = (wanted: WantedRules, family: Family): boolean =>
+  [wanted, wanted.previous].some((overlays) => (family === 4 ? overlays?.v4 : overlays?.v6) !== undefined);
+
+const step = (command: Step['command'], { faults, transaction }: Change): Step[] =>
+  transaction === '' ? [] : [{ command, input: transaction, faults }];
+
+function failed(what: string, command: readonly string[], { code, stderr }: CommandResult): WeftError {
+  // iptables-nft begins with remarks on tables of the other kind.
+  const complaint = stderr.split('\n').find((line) => line.trim() !== '' && !line.startsWith('#'));
+  const reason = complaint?.trim() ?? 'it did not say why';
+  return new WeftError('firewall', `${what}: "${command.join(' ')}" ended with ${code}: ${reason}`);
+}

@@ -1,0 +1,225 @@
+import {
+  isUnconditional,
+  parseRule,
+  type SavedRule,
+  type SavedTable,
+  type SavedTables,
+} from '#src/firewall/iptables-save.ts';
+import {
+  type Change,
+  type FamilyRules,
+  MASQUERADE_MARK,
+  type Match,
+  type Names,
+  type Rule,
+} from '#src/firewall/rules.ts';
+import { formatPrefix } from '#src/lib/ip.ts';
+
+/** A chain of ours, and the chain that leads into it. */
+interface OwnChain {
+  readonly table: string;
+  readonly parent: string;
+  readonly name: string;
+  readonly comment: string;
+  readonly rules: readonly Rule[];
+  /** Rules of earlier versions in the parent. */
+  readonly bare: readonly Rule[];
+}
+
+/** The lines of one table's transaction, in the order in which they have to stand. */
+interface Lines {
+  readonly declare: string[];
+  readonly remove: string[];
+  readonly add: string[];
+  readonly drop: string[];
+}
+
+const TABLES = ['nat', 'filter'];
+
+/**
+ * What to feed to `iptables-restore --noflush` so that one family's rules are as wanted. Each table changes in one
+ * step; chains of ours are filled anew, of foreign ones only our jump and flannel's old bare rules are touched.
+ * A `-D` in it names a rule that was there when `saved` was read: when it is gone, the kernel refuses the whole table.
+ */
+export function changeIptables(saved: SavedTables, wanted: FamilyRules, names: Names): Change {
+  const faults: string[] = [];
+  let transaction = '';
+  for (const name of TABLES) {
+    const table = saved.get(name) ?? new Map();
+    const lines: Lines = { declare: [], remove: [], add: [], drop: [] };
+    for (const chain of ownChains(saved, wanted, names)) {
+      if (chain.table === name) faults.push(...mend(table, chain, lines));
+    }
+    const all = [...lines.declare, ...lines.remove, ...lines.add, ...lines.drop];
+    if (all.length > 0) transaction += `${[`*${name}`, ...all, 'COMMIT'].join('\n')}\n`;
+  }
+  return { faults, transaction };
+}
+
+/**
+ * Whether this firewall would stop the overlay's packets without a rule of its own: Docker's FORWARD policy DROP, or a
+ * reject at the end. An accept in another table (native nftables, the other iptables) does not help against that.
+ */
+export function blocksForwarding(saved: SavedTables): boolean {
+  const table: SavedTable = saved.get('filter') ?? new Map();
+  const forward = table.get('FORWARD');
+  if (forward === undefined) return false;
+  return forward.policy === 'DROP' || endsAt(table, forward.rules) >= 0 || dropsFromPeers(table);
+}
+
+/** Rules that are there, ours (by their chains) not counted: tells which iptables a host uses. */
+export function countForeignRules(saved: SavedTables): number {
+  let count = 0;
+  for (const table of saved.values()) {
+    for (const [name, { policy, rules }] of table) {
+      if (policy === 'DROP') count++;
+      if (!isOurs(name)) count += rules.filter(({ target }) => !isOurs(target ?? '')).length;
+    }
+  }
+  return count;
+}
+
+const isOurs = (chain: string): boolean => /^FLANNEL-(POSTRTG|FWD|DOCKER)\b/.test(chain);
+
+function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnChain[] {
+  const filter: SavedTable = saved.get('filter') ?? new Map();
+  // Once made, it stays for as long as Docker's hook does: Docker takes its drops away and puts them back when it restarts.
+  const underDocker = filter.has('DOCKER-USER') && (dropsFromPeers(filter) || filter.has(names.fromPeers));
+  const forward = { table: 'filter', comment: 'flanneld forward' };
+  return [
+    {
+      table: 'nat',
+      parent: 'POSTROUTING',
+      name: names.masquerade,
+      comment: 'flanneld masq',
+      rules: wanted.masquerade,
+      bare: wanted.bare.masquerade,
+    },
+    { ...forward, parent: 'FORWARD', name: names.forward, rules: wanted.forward, bare: wanted.bare.forward },
+    {
+      ...forward,
+      parent: 'DOCKER-USER',
+      name: names.fromPeers,
+      rules: underDocker ? wanted.fromPeers : [],
+      bare: [],
+    },
+  ];
+}
+
+/** Docker 28 and later: what did not come from the bridge itself does not go into it. No rule after it can help. */
+const dropsFromPeers = (filter: SavedTable): boolean =>
+  (filter.get('DOCKER')?.rules ?? []).some(
+    ({ target, options }) =>
+      target === 'DROP' &&
+      /^! -i /.test(options[0] ?? '') &&
+      options.length === 3 &&
+      /^-o /.test(options[2] ?? ''),
+  );
+
+function mend(table: SavedTable, chain: OwnChain, lines: Lines): string[] {
+  const bare = bareRules(table, chain);
+  const faults = bare.map(({ text }) => `${chain.table} ${chain.parent}: rule of an older flannel: ${text}`);
+  lines.remove.push(...bare.map(({ text }) => `-D ${chain.parent} ${text}`));
+  if (chain.rules.length === 0) return [...faults, ...removeChain(table, chain, lines)];
+  return [...faults, ...fillChain(table, chain, lines), ...placeJump(table, chain, bare, lines)];
+}
+
+/** Every copy of a rule that flannel 0.9 to 0.19 wrote; the later of them with a comment and random ports. */
+function bareRules(table: SavedTable, { parent, bare }: OwnChain): SavedRule[] {
+  const plain = ({ options }: SavedRule) =>
+    options.filter((option) => !/^(-m comment|--comment|--random-fully)/.test(option)).join(' ');
+  const known = new Set(bare.map((rule) => plain(parseRule(formatRule(rule)))));
+  return (table.get(parent)?.rules ?? []).filter((rule) => known.has(plain(rule)));
+}
+
+function fillChain(
+  table: SavedTable,
+  { table: tableName, name, comment, rules }: OwnChain,
+  lines: Lines,
+): string[] {
+  const texts = rules.map((rule) => formatRule(rule, comment));
+  const wanted = texts.map(keyOf);
+  const found = table.get(name)?.rules.map(({ options }) => options.join(' '));
+  if (found !== undefined && found.join('\n') === wanted.join('\n')) return [];
+  // Declaring a chain that is there empties it.
+  lines.declare.push(`:${name} - [0:0]`);
+  lines.add.push(...texts.map((text) => `-A ${name} ${text}`));
+  if (found === undefined) return [`${tableName} ${name}: no such chain`];
+  const missing = texts.filter((_, index) => !found.includes(wanted[index] ?? ''));
+  if (missing.length === 0) return [`${tableName} ${name}: other rules, or another order`];
+  return missing.map((text) => `${tableName} ${name}: missing ${text}`);
+}
+
+/**
+ * One jump, at the end of the parent as flannel does it: what Docker or the user drop before it stays dropped. Only
+ * before a rule that ends the chain for every packet (a REJECT at the end, the RETURN in DOCKER-USER).
+ */
+function placeJump(
+  table: SavedTable,
+  { table: tableName, parent, name, comment }: OwnChain,
+  bare: readonly SavedRule[],
+  lines: Lines,
+): string[] {
+  const rules = table.get(parent)?.rules ?? [];
+  const text = `-m comment --comment "${comment}" -j ${name}`;
+  const jumps = rules.filter(({ target }) => target === name);
+  const end = endsAt(table, rules);
+  const place = rules.findIndex(({ target }) => target === name);
+  const [only] = jumps;
+  let fault = `no jump to ${name}`;
+  if (jumps.length > 1) fault = `${jumps.length} jumps to ${name}`;
+  else if (only !== undefined && only.options.join(' ') !== keyOf(text))
+    fault = `the jump to ${name} differs`;
+  else if (only !== undefined && end >= 0 && end < place)
+    fault = `the jump to ${name} is behind "${rules[end]?.text}"`;
+  else if (only !== undefined) return [];
+
+  lines.remove.push(...jumps.map((jump) => `-D ${parent} ${jump.text}`));
+  const kept = rules.filter((rule) => !jumps.includes(rule) && !bare.includes(rule));
+  const number = endsAt(table, kept) + 1;
+  lines.add.push(number === 0 ? `-A ${parent} ${text}` : `-I ${parent} ${number} ${text}`);
+  return [`${tableName} ${parent}: ${fault}`];
+}
+
+function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, lines: Lines): string[] {
+  if (!table.has(name)) return [];
+  lines.declare.push(`:${name} - [0:0]`);
+  for (const [parent, { rules }] of table) {
+    const jumps = rules.filter(({ target }) => target === name);
+    if (parent !== name) lines.remove.push(...jumps.map(({ text }) => `-D ${parent} ${text}`));
+  }
+  lines.drop.push(`-X ${name}`);
+  return [`${tableName} ${name}: not wanted`];
+}
+
+const FINAL = new Set(['ACCEPT', 'DROP', 'REJECT', 'RETURN', 'MASQUERADE', 'SNAT', 'QUEUE', 'NFQUEUE']);
+
+/** Where the first rule stands after which no packet goes on; -1 when there is none. */
+function endsAt(table: SavedTable, rules: readonly SavedRule[]): number {
+  return rules.findIndex((rule) => isUnconditional(rule) && ends(table, rule.target ?? ''));
+}
+
+function ends(table: SavedTable, target: string): boolean {
+  if (FINAL.has(target)) return true;
+  const rules = table.get(target)?.rules ?? [];
+  const last = rules[endsAt(table, rules)];
+  return last !== undefined && last.target !== 'RETURN';
+}
+
+const keyOf = (text: string): string => parseRule(text).options.join(' ');
+
+/** The rule in iptables' words, as flannel writes it: the comment before the target. */
+function formatRule(rule: Rule, comment?: string): string {
+  const words: string[] = [];
+  const mark = `0x${MASQUERADE_MARK.toString(16)}`;
+  if (rule.marked) words.push(`-m mark --mark ${mark}/${mark}`);
+  if (rule.from) words.push(formatMatch('-s', rule.from));
+  if (rule.to) words.push(formatMatch('-d', rule.to));
+  if (comment !== undefined) words.push(`-m comment --comment "${comment}"`);
+  words.push(`-j ${rule.verdict.toUpperCase()}`);
+  if (rule.randomFully) words.push('--random-fully');
+  return words.join(' ');
+}
+
+const formatMatch = (option: string, { prefix, not }: Match): string =>
+  `${not ? '! ' : ''}${option} ${formatPrefix(prefix)}`;

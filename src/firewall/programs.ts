@@ -1,0 +1,81 @@
+import { countForeignRules } from '#src/firewall/iptables.ts';
+import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import type { Family } from '#src/firewall/rules.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
+
+/** One of the two iptables that a host may have; they do not see each other's rules. */
+export interface Iptables {
+  readonly kind: 'nft' | 'legacy';
+  /** What stands between `iptables` and `-save` in the programs' names: empty for the host's own choice. */
+  readonly infix: '' | '-nft' | '-legacy';
+  /** 1.6.2 and later: `iptables-restore --wait` and `--random-fully`. */
+  readonly modern: boolean;
+}
+
+export interface Nft {
+  /** 0.9.9 and later read comments on chains. */
+  readonly comments: boolean;
+}
+
+/** The packet filter programs of this host. */
+export interface Programs {
+  /** The one that the host's other rules are in comes first. */
+  readonly iptables: readonly Iptables[];
+  readonly nft: Nft | undefined;
+  /** Rules of others in both kinds of iptables: each packet passes both, and each tool shows half. */
+  readonly mixed: boolean;
+}
+
+export const saveCommand = ({ infix }: Iptables, family: Family): [string] => [
+  `${familyCommand(family)}${infix}-save`,
+];
+
+/** Of one input each table is applied in one step; tables and chains that the input does not name stay. */
+export const restoreCommand = ({ infix, modern }: Iptables, family: Family): [string, ...string[]] => [
+  `${familyCommand(family)}${infix}-restore`,
+  '--noflush',
+  // Another program may hold the xtables lock for a moment.
+  ...(modern ? ['--wait=5'] : []),
+];
+
+const familyCommand = (family: Family): string => (family === 4 ? 'iptables' : 'ip6tables');
+
+/**
+ * Looks which programs there are, by their versions, and which iptables the host's rules are in (Docker's, an
+ * administrator's). Where neither has any, or both, the one that `iptables` stands for, which Docker uses too, comes first.
+ */
+export async function findPrograms(commands: CommandRunner, signal?: AbortSignal): Promise<Programs> {
+  const options = signal === undefined ? {} : { signal };
+  const [iptablesVersion, nftVersion] = await Promise.all([
+    commands.run(['iptables', '--version'], options),
+    commands.run(['nft', '--version'], options),
+  ]);
+  const nft = nftVersion.code === 0 ? { comments: atLeast(nftVersion.stdout, [0, 9, 9]) } : undefined;
+  if (iptablesVersion.code !== 0) return { iptables: [], nft, mixed: false };
+
+  const modern = atLeast(iptablesVersion.stdout, [1, 6, 2]);
+  const kind = iptablesVersion.stdout.includes('(nf_tables)') ? 'nft' : 'legacy';
+  const own: Iptables = { kind, infix: '', modern };
+  const other: Iptables =
+    kind === 'nft' ? { kind: 'legacy', infix: '-legacy', modern } : { kind: 'nft', infix: '-nft', modern };
+  const [ownRules, otherRules] = await Promise.all([count(own), count(other)]);
+  if (otherRules === undefined) return { iptables: [own], nft, mixed: false };
+  const otherFirst = otherRules > 0 && ownRules === 0;
+  const mixed = otherRules > 0 && ownRules !== undefined && ownRules > 0;
+  return { iptables: otherFirst ? [other, own] : [own, other], nft, mixed };
+
+  async function count(iptables: Iptables): Promise<number | undefined> {
+    const { code, stdout } = await commands.run(saveCommand(iptables, 4), options);
+    return code === 0 ? countForeignRules(parseIptablesSave(stdout)) : undefined;
+  }
+}
+
+/** Whether the first `v1.2.3` in the text is this version or a later one. */
+function atLeast(text: string, wanted: readonly [number, number, number]): boolean {
+  const found = /v(\d+)\.(\d+)(?:\.(\d+))?/.exec(text)?.slice(1) ?? [];
+  for (const [index, part] of wanted.entries()) {
+    const number = Number(found[index] ?? 0);
+    if (number !== part) return number > part;
+  }
+  return true;
+}
