@@ -1,5 +1,13 @@
-import type { Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
-import { masked, parsePrefix } from '#src/lib/ip.ts';
+import {
+  ipv4,
+  ipv6,
+  masked,
+  type Prefix,
+  type Prefix4,
+  type Prefix6,
+  prefix4,
+  prefix6,
+} from '#src/lib/ip.ts';
 
 /** One family of an overlay network on one host: the whole network, and the part of it that this host holds. */
 export interface Overlay<P extends Prefix = Prefix> {
@@ -65,9 +73,9 @@ export interface FamilyRules {
   readonly bare: { readonly masquerade: readonly Rule[]; readonly forward: readonly Rule[] };
 }
 
-const MULTICAST: Record<Family, Prefix | undefined> = {
-  4: parsePrefix('224.0.0.0/4'),
-  6: parsePrefix('ff00::/8'),
+const MULTICAST: Readonly<Record<Family, Prefix>> = {
+  4: prefix4(ipv4(0xe0000000), 4),
+  6: prefix6(ipv6(0xffn << 120n), 8),
 };
 
 /** The rules of one family: flannel 0.28's, in its order (pkg/trafficmngr/iptables/iptables.go). */
@@ -100,14 +108,13 @@ function masqueradeRules({ network, subnet }: Overlay, family: Family, wanted: W
     ...(wanted.randomFully ? ({ randomFully: true } as const) : {}),
   } as const;
   const exempt = (wanted.exempt ?? []).filter((prefix) => prefix.family === family);
-  const multicast = MULTICAST[family];
   return [
     { marked: true, verdict: 'return' },
     { from: is(subnet), to: is(network), verdict: 'return' },
     { from: is(network), to: is(subnet), verdict: 'return' },
     { from: isNot(network), to: is(subnet), verdict: 'return' },
     ...exempt.map((prefix) => ({ from: is(network), to: is(masked(prefix)), verdict: 'return' }) as const),
-    { from: is(network), ...(multicast && { to: isNot(multicast) }), ...masquerade },
+    { from: is(network), to: isNot(MULTICAST[family]), ...masquerade },
     { from: isNot(network), to: is(network), ...masquerade },
   ];
 }
@@ -125,10 +132,9 @@ const peerRules = ({ network, subnet }: Overlay): Rule[] => [
 
 /** flannel 0.9.1, network/iptables.go. */
 function bareMasqueradeRules({ network, subnet }: Overlay, family: Family): Rule[] {
-  const multicast = MULTICAST[family];
   return [
     { from: is(network), to: is(network), verdict: 'return' },
-    { from: is(network), ...(multicast && { to: isNot(multicast) }), verdict: 'masquerade' },
+    { from: is(network), to: isNot(MULTICAST[family]), verdict: 'masquerade' },
     { from: isNot(network), to: is(subnet), verdict: 'return' },
     { from: isNot(network), to: is(network), verdict: 'masquerade' },
   ];

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
+import type { WantedRules } from '#src/firewall/rules.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { type Logger, silentLogger } from '#src/lib/log.ts';
+import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
+
+const WANTED: WantedRules = {
+  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
+  masquerade: true,
+  forward: true,
+  randomFully: true,
+};
+const DOCKER = '*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i docker0 -j ACCEPT\nCOMMIT\n';
+const ABSENT: Partial<CommandResult> = { code: 127, stderr: 'spawn ENOENT' };
+const NO_TABLE: Partial<CommandResult> = { code: 1, stderr: 'Error: No such file or directory\nlist table' };
+
+type Answer = Partial<CommandResult> | string;
+
+/** Programs that give the answers of a table, by the whole command line; any other is not there. */
+class Programs implements CommandRunner {
+  readonly ran: string[] = [];
+  readonly inputs: string[] = [];
+  readonly answers: Record<string, Answer>;
+
+  constructor(answers: Record<string, Answer>) {
+    this.answers = answers;
+  }
+
+  async run(argv: readonly string[], { stdin }: CommandOptions = {}): Promise<CommandResult> {
+    const line = argv.join(' ');
+    this.ran.push(line);
+    if (stdin !== undefined) this.inputs.push(stdin);
+    const answer = this.answers[line] ?? ABSENT;
+    const { code = 0, stdout = '', stderr = '' } = typeof answer === 'string' ? { stdout: answer } : answer;
+    return { code, stdout, stderr };
+  }
+}
+
+const IPTABLES = { 'iptables --version': 'iptables v1.8.9 (nf_tables)\n', 'iptables-save': '' };
+const NFT = { 'nft --version': 'nftables v1.0.6 (Lester Gooch #5)\n' };
+const RESTORE = 'iptables-restore --noflush --wait=5';
+const LIST = 'nft -j list table ip flannel-ipv4';
+
+function firewall(
+  answers: Record<string, Answer>,
+  options: FirewallOptions = { mode: 'auto' },
+  log = silentLogger,
+) {
+  const programs = new Programs(answers);
+  return { programs, firewall: new Firewall({ commands: programs, log }, options) };
+}
+
+function listener(): { log: Logger; lines: string[] } {
+  const lines: string[] = [];
+  const say = (message: string) => void lines.push(message);
+  return { log: { ...silentLogger, info: say, warning: say }, lines };
+}
+
+test('auto takes iptables, and reads once, writes once for each family', async () => {
+  const { programs, firewall: own } = firewall({ ...IPTABLES, ...NFT, [RESTORE]: '' });
+  const mended = await own.apply(WANTED);
+  assert.equal(mended.length, 4);
+  assert.ok(mended.every((text) => text.startsWith('iptables ')));
+  assert.deepEqual(programs.ran.slice(-2), ['iptables-save', RESTORE]);
+  assert.equal(programs.inputs.length, 1);
+});
+
+test('auto without iptables takes nftables and says so once', async () => {
+  const { log, lines } = listener();
+  const { programs, firewall: own } = firewall(
+    { ...NFT, [LIST]: NO_TABLE, 'nft -f -': '' },
+    { mode: 'auto' },
+    log,
+  );
+  await own.apply(WANTED);
+  await own.apply(WANTED);
+  assert.deepEqual(lines, ['There is no iptables on this host; using nftables']);
+  assert.ok(programs.ran.includes('nft -f -'));
+});
+
+test('a program that is not there is named with its package', async () => {
+  const cases: [FirewallOptions['mode'], Record<string, Answer>, RegExp][] = [
+    ['auto', {}, /no iptables nor nft on this host; install the package iptables/],
+    ['iptables', NFT, /no iptables on this host; install the package iptables/],
+    ['nftables', IPTABLES, /no nft on this host; install the package nftables/],
+  ];
+  for (const [mode, answers, expected] of cases) {
+    const { firewall: own } = firewall(answers, { mode });
+    await assert.rejects(own.apply(WANTED), (error) => {
+      assert.ok(error instanceof WeftError && error.code === 'firewall-missing');
+      assert.match(messageOf(error), expected);
+      return true;
+    });
+  }
+});
+
+test('where nothing is wanted no program is needed', async () => {
+  const { firewall: own } = firewall({});
+  const wanted = { ...WANTED, masquerade: false, forward: false };
+  assert.deepEqual(await own.apply(wanted), []);
+  assert.deepEqual(await own.verify(wanted), { asWanted: true });
+  assert.deepEqual(await own.cleanOther(wanted), []);
+  assert.deepEqual(await own.removeAll(), []);
+});
+
+test('iptables before 1.6.2 is spared the words it does not know', async () => {
+  const { programs, firewall: own } = firewall({
+    'iptables --version': 'iptables v1.6.1\n',
+    'iptables-save': '',
+    'iptables-restore --noflush': '',
+  });
+  await own.apply(WANTED);
+  assert.equal(programs.inputs.length, 1);
+  assert.doesNotMatch(programs.inputs.join(), /random-fully/);
+});
+
+test('the iptables that the host keeps its rules in is used; rules in both are told once', async () => {
+  const chosen: [Record<string, Answer>, string, RegExp | undefined][] = [
+    [
+      { 'iptables-legacy-save': DOCKER },
+      'iptables-legacy-restore --noflush --wait=5',
+      /keeps its rules in iptables-legacy/,
+    ],
+    [{ 'iptables-legacy-save': '' }, RESTORE, undefined],
+    [{ 'iptables-save': DOCKER, 'iptables-legacy-save': '' }, RESTORE, undefined],
+    [
+      { 'iptables-save': DOCKER, 'iptables-legacy-save': DOCKER.replace('DROP', 'ACCEPT') },
+      RESTORE,
+      /rules in iptables-nft and in iptables-legacy; packets pass both. Using iptables-nft/,
+    ],
+  ];
+  for (const [saved, restore, said] of chosen) {
+    const { log, lines } = listener();
+    const { programs, firewall: own } = firewall(
+      { ...IPTABLES, ...saved, [restore]: '' },
+      { mode: 'auto' },
+      log,
+    );
+    await own.apply(WANTED);
+    await own.apply(WANTED);
+    assert.deepEqual([...new Set(programs.ran.filter((line) => line.includes('-restore')))], [restore]);
+    assert.equal(lines.length, said === undefined ? 0 : 1);
+    if (said !== undefined) assert.match(lines.join(), said);
+  }
+});
+
+test('with nftables in use, an iptables that drops what is forwarded gets the forward rules, and only those', async () => {
+  const answers = { ...IPTABLES, ...NFT, [LIST]: NO_TABLE, 'nft -f -': '', [RESTORE]: '' };
+  const { programs, firewall: own } = firewall({ ...answers, 'iptables-save': DOCKER }, { mode: 'nftables' });
+  await own.apply(WANTED);
+  assert.deepEqual(programs.ran.slice(-2), ['nft -f -', RESTORE]);
+  assert.match(programs.inputs[1] ?? '', /^\*filter\n:FLANNEL-FWD/);
+  assert.doesNotMatch(programs.inputs[1] ?? '', /nat/);
+  const open = firewall(answers, { mode: 'nftables' });
+  await open.firewall.apply(WANTED);
+  assert.equal(open.programs.ran.at(-1), 'nft -f -');
+});
+
+test('a plan holds what apply would run, and runs nothing', async () => {
+  const { programs, firewall: own } = firewall({ ...IPTABLES, [RESTORE]: '' });
+  const plan = await own.plan(WANTED);
+  assert.equal(programs.inputs.length, 0);
+  await own.apply(WANTED);
+  assert.deepEqual(
+    plan.map(({ command }) => command.join(' ')),
+    [RESTORE],
+  );
+  assert.deepEqual(
+    plan.map(({ input }) => input),
+    programs.inputs,
+  );
+});
+
+test('a refused transaction is tried again from a fresh look; then one line says what refused it and why', async () => {
+  const { programs, firewall: own } = firewall({
+    ...IPTABLES,
+    [RESTORE]: {
+      code: 4,
+      stderr: '# Warning: iptables-legacy tables present\niptables-restore: line 3 failed\nmore\n',
+    },
+  });
+  await assert.rejects(own.apply(WANTED), {
+    message: `could not set the firewall rules: "${RESTORE}" ended with 4: iptables-restore: line 3 failed`,
+  });
+  assert.deepEqual(programs.ran.slice(-6), new Array(3).fill(['iptables-save', RESTORE]).flat());
+});
+
+test('rules that can not be read are an error in the firewall in use, and nothing in another', async () => {
+  const denied = { code: 4, stderr: 'Permission denied (you must be root)' };
+  const { firewall: own } = firewall({ ...IPTABLES, 'iptables-save': denied });
+  await assert.rejects(
+    own.verify(WANTED),
+    /could not read the firewall rules: "iptables-save" ended with 4: Permission/,
+  );
+  const other = firewall(
+    { ...IPTABLES, ...NFT, 'iptables-save': denied, [LIST]: NO_TABLE },
+    { mode: 'nftables' },
+  );
+  assert.equal((await other.firewall.verify(WANTED)).asWanted, false);
+});
+
+test('an instance name that a chain can not carry is refused', () => {
+  assert.throws(() => firewall({}, { mode: 'auto', instance: 'a b' }), TypeError);
+  assert.throws(() => firewall({}, { mode: 'auto', instance: 'x'.repeat(13) }), TypeError);
+});

@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { blocksForwarding, changeIptables, countForeignRules } from '#src/firewall/iptables.ts';
+import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { namesOf, rulesOf, type WantedRules } from '#src/firewall/rules.ts';
+import { type Prefix4, type Prefix6, parsePrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+
+const WANTED: WantedRules = {
+  v4: { network: p4('10.5.0.0/16'), subnet: p4('10.5.26.1/24') },
+  v6: { network: p6('fc00::/48'), subnet: p6('fc00:0:0:1::1/64') },
+  masquerade: true,
+  forward: true,
+  randomFully: true,
+};
+const NAMES = namesOf();
+const wanted4 = rulesOf(WANTED, 4);
+
+function p4(text: string): Prefix4 {
+  const prefix = parsePrefix4(text);
+  assert.ok(prefix);
+  return prefix;
+}
+function p6(text: string): Prefix6 {
+  const prefix = parsePrefix6(text);
+  assert.ok(prefix);
+  return prefix;
+}
+
+const MASQUERADE_RULES = `-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.26.0/24 -d 10.5.0.0/16 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.0.0/16 -d 10.5.26.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG ! -s 10.5.0.0/16 -d 10.5.26.0/24 -m comment --comment "flanneld masq" -j RETURN
+-A FLANNEL-POSTRTG -s 10.5.0.0/16 ! -d 224.0.0.0/4 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG ! -s 10.5.0.0/16 -d 10.5.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+`;
+const MASQUERADE_JUMP = '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG\n';
+const FORWARD_RULES = `-A FLANNEL-FWD -s 10.5.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d 10.5.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
+`;
+const FORWARD_JUMP = '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n';
+
+const change = (saved: string, wanted = wanted4, names = NAMES) =>
+  changeIptables(parseIptablesSave(saved), wanted, names);
+
+/**
+ * What iptables-restore --noflush does with the words that we use, to one saved text. Real kernels are asked in
+ * test/firewall/.
+ */
+function restore(saved: string, transaction: string): string {
+  const tables = new Map<string, Map<string, { policy: string; rules: string[] }>>();
+  const chain = (table: string, name: string) => {
+    const found = tables.get(table)?.get(name);
+    assert.ok(found, `no chain ${name} in ${table}`);
+    return found;
+  };
+  let table = '';
+  for (const [isSaved, line] of [
+    ...saved.split('\n').map((text) => [true, text] as const),
+    ...transaction.split('\n').map((text) => [false, text] as const),
+  ]) {
+    const [verb = '', name = '', ...rest] = line.split(' ');
+    const text = rest.join(' ');
+    if (verb.startsWith('*')) {
+      table = verb.slice(1);
+      const base = table === 'nat' ? ['POSTROUTING'] : ['FORWARD'];
+      if (!tables.has(table)) {
+        tables.set(table, new Map(base.map((it) => [it, { policy: 'ACCEPT', rules: [] }])));
+      }
+    } else if (verb.startsWith(':')) {
+      const own = isSaved ? chainOrNew(table, verb.slice(1)) : undefined;
+      if (own !== undefined) own.policy = name;
+      else tables.get(table)?.set(verb.slice(1), { policy: '-', rules: [] });
+    } else if (verb === '-A') {
+      chain(table, name).rules.push(text);
+    } else if (verb === '-I') {
+      chain(table, name).rules.splice(Number(rest[0]) - 1, 0, rest.slice(1).join(' '));
+    } else if (verb === '-D') {
+      const { rules } = chain(table, name);
+      assert.ok(rules.includes(text), `no rule ${text} in ${name}`);
+      rules.splice(rules.indexOf(text), 1);
+    } else if (verb === '-X') {
+      assert.equal(chain(table, name).rules.length, 0);
+      const used = [...(tables.get(table)?.values() ?? [])].some(({ rules }) =>
+        rules.some((rule) => rule.endsWith(`-j ${name}`)),
+      );
+      assert.ok(!used, `${name} is in use`);
+      tables.get(table)?.delete(name);
+    }
+  }
+  return [...tables]
+    .map(([name, chains]) => {
+      const heads = [...chains].map(([it, { policy }]) => `:${it} ${policy} [0:0]\n`);
+      const rules = [...chains].flatMap(([it, own]) => own.rules.map((rule) => `-A ${it} ${rule}\n`));
+      return `*${name}\n${heads.join('')}${rules.join('')}COMMIT\n`;
+    })
+    .join('');
+
+  function chainOrNew(inTable: string, name: string) {
+    const chains = tables.get(inTable);
+    const own = chains?.get(name) ?? { policy: '-', rules: [] };
+    chains?.set(name, own);
+    return own;
+  }
+}
+
+test('on an untouched host: flannel 0.28 rules, a chain and a jump to each table', () => {
+  const { transaction } = change('');
+  assert.equal(
+    transaction,
+    `*nat\n:FLANNEL-POSTRTG - [0:0]\n${MASQUERADE_RULES}${MASQUERADE_JUMP}COMMIT\n` +
+      `*filter\n:FLANNEL-FWD - [0:0]\n${FORWARD_RULES}${FORWARD_JUMP}COMMIT\n`,
+  );
+  assert.deepEqual(change(restore('', transaction)), { faults: [], transaction: '' });
+});
+
+test('IPv6 says the same with its own multicast range', () => {
+  const { transaction } = change('', rulesOf(WANTED, 6));
+  assert.match(
+    transaction,
+    /^-A FLANNEL-POSTRTG -s fc00::\/48 ! -d ff00::\/8 .* -j MASQUERADE --random-fully$/m,
+  );
+  assert.match(transaction, /^-A FLANNEL-POSTRTG -s fc00:0:0:1::\/64 -d fc00::\/48 .* -j RETURN$/m);
+});
+
+test('random ports off, exempt ranges, a second network', () => {
+  const exempt = [p4('192.168.0.0/16'), p6('2001:db8::/32')];
+  const { transaction } = change('', rulesOf({ ...WANTED, randomFully: false, exempt }, 4), namesOf('100'));
+  assert.doesNotMatch(transaction, /random|2001/);
+  assert.match(
+    transaction,
+    /-A FLANNEL-POSTRTG-100 -s 10.5.0.0\/16 -d 192.168.0.0\/16 .* -j RETURN\n-A FLANNEL-POSTRTG-100 -s 10.5.0.0\/16 ! -d 224/,
+  );
+  assert.match(transaction, /-A FORWARD .* -j FLANNEL-FWD-100\n/);
+});
+
+test('the bare rules of flannel 0.9 go in the transaction that brings ours, copies and previous values too', () => {
+  const old = `*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 10.5.0.0/16 -d 10.5.0.0/16 -j RETURN
+-A POSTROUTING -s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE
+-A POSTROUTING ! -s 10.5.0.0/16 -d 10.5.26.0/24 -j RETURN
+-A POSTROUTING ! -s 10.5.0.0/16 -d 10.5.0.0/16 -j MASQUERADE
+-A POSTROUTING ! -s 10.5.0.0/16 -d 10.5.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
+-A POSTROUTING -s 10.9.0.0/16 -d 10.9.0.0/16 -j RETURN
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+COMMIT
+*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -s 10.5.0.0/16 -j ACCEPT
+-A FORWARD -s 10.5.0.0/16 -j ACCEPT
+-A FORWARD -d 10.5.0.0/16 -j ACCEPT
+-A FORWARD -s 10.5.0.0/16 -i eth7 -j ACCEPT
+COMMIT
+`;
+  const previous = { v4: { network: p4('10.9.0.0/16'), subnet: p4('10.9.1.1/24') } };
+  const wanted = rulesOf({ ...WANTED, previous }, 4);
+  const { transaction } = change(old, wanted);
+  assert.equal(transaction.match(/^-D /gm)?.length, 9);
+  const after = restore(old, transaction);
+  const kept = after.split('\n').filter((line) => /^-A (POSTROUTING|FORWARD)/.test(line));
+  assert.deepEqual(kept, [
+    '-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
+    MASQUERADE_JUMP.trim(),
+    '-A FORWARD -s 10.5.0.0/16 -i eth7 -j ACCEPT',
+    FORWARD_JUMP.trim(),
+  ]);
+  assert.equal(change(after, wanted).transaction, '');
+});
+
+test('the jump goes before a rule that ends the chain, and is found wrong behind it', () => {
+  const rejecting = (jump: string) => `*filter
+:FORWARD ACCEPT [0:0]
+:LOGGED - [0:0]
+:FLANNEL-FWD - [0:0]
+-A FORWARD -i docker0 -j ACCEPT
+-A FORWARD -i eth9 -j DROP
+-A FORWARD -j LOGGED
+${jump}-A LOGGED -j LOG --log-prefix "no: "
+-A LOGGED -j REJECT --reject-with icmp-host-prohibited
+${FORWARD_RULES}COMMIT
+`;
+  const wanted = rulesOf({ ...WANTED, masquerade: false }, 4);
+  const { faults, transaction } = change(rejecting(FORWARD_JUMP), wanted);
+  assert.deepEqual(faults, ['filter FORWARD: the jump to FLANNEL-FWD is behind "-j LOGGED"']);
+  assert.equal(
+    transaction,
+    `*filter\n${FORWARD_JUMP.replace('-A', '-D')}${FORWARD_JUMP.replace('-A FORWARD', '-I FORWARD 3')}COMMIT\n`,
+  );
+  assert.equal(change(restore(rejecting(FORWARD_JUMP), transaction), wanted).transaction, '');
+  assert.ok(blocksForwarding(parseIptablesSave(rejecting(''))));
+});
+
+const DOCKER_28 = `*filter
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER ! -i docker0 -o docker0 -j DROP
+-A DOCKER-BRIDGE -o docker0 -j DOCKER
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-USER -s 10.66.0.0/16 -j DROP
+-A DOCKER-USER -j RETURN
+COMMIT
+`;
+
+test("where Docker drops what other hosts send to containers, its own hook lets the overlay's hosts through", () => {
+  const wanted = rulesOf({ ...WANTED, masquerade: false }, 4);
+  const { transaction } = change(DOCKER_28, wanted);
+  assert.match(
+    transaction,
+    new RegExp(
+      '-A FLANNEL-DOCKER -s 10.5.26.0/24 -d 10.5.26.0/24 .* -j RETURN\n' +
+        '-A FLANNEL-DOCKER -s 10.5.0.0/16 -d 10.5.26.0/24 .* -j ACCEPT\n',
+    ),
+  );
+  assert.match(transaction, /-I DOCKER-USER 2 -m comment --comment "flanneld forward" -j FLANNEL-DOCKER\n/);
+  const after = restore(DOCKER_28, transaction);
+  assert.equal(change(after, wanted).transaction, '');
+  const restarting = after.replace('-A DOCKER ! -i docker0 -o docker0 -j DROP\n', '');
+  assert.equal(change(restarting, wanted).transaction, '');
+});
+
+test('what is not wanted goes; a host that never had it is left alone', () => {
+  const nothing = rulesOf({ masquerade: false, forward: false, randomFully: false }, 4);
+  assert.deepEqual(change('', nothing), { faults: [], transaction: '' });
+  const { transaction } = change(DOCKER_28);
+  const after = restore(DOCKER_28, transaction);
+  const cleaned = restore(after, change(after, nothing).transaction);
+  assert.deepEqual(cleaned.replace(/\*nat\n.*?COMMIT\n/s, ''), DOCKER_28);
+});
+
+test('what stops forwarding, and what does not', () => {
+  const blocks = (text: string) => blocksForwarding(parseIptablesSave(`*filter\n${text}COMMIT\n`));
+  assert.ok(blocks(':FORWARD DROP [0:0]\n'));
+  assert.ok(blocks(DOCKER_28.replace('*filter\n', '').replace('FORWARD DROP', 'FORWARD ACCEPT')));
+  assert.ok(!blocks(':FORWARD ACCEPT [0:0]\n-A FORWARD -i eth9 -j DROP\n'));
+  assert.ok(!blocks(':FORWARD ACCEPT [0:0]\n:X - [0:0]\n-A FORWARD -j X\n-A X -j RETURN\n-A X -j DROP\n'));
+  assert.ok(!blocksForwarding(parseIptablesSave('')));
+});
+
+test('rules of others are counted, ours are not', () => {
+  assert.equal(countForeignRules(parseIptablesSave(restore('', change('').transaction))), 0);
+  assert.equal(countForeignRules(parseIptablesSave(DOCKER_28)), 8);
+});
+
+test('after any disorder one transaction makes it right, a second look finds nothing, and foreign rules stay in order', () => {
+  const ours = `${MASQUERADE_RULES}${FORWARD_RULES}${MASQUERADE_JUMP}${FORWARD_JUMP}`.trim().split('\n');
+  const foreign = [
+    '-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
+    '-A POSTROUTING -j MASQUERADE',
+    '-A FORWARD -j OTHER',
+    '-A FORWARD -j REJECT --reject-with icmp-host-prohibited',
+    '-A FORWARD -i eth9 -j DROP',
+    '-A OTHER -j RETURN',
+    '-A OTHER -s 10.66.0.0/16 -j DROP',
+  ];
+  const bare = [
+    '-A FORWARD -s 10.5.0.0/16 -j ACCEPT',
+    '-A POSTROUTING -s 10.5.0.0/16 -d 10.5.0.0/16 -j RETURN',
+  ];
+  const isOfNat = (line: string) => /POSTRTG|^-A POSTROUTING/.test(line);
+  const isForeign = (line: string) =>
+    line.startsWith('-A') && !line.includes('FLANNEL-') && !bare.includes(line);
+  fc.assert(
+    fc.property(
+      fc.array(fc.constantFrom(...ours, ...foreign, ...bare), { maxLength: 20 }),
+      fc.boolean(),
+      (lines, on) => {
+        const nat = lines.filter(isOfNat).join('\n');
+        const filter = lines.filter((line) => !isOfNat(line)).join('\n');
+        const before = restore(
+          '',
+          `*nat\n:FLANNEL-POSTRTG - [0:0]\n${nat}\nCOMMIT\n*filter\n:OTHER - [0:0]\n:FLANNEL-FWD - [0:0]\n${filter}\nCOMMIT\n`,
+        );
+        const wanted = rulesOf({ ...WANTED, masquerade: on }, 4);
+        const { transaction } = change(before, wanted);
+        const after = restore(before, transaction);
+        assert.deepEqual(change(after, wanted), { faults: [], transaction: '' });
+        assert.deepEqual(after.split('\n').filter(isForeign), before.split('\n').filter(isForeign));
+        const jumps = after.split('\n').filter((line) => /^-A (POSTROUTING|FORWARD) .*FLANNEL-/.test(line));
+        assert.equal(jumps.length, on ? 2 : 1);
+      },
+    ),
+  );
+});
+
+test('a network that is a single address reads back', () => {
+  const prefix = parsePrefix('10.5.0.1/32');
+  assert.equal(prefix?.family, 4);
+  const v4 = { network: p4('10.5.0.1/32'), subnet: p4('10.5.0.1/32') };
+  const wanted = rulesOf({ ...WANTED, v4 }, 4);
+  const { transaction } = change('', wanted);
+  assert.equal(change(restore('', transaction), wanted).transaction, '');
+});
