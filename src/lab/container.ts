@@ -33,6 +33,10 @@ export class Container extends Machine {
   override enter(argv: readonly string[]): [string, ...string[]] {
     return ['nsenter', `--net=${this.namespacePath}`, '--', ...argv];
   }
+
+  override get shared(): { inside: string; outside: string } {
+    return { inside: this.folder, outside: this.folder };
+  }
 }
 
 /** What dockerd's `--bip` and `--mtu` say. */

@@ -11,7 +11,7 @@ const BUILD_IMAGE = `
 set -e
 mkdir -p "$1/bin" "$1/www/cgi-bin"
 cp "$(command -v busybox)" "$1/bin/busybox"
-for name in $("$1/bin/busybox" --list); do ln -sf busybox "$1/bin/$name"; done
+for name in $("$1/bin/busybox" --list); do [ -e "$1/bin/$name" ] || ln -s busybox "$1/bin/$name"; done
 printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\n\\\\n$REMOTE_ADDR\\\\n"\\n' > "$1/www/cgi-bin/caller"
 chmod +x "$1/www/cgi-bin/caller"
 tar -c -C "$1" . | docker import - ${IMAGE}`;

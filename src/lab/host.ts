@@ -68,6 +68,10 @@ export class Host extends Machine {
     ];
   }
 
+  override get shared(): { inside: string; outside: string } {
+    return { inside: '/run/lab', outside: this.path('/run/lab') };
+  }
+
   /** Where a file of this host below /run or /var/lib is found on the machine. */
   path(path: string): string {
     const own = OWN_FOLDERS.find(([prefix]) => path.startsWith(prefix));

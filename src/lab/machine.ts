@@ -49,6 +49,9 @@ export abstract class Machine {
   /** The command that runs `argv` in it. */
   abstract enter(argv: readonly string[]): [string, ...string[]];
 
+  /** A folder for files that programs in it and this machine share: its path in there, and the one out here. */
+  abstract get shared(): { readonly inside: string; readonly outside: string };
+
   /** Runs a command to its end; a failure is a result. */
   run(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
     const signal = this.signal === undefined ? {} : { signal: this.signal };

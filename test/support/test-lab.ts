@@ -39,7 +39,7 @@ const open = new Set<Lab>();
 export async function testLab(t: TestContext, options: Omit<LabOptions, 'name' | 'signal'>): Promise<Lab> {
   const name = `t${process.pid}n${++made}`;
   const lab = await Lab.create(systemLabComponents(), { ...options, name, signal: t.signal });
-  if (open.size === 0) {
+  if (made === 1) {
     process.once('SIGINT', interrupted);
     process.once('SIGTERM', interrupted);
   }

@@ -1,0 +1,224 @@
+import type { Etcd, EtcdMember } from '#src/lab/etcd.ts';
+import type { Host } from '#src/lab/host.ts';
+import type { Lab } from '#src/lab/lab.ts';
+import { startRelay, stopRelay } from '#src/lab/relay.ts';
+import { WeftError } from '#src/lib/errors.ts';
+
+/** What a fault is done to. */
+export interface FaultTarget {
+  readonly lab: Lab;
+  /** The host whose kernel state is damaged. */
+  readonly host: Host;
+  /** The overlay's device on it. Default `flannel.1`. */
+  readonly device?: string;
+  /** The registry, for the faults of `store`. */
+  readonly etcd?: Etcd;
+  /** Command that runs {@link runRelay}, for `etcd-slow`; the relay's own arguments are appended. */
+  readonly relay?: readonly string[];
+}
+
+/** Something that goes wrong in a network's life, done to a lab by name. */
+export interface Fault {
+  readonly name: string;
+  /** One line: what is done. */
+  readonly about: string;
+  /** `host`: kernel state that the daemon should mend. `store`: lasts until {@link end}. */
+  readonly kind: 'host' | 'store';
+  start(target: FaultTarget): Promise<void>;
+  /** Ends what lasts; nothing for what the daemon mends. */
+  end(target: FaultTarget): Promise<void>;
+}
+
+const SLOW_MS = 500;
+const WRONG_MAC = '02:00:00:0b:ad:01';
+
+const hostFault = (
+  name: string,
+  about: string,
+  start: (host: Host, device: string) => Promise<unknown>,
+): Fault => ({
+  name,
+  about,
+  kind: 'host',
+  async start({ host, device = 'flannel.1' }) {
+    await start(host, device);
+  },
+  async end() {},
+});
+
+const storeFault = (
+  name: string,
+  about: string,
+  start: (etcd: Etcd, target: FaultTarget) => Promise<unknown>,
+  end: (etcd: Etcd, target: FaultTarget) => Promise<unknown> = async () => {},
+): Fault => ({
+  name,
+  about,
+  kind: 'store',
+  async start(target) {
+    await start(etcdOf(target), target);
+  },
+  async end(target) {
+    await end(etcdOf(target), target);
+  },
+});
+
+const startAgain = async (etcd: Etcd): Promise<void> => {
+  for (const member of etcd.members) await member.start();
+  await etcd.ready();
+};
+
+/** All faults, in the order in which they are told to a user. */
+export const FAULTS: readonly Fault[] = [
+  hostFault('route-deleted', 'a route to a peer is deleted', async (host, device) => {
+    const route = await first(host, ['route', 'show', 'dev', device], 'route');
+    await host.must(['ip', 'route', 'del', String(route.dst), 'dev', device]);
+  }),
+  hostFault('neighbour-deleted', "a peer's neighbour entry is deleted", async (host, device) => {
+    const neighbour = await first(host, ['neigh', 'show', 'dev', device, 'nud', 'permanent'], 'neighbour');
+    await host.must(['ip', 'neigh', 'del', String(neighbour.dst), 'dev', device]);
+  }),
+  hostFault('fdb-deleted', "a peer's forwarding entry is deleted", async (host, device) => {
+    const entry = (await host.ip(['fdb', 'show', 'dev', device], 'bridge')).find(
+      (it) => it.dst !== undefined,
+    );
+    if (entry === undefined) throw missing('forwarding entry', host);
+    await host.must([
+      'bridge',
+      'fdb',
+      'del',
+      String(entry.mac),
+      'dev',
+      device,
+      'dst',
+      String(entry.dst),
+      'self',
+    ]);
+  }),
+  hostFault('address-deleted', 'the address of the overlay device is deleted', (host, device) =>
+    host.must(['ip', '-4', 'addr', 'flush', 'dev', device]),
+  ),
+  hostFault('link-down', 'the overlay device is set down, which removes its routes', (host, device) =>
+    host.must(['ip', 'link', 'set', device, 'down']),
+  ),
+  hostFault('mac-changed', 'the MAC of the overlay device is changed, as udev does', (host, device) =>
+    host.must(['ip', 'link', 'set', device, 'address', WRONG_MAC]),
+  ),
+  hostFault('mtu-changed', 'the MTU of the overlay device is lowered', (host, device) =>
+    host.must(['ip', 'link', 'set', device, 'mtu', '1300']),
+  ),
+  hostFault('device-deleted', 'the overlay device is deleted with all that is on it', (host, device) =>
+    host.must(['ip', 'link', 'del', device]),
+  ),
+  hostFault('underlay-flapped', 'the underlay link goes down and up again', (host) =>
+    host.batch(['link set eth0 down', 'link set eth0 up']),
+  ),
+  hostFault('rules-flushed', 'all firewall rules are flushed, as a firewall reload does', flushRules),
+  hostFault('forwarding-off', 'net.ipv4.ip_forward is turned off', (host) =>
+    host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=0']),
+  ),
+  storeFault('etcd-killed', 'etcd is killed', (etcd) => each(etcd, (it) => it.kill()), startAgain),
+  storeFault(
+    'etcd-frozen',
+    'etcd keeps its connections and answers nothing',
+    (etcd) => each(etcd, (it) => it.freeze()),
+    (etcd) => each(etcd, (it) => it.thaw()),
+  ),
+  storeFault(
+    'etcd-partitioned',
+    "the link to etcd's hosts is cut",
+    (etcd, { lab }) => lab.onWire(etcd.members.map((it) => `link set ${it.host.name} down`)),
+    (etcd, { lab }) => lab.onWire(etcd.members.map((it) => `link set ${it.host.name} up`)),
+  ),
+  storeFault(
+    'etcd-member-lost',
+    'one member of etcd is killed',
+    (etcd) => lastOf(etcd).kill(),
+    (etcd) => lastOf(etcd).start(),
+  ),
+  storeFault('etcd-compacted', 'all past revisions of etcd are compacted away', async (etcd) => {
+    const status = JSON.parse(await etcd.must(3, ['endpoint', 'status', '-w', 'json'])) as {
+      Status: { header: { revision: number } };
+    }[];
+    await etcd.must(3, ['compaction', String(status[0]?.Status.header.revision)]);
+  }),
+  storeFault('etcd-emptied', 'etcd comes back without its data', async (etcd) => {
+    await each(etcd, (it) => it.kill());
+    await each(etcd, (it) => it.wipe());
+    await startAgain(etcd);
+  }),
+  storeFault(
+    'etcd-slow',
+    `etcd answers ${SLOW_MS} ms late`,
+    (etcd, { relay }) => {
+      if (relay === undefined) throw new WeftError('lab-fault', 'etcd-slow needs the relay command');
+      return each(etcd, (it) =>
+        startRelay(it.host, { port: Number(new URL(it.endpoint).port), delayMs: SLOW_MS, relay }),
+      );
+    },
+    (etcd) => each(etcd, (it) => stopRelay(it.host)),
+  ),
+];
+
+/** A fault by name; throws `no-such-fault`, naming those there are. */
+export function faultCalled(name: string): Fault {
+  const fault = FAULTS.find((it) => it.name === name);
+  if (fault !== undefined) return fault;
+  throw new WeftError('no-such-fault', `no fault is called ${name}`, {
+    remedy: `choose one of ${FAULTS.map((it) => it.name).join(', ')}`,
+  });
+}
+
+/**
+ * A host's kernel state as text, less what changes by itself: equal before a fault and after, the fault is mended.
+ * Lines are sorted, for the kernel's order is not state.
+ */
+export async function kernelState(host: Host, device = 'flannel.1'): Promise<string> {
+  const commands = [
+    ['ip', '-d', '-o', 'link', 'show', 'dev', device],
+    ['ip', '-o', '-4', 'addr', 'show', 'dev', device],
+    ['ip', '-d', 'route', 'show', 'dev', device],
+    ['ip', 'neigh', 'show', 'dev', device, 'nud', 'permanent'],
+    ['bridge', 'fdb', 'show', 'dev', device],
+    ['iptables-save'],
+    ['nft', '-s', 'list', 'ruleset'],
+    ['sysctl', 'net.ipv4.ip_forward'],
+  ];
+  const script = commands.map((argv) => `${argv.join(' ')} 2>&1`).join('; ');
+  const lines = (await host.must(['sh', '-c', script]))
+    .split('\n')
+    .filter((line) => !/^#|^:\S+ \S+ \[/.test(line));
+  // A device that is made again gets another number.
+  return lines
+    .map((line) => line.replace(/^\d+: /, ''))
+    .sort()
+    .join('\n');
+}
+
+async function flushRules(host: Host): Promise<void> {
+  await host.must(['nft', 'flush', 'ruleset']);
+}
+
+async function first(host: Host, args: readonly string[], what: string) {
+  const [found] = await host.ip(args);
+  if (found === undefined) throw missing(what, host);
+  return found;
+}
+
+const missing = (what: string, host: Host): WeftError =>
+  new WeftError('lab-fault', `${host.name} has no ${what} to delete`);
+
+function etcdOf({ etcd }: FaultTarget): Etcd {
+  if (etcd === undefined) throw new WeftError('lab-fault', 'this fault needs a lab with etcd');
+  return etcd;
+}
+
+async function each(etcd: Etcd, act: (member: EtcdMember) => Promise<unknown>): Promise<void> {
+  for (const member of etcd.members) await act(member);
+}
+
+function lastOf(etcd: Etcd): EtcdMember {
+  const member = etcd.members.at(-1);
+  if (member === undefined) throw new WeftError('lab-fault', 'etcd has no members');
+  return member;
+}

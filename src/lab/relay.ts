@@ -1,0 +1,73 @@
+import { connect, createServer, type Socket } from 'node:net';
+import type { Host } from '#src/lab/host.ts';
+import { until } from '#src/lib/until.ts';
+
+/** Where the relay listens: beside etcd's ports, on its host. */
+const RELAY_PORT = 12379;
+const TABLE = 'weft_lab_slow';
+
+export interface RelayOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly to: { readonly host: string; readonly port: number };
+  readonly delayMs: number;
+}
+
+/**
+ * Passes TCP connections on, every byte `delayMs` late in the direction of the answer: a slow server, for kernels
+ * without tc's netem. Runs until the signal aborts.
+ */
+export async function runRelay({ listen, to, delayMs }: RelayOptions, signal: AbortSignal): Promise<void> {
+  const open = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    const upstream = connect({ ...to, allowHalfOpen: true });
+    const pair = [client, upstream];
+    for (const socket of pair) {
+      open.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', () => {
+        for (const it of pair) it.destroy();
+      });
+      socket.on('close', () => open.delete(socket));
+    }
+    client.pipe(upstream);
+    upstream.on('data', (chunk) => setTimeout(() => client.writable && client.write(chunk), delayMs));
+    upstream.on('end', () => setTimeout(() => client.end(), delayMs));
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    signal.addEventListener('abort', () => {
+      for (const socket of open) socket.destroy();
+      server.close(() => resolve());
+    });
+    server.listen(listen.port, listen.host);
+  });
+}
+
+/**
+ * Puts the relay before a port of the host. New connections from outside are turned to it; those there were are
+ * reset, or they would go on at full speed.
+ */
+export async function startRelay(
+  host: Host,
+  { port, delayMs, relay }: { port: number; delayMs: number; relay: readonly string[] },
+): Promise<void> {
+  const to = `${host.address}:${port}`;
+  const listen = `${host.address}:${RELAY_PORT}`;
+  await host.start('relay', [...relay, `--listen=${listen}`, `--to=${to}`, `--delay-ms=${delayMs}`]);
+  const listening = ['ss', '-Hltn', 'sport', '=', `:${RELAY_PORT}`];
+  await until(async () => (await host.must(listening)) !== '', {
+    what: 'listening relay',
+    signal: host.signal,
+  });
+  const rules = `table ip ${TABLE} {
+    chain turn { type nat hook prerouting priority dstnat; iifname != "lo" tcp dport ${port} redirect to :${RELAY_PORT}; }
+    chain reset { type filter hook input priority filter; iifname != "lo" tcp dport ${port} reject with tcp reset; }
+  }`;
+  await host.must(['nft', '-f', '-'], { stdin: rules });
+}
+
+/** Takes it away again; its connections are reset. */
+export async function stopRelay(host: Host): Promise<void> {
+  await host.must(['nft', 'delete', 'table', 'ip', TABLE]);
+  await (await host.daemon('relay'))?.stop();
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Capture } from '#src/lab/capture.ts';
+import { makeBridge, makeContainer } from '#src/lab/container.ts';
+import { Docker } from '#src/lab/docker.ts';
+import { callerSeenBy, serveCaller, Traffic } from '#src/lab/traffic.ts';
+import { until } from '#src/lib/until.ts';
+import { cannotRun, testLab } from '../support/test-lab.ts';
+
+test('Docker runs containers on two hosts of one machine', {
+  skip: cannotRun('dockerd', 'docker', 'busybox'),
+}, async (t) => {
+  const lab = await testLab(t, { hosts: 2 });
+  const dockers = await Promise.all(
+    lab.hosts.map((host, n) =>
+      Docker.start(host, { options: [`--bip=10.0.${n}.1/24`, '--mtu=1450'], cgroup: lab.cgroup }),
+    ),
+  );
+  for (const [n, docker] of dockers.entries()) {
+    await docker.buildImage();
+    const container = await docker.run('web', ['httpd', '-f', '-p', '0.0.0.0:8080', '-h', '/www']);
+    assert.equal(container.address, `10.0.${n}.2`);
+    assert.match(
+      await docker.exec('web', ['ip', 'route']),
+      new RegExp(`^default via 10\\.0\\.${n}\\.1 dev eth0`),
+    );
+    assert.equal(await callerSeenBy(docker.host, container.address), `10.0.${n}.1`);
+    assert.deepEqual((await docker.must(['ps', '--format', '{{.Names}}'])).trim(), 'web');
+  }
+});
+
+test('traffic, callers and captures tell what went over a bridge', {
+  skip: cannotRun('ping', 'busybox', 'tcpdump'),
+}, async (t) => {
+  const lab = await testLab(t, { hosts: 1 });
+  const [host] = lab.hosts;
+  assert.ok(host);
+  await makeBridge(host, { bip: '10.0.1.1/24', mtu: 1450 });
+  const [c1, c2] = [await makeContainer(host, 'c1'), await makeContainer(host, 'c2')];
+  const capture = await Capture.start(host, 'docker0', 'icmp');
+  const traffic = await Traffic.start(c1, c2.address, { perSecond: 50 });
+  await capture.waitFor(20);
+  await host.batch(['link set veth-c2 down']);
+  const before = await traffic.received();
+  await host.must(['sleep', '0.5']);
+  await host.batch(['link set veth-c2 up']);
+  await until(async () => (await traffic.received()) > before + 20, { what: 'answer after the gap' });
+  const report = await traffic.stop();
+  assert.ok(report.lost >= 20, JSON.stringify(report));
+  assert.ok(report.longestGapMs >= 500, JSON.stringify(report));
+  await capture.stop();
+  const [frame] = await capture.frames();
+  assert.equal(frame?.readUInt16BE(12), 0x0800);
+  assert.match(await capture.text(['-e']), /10\.0\.1\.2 > 10\.0\.1\.3: ICMP echo request/);
+  const server = await serveCaller(c2);
+  assert.equal(await callerSeenBy(c1, c2.address), c1.address);
+  await server.stop();
+});
