@@ -18,14 +18,18 @@ export interface DumpRequest {
  * The dumps that make up a kind, of one device if its ifindex is given: the kernel filters (NETLINK_GET_STRICT_CHK, Linux
  * 4.20), but an older one may not, and one without IPv6 answers with all families.
  */
-export function dumpsOf(kind: KernelObject['kind'], index?: number): readonly DumpRequest[] {
+export function dumpsOf(
+  kind: KernelObject['kind'],
+  index?: number,
+  protocol?: number,
+): readonly DumpRequest[] {
   switch (kind) {
     case 'link':
       return [{ request: linkDump(), read: readLink }];
     case 'fdb':
       return [{ request: fdbDump(index), read: readFdbEntry }];
     default:
-      return [dumpOf(kind, 4, index), dumpOf(kind, 6, index)];
+      return [dumpOf(kind, 4, index, protocol), dumpOf(kind, 6, index, protocol)];
   }
 }
 
@@ -33,6 +37,7 @@ function dumpOf(
   kind: 'address' | 'route' | 'neighbour',
   family: 4 | 6,
   index: number | undefined,
+  protocol: number | undefined,
 ): DumpRequest {
   switch (kind) {
     case 'address':
@@ -45,10 +50,11 @@ function dumpOf(
       };
     case 'route':
       return {
-        request: routeDump(family, index),
+        request: routeDump(family, index, protocol),
         read(message, names) {
           const route = readRoute(message, names);
-          return route?.destination.family === family ? route : undefined;
+          if (route?.destination.family !== family) return undefined;
+          return protocol === undefined || route.protocol === protocol ? route : undefined;
         },
       };
     case 'neighbour':

@@ -36,6 +36,8 @@ export interface Kernel {
 export interface DumpQuery {
   readonly kinds: readonly KernelObject['kind'][];
   readonly device?: string;
+  /** Only routes of this RTPROT_*. */
+  readonly protocol?: number;
 }
 
 export interface RouteLookup {

@@ -43,10 +43,13 @@ export class MemoryKernel implements Kernel {
     return [...this.#objects.values()].filter((object) => object.kind === 'link');
   }
 
-  async dump({ kinds, device }: DumpQuery): Promise<KernelObject[]> {
+  async dump({ kinds, device, protocol }: DumpQuery): Promise<KernelObject[]> {
     await Promise.resolve();
     return [...this.#objects.values()].filter(
-      (object) => kinds.includes(object.kind) && (device === undefined || deviceOf(object) === device),
+      (object) =>
+        kinds.includes(object.kind) &&
+        (device === undefined || deviceOf(object) === device) &&
+        (protocol === undefined || object.kind !== 'route' || object.protocol === protocol),
     );
   }
 

@@ -44,12 +44,12 @@ const ROUTE = new MessageLayout(
   }),
 );
 
-/** `ip route show table main`, of one device if its ifindex is given. */
-export const routeDump = (family: 4 | 6, index?: number): Request =>
+/** `ip route show table main`, of one device if its ifindex is given, of one protocol if that is. */
+export const routeDump = (family: 4 | 6, index?: number, protocol = 0): Request =>
   ROUTE.request(
     k.RTM_GETROUTE,
     k.NLM_F_DUMP,
-    { family: FAMILY_NUMBERS[family], table: k.RT_TABLE_MAIN },
+    { family: FAMILY_NUMBERS[family], table: k.RT_TABLE_MAIN, protocol },
     { device: index },
   );
 

@@ -75,7 +75,7 @@ export class RtnetlinkKernel implements Kernel {
     return dump;
   }
 
-  async #dump({ kinds, device }: DumpQuery): Promise<KernelObject[]> {
+  async #dump({ kinds, device, protocol }: DumpQuery): Promise<KernelObject[]> {
     const names = new DeviceLookup(await this.#finder());
     const index = device === undefined ? undefined : names.indexOf(device);
     if (device !== undefined && index === undefined) return [];
@@ -83,7 +83,7 @@ export class RtnetlinkKernel implements Kernel {
     const budget = new TurnBudget(this.#clock);
     const all: KernelObject[] = [];
     try {
-      for (const { request, read } of kinds.flatMap((kind) => dumpsOf(kind, index))) {
+      for (const { request, read } of kinds.flatMap((kind) => dumpsOf(kind, index, protocol))) {
         const start = all.length;
         await client.dump(
           request,

@@ -62,7 +62,10 @@ export async function acquireLease(
       const text = messageOf(error);
       if (text !== said) log.warning(`Could not acquire a lease yet: ${text}; trying again`);
       said = text;
-      await clock.sleep(Math.min(FIRST_RETRY_MS * 2 ** failures++, LONGEST_RETRY_MS) * (0.5 + random() / 2), signal);
+      await clock.sleep(
+        Math.min(FIRST_RETRY_MS * 2 ** failures++, LONGEST_RETRY_MS) * (0.5 + random() / 2),
+        signal,
+      );
     }
   }
   throw new WeftError('lease', 'failed to acquire lease: max retries reached trying to acquire a subnet', {
@@ -79,20 +82,24 @@ async function tryToAcquire(
   const { registry, random, log } = components;
   const { records } = await registry.list(signal);
   const leases = records.flatMap(leaseOf);
-  const recordOf = ({ name }: Lease): LeaseRecord | undefined => records.find((record) => record.name === name);
+  const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
+    records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
   switch (plan.kind) {
     case 'refuse':
       throw new WeftError('lease', `failed to acquire lease: ${plan.reason}`, { remedy: plan.remedy });
     case 'discard': {
       const record = recordOf(plan.lease);
-      log.info(`Found lease (${plan.lease.name}) for this node that is not compatible with the current config, deleting`);
+      log.info(
+        `Found lease (${plan.lease.name}) for this node that is not compatible with the current config, deleting`,
+      );
       if (record !== undefined) await registry.remove(record, signal);
       return undefined;
     }
     case 'challenge': {
       const record = recordOf(plan.lease);
-      const unanswered = record && (await challenge(components, request.claimant, plan.lease, record, signal));
+      const unanswered =
+        record && (await challenge(components, request.claimant, plan.lease, record, signal));
       return unanswered && takeOver(components, request, plan.lease, unanswered, signal);
     }
     case 'reuse': {
@@ -120,7 +127,9 @@ async function takeOver(
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
   const outcome = await registry.replace(record, encodeAttributes(attributes), ttl, signal);
   if (outcome.outcome === 'written') {
-    log.info(`Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`);
+    log.info(
+      `Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`,
+    );
   }
   return acquired(outcome, lease.subnets, attributes);
 }
@@ -137,7 +146,9 @@ async function challenge(
   signal: AbortSignal,
 ): Promise<LeaseRecord | undefined> {
   const ip = formatIp(claimant.publicIp);
-  log.warning(`The lease ${lease.name} names our public IP ${ip} for another node (${lease.attributes.node}): asking it`);
+  log.warning(
+    `The lease ${lease.name} names our public IP ${ip} for another node (${lease.attributes.node}): asking it`,
+  );
   const question = JSON.stringify({ ...JSON.parse(record.value), AskedBy: claimant.node });
   const ttl = record.expiry.kind === 'reservation' ? undefined : Math.ceil((CHALLENGE_MS * 12) / 1000);
   const asked = await registry.replace(record, question, ttl, signal);
@@ -147,9 +158,13 @@ async function challenge(
     const now = await registry.read(lease.name, signal);
     if (now === undefined) return undefined;
     if (now.revision === asked.record.revision) continue;
-    throw new WeftError('public-ip', `the public IP ${ip} is in use by another living node (${lease.attributes.node}, lease ${lease.name})`, {
-      remedy: "choose this host's own address with --iface or --public-ip",
-    });
+    throw new WeftError(
+      'public-ip',
+      `the public IP ${ip} is in use by another living node (${lease.attributes.node}, lease ${lease.name})`,
+      {
+        remedy: "choose this host's own address with --iface or --public-ip",
+      },
+    );
   }
   log.info(`Nobody answered: the node ${lease.attributes.node} is gone`);
   return asked.record;

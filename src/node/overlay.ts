@@ -5,8 +5,8 @@ import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
-import type { Logger } from '#src/lib/log.ts';
 import type { Prefix4 } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
 import { type LeaseChange, type LeaseRules, LeaseTable, type RawLease } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
@@ -77,6 +77,7 @@ export class Overlay {
       {
         territory: {
           devices: [...place.backend.devices, place.underlay.name],
+          routeProtocol: RTPROT_WEFT,
           owns: (object) => this.#owns(object),
         },
         fullCheckMs: options.fullCheckMs,
@@ -92,10 +93,14 @@ export class Overlay {
       },
       { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
     );
-    this.#sysctls = new Caretaker({ clock, log: createLogger('sysctls.ts') }, new Sysctls({ files }, this.#wantedSysctls()), {
-      intervalMs: SYSCTL_CHECK_MS,
-      settleMs: 0,
-    });
+    this.#sysctls = new Caretaker(
+      { clock, log: createLogger('sysctls.ts') },
+      new Sysctls({ files }, this.#wantedSysctls()),
+      {
+        intervalMs: SYSCTL_CHECK_MS,
+        settleMs: 0,
+      },
+    );
   }
 
   get place(): OverlayPlace {
@@ -125,7 +130,8 @@ export class Overlay {
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
       // A device that is made anew has its settings anew.
-      if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link') this.#sysctls.poke();
+      if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link')
+        this.#sysctls.poke();
     });
     await this.#components.watchRules(() => this.#rules.poke(), signal);
     await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal)]);
@@ -133,12 +139,19 @@ export class Overlay {
     if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
     const { config, subnet, backend } = this.#place;
     const { subnetFile, ipMasq } = this.#options;
-    await writeSubnetFile(this.#components.files, subnetFile, { network: config.network, subnet, mtu: backend.mtu, ipMasq });
+    await writeSubnetFile(this.#components.files, subnetFile, {
+      network: config.network,
+      subnet,
+      mtu: backend.mtu,
+      ipMasq,
+    });
     this.#log.info(`Wrote subnet file to ${subnetFile}`);
   }
 
   /** What a start would change, without changing it: operations on the kernel, and the firewall's transactions. */
-  async plan(signal: AbortSignal): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
+  async plan(
+    signal: AbortSignal,
+  ): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
     this.#sayOwn();
     return {
       operations: await this.#reconciler.plan(),
@@ -177,7 +190,9 @@ export class Overlay {
     const { failing } = this.#reconciler.status;
     const [first] = failing;
     return [
-      ...(first === undefined ? [] : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
+      ...(first === undefined
+        ? []
+        : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
       ...(this.#rules.failure === undefined ? [] : [`firewall rules: ${this.#rules.failure}`]),
       ...(this.#sysctls.failure === undefined ? [] : [`sysctls: ${this.#sysctls.failure}`]),
     ];
@@ -186,7 +201,9 @@ export class Overlay {
   async #follow(changes: readonly LeaseChange[]): Promise<void> {
     for (const change of changes) {
       if (change.kind === 'quarantined') {
-        this.#log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, { lease: change.name });
+        this.#log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, {
+          lease: change.name,
+        });
       } else {
         this.#log.verbose(1, `Lease ${change.name} ${change.kind}`);
       }
@@ -243,7 +260,9 @@ export class Overlay {
       forward: forwardRules,
       randomFully,
       ...(previous.network !== undefined &&
-        previous.subnet !== undefined && { previous: { v4: { network: previous.network, subnet: previous.subnet } } }),
+        previous.subnet !== undefined && {
+          previous: { v4: { network: previous.network, subnet: previous.subnet } },
+        }),
     };
   }
 
@@ -251,7 +270,10 @@ export class Overlay {
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({ path: `net/ipv4/conf/${device}/forwarding`, value: '1' })),
+      ...this.#place.backend.devices.map((device) => ({
+        path: `net/ipv4/conf/${device}/forwarding`,
+        value: '1',
+      })),
     ];
   }
 }

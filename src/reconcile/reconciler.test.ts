@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
-import { type KernelObject, keyOf } from '#src/kernel/object.ts';
+import { type KernelObject, keyOf, RTPROT_WEFT } from '#src/kernel/object.ts';
 import { type Ipv4, ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
@@ -53,6 +53,7 @@ async function start(): Promise<{ kernel: MemoryKernel; reconciler: Reconciler; 
     {
       territory: {
         devices: ['flannel.1', 'eth0'],
+        routeProtocol: RTPROT_WEFT,
         owns: (object) => object.kind !== 'link' && object.device === 'flannel.1',
       },
       fullCheckMs: 3_600_000,

@@ -13,6 +13,8 @@ import type { Clock } from '#src/sys/clock.ts';
 export interface Territory {
   /** Devices whose addresses, routes, neighbours and forwarding entries are compared: ours, and the underlay. */
   readonly devices: readonly string[];
+  /** Routes with this RTPROT_* are compared as well, whatever their device: a blackhole has none. */
+  readonly routeProtocol: number;
   /** Whether an object that nobody wants was made by us (or by a flannel before us), by its shape alone. */
   owns(object: KernelObject): boolean;
 }
@@ -358,7 +360,7 @@ export class Reconciler {
 
   async #dump(): Promise<Map<string, KernelObject>> {
     const found = new Map<string, KernelObject>();
-    const { devices } = this.#options.territory;
+    const { devices, routeProtocol } = this.#options.territory;
     for (const link of await this.#kernel.links()) {
       if (!devices.includes(link.name)) continue;
       found.set(keyOf(link), link);
@@ -367,6 +369,9 @@ export class Reconciler {
         device: link.name,
       });
       for (const object of objects) found.set(keyOf(object), object);
+    }
+    for (const route of await this.#kernel.dump({ kinds: ['route'], protocol: routeProtocol })) {
+      found.set(keyOf(route), route);
     }
     return found;
   }
