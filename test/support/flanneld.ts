@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Etcd } from '#src/lab/etcd.ts';
@@ -41,23 +41,26 @@ export function flagsFor(host: Host, etcd: Etcd): string[] {
   ];
 }
 
-/** Starts flanneld under its name and waits until it has written subnet.env. */
+/** Starts flanneld under its name and waits until it has written subnet.env anew. */
 export async function startFlanneld(
   host: Host,
   flags: readonly string[],
   program: string = FLANNELD,
 ): Promise<{ daemon: Daemon; subnetEnv: string }> {
+  const path = host.path('/run/flannel/subnet.env');
+  const written = () => statSync(path, { throwIfNoEntry: false })?.ino;
+  const before = written();
   const daemon = await host.start('flanneld', [program, ...flags]);
-  const subnetEnv = await until(
+  await until(
     async () => {
-      const text = await host.read('/run/flannel/subnet.env');
-      if (text !== undefined) return text;
+      const now = written();
+      if (now !== undefined && now !== before) return true;
       if (!daemon.isAlive()) throw new Error(`flanneld on ${host.name} ended:\n${await daemon.log()}`);
-      return undefined;
+      return false;
     },
-    { what: `subnet.env on ${host.name}`, timeoutMs: 20_000, signal: host.signal },
+    { what: `new subnet.env on ${host.name}`, timeoutMs: 20_000, signal: host.signal },
   );
-  return { daemon, subnetEnv };
+  return { daemon, subnetEnv: (await host.read('/run/flannel/subnet.env')) ?? '' };
 }
 
 /** The host's subnet as subnet.env has it: `10.0.65` of `10.0.65.1/24`. */
