@@ -146,6 +146,20 @@ export const FLANNELD_FLAGS = {
     default: 60,
     description: 'renew the lease this many `minutes` before it ends, 1 to 1439',
   },
+  'lease-ttl': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'duration',
+    default: 86_400_000,
+    description: 'how long the lease outlives this host, at most, when it is gone for good',
+  },
+  'state-dir': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'string',
+    default: '/var/lib/weft',
+    description: "`folder` for the host's identity and for what it last knew of its peers",
+  },
   'ip-masq': {
     group: 'Packet filter and routes',
     since: 'all',
@@ -181,6 +195,27 @@ export const FLANNELD_FLAGS = {
     default: false,
     description:
       'add a blackhole route for the own subnet: packets to containers that are gone stay on the host',
+  },
+  'full-check-interval': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'duration',
+    default: 60_000,
+    description: 'compare all kernel state with what is wanted this often; changes are repaired at once anyway',
+  },
+  'linear-routes-above': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'int',
+    default: 500,
+    description: 'above this many `peers` each route gets a metric of its own, which keeps adding them fast',
+  },
+  'allow-overlap': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'bool',
+    default: false,
+    description: 'start even if the network overlaps a network that this host is on',
   },
   'healthz-ip': {
     group: 'Health',

@@ -1,0 +1,461 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Backend } from '#src/backend/backend.ts';
+import { VxlanBackend, vtepMacOf, vxlanDeviceName } from '#src/backend/vxlan.ts';
+import { readVxlanOptions } from '#src/backend/vxlan-options.ts';
+import { readSubnetFile } from '#src/docker/subnet-file.ts';
+import { Firewall } from '#src/firewall/firewall.ts';
+import type { Kernel } from '#src/kernel/kernel.ts';
+import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
+import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Mac } from '#src/lib/mac.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { acquireLease } from '#src/node/acquire-lease.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { deriveMac, readNodeIdentity } from '#src/node/identity.ts';
+import { LeaseKeeper } from '#src/node/lease-keeper.ts';
+import { refuseOverlap } from '#src/node/overlap.ts';
+import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
+import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
+import { HealthServer } from '#src/observe/health-server.ts';
+import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
+import { type OpenedRegistry, openRegistry } from '#src/registry/open-registry.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
+import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+
+export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
+  readonly kernel: Kernel;
+  readonly commands: CommandRunner;
+  readonly serviceManager: ServiceManager;
+  /** From 0 (included) to 1 (excluded). */
+  readonly random: () => number;
+}
+
+/** How long a start waits for the registry before it forwards with what it remembers. */
+const PATIENCE_MS = 3_000;
+/** What is remembered is written at most this often. */
+const REMEMBER_EVERY_MS = 30_000;
+const STATUS_EVERY_MS = 5_000;
+/** An address that changes is gone before the new one is there. */
+const ADDRESS_SETTLE_MS = 200;
+
+/**
+ * One host's agent: builds the parts and starts them in flannel's order, then keeps the lease and follows the peers until
+ * the signal aborts. What it made in the kernel stays when it stops: packets go on while it restarts.
+ */
+export class Agent {
+  readonly #options: FlanneldOptions;
+  readonly #components: AgentComponents;
+  readonly #log: Logger;
+  #identity = '';
+  #overlay: Overlay | undefined;
+  #keeper: LeaseKeeper | undefined;
+  #watcher: LeaseWatcher | undefined;
+  #configText = '';
+  #startedAt = 0;
+  /** What is being waited for, before the network is up. */
+  #waitingFor: string | undefined = 'the start to begin';
+  #restoredAt: number | undefined;
+
+  constructor(options: FlanneldOptions, components: AgentComponents) {
+    this.#options = options;
+    this.#components = components;
+    this.#log = components.createLogger('agent.ts');
+  }
+
+  /** Why packets don't flow as they should, one clause each; nothing when they do. */
+  get troubles(): string[] {
+    const keeper = this.#keeper?.trouble;
+    return [
+      ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
+      ...(this.#overlay?.troubles() ?? []),
+      ...(keeper === undefined ? [] : [keeper]),
+    ];
+  }
+
+  /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
+  async run(signal: AbortSignal): Promise<never> {
+    this.#startedAt = this.#components.clock.monotonic();
+    const health = await this.#serveHealth();
+    // Whatever fails ends everything: a supervisor starts us anew.
+    const failure = new AbortController();
+    const all = AbortSignal.any([signal, failure.signal]);
+    try {
+      return await this.#run(all, (error) => failure.abort(error));
+    } finally {
+      failure.abort();
+      await health?.stop();
+    }
+  }
+
+  async #run(signal: AbortSignal, fail: (error: unknown) => void): Promise<never> {
+    const { createLogger, clock, files, random } = this.#components;
+    const options = this.#options;
+    this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
+    const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
+    const remembered = await memory.recall();
+    this.#waitingFor = `the network config ${options.etcdPrefix}/config`;
+    const opening = openRegistry({ clock, files, random, logger: createLogger('registry.ts') }, registryOptions(options), signal);
+    // The same rejection is waited for below.
+    opening.catch(() => {});
+    if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS))) await this.#restore(remembered, signal);
+    const { registry, config } = await opening;
+    try {
+      await this.#join(registry, config, remembered, signal, fail);
+      const stopped = Promise.withResolvers<never>();
+      signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
+      void this.#remember(memory, signal).catch(fail);
+      void this.#tellStatus(signal).catch(fail);
+      return await stopped.promise;
+    } finally {
+      if (this.#keeper !== undefined) await memory.remember(await this.#snapshot());
+      await registry.close();
+    }
+  }
+
+  /** Takes or takes back the lease, brings the network up, and follows the registry from there. */
+  async #join(
+    registry: OpenedRegistry['registry'],
+    text: string,
+    remembered: Remembered | undefined,
+    signal: AbortSignal,
+    fail: (error: unknown) => void,
+  ): Promise<void> {
+    const { clock, random, createLogger, kernel, files } = this.#components;
+    const options = this.#options;
+    this.#configText = text;
+    const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
+    for (const warning of config.warnings) this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+    const facts = await readHostFacts(kernel);
+    const underlay = await this.#chooseUnderlay(facts);
+    const previous = await readSubnetFile(files, options.subnetFile);
+    const host = new HostBackend(config, facts, this.#identity);
+    this.#refuseHost(config, host.device, facts);
+    this.#waitingFor = 'a lease';
+    const ttlSeconds = options.leaseTtl / 1000;
+    const acquired = await acquireLease(
+      { registry, clock, random, log: createLogger('lease.ts') },
+      {
+        config,
+        claimant: { node: this.#identity, publicIp: underlay.publicIp },
+        previous: previous.subnet,
+        avoid: (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
+        ttlSeconds,
+        attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
+      },
+      signal,
+    );
+    const subnet = acquired.subnets.v4;
+    if (subnet === undefined) throw new WeftError('lease', `the lease ${acquired.record.name} has no IPv4 subnet`);
+    this.#log.info(`Lease acquired: ${formatPrefix(subnet)}`);
+    const backend = host.make(underlay, host.macFor(acquired.attributes));
+    const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
+    const margin = options.subnetLeaseRenewMargin * 60;
+    const keeper = new LeaseKeeper({ registry, clock, log: createLogger('lease.ts') }, acquired, acquired.attributes, {
+      ttlSeconds,
+      marginSeconds: margin,
+    });
+    this.#keeper = keeper;
+    keeper.keep(signal).catch(fail);
+    this.#followUnderlay(overlay, host, keeper, signal);
+    await this.#followPeers(registry, overlay, keeper, signal, fail);
+    await this.#ready(overlay);
+  }
+
+  /** Forwards with what the last run knew, until the registry answers. */
+  async #restore(remembered: Remembered, signal: AbortSignal): Promise<void> {
+    try {
+      const { kernel, files, clock } = this.#components;
+      const config = parseNetworkConfig(remembered.config);
+      const subnet = parseSubnetName(remembered.own.name)?.v4;
+      const own = decodeAttributes(remembered.own.value);
+      if (subnet === undefined || !own.ok) return;
+      const facts = await readHostFacts(kernel);
+      const underlay = await this.#chooseUnderlay(facts);
+      const host = new HostBackend(config, facts, this.#identity);
+      this.#refuseHost(config, host.device, facts);
+      const previous = await readSubnetFile(files, this.#options.subnetFile);
+      const backend = host.make(underlay, host.macFor(own.attributes));
+      const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
+      const peers = remembered.peers.map((peer) => ({ ...peer, revision: 0n, expiry: { kind: 'reservation' } as const }));
+      await overlay.replacePeers(peers);
+      await overlay.reconciler.settled();
+      this.#restoredAt = clock.monotonic();
+      const age = Math.round((clock.now() - remembered.at) / 1000);
+      this.#log.warning(
+        `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
+      );
+      await this.#ready(overlay);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      this.#log.warning(`Could not forward with what is remembered: ${messageOf(error)}`);
+    }
+  }
+
+  async #bringUp(place: OverlayPlace, signal: AbortSignal): Promise<Overlay> {
+    const running = this.#overlay;
+    if (running !== undefined) return this.#goOn(running, place);
+    const { firewall, options } = this.#overlayParts(place.config);
+    const overlay = new Overlay({ ...this.#components, firewall }, place, options);
+    this.#waitingFor = 'the host to be set up';
+    await overlay.start(signal);
+    this.#overlay = overlay;
+    return overlay;
+  }
+
+  /** The registry answers after a start without it: it must agree, or containers would be renumbered under way. */
+  async #goOn(running: Overlay, place: OverlayPlace): Promise<Overlay> {
+    const { config, subnet, backend } = running.place;
+    const same =
+      equalPrefix(subnet, place.subnet) && equalPrefix(config.network, place.config.network) && backend.type === place.backend.type;
+    if (!same) {
+      throw new WeftError(
+        'renumbered',
+        `the registry has another subnet for this host, ${formatPrefix(place.subnet)} instead of the remembered ${formatPrefix(subnet)}`,
+        { remedy: 'restart flanneld and Docker to take it' },
+      );
+    }
+    if (place.underlay.address !== running.place.underlay.address) await running.moveTo(place.underlay, place.backend);
+    return running;
+  }
+
+  async #followPeers(
+    registry: OpenedRegistry['registry'],
+    overlay: Overlay,
+    keeper: LeaseKeeper,
+    signal: AbortSignal,
+    fail: (error: unknown) => void,
+  ): Promise<void> {
+    this.#waitingFor = 'the list of peers';
+    const { clock, random, createLogger } = this.#components;
+    const first = Promise.withResolvers<void>();
+    // Peers are planned one batch after the other.
+    let last: Promise<void> = Promise.resolve();
+    const inTurn = (step: () => Promise<void>): void => {
+      last = last.then(step);
+      last.catch(fail);
+    };
+    const watcher = new LeaseWatcher(
+      { registry, clock, random, logger: createLogger('watch.ts') },
+      {
+        onSnapshot: ({ records }) =>
+          inTurn(async () => {
+            keeper.onSnapshot(records);
+            await overlay.replacePeers(records);
+            overlay.reconciler.allowRemoval();
+            await overlay.reconciler.settled();
+            first.resolve();
+          }),
+        onBatch: ({ events }) =>
+          inTurn(async () => {
+            for (const event of events) keeper.onEvent(event);
+            await overlay.changePeers(events);
+          }),
+      },
+    );
+    this.#watcher = watcher;
+    watcher.run(signal).catch(fail);
+    signal.addEventListener('abort', () => first.reject(signal.reason), { once: true });
+    await first.promise;
+  }
+
+  /** An address of the underlay that changes is followed in place: device, lease and peers' entries. */
+  #followUnderlay(overlay: Overlay, host: HostBackend, keeper: LeaseKeeper, signal: AbortSignal): void {
+    let pending: NodeJS.Timeout | undefined;
+    const look = async (): Promise<void> => {
+      try {
+        const underlay = await this.#chooseUnderlay(await readHostFacts(this.#components.kernel));
+        const { underlay: before, backend } = overlay.place;
+        if (underlay.address === before.address && underlay.publicIp === before.publicIp && underlay.mtu === before.mtu) {
+          await overlay.reroute();
+          return;
+        }
+        this.#log.info(`The underlay's address is now ${formatIp(underlay.address)} (it was ${formatIp(before.address)}): following`);
+        const moved = host.make(underlay, host.macFor({ backendType: backend.type, ...backend.published }));
+        keeper.publish(this.#attributes(moved, underlay));
+        await overlay.moveTo(underlay, moved);
+      } catch (error) {
+        if (!isAbort(error)) this.#log.warning(`The underlay has no usable address now: ${messageOf(error)}; waiting for one`);
+      }
+    };
+    const stop = overlay.reconciler.observe((event) => {
+      if (event.type !== 'changed' && event.type !== 'removed') return;
+      const { object } = event;
+      const device = object.kind === 'link' ? object.name : object.device;
+      if (device !== overlay.place.underlay.name || (object.kind !== 'address' && object.kind !== 'link')) return;
+      pending ??= setTimeout(() => {
+        pending = undefined;
+        void look();
+      }, ADDRESS_SETTLE_MS);
+    });
+    signal.addEventListener(
+      'abort',
+      () => {
+        stop();
+        clearTimeout(pending);
+      },
+      { once: true },
+    );
+  }
+
+  async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {
+    return chooseUnderlay(this.#options, facts, this.#components.kernel);
+  }
+
+  /** What would make a start do harm, found before anything is touched. */
+  #refuseHost(config: NetworkConfig, device: string, { links, routes }: HostFacts): void {
+    const found = links.find(({ name }) => name === device);
+    if (found !== undefined && found.type !== 'vxlan') {
+      throw new WeftError('foreign-device', `the device ${device} exists and is no VXLAN device (it is ${found.type ?? 'a plain one'})`, {
+        remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
+      });
+    }
+    refuseOverlap(config.network, { routes, links, ownDevices: [device], allowed: this.#options.allowOverlap }, this.#log);
+  }
+
+  #attributes(backend: Backend, underlay: Underlay): LeaseAttributes {
+    return { publicIp: underlay.publicIp, ...backend.published, node: this.#identity };
+  }
+
+  #overlayParts(config: NetworkConfig): { firewall: Firewall; options: ConstructorParameters<typeof Overlay>[2] } {
+    const { commands, createLogger } = this.#components;
+    const options = this.#options;
+    return {
+      firewall: new Firewall(
+        { commands, log: createLogger('firewall.ts') },
+        { mode: config.nftables ? 'nftables' : 'auto' },
+      ),
+      options: {
+        subnetFile: options.subnetFile,
+        ipMasq: options.ipMasq,
+        forwardRules: options.iptablesForwardRules,
+        randomFully: !options.ipMasqFullyRandomDisable,
+        blackhole: options.ipBlackholeRoute,
+        ruleCheckMs: Math.max(1, options.iptablesResync) * 1000,
+        fullCheckMs: options.fullCheckInterval,
+        linearRoutesAbove: options.linearRoutesAbove,
+      },
+    };
+  }
+
+  async #ready(overlay: Overlay): Promise<void> {
+    const again = this.#waitingFor === undefined;
+    this.#waitingFor = undefined;
+    const ms = Math.round(this.#components.clock.monotonic() - this.#startedAt);
+    const { subnet, backend } = overlay.place;
+    this.#log.info(
+      `Running backend ${backend.type}: subnet ${formatPrefix(subnet)}, ${overlay.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
+    );
+    await this.#components.serviceManager.ready(this.#status());
+  }
+
+  #status(): string {
+    const overlay = this.#overlay;
+    if (overlay === undefined) return this.troubles.join('; ');
+    const { subnet } = overlay.place;
+    const [trouble] = this.troubles;
+    return `subnet ${formatPrefix(subnet)}, ${overlay.table.accepted} peers${trouble === undefined ? '' : `; ${trouble}`}`;
+  }
+
+  async #tellStatus(signal: AbortSignal): Promise<void> {
+    for (let said = this.#status(); ; ) {
+      await this.#components.clock.sleep(STATUS_EVERY_MS, signal);
+      const now = this.#status();
+      if (now !== said) await this.#components.serviceManager.status(now);
+      said = now;
+    }
+  }
+
+  async #snapshot(): Promise<Remembered> {
+    const keeper = this.#keeper;
+    const overlay = this.#overlay;
+    if (keeper === undefined || overlay === undefined) throw new Error('nothing to remember yet');
+    const { name, value } = keeper.held.record;
+    return {
+      at: this.#components.clock.now(),
+      config: this.#configText,
+      own: { name, value },
+      peers: Array.from(overlay.table.records(), (record) => ({ name: record.name, value: record.value })),
+    };
+  }
+
+  async #remember(memory: Memory, signal: AbortSignal): Promise<void> {
+    for (let last = ''; ; ) {
+      const { at, ...known } = await this.#snapshot();
+      const text = JSON.stringify(known);
+      if (text !== last) await memory.remember({ at, ...known });
+      last = text;
+      await this.#components.clock.sleep(REMEMBER_EVERY_MS, signal);
+    }
+  }
+
+  async #serveHealth(): Promise<HealthServer | undefined> {
+    const { healthzIp, healthzPort } = this.#options;
+    if (healthzPort === 0) return undefined;
+    const readiness = () => {
+      const reasons = this.troubles;
+      return { ready: reasons.length === 0, reasons };
+    };
+    const server = new HealthServer({ readiness }, { address: healthzIp, port: healthzPort });
+    await server.start();
+    return server;
+  }
+}
+
+const registryOptions = (options: FlanneldOptions): Parameters<typeof openRegistry>[1] => ({
+  endpoints: options.etcdEndpoints.join(','),
+  prefix: options.etcdPrefix,
+  api: options.etcdApi,
+  tls: { certFile: options.etcdCertfile, keyFile: options.etcdKeyfile, caFile: options.etcdCafile },
+  username: options.etcdUsername,
+  password: options.etcdPassword,
+});
+
+async function isSlow(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  try {
+    const settled = promise.then(
+      () => false,
+      () => false,
+    );
+    return await Promise.race([settled, delay(ms, true, { signal: timer.signal })]);
+  } finally {
+    timer.abort();
+  }
+}
+
+/** The network's backend on this host, as soon as its MAC is known. */
+class HostBackend {
+  readonly device: string;
+  readonly #config: NetworkConfig;
+  readonly #options: ReturnType<typeof readVxlanOptions>;
+  readonly #foundMac: Mac | undefined;
+  readonly #identity: string;
+
+  constructor(config: NetworkConfig, { links }: HostFacts, identity: string) {
+    const { type, options } = config.backend;
+    if (type !== 'vxlan') {
+      throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}`, {
+        remedy: 'set "Backend": {"Type": "vxlan"} in the network config; it is the only one there yet',
+      });
+    }
+    this.#config = config;
+    this.#options = readVxlanOptions(options);
+    this.#identity = identity;
+    this.device = vxlanDeviceName(this.#options.vni);
+    this.#foundMac = links.find(({ name }) => name === this.device)?.mac;
+  }
+
+  /** Peers send to the MAC of our lease: it stays. Without one, the device's; without a device, our identity's. */
+  macFor(taken: LeaseAttributes | undefined): Mac {
+    return vtepMacOf(taken?.backendData) ?? this.#foundMac ?? deriveMac(this.#identity, this.device);
+  }
+
+  make(underlay: Underlay, mac: Mac): VxlanBackend {
+    return new VxlanBackend(this.#options, { network: this.#config.network, underlay, mac });
+  }
+}
