@@ -15,6 +15,8 @@ export class MemoryKernel implements Kernel {
   readonly history: string[] = [];
   /** Operations to refuse, by command; each is used up. */
   readonly refusals = new Map<string, string>();
+  /** The errno with which a command is refused, for as long as this is set. */
+  refuseAlways: ((command: string) => string | undefined) | undefined;
 
   /** The whole state as sorted text, in iproute2's words. */
   get text(): string[] {
@@ -58,7 +60,7 @@ export class MemoryKernel implements Kernel {
     return operations.map((operation) => {
       const command = commandOf(operation);
       this.history.push(command);
-      const errno = this.refusals.get(command) ?? this.#refuse(operation);
+      const errno = this.refuseAlways?.(command) ?? this.refusals.get(command) ?? this.#refuse(operation);
       this.refusals.delete(command);
       if (errno !== undefined) return { operation, done: false, error: { errno, message: errno } };
       this.#change(operation.verb, operation.object);

@@ -59,12 +59,11 @@ export class Agent {
   #startedAt = 0;
   /** What is being waited for, before the network is up. */
   #waitingFor: string | undefined = 'the start to begin';
-  #restoredAt: number | undefined;
 
   constructor(options: FlanneldOptions, components: AgentComponents) {
     this.#options = options;
     this.#components = components;
-    this.#log = components.createLogger('agent.ts');
+    this.#log = components.createLogger('agent');
   }
 
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
@@ -75,6 +74,12 @@ export class Agent {
       ...(this.#overlay?.troubles() ?? []),
       ...(keeper === undefined ? [] : [keeper]),
     ];
+  }
+
+  /** Seconds since the registry last showed that nothing is missing here; `undefined` before the first time. */
+  get registryAge(): number | undefined {
+    const certainAt = this.#watcher?.certainAt;
+    return certainAt === undefined ? undefined : (this.#components.clock.monotonic() - certainAt) / 1000;
   }
 
   /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
@@ -99,10 +104,15 @@ export class Agent {
     const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
     const remembered = await memory.recall();
     this.#waitingFor = `the network config ${options.etcdPrefix}/config`;
-    const opening = openRegistry({ clock, files, random, logger: createLogger('registry.ts') }, registryOptions(options), signal);
+    const opening = openRegistry(
+      { clock, files, random, logger: createLogger('registry') },
+      registryOptions(options),
+      signal,
+    );
     // The same rejection is waited for below.
     opening.catch(() => {});
-    if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS))) await this.#restore(remembered, signal);
+    if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS)))
+      await this.#restore(remembered, signal);
     const { registry, config } = await opening;
     try {
       await this.#join(registry, config, remembered, signal, fail);
@@ -129,7 +139,8 @@ export class Agent {
     const options = this.#options;
     this.#configText = text;
     const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-    for (const warning of config.warnings) this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+    for (const warning of config.warnings)
+      this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
     const facts = await readHostFacts(kernel);
     const underlay = await this.#chooseUnderlay(facts);
     const previous = await readSubnetFile(files, options.subnetFile);
@@ -138,7 +149,7 @@ export class Agent {
     this.#waitingFor = 'a lease';
     const ttlSeconds = options.leaseTtl / 1000;
     const acquired = await acquireLease(
-      { registry, clock, random, log: createLogger('lease.ts') },
+      { registry, clock, random, log: createLogger('lease') },
       {
         config,
         claimant: { node: this.#identity, publicIp: underlay.publicIp },
@@ -150,15 +161,21 @@ export class Agent {
       signal,
     );
     const subnet = acquired.subnets.v4;
-    if (subnet === undefined) throw new WeftError('lease', `the lease ${acquired.record.name} has no IPv4 subnet`);
+    if (subnet === undefined)
+      throw new WeftError('lease', `the lease ${acquired.record.name} has no IPv4 subnet`);
     this.#log.info(`Lease acquired: ${formatPrefix(subnet)}`);
     const backend = host.make(underlay, host.macFor(acquired.attributes));
     const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
     const margin = options.subnetLeaseRenewMargin * 60;
-    const keeper = new LeaseKeeper({ registry, clock, log: createLogger('lease.ts') }, acquired, acquired.attributes, {
-      ttlSeconds,
-      marginSeconds: margin,
-    });
+    const keeper = new LeaseKeeper(
+      { registry, clock, log: createLogger('lease') },
+      acquired,
+      acquired.attributes,
+      {
+        ttlSeconds,
+        marginSeconds: margin,
+      },
+    );
     this.#keeper = keeper;
     keeper.keep(signal).catch(fail);
     this.#followUnderlay(overlay, host, keeper, signal);
@@ -181,10 +198,13 @@ export class Agent {
       const previous = await readSubnetFile(files, this.#options.subnetFile);
       const backend = host.make(underlay, host.macFor(own.attributes));
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
-      const peers = remembered.peers.map((peer) => ({ ...peer, revision: 0n, expiry: { kind: 'reservation' } as const }));
+      const peers = remembered.peers.map((peer) => ({
+        ...peer,
+        revision: 0n,
+        expiry: { kind: 'reservation' } as const,
+      }));
       await overlay.replacePeers(peers);
       await overlay.reconciler.settled();
-      this.#restoredAt = clock.monotonic();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
         `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
@@ -211,7 +231,9 @@ export class Agent {
   async #goOn(running: Overlay, place: OverlayPlace): Promise<Overlay> {
     const { config, subnet, backend } = running.place;
     const same =
-      equalPrefix(subnet, place.subnet) && equalPrefix(config.network, place.config.network) && backend.type === place.backend.type;
+      equalPrefix(subnet, place.subnet) &&
+      equalPrefix(config.network, place.config.network) &&
+      backend.type === place.backend.type;
     if (!same) {
       throw new WeftError(
         'renumbered',
@@ -219,7 +241,8 @@ export class Agent {
         { remedy: 'restart flanneld and Docker to take it' },
       );
     }
-    if (place.underlay.address !== running.place.underlay.address) await running.moveTo(place.underlay, place.backend);
+    if (place.underlay.address !== running.place.underlay.address)
+      await running.moveTo(place.underlay, place.backend);
     return running;
   }
 
@@ -240,7 +263,7 @@ export class Agent {
       last.catch(fail);
     };
     const watcher = new LeaseWatcher(
-      { registry, clock, random, logger: createLogger('watch.ts') },
+      { registry, clock, random, logger: createLogger('watch') },
       {
         onSnapshot: ({ records }) =>
           inTurn(async () => {
@@ -270,23 +293,31 @@ export class Agent {
       try {
         const underlay = await this.#chooseUnderlay(await readHostFacts(this.#components.kernel));
         const { underlay: before, backend } = overlay.place;
-        if (underlay.address === before.address && underlay.publicIp === before.publicIp && underlay.mtu === before.mtu) {
+        if (
+          underlay.address === before.address &&
+          underlay.publicIp === before.publicIp &&
+          underlay.mtu === before.mtu
+        ) {
           await overlay.reroute();
           return;
         }
-        this.#log.info(`The underlay's address is now ${formatIp(underlay.address)} (it was ${formatIp(before.address)}): following`);
-        const moved = host.make(underlay, host.macFor({ backendType: backend.type, ...backend.published }));
+        this.#log.info(
+          `The underlay's address is now ${formatIp(underlay.address)} (it was ${formatIp(before.address)}): following`,
+        );
+        const moved = host.make(underlay, host.macFor(backend.published));
         keeper.publish(this.#attributes(moved, underlay));
         await overlay.moveTo(underlay, moved);
       } catch (error) {
-        if (!isAbort(error)) this.#log.warning(`The underlay has no usable address now: ${messageOf(error)}; waiting for one`);
+        if (!isAbort(error))
+          this.#log.warning(`The underlay has no usable address now: ${messageOf(error)}; waiting for one`);
       }
     };
     const stop = overlay.reconciler.observe((event) => {
       if (event.type !== 'changed' && event.type !== 'removed') return;
       const { object } = event;
       const device = object.kind === 'link' ? object.name : object.device;
-      if (device !== overlay.place.underlay.name || (object.kind !== 'address' && object.kind !== 'link')) return;
+      if (device !== overlay.place.underlay.name || (object.kind !== 'address' && object.kind !== 'link'))
+        return;
       pending ??= setTimeout(() => {
         pending = undefined;
         void look();
@@ -310,23 +341,34 @@ export class Agent {
   #refuseHost(config: NetworkConfig, device: string, { links, routes }: HostFacts): void {
     const found = links.find(({ name }) => name === device);
     if (found !== undefined && found.type !== 'vxlan') {
-      throw new WeftError('foreign-device', `the device ${device} exists and is no VXLAN device (it is ${found.type ?? 'a plain one'})`, {
-        remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
-      });
+      throw new WeftError(
+        'foreign-device',
+        `the device ${device} exists and is no VXLAN device (it is ${found.type ?? 'a plain one'})`,
+        {
+          remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
+        },
+      );
     }
-    refuseOverlap(config.network, { routes, links, ownDevices: [device], allowed: this.#options.allowOverlap }, this.#log);
+    refuseOverlap(
+      config.network,
+      { routes, links, ownDevices: [device], allowed: this.#options.allowOverlap },
+      this.#log,
+    );
   }
 
   #attributes(backend: Backend, underlay: Underlay): LeaseAttributes {
     return { publicIp: underlay.publicIp, ...backend.published, node: this.#identity };
   }
 
-  #overlayParts(config: NetworkConfig): { firewall: Firewall; options: ConstructorParameters<typeof Overlay>[2] } {
+  #overlayParts(config: NetworkConfig): {
+    firewall: Firewall;
+    options: ConstructorParameters<typeof Overlay>[2];
+  } {
     const { commands, createLogger } = this.#components;
     const options = this.#options;
     return {
       firewall: new Firewall(
-        { commands, log: createLogger('firewall.ts') },
+        { commands, log: createLogger('firewall') },
         { mode: config.nftables ? 'nftables' : 'auto' },
       ),
       options: {

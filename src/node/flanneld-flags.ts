@@ -201,7 +201,8 @@ export const FLANNELD_FLAGS = {
     since: 'weft',
     kind: 'duration',
     default: 60_000,
-    description: 'compare all kernel state with what is wanted this often; changes are repaired at once anyway',
+    description:
+      'compare all kernel state with what is wanted this often; changes are repaired at once anyway',
   },
   'linear-routes-above': {
     group: 'Packet filter and routes',

@@ -71,9 +71,9 @@ export class Overlay {
     this.#options = options;
     this.#place = place;
     const { kernel, clock, createLogger, firewall, files } = components;
-    this.#log = createLogger('overlay.ts');
+    this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { kernel, clock, log: createLogger('reconciler.ts') },
+      { kernel, clock, log: createLogger('reconciler') },
       {
         territory: {
           devices: [...place.backend.devices, place.underlay.name],
@@ -86,7 +86,7 @@ export class Overlay {
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers({ kernel, reconciler: this.#reconciler, log: this.#log }, place.backend, options);
     this.#rules = new Caretaker(
-      { clock, log: createLogger('firewall.ts') },
+      { clock, log: createLogger('firewall') },
       {
         name: 'firewall rules',
         ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
@@ -94,7 +94,7 @@ export class Overlay {
       { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
     );
     this.#sysctls = new Caretaker(
-      { clock, log: createLogger('sysctls.ts') },
+      { clock, log: createLogger('sysctls') },
       new Sysctls({ files }, this.#wantedSysctls()),
       {
         intervalMs: SYSCTL_CHECK_MS,

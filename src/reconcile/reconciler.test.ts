@@ -157,6 +157,24 @@ test('a refused operation is told, tried again, and does not hold up the rest', 
   stop();
 });
 
+test('a device that can not be made is tried again with pauses, and what belongs on it waits', async () => {
+  const { kernel, reconciler, stop } = await start();
+  reconciler.set('a', peer(1));
+  await reconciler.settled();
+  const [add] = kernel.history;
+  assert.match(add ?? '', /^ip link add flannel\.1/);
+  kernel.refuseAlways = (command) => (command === add ? 'ENOMEM' : undefined);
+  kernel.interfere({ verb: 'remove', object: { kind: 'link', name: 'flannel.1' } });
+  await systemClock.sleep(200);
+  const tries = kernel.history.filter((command) => command === add).length;
+  assert.ok(tries >= 2 && tries < 8, `${tries} tries`);
+  kernel.refuseAlways = undefined;
+  while (reconciler.status.failing.length > 0) await systemClock.sleep(5);
+  await reconciler.settled();
+  assert.deepEqual(onOverlay(kernel, peer(1)), wantedText(peer(1)));
+  stop();
+});
+
 test('two programs that fight over one entry do not make a hot loop', async () => {
   const { kernel, reconciler, stop } = await start();
   reconciler.set('a', peer(1));

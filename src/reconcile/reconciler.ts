@@ -240,11 +240,12 @@ export class Reconciler {
     }
     const causes = new Map(keys.map((key) => [key, this.#dirty.get(key)]));
     for (const key of keys) this.#dirty.delete(key);
-    const wrong = keys.filter((key) => {
+    const notRight = keys.filter((key) => {
       if (!this.#isRight(key)) return true;
       this.#failing.delete(key);
       return false;
     });
+    const wrong = this.#withDevice(notRight);
     if (wrong.length === 0) return keys.length > 0;
     const operations = planOf(wrong.map((key) => this.#slot(key)));
     this.#sayRepairs(
@@ -254,6 +255,17 @@ export class Reconciler {
     const results = await this.#kernel.apply(operations);
     for (const result of results) this.#settle(result, now);
     return true;
+  }
+
+  /** Leaves out what belongs on a device that is not there and can't be made now: making it marks them again. */
+  #withDevice(keys: readonly string[]): string[] {
+    const here = new Set(keys);
+    return keys.filter((key) => {
+      const object = this.#wanted.get(key);
+      if (object === undefined || object.kind === 'link' || object.device === undefined) return true;
+      const link = `link ${object.device}`;
+      return this.#wanted.get(link) === undefined || this.#found.has(link) || here.has(link);
+    });
   }
 
   #slot(key: string): { wanted: KernelObject | undefined; found: KernelObject | undefined } {
@@ -270,6 +282,10 @@ export class Reconciler {
     const { verb, object } = operation;
     const key = keyOf(object);
     this.#changedDuringDump?.add(key);
+    if (!result.done && result.error.errno === 'ENODEV' && this.#losesItsDevice(object)) {
+      this.check();
+      return;
+    }
     if (!result.done && !(verb === 'remove' && ALREADY_GONE.includes(result.error.errno))) {
       this.#fail(key, operation, `${result.error.message} (${result.error.errno})`, now);
       return;
@@ -287,6 +303,15 @@ export class Reconciler {
       this.#found.set(key, object);
     }
     if (!this.#isRight(key)) this.#touch(key, 'wanted');
+  }
+
+  /** The device went while something was put on it: the comparison makes it again, and then everything on it. */
+  #losesItsDevice(object: KernelObject): boolean {
+    return (
+      object.kind !== 'link' &&
+      object.device !== undefined &&
+      this.#wanted.get(`link ${object.device}`) !== undefined
+    );
   }
 
   #fail(key: string, operation: Operation, reason: string, now: number): void {
