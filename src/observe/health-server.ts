@@ -1,0 +1,106 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { WeftError } from '#src/lib/errors.ts';
+
+/** Whether the host's part of the network works, asked anew for each request. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not, one clause each. */
+  readonly reasons: readonly string[];
+}
+
+export interface HealthServerComponents {
+  readonly readiness: () => Readiness;
+}
+
+export interface HealthServerOptions {
+  /** Empty: all addresses of both families. `0.0.0.0`: all of IPv4. */
+  readonly address: string;
+  /** 1 … 65535; 0 lets the kernel choose. */
+  readonly port: number;
+}
+
+/** What a panicking Go program exits with: flannel's code when the port can't be had. */
+const EXIT_CODE = 2;
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/**
+ * `/healthz` says that the process is alive, in flannel's words; `/readyz` says whether the network works now, and
+ * goes back to 503 when it does not: flannel's stays at 200 for ever. Any method does, as in Go's mux.
+ */
+export class HealthServer {
+  readonly #readiness: () => Readiness;
+  readonly #options: HealthServerOptions;
+  readonly #server: Server;
+
+  constructor({ readiness }: HealthServerComponents, options: HealthServerOptions) {
+    this.#readiness = readiness;
+    this.#options = options;
+    this.#server = createServer(
+      { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
+      (request, response) => this.#answer(request, response),
+    );
+  }
+
+  /** Listens; resolves with the port. Throws a WeftError `healthz` that exits 2. */
+  async start(): Promise<number> {
+    const { address, port } = this.#options;
+    const host = address === '' ? {} : { host: address };
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.once('error', reject);
+    try {
+      this.#server.listen({ port, ...host }, resolve);
+      await promise;
+    } catch (error) {
+      throw bindError(this.#options, error);
+    } finally {
+      this.#server.off('error', reject);
+    }
+    const bound = this.#server.address();
+    return typeof bound === 'object' && bound !== null ? bound.port : port;
+  }
+
+  /** Stops listening and closes every connection. Answers take no time, so there is none to wait for. */
+  async stop(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeAllConnections();
+    await promise;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const [path] = (request.url ?? '').split('?');
+    const [status, body] = this.#page(path ?? '');
+    response.writeHead(status, {
+      'Content-Type': 'text/plain; charset=utf-8',
+      'Content-Length': Buffer.byteLength(body),
+      'Cache-Control': 'no-store',
+    });
+    response.end(body);
+  }
+
+  #page(path: string): [status: number, body: string] {
+    if (path === '/healthz') return [200, 'flanneld is running'];
+    if (path !== '/readyz') return [404, '404 page not found\n'];
+    const { ready, reasons } = this.#readiness();
+    if (ready) return [200, 'flanneld is ready'];
+    return [503, ['flanneld is not ready yet', reasons.join('; ')].filter(Boolean).join(': ')];
+  }
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there',
+  EADDRNOTAVAIL: 'no interface of this host has the address',
+  EACCES: 'ports below 1024 need CAP_NET_BIND_SERVICE',
+  ENOTFOUND: 'the address is neither an IP nor a known name',
+  ERR_SOCKET_BAD_PORT: 'a port is a number from 1 to 65535',
+};
+
+function bindError({ address, port }: HealthServerOptions, cause: unknown): WeftError {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  const where = address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  return new WeftError('healthz', `Can't serve /healthz on ${where}: ${WHY[code] ?? message}`, {
+    exitCode: EXIT_CODE,
+    remedy: 'set --healthz-ip and --healthz-port, or --healthz-port=0 for none',
+    cause,
+  });
+}
