@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import koffi from 'koffi';
+import { serviceManager } from '#src/sys/systemd-notify.ts';
+
+const libc = koffi.load(null);
+const open = libc.func('int socket(int, int, int)');
+const bind = libc.func('int bind(int, const void *, uint32_t)');
+const recv = libc.func('long recv(int, _Out_ uint8_t *, size_t, int)');
+const close = libc.func('int close(int)');
+
+/** Systemd's side: a bound datagram socket (AF_UNIX, SOCK_DGRAM), and what it received. */
+async function receive(socket: string, send: () => Promise<void>): Promise<string[]> {
+  const fd = open(1, 2, 0);
+  const path = Buffer.from(socket.replace(/^@/, '\0'));
+  const address = Buffer.concat([Buffer.from([1, 0]), path]);
+  assert.equal(bind(fd, address, address.length), 0);
+  try {
+    await send();
+    const messages: string[] = [];
+    const buffer = Buffer.alloc(4096);
+    for (;;) {
+      const size: number = recv(fd, buffer, buffer.length, 0x40); // MSG_DONTWAIT
+      if (size < 0) return messages;
+      messages.push(buffer.toString('utf8', 0, size));
+    }
+  } finally {
+    close(fd);
+  }
+}
+
+async function wholeLife(socket: string): Promise<void> {
+  const systemd = serviceManager({ NOTIFY_SOCKET: socket });
+  await systemd.status('waiting for\netcd');
+  await systemd.ready('10.0.65.0/24, 2 peers');
+  await systemd.stopping();
+}
+const LIFE = ['STATUS=waiting for etcd', 'READY=1\nSTATUS=10.0.65.0/24, 2 peers', 'STOPPING=1'];
+
+test('systemd is told through a socket with a path', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'systemd-notify-'));
+  try {
+    const socket = join(folder, 'notify');
+    assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('systemd is told through an abstract socket', async () => {
+  const socket = `@weft-notify-${process.pid}`;
+  assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
+});
+
+test('a message waits for room in a full receive buffer', async () => {
+  const socket = `@weft-notify-full-${process.pid}`;
+  const sent = 50; // More than net.unix.max_dgram_qlen.
+  const messages: string[] = [];
+  const fd = open(1, 2, 0);
+  const address = Buffer.from(`\u0001\0\0${socket.slice(1)}`);
+  assert.equal(bind(fd, address, address.length), 0);
+  try {
+    const systemd = serviceManager({ NOTIFY_SOCKET: socket });
+    const buffer = Buffer.alloc(4096);
+    let done = false;
+    const sending = Promise.all(
+      Array.from({ length: sent }, (_, index) => systemd.status(String(index))),
+    ).finally(() => {
+      done = true;
+    });
+    for (let empty = false; !(done && empty); ) {
+      // The senders go first, until the buffer is full.
+      await new Promise((resolve) => setImmediate(resolve));
+      const size: number = recv(fd, buffer, buffer.length, 0x40);
+      empty = size < 0;
+      if (!empty) messages.push(buffer.toString('utf8', 0, size));
+    }
+    await sending;
+  } finally {
+    close(fd);
+  }
+  assert.equal(new Set(messages).size, sent);
+});
+
+test('a socket that is not there, or can be none, is one clear line', async () => {
+  const failure = (socket: string) => serviceManager({ NOTIFY_SOCKET: socket }).stopping();
+  await assert.rejects(failure('/nonexistent/notify'), {
+    code: 'systemd',
+    message: 'Can\'t send systemd "STOPPING=1" at /nonexistent/notify: sendto: ENOENT',
+  });
+  await assert.rejects(failure('vsock:2:1234'), {
+    code: 'systemd',
+    message: 'NOTIFY_SOCKET=vsock:2:1234 is neither the path nor the @name of a unix socket',
+  });
+  await assert.rejects(failure(`/${'x'.repeat(108)}`), { code: 'systemd' });
+});
+
+test('without NOTIFY_SOCKET nothing happens', async () => {
+  await serviceManager({}).ready('x');
+  await serviceManager({ NOTIFY_SOCKET: '' }).stopping();
+});

@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { WeftError } from '#src/lib/errors.ts';
+
+/** What a service tells systemd about itself (sd_notify(3)). Each call throws a WeftError `systemd` when it could not. */
+export interface ServiceManager {
+  /** Started: units ordered after this one may go on. Equals `systemd-notify --ready --status=…`. */
+  ready(status: string): Promise<void>;
+  /** One line for `systemctl status`. */
+  status(text: string): Promise<void>;
+  stopping(): Promise<void>;
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const SOCK_CLOEXEC = 0o2000000;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+/** sizeof(struct sockaddr_un.sun_path), unix(7). */
+const SUN_PATH_BYTES = 108;
+
+/** When systemd's receive buffer is full, it is tried so many times. */
+const TRIES = 20;
+const PAUSE_MS = 50;
+
+/**
+ * The service manager that `$NOTIFY_SOCKET` names: a path, or `@name` for an abstract socket. Without the variable,
+ * one that does nothing.
+ */
+export function serviceManager(environment: Readonly<Record<string, string | undefined>>): ServiceManager {
+  const socket = environment.NOTIFY_SOCKET;
+  return socket === undefined || socket === '' ? NOBODY : new NotifySocket(socket);
+}
+
+const NOBODY: ServiceManager = { async ready() {}, async status() {}, async stopping() {} };
+
+interface Native {
+  socket(domain: number, type: number, protocol: number): number;
+  sendto(
+    fd: number,
+    bytes: Buffer,
+    length: number,
+    flags: number,
+    address: Buffer,
+    addressLength: number,
+  ): number;
+  close(fd: number): number;
+  /** The name of the last call's errno. */
+  errno(): string;
+}
+
+class NotifySocket implements ServiceManager {
+  readonly #socket: string;
+  /** Loaded at the first message: a daemon that systemd did not start has no use for it. */
+  #native: Native | undefined;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  ready(status: string): Promise<void> {
+    return this.#send(`READY=1\n${statusLine(status)}`);
+  }
+
+  status(text: string): Promise<void> {
+    return this.#send(statusLine(text));
+  }
+
+  stopping(): Promise<void> {
+    return this.#send('STOPPING=1');
+  }
+
+  /** One datagram. Node has no unix datagram sockets (ERR_SOCKET_BAD_TYPE), hence the system calls. */
+  async #send(message: string): Promise<void> {
+    const address = socketAddress(this.#socket);
+    this.#native ??= await loadNative();
+    const native = this.#native;
+    const failed = (call: string, errno: string): WeftError =>
+      new WeftError(
+        'systemd',
+        `Can't send systemd ${JSON.stringify(message)} at ${this.#socket}: ${call}: ${errno}`,
+      );
+    const fd = native.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) throw failed('socket', native.errno());
+    try {
+      const bytes = Buffer.from(message);
+      for (let tries = 1; ; tries++) {
+        const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+        if (native.sendto(fd, bytes, bytes.length, flags, address, address.length) >= 0) return;
+        const errno = native.errno();
+        if (errno !== 'EAGAIN' || tries === TRIES) throw failed('sendto', errno);
+        await delay(PAUSE_MS);
+      }
+    } finally {
+      native.close(fd);
+    }
+  }
+}
+
+const statusLine = (text: string): string => `STATUS=${text.replaceAll('\n', ' ')}`;
+
+/** struct sockaddr_un: the family, then the path, or a zero byte and the abstract name, which has no end mark. */
+function socketAddress(socket: string): Buffer {
+  const path = Buffer.from(socket.replace(/^@/, '\0'));
+  if ((path[0] !== 0x2f && path[0] !== 0) || path.length >= SUN_PATH_BYTES) {
+    throw new WeftError(
+      'systemd',
+      `NOTIFY_SOCKET=${socket} is neither the path nor the @name of a unix socket`,
+    );
+  }
+  return Buffer.concat([Buffer.from(Uint16Array.of(AF_UNIX).buffer), path]);
+}
+
+async function loadNative(): Promise<Native> {
+  const { default: koffi } = await import('koffi');
+  const libc = koffi.load(null);
+  return {
+    socket: libc.func('int socket(int, int, int)'),
+    sendto: libc.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+    close: libc.func('int close(int)'),
+    // The first of several names: EAGAIN, not EWOULDBLOCK.
+    errno: () =>
+      Object.entries(koffi.os.errno).find(([, number]) => number === koffi.errno())?.[0] ?? 'unknown',
+  };
+}
