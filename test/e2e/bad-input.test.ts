@@ -26,6 +26,8 @@ async function stage(t: TestContext, config: string | undefined = CONFIG, tls?: 
   if (config !== '') await writeConfig(etcd, 3, config);
   const [host] = lab.hosts;
   assert.ok(host);
+  // As on a host with Docker; without it the preflight would have something to say as well.
+  await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
   return { lab, host, etcd };
 }
 

@@ -29,6 +29,9 @@ export function cannotRun(...programs: string[]): string | false {
   return false;
 }
 
+/** Names of the labs that tests make: the process that made it, and a number. */
+export const TEST_LAB = /^t(\d+)n/;
+
 let made = 0;
 const open = new Set<Lab>();
 
