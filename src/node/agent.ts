@@ -1,23 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '#src/backend/backend.ts';
-import { VxlanBackend, vtepMacOf, vxlanDeviceName } from '#src/backend/vxlan.ts';
-import { readVxlanOptions } from '#src/backend/vxlan-options.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { Firewall } from '#src/firewall/firewall.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { Mac } from '#src/lib/mac.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { acquireLease } from '#src/node/acquire-lease.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { deriveMac, readNodeIdentity } from '#src/node/identity.ts';
+import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
+import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
-import { refuseOverlap } from '#src/node/overlap.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { Memory, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
@@ -143,9 +140,12 @@ export class Agent {
       this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
     const facts = await readHostFacts(kernel);
     const underlay = await this.#chooseUnderlay(facts);
+    this.#log.info(
+      `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
+    );
     const previous = await readSubnetFile(files, options.subnetFile);
     const host = new HostBackend(config, facts, this.#identity);
-    this.#refuseHost(config, host.device, facts);
+    refuseHarm(config, host.device, facts, options.allowOverlap, this.#log);
     this.#waitingFor = 'a lease';
     const ttlSeconds = options.leaseTtl / 1000;
     const acquired = await acquireLease(
@@ -194,7 +194,7 @@ export class Agent {
       const facts = await readHostFacts(kernel);
       const underlay = await this.#chooseUnderlay(facts);
       const host = new HostBackend(config, facts, this.#identity);
-      this.#refuseHost(config, host.device, facts);
+      refuseHarm(config, host.device, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
       const backend = host.make(underlay, host.macFor(own.attributes));
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
@@ -337,25 +337,6 @@ export class Agent {
     return chooseUnderlay(this.#options, facts, this.#components.kernel);
   }
 
-  /** What would make a start do harm, found before anything is touched. */
-  #refuseHost(config: NetworkConfig, device: string, { links, routes }: HostFacts): void {
-    const found = links.find(({ name }) => name === device);
-    if (found !== undefined && found.type !== 'vxlan') {
-      throw new WeftError(
-        'foreign-device',
-        `the device ${device} exists and is no VXLAN device (it is ${found.type ?? 'a plain one'})`,
-        {
-          remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
-        },
-      );
-    }
-    refuseOverlap(
-      config.network,
-      { routes, links, ownDevices: [device], allowed: this.#options.allowOverlap },
-      this.#log,
-    );
-  }
-
   #attributes(backend: Backend, underlay: Underlay): LeaseAttributes {
     return { publicIp: underlay.publicIp, ...backend.published, node: this.#identity };
   }
@@ -467,37 +448,5 @@ async function isSlow(promise: Promise<unknown>, ms: number): Promise<boolean> {
     return await Promise.race([settled, delay(ms, true, { signal: timer.signal })]);
   } finally {
     timer.abort();
-  }
-}
-
-/** The network's backend on this host, as soon as its MAC is known. */
-class HostBackend {
-  readonly device: string;
-  readonly #config: NetworkConfig;
-  readonly #options: ReturnType<typeof readVxlanOptions>;
-  readonly #foundMac: Mac | undefined;
-  readonly #identity: string;
-
-  constructor(config: NetworkConfig, { links }: HostFacts, identity: string) {
-    const { type, options } = config.backend;
-    if (type !== 'vxlan') {
-      throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}`, {
-        remedy: 'set "Backend": {"Type": "vxlan"} in the network config; it is the only one there yet',
-      });
-    }
-    this.#config = config;
-    this.#options = readVxlanOptions(options);
-    this.#identity = identity;
-    this.device = vxlanDeviceName(this.#options.vni);
-    this.#foundMac = links.find(({ name }) => name === this.device)?.mac;
-  }
-
-  /** Peers send to the MAC of our lease: it stays. Without one, the device's; without a device, our identity's. */
-  macFor(taken: LeaseAttributes | undefined): Mac {
-    return vtepMacOf(taken?.backendData) ?? this.#foundMac ?? deriveMac(this.#identity, this.device);
-  }
-
-  make(underlay: Underlay, mac: Mac): VxlanBackend {
-    return new VxlanBackend(this.#options, { network: this.#config.network, underlay, mac });
   }
 }

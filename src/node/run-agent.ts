@@ -1,0 +1,39 @@
+import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import type { LoggerSource } from '#src/lib/log.ts';
+import { Agent, type AgentComponents } from '#src/node/agent.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemCommands } from '#src/sys/command.ts';
+import { systemFiles } from '#src/sys/files.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+
+/** The real host, in the network namespace of this process. */
+export function hostComponents(log: LoggerSource, systemd: ServiceManager): AgentComponents {
+  return {
+    kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
+    watchRules: (listener, signal) =>
+      monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),
+    clock: systemClock,
+    commands: systemCommands,
+    files: systemFiles,
+    random: Math.random,
+    createLogger: log,
+    serviceManager: systemd,
+  };
+}
+
+/** The agent on the real host, until the signal aborts; rejects with its reason, or with what ended it. */
+export async function runAgent(
+  options: FlanneldOptions,
+  { log, systemd }: { readonly log: LoggerSource; readonly systemd: ServiceManager },
+  signal: AbortSignal,
+): Promise<number> {
+  const components = hostComponents(log, systemd);
+  try {
+    return await new Agent(options, components).run(signal);
+  } finally {
+    components.kernel.close();
+  }
+}
