@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as k from '#src/kernel/constants.ts';
+import { linkDump } from '#src/kernel/links.ts';
+import { encodeRequests, messagesIn, type Request } from '#src/kernel/message.ts';
+import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
+import { TurnBudget } from '#src/kernel/turn-budget.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { SystemError } from '#src/sys/errno.ts';
+import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
+
+const ENOBUFS = 105;
+const EEXIST = 17;
+
+/** A socket whose kernel is the test: what is sent goes to `answer`, whose datagrams and errors are then received. */
+class ScriptedSocket implements NetlinkSocket {
+  readonly port = 1;
+  readonly sent: Uint8Array[] = [];
+  readonly #answer: (sequence: number, count: number) => readonly (Uint8Array | Error)[];
+  #queue: (Uint8Array | Error)[] = [];
+  closed = false;
+
+  constructor(answer: (sequence: number, count: number) => readonly (Uint8Array | Error)[]) {
+    this.#answer = answer;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.sent.push(bytes);
+    const messages = messagesIn(bytes);
+    this.#queue.push(...this.#answer(messages[0]?.sequence ?? 0, messages.length));
+  }
+
+  receive(): Uint8Array | undefined {
+    const next = this.#queue.shift();
+    if (next instanceof Error) throw next;
+    return next;
+  }
+
+  watch(): void {}
+
+  close(): void {
+    this.closed = true;
+  }
+}
+
+/** A datagram of one message from the kernel. */
+function message(type: number, sequence: number, body: Uint8Array, flags = 0): Uint8Array {
+  const request: Request = {
+    type,
+    flags,
+    size: body.length,
+    write: (view, offset) => new Uint8Array(view.buffer).set(body, offset),
+  };
+  return encodeRequests([request], sequence);
+}
+
+const errno = (value: number): Uint8Array => new Uint8Array(Int32Array.of(-value, 0, 0, 0, 0).buffer);
+const refusal = (sequence: number, value: number) =>
+  message(k.NLMSG_ERROR, sequence, errno(value), k.NLM_F_CAPPED);
+const done = (sequence: number, flags = 0) => message(k.NLMSG_DONE, sequence, errno(0), flags);
+const overrun = () => new SystemError('recvfrom', ENOBUFS);
+const requests = (count: number) => Array.from({ length: count }, () => linkDump());
+
+test('a batch asks for one acknowledgement, and tells refusals by their place', () => {
+  const socket = new ScriptedSocket((first, count) => [
+    refusal(first + 1, EEXIST),
+    refusal(first + count - 1, 0),
+  ]);
+  const results = new RtnetlinkClient(socket).batch(requests(4));
+  assert.deepEqual(
+    results.map((error) => error?.errno),
+    [undefined, 'EEXIST', undefined, undefined],
+  );
+  const acknowledged = messagesIn(socket.sent[0] ?? new Uint8Array()).map(({ flags }) => flags & k.NLM_F_ACK);
+  assert.deepEqual(acknowledged, [0, 0, 0, k.NLM_F_ACK]);
+});
+
+test('answers to what was asked before are no answers to this', () => {
+  const socket = new ScriptedSocket((first, count) => [
+    refusal(first - 1, EEXIST),
+    refusal(first + count - 1, 0),
+  ]);
+  const client = new RtnetlinkClient(socket);
+  client.batch(requests(2));
+  assert.deepEqual(client.batch(requests(2)), [undefined, undefined]);
+});
+
+test('where answers were lost, nothing is said to be done', () => {
+  const socket = new ScriptedSocket((first, count) => [
+    refusal(first, EEXIST),
+    overrun(),
+    refusal(first + count - 1, 0),
+  ]);
+  assert.deepEqual(
+    new RtnetlinkClient(socket).batch(requests(3)).map((error) => error?.errno),
+    ['EEXIST', 'ENOBUFS', 'ENOBUFS'],
+  );
+  const silent = new ScriptedSocket(() => []);
+  assert.deepEqual(
+    new RtnetlinkClient(silent).batch(requests(1)).map((error) => error?.errno),
+    ['ENOBUFS'],
+  );
+});
+
+test('a dump that changed in the middle is taken again', async () => {
+  let attempts = 0;
+  const socket = new ScriptedSocket((sequence) => {
+    attempts++;
+    const link = message(k.RTM_NEWLINK, sequence, new Uint8Array(16));
+    return [link, done(sequence, attempts < 3 ? k.NLM_F_DUMP_INTR : 0)];
+  });
+  let found = 0;
+  await new RtnetlinkClient(socket).dump(
+    linkDump(),
+    new TurnBudget(systemClock),
+    () => {
+      found = 0;
+    },
+    () => found++,
+  );
+  assert.equal(attempts, 3);
+  assert.equal(found, 1);
+});
+
+test('a dump that never holds still is given up', async () => {
+  const socket = new ScriptedSocket((sequence) => [done(sequence, k.NLM_F_DUMP_INTR)]);
+  await assert.rejects(
+    new RtnetlinkClient(socket).dump(
+      linkDump(),
+      new TurnBudget(systemClock),
+      () => {},
+      () => {},
+    ),
+    { code: 'KERNEL_DUMP' },
+  );
+});
+
+test('a dump that breaks off is an error and not a shorter list', async () => {
+  const socket = new ScriptedSocket((sequence) => [message(k.RTM_NEWLINK, sequence, new Uint8Array(16))]);
+  await assert.rejects(
+    new RtnetlinkClient(socket).dump(
+      linkDump(),
+      new TurnBudget(systemClock),
+      () => {},
+      () => {},
+    ),
+    { code: 'KERNEL_DUMP' },
+  );
+});
