@@ -1,6 +1,6 @@
 /**
  * The C library's functions that node has no door to. koffi and its native part are loaded on the first call and
- * not before (30 ms): a program that never touches the kernel does not pay for them.
+ * not before (10 ms, 2 MB): a program that never touches the kernel does not pay for them.
  *
  * A mistake here is a crash and not an exception: every pointer argument goes with the length of its buffer, and
  * only the files of this folder call these.
