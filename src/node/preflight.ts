@@ -1,0 +1,215 @@
+import type { KernelError } from '#src/kernel/operation.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
+import type { Files } from '#src/sys/files.ts';
+
+/** One thing the host lacks. A fatal one stops the start before anything on the host is touched. */
+export interface Finding {
+  readonly severity: 'fatal' | 'warning';
+  /** What is missing. */
+  readonly what: string;
+  /** What does not work without it. */
+  readonly why: string;
+  /** The command that mends it. */
+  readonly remedy: string;
+}
+
+export interface PreflightComponents {
+  /** A file that may not be read counts as absent. */
+  readonly files: Pick<Files, 'read'>;
+  readonly commands: CommandRunner;
+  /** Makes a vxlan device under a name of its own and removes it; how the kernel refused, or `undefined`. */
+  readonly tryVxlan: () => Promise<KernelError | undefined>;
+  /** `uname -r`. */
+  readonly kernelRelease: string;
+}
+
+export interface PreflightOptions {
+  /** The backend needs a vxlan device. */
+  readonly vxlan: boolean;
+  /** What sets the rules; `undefined` when neither masquerade nor forward rules are wanted. */
+  readonly firewall: 'iptables' | 'nftables' | undefined;
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+}
+
+/** linux/capability.h */
+const CAP_NET_ADMIN = 12n;
+
+/** Looks at the host before the start and names everything that is missing, fatal findings first. */
+export async function preflight(
+  given: PreflightComponents,
+  options: PreflightOptions,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const components = {
+    ...given,
+    files: { read: (path: string) => given.files.read(path).catch(() => undefined) },
+  };
+  const mayAdminister = await hasNetAdmin(components);
+  const findings = [
+    // Without the capability the kernel refuses any device, whether it knows vxlan or not.
+    ...(mayAdminister ? await missingVxlan(components, options) : [NO_NET_ADMIN]),
+    ...(await missingFirewall(components, options, signal)),
+    ...(await missingSysctls(components, options)),
+  ];
+  return findings.sort((a, b) => Number(b.severity === 'fatal') - Number(a.severity === 'fatal'));
+}
+
+/** The finding in one line, as the log and `weft doctor` show it. */
+export const formatFinding = ({ what, why, remedy }: Finding): string => `${what}: ${why}; ${remedy}`;
+
+const NO_NET_ADMIN: Finding = {
+  severity: 'fatal',
+  what: 'No CAP_NET_ADMIN',
+  why: 'the kernel lets this process change neither devices nor routes',
+  remedy:
+    'run as root, or add AmbientCapabilities=CAP_NET_ADMIN to the unit, or --cap-add=NET_ADMIN to the container',
+};
+
+async function hasNetAdmin({ files }: PreflightComponents): Promise<boolean> {
+  const status = (await files.read('/proc/self/status')) ?? '';
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
+}
+
+/**
+ * vxlan may be built in, loaded, or a module that the kernel loads itself when the first device is made. The module's
+ * parameter file is there in the first two cases; only trying tells the third from none.
+ */
+async function missingVxlan(
+  components: PreflightComponents,
+  { vxlan }: PreflightOptions,
+): Promise<Finding[]> {
+  const { files, tryVxlan, kernelRelease } = components;
+  if (!vxlan || (await files.read('/sys/module/vxlan/parameters/udp_port')) !== undefined) return [];
+  const refused = await tryVxlan();
+  if (refused === undefined) return [];
+  const modules = await files.read(`/lib/modules/${kernelRelease}/modules.dep`);
+  return [
+    {
+      severity: 'fatal',
+      what: 'No vxlan in the kernel',
+      why: `the kernel refused a vxlan device (${refused.errno}: ${refused.message})`,
+      remedy: await vxlanRemedy(components, modules),
+    },
+  ];
+}
+
+async function vxlanRemedy(
+  { files, kernelRelease }: PreflightComponents,
+  modules: string | undefined,
+): Promise<string> {
+  if (modules !== undefined && /\/vxlan\.ko/.test(modules)) return 'modprobe vxlan';
+  // After an upgrade of the kernel's package the running kernel's modules are gone until the next boot.
+  if (modules === undefined) {
+    return `the modules of the running kernel ${kernelRelease} are not in /lib/modules: reboot into the installed kernel, or mount /lib/modules into the container`;
+  }
+  const release = (await files.read('/etc/os-release')) ?? '';
+  const id = /^ID="?([\w.-]+)"?$/m.exec(release)?.[1] ?? '';
+  return (
+    PACKAGES[id]?.(kernelRelease) ?? `run a kernel with CONFIG_VXLAN; ${kernelRelease} has no such module`
+  );
+}
+
+/** Where distributions keep the modules that their smallest kernel packages lack. */
+const PACKAGES: Readonly<Record<string, (release: string) => string>> = {
+  ubuntu: (release) =>
+    release.endsWith('-raspi')
+      ? 'apt install linux-modules-extra-raspi && reboot'
+      : `apt install linux-modules-extra-${release}`,
+  fedora: (release) => `dnf install kernel-modules-${release}`,
+  rhel: (release) => `dnf install kernel-modules-${release}`,
+  centos: (release) => `dnf install kernel-modules-${release}`,
+  rocky: (release) => `dnf install kernel-modules-${release}`,
+  almalinux: (release) => `dnf install kernel-modules-${release}`,
+};
+
+async function missingFirewall(
+  { commands, files }: PreflightComponents,
+  { firewall, ipv4, ipv6 }: PreflightOptions,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  if (firewall === undefined) return [];
+  const absent = async (program: string): Promise<string | undefined> => {
+    const { code, stderr } = await commands.run([program, '--version'], { signal });
+    if (code === 0) return undefined;
+    return code === 127 ? 'is not installed' : `does not run: ${stderr.trim().split('\n')[0] ?? ''}`;
+  };
+  const findings: Finding[] = [];
+  const programs = firewall === 'nftables' ? ['nft'] : [ipv4 && 'iptables', ipv6 && 'ip6tables'];
+  for (const program of programs) {
+    const problem = program === false ? undefined : await absent(program);
+    if (program === false || problem === undefined) continue;
+    findings.push({
+      severity: 'fatal',
+      what: `${program} ${problem}`,
+      why: 'masquerade and forward rules can not be set',
+      remedy:
+        program === 'nft'
+          ? 'apt install nftables'
+          : 'apt install iptables, or set EnableNFTables in the network config',
+    });
+  }
+  if (firewall === 'iptables' && findings.length === 0) {
+    findings.push(...(await twoFirewalls(commands, files, signal)), ...(await noBridgeNetfilter(files)));
+  }
+  return findings;
+}
+
+/** iptables is either of two programs, and rules set with one are not seen by the other. */
+async function twoFirewalls(
+  commands: CommandRunner,
+  files: Pick<Files, 'read'>,
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const { stdout } = await commands.run(['iptables', '--version'], { signal });
+  // The kernel names the legacy tables that somebody uses here.
+  const legacy = ((await files.read('/proc/net/ip_tables_names')) ?? '').split('\n').filter(Boolean);
+  if (!stdout.includes('nf_tables') || legacy.length === 0) return [];
+  return [
+    {
+      severity: 'warning',
+      what: `iptables sets rules in nf_tables, but this host has legacy tables as well (${legacy.join(', ')})`,
+      why: 'a packet must pass both, and a DROP in one is not undone by an ACCEPT in the other',
+      remedy:
+        'compare iptables-legacy-save and iptables-nft-save, keep one: update-alternatives --config iptables, then restart Docker',
+    },
+  ];
+}
+
+/**
+ * flannel since 2024 refuses to start without br_netfilter, v0.9.1 does not look. Routed overlay traffic does not need
+ * it, so a host that v0.9.1 served must not fail here.
+ */
+async function noBridgeNetfilter(files: Pick<Files, 'read'>): Promise<Finding[]> {
+  if ((await files.read('/proc/sys/net/bridge/bridge-nf-call-iptables')) !== undefined) return [];
+  return [
+    {
+      severity: 'warning',
+      what: 'br_netfilter is not loaded',
+      why: 'iptables does not see traffic between containers of one bridge',
+      remedy: 'modprobe br_netfilter, and echo br_netfilter > /etc/modules-load.d/br_netfilter.conf',
+    },
+  ];
+}
+
+/** Only a warning: Docker turns forwarding on when it starts, which is after us. */
+async function missingSysctls(
+  { files }: PreflightComponents,
+  { ipv4, ipv6 }: PreflightOptions,
+): Promise<Finding[]> {
+  const sysctls = [ipv4 && 'net.ipv4.ip_forward', ipv6 && 'net.ipv6.conf.all.forwarding'];
+  const findings: Finding[] = [];
+  for (const sysctl of sysctls) {
+    if (sysctl === false) continue;
+    const value = await files.read(`/proc/sys/${sysctl.replaceAll('.', '/')}`);
+    if (value?.trim() !== '0') continue;
+    findings.push({
+      severity: 'warning',
+      what: `${sysctl} is 0`,
+      why: 'the host forwards nothing between containers and the overlay until Docker turns it on',
+      remedy: `sysctl -w ${sysctl}=1`,
+    });
+  }
+  return findings;
+}
