@@ -1,0 +1,46 @@
+import type { TestContext } from 'node:test';
+import {
+  type CommandOptions,
+  type CommandResult,
+  type CommandRunner,
+  systemCommands,
+} from '#src/sys/command.ts';
+
+let made = 0;
+
+/** A network namespace for one test, taken away when the test ends. Runs programs in it and nothing else. */
+export class Namespace implements CommandRunner {
+  readonly name: string;
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  static async make(t: TestContext): Promise<Namespace> {
+    const namespace = new Namespace(`weft-firewall-${process.pid}-${++made}`);
+    await must(systemCommands, ['ip', 'netns', 'add', namespace.name]);
+    t.after(() => must(systemCommands, ['ip', 'netns', 'del', namespace.name]));
+    return namespace;
+  }
+
+  run(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<CommandResult> {
+    return systemCommands.run(['nsenter', `--net=/run/netns/${this.name}`, ...argv], options);
+  }
+
+  /** The command, in words without blanks, and its standard output. Throws when it fails. */
+  must(line: string, stdin?: string): Promise<string> {
+    const [program = '', ...args] = line.split(' ');
+    return must(this, [program, ...args], stdin);
+  }
+}
+
+/** Runs a command and returns its standard output; throws when it fails. */
+export async function must(
+  commands: CommandRunner,
+  argv: readonly [string, ...string[]],
+  stdin?: string,
+): Promise<string> {
+  const { code, stdout, stderr } = await commands.run(argv, stdin === undefined ? {} : { stdin });
+  if (code !== 0) throw new Error(`${argv.join(' ')}: exit code ${code}: ${stderr}`);
+  return stdout;
+}
