@@ -160,6 +160,8 @@ export class Reconciler {
     else if (before === undefined || sameTarget(before, object)) this.#found.delete(key);
     else return;
     if (object.kind === 'link') this.#onLinkChange(object, before, event.type === 'removed');
+    // With a device's last address the kernel takes its routes and neighbours, in silence as well.
+    if (object.kind === 'address' && event.type === 'removed') this.check();
     if (!this.#isRight(key)) this.#touch(key, 'kernel');
   }
 
