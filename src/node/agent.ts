@@ -11,7 +11,9 @@ import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { acquireLease } from '#src/node/acquire-lease.ts';
+import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { followUnderlay } from '#src/node/follow-underlay.ts';
 import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
@@ -37,8 +39,6 @@ const PATIENCE_MS = 3_000;
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
 const STATUS_EVERY_MS = 5_000;
-/** An address that changes is gone before the new one is there. */
-const ADDRESS_SETTLE_MS = 200;
 
 /**
  * One host's agent: builds the parts and starts them in flannel's order, then keeps the lease and follows the peers until
@@ -146,6 +146,7 @@ export class Agent {
     const previous = await readSubnetFile(files, options.subnetFile);
     const host = new HostBackend(config, facts, this.#identity);
     refuseHarm(config, host.device, facts, options.allowOverlap, this.#log);
+    await this.#check(config, signal);
     this.#waitingFor = 'a lease';
     const ttlSeconds = options.leaseTtl / 1000;
     const acquired = await acquireLease(
@@ -178,7 +179,16 @@ export class Agent {
     );
     this.#keeper = keeper;
     keeper.keep(signal).catch(fail);
-    this.#followUnderlay(overlay, host, keeper, signal);
+    followUnderlay(
+      { kernel, log: this.#log },
+      {
+        overlay,
+        host,
+        choose: (facts) => this.#chooseUnderlay(facts),
+        publish: (made, at) => keeper.publish(this.#attributes(made, at)),
+      },
+      signal,
+    );
     await this.#followPeers(registry, overlay, keeper, signal, fail);
     await this.#ready(overlay);
   }
@@ -214,6 +224,18 @@ export class Agent {
       if (isAbort(error)) throw error;
       this.#log.warning(`Could not forward with what is remembered: ${messageOf(error)}`);
     }
+  }
+
+  async #check(config: NetworkConfig, signal: AbortSignal): Promise<void> {
+    if (this.#overlay !== undefined) return;
+    const { ipMasq, iptablesForwardRules } = this.#options;
+    const rules = ipMasq || iptablesForwardRules;
+    const firewall = rules ? (config.nftables ? 'nftables' : 'iptables') : undefined;
+    await checkHost(
+      { ...this.#components, log: this.#log },
+      { vxlan: true, firewall, ipv4: true, ipv6: false },
+      signal,
+    );
   }
 
   async #bringUp(place: OverlayPlace, signal: AbortSignal): Promise<Overlay> {
@@ -284,53 +306,6 @@ export class Agent {
     watcher.run(signal).catch(fail);
     signal.addEventListener('abort', () => first.reject(signal.reason), { once: true });
     await first.promise;
-  }
-
-  /** An address of the underlay that changes is followed in place: device, lease and peers' entries. */
-  #followUnderlay(overlay: Overlay, host: HostBackend, keeper: LeaseKeeper, signal: AbortSignal): void {
-    let pending: NodeJS.Timeout | undefined;
-    const look = async (): Promise<void> => {
-      try {
-        const underlay = await this.#chooseUnderlay(await readHostFacts(this.#components.kernel));
-        const { underlay: before, backend } = overlay.place;
-        if (
-          underlay.address === before.address &&
-          underlay.publicIp === before.publicIp &&
-          underlay.mtu === before.mtu
-        ) {
-          await overlay.reroute();
-          return;
-        }
-        this.#log.info(
-          `The underlay's address is now ${formatIp(underlay.address)} (it was ${formatIp(before.address)}): following`,
-        );
-        const moved = host.make(underlay, host.macFor(backend.published));
-        keeper.publish(this.#attributes(moved, underlay));
-        await overlay.moveTo(underlay, moved);
-      } catch (error) {
-        if (!isAbort(error))
-          this.#log.warning(`The underlay has no usable address now: ${messageOf(error)}; waiting for one`);
-      }
-    };
-    const stop = overlay.reconciler.observe((event) => {
-      if (event.type !== 'changed' && event.type !== 'removed') return;
-      const { object } = event;
-      const device = object.kind === 'link' ? object.name : object.device;
-      if (device !== overlay.place.underlay.name || (object.kind !== 'address' && object.kind !== 'link'))
-        return;
-      pending ??= setTimeout(() => {
-        pending = undefined;
-        void look();
-      }, ADDRESS_SETTLE_MS);
-    });
-    signal.addEventListener(
-      'abort',
-      () => {
-        stop();
-        clearTimeout(pending);
-      },
-      { once: true },
-    );
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {

@@ -134,7 +134,8 @@ export class Overlay {
         this.#sysctls.poke();
     });
     await this.#components.watchRules(() => this.#rules.poke(), signal);
-    await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal)]);
+    // A sandbox may keep /proc/sys from us where somebody else sets it.
+    await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
     const removed = await firewall.cleanOther(this.#wantedRules(), signal);
     if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
     const { config, subnet, backend } = this.#place;

@@ -124,9 +124,9 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       [],
     ],
     [
-      'no iptables',
-      { programs: { iptables: undefined } },
-      [['fatal', /^iptables is not installed.*EnableNFTables/]],
+      'neither iptables nor nft',
+      { programs: { iptables: undefined, nft: undefined } },
+      [['fatal', /^iptables is not installed.*apt install iptables, or nftables/]],
     ],
     [
       'no iptables, and nobody needs it',
@@ -138,6 +138,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       { programs: { iptables: undefined }, options: { firewall: 'nftables' } },
       [],
     ],
+    ['no iptables, but nft in its place', { programs: { iptables: undefined } }, []],
     [
       'no nft, with nftables',
       { programs: { nft: undefined }, options: { firewall: 'nftables' } },
@@ -146,7 +147,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
     ['no ip6tables in an IPv4 network', { programs: { ip6tables: undefined } }, []],
     [
       'no ip6tables in a network of both families',
-      { programs: { ip6tables: undefined }, options: { ipv6: true } },
+      { programs: { ip6tables: undefined, nft: undefined }, options: { ipv6: true } },
       [['fatal', /^ip6tables is not installed/]],
     ],
     [
@@ -183,7 +184,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       {
         ...noVxlan,
         files: { ...noVxlan.files, [BRIDGE]: undefined, '/proc/sys/net/ipv6/conf/all/forwarding': '0\n' },
-        programs: { ip6tables: undefined },
+        programs: { ip6tables: undefined, nft: undefined },
         options: { ipv6: true },
       },
       [

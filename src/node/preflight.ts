@@ -130,42 +130,42 @@ async function missingFirewall(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   if (firewall === undefined) return [];
-  const absent = async (program: string): Promise<string | undefined> => {
-    const { code, stderr } = await commands.run([program, '--version'], { signal });
-    if (code === 0) return undefined;
-    return code === 127 ? 'is not installed' : `does not run: ${stderr.trim().split('\n')[0] ?? ''}`;
+  const version = async (program: string): Promise<{ readonly text: string; readonly problem?: string }> => {
+    const { code, stdout, stderr } = await commands.run([program, '--version'], { signal });
+    if (code === 0) return { text: stdout };
+    const problem = code === 127 ? 'is not installed' : `does not run: ${stderr.trim().split('\n')[0] ?? ''}`;
+    return { text: '', problem };
   };
-  const findings: Finding[] = [];
-  const programs = firewall === 'nftables' ? ['nft'] : [ipv4 && 'iptables', ipv6 && 'ip6tables'];
-  for (const program of programs) {
-    const problem = program === false ? undefined : await absent(program);
-    if (program === false || problem === undefined) continue;
-    findings.push({
-      severity: 'fatal',
-      what: `${program} ${problem}`,
-      why: 'masquerade and forward rules can not be set',
-      remedy:
-        program === 'nft'
-          ? 'apt install nftables'
-          : 'apt install iptables, or set EnableNFTables in the network config',
-    });
+  if (firewall === 'nftables') {
+    const { problem } = await version('nft');
+    return problem === undefined ? [] : [noFirewall('nft', problem, 'apt install nftables')];
   }
-  if (firewall === 'iptables' && findings.length === 0) {
-    findings.push(...(await twoFirewalls(commands, files, signal)), ...(await noBridgeNetfilter(files)));
+  const programs = [ipv4 && 'iptables', ipv6 && 'ip6tables'].filter((name) => name !== false);
+  const versions = await Promise.all(programs.map(async (name) => ({ name, ...(await version(name)) })));
+  const broken = versions.filter(({ problem }) => problem !== undefined);
+  // Without iptables the rules go in as nftables.
+  if (broken.length > 0 && (await version('nft')).problem === undefined) return [];
+  if (broken.length > 0) {
+    return broken.map(({ name, problem = '' }) =>
+      noFirewall(name, problem, 'apt install iptables, or nftables in its place'),
+    );
   }
-  return findings;
+  const modern = versions.some(({ text }) => text.includes('nf_tables'));
+  return [...(modern ? await twoFirewalls(files) : []), ...(await noBridgeNetfilter(files))];
 }
 
+const noFirewall = (program: string, problem: string, remedy: string): Finding => ({
+  severity: 'fatal',
+  what: `${program} ${problem}`,
+  why: 'masquerade and forward rules can not be set',
+  remedy,
+});
+
 /** iptables is either of two programs, and rules set with one are not seen by the other. */
-async function twoFirewalls(
-  commands: CommandRunner,
-  files: Pick<Files, 'read'>,
-  signal: AbortSignal,
-): Promise<Finding[]> {
-  const { stdout } = await commands.run(['iptables', '--version'], { signal });
+async function twoFirewalls(files: Pick<Files, 'read'>): Promise<Finding[]> {
   // The kernel names the legacy tables that somebody uses here.
   const legacy = ((await files.read('/proc/net/ip_tables_names')) ?? '').split('\n').filter(Boolean);
-  if (!stdout.includes('nf_tables') || legacy.length === 0) return [];
+  if (legacy.length === 0) return [];
   return [
     {
       severity: 'warning',
@@ -193,7 +193,7 @@ async function noBridgeNetfilter(files: Pick<Files, 'read'>): Promise<Finding[]>
   ];
 }
 
-/** Only a warning: Docker turns forwarding on when it starts, which is after us. */
+/** Only a warning: we turn forwarding on, as Docker does when it starts, which is after us. */
 async function missingSysctls(
   { files }: PreflightComponents,
   { ipv4, ipv6 }: PreflightOptions,
@@ -207,8 +207,8 @@ async function missingSysctls(
     findings.push({
       severity: 'warning',
       what: `${sysctl} is 0`,
-      why: 'the host forwards nothing between containers and the overlay until Docker turns it on',
-      remedy: `sysctl -w ${sysctl}=1`,
+      why: 'the host forwards nothing between containers and the overlay until it is turned on, which flanneld does now',
+      remedy: `to have it from the boot on: echo ${sysctl}=1 > /etc/sysctl.d/90-forwarding.conf && sysctl -w ${sysctl}=1`,
     });
   }
   return findings;

@@ -51,9 +51,13 @@ export class Caretaker {
     return this.#repairs;
   }
 
-  /** Looks once and mends; throws when that fails. Then looks after it until the signal aborts. */
-  async start(signal: AbortSignal): Promise<void> {
-    await this.#cared.ensure(signal);
+  /**
+   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are said and shown. Then looks
+   * after it until the signal aborts.
+   */
+  async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
+    if (tolerated) await this.#look(signal);
+    else await this.#cared.ensure(signal);
     this.#care(signal).catch((error) => {
       if (!isAbort(error)) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });

@@ -239,7 +239,7 @@ const portOf = (address: Uint8Array): number =>
   new DataView(address.buffer).getUint32(SOCKADDR_NL_PID, LITTLE_ENDIAN);
 
 const unavailable = (cause: SystemError): WeftError =>
-  new WeftError('NETLINK_UNAVAILABLE', `cannot open a netlink socket: ${cause.message}`, {
+  new WeftError('netlink', `cannot open a netlink socket: ${cause.message}`, {
     cause,
     remedy: 'run as root or with CAP_NET_ADMIN',
   });

@@ -41,7 +41,7 @@ function openNamespace(path: string): number {
 
 const namespaceUnavailable = (path: string, cause: unknown): WeftError =>
   new WeftError(
-    'NETNS_UNAVAILABLE',
+    'netns',
     `cannot enter the network namespace ${path}: ${cause instanceof Error ? cause.message : cause}`,
     { cause, remedy: 'see `ip netns list` for those there are' },
   );

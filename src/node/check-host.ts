@@ -1,0 +1,47 @@
+import type { Kernel } from '#src/kernel/kernel.ts';
+import type { Link } from '#src/kernel/object.ts';
+import type { KernelError } from '#src/kernel/operation.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { formatFinding, type PreflightOptions, preflight } from '#src/node/preflight.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
+import type { Files } from '#src/sys/files.ts';
+import { kernelRelease } from '#src/sys/kernel-release.ts';
+
+export interface HostCheckComponents {
+  readonly kernel: Kernel;
+  readonly files: Files;
+  readonly commands: CommandRunner;
+  readonly log: Logger;
+}
+
+/** A device that is made and taken away again, to see whether the kernel can. */
+const PROBE: Link = {
+  kind: 'link',
+  name: 'weft-probe',
+  type: 'vxlan',
+  vxlan: { vni: 0xfffffe, port: 65_535, learning: false, gbp: false },
+};
+
+/** Says what the host lacks; throws WeftError `host` with what makes a start impossible. */
+export async function checkHost(
+  { kernel, files, commands, log }: HostCheckComponents,
+  options: PreflightOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const tryVxlan = async (): Promise<KernelError | undefined> => {
+    const [made] = await kernel.apply([{ verb: 'add', object: PROBE }]);
+    if (made === undefined || !made.done) return made?.error;
+    await kernel.apply([{ verb: 'remove', object: PROBE }]);
+    return undefined;
+  };
+  const findings = await preflight(
+    { files, commands, tryVxlan, kernelRelease: kernelRelease() },
+    options,
+    signal,
+  );
+  const fatal = findings.filter(({ severity }) => severity === 'fatal');
+  for (const finding of findings) if (!fatal.includes(finding)) log.warning(formatFinding(finding));
+  if (fatal.length > 0)
+    throw new WeftError('host', `this host can not run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
+}
