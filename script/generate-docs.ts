@@ -1,4 +1,4 @@
 import { writeFileSync } from 'node:fs';
-import { flagsPage } from '#src/cli/flags-page.ts';
+import { flagsPage } from '#src/cli/flanneld-help.ts';
 
 writeFileSync(new URL('../docs/reference/flags.md', import.meta.url), flagsPage());

@@ -1,4 +1,11 @@
-import { describeFlag, type Flag, formatDefault, formatUsage, variableOf } from '#src/lib/go-flags.ts';
+import {
+  describeFlag,
+  type Flag,
+  type FlagValue,
+  formatDefault,
+  formatUsage,
+  variableOf,
+} from '#src/lib/go-flags.ts';
 import {
   ENVIRONMENT_PREFIX,
   FLAG_GROUPS,
@@ -28,6 +35,22 @@ The last column says whether flannel knows the flag.
 
 /** The text of `flanneld --help`. */
 export const usageText = (): string => `Usage: flanneld [OPTION]...\n${formatUsage(FLANNELD_FLAGS)}`;
+
+/** What was given, for the log: without passwords, those inside of URLs included. */
+export function flagsLine(given: ReadonlyMap<string, FlagValue>): string {
+  const flags: [string, Flag & FlanneldFlagNotes][] = Object.entries(FLANNELD_FLAGS);
+  return flags
+    .flatMap(([name, flag]) => {
+      const value = given.get(name);
+      if (value === undefined) return [];
+      if (flag.secret) return [`--${name}=***`];
+      const texts = (typeof value === 'object' ? value : [String(value)]).map(hideUserInfo);
+      return (flag.kind === 'list' ? [texts.join(',')] : texts).map((text) => `--${name}=${text}`);
+    })
+    .join(' ');
+}
+
+const hideUserInfo = (url: string): string => url.replace(/\/\/.*@/, '//***@');
 
 /** The text of docs/reference/flags.md. */
 export function flagsPage(): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { flagsPage, usageText } from '#src/cli/flags-page.ts';
+import { flagsPage, usageText } from '#src/cli/flanneld-help.ts';
 import { FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
 
 test('docs/reference/flags.md is what script/generate-docs writes', () => {
