@@ -159,7 +159,7 @@ if (import.meta.main) {
     writeLine: (line) => standardError.write(line),
     now: systemClock.now,
     events: process,
-    loadAgent: async () => (await import('#src/node/agent.ts')).runAgent,
+    loadAgent: async () => (await import('#src/node/run-agent.ts')).runAgent,
   });
   process.exit(code);
 }

@@ -131,7 +131,7 @@ test('a dump that never holds still is given up', async () => {
       () => {},
       () => {},
     ),
-    { code: 'KERNEL_DUMP' },
+    { code: 'kernel-dump' },
   );
 });
 
@@ -144,6 +144,6 @@ test('a dump that breaks off is an error and not a shorter list', async () => {
       () => {},
       () => {},
     ),
-    { code: 'KERNEL_DUMP' },
+    { code: 'kernel-dump' },
   );
 });

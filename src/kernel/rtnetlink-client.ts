@@ -84,7 +84,7 @@ export class RtnetlinkClient {
       if (await this.#dumpOnce(request, budget, visit)) return;
     }
     throw new WeftError(
-      'KERNEL_DUMP',
+      'kernel-dump',
       `cannot list what is in the kernel: it changed under each of ${DUMP_ATTEMPTS} attempts`,
     );
   }
@@ -138,4 +138,4 @@ const LOST: KernelError = { errno: 'ENOBUFS', message: 'the answer was lost' };
 const NOTHING_THERE: readonly string[] = ['ENOENT', 'EAFNOSUPPORT', 'EOPNOTSUPP', 'EPFNOSUPPORT'];
 
 const dumpFailed = ({ errno, message }: KernelError): WeftError =>
-  new WeftError('KERNEL_DUMP', `cannot list what is in the kernel: ${message} (${errno})`);
+  new WeftError('kernel-dump', `cannot list what is in the kernel: ${message} (${errno})`);

@@ -73,5 +73,5 @@ test('after close nothing is opened again', async () => {
   const kernel = new RtnetlinkKernel({ netlink });
   kernel.close();
   kernel.close();
-  await assert.rejects(kernel.apply([down(1)]), { code: 'KERNEL_CLOSED' });
+  await assert.rejects(kernel.apply([down(1)]), { code: 'kernel-closed' });
 });

@@ -202,7 +202,7 @@ export class RtnetlinkKernel implements Kernel {
     if ('message' in answer) return readLookup(answer.message, new DeviceLookup(findBy(client)));
     if (NO_ROUTE.includes(answer.error.errno)) return undefined;
     throw new WeftError(
-      'KERNEL_ROUTE',
+      'kernel-route',
       `cannot look up a route: ${answer.error.message} (${answer.error.errno})`,
     );
   }
@@ -278,4 +278,4 @@ function isTaken(client: RtnetlinkClient, route: Route): boolean {
 const deviceOf = (object: KernelObject): string | undefined =>
   object.kind === 'link' ? object.name : object.device;
 
-const closed = (): WeftError => new WeftError('KERNEL_CLOSED', 'the kernel connection is closed');
+const closed = (): WeftError => new WeftError('kernel-closed', 'the kernel connection is closed');
