@@ -1,4 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { flagsPage } from '#src/cli/flanneld-help.ts';
+import { metricsPage } from '#src/observe/metrics.ts';
 
-writeFileSync(new URL('../docs/reference/flags.md', import.meta.url), flagsPage());
+const PAGES: Readonly<Record<string, string>> = { flags: flagsPage(), metrics: metricsPage() };
+for (const [name, text] of Object.entries(PAGES)) {
+  writeFileSync(new URL(`../docs/reference/${name}.md`, import.meta.url), text);
+}

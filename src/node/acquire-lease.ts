@@ -170,7 +170,8 @@ async function challenge(
   return asked.record;
 }
 
-function leaseOf({ name, value, revision, expiry }: LeaseRecord): Lease[] {
+/** The lease that a record stands for, whatever is in it; none when its key names no subnet. */
+export function leaseOf({ name, value, revision, expiry }: LeaseRecord): Lease[] {
   const subnets = parseSubnetName(name);
   const decoded = decodeAttributes(value);
   // A key that names a subnet is taken, whatever is in it.

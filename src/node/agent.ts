@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '#src/backend/backend.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
@@ -6,6 +7,7 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { VERSION } from '#src/lib/version.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
@@ -18,17 +20,25 @@ import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { overlayOptions } from '#src/node/overlay-options.ts';
+import { registryOptions } from '#src/node/registry-options.ts';
+import { Memory, type Remembered, socketPath } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { HealthServer } from '#src/observe/health-server.ts';
+import { LocalApi } from '#src/observe/local-api.ts';
+import { formatMetrics } from '#src/observe/metrics.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
-import { type OpenedRegistry, openRegistry } from '#src/registry/open-registry.ts';
+import { openRegistry } from '#src/registry/open-registry.ts';
+import type { Registry } from '#src/registry/registry.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
+import type { Folders } from '#src/sys/folders.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 
 export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
   readonly kernel: Kernel;
   readonly commands: CommandRunner;
+  readonly folders: Folders;
   readonly serviceManager: ServiceManager;
   /** From 0 (included) to 1 (excluded). */
   readonly random: () => number;
@@ -52,6 +62,8 @@ export class Agent {
   #overlay: Overlay | undefined;
   #keeper: LeaseKeeper | undefined;
   #watcher: LeaseWatcher | undefined;
+  #registry: Registry | undefined;
+  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
   #configText = '';
   #startedAt = 0;
   /** What is being waited for, before the network is up. */
@@ -73,15 +85,38 @@ export class Agent {
     ];
   }
 
-  /** Seconds since the registry last showed that nothing is missing here; `undefined` before the first time. */
-  get registryAge(): number | undefined {
+  status(): NodeStatus {
+    const { clock } = this.#components;
+    const overlay = this.#overlay;
+    const troubles = this.troubles;
     const certainAt = this.#watcher?.certainAt;
-    return certainAt === undefined ? undefined : (this.#components.clock.monotonic() - certainAt) / 1000;
+    const eventLoopDelayMs = this.#loopDelay.max / 1e6;
+    this.#loopDelay.reset();
+    return {
+      version: VERSION,
+      node: this.#identity,
+      ready: troubles.length === 0,
+      troubles,
+      ...(overlay !== undefined && { network: overlay.description }),
+      registry: {
+        description: this.#registry?.description ?? this.#options.etcdEndpoints.join(','),
+        state: this.#watcher?.state.kind ?? 'connecting',
+        ...(certainAt !== undefined && { ageSeconds: (clock.monotonic() - certainAt) / 1000 }),
+      },
+      peers: {
+        accepted: overlay?.table.accepted ?? 0,
+        quarantined: Array.from(overlay?.table.quarantined ?? [], ([lease, reason]) => ({ lease, reason })),
+      },
+      kernel: overlay?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
+      eventLoopDelayMs,
+    };
   }
 
   /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
   async run(signal: AbortSignal): Promise<never> {
     this.#startedAt = this.#components.clock.monotonic();
+    this.#loopDelay.enable();
+    const api = await this.#serveLocally();
     const health = await this.#serveHealth();
     // Whatever fails ends everything: a supervisor starts us anew.
     const failure = new AbortController();
@@ -90,7 +125,9 @@ export class Agent {
       return await this.#run(all, (error) => failure.abort(error));
     } finally {
       failure.abort();
+      this.#loopDelay.disable();
       await health?.stop();
+      await api?.stop();
     }
   }
 
@@ -111,6 +148,7 @@ export class Agent {
     if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS)))
       await this.#restore(remembered, signal);
     const { registry, config } = await opening;
+    this.#registry = registry;
     try {
       await this.#join(registry, config, remembered, signal, fail);
       const stopped = Promise.withResolvers<never>();
@@ -126,7 +164,7 @@ export class Agent {
 
   /** Takes or takes back the lease, brings the network up, and follows the registry from there. */
   async #join(
-    registry: OpenedRegistry['registry'],
+    registry: Registry,
     text: string,
     remembered: Remembered | undefined,
     signal: AbortSignal,
@@ -241,8 +279,10 @@ export class Agent {
   async #bringUp(place: OverlayPlace, signal: AbortSignal): Promise<Overlay> {
     const running = this.#overlay;
     if (running !== undefined) return this.#goOn(running, place);
-    const { firewall, options } = this.#overlayParts(place.config);
-    const overlay = new Overlay({ ...this.#components, firewall }, place, options);
+    const { commands, createLogger } = this.#components;
+    const mode = place.config.nftables ? 'nftables' : 'auto';
+    const firewall = new Firewall({ commands, log: createLogger('firewall') }, { mode });
+    const overlay = new Overlay({ ...this.#components, firewall }, place, overlayOptions(this.#options));
     this.#waitingFor = 'the host to be set up';
     await overlay.start(signal);
     this.#overlay = overlay;
@@ -269,7 +309,7 @@ export class Agent {
   }
 
   async #followPeers(
-    registry: OpenedRegistry['registry'],
+    registry: Registry,
     overlay: Overlay,
     keeper: LeaseKeeper,
     signal: AbortSignal,
@@ -314,30 +354,6 @@ export class Agent {
 
   #attributes(backend: Backend, underlay: Underlay): LeaseAttributes {
     return { publicIp: underlay.publicIp, ...backend.published, node: this.#identity };
-  }
-
-  #overlayParts(config: NetworkConfig): {
-    firewall: Firewall;
-    options: ConstructorParameters<typeof Overlay>[2];
-  } {
-    const { commands, createLogger } = this.#components;
-    const options = this.#options;
-    return {
-      firewall: new Firewall(
-        { commands, log: createLogger('firewall') },
-        { mode: config.nftables ? 'nftables' : 'auto' },
-      ),
-      options: {
-        subnetFile: options.subnetFile,
-        ipMasq: options.ipMasq,
-        forwardRules: options.iptablesForwardRules,
-        randomFully: !options.ipMasqFullyRandomDisable,
-        blackhole: options.ipBlackholeRoute,
-        ruleCheckMs: Math.max(1, options.iptablesResync) * 1000,
-        fullCheckMs: options.fullCheckInterval,
-        linearRoutesAbove: options.linearRoutesAbove,
-      },
-    };
   }
 
   async #ready(overlay: Overlay): Promise<void> {
@@ -391,6 +407,21 @@ export class Agent {
     }
   }
 
+  /** Without a folder that can be written the node runs all the same, only `weft status` has nobody to ask. */
+  async #serveLocally(): Promise<LocalApi | undefined> {
+    const { files, folders } = this.#components;
+    const socket = socketPath(this.#options.stateDir, this.#options.etcdPrefix);
+    const api = new LocalApi({ files, folders, status: () => this.status() }, socket);
+    try {
+      await api.start();
+      return api;
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'local-api') throw error;
+      this.#log.warning(messageOf(error));
+      return undefined;
+    }
+  }
+
   async #serveHealth(): Promise<HealthServer | undefined> {
     const { healthzIp, healthzPort } = this.#options;
     if (healthzPort === 0) return undefined;
@@ -398,20 +429,12 @@ export class Agent {
       const reasons = this.troubles;
       return { ready: reasons.length === 0, reasons };
     };
-    const server = new HealthServer({ readiness }, { address: healthzIp, port: healthzPort });
+    const metrics = () => formatMetrics(this.status());
+    const server = new HealthServer({ readiness, metrics }, { address: healthzIp, port: healthzPort });
     await server.start();
     return server;
   }
 }
-
-const registryOptions = (options: FlanneldOptions): Parameters<typeof openRegistry>[1] => ({
-  endpoints: options.etcdEndpoints.join(','),
-  prefix: options.etcdPrefix,
-  api: options.etcdApi,
-  tls: { certFile: options.etcdCertfile, keyFile: options.etcdKeyfile, caFile: options.etcdCafile },
-  username: options.etcdUsername,
-  password: options.etcdPassword,
-});
 
 async function isSlow(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();

@@ -5,13 +5,14 @@ import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
-import type { Prefix4 } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { type LeaseChange, type LeaseRules, LeaseTable, type RawLease } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
@@ -115,8 +116,22 @@ export class Overlay {
     return this.#reconciler;
   }
 
-  get repairs(): number {
-    return this.#reconciler.status.repairs + this.#rules.repairs + this.#sysctls.repairs;
+  get description(): NonNullable<NodeStatus['network']> {
+    const { config, subnet, backend, underlay } = this.#place;
+    return {
+      network: formatPrefix(config.network),
+      subnet: formatPrefix(subnet),
+      backend: backend.type,
+      underlay: `${underlay.name} (${formatIp(underlay.address)})`,
+      publicIp: formatIp(underlay.publicIp),
+      mtu: backend.mtu,
+      routes: this.#peers.routeForm,
+    };
+  }
+
+  get kernelStatus(): NodeStatus['kernel'] {
+    const status = this.#reconciler.status;
+    return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
   }
 
   /**

@@ -21,6 +21,14 @@ export interface Remembered {
 
 const FORMAT = 1;
 
+/** Names a network's files in the node's state folder; each registry prefix has its own. */
+const networkName = (prefix: string): string =>
+  `network-${createHash('sha256').update(prefix).digest('hex').slice(0, 12)}`;
+
+/** Where the flanneld of a network answers on this host. */
+export const socketPath = (stateFolder: string, prefix: string): string =>
+  join(stateFolder, `${networkName(prefix)}.sock`);
+
 /** The file that remembers one network, in the node's state folder; each registry prefix has one of its own. */
 export class Memory {
   readonly #files: Files;

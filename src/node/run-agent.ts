@@ -6,6 +6,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { systemFolders } from '#src/sys/folders.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 
@@ -18,6 +19,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Agen
     clock: systemClock,
     commands: systemCommands,
     files: systemFiles,
+    folders: systemFolders,
     random: Math.random,
     createLogger: log,
     serviceManager: systemd,

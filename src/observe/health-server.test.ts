@@ -29,11 +29,12 @@ function ask(port: number, path: string, { host = '127.0.0.1', method = 'GET', a
   });
 }
 
+const metrics = () => 'weft_ready 1\n';
 const READY: Readiness = { ready: true, reasons: [] };
 
 async function serving(address: string, use: (port: number, set: (now: Readiness) => void) => Promise<void>) {
   let state: Readiness = READY;
-  const server = new HealthServer({ readiness: () => state }, { address, port: 0 });
+  const server = new HealthServer({ readiness: () => state, metrics }, { address, port: 0 });
   const port = await server.start();
   try {
     await use(port, (now) => {
@@ -86,7 +87,7 @@ test('it serves on IPv6, and on all addresses when none is named', async () => {
 
 test('a port in use is one line that names it, and exit code 2', () =>
   serving('127.0.0.1', async (port) => {
-    const second = new HealthServer({ readiness: () => READY }, { address: '127.0.0.1', port });
+    const second = new HealthServer({ readiness: () => READY, metrics }, { address: '127.0.0.1', port });
     await assert.rejects(second.start(), (error) => {
       assert.ok(error instanceof WeftError);
       assert.equal(error.message, `Can't serve /healthz on 127.0.0.1:${port}: another program listens there`);
@@ -102,13 +103,13 @@ for (const [address, port, text] of [
   ['127.0.0.1', -1, "Can't serve /healthz on 127.0.0.1:-1: a port is a number from 1 to 65535"],
 ] as const) {
   test(`it says what is wrong with ${address} port ${port}`, async () => {
-    const server = new HealthServer({ readiness: () => READY }, { address, port });
+    const server = new HealthServer({ readiness: () => READY, metrics }, { address, port });
     await assert.rejects(server.start(), { code: 'healthz', message: text });
   });
 }
 
 test('stop() closes idle connections, and those that never finish a request', async () => {
-  const server = new HealthServer({ readiness: () => READY }, { address: '127.0.0.1', port: 0 });
+  const server = new HealthServer({ readiness: () => READY, metrics }, { address: '127.0.0.1', port: 0 });
   const port = await server.start();
   const agent = new Agent({ keepAlive: true });
   await ask(port, '/healthz', { agent });

@@ -10,6 +10,8 @@ export interface Readiness {
 
 export interface HealthServerComponents {
   readonly readiness: () => Readiness;
+  /** The text of `/metrics`. */
+  readonly metrics: () => string;
 }
 
 export interface HealthServerOptions {
@@ -25,15 +27,15 @@ const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
  * `/healthz` says that the process is alive, in flannel's words; `/readyz` says whether the network works now, and
- * goes back to 503 when it does not: flannel's stays at 200 for ever. Any method does, as in Go's mux.
+ * goes back to 503 when it does not: flannel's stays at 200 for ever. `/metrics` are figures for Prometheus. Any method does, as in Go's mux.
  */
 export class HealthServer {
-  readonly #readiness: () => Readiness;
+  readonly #components: HealthServerComponents;
   readonly #options: HealthServerOptions;
   readonly #server: Server;
 
-  constructor({ readiness }: HealthServerComponents, options: HealthServerOptions) {
-    this.#readiness = readiness;
+  constructor(components: HealthServerComponents, options: HealthServerOptions) {
+    this.#components = components;
     this.#options = options;
     this.#server = createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
@@ -80,8 +82,9 @@ export class HealthServer {
 
   #page(path: string): [status: number, body: string] {
     if (path === '/healthz') return [200, 'flanneld is running'];
+    if (path === '/metrics') return [200, this.#components.metrics()];
     if (path !== '/readyz') return [404, '404 page not found\n'];
-    const { ready, reasons } = this.#readiness();
+    const { ready, reasons } = this.#components.readiness();
     if (ready) return [200, 'flanneld is ready'];
     return [503, ['flanneld is not ready yet', reasons.join('; ')].filter(Boolean).join(': ')];
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Files outside the program's own folder: subnet.env, caches, /proc/sys. */
@@ -13,9 +13,14 @@ export interface Files {
    * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing.
    */
   writeAtomically(path: string, text: string, mode?: number): Promise<void>;
+  /** Removes the file; no such file is fine. */
+  remove(path: string): Promise<void>;
 }
 
 export const systemFiles: Files = {
+  async remove(path) {
+    await rm(path, { force: true });
+  },
   async read(path) {
     try {
       return await readFile(path, 'utf8');

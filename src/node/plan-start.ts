@@ -1,0 +1,92 @@
+import { readSubnetFile } from '#src/docker/subnet-file.ts';
+import { Firewall, type Step } from '#src/firewall/firewall.ts';
+import { commandOf } from '#src/kernel/operation.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { planAcquire } from '#src/network/acquire-plan.ts';
+import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { formatSubnetName } from '#src/network/subnet-name.ts';
+import { leaseOf } from '#src/node/acquire-lease.ts';
+import type { AgentComponents } from '#src/node/agent.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
+import { readNodeIdentity } from '#src/node/identity.ts';
+import { Overlay } from '#src/node/overlay.ts';
+import { overlayOptions } from '#src/node/overlay-options.ts';
+import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
+import type { Registry } from '#src/registry/registry.ts';
+
+/** What a start of flanneld would do on this host now. */
+export interface StartPlan {
+  /** What it would do with the registry, one sentence each. */
+  readonly registry: readonly string[];
+  /** `ip` and `bridge` commands, in order. */
+  readonly commands: readonly string[];
+  /** The firewall's transactions. */
+  readonly transactions: readonly Step[];
+}
+
+/** Plans a start without doing any of it: reads the registry, the kernel and the firewall, and writes nothing. */
+export async function planStart(
+  components: AgentComponents,
+  options: FlanneldOptions,
+  { registry, config: text }: { readonly registry: Registry; readonly config: string },
+  signal: AbortSignal,
+): Promise<StartPlan> {
+  const { kernel, files, random, commands, createLogger } = components;
+  const log = createLogger('plan');
+  const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
+  const facts = await readHostFacts(kernel);
+  const underlay = await chooseUnderlay(options, facts, kernel);
+  const identity = await readNodeIdentity({ files, log }, options.stateDir);
+  const host = new HostBackend(config, facts, identity);
+  refuseHarm(config, host.device, facts, options.allowOverlap, log);
+  const previous = await readSubnetFile(files, options.subnetFile);
+  const { records } = await registry.list(signal);
+  const claimant = { node: identity, publicIp: underlay.publicIp };
+  const leases = records.flatMap(leaseOf);
+  const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
+  const lease = describe(acquisition);
+  const backend = host.make(underlay, host.macFor(lease.taken));
+  const firewall = new Firewall({ commands, log }, { mode: config.nftables ? 'nftables' : 'auto' });
+  const overlay = new Overlay(
+    { ...components, firewall },
+    { config, subnet: lease.subnet, underlay, backend, previous },
+    overlayOptions(options),
+  );
+  await overlay.replacePeers(records);
+  const { operations, transactions } = await overlay.plan(signal);
+  return { registry: [lease.text], commands: operations.map(commandOf), transactions };
+}
+
+interface PlannedLease {
+  readonly subnet: Prefix4;
+  readonly text: string;
+  readonly taken?: LeaseAttributes;
+}
+
+function describe(plan: ReturnType<typeof planAcquire>): PlannedLease {
+  switch (plan.kind) {
+    case 'refuse':
+      throw new WeftError('lease', `a start would fail: ${plan.reason}`, { remedy: plan.remedy });
+    case 'discard':
+      throw new WeftError(
+        'lease',
+        `a start would delete the lease ${plan.lease.name}, which does not fit the network config, and take another`,
+      );
+    case 'create':
+      return planned(plan.subnets, 'would create the lease');
+    case 'reuse':
+      return { ...planned(plan.lease.subnets, 'would renew the lease'), taken: plan.lease.attributes };
+    case 'challenge': {
+      const text = `would ask node ${plan.lease.attributes.node} whether it lives, and take over its lease if not:`;
+      return { ...planned(plan.lease.subnets, text), taken: plan.lease.attributes };
+    }
+  }
+}
+
+function planned(subnets: Subnets, text: string): PlannedLease {
+  if (subnets.v4 === undefined) throw new WeftError('lease', 'the lease has no IPv4 subnet');
+  return { subnet: subnets.v4, text: `${text} ${formatSubnetName(subnets)} (${formatPrefix(subnets.v4)})` };
+}

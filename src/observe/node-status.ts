@@ -1,0 +1,42 @@
+/** What one node knows of itself, for `weft status`, the metrics and whoever asks the node's own API. */
+export interface NodeStatus {
+  readonly version: string;
+  /** The node's identity. */
+  readonly node: string;
+  readonly ready: boolean;
+  /** Why packets don't flow as they should, one clause each. */
+  readonly troubles: readonly string[];
+  /** Absent until the network is up. */
+  readonly network?: {
+    readonly network: string;
+    readonly subnet: string;
+    readonly backend: string;
+    readonly underlay: string;
+    readonly publicIp: string;
+    /** Bytes. */
+    readonly mtu: number;
+    /** How routes to peers are written: as flannel does, or with a metric each. */
+    readonly routes: 'flannel' | 'linear';
+  };
+  readonly registry: {
+    readonly description: string;
+    readonly state: string;
+    /** Seconds since it last showed that nothing is missing here; absent before the first time. */
+    readonly ageSeconds?: number;
+  };
+  readonly peers: {
+    readonly accepted: number;
+    /** Leases that are not used, with the reason. */
+    readonly quarantined: readonly { readonly lease: string; readonly reason: string }[];
+  };
+  readonly kernel: {
+    readonly wanted: number;
+    readonly failing: readonly { readonly key: string; readonly reason: string }[];
+    /** Repairs of what had been right, since the start. */
+    readonly repairs: number;
+    /** Comparisons of everything, since the start. */
+    readonly checks: number;
+  };
+  /** Milliseconds that the event loop was late at most in the last while. */
+  readonly eventLoopDelayMs: number;
+}
