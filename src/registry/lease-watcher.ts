@@ -1,0 +1,149 @@
+import { Backoff } from '#src/lib/backoff.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { CompactedError } from '#src/registry/errors.ts';
+import type { Registry, Snapshot, WatchBatch, WatchEvent } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+export interface LeaseWatcherComponents {
+  readonly registry: Pick<Registry, 'list' | 'watch' | 'description'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly random?: () => number;
+}
+
+export interface LeaseWatcherOptions {
+  /** All leases anew: what is not in it is gone. Comes first, and again whenever events were lost. */
+  onSnapshot(snapshot: Snapshot): void;
+  /** What changed since, in order; never empty. */
+  onBatch(batch: WatchBatch): void;
+  /** The longest pause between two attempts. Default 5,000. */
+  readonly maxPauseMs?: number;
+}
+
+export type WatcherState =
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'connected' }
+  | { readonly kind: 'retrying'; readonly reason: string };
+
+const FIRST_PAUSE_MS = 200;
+
+/**
+ * Follows all leases for as long as it runs, through outages, compactions and stores that begin anew: list, watch from
+ * there, resume after what was delivered last, and list again only when events were lost. It never gives up and
+ * never spins.
+ */
+export class LeaseWatcher {
+  readonly #components: LeaseWatcherComponents;
+  readonly #options: LeaseWatcherOptions;
+  readonly #backoff: Backoff;
+  readonly #maxPauseMs: number;
+  #state: WatcherState = { kind: 'connecting' };
+  #outageBegan: number | undefined;
+  #certainAt: number | undefined;
+  /** Delivered up to here; `undefined` when a list is needed. */
+  #revision: bigint | undefined;
+  #pending: WatchEvent[] = [];
+  #delivery: NodeJS.Immediate | undefined;
+
+  constructor(components: LeaseWatcherComponents, options: LeaseWatcherOptions) {
+    const { maxPauseMs = 5_000 } = options;
+    this.#components = components;
+    this.#options = options;
+    this.#maxPauseMs = maxPauseMs;
+    this.#backoff = new Backoff(
+      { random: components.random ?? Math.random },
+      { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs },
+    );
+  }
+
+  get state(): WatcherState {
+    return this.#state;
+  }
+
+  /** When the registry last showed that nothing is missing here, by the monotonic clock; `undefined` before the first time. */
+  get certainAt(): number | undefined {
+    return this.#certainAt;
+  }
+
+  /** Runs until the signal aborts, and then resolves. To be called once. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components;
+    while (!signal.aborted) {
+      const began = clock.monotonic();
+      try {
+        this.#revision ??= await this.#list(signal);
+        await this.#follow(this.#revision, signal);
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#failed(error);
+      }
+      // A connection that ends as soon as it stands is a failure like another: only time is a success.
+      if (clock.monotonic() - began > this.#maxPauseMs) this.#backoff.reset();
+      await clock.sleep(this.#backoff.next(), signal).catch(() => {});
+    }
+    clearImmediate(this.#delivery);
+  }
+
+  async #list(signal: AbortSignal): Promise<bigint> {
+    const snapshot = await this.#components.registry.list(signal);
+    this.#certainAt = this.#components.clock.monotonic();
+    this.#options.onSnapshot(snapshot);
+    return snapshot.revision;
+  }
+
+  async #follow(revision: bigint, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const batch of this.#components.registry.watch(revision, signal)) {
+        this.#certainAt = this.#components.clock.monotonic();
+        this.#connected();
+        this.#revision = batch.revision;
+        if (batch.events.length > 0) this.#collect(batch.events);
+      }
+    } finally {
+      if (!signal.aborted) this.#deliver();
+    }
+  }
+
+  /** A burst arrives as many messages in one turn of the event loop; it is delivered as one batch at the turn's end. */
+  #collect(events: readonly WatchEvent[]): void {
+    for (const event of events) this.#pending.push(event);
+    this.#delivery ??= setImmediate(() => this.#deliver());
+  }
+
+  #deliver(): void {
+    clearImmediate(this.#delivery);
+    this.#delivery = undefined;
+    if (this.#pending.length === 0 || this.#revision === undefined) return;
+    const events = this.#pending;
+    this.#pending = [];
+    this.#options.onBatch({ events, revision: this.#revision });
+  }
+
+  #connected(): void {
+    if (this.#state.kind === 'connected') return;
+    this.#state = { kind: 'connected' };
+    if (this.#outageBegan === undefined) return;
+    const { clock, logger, registry } = this.#components;
+    const seconds = (clock.monotonic() - this.#outageBegan) / 1_000;
+    this.#outageBegan = undefined;
+    logger.info(`${registry.description} is back after ${seconds.toFixed(1)} s`, { seconds });
+  }
+
+  #failed(error: unknown): void {
+    const { clock, logger, registry } = this.#components;
+    const reason = messageOf(error);
+    if (error instanceof CompactedError) {
+      this.#revision = undefined;
+      logger.info(`listing all leases again: ${reason}`);
+      return;
+    }
+    this.#state = { kind: 'retrying', reason };
+    if (this.#outageBegan !== undefined) {
+      logger.verbose(1, `still no answer from ${registry.description}: ${reason}`);
+      return;
+    }
+    this.#outageBegan = clock.monotonic();
+    logger.warning(`lost ${registry.description}, going on with the peers known so far: ${reason}`);
+  }
+}

@@ -1,0 +1,175 @@
+import type { Logger } from '#src/lib/log.ts';
+import { chooseApi, type EtcdApi, explainWait, type Place, type Sight } from '#src/registry/choose-api.ts';
+import { parseEndpoints } from '#src/registry/endpoints.ts';
+import { RegistryError } from '#src/registry/errors.ts';
+import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
+import type { Registry } from '#src/registry/registry.ts';
+import { readTls, type TlsFiles, wantsTls } from '#src/registry/tls.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+
+export interface OpenRegistryComponents {
+  readonly clock: Clock;
+  readonly files: Files;
+  readonly logger: Logger;
+  readonly random?: () => number;
+}
+
+export interface OpenRegistryOptions {
+  /** As `--etcd-endpoints` gives them. */
+  readonly endpoints: string;
+  /** As `--etcd-prefix` gives it. */
+  readonly prefix: string;
+  readonly api: 'auto' | EtcdApi;
+  readonly tls: TlsFiles;
+  /** Empty or absent: no user. */
+  readonly username?: string;
+  readonly password?: string;
+}
+
+export interface OpenedRegistry {
+  readonly registry: Registry;
+  /** The network config as it was found. */
+  readonly config: string;
+}
+
+/** flannel's own pause while there is no config. */
+const LOOK_AGAIN_MS = 1_000;
+/** An API that failed so often while the other one has the config is taken for one that nobody uses here. */
+const PATIENCE = 3;
+
+/**
+ * Opens the registry that holds the network's config, and waits for as long as there is none: etcd may be started, or
+ * be told the config, after us. What is missing is logged once, with the command that mends it.
+ *
+ * @throws {WeftError} at once when the endpoints or the TLS files are unusable; the signal's reason when it aborts
+ */
+export async function openRegistry(
+  components: OpenRegistryComponents,
+  options: OpenRegistryOptions,
+  signal: AbortSignal,
+): Promise<OpenedRegistry> {
+  const finder = new Finder(components, options.api, await readOptions(components, options));
+  const said = new Set<string>();
+  try {
+    for (;;) {
+      const found = await finder.find(signal);
+      if (typeof found !== 'string') return found;
+      if (!said.has(found)) components.logger.warning(found);
+      said.add(found);
+      await components.clock.sleep(LOOK_AGAIN_MS, signal);
+    }
+  } finally {
+    await finder.closeOthers();
+  }
+}
+
+async function readOptions(
+  components: OpenRegistryComponents,
+  { endpoints, prefix, tls, username, password }: OpenRegistryOptions,
+): Promise<EtcdOptions> {
+  return {
+    endpoints: parseEndpoints(endpoints, { tls: wantsTls(tls) }),
+    prefix,
+    tls: await readTls(components, tls),
+    ...(username && { auth: { username, password: password ?? '' } }),
+  };
+}
+
+interface Look {
+  readonly sight: Sight;
+  readonly opened?: OpenedRegistry;
+}
+
+class Finder {
+  readonly #components: OpenRegistryComponents;
+  readonly #api: OpenRegistryOptions['api'];
+  readonly #etcd: EtcdOptions;
+  readonly #place: Place;
+  readonly #registries = new Map<EtcdApi, Registry>();
+  #chosen: Registry | undefined;
+  /** Rounds in a row in which only one API showed a config. */
+  #lonely = 0;
+
+  constructor(components: OpenRegistryComponents, api: OpenRegistryOptions['api'], etcd: EtcdOptions) {
+    this.#components = components;
+    this.#api = api;
+    this.#etcd = etcd;
+    this.#place = { endpoints: etcd.endpoints.map(({ url }) => url).join(','), prefix: etcd.prefix };
+  }
+
+  /** One round: the registry, or what is missing. */
+  async find(signal: AbortSignal): Promise<OpenedRegistry | string> {
+    const found = await (this.#api === 'auto' ? this.#findAny(signal) : this.#findIn(this.#api, signal));
+    if (typeof found !== 'string') this.#chosen = found.registry;
+    return found;
+  }
+
+  async closeOthers(): Promise<void> {
+    for (const registry of this.#registries.values()) {
+      if (registry !== this.#chosen) await registry.close();
+    }
+  }
+
+  async #findAny(signal: AbortSignal): Promise<OpenedRegistry | string> {
+    const [v2, v3] = await Promise.all([this.#look('v2', signal), this.#look('v3', signal)]);
+    const looks = { v2, v3 };
+    if (v2.opened !== undefined && v3.opened !== undefined) {
+      const both = [v2.opened.registry, v3.opened.registry];
+      const [older, newer] = await Promise.all(both.map((registry) => countLeases(registry, signal)));
+      looks.v2 = { ...v2, sight: older ?? v2.sight };
+      looks.v3 = { ...v3, sight: newer ?? v3.sight };
+    }
+    this.#lonely = (v2.opened === undefined) === (v3.opened === undefined) ? 0 : this.#lonely + 1;
+    const sights = { v2: looks.v2.sight, v3: looks.v3.sight };
+    const choice = chooseApi(sights, this.#place, this.#lonely <= PATIENCE);
+    const opened = choice.kind === 'use' ? looks[choice.api].opened : undefined;
+    if (opened === undefined) return choice.why;
+    this.#components.logger.info(`using ${opened.registry.description}: ${choice.why}`);
+    return opened;
+  }
+
+  async #findIn(api: EtcdApi, signal: AbortSignal): Promise<OpenedRegistry | string> {
+    const { sight, opened } = await this.#look(api, signal);
+    if (opened !== undefined) return opened;
+    const elsewhere =
+      sight.kind === 'absent' ? await this.#look(api === 'v2' ? 'v3' : 'v2', signal) : undefined;
+    return explainWait(api, sight, elsewhere?.sight, this.#place);
+  }
+
+  async #look(api: EtcdApi, signal: AbortSignal): Promise<Look> {
+    const registry = this.#registries.get(api) ?? (await this.#open(api));
+    this.#registries.set(api, registry);
+    try {
+      const config = await registry.readConfig(signal);
+      if (config === undefined) return { sight: { kind: 'absent' } };
+      return { sight: { kind: 'config' }, opened: { registry, config } };
+    } catch (error) {
+      signal.throwIfAborted();
+      return { sight: sightOf(error) };
+    }
+  }
+
+  async #open(api: EtcdApi): Promise<Registry> {
+    if (api === 'v2') return new EtcdV2Registry(this.#components, this.#etcd);
+    // gRPC takes longer to load than all else; a host that uses v2 alone never needs it.
+    const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
+    return new EtcdV3Registry(this.#components, this.#etcd);
+  }
+}
+
+async function countLeases(registry: Registry, signal: AbortSignal): Promise<Sight> {
+  try {
+    const { records } = await registry.list(signal);
+    return { kind: 'config', leases: records.length };
+  } catch (error) {
+    signal.throwIfAborted();
+    return sightOf(error);
+  }
+}
+
+const sightOf = (error: unknown): Sight => ({
+  kind: error instanceof RegistryError && error.reason === 'protocol' ? 'unsupported' : 'failed',
+  error,
+});
