@@ -211,7 +211,9 @@ test('an error that nobody caught is one line and exit code 1', async () => {
   assert.deepEqual([code, lines.slice(1), listenersLeft], [1, ['E flanneld.ts:0] lost'], 0]);
 });
 
-test('--log-format=json writes one object a line', async () => {
+test('--log-format=json writes one object a line, an error with its code', async () => {
+  const failed = await run(['--log-format=json', '--kube-subnet-mgr']);
+  assert.equal(JSON.parse(failed.lines.at(-1) ?? '').code, 'flags');
   const { lines } = await run(['--log-format=json']);
   assert.deepEqual(JSON.parse(lines.at(-1) ?? ''), {
     time: '1970-01-01T00:00:00.000Z',

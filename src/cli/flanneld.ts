@@ -72,10 +72,14 @@ export async function main(words: readonly string[], surroundings: FlanneldProce
     checkOptions(options);
     return await runUntilSignal(options, source, surroundings);
   } catch (error) {
+    if (error instanceof WeftError) {
+      log.error(messageOf(error), { code: error.code });
+      return error.exitCode;
+    }
     log.error(messageOf(error));
-    // An error that is not ours is a fault of the program: whoever reports it needs to know where.
-    if (!(error instanceof WeftError) && error instanceof Error) log.verbose(1, error.stack ?? '');
-    return error instanceof WeftError ? error.exitCode : 1;
+    // A fault of the program: whoever reports it needs to know where.
+    if (error instanceof Error) log.verbose(1, error.stack ?? '');
+    return 1;
   }
 }
 
@@ -117,13 +121,13 @@ async function runUntilSignal(
   { events, environment, loadAgent }: FlanneldProcess,
 ): Promise<number> {
   const log = source('flanneld');
-  const systemd = serviceManager(environment);
+  const systemd = serviceManager(environment, (error) => log.warning(messageOf(error)));
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     events.off('SIGINT', onSignal);
     events.off('SIGTERM', onSignal);
     log.info(`Received ${signal}: stopping; the data path stays as it is`);
-    systemd.stopping().catch((error: unknown) => log.warning(messageOf(error)));
+    void systemd.stopping();
     stop.abort();
   };
   const crash = Promise.withResolvers<never>();

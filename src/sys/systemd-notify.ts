@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WeftError } from '#src/lib/errors.ts';
 
-/** What a service tells systemd about itself (sd_notify(3)). Each call throws a WeftError `systemd` when it could not. */
+/** What a service tells systemd about itself (sd_notify(3)). Never rejects: a network does not fail with its news. */
 export interface ServiceManager {
   /** Started: units ordered after this one may go on. Equals `systemd-notify --ready --status=…`. */
   ready(status: string): Promise<void>;
@@ -24,11 +24,14 @@ const PAUSE_MS = 50;
 
 /**
  * The service manager that `$NOTIFY_SOCKET` names: a path, or `@name` for an abstract socket. Without the variable,
- * one that does nothing.
+ * one that does nothing. What it could not be told goes to `onFailure`, a WeftError `systemd`.
  */
-export function serviceManager(environment: Readonly<Record<string, string | undefined>>): ServiceManager {
+export function serviceManager(
+  environment: Readonly<Record<string, string | undefined>>,
+  onFailure: (error: unknown) => void,
+): ServiceManager {
   const socket = environment.NOTIFY_SOCKET;
-  return socket === undefined || socket === '' ? NOBODY : new NotifySocket(socket);
+  return socket === undefined || socket === '' ? NOBODY : new NotifySocket(socket, onFailure);
 }
 
 const NOBODY: ServiceManager = { async ready() {}, async status() {}, async stopping() {} };
@@ -50,23 +53,25 @@ interface Native {
 
 class NotifySocket implements ServiceManager {
   readonly #socket: string;
+  readonly #onFailure: (error: unknown) => void;
   /** Loaded at the first message: a daemon that systemd did not start has no use for it. */
   #native: Native | undefined;
 
-  constructor(socket: string) {
+  constructor(socket: string, onFailure: (error: unknown) => void) {
     this.#socket = socket;
+    this.#onFailure = onFailure;
   }
 
   ready(status: string): Promise<void> {
-    return this.#send(`READY=1\n${statusLine(status)}`);
+    return this.#send(`READY=1\n${statusLine(status)}`).catch(this.#onFailure);
   }
 
   status(text: string): Promise<void> {
-    return this.#send(statusLine(text));
+    return this.#send(statusLine(text)).catch(this.#onFailure);
   }
 
   stopping(): Promise<void> {
-    return this.#send('STOPPING=1');
+    return this.#send('STOPPING=1').catch(this.#onFailure);
   }
 
   /** One datagram. Node has no unix datagram sockets (ERR_SOCKET_BAD_TYPE), hence the system calls. */
