@@ -70,3 +70,16 @@ test('only sys/ touches the machine', () => {
   const outside = imports.filter(({ from, to }) => roomOf(from) !== 'sys' && SYSTEM_MODULES.includes(to));
   assert.deepEqual(outside, []);
 });
+
+/** Columns of the picture in docs/architecture.md that name the rooms. */
+const ROOMS_WIDTH = 29;
+
+test('docs/architecture.md draws the same floors', () => {
+  const page = readFileSync(join(SOURCE, '../docs/architecture.md'), 'utf8');
+  const [, picture = ''] = /## The floors.*?```\n(.*?)```/s.exec(page) ?? [];
+  const drawn = picture
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.slice(0, ROOMS_WIDTH).trim().split(/ +/));
+  assert.deepEqual(drawn, FLOORS);
+});
