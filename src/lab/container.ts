@@ -39,6 +39,31 @@ export class Container extends Machine {
   }
 }
 
+/** Writes down that there is such a container, for another process of the lab. */
+export async function recordContainer(container: Container): Promise<void> {
+  const { name, address, namespacePath } = container;
+  const record: ContainerOptions = {
+    name: name.slice(container.host.name.length + 1),
+    address,
+    namespacePath,
+  };
+  await container.components.files.writeAtomically(
+    join(container.folder, 'container.json'),
+    JSON.stringify(record),
+  );
+}
+
+/** The containers that were made on a host, by whichever process. */
+export async function containersOf(host: Host): Promise<Container[]> {
+  const folder = join(host.folder, 'containers');
+  const containers: Container[] = [];
+  for (const name of await host.components.folders.list(folder)) {
+    const text = await host.components.files.read(join(folder, name, 'container.json'));
+    if (text !== undefined) containers.push(new Container(host, JSON.parse(text) as ContainerOptions));
+  }
+  return containers;
+}
+
 /** What dockerd's `--bip` and `--mtu` say. */
 export interface BridgeOptions {
   /** The bridge's own address with the subnet's length: `10.0.65.1/24`. */
@@ -93,5 +118,6 @@ export async function makeContainer(host: Host, name: string): Promise<Container
     'link set eth0 up',
     `route add default via ${formatIpv4(gateway.address)}`,
   ]);
+  await recordContainer(container);
   return container;
 }

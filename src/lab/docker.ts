@@ -1,4 +1,4 @@
-import { Container } from '#src/lab/container.ts';
+import { Container, recordContainer } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/lib/until.ts';
@@ -59,10 +59,10 @@ export class Docker {
   /** `docker run -d` of {@link IMAGE}; resolves when it has its address. */
   async run(name: string, command: readonly string[] = ['sleep', '100000']): Promise<Container> {
     await this.must(['run', '--detach', '--name', name, IMAGE, ...command]);
-    return until(() => this.container(name), {
-      what: `address of container ${name}`,
-      signal: this.host.signal,
-    });
+    const what = `address of container ${name}`;
+    const container = await until(() => this.container(name), { what, signal: this.host.signal });
+    await recordContainer(container);
+    return container;
   }
 
   /** A container that runs; `undefined` when it doesn't. */

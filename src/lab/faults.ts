@@ -11,6 +11,8 @@ export interface FaultTarget {
   readonly host: Host;
   /** The overlay's device on it. Default `flannel.1`. */
   readonly device?: string;
+  /** The peer whose entries are deleted. Default: the first that the kernel tells. */
+  readonly peer?: Host;
   /** The registry, for the faults of `store`. */
   readonly etcd?: Etcd;
   /** Command that runs {@link runRelay}, for `etcd-slow`; the relay's own arguments are appended. */
@@ -35,13 +37,13 @@ const WRONG_MAC = '02:00:00:0b:ad:01';
 const hostFault = (
   name: string,
   about: string,
-  start: (host: Host, device: string) => Promise<unknown>,
+  start: (host: Host, device: string, peer: Host | undefined) => Promise<unknown>,
 ): Fault => ({
   name,
   about,
   kind: 'host',
-  async start({ host, device = 'flannel.1' }) {
-    await start(host, device);
+  async start({ host, device = 'flannel.1', peer }) {
+    await start(host, device, peer);
   },
   async end() {},
 });
@@ -70,30 +72,17 @@ const startAgain = async (etcd: Etcd): Promise<void> => {
 
 /** All faults, in the order in which they are told to a user. */
 export const FAULTS: readonly Fault[] = [
-  hostFault('route-deleted', 'a route to a peer is deleted', async (host, device) => {
-    const route = await first(host, ['route', 'show', 'dev', device], 'route');
-    await host.must(['ip', 'route', 'del', String(route.dst), 'dev', device]);
+  hostFault('route-deleted', 'a route to a peer is deleted', async (host, device, peer) => {
+    const { subnet } = await entriesFor(host, device, peer);
+    await host.must(['ip', 'route', 'del', subnet, 'dev', device]);
   }),
-  hostFault('neighbour-deleted', "a peer's neighbour entry is deleted", async (host, device) => {
-    const neighbour = await first(host, ['neigh', 'show', 'dev', device, 'nud', 'permanent'], 'neighbour');
-    await host.must(['ip', 'neigh', 'del', String(neighbour.dst), 'dev', device]);
+  hostFault('neighbour-deleted', "a peer's neighbour entry is deleted", async (host, device, peer) => {
+    const { gateway } = await entriesFor(host, device, peer);
+    await host.must(['ip', 'neigh', 'del', gateway, 'dev', device]);
   }),
-  hostFault('fdb-deleted', "a peer's forwarding entry is deleted", async (host, device) => {
-    const entry = (await host.ip(['fdb', 'show', 'dev', device], 'bridge')).find(
-      (it) => it.dst !== undefined,
-    );
-    if (entry === undefined) throw missing('forwarding entry', host);
-    await host.must([
-      'bridge',
-      'fdb',
-      'del',
-      String(entry.mac),
-      'dev',
-      device,
-      'dst',
-      String(entry.dst),
-      'self',
-    ]);
+  hostFault('fdb-deleted', "a peer's forwarding entry is deleted", async (host, device, peer) => {
+    const { mac, address } = await entriesFor(host, device, peer);
+    await host.must(['bridge', 'fdb', 'del', mac, 'dev', device, 'dst', address, 'self']);
   }),
   hostFault('address-deleted', 'the address of the overlay device is deleted', (host, device) =>
     host.must(['ip', '-4', 'addr', 'flush', 'dev', device]),
@@ -199,14 +188,28 @@ async function flushRules(host: Host): Promise<void> {
   await host.must(['nft', 'flush', 'ruleset']);
 }
 
-async function first(host: Host, args: readonly string[], what: string) {
-  const [found] = await host.ip(args);
-  if (found === undefined) throw missing(what, host);
-  return found;
+interface PeerEntries {
+  /** Of the peer on the underlay. */
+  readonly address: string;
+  /** Of the peer's end of the tunnel. */
+  readonly mac: string;
+  readonly gateway: string;
+  readonly subnet: string;
 }
 
-const missing = (what: string, host: Host): WeftError =>
-  new WeftError('lab-fault', `${host.name} has no ${what} to delete`);
+/** What a host's kernel holds for one peer, from the forwarding entry over the neighbour to the route. */
+async function entriesFor(host: Host, device: string, peer: Host | undefined): Promise<PeerEntries> {
+  const fdb = await host.ip(['fdb', 'show', 'dev', device], 'bridge');
+  const entry = fdb.find(({ dst }) => (peer === undefined ? dst !== undefined : dst === peer.address));
+  const neighbours = await host.ip(['neigh', 'show', 'dev', device, 'nud', 'permanent']);
+  const gateway = neighbours.find(({ lladdr }) => lladdr === entry?.mac)?.dst;
+  const routes = await host.ip(['route', 'show', 'dev', device]);
+  const subnet = routes.find((route) => route.gateway === gateway)?.dst;
+  if (entry?.mac === undefined || entry.dst === undefined || gateway === undefined || subnet === undefined) {
+    throw new WeftError('lab-fault', `${host.name} has no peer on ${device} to delete anything of`);
+  }
+  return { address: entry.dst, mac: entry.mac, gateway, subnet };
+}
 
 function etcdOf({ etcd }: FaultTarget): Etcd {
   if (etcd === undefined) throw new WeftError('lab-fault', 'this fault needs a lab with etcd');

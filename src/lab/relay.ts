@@ -60,8 +60,8 @@ export async function startRelay(
     signal: host.signal,
   });
   const rules = `table ip ${TABLE} {
-    chain turn { type nat hook prerouting priority dstnat; iifname != "lo" tcp dport ${port} redirect to :${RELAY_PORT}; }
-    chain reset { type filter hook input priority filter; iifname != "lo" tcp dport ${port} reject with tcp reset; }
+    chain turned { type nat hook prerouting priority dstnat; iifname != "lo" tcp dport ${port} redirect to :${RELAY_PORT}; }
+    chain refused { type filter hook input priority filter; iifname != "lo" tcp dport ${port} reject with tcp reset; }
   }`;
   await host.must(['nft', '-f', '-'], { stdin: rules });
 }

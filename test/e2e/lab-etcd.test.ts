@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Etcd } from '#src/lab/etcd.ts';
 import { faultCalled } from '#src/lab/faults.ts';
 import { until } from '#src/lib/until.ts';
+import { WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -93,4 +94,20 @@ test('etcd fails in every way it is told to, and comes back', { skip }, async (t
   assert.match((await host.run([...get, '--rev=2'])).stderr, /compacted/);
   await faultCalled('etcd-emptied').start(target);
   assert.equal(await host.must(get), '');
+});
+
+test('a slow etcd answers late, and at once again when the fault ends', { skip }, async (t) => {
+  const lab = await testLab(t, { hosts: 1 });
+  const etcd = await Etcd.start(lab);
+  const [host] = lab.hosts;
+  assert.ok(host);
+  const target = { lab, host, etcd, relay: [WEFT, 'lab', 'relay'] };
+  const version = ['busybox', 'time', 'busybox', 'wget', '-q', '-O-', `${etcd.endpoints[0]}/version`];
+  const secondsOf = (stderr: string): number => Number(/real\s+0m ([\d.]+)s/.exec(stderr)?.[1]);
+  await faultCalled('etcd-slow').start(target);
+  const slow = await host.run(version);
+  assert.match(slow.stdout, /etcdserver/);
+  assert.ok(secondsOf(slow.stderr) >= 0.5, slow.stderr);
+  await faultCalled('etcd-slow').end(target);
+  assert.ok(secondsOf((await host.run(version)).stderr) < 0.5);
 });

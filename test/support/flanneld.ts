@@ -9,6 +9,7 @@ const inRepository = (path: string): string => fileURLToPath(new URL(`../../${pa
 
 /** The program under test; a release's single file takes its place by this variable. */
 export const FLANNELD = process.env.WEFT_FLANNELD ?? inRepository('bin/flanneld');
+export const WEFT = process.env.WEFT_WEFT ?? inRepository('bin/weft');
 export const MK_DOCKER_OPTS = process.env.WEFT_MK_DOCKER_OPTS ?? inRepository('bin/mk-docker-opts');
 
 /** A flanneld of another make for the mixed networks, by the registry API that it speaks. */

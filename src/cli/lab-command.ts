@@ -1,0 +1,205 @@
+import { LAB_FLAGS, LAB_USAGE, type LabCommandName } from '#src/cli/lab-flags.ts';
+import type { Output } from '#src/cli/terminal.ts';
+import { type LabComponents, systemLabComponents } from '#src/lab/components.ts';
+import { FAULTS, faultCalled } from '#src/lab/faults.ts';
+import { Lab } from '#src/lab/lab.ts';
+import { raiseNetwork } from '#src/lab/network.ts';
+import { allContainers, containerCalled, pingAll } from '#src/lab/reach.ts';
+import { rehearse } from '#src/lab/rehearsal.ts';
+import { runRelay } from '#src/lab/relay.ts';
+import { statusOf } from '#src/lab/status.ts';
+import { walkPacket } from '#src/lab/walk.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
+
+export interface LabCommandContext {
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  /** Commands that run this program's parts in a host: on another machine they are somewhere else. */
+  readonly programs: { readonly flanneld: readonly string[]; readonly weft: readonly string[] };
+  /** Runs a command on this terminal and returns its exit code. */
+  readonly attach: (argv: readonly [string, ...string[]]) => Promise<number>;
+}
+
+type Options<Name extends LabCommandName> = OptionsOf<(typeof LAB_FLAGS)[Name]>;
+type Run<Name extends LabCommandName> = (
+  options: Options<Name>,
+  words: readonly string[],
+  context: LabCommandContext,
+) => Promise<number>;
+
+/** `weft lab WORDS`: the exit code. */
+export async function labCommand(words: readonly string[], context: LabCommandContext): Promise<number> {
+  const [name = '', ...rest] = words;
+  if (!isCommand(name)) {
+    if (name !== '' && !isHelp(name)) context.output.complain(`weft lab: there is no ${name}`);
+    context.output.complain(usage());
+    return name === '' || isHelp(name) ? 0 : 2;
+  }
+  return runCommand(name, rest, context);
+}
+
+async function runCommand<Name extends LabCommandName>(
+  name: Name,
+  words: readonly string[],
+  context: LabCommandContext,
+): Promise<number> {
+  const table: (typeof LAB_FLAGS)[Name] & FlagTable = LAB_FLAGS[name];
+  const parsed = parseFlags(table, words);
+  if (parsed.outcome !== 'parsed') {
+    if (parsed.outcome === 'invalid') context.output.complain(`weft lab ${name}: ${parsed.message}`);
+    context.output.complain(usageOf(name, table));
+    return parsed.outcome === 'invalid' ? 2 : 0;
+  }
+  const run: Run<Name> = COMMANDS[name];
+  return run(optionsOf(table, parsed.given), parsed.rest, context);
+}
+
+const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
+  async up(options, _words, { output, signal, programs }) {
+    const started = performance.now();
+    const components = systemLabComponents();
+    const onStep = (step: string) => {
+      if (!options.json) output.progress(step);
+    };
+    const { name, underlay, store, backend, docker } = options;
+    const hosts = Number(options.hosts);
+    const lab = await Lab.create(components, { name, hosts, underlay, signal, onStep });
+    try {
+      const flanneld = options.flanneld === '' ? programs.flanneld : [options.flanneld];
+      const containers = Number(options.containers);
+      const network = '10.0.0.0/16';
+      await raiseNetwork(lab, { store, backend, docker, containers, network, flanneld, onStep });
+    } catch (error) {
+      await lab.down();
+      throw error;
+    }
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    if (options.json)
+      output.print(JSON.stringify({ lab: name, seconds: Number(seconds), hosts: await statusOf(lab) }));
+    else output.print(`lab ${name} is up: ${hosts} hosts in ${seconds} s`);
+    return 0;
+  },
+
+  async exec({ name }, [target = '', ...command], { output, signal, attach }) {
+    const lab = await openLab(name, signal);
+    const argv = command[0] === '--' ? command.slice(1) : command;
+    if (argv.length === 0) {
+      output.complain(usageOf('exec', LAB_FLAGS.exec));
+      return 2;
+    }
+    const machine = target.includes('/') ? await containerCalled(lab, target) : lab.host(target);
+    return attach(machine.enter(argv));
+  },
+
+  async ping({ name, json }, _words, { output, signal }) {
+    const lab = await openLab(name, signal);
+    const results = await pingAll(lab, ({ from, to, ms }) => {
+      if (!json) output.print(`${from} -> ${to}  ${ms === undefined ? 'no answer' : `${ms} ms`}`);
+    });
+    const answered = results.filter((result) => result.ms !== undefined).length;
+    if (json) output.print(JSON.stringify(results));
+    else output.print(`${answered} of ${results.length} answered`);
+    return answered === results.length && answered > 0 ? 0 : 1;
+  },
+
+  async walk({ name, json }, [fromName, toName], { output, signal }) {
+    const lab = await openLab(name, signal);
+    const all = await allContainers(lab);
+    const from = fromName === undefined ? all[0] : await containerCalled(lab, fromName);
+    const to =
+      toName === undefined ? all.find((it) => it.host !== from?.host) : await containerCalled(lab, toName);
+    if (from === undefined || to === undefined) {
+      throw new WeftError('lab-walk', `lab ${name} has no containers on two hosts to walk between`);
+    }
+    const hops = [];
+    if (!json) output.print(`One packet from ${from.name} (${from.address}) to ${to.name} (${to.address}):`);
+    for await (const hop of walkPacket(from, to)) {
+      hops.push(hop);
+      if (json) continue;
+      output.print(`\n${hops.length}. ${hop.place}: ${hop.about}`);
+      output.print(`     $ ${hop.command}`);
+      for (const line of hop.ok ? hop.seen : ['nothing that fits: the packet goes no further'])
+        output.print(`     ${line}`);
+    }
+    if (json) output.print(JSON.stringify(hops));
+    return hops.every((hop) => hop.ok) ? 0 : 1;
+  },
+
+  async status({ name, json }, _words, { output, signal }) {
+    const hosts = await statusOf(await openLab(name, signal));
+    if (json) {
+      output.print(JSON.stringify(hosts));
+      return 0;
+    }
+    for (const host of hosts) {
+      const programs = host.programs.map((it) => `${it.name} ${it.running ? it.pid : 'ended'}`).join(', ');
+      const overlay = host.subnet === undefined ? '' : `  ${host.subnet}, ${host.peers} peers`;
+      output.print(`${host.name.padEnd(8)}${host.address.padEnd(16)}${programs}${overlay}`);
+      for (const container of host.containers)
+        output.print(`  ${container.name.padEnd(8)}${container.address}`);
+    }
+    return hosts.every((host) => host.programs.every((program) => program.running)) ? 0 : 1;
+  },
+
+  async break({ name, host, for: lastsMs, json }, [faultName], { output, signal, programs }) {
+    if (faultName === undefined) {
+      for (const fault of FAULTS) output.print(`${fault.name.padEnd(20)}${fault.about}`);
+      return 0;
+    }
+    const fault = faultCalled(faultName);
+    const lab = await openLab(name, signal);
+    if (!json) output.progress(`${fault.name}: ${fault.about}`);
+    const relay = [...programs.weft, 'lab', 'relay'];
+    const report = await rehearse(lab, fault, { host, lastsMs, relay });
+    if (json) {
+      output.print(JSON.stringify(report));
+    } else {
+      const mended = report.mendedMs === undefined ? 'as before' : `mended in ${report.mendedMs} ms`;
+      const { lost, sent } = report.traffic ?? { lost: 0, sent: 0 };
+      output.print(
+        `${fault.name}: ${report.mended ? mended : 'not mended'}, ${lost} of ${sent} packets lost`,
+      );
+    }
+    return report.mended ? 0 : 1;
+  },
+
+  async down({ name }, _words, { output }) {
+    await Lab.remove(systemLabComponents(), { name });
+    output.print(`lab ${name} is gone`);
+    return 0;
+  },
+
+  async relay({ listen, to, delayMs }, _words, { signal }) {
+    await runRelay({ listen: endpointOf(listen), to: endpointOf(to), delayMs }, signal);
+    return 0;
+  },
+};
+
+const openLab = (
+  name: string,
+  signal: AbortSignal,
+  components: LabComponents = systemLabComponents(),
+): Promise<Lab> => Lab.open(components, { name, signal });
+
+function endpointOf(text: string): { host: string; port: number } {
+  const [, host, port] = /^([\d.]+):(\d+)$/.exec(text) ?? [];
+  if (host === undefined || port === undefined)
+    throw new WeftError('lab-relay', `"${text}" is not address:port`);
+  return { host, port: Number(port) };
+}
+
+const isCommand = (name: string): name is LabCommandName => Object.hasOwn(LAB_FLAGS, name);
+const isHelp = (name: string): boolean => /^--?h(elp)?$/.test(name);
+
+function usage(): string {
+  const lines = Object.entries(LAB_USAGE).map(
+    ([name, [takes, about]]) => `  ${`${name} ${takes}`.padEnd(34)}${about}`,
+  );
+  return `Usage: weft lab COMMAND [FLAG]…\n${lines.join('\n')}\nFlags of a command: weft lab COMMAND --help`;
+}
+
+function usageOf(name: LabCommandName, table: FlagTable): string {
+  const [takes, about] = name === 'relay' ? ['', 'pass connections on, late'] : LAB_USAGE[name];
+  return `Usage: weft lab ${name} [FLAG]… ${takes}\n${about}\n${formatUsage(table)}`.trimEnd();
+}

@@ -1,0 +1,35 @@
+import { fileURLToPath } from 'node:url';
+import { labCommand } from '#src/cli/lab-command.ts';
+import { terminalOutput } from '#src/cli/terminal.ts';
+import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
+import { attachedCommand } from '#src/sys/attached-command.ts';
+
+const USAGE = `Usage: weft COMMAND …
+  lab    a whole network of hosts on this machine: weft lab --help`;
+
+const launcher = (name: string): string => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
+
+/** `weft WORDS`: the exit code. */
+async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
+  const output = terminalOutput(process.stdout, process.stderr);
+  const [command = '', ...rest] = words;
+  try {
+    if (command === 'lab') {
+      const programs = { flanneld: [launcher('flanneld')], weft: [launcher('weft')] };
+      return await labCommand(rest, { output, signal, programs, attach: attachedCommand });
+    }
+    output.complain(USAGE);
+    return command === '' || /^--?h(elp)?$/.test(command) ? 0 : 2;
+  } catch (error) {
+    output.progressEnds();
+    if (isAbort(error) || signal.aborted) return 130;
+    output.complain(`weft ${command}: ${messageOf(error)}`);
+    return error instanceof WeftError ? error.exitCode : 1;
+  }
+}
+
+// `weft … | head` closes the pipe when it has enough.
+process.stdout.on('error', () => process.exit(0));
+const interrupt = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
+process.exitCode = await main(process.argv.slice(2), interrupt.signal);

@@ -1,0 +1,105 @@
+import { bridgeOptionsOf, makeBridge, makeContainer } from '#src/lab/container.ts';
+import { Docker } from '#src/lab/docker.ts';
+import { Etcd } from '#src/lab/etcd.ts';
+import type { Host } from '#src/lab/host.ts';
+import type { Lab } from '#src/lab/lab.ts';
+import { peersOf } from '#src/lab/status.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { until } from '#src/lib/until.ts';
+
+export type StoreKind = 'embedded' | 'etcd';
+
+export interface NetworkOptions {
+  readonly store: StoreKind;
+  /** Containers on each host. */
+  readonly containers: number;
+  /** Real Docker containers instead of plain namespaces. */
+  readonly docker: boolean;
+  /** The network's backend by flannel's name: `vxlan`. */
+  readonly backend: string;
+  /** Of the whole overlay; each host gets a /24. */
+  readonly network: string;
+  /** Command that runs flanneld. */
+  readonly flanneld: readonly string[];
+  readonly onStep?: (step: string) => void;
+}
+
+const PREFIX = '/coreos.com/network';
+const START_MS = 30_000;
+/** Hosts that start at once: more only wait for each other. */
+const AT_ONCE = 4;
+
+/** Starts all that makes a lab's hosts one network: the registry, flanneld on each host, containers behind it. */
+export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
+  const { onStep = () => {} } = options;
+  onStep(`${options.store} store on ${lab.store.name}`);
+  const endpoints = await startStore(lab, options);
+  const waiting = [...lab.hosts];
+  const work = async (): Promise<void> => {
+    for (let host = waiting.shift(); host !== undefined; host = waiting.shift()) {
+      onStep(`flanneld and ${options.containers} containers on ${host.name}`);
+      await raiseHost(lab, host, endpoints, options);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  onStep('routes between all hosts');
+  await routesOf(lab);
+}
+
+async function startStore(lab: Lab, options: NetworkOptions): Promise<readonly string[]> {
+  if (options.store === 'embedded') {
+    throw new WeftError('lab-store', 'the embedded store is not there yet', { remedy: 'use --store=etcd' });
+  }
+  const etcd = await Etcd.start(lab);
+  const config = JSON.stringify({
+    Network: options.network,
+    SubnetLen: 24,
+    Backend: { Type: options.backend },
+  });
+  await etcd.must(3, ['put', `${PREFIX}/config`], config);
+  return etcd.endpoints;
+}
+
+async function raiseHost(
+  lab: Lab,
+  host: Host,
+  endpoints: readonly string[],
+  { flanneld, docker, containers }: NetworkOptions,
+): Promise<void> {
+  const flags = [`--etcd-endpoints=${endpoints.join(',')}`, '--ip-masq=true', `--iface=${host.address}`];
+  const daemon = await host.start('flanneld', [...flanneld, ...flags]);
+  const subnetEnv = await until(
+    async () => {
+      const text = await host.read('/run/flannel/subnet.env');
+      if (text !== undefined || daemon.isAlive()) return text;
+      const last = (await daemon.log()).trim().split('\n').at(-1);
+      throw new WeftError('lab-flanneld', `flanneld ended on ${host.name}: ${last}`);
+    },
+    { what: `subnet.env on ${host.name}`, timeoutMs: START_MS, signal: host.signal },
+  );
+  const names = Array.from({ length: containers }, (_, n) => `c${n + 1}`);
+  const bridge = bridgeOptionsOf(subnetEnv);
+  if (!docker) {
+    await makeBridge(host, bridge);
+    for (const name of names) await makeContainer(host, name);
+    return;
+  }
+  const dockerd = await Docker.start(host, {
+    options: [`--bip=${bridge.bip}`, `--mtu=${bridge.mtu}`, '--ip-masq=false'],
+    cgroup: lab.cgroup,
+  });
+  await dockerd.buildImage();
+  for (const name of names) await dockerd.run(name);
+}
+
+/** Waits until every host has a route to every other's subnet. */
+async function routesOf(lab: Lab): Promise<void> {
+  const wanted = lab.hosts.length - 1;
+  for (const host of lab.hosts) {
+    await until(async () => (await peersOf(lab, host)) === wanted, {
+      what: `routes to ${wanted} hosts on ${host.name}`,
+      timeoutMs: START_MS,
+      signal: host.signal,
+    });
+  }
+}
