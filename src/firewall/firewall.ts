@@ -4,6 +4,7 @@ import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
   findPrograms,
   type Iptables,
+  type Nft,
   type Programs,
   restoreCommand,
   saveCommand,
@@ -132,9 +133,7 @@ export class Firewall {
       if (!everywhere && !isNamed(wanted, family)) continue;
       const rules = rulesOf(wanted, family);
       if (programs.nft !== undefined && (everywhere || inUse === 'nftables')) {
-        looks.push(
-          this.#lookAtNftables(family, inUse === 'nftables' ? rules : NONE, programs.nft.comments, signal),
-        );
+        looks.push(this.#lookAtNftables(programs.nft, family, rules, inUse === 'nftables', signal));
       }
       for (const iptables of programs.iptables) {
         const own = iptables.modern ? rules : rulesOf({ ...wanted, randomFully: false }, family);
@@ -145,16 +144,21 @@ export class Firewall {
   }
 
   async #lookAtNftables(
+    { comments }: Nft,
     family: Family,
     rules: FamilyRules,
-    comments: boolean,
+    inUse: boolean,
     signal?: AbortSignal,
   ): Promise<Step[]> {
     const list = ['nft', '-j', 'list', 'table', nftFamily(family), this.#names.table(family)] as const;
     const result = await this.#commands.run(list, signal && { signal });
     const absent = result.code !== 0 && result.stderr.includes('No such file or directory');
-    if (result.code !== 0 && !absent) throw failed('could not read the firewall rules', list, result);
-    const change = changeNftables(absent ? undefined : result.stdout, family, rules, this.#names, comments);
+    if (result.code !== 0 && !absent) {
+      if (!inUse) return [];
+      throw failed('could not read the firewall rules', list, result);
+    }
+    const listing = absent ? undefined : result.stdout;
+    const change = changeNftables(listing, family, inUse ? rules : NONE, this.#names, comments);
     return step(['nft', '-f', '-'], change);
   }
 
@@ -189,14 +193,16 @@ export class Firewall {
     if (this.#programs !== undefined) return this.#programs;
     const programs = await findPrograms(this.#commands, signal);
     const [first] = programs.iptables;
+    const { mode } = this.#options;
     if (programs.mixed) {
+      const used = mode === 'nftables' ? mode : `iptables-${first?.kind}`;
       this.#log.warning(
-        `This host has rules in iptables-nft and in iptables-legacy; packets pass both. Using iptables-${first?.kind}`,
+        `This host has rules in iptables-nft and in iptables-legacy; packets pass both. Using ${used}`,
       );
-    } else if (first !== undefined && first.infix !== '' && this.#options.mode !== 'nftables') {
+    } else if (first !== undefined && first.infix !== '' && mode !== 'nftables') {
       this.#log.info(`This host keeps its rules in iptables-${first.kind}; using that`);
     }
-    if (first === undefined && programs.nft !== undefined && this.#options.mode === 'auto') {
+    if (first === undefined && programs.nft !== undefined && mode === 'auto') {
       this.#log.info('There is no iptables on this host; using nftables');
     }
     this.#programs = programs;
