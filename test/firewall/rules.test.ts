@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
+import type { FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
-import { silentLogger } from '#src/lib/log.ts';
-import type { CommandRunner } from '#src/sys/command.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import { commandsOf, firewallOf, IPTABLES, KINDS, type Kind, NFTABLES } from './kinds.ts';
 import { must, Namespace } from './namespace.ts';
 
 /*
@@ -26,28 +25,11 @@ const WANTED: WantedRules = {
   randomFully: true,
 };
 
-interface Kind {
-  readonly name: string;
-  readonly mode: FirewallOptions['mode'];
-  /** What stands for the plain names of iptables on this host. */
-  readonly iptables: '-nft' | '-legacy';
-}
-const IPTABLES: readonly Kind[] = [
-  { name: 'iptables-nft', mode: 'iptables', iptables: '-nft' },
-  { name: 'iptables-legacy', mode: 'iptables', iptables: '-legacy' },
-];
-const NFTABLES: Kind = { name: 'nftables', mode: 'nftables', iptables: '-nft' };
-const KINDS: readonly Kind[] = [...IPTABLES, NFTABLES];
-
 /** A host on which `iptables` is the kind's, and its firewall. */
-async function hostOf(t: TestContext, { mode, iptables }: Kind) {
+async function hostOf(t: TestContext, kind: Kind) {
   const host = await Namespace.make(t);
-  const commands: CommandRunner = {
-    run: ([program, ...args], options) =>
-      host.run([program.replace(/^(ip6?tables)(-save|-restore|)$/, `$1${iptables}$2`), ...args], options),
-  };
-  const make = (options: FirewallOptions) => new Firewall({ commands, log: silentLogger }, options);
-  return { host, commands, make, firewall: make({ mode }) };
+  const make = (options?: Partial<FirewallOptions>) => firewallOf(host, kind, options);
+  return { host, commands: commandsOf(host, kind), make, firewall: make() };
 }
 
 /** Everything in all three firewalls, without counters, times and handles. */
@@ -90,8 +72,8 @@ for (const kind of KINDS) {
     assert.deepEqual(await firewall.verify(WANTED), { asWanted: true });
     const before = await everything(host);
     assert.deepEqual(await firewall.apply(WANTED), []);
-    assert.deepEqual(await make({ mode: kind.mode }).apply(WANTED), []);
-    assert.deepEqual(await make({ mode: kind.mode }).cleanOther(WANTED), []);
+    assert.deepEqual(await make().apply(WANTED), []);
+    assert.deepEqual(await make().cleanOther(WANTED), []);
     assert.equal(await everything(host), before);
   });
 
@@ -124,7 +106,7 @@ for (const kind of KINDS) {
       ...WANTED,
       v4: { network: prefix4(ipv4(0x0a090000), 16), subnet: prefix4(ipv4(0x0a090101), 24) },
     };
-    const [one, two] = [make({ mode: kind.mode }), make({ mode: kind.mode, instance: '100' })];
+    const [one, two] = [make(), make({ instance: '100' })];
     await one.apply(WANTED);
     const alone = await everything(host);
     await two.apply(second);
@@ -238,7 +220,7 @@ COMMIT
     const previous = {
       v4: { network: prefix4(ipv4(0x0a090000), 16), subnet: prefix4(ipv4(0x0a090101), 24) },
     };
-    await make({ mode: kind.mode }).apply({ ...WANTED, ...previous });
+    await make().apply({ ...WANTED, ...previous });
     for (const text of [bare, bare, bare.replaceAll('10.5.26', '10.9.1').replaceAll('10.5.', '10.9.')]) {
       await must(commands, ['iptables-restore', '--noflush'], text);
     }
