@@ -1,0 +1,112 @@
+import { createServer as createHttpServer, type RequestListener } from 'node:http';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createServer as createTlsServer } from 'node:tls';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+
+/** PEM texts. With `ca`, only clients with a certificate of this authority are let in. */
+export interface ServerTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca?: string;
+}
+
+export interface ListenerHandlers {
+  /** Takes a connection that speaks HTTP/2, already decrypted. */
+  readonly http2: (connection: Duplex) => void;
+  readonly http1: RequestListener;
+}
+
+/** Every HTTP/2 connection begins with these (RFC 9113 section 3.4), and no HTTP/1 method does. */
+const PREFACE = Buffer.from('PRI * HTTP/2.0');
+/** How long a new connection may take to say which of the two it speaks. */
+const GREETING_MS = 30_000;
+
+/**
+ * One port for gRPC and plain HTTP/1.1, as etcd's: a connection's first bytes tell which it is. With TLS the same
+ * is done after the handshake.
+ */
+export class ConnectionListener {
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor({ http2, http1 }: ListenerHandlers, tls: ServerTls | undefined) {
+    const http = createHttpServer(http1);
+    const accept = (socket: Socket): void => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
+      // A peer that vanishes is not worth a word; whoever serves the connection sees its end.
+      socket.on('error', () => {});
+      socket.setNoDelay(true);
+      sniff(socket, (isHttp2) => {
+        if (isHttp2) http2(socket);
+        else http.emit('connection', socket);
+      });
+    };
+    if (tls === undefined) {
+      this.#server = createServer({ pauseOnConnect: false }, accept);
+    } else {
+      this.#server = createTlsServer(
+        {
+          ...tls,
+          ALPNProtocols: ['h2', 'http/1.1'],
+          requestCert: tls.ca !== undefined,
+          rejectUnauthorized: tls.ca !== undefined,
+          handshakeTimeout: GREETING_MS,
+        },
+        accept,
+      );
+      this.#server.on('tlsClientError', () => {});
+    }
+  }
+
+  /** Resolves with the port once it is open; port 0 takes a free one. Throws {@link WeftError} with the reason. */
+  listen(host: string, port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: NodeJS.ErrnoException): void => reject(listenError(host, port, error));
+      this.#server.once('error', fail);
+      this.#server.listen(port, host, () => {
+        this.#server.off('error', fail);
+        const address = this.#server.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : port);
+      });
+    });
+  }
+
+  /** Closes the port and every connection. */
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+}
+
+function sniff(socket: Socket, decide: (isHttp2: boolean) => void): void {
+  const timer = setTimeout(() => socket.destroy(), GREETING_MS);
+  const cancel = (): void => clearTimeout(timer);
+  const look = (): void => {
+    const chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    socket.unshift(chunk);
+    const known = Math.min(chunk.length, PREFACE.length);
+    const isPreface = chunk.subarray(0, known).equals(PREFACE.subarray(0, known));
+    if (isPreface && known < PREFACE.length) return;
+    cancel();
+    socket.off('readable', look);
+    socket.off('close', cancel);
+    decide(isPreface);
+  };
+  socket.on('readable', look);
+  socket.on('close', cancel);
+}
+
+function listenError(host: string, port: number, cause: NodeJS.ErrnoException): WeftError {
+  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  if (cause.code === 'EADDRINUSE') {
+    return new WeftError('store-port', `cannot listen on ${address}: the port is in use`, {
+      remedy: 'stop what listens there, or give another address with --listen',
+      cause,
+    });
+  }
+  return new WeftError('store-port', `cannot listen on ${address}: ${messageOf(cause)}`, { cause });
+}

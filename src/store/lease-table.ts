@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { etcdError } from '#src/store/etcd-error.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** etcd's bounds in seconds: the lower follows from its default election time-out, the upper is fixed. */
+const MIN_TTL = 2n;
+const MAX_TTL = 9_000_000_000n;
+
+interface LeaseEntry {
+  readonly id: bigint;
+  /** Seconds. */
+  readonly ttl: bigint;
+  /** On the monotonic clock, milliseconds. */
+  deadline: number;
+}
+
+/**
+ * The leases, and when each ends. On disk is only that a lease exists and its TTL: a keep-alive writes nothing, and
+ * after a restart every lease has its full TTL again, which is what etcd does when a leader starts. So nobody
+ * loses a lease because the store was away.
+ */
+export class LeaseTable {
+  readonly #clock: Clock;
+  readonly #insert: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #all: StatementSync;
+  readonly #leases = new Map<bigint, LeaseEntry>();
+
+  constructor(db: DatabaseSync, clock: Clock) {
+    this.#clock = clock;
+    this.#insert = db.prepare('INSERT INTO lease VALUES (?, ?)');
+    this.#delete = db.prepare('DELETE FROM lease WHERE id = ?');
+    this.#all = db.prepare('SELECT id, ttl FROM lease');
+    this.#all.setReadBigInts(true);
+    this.reload();
+  }
+
+  /** Makes memory what the disk says, after a rolled back transaction too; known leases keep their deadline. */
+  reload(): void {
+    const known = new Map(this.#leases);
+    this.#leases.clear();
+    for (const row of this.#all.all() as unknown as { id: bigint; ttl: bigint }[]) {
+      this.#leases.set(row.id, known.get(row.id) ?? { ...row, deadline: this.#deadline(row.ttl) });
+    }
+  }
+
+  /** Grants a lease; id 0 asks for one of the store's choice. Inside a transaction. */
+  grant(id: bigint, ttl: bigint): { readonly id: bigint; readonly ttl: bigint } {
+    if (ttl > MAX_TTL) throw etcdError('leaseTtlTooLarge');
+    if (this.#leases.has(id)) throw etcdError('leaseExists');
+    const lease = { id: id === 0n ? this.#freeId() : id, ttl: ttl < MIN_TTL ? MIN_TTL : ttl };
+    this.#insert.run(lease.id, lease.ttl);
+    this.#leases.set(lease.id, { ...lease, deadline: this.#deadline(lease.ttl) });
+    return lease;
+  }
+
+  /** Inside a transaction; the lease's keys are the caller's. */
+  remove(id: bigint): void {
+    this.#delete.run(id);
+    this.#leases.delete(id);
+  }
+
+  has(id: bigint): boolean {
+    return this.#leases.has(id);
+  }
+
+  /** Gives the lease its full TTL again and returns it; `undefined` when there is no such lease or it has ended. */
+  renew(id: bigint): bigint | undefined {
+    const lease = this.#leases.get(id);
+    if (lease === undefined || lease.deadline <= this.#clock.monotonic()) return undefined;
+    lease.deadline = this.#deadline(lease.ttl);
+    return lease.ttl;
+  }
+
+  /** Whole seconds left and the TTL it was granted with. */
+  timeToLive(id: bigint): { readonly remaining: bigint; readonly granted: bigint } | undefined {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return undefined;
+    const milliseconds = lease.deadline - this.#clock.monotonic();
+    return { remaining: BigInt(Math.trunc(milliseconds / 1000)), granted: lease.ttl };
+  }
+
+  /** All ids, the one that ends first first. */
+  ids(): bigint[] {
+    return [...this.#leases.values()].sort((a, b) => a.deadline - b.deadline).map(({ id }) => id);
+  }
+
+  expired(): bigint[] {
+    const now = this.#clock.monotonic();
+    return [...this.#leases.values()].filter(({ deadline }) => deadline <= now).map(({ id }) => id);
+  }
+
+  #deadline(ttl: bigint): number {
+    return this.#clock.monotonic() + Number(ttl) * 1000;
+  }
+
+  #freeId(): bigint {
+    for (;;) {
+      const id = randomBytes(8).readBigUInt64BE() >> 1n;
+      if (id !== 0n && !this.#leases.has(id)) return id;
+    }
+  }
+}

@@ -1,0 +1,253 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type {
+  CompactionRequest,
+  CompactionResponse,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  LeaseGrantRequest,
+  LeaseGrantResponse,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveRequest,
+  LeaseTimeToLiveResponse,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RangeResponse,
+  ResponseHeader,
+  TxnRequest,
+  TxnResponse,
+} from '#src/etcd/rpc.ts';
+import { etcdError } from '#src/store/etcd-error.ts';
+import { GroupCommit } from '#src/store/group-commit.ts';
+import type { KeyRange } from '#src/store/key-range.ts';
+import { type Change, KeyTable } from '#src/store/key-table.ts';
+import { LeaseTable } from '#src/store/lease-table.ts';
+import { queryRange } from '#src/store/range-query.ts';
+import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
+import { Write } from '#src/store/write.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** Rows of history that one slice of a compaction looks at: a few milliseconds. */
+const COMPACTION_SLICE = 2000;
+
+export interface RevisionStoreComponents {
+  /** From {@link openDatabase}; the store closes it. */
+  readonly db: DatabaseSync;
+  readonly clock: Clock;
+  /** Called once when the disk failed; the store refuses every write from then on. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/** The changes of one commit, which may be several revisions, up to and with `revision`. */
+export type CommitListener = (changes: readonly Change[], revision: bigint) => void;
+
+/**
+ * etcd's key-value space with its history and leases, on SQLite. Requests and answers are etcd's messages, and
+ * refusals are {@link EtcdError}. A write resolves when it is on the disk; a read sees everything acknowledged.
+ */
+export class RevisionStore {
+  readonly #db: DatabaseSync;
+  readonly #table: KeyTable;
+  readonly #leases: LeaseTable;
+  readonly #commits: GroupCommit;
+  readonly #listeners = new Set<CommitListener>();
+  readonly #identity: Omit<ResponseHeader, 'revision'>;
+  #revision: bigint;
+  #compacted: bigint;
+  /** Of the transaction under way. */
+  #changes: Change[] = [];
+
+  constructor({ db, clock, fatal }: RevisionStoreComponents) {
+    this.#db = db;
+    this.#table = new KeyTable(db);
+    this.#leases = new LeaseTable(db, clock);
+    // A term is one run of the store: it grows with every start, as a leader's does.
+    this.#setMeta('term', this.#meta('term') + 1n);
+    this.#identity = {
+      clusterId: this.#meta('cluster'),
+      memberId: this.#meta('member'),
+      raftTerm: this.#meta('term'),
+    };
+    this.#revision = this.#table.lastRevision();
+    this.#compacted = this.#meta('compacted');
+    this.#commits = new GroupCommit(db, {
+      committed: () => this.#committed(),
+      rolledBack: () => this.#rolledBack(),
+      fatal,
+    });
+    // A compaction that the last run did not finish.
+    if (this.#compacted > 0n) this.#removeCompacted(this.#compacted).catch(() => {});
+  }
+
+  /** The last acknowledged revision. */
+  get revision(): bigint {
+    return this.#revision;
+  }
+
+  /** History before this revision is gone. */
+  get compacted(): bigint {
+    return this.#compacted;
+  }
+
+  header(revision: bigint = this.#revision): ResponseHeader {
+    return { ...this.#identity, revision };
+  }
+
+  /** Bytes: the whole file, and the part of it in use. */
+  size(): { readonly total: bigint; readonly used: bigint } {
+    const pragma = (name: string): bigint => BigInt(Number(this.#db.prepare(`PRAGMA ${name}`).get()?.[name]));
+    const pages = pragma('page_count');
+    const pageSize = pragma('page_size');
+    return { total: pages * pageSize, used: (pages - pragma('freelist_count')) * pageSize };
+  }
+
+  /** Tells `listener` of every commit, in order, before its writes are acknowledged. Returns what ends that. */
+  subscribe(listener: CommitListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The range's changes of the revisions `first` up to but not including `end`. */
+  changes(range: KeyRange, first: bigint, end: bigint): Change[] {
+    return this.#table.changes(range, first, end);
+  }
+
+  /** What the changed key was before, if history still knows. */
+  previousOf({ kv }: Change) {
+    return kv.modRevision - 1n < this.#compacted ? undefined : this.#table.before(kv.key, kv.modRevision);
+  }
+
+  range(request: RangeRequest): RangeResponse {
+    checkKey(request);
+    const view = { revision: this.#revision, compacted: this.#compacted };
+    return { header: this.header(), ...queryRange(this.#table, view, request) };
+  }
+
+  async put(request: PutRequest): Promise<PutResponse> {
+    checkPut(request);
+    return this.#write((write) => write.put(request));
+  }
+
+  async deleteRange(request: DeleteRangeRequest): Promise<DeleteRangeResponse> {
+    checkKey(request);
+    return this.#write((write) => write.deleteRange(request));
+  }
+
+  async txn(request: TxnRequest): Promise<TxnResponse> {
+    checkTxn(request);
+    return this.#write((write) => write.txn(request));
+  }
+
+  /** Resolves when the revision is refused to readers; with `physical`, when its rows are gone too. */
+  async compact({ revision, physical }: CompactionRequest): Promise<CompactionResponse> {
+    await this.#commits.submit(() => {
+      if (revision <= this.#compacted) throw etcdError('compacted');
+      if (revision > this.#revision) throw etcdError('futureRevision');
+      this.#setMeta('compacted', revision);
+      this.#compacted = revision;
+    });
+    const removed = this.#removeCompacted(revision);
+    if (physical) await removed;
+    // Whatever stays behind, the next start takes.
+    else removed.catch(() => {});
+    return { header: this.header() };
+  }
+
+  async leaseGrant({ ID, TTL }: LeaseGrantRequest): Promise<LeaseGrantResponse> {
+    const lease = await this.#commits.submit(() => this.#leases.grant(ID, TTL));
+    return { header: this.header(), ID: lease.id, TTL: lease.ttl, error: '' };
+  }
+
+  async leaseRevoke({ ID }: { readonly ID: bigint }): Promise<LeaseRevokeResponse> {
+    return this.#write((write) => {
+      write.revoke(ID);
+      return { header: { ...this.#identity, revision: write.revision } };
+    });
+  }
+
+  /** The lease's TTL, which it has again in full; 0 when there is no such lease. */
+  leaseKeepAlive(id: bigint): bigint {
+    return this.#leases.renew(id) ?? 0n;
+  }
+
+  leaseTimeToLive({ ID, keys }: LeaseTimeToLiveRequest): LeaseTimeToLiveResponse {
+    const lease = this.#leases.timeToLive(ID);
+    return {
+      header: this.header(),
+      ID,
+      TTL: lease?.remaining ?? -1n,
+      grantedTTL: lease?.granted ?? 0n,
+      keys: keys && lease !== undefined ? this.#table.keysOfLease(ID) : [],
+    };
+  }
+
+  /** All leases, the one that ends first first. */
+  leaseIds(): bigint[] {
+    return this.#leases.ids();
+  }
+
+  /** Revokes every lease that has ended, each in a revision of its own. To be called about twice a second. */
+  async revokeExpired(): Promise<void> {
+    const revoked = this.#leases.expired().map((id) =>
+      this.#write((write) => {
+        // A revocation by a client may have come first in the same turn.
+        if (this.#leases.has(id)) write.revoke(id);
+        return { header: undefined };
+      }),
+    );
+    await Promise.all(revoked);
+  }
+
+  /** Acknowledges what is under way, refuses the rest and closes the file. */
+  close(): void {
+    this.#commits.stop();
+    this.#listeners.clear();
+    this.#db.close();
+  }
+
+  #write<Response extends { header: ResponseHeader | undefined }>(
+    work: (write: Write) => Response,
+  ): Promise<Response> {
+    return this.#commits.submit(() => {
+      const view = { revision: this.#revision, compacted: this.#compacted };
+      const write = new Write(this.#table, this.#leases, view);
+      const response = work(write);
+      this.#revision = write.revision;
+      this.#changes.push(...write.changes);
+      return { ...response, header: this.header(write.revision) };
+    });
+  }
+
+  #committed(): void {
+    const changes = this.#changes;
+    if (changes.length === 0) return;
+    this.#changes = [];
+    for (const listener of this.#listeners) listener(changes, this.#revision);
+  }
+
+  #rolledBack(): void {
+    this.#changes = [];
+    this.#leases.reload();
+    this.#revision = this.#table.lastRevision();
+    this.#compacted = this.#meta('compacted');
+  }
+
+  async #removeCompacted(revision: bigint): Promise<void> {
+    let next: bigint | undefined = 0n;
+    while (next !== undefined) {
+      const from: bigint = next;
+      next = await this.#commits.submit(() => this.#table.compactSlice(from, revision, COMPACTION_SLICE));
+    }
+  }
+
+  #meta(name: string): bigint {
+    const statement = this.#db.prepare('SELECT value FROM meta WHERE name = ?');
+    statement.setReadBigInts(true);
+    const { value } = statement.get(name) as { value: bigint };
+    return value;
+  }
+
+  #setMeta(name: string, value: bigint): void {
+    this.#db.prepare('UPDATE meta SET value = ? WHERE name = ?').run(value, name);
+  }
+}

@@ -1,0 +1,130 @@
+import type { RequestListener } from 'node:http';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { AuthTokens } from '#src/store/auth-tokens.ts';
+import { AutoCompactor } from '#src/store/auto-compactor.ts';
+import { ConnectionListener, type ServerTls } from '#src/store/connection-listener.ts';
+import { openDatabase } from '#src/store/database.ts';
+import { RevisionStore } from '#src/store/revision-store.ts';
+import { addServices, MAX_REQUEST_BYTES } from '#src/store/services.ts';
+import { WatchHub } from '#src/store/watch-hub.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** The etcd API that is spoken. */
+const API_VERSION = '3.4.0';
+/** And who speaks it: build metadata in the sense of semver, which clients that compare versions ignore. */
+const STORE_VERSION = `${API_VERSION}+weft`;
+
+/** etcd's own: leases are looked at twice a second, idle watchers hear of progress every ten minutes. */
+const EXPIRY_INTERVAL_MS = 500;
+const PROGRESS_INTERVAL_MS = 600_000;
+/** What etcd lets gRPC read above its request limit, so that its own error can be the answer. */
+const GRPC_OVERHEAD_BYTES = 512 * 1024;
+
+export interface StoreServerComponents {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called once when the disk failed: nothing more is acknowledged, and the process should start over. */
+  readonly fatal: (error: unknown) => void;
+}
+
+export interface StoreServerOptions {
+  /** The SQLite file; made when there is none. */
+  readonly data: string;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly tls?: ServerTls | undefined;
+  /** Name to password; without users there is no authentication. */
+  readonly users?: ReadonlyMap<string, string> | undefined;
+  /** History older than this is compacted, milliseconds; 0 or absent keeps it all, as etcd does. */
+  readonly retentionMs?: number | undefined;
+}
+
+export interface StoreServer {
+  readonly url: string;
+  readonly port: number;
+  readonly revision: bigint;
+  /** Commits what has arrived, ends all calls and closes the file. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the embedded store: etcd's v3 API over a file of its own, and `/version` and `/health` on the same port.
+ * Throws {@link WeftError} when the file cannot be opened or the port not be had.
+ */
+export async function startStoreServer(
+  { clock, log, fatal }: StoreServerComponents,
+  { data, host, port, tls, users = new Map(), retentionMs = 0 }: StoreServerOptions,
+): Promise<StoreServer> {
+  const store = new RevisionStore({ db: openDatabase(data), clock, fatal });
+  const failed = (error: unknown): void => log.error(`store: ${messageOf(error)}`);
+  const hub = new WatchHub(store);
+  const grpc = new Server({
+    'grpc.max_receive_message_length': MAX_REQUEST_BYTES + GRPC_OVERHEAD_BYTES,
+    'grpc.enable_channelz': 0,
+  });
+  let url = '';
+  const services = addServices(
+    grpc,
+    { store, hub, tokens: new AuthTokens(users, clock), failed },
+    { version: STORE_VERSION, clientUrl: () => url },
+  );
+  // TLS ends at the listener, so gRPC is handed plain HTTP/2 either way.
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  let listener: ConnectionListener | undefined;
+  const timers: NodeJS.Timeout[] = [];
+  const close = async (): Promise<void> => {
+    for (const timer of timers) clearInterval(timer);
+    services.close();
+    hub.close();
+    store.close();
+    // The answers to what was just committed leave before the connections do.
+    await new Promise((resolve) => setImmediate(resolve));
+    grpc.forceShutdown();
+    await listener?.close();
+  };
+  try {
+    listener = new ConnectionListener(
+      { http2: (connection) => injector.injectConnection(connection), http1: plainPages },
+      tls,
+    );
+    const bound = await listener.listen(host, port);
+    url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${bound}`;
+    const every = (ms: number, task: () => Promise<void> | void): void => {
+      timers.push(setInterval(() => Promise.try(task).catch(failed), ms));
+    };
+    every(EXPIRY_INTERVAL_MS, () => store.revokeExpired());
+    every(PROGRESS_INTERVAL_MS, () => services.progressTick());
+    if (retentionMs > 0) {
+      const compactor = new AutoCompactor(store, clock, retentionMs);
+      every(compactor.intervalMs, () => compactor.tick());
+    }
+    return {
+      url,
+      port: bound,
+      get revision() {
+        return store.revision;
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** What etcd answers over plain HTTP/1.1. Its JSON gateway (`/v3/…`) and `/metrics` are not served. */
+const plainPages: RequestListener = ({ url, method }, response) => {
+  const pages: Readonly<Record<string, unknown>> = {
+    '/version': { etcdserver: STORE_VERSION, etcdcluster: API_VERSION },
+    '/health': { health: 'true' },
+  };
+  const page = pages[url?.split('?')[0] ?? ''];
+  if (page === undefined || (method !== 'GET' && method !== 'HEAD')) {
+    response.writeHead(page === undefined ? 404 : 405).end();
+    return;
+  }
+  response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(page));
+};

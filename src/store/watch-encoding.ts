@@ -1,0 +1,77 @@
+import { EventType } from '#src/etcd/names.ts';
+import { type KeyValue, type ResponseHeader, WatchResponse } from '#src/etcd/rpc.ts';
+import type { Change } from '#src/store/key-table.ts';
+
+/** What a watcher that asked for fragments gets at most in one message: etcd's request limit and its overhead. */
+const FRAGMENT_BYTES = (1536 + 512) * 1024;
+
+const EMPTY = WatchResponse.decode(new Uint8Array());
+
+/** A response of which only these fields are set, as bytes. */
+export function encodeResponse(fields: Partial<WatchResponse>): Buffer {
+  return Buffer.from(WatchResponse.encode({ ...EMPTY, ...fields }).finish());
+}
+
+/**
+ * Changes as bytes of a WatchResponse, each encoded once however many watchers get it. In protobuf, messages laid
+ * one behind the other are one message with the fields of all, so a response is a header, an id and events put together.
+ */
+export class EventEncoder {
+  readonly #previousOf: (change: Change) => KeyValue | undefined;
+  readonly #plain = new Map<Change, Buffer>();
+  readonly #withPrevious = new Map<Change, Buffer>();
+
+  /** One encoder serves the changes of one commit, or one window of history. */
+  constructor(previousOf: (change: Change) => KeyValue | undefined) {
+    this.#previousOf = previousOf;
+  }
+
+  encode(change: Change, prevKv: boolean): Buffer {
+    const cache = prevKv ? this.#withPrevious : this.#plain;
+    let bytes = cache.get(change);
+    if (bytes === undefined) {
+      bytes = encodeResponse({
+        events: [
+          {
+            type: change.deleted ? EventType.DELETE : EventType.PUT,
+            kv: change.kv,
+            prevKv: prevKv && change.kv.version !== 1n ? this.#previousOf(change) : undefined,
+          },
+        ],
+      });
+      cache.set(change, bytes);
+    }
+    return bytes;
+  }
+}
+
+/** The messages that carry `events`: one, or several when the watcher wants large ones in fragments. */
+export function eventMessages(
+  header: ResponseHeader,
+  watchId: Buffer,
+  events: readonly Buffer[],
+  fragment: boolean,
+): Buffer[] {
+  const head = encodeResponse({ header });
+  const groups = fragment ? fragments(events, FRAGMENT_BYTES - head.length - watchId.length) : [events];
+  return groups.map((group, index) => {
+    const more = index < groups.length - 1 ? [encodeResponse({ fragment: true })] : [];
+    return Buffer.concat([head, watchId, ...more, ...group]);
+  });
+}
+
+function fragments(events: readonly Buffer[], limit: number): Buffer[][] {
+  const groups: Buffer[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const event of events) {
+    const group = groups.at(-1);
+    if (group === undefined || size + event.length >= limit) {
+      groups.push([event]);
+      size = event.length;
+    } else {
+      group.push(event);
+      size += event.length;
+    }
+  }
+  return groups;
+}

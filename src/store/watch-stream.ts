@@ -1,0 +1,189 @@
+import { WatchFilter } from '#src/etcd/names.ts';
+import type { WatchCreateRequest, WatchRequest, WatchResponse } from '#src/etcd/rpc.ts';
+import { keyRange } from '#src/store/key-range.ts';
+import { encodeResponse } from '#src/store/watch-encoding.ts';
+import type { Interest, Watcher, WatchHub } from '#src/store/watch-hub.ts';
+
+/** A reader that leaves this many bytes untaken is slow, and is served again when half of them are gone. */
+const CONGESTED_BYTES = 1 << 20;
+/** The id of responses that concern no watcher or all. */
+const NO_WATCHER = -1n;
+
+/** Takes one message; `taken` is called when it has left for the reader. */
+export type SendMessage = (message: Buffer, taken: () => void) => void;
+
+interface StreamWatcher extends Watcher {
+  readonly id: bigint;
+  readonly progressNotify: boolean;
+  /** Nothing was sent since the last progress tick. */
+  quiet: boolean;
+}
+
+/** One Watch call: the watchers a client made on it, and how fast it reads. */
+export class WatchStream {
+  readonly #hub: WatchHub;
+  readonly #send: SendMessage;
+  readonly #watchers = new Map<bigint, StreamWatcher>();
+  /** Watchers that read history, each with the revision it is to read next. */
+  readonly #behind = new Map<StreamWatcher, bigint>();
+  #nextId = 0n;
+  #untaken = 0;
+  #congested = false;
+  #pumping = false;
+  #progressAsked = false;
+  #closed = false;
+
+  constructor(hub: WatchHub, send: SendMessage) {
+    this.#hub = hub;
+    this.#send = send;
+  }
+
+  handle({ requestUnion }: WatchRequest): void {
+    if (this.#closed) return;
+    if (requestUnion?.$case === 'createRequest') this.#create(requestUnion.createRequest);
+    else if (requestUnion?.$case === 'cancelRequest') this.#cancel(requestUnion.cancelRequest.watchId);
+    else if (requestUnion?.$case === 'progressRequest') {
+      this.#progressAsked = true;
+      this.#answerProgress();
+    }
+  }
+
+  /** Tells the revision to the watchers that asked for it and saw nothing since the last tick. */
+  progressTick(): void {
+    for (const watcher of this.#watchers.values()) {
+      if (watcher.progressNotify && watcher.quiet && !this.#behind.has(watcher)) {
+        this.#respond({ watchId: watcher.id });
+      }
+      watcher.quiet = true;
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const watcher of this.#watchers.values()) this.#hub.leave(watcher);
+    this.#watchers.clear();
+    this.#behind.clear();
+  }
+
+  #create(request: WatchCreateRequest): void {
+    const refusal = this.#refusal(request);
+    if (refusal !== undefined) {
+      this.#respond({ watchId: NO_WATCHER, created: true, canceled: true, cancelReason: refusal });
+      return;
+    }
+    const watcher = this.#watcher(request, request.watchId === 0n ? this.#freeId() : request.watchId);
+    this.#watchers.set(watcher.id, watcher);
+    this.#respond({ watchId: watcher.id, created: true });
+    const { revision } = this.#hub.store;
+    const first = request.startRevision === 0n ? revision + 1n : request.startRevision;
+    if (first > revision) this.#hub.join(watcher, first);
+    else watcher.leftBehind(first);
+  }
+
+  /** The texts are etcd's (mvcc/watcher.go). */
+  #refusal({ watchId, key, rangeEnd }: WatchCreateRequest): string | undefined {
+    const unbounded = rangeEnd.length === 1 && rangeEnd[0] === 0;
+    if (rangeEnd.length > 0 && !unbounded && Buffer.compare(key, rangeEnd) >= 0) {
+      return 'mvcc: watcher range is empty';
+    }
+    if (watchId !== 0n && this.#watchers.has(watchId)) {
+      return 'mvcc: duplicate watch ID provided on the WatchStream';
+    }
+    return undefined;
+  }
+
+  #watcher(request: WatchCreateRequest, id: bigint): StreamWatcher {
+    const stream = this;
+    const watcher: StreamWatcher = {
+      id,
+      idBytes: encodeResponse({ watchId: id }),
+      interest: interestOf(request),
+      fragment: request.fragment,
+      progressNotify: request.progressNotify,
+      quiet: false,
+      get congested() {
+        return stream.#congested;
+      },
+      deliver(messages) {
+        watcher.quiet = false;
+        for (const message of messages) stream.#write(message);
+      },
+      leftBehind(first) {
+        stream.#behind.set(watcher, first);
+        stream.#pump();
+      },
+    };
+    return watcher;
+  }
+
+  #cancel(id: bigint, fields: Partial<WatchResponse> = {}): void {
+    const watcher = this.#watchers.get(id);
+    if (watcher === undefined) return;
+    this.#watchers.delete(id);
+    this.#behind.delete(watcher);
+    this.#hub.leave(watcher);
+    this.#respond({ watchId: id, canceled: true, ...fields });
+  }
+
+  /** Reads history for those behind, a window at a time and each in its turn, for as long as the reader keeps up. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    setImmediate(() => {
+      this.#pumping = false;
+      const [next] = this.#behind;
+      if (next === undefined || this.#congested || this.#closed) return;
+      this.#catchUp(...next);
+      if (this.#behind.size > 0) this.#pump();
+      else this.#answerProgress();
+    });
+  }
+
+  #catchUp(watcher: StreamWatcher, first: bigint): void {
+    const { store } = this.#hub;
+    if (first < store.compacted) {
+      this.#cancel(watcher.id, { compactRevision: store.compacted });
+      return;
+    }
+    this.#behind.delete(watcher);
+    const next = this.#hub.replay(watcher, first);
+    if (next > store.revision) this.#hub.join(watcher, next);
+    else this.#behind.set(watcher, next);
+  }
+
+  /** A progress answer promises that all watchers have seen everything up to its revision, so it waits for those behind. */
+  #answerProgress(): void {
+    if (!this.#progressAsked || this.#behind.size > 0) return;
+    this.#progressAsked = false;
+    this.#respond({ watchId: NO_WATCHER });
+  }
+
+  #respond(fields: Partial<WatchResponse>): void {
+    this.#write(encodeResponse({ header: this.#hub.store.header(), ...fields }));
+  }
+
+  #write(message: Buffer): void {
+    this.#untaken += message.length;
+    if (this.#untaken > CONGESTED_BYTES) this.#congested = true;
+    this.#send(message, () => {
+      this.#untaken -= message.length;
+      if (!this.#congested || this.#untaken > CONGESTED_BYTES / 2) return;
+      this.#congested = false;
+      if (this.#behind.size > 0) this.#pump();
+    });
+  }
+
+  #freeId(): bigint {
+    while (this.#watchers.has(this.#nextId)) this.#nextId++;
+    return this.#nextId++;
+  }
+}
+
+function interestOf({ key, rangeEnd, prevKv, filters }: WatchCreateRequest): Interest {
+  return {
+    range: keyRange(key.length === 0 ? Buffer.of(0) : key, rangeEnd),
+    prevKv,
+    noPut: filters.includes(WatchFilter.NOPUT),
+    noDelete: filters.includes(WatchFilter.NODELETE),
+  };
+}

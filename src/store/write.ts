@@ -1,0 +1,217 @@
+import { CompareResult, CompareTarget } from '#src/etcd/names.ts';
+import type {
+  Compare,
+  DeleteRangeRequest,
+  DeleteRangeResponse,
+  KeyValue,
+  PutRequest,
+  PutResponse,
+  RangeRequest,
+  RequestOp,
+  ResponseHeader,
+  ResponseOp,
+  TxnRequest,
+  TxnResponse,
+} from '#src/etcd/rpc.ts';
+import { etcdError } from '#src/store/etcd-error.ts';
+import { keyRange } from '#src/store/key-range.ts';
+import type { Change, KeyTable } from '#src/store/key-table.ts';
+import type { LeaseTable } from '#src/store/lease-table.ts';
+import { queryRange, type ReadView, readRevision } from '#src/store/range-query.ts';
+
+const EMPTY = Buffer.alloc(0);
+const ABSENT: KeyValue = {
+  key: EMPTY,
+  createRevision: 0n,
+  modRevision: 0n,
+  version: 0n,
+  value: EMPTY,
+  lease: 0n,
+};
+
+/**
+ * One write: everything it changes is one revision, the next one, in the order of the changes. Used inside a
+ * database transaction. A request is refused before its first change, so a refusal leaves nothing to undo.
+ */
+export class Write {
+  readonly changes: Change[] = [];
+  readonly #table: KeyTable;
+  readonly #leases: LeaseTable;
+  readonly #begin: ReadView;
+
+  constructor(table: KeyTable, leases: LeaseTable, begin: ReadView) {
+    this.#table = table;
+    this.#leases = leases;
+    this.#begin = begin;
+  }
+
+  /** The store's revision with this write: unchanged as long as the write has changed nothing. */
+  get revision(): bigint {
+    return this.changes.length === 0 ? this.#begin.revision : this.#begin.revision + 1n;
+  }
+
+  put(request: PutRequest): PutResponse {
+    this.#checkPut(request);
+    return this.#put(request);
+  }
+
+  deleteRange(request: DeleteRangeRequest): DeleteRangeResponse {
+    const gone = this.#table.live(keyRange(request.key, request.rangeEnd), -1n);
+    for (const kv of gone) this.#delete(kv.key);
+    return {
+      header: this.#header(),
+      deleted: BigInt(gone.length),
+      prevKvs: request.prevKv ? gone : [],
+    };
+  }
+
+  /** Deletes the lease's keys, in key order, and the lease. */
+  revoke(lease: bigint): void {
+    if (!this.#leases.has(lease)) throw etcdError('leaseNotFound');
+    for (const key of this.#table.keysOfLease(lease)) this.#delete(key);
+    this.#leases.remove(lease);
+  }
+
+  /** All comparisons, those of nested txns too, are made before the first change. */
+  txn(request: TxnRequest): TxnResponse {
+    const plan = this.#plan(request);
+    this.#checkPlan(plan);
+    return this.#apply(plan);
+  }
+
+  #put({ key, value, lease, prevKv, ignoreValue, ignoreLease }: PutRequest): PutResponse {
+    const previous = this.#table.current(key);
+    const revision = this.#begin.revision + 1n;
+    this.#write({
+      deleted: false,
+      kv: {
+        key,
+        value: ignoreValue && previous !== undefined ? previous.value : value,
+        lease: ignoreLease && previous !== undefined ? previous.lease : lease,
+        createRevision: previous?.createRevision ?? revision,
+        modRevision: revision,
+        version: (previous?.version ?? 0n) + 1n,
+      },
+    });
+    return { header: this.#header(), prevKv: prevKv ? previous : undefined };
+  }
+
+  #delete(key: Buffer): void {
+    this.#write({ deleted: true, kv: { ...ABSENT, key, modRevision: this.#begin.revision + 1n } });
+  }
+
+  #write(change: Change): void {
+    this.#table.write(change, this.changes.length);
+    this.changes.push(change);
+  }
+
+  #checkPut({ key, lease, ignoreValue, ignoreLease }: PutRequest): void {
+    if (lease !== 0n && !this.#leases.has(lease)) throw etcdError('leaseNotFound');
+    if ((ignoreValue || ignoreLease) && this.#table.current(key) === undefined)
+      throw etcdError('keyNotFound');
+  }
+
+  #plan({ compare, success, failure }: TxnRequest): TxnPlan {
+    const succeeded = compare.every((condition) => this.#holds(condition));
+    const ops = (succeeded ? success : failure).map((op) =>
+      op.request?.$case === 'requestTxn' ? this.#plan(op.request.requestTxn) : op,
+    );
+    return { succeeded, ops };
+  }
+
+  #holds(condition: Compare): boolean {
+    const kvs = this.#table.live(keyRange(condition.key, condition.rangeEnd), -1n);
+    // A key that does not exist has revision, version and lease 0, but no value to compare with.
+    if (kvs.length === 0) return condition.target !== CompareTarget.VALUE && holdsFor(condition, ABSENT);
+    return kvs.every((kv) => holdsFor(condition, kv));
+  }
+
+  #checkPlan({ ops }: TxnPlan): void {
+    for (const op of ops) {
+      if ('succeeded' in op) this.#checkPlan(op);
+      else if (op.request?.$case === 'requestPut') this.#checkPut(op.request.requestPut);
+      else if (op.request?.$case === 'requestRange')
+        readRevision(this.#begin, op.request.requestRange.revision);
+    }
+  }
+
+  #apply({ succeeded, ops }: TxnPlan): TxnResponse {
+    const responses = ops.map((op) => this.#applyOp(op));
+    return { header: this.#header(), succeeded, responses };
+  }
+
+  #applyOp(op: RequestOp | TxnPlan): ResponseOp {
+    if ('succeeded' in op) return { response: { $case: 'responseTxn', responseTxn: this.#apply(op) } };
+    switch (op.request?.$case) {
+      case 'requestPut':
+        return { response: { $case: 'responsePut', responsePut: this.#put(op.request.requestPut) } };
+      case 'requestDeleteRange':
+        return {
+          response: {
+            $case: 'responseDeleteRange',
+            responseDeleteRange: this.deleteRange(op.request.requestDeleteRange),
+          },
+        };
+      case 'requestRange':
+        return { response: { $case: 'responseRange', responseRange: this.#range(op.request.requestRange) } };
+      default:
+        return { response: undefined };
+    }
+  }
+
+  #range(request: RangeRequest) {
+    const view = { revision: this.revision, compacted: this.#begin.compacted };
+    return { header: this.#header(), ...queryRange(this.#table, view, request) };
+  }
+
+  /** Inside a txn a header tells only the revision. */
+  #header(): ResponseHeader {
+    return { clusterId: 0n, memberId: 0n, revision: this.revision, raftTerm: 0n };
+  }
+}
+
+/** The branches chosen, before anything is done. */
+interface TxnPlan {
+  readonly succeeded: boolean;
+  readonly ops: readonly (RequestOp | TxnPlan)[];
+}
+
+function holdsFor(condition: Compare, kv: KeyValue): boolean {
+  const order = compareTarget(condition, kv);
+  switch (condition.result) {
+    case CompareResult.EQUAL:
+      return order === 0;
+    case CompareResult.NOT_EQUAL:
+      return order !== 0;
+    case CompareResult.GREATER:
+      return order > 0;
+    case CompareResult.LESS:
+      return order < 0;
+    default:
+      return true;
+  }
+}
+
+function compareTarget({ target, targetUnion }: Compare, kv: KeyValue): number {
+  switch (target) {
+    case CompareTarget.VALUE:
+      return Buffer.compare(kv.value, targetUnion?.$case === 'value' ? targetUnion.value : EMPTY);
+    case CompareTarget.CREATE:
+      return difference(
+        kv.createRevision,
+        targetUnion?.$case === 'createRevision' ? targetUnion.createRevision : 0n,
+      );
+    case CompareTarget.MOD:
+      return difference(kv.modRevision, targetUnion?.$case === 'modRevision' ? targetUnion.modRevision : 0n);
+    case CompareTarget.VERSION:
+      return difference(kv.version, targetUnion?.$case === 'version' ? targetUnion.version : 0n);
+    case CompareTarget.LEASE:
+      return difference(kv.lease, targetUnion?.$case === 'lease' ? targetUnion.lease : 0n);
+    default:
+      return 0;
+  }
+}
+
+function difference(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
