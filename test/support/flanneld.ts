@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Etcd } from '#src/lab/etcd.ts';
@@ -42,26 +42,29 @@ export function flagsFor(host: Host, etcd: Etcd): string[] {
   ];
 }
 
-/** Starts flanneld under its name and waits until it has written subnet.env anew. */
+/** Starts flanneld under its name and waits until it runs: flannel of any version says so in the same words. */
 export async function startFlanneld(
   host: Host,
   flags: readonly string[],
   program: string = FLANNELD,
 ): Promise<{ daemon: Daemon; subnetEnv: string }> {
-  const path = host.path('/run/flannel/subnet.env');
-  const written = () => statSync(path, { throwIfNoEntry: false })?.ino;
-  const before = written();
+  const starts = async () => ((await daemonLog(host)).match(/Running backend/g) ?? []).length;
+  const before = await starts();
   const daemon = await host.start('flanneld', [program, ...flags]);
   await until(
     async () => {
-      const now = written();
-      if (now !== undefined && now !== before) return true;
+      if ((await starts()) > before) return true;
       if (!daemon.isAlive()) throw new Error(`flanneld on ${host.name} ended:\n${await daemon.log()}`);
       return false;
     },
-    { what: `new subnet.env on ${host.name}`, timeoutMs: 20_000, signal: host.signal },
+    { what: `start of flanneld on ${host.name}`, timeoutMs: 20_000, signal: host.signal },
   );
   return { daemon, subnetEnv: (await host.read('/run/flannel/subnet.env')) ?? '' };
+}
+
+/** What flanneld wrote on a host since its first start. */
+export async function daemonLog(host: Host): Promise<string> {
+  return (await (await host.daemon('flanneld'))?.log()) ?? '';
 }
 
 /** The host's subnet as subnet.env has it: `10.0.65` of `10.0.65.1/24`. */
