@@ -141,7 +141,10 @@ async function openHost(
   context: NodeCommandContext,
 ): Promise<ReturnType<typeof import('#src/node/run-agent.ts').hostComponents>> {
   const { hostComponents } = await import('#src/node/run-agent.ts');
-  return hostComponents(logSource(context), serviceManager({}));
+  return hostComponents(
+    logSource(context),
+    serviceManager({}, () => {}),
+  );
 }
 
 type Opened = import('#src/registry/open-registry.ts').OpenedRegistry;
@@ -156,7 +159,7 @@ async function withRegistry<T>(
   const { systemClock } = await import('#src/sys/clock.ts');
   const { systemFiles } = await import('#src/sys/files.ts');
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  let last = "it did not answer";
+  let last = 'it did not answer';
   const remember = (message: string): void => {
     last = message;
   };

@@ -1,12 +1,20 @@
 import { fileURLToPath } from 'node:url';
 import { labCommand } from '#src/cli/lab-command.ts';
+import { NODE_COMMANDS, type NodeCommandName, nodeCommand } from '#src/cli/node-command.ts';
 import { terminalOutput } from '#src/cli/terminal.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { attachedCommand } from '#src/sys/attached-command.ts';
 
-const USAGE = `Usage: weft COMMAND …
-  lab    a whole network of hosts on this machine: weft lab --help`;
+const COMMANDS: Readonly<Record<string, string>> = {
+  lab: 'a whole network of hosts on this machine: weft lab --help',
+  ...NODE_COMMANDS,
+};
+const USAGE = [
+  'Usage: weft COMMAND …; weft COMMAND --help tells more',
+  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
+].join('\n');
 
+const isNodeCommand = (command: string): command is NodeCommandName => Object.hasOwn(NODE_COMMANDS, command);
 const launcher = (name: string): string => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
 
 /** `weft WORDS`: the exit code. */
@@ -18,8 +26,12 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
       const programs = { flanneld: [launcher('flanneld')], weft: [launcher('weft')] };
       return await labCommand(rest, { output, signal, programs, attach: attachedCommand });
     }
-    output.complain(USAGE);
-    return command === '' || /^--?h(elp)?$/.test(command) ? 0 : 2;
+    if (isNodeCommand(command)) {
+      return await nodeCommand(command, rest, { output, environment: process.env, signal });
+    }
+    const isHelp = /^(|--?h(elp)?|help)$/.test(command);
+    output.complain(isHelp ? USAGE : `weft: there is no command ${command}\n${USAGE}`);
+    return isHelp ? 0 : 2;
   } catch (error) {
     output.progressEnds();
     if (isAbort(error) || signal.aborted) return 130;

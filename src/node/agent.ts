@@ -424,7 +424,7 @@ export class Agent {
 
   async #serveHealth(): Promise<HealthServer | undefined> {
     const { healthzIp, healthzPort } = this.#options;
-    if (healthzPort === 0) return undefined;
+    if (healthzPort <= 0) return undefined;
     const readiness = () => {
       const reasons = this.troubles;
       return { ready: reasons.length === 0, reasons };
