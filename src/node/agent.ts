@@ -48,6 +48,8 @@ export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
 const PATIENCE_MS = 3_000;
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
+/** flannel's own pause between two looks at the config. */
+const CONFIG_LOOK_MS = 1_000;
 const STATUS_EVERY_MS = 5_000;
 
 /**
@@ -150,7 +152,7 @@ export class Agent {
     const { registry, config } = await opening;
     this.#registry = registry;
     try {
-      await this.#join(registry, config, remembered, signal, fail);
+      await this.#join(registry, await this.#readable(registry, config, signal), remembered, signal, fail);
       const stopped = Promise.withResolvers<never>();
       signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
       void this.#remember(memory, signal).catch(fail);
@@ -162,18 +164,37 @@ export class Agent {
     }
   }
 
+  /** Waits for a config that can be read, as flannel does: an operator mends it in the registry, not on every host. */
+  async #readable(registry: Registry, first: string, signal: AbortSignal): Promise<NetworkConfig> {
+    let said: string | undefined;
+    for (let text: string | undefined = first; ; ) {
+      try {
+        if (text !== undefined) {
+          const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
+          this.#configText = text;
+          return config;
+        }
+      } catch (error) {
+        if (text !== said)
+          this.#log.error(`Could not use the network config: ${messageOf(error)}; waiting for another`);
+        said = text;
+        this.#waitingFor = 'a network config that can be used';
+      }
+      await this.#components.clock.sleep(CONFIG_LOOK_MS, signal);
+      text = await registry.readConfig(signal).catch(() => undefined);
+    }
+  }
+
   /** Takes or takes back the lease, brings the network up, and follows the registry from there. */
   async #join(
     registry: Registry,
-    text: string,
+    config: NetworkConfig,
     remembered: Remembered | undefined,
     signal: AbortSignal,
     fail: (error: unknown) => void,
   ): Promise<void> {
     const { clock, random, createLogger, kernel, files } = this.#components;
     const options = this.#options;
-    this.#configText = text;
-    const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
     for (const warning of config.warnings)
       this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
     const facts = await readHostFacts(kernel);

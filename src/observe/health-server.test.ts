@@ -68,9 +68,14 @@ test('/readyz follows the state in both directions, and says why not', () =>
     assert.deepEqual(await ask(port, '/readyz'), { status: 200, body: 'flanneld is ready' });
   }));
 
+test('metrics are served beside', () =>
+  serving('127.0.0.1', async (port) => {
+    assert.deepEqual(await ask(port, '/metrics'), { status: 200, body: 'weft_ready 1\n' });
+  }));
+
 test('any other path is 404', () =>
   serving('127.0.0.1', async (port) => {
-    for (const path of ['/', '/healthz/', '/metrics', '//', '*']) {
+    for (const path of ['/', '/healthz/', '/metric', '//', '*']) {
       assert.deepEqual(await ask(port, path), { status: 404, body: '404 page not found\n' }, path);
     }
   }));
