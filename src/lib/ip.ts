@@ -146,11 +146,14 @@ export const containsPrefix = (outer: Prefix, inner: Prefix): boolean =>
 export const equalPrefix = (a: Prefix, b: Prefix): boolean =>
   a.length === b.length && a.address === b.address;
 
-/** Neither unspecified, loopback, multicast, link-local nor broadcast: what Go calls global unicast, less broadcast. */
+/**
+ * Neither unspecified, loopback, multicast, link-local nor broadcast: Go's `IsGlobalUnicast`, which counts 240.0.0.0/4
+ * in, less 0.0.0.0/8 ("this network", RFC 1122 §3.2.1.3) and IPv4-mapped addresses, which no host has on the wire.
+ */
 export function isGlobalUnicast(ip: Ip): boolean {
   if (isIpv4(ip)) {
     const first = ip >>> 24;
-    return first !== 0 && first !== 127 && first < 224 && ip >>> 16 !== 0xa9fe;
+    return first !== 0 && first !== 127 && first >>> 4 !== 14 && ip >>> 16 !== 0xa9fe && ip !== 0xffffffff;
   }
   return ip > 1n && ip >> 120n !== 0xffn && ip >> 118n !== 0x3fan && ip >> 32n !== 0xffffn;
 }
