@@ -1,0 +1,92 @@
+import { parseArgs, parseEnv } from 'node:util';
+import { formatDockerOptions, oversizedMtus, type Variables } from '#src/docker/docker-options.ts';
+import { hasGatewayRoute } from '#src/docker/route-table.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { formatPrefix, masked, parsePrefix4 } from '#src/lib/ip.ts';
+import { type Files, systemFiles } from '#src/sys/files.ts';
+
+const USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY]
+
+Turns the file that flanneld writes into options for the Docker daemon.
+  -f FILE  what flanneld wrote (default /run/flannel/subnet.env)
+  -d FILE  what to write for dockerd's unit (default /run/docker_opts.env)
+  -i       a variable for each option: DOCKER_OPT_BIP, DOCKER_OPT_IPMASQ, DOCKER_OPT_MTU
+  -c       one variable with all options (neither -i nor -c: both)
+  -k KEY   the name of that variable (default DOCKER_OPTS)
+  -m       leave --ip-masq out
+`;
+
+/**
+ * flannel's mk-docker-opts.sh: the same options, output and exit codes, so that a unit that calls it needs no change.
+ * A missing subnet.env is no failure, as there: Docker then starts on its own network, but it is said on stderr.
+ */
+async function mkDockerOpts(argv: readonly string[], environment: Variables, files: Files): Promise<void> {
+  const { f: subnetFile, d: dockerFile, i, c, k: key, m } = readArguments(argv);
+  const text = await files.read(subnetFile);
+  const variables: Variables = { ...environment, ...(text !== undefined && parseEnv(text)) };
+  if (text === undefined) {
+    say(`there is no ${subnetFile}: dockerd gets no options for the overlay; start flanneld first`);
+  } else if (!variables.FLANNEL_SUBNET) {
+    say(`${subnetFile} has no FLANNEL_SUBNET: dockerd gets no --bip; is it the file that flanneld writes?`);
+  }
+  for (const mtu of oversizedMtus(environment, key, variables.FLANNEL_MTU)) {
+    say(
+      `--mtu=${mtu} is set by hand, but a packet in the overlay has at most ${variables.FLANNEL_MTU} bytes: larger ones would be lost; remove it`,
+    );
+  }
+  // In place, not by renaming: -d may be /dev/stdout or a symlink.
+  await files.write(
+    dockerFile,
+    formatDockerOptions(variables, {
+      individual: i || !c,
+      combined: c || !i ? key : undefined,
+      ipMasq: !m,
+    }),
+  );
+  const subnet = parsePrefix4(variables.FLANNEL_SUBNET ?? '');
+  if (subnet !== undefined && hasGatewayRoute((await files.read('/proc/net/route')) ?? '', subnet)) {
+    const network = formatPrefix(masked(subnet));
+    throw new WeftError('docker-options', `Your routing table already contains the subnet: ${network}`, {
+      remedy: `it leads to a gateway, where dockerd's bridge will be: see "ip route show ${network}"`,
+    });
+  }
+}
+
+function readArguments(argv: readonly string[]) {
+  const flag = { type: 'boolean', default: false } as const;
+  const value = (fallback: string) => ({ type: 'string', default: fallback }) as const;
+  try {
+    const { values } = parseArgs({
+      args: [...argv],
+      options: {
+        f: { ...value('/run/flannel/subnet.env'), short: 'f' },
+        d: { ...value('/run/docker_opts.env'), short: 'd' },
+        k: { ...value('DOCKER_OPTS'), short: 'k' },
+        i: { ...flag, short: 'i' },
+        c: { ...flag, short: 'c' },
+        m: { ...flag, short: 'm' },
+        h: { ...flag, short: 'h' },
+        '?': { ...flag, short: '?' },
+      },
+      allowPositionals: true,
+    });
+    if (values.h || values['?']) throw new UsageError();
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(values.k))
+      throw new UsageError(`-k ${values.k} is no variable's name`);
+    return values;
+  } catch (error) {
+    throw error instanceof UsageError ? error : new UsageError(messageOf(error));
+  }
+}
+
+class UsageError extends Error {}
+
+const say = (line: string): void => void process.stderr.write(`mk-docker-opts: ${line}\n`);
+
+try {
+  await mkDockerOpts(process.argv.slice(2), process.env, systemFiles);
+} catch (error) {
+  if (messageOf(error) !== '') say(messageOf(error));
+  if (error instanceof UsageError) process.stderr.write(USAGE);
+  process.exitCode = 1;
+}

@@ -1,0 +1,76 @@
+import { WeftError } from '#src/lib/errors.ts';
+
+/** Environment variables by name: the caller's own, overlaid with those of subnet.env. */
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+export interface DockerOptionsShape {
+  /** One variable, `DOCKER_OPT_*`, for each option. */
+  readonly individual: boolean;
+  /** The name of the one variable that holds all options; `undefined` for none. */
+  readonly combined: string | undefined;
+  /** Whether dockerd is told to masquerade or not to: the inverse of what flanneld does. */
+  readonly ipMasq: boolean;
+}
+
+const OPTION = /^DOCKER_OPT_/;
+
+/**
+ * The options dockerd needs for the overlay as an environment file, byte for byte what flannel's mk-docker-opts.sh
+ * writes under dash: a `DOCKER_OPT_*` variable of the caller is taken along, all are in alphabetical order, a value that
+ * the combined variable has already comes first. Unlike the script's, the file stays readable to a shell and to systemd
+ * when such a value holds quotes, and a value with blanks stays whole.
+ *
+ * Throws WeftError `docker-options` when FLANNEL_IPMASQ is neither true nor false.
+ */
+export function formatDockerOptions(
+  variables: Variables,
+  { individual, combined, ipMasq }: DockerOptionsShape,
+): string {
+  const options = dockerOptions(variables, ipMasq);
+  const lines = individual ? options.map(([name, value]) => assignment(name, value)) : [];
+  if (combined !== undefined) {
+    const handWritten = variables[combined] ?? '';
+    const start = handWritten === '' ? '' : `${handWritten} `;
+    lines.push(assignment(combined, start + options.map(([, value]) => ` ${value}`).join('')));
+  }
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+/**
+ * The MTUs above the overlay's that somebody wrote into the variables by hand. Containers would send packets that don't
+ * fit the tunnel: small ones pass and large ones don't.
+ */
+export function oversizedMtus(
+  environment: Variables,
+  combinedKey: string,
+  overlayMtu: string | undefined,
+): number[] {
+  const limit = Number(overlayMtu);
+  return Object.entries(environment)
+    .filter(([name]) => name === combinedKey || OPTION.test(name))
+    .flatMap(([, value = '']) => Array.from(value.matchAll(/--?mtu[= ]"?(\d+)/g), ([, mtu]) => Number(mtu)))
+    .filter((mtu) => mtu > limit);
+}
+
+function dockerOptions(variables: Variables, ipMasq: boolean): [name: string, value: string][] {
+  const { FLANNEL_SUBNET: subnet, FLANNEL_MTU: mtu, FLANNEL_IPMASQ: masquerades } = variables;
+  const options: Record<string, string | undefined> = Object.fromEntries(
+    Object.entries(variables).filter(([name]) => OPTION.test(name)),
+  );
+  if (subnet) options.DOCKER_OPT_BIP = `--bip=${subnet}`;
+  if (mtu) options.DOCKER_OPT_MTU = `--mtu=${mtu}`;
+  if (masquerades && ipMasq) {
+    if (masquerades !== 'true' && masquerades !== 'false') {
+      throw new WeftError('docker-options', `Invalid value of FLANNEL_IPMASQ: ${masquerades}`, {
+        remedy: 'it is true or false in the file that flanneld writes',
+      });
+    }
+    options.DOCKER_OPT_IPMASQ = `--ip-masq=${masquerades !== 'true'}`;
+  }
+  return Object.entries(options)
+    .map(([name, value = '']): [string, string] => [name, value])
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** In double quotes, with what shells and systemd would act upon escaped. */
+const assignment = (name: string, value: string): string => `${name}="${value.replace(/["\\$`]/g, '\\$&')}"`;
