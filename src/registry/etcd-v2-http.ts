@@ -30,6 +30,7 @@ export interface V2Node {
   /** Seconds left, rounded up; absent also for a node that ends just now. */
   readonly ttl?: number;
   readonly modifiedIndex: number;
+  readonly createdIndex: number;
 }
 
 export interface V2Answer {

@@ -209,12 +209,18 @@ export class EtcdV2Registry implements Registry {
   /** `undefined` for a folder. */
   #recordOf(node: V2Node): LeaseRecord | undefined {
     if (node.dir) return undefined;
-    const { expiration, ttl = 0, value = '', modifiedIndex } = node;
+    const { expiration, ttl = 0, value = '', modifiedIndex, createdIndex } = node;
     // By the time left, not by `expiration`: that is the server's clock, which may differ from ours.
     const at = this.#clock.now() + ttl * 1_000;
     const expiry: LeaseRecord['expiry'] =
       expiration === undefined ? { kind: 'reservation' } : { kind: 'expires', at };
-    return { name: this.#nameOf(node), value, revision: BigInt(modifiedIndex), expiry };
+    return {
+      name: this.#nameOf(node),
+      value,
+      revision: BigInt(modifiedIndex),
+      created: BigInt(createdIndex),
+      expiry,
+    };
   }
 
   #nameOf({ key }: V2Node): string {

@@ -103,7 +103,7 @@ export class EtcdV3Registry implements Registry {
     ttlSeconds: number | undefined,
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
-    return this.#write({ $case: 'version', version: 0n }, name, value, ttlSeconds, signal);
+    return this.#write({ $case: 'version', version: 0n }, { name, value }, ttlSeconds, signal);
   }
 
   async replace(
@@ -113,7 +113,8 @@ export class EtcdV3Registry implements Registry {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     const unchanged = { $case: 'modRevision', modRevision: previous.revision } as const;
-    const outcome = await this.#write(unchanged, previous.name, value, ttlSeconds, signal);
+    const { name, created } = previous;
+    const outcome = await this.#write(unchanged, { name, value, created }, ttlSeconds, signal);
     if (outcome.outcome === 'written' && previous.expiry.kind === 'leased') {
       await this.#dropUnused(previous.expiry.leaseId, signal);
     }
@@ -195,8 +196,7 @@ export class EtcdV3Registry implements Registry {
   /** A lease of its own for every write, as flannel does; one that came to nothing is revoked, not left to age. */
   async #write(
     condition: Condition,
-    name: string,
-    value: string,
+    { name, value, created }: Pick<LeaseRecord, 'name' | 'value'> & { readonly created?: bigint | undefined },
     ttlSeconds: number | undefined,
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
@@ -218,7 +218,8 @@ export class EtcdV3Registry implements Registry {
       return { outcome: 'conflict' };
     }
     const revision = answer.header?.revision ?? 0n;
-    return { outcome: 'written', record: { name, value, revision, expiry: expiryOfLease(leaseId) } };
+    const expiry = expiryOfLease(leaseId);
+    return { outcome: 'written', record: { name, value, revision, created: created ?? revision, expiry } };
   }
 
   #transact(
@@ -311,11 +312,12 @@ export class EtcdV3Registry implements Registry {
     return Buffer.from(this.#folder + name);
   }
 
-  #recordOf({ key, value, modRevision, lease }: KeyValue): LeaseRecord {
+  #recordOf({ key, value, modRevision, createRevision, lease }: KeyValue): LeaseRecord {
     return {
       name: key.toString().slice(this.#folder.length),
       value: value.toString(),
       revision: modRevision,
+      created: createRevision,
       expiry: expiryOfLease(lease),
     };
   }

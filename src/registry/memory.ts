@@ -135,7 +135,8 @@ export class MemoryRegistry implements Registry {
       ttlSeconds === undefined
         ? { kind: 'reservation' }
         : { kind: 'expires', at: this.#clock.now() + ttlSeconds * 1_000 };
-    const record = { name, value, revision: this.#revision + 1n, expiry };
+    const revision = this.#revision + 1n;
+    const record = { name, value, revision, created: this.#records.get(name)?.created ?? revision, expiry };
     this.#records.set(name, record);
     this.#change({ type: 'put', record });
     return { outcome: 'written', record };

@@ -60,6 +60,8 @@ export interface LeaseRecord {
   readonly value: string;
   /** The revision of the key's last change: v3 mod revision, v2 modifiedIndex. */
   readonly revision: bigint;
+  /** The revision that created the key, which replacing it leaves as it is (v3 create revision, v2 createdIndex). */
+  readonly created?: bigint;
   readonly expiry: Expiry;
 }
 

@@ -81,6 +81,18 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       assert.equal((await registry.read('10.1.4.0-24', signal()))?.value, 'second');
     });
 
+    test('a record that is replaced keeps the revision that created it', async () => {
+      const first = written(await registry.create('10.1.10.0-24', 'first', DAY, signal()));
+      await registry.replace(first, 'second', DAY, signal());
+      const { records } = await registry.list(signal());
+      const listed = records.find(({ name }) => name === '10.1.10.0-24');
+      assert.equal(listed?.created, first.revision);
+      assert.deepEqual(
+        await registry.read('10.1.10.0-24', signal()).then((record) => record?.created),
+        first.revision,
+      );
+    });
+
     test('a record is removed only at the revision that was read, and once', async () => {
       const first = written(await registry.create('10.1.5.0-24', 'first', DAY, signal()));
       const second = written(await registry.replace(first, 'second', DAY, signal()));
