@@ -8,13 +8,15 @@ export class GoObject {
 
   /** `path` is put before field names in errors: `Backend.` */
   constructor(object: { readonly [key: string]: Json }, path = '') {
-    this.#fields = new Map(Object.entries(object).map(([name, value]) => [name.toLowerCase(), value]));
+    // Go leaves a field as it is when the value is null.
+    const given = Object.entries(object).filter(([, value]) => value !== null);
+    this.#fields = new Map(given.map(([name, value]) => [name.toLowerCase(), value]));
     this.#path = path;
   }
 
   /** The value as it is; `undefined` when the field is absent or null, which Go leaves at its default. */
   raw(name: string): Json | undefined {
-    return this.#fields.get(name.toLowerCase()) ?? undefined;
+    return this.#fields.get(name.toLowerCase());
   }
 
   /** Throws WeftError `config` when the field is there and no string. */
@@ -51,15 +53,20 @@ export class GoObject {
 
   /** An error that names the field and its value. */
   error(name: string, message: string): WeftError {
-    return new WeftError(
-      'config',
-      `${message} (${this.#path}${name}: ${JSON.stringify(this.raw(name) ?? null)})`,
-    );
+    return new WeftError('config', `${message} (${this.#path}${name}: ${excerpt(this.raw(name) ?? null)})`);
   }
 
   #wrongType(name: string, value: Json, wanted: string): WeftError {
-    return new WeftError('config', `${this.#path}${name} must be ${wanted}, it is ${JSON.stringify(value)}`);
+    return new WeftError('config', `${this.#path}${name} must be ${wanted}, it is ${excerpt(value)}`);
   }
+}
+
+const EXCERPT = 80;
+
+/** A value as a message shows it: it may be somebody else's, and of any length. */
+export function excerpt(value: Json): string {
+  const text = JSON.stringify(value);
+  return text.length <= EXCERPT ? text : `${text.slice(0, EXCERPT)}…`;
 }
 
 export const isJsonObject = (value: unknown): value is { readonly [key: string]: Json } =>

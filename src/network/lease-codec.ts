@@ -1,4 +1,4 @@
-import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
+import { formatIpv4, formatIpv6, ipv4, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
 import { GoObject, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, LeaseAttributes } from '#src/network/lease.ts';
 
@@ -20,7 +20,8 @@ const LONGEST_VALUE = 4_096;
 export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect = 'head'): string {
   const { publicIp, publicIpv6, backendType, backendData, backendV6Data, node } = attributes;
   const value: Record<string, Json> = {
-    PublicIP: formatIpv4(publicIp ?? (0 as NonNullable<typeof publicIp>)),
+    // Go writes the zero address for none.
+    PublicIP: formatIpv4(publicIp ?? ipv4(0)),
   };
   if (dialect === 'head') value.PublicIPv6 = publicIpv6 === undefined ? null : formatIpv6(publicIpv6);
   if (backendType !== '') value.BackendType = backendType;

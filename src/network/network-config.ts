@@ -13,7 +13,7 @@ import {
   parsePrefix4,
   prefix4,
 } from '#src/lib/ip.ts';
-import { GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { excerpt, GoObject, isJsonObject } from '#src/network/go-json.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
 
 /** The operator's `<prefix>/config`, with defaults filled in. */
@@ -69,8 +69,8 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
   const lowest = readBound(config, 'SubnetMin', network) ?? first;
   const highest = readBound(config, 'SubnetMax', network) ?? last;
   // v0.9.1 does not look at boundaries and walks from SubnetMin; only whole subnets between the two are handed out here.
-  const subnetMin = ipv4(Math.ceil(lowest / step) * step);
-  const subnetMax = ipv4(Math.floor(highest / step) * step);
+  const subnetMin = Math.ceil(lowest / step) * step;
+  const subnetMax = Math.floor(highest / step) * step;
   if (subnetMin !== lowest) warnings.push(`SubnetMin is not on a SubnetLen boundary: ${formatIp(lowest)}`);
   if (subnetMax !== highest) warnings.push(`SubnetMax is not on a SubnetLen boundary: ${formatIp(highest)}`);
   if (subnetMin > subnetMax) {
@@ -82,8 +82,8 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
   return {
     network,
     subnetLength,
-    subnetMin,
-    subnetMax,
+    subnetMin: ipv4(subnetMin),
+    subnetMax: ipv4(subnetMax),
     nftables: config.boolean('EnableNFTables') ?? false,
     backend: readBackend(config),
     warnings,
@@ -105,24 +105,20 @@ function readObject(text: string): GoObject {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new WeftError(
-      'config',
-      `the network config is not JSON: ${(cause as Error).message} (it begins ${JSON.stringify(text.slice(0, 60))})`,
-      {
-        cause,
-      },
-    );
+    // The parser's own message quotes the text as it is, line breaks included.
+    throw new WeftError('config', `the network config is not JSON: ${excerpt(text)}`, { cause });
   }
   if (!isJsonObject(value))
-    throw new WeftError('config', `the network config is not a JSON object: ${text.slice(0, 60)}`);
+    throw new WeftError('config', `the network config is not a JSON object: ${excerpt(text)}`);
   return new GoObject(value);
 }
 
 function readNetwork(config: GoObject): Prefix4 {
   const text = config.string('Network');
-  if (text === undefined)
+  const network = parsePrefix4(text ?? '');
+  // 0.0.0.0/0 is what v0.9.1 takes an absent Network for, and HEAD takes for an absent one.
+  if (text === undefined || network?.length === 0)
     throw config.error('Network', 'please define a correct Network parameter in the flannel config');
-  const network = parsePrefix4(text);
   if (network === undefined) throw config.error('Network', 'invalid IPv4 CIDR format');
   return masked(network);
 }
@@ -161,6 +157,9 @@ function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: P
 }
 
 function readBackend(config: GoObject): BackendConfig {
+  const given = config.raw('Backend');
+  if (given !== undefined && !isJsonObject(given))
+    throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
   const options = config.object('Backend');
   // Both versions fall back to udp, whatever their documentation says of vxlan.
   if (options === undefined) return { type: 'udp', options: new GoObject({}) };

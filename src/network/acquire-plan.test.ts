@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  formatPrefix,
+  type Ipv4,
+  ipv4,
+  overlaps,
+  type Prefix4,
+  parseIpv4,
+  parsePrefix4,
+  prefix4,
+} from '#src/lib/ip.ts';
+import { type AcquireFacts, pickSubnet, planAcquire, subnetCount } from '#src/network/acquire-plan.ts';
+import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { isUsable, type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { parseSubnetName } from '#src/network/subnet-name.ts';
+
+const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
+const CONFIG = parseNetworkConfig('{"Network":"10.5.0.0/16","SubnetLen":24}');
+const HERE = { node: 'here', publicIp: ip('192.168.0.1') };
+
+function lease(name: string, publicIp: string | undefined, node?: string): Lease {
+  const attributes: LeaseAttributes = {
+    backendType: 'vxlan',
+    ...(publicIp !== undefined && { publicIp: ip(publicIp) }),
+    ...(node !== undefined && { node }),
+  };
+  const subnets = parseSubnetName(name) ?? assert.fail(name);
+  return { name, subnets, attributes, revision: 1n, expiry: { kind: 'leased', leaseId: 1n } };
+}
+
+/** The plan in one line. */
+function plan(facts: Partial<AcquireFacts>): string {
+  const made = planAcquire({
+    config: CONFIG,
+    leases: [],
+    claimant: HERE,
+    previous: undefined,
+    avoid: [],
+    random: () => 0,
+    ...facts,
+  });
+  switch (made.kind) {
+    case 'refuse':
+      return `refuse: ${made.reason}`;
+    case 'create':
+      return `create ${made.subnets.v4 ? formatPrefix(made.subnets.v4) : '?'}`;
+    default:
+      return `${made.kind} ${made.lease.name}`;
+  }
+}
+
+const PREVIOUS = prefix('10.5.7.0/24');
+
+test('in an empty network: the previous subnet, else a random one from SubnetMin on', () => {
+  assert.equal(plan({ previous: PREVIOUS }), 'create 10.5.7.0/24');
+  assert.equal(plan({}), 'create 10.5.1.0/24');
+  assert.equal(plan({ random: () => 0.999 }), 'create 10.5.100.0/24');
+});
+
+test('our own lease comes first, told by the node’s identity, whatever our address is now', () => {
+  const leases = [lease('10.5.2.0-24', '192.168.0.9', 'here'), lease('10.5.3.0-24', '192.168.0.1')];
+  assert.equal(plan({ leases, previous: PREVIOUS }), 'reuse 10.5.2.0-24');
+  assert.equal(plan({ leases: leases.toReversed(), previous: PREVIOUS }), 'reuse 10.5.2.0-24');
+});
+
+test('a lease with our public IP and no identity is ours: a flannel before us, or an operator, wrote it', () => {
+  assert.equal(
+    plan({ leases: [lease('10.5.3.0-24', '192.168.0.1')], previous: PREVIOUS }),
+    'reuse 10.5.3.0-24',
+  );
+});
+
+test('P4: a lease that another node wrote for our address is challenged, not taken', () => {
+  const leases = [lease('10.5.3.0-24', '192.168.0.1', 'there')];
+  assert.equal(plan({ leases }), 'challenge 10.5.3.0-24');
+  assert.equal(plan({ leases, previous: prefix('10.5.3.0/24') }), 'challenge 10.5.3.0-24');
+  const own = lease('10.5.4.0-24', '192.168.0.1', 'here');
+  assert.equal(plan({ leases: [...leases, own] }), 'reuse 10.5.4.0-24');
+});
+
+test('a lease of ours that the config no longer fits is discarded', () => {
+  for (const name of ['10.5.2.0-25', '10.6.2.0-24', '10.5.0.0-24', '10.5.2.0-24&fd00::-64']) {
+    assert.equal(plan({ leases: [lease(name, '192.168.0.1')] }), `discard ${name}`);
+  }
+});
+
+test('the previous subnet is not taken from anybody, nor when it no longer fits the config', () => {
+  const someone = (name: string) => plan({ leases: [lease(name, '192.168.0.2')], previous: PREVIOUS });
+  for (const name of ['10.5.7.0-24', '10.5.7.128-25', '10.5.6.0-23']) {
+    assert.equal(someone(name), 'create 10.5.1.0/24', name);
+  }
+  assert.equal(someone('10.5.8.0-24'), 'create 10.5.7.0/24');
+  assert.equal(plan({ previous: prefix('10.5.7.0/25') }), 'create 10.5.1.0/24');
+  assert.equal(plan({ previous: prefix('10.5.0.0/24') }), 'create 10.5.1.0/24');
+});
+
+test('a record whose value nobody can read holds its subnet all the same', () => {
+  assert.equal(plan({ leases: [lease('10.5.1.0-24', undefined)] }), 'create 10.5.2.0/24');
+});
+
+test('P25: a full network is refused with what to do', () => {
+  const config = parseNetworkConfig('{"Network":"10.5.0.0/22"}');
+  const leases = ['10.5.1.0-24', '10.5.2.0-24', '10.5.3.0-24'].map((name) => lease(name, '192.168.0.2'));
+  assert.equal(
+    plan({ config, leases }),
+    'refuse: out of subnets: all 3 between 10.5.1.0 and 10.5.3.0 are leased',
+  );
+  assert.equal(plan({ config, leases: leases.slice(1) }), 'create 10.5.1.0/24');
+});
+
+test('P13: subnets that were in use lately are handed out last', () => {
+  const config = parseNetworkConfig('{"Network":"10.5.0.0/22"}');
+  const avoid = [prefix('10.5.1.0/24'), prefix('10.5.3.0/24')];
+  assert.equal(plan({ config, avoid }), 'create 10.5.2.0/24');
+  const leases = [lease('10.5.2.0-24', '192.168.0.2')];
+  assert.equal(plan({ config, avoid, leases }), 'create 10.5.1.0/24');
+});
+
+/** All free subnets, found the slow way. */
+function free(config: NetworkConfig, taken: readonly Prefix4[]): Prefix4[] {
+  const step = 2 ** (32 - config.subnetLength);
+  const found: Prefix4[] = [];
+  for (let base: number = config.subnetMin; base <= config.subnetMax; base += step) {
+    const subnet = prefix4(ipv4(base), config.subnetLength);
+    if (!taken.some((other) => overlaps(other, subnet))) found.push(subnet);
+  }
+  return found;
+}
+
+test('the pick is the one a naive allocator would make among the first hundred', () => {
+  const taken = fc.array(
+    fc
+      .tuple(fc.nat(0xffff), fc.integer({ min: 18, max: 32 }))
+      .map(([offset, length]) =>
+        prefix4(ipv4(0x0a050000 + Math.floor(offset / 2 ** (32 - length)) * 2 ** (32 - length)), length),
+      ),
+    { maxLength: 200 },
+  );
+  const subnetLength = fc.integer({ min: 18, max: 27 });
+  fc.assert(
+    fc.property(taken, taken, subnetLength, fc.nat(0xffff), (busy, avoid, length, random) => {
+      const config = parseNetworkConfig(`{"Network":"10.5.0.0/16","SubnetLen":${length}}`);
+      const all = free(config, busy);
+      const fresh = free(config, [...busy, ...avoid]);
+      const candidates = (fresh.length > 0 ? fresh : all).slice(0, 100);
+      const picked = pickSubnet(config, busy, { avoid, random: () => random / 0x10000 });
+      assert.deepEqual(picked, candidates[Math.floor((random / 0x10000) * candidates.length)]);
+      assert.ok(picked === undefined || isUsable(config, picked));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('the last free subnet of 65,535 is found, and then none', () => {
+  const config = parseNetworkConfig('{"Network":"10.0.0.0/8","SubnetLen":24}');
+  assert.equal(subnetCount(config), 65_535);
+  const all = free(config, []);
+  const picks = { avoid: [], random: () => 0.5 };
+  assert.deepEqual(pickSubnet(config, all.slice(0, -1), picks), prefix('10.255.255.0/24'));
+  assert.equal(pickSubnet(config, all, picks), undefined);
+  assert.equal(pickSubnet(config, [prefix('10.0.0.0/8')], picks), undefined);
+});

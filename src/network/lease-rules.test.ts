@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Ipv4, type Prefix4, parseIpv4, parsePrefix, parsePrefix4 } from '#src/lib/ip.ts';
+import { judgeAlone, type LeaseRules } from '#src/network/lease-rules.ts';
+
+const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
+const RULES: LeaseRules = {
+  network: prefix('10.5.0.0/16'),
+  subnetLength: 24,
+  ownName: '10.5.1.0-24',
+  ownSubnet: prefix('10.5.1.0/24'),
+  ownPublicIp: ip('192.168.0.1'),
+  underlay: ['192.168.0.0/24', '10.5.200.0/25', 'fd00::/64'].map(
+    (text) => parsePrefix(text) ?? assert.fail(),
+  ),
+  judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : `its backend is "${backendType}"`),
+  identityOf: ({ backendData }) => (backendData === undefined ? undefined : String(backendData)),
+};
+const PEER = '{"PublicIP":"192.168.0.2","BackendType":"vxlan","BackendData":"m1"}';
+const judge = (name: string, value = PEER, rules = RULES) =>
+  judgeAlone({ name, value, revision: 7n, expiry: { kind: 'leased', leaseId: 1n } }, rules);
+const claimsOf = (name: string, value?: string) => {
+  const judgement = judge(name, value);
+  return judgement.fit ? judgement.claims : assert.fail(judgement.reason);
+};
+
+test('a peer’s lease is fit, and claims its block and its identity', () => {
+  assert.deepEqual(judge('10.5.2.0-24'), {
+    fit: true,
+    lease: {
+      name: '10.5.2.0-24',
+      subnets: { v4: prefix('10.5.2.0/24') },
+      attributes: { publicIp: ip('192.168.0.2'), backendType: 'vxlan', backendData: 'm1' },
+      revision: 7n,
+      expiry: { kind: 'leased', leaseId: 1n },
+    },
+    claims: ['block 10.5.2.0', 'identity m1'],
+  });
+});
+
+test('other lengths than SubnetLen are fit: the config may have changed since', () => {
+  assert.deepEqual(claimsOf('10.5.2.128-25'), ['block 10.5.2.0', 'identity m1']);
+  assert.deepEqual(claimsOf('10.5.2.0-23'), ['block 10.5.2.0', 'block 10.5.3.0', 'identity m1']);
+  const withoutIdentity = claimsOf('10.5.2.0-30', '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}');
+  assert.deepEqual(withoutIdentity, ['block 10.5.2.0']);
+});
+
+test('a dual stack lease counts for its IPv4 part', () => {
+  assert.deepEqual(claimsOf('10.5.2.0-24&fd00:5::-64'), ['block 10.5.2.0', 'identity m1']);
+});
+
+const peerAt = (publicIp: string): string => PEER.replace('192.168.0.2', publicIp);
+const UNFIT: readonly [name: string, value: string, reason: string][] = [
+  ['junk', PEER, 'its key is not a subnet'],
+  ['10.5.2.7-24', PEER, 'its key is not a subnet'],
+  ['10.5.2.0-24', 'junk', 'its value is not JSON'],
+  ['10.5.2.0-24', '{"BackendType":"vxlan"}', 'it has no PublicIP'],
+  ['10.6.2.0-24', PEER, 'its subnet 10.6.2.0/24 is not in the network 10.5.0.0/16'],
+  ['10.0.0.0-8', PEER, 'its subnet 10.0.0.0/8 is not in the network 10.5.0.0/16'],
+  ['0.0.0.0-0', PEER, 'its subnet 0.0.0.0/0 is not in the network 10.5.0.0/16'],
+  ['10.5.0.0-23', PEER, 'its subnet 10.5.0.0/23 overlaps ours, 10.5.1.0/24'],
+  ['10.5.1.128-25', PEER, 'its subnet 10.5.1.128/25 overlaps ours, 10.5.1.0/24'],
+  ['10.5.200.0-24', PEER, "its subnet 10.5.200.0/24 overlaps the underlay's 10.5.200.0/25"],
+  ['10.5.2.0-24', peerAt('192.168.0.1'), 'its PublicIP 192.168.0.1 is ours'],
+  ['10.5.2.0-24', peerAt('10.5.9.9'), 'its PublicIP 10.5.9.9 is inside the network itself'],
+  ['10.5.2.0-24', peerAt('127.0.0.1'), "its PublicIP 127.0.0.1 is not a host's address"],
+  ['10.5.2.0-24', peerAt('224.0.0.1'), "its PublicIP 224.0.0.1 is not a host's address"],
+  ['10.5.2.0-24', peerAt('0.0.0.0'), "its PublicIP 0.0.0.0 is not a host's address"],
+  ['10.5.2.0-24', peerAt('255.255.255.255'), "its PublicIP 255.255.255.255 is not a host's address"],
+  ['10.5.2.0-24', '{"PublicIP":"192.168.0.2"}', 'its backend is ""'],
+];
+
+for (const [name, value, reason] of UNFIT) {
+  test(`unfit: ${name} ${value.slice(0, 40)}: ${reason}`, () => {
+    assert.deepEqual(judge(name, value), { fit: false, reason });
+  });
+}
+
+test('a lease much wider than SubnetLen is unfit: it would claim a block for each', () => {
+  const rules = { ...RULES, network: prefix('10.0.0.0/8'), ownSubnet: prefix('10.255.1.0/24') };
+  assert.deepEqual(judge('10.4.0.0-15', PEER, rules), {
+    fit: false,
+    reason: 'its subnet 10.4.0.0/15 is far wider than SubnetLen 24',
+  });
+  assert.equal(judge('10.4.0.0-16', PEER, { ...rules, underlay: [] }).fit, true);
+});
+
+test('a reason quotes only so much of a hostile value', () => {
+  const judgement = judge('10.5.2.0-24', `{"PublicIP":"192.168.0.2","BackendType":"${'x'.repeat(4000)}"}`);
+  assert.ok(!judgement.fit && judgement.reason.length === 200);
+});

@@ -1,0 +1,123 @@
+import {
+  containsAddress,
+  containsPrefix,
+  formatIp,
+  formatPrefix,
+  type Ipv4,
+  ipv4,
+  isGlobalUnicast,
+  lastAddress,
+  overlaps,
+  type Prefix,
+  type Prefix4,
+} from '#src/lib/ip.ts';
+import type { Expiry, Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
+import { parseSubnetName } from '#src/network/subnet-name.ts';
+
+/** A record as the registry holds it. */
+export interface RawLease {
+  readonly name: string;
+  readonly value: string;
+  readonly revision: bigint;
+  /** The revision that created the key, where the registry tells it. */
+  readonly created?: bigint;
+  readonly expiry: Expiry;
+}
+
+/** What may be believed is judged by this. */
+export interface LeaseRules {
+  readonly network: Prefix4;
+  /** SubnetLen. Other lengths are accepted, because the config may have changed since a lease was taken. */
+  readonly subnetLength: number;
+  /** Our own lease's key: not a peer, never judged. */
+  readonly ownName: string;
+  readonly ownSubnet: Prefix4;
+  readonly ownPublicIp: Ipv4;
+  /** Prefixes of the underlay: a subnet there would cut us off from other hosts. */
+  readonly underlay: readonly Prefix[];
+  /** Why the backend can't use what a peer published. */
+  judge(attributes: LeaseAttributes): string | undefined;
+  /** What no two peers may share beside their subnet: the VTEP MAC. */
+  identityOf(attributes: LeaseAttributes): string | undefined;
+}
+
+/** What is to be thought of a record, were it alone. */
+export type Judgement =
+  | {
+      readonly fit: true;
+      readonly lease: Lease;
+      /** The blocks of addresses and the identity it claims: records can only contradict each other in a common claim. */
+      readonly claims: readonly string[];
+    }
+  | { readonly fit: false; readonly reason: string };
+
+/** A lease may be this many bits wider than SubnetLen; it claims that many blocks, at most 256. */
+const WIDEST_BITS = 8;
+/** A reason may quote what somebody else wrote. */
+const LONGEST_REASON = 200;
+
+/** Looks at one record by itself: whether it can be read, and whether anything in it would harm this host or its network. */
+export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: LeaseRules): Judgement {
+  const subnets = parseSubnetName(name);
+  if (subnets === undefined) return { fit: false, reason: 'its key is not a subnet' };
+  if (subnets.v4 === undefined) return { fit: false, reason: 'it has no IPv4 subnet' };
+  const decoded = decodeAttributes(value);
+  if (!decoded.ok) return { fit: false, reason: decoded.reason };
+  const { attributes } = decoded;
+  const reason =
+    faultOfSubnet(subnets.v4, rules) ?? faultOfAddress(attributes, rules) ?? rules.judge(attributes);
+  if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
+  const identity = rules.identityOf(attributes);
+  return {
+    fit: true,
+    lease: { subnets, attributes, expiry, name, revision },
+    claims: [
+      ...blocksOf(subnets.v4, rules.subnetLength),
+      ...(identity === undefined ? [] : [`identity ${identity}`]),
+    ],
+  };
+}
+
+/** Why two leases with this claim in common can't both be used; `undefined` when they can. */
+export function contradiction(claim: string, lease: Lease, other: Lease): string | undefined {
+  if (claim.startsWith('identity ')) return `its ${claim} is also that of ${other.name}`;
+  const [{ v4: mine }, { v4: theirs }] = [lease.subnets, other.subnets];
+  const shared = mine !== undefined && theirs !== undefined && overlaps(mine, theirs);
+  return shared ? `its subnet overlaps that of ${other.name}` : undefined;
+}
+
+function faultOfSubnet(
+  v4: Prefix4,
+  { network, subnetLength, ownSubnet, underlay }: LeaseRules,
+): string | undefined {
+  const subnet = formatPrefix(v4);
+  if (!containsPrefix(network, v4))
+    return `its subnet ${subnet} is not in the network ${formatPrefix(network)}`;
+  if (v4.length < subnetLength - WIDEST_BITS)
+    return `its subnet ${subnet} is far wider than SubnetLen ${subnetLength}`;
+  if (overlaps(v4, ownSubnet)) return `its subnet ${subnet} overlaps ours, ${formatPrefix(ownSubnet)}`;
+  const clash = underlay.find((prefix) => overlaps(prefix, v4));
+  return clash && `its subnet ${subnet} overlaps the underlay's ${formatPrefix(clash)}`;
+}
+
+function faultOfAddress(
+  { publicIp }: LeaseAttributes,
+  { network, ownPublicIp }: LeaseRules,
+): string | undefined {
+  if (publicIp === undefined) return 'it has no PublicIP';
+  const address = `its PublicIP ${formatIp(publicIp)}`;
+  if (!isGlobalUnicast(publicIp)) return `${address} is not a host's address`;
+  if (publicIp === ownPublicIp) return `${address} is ours`;
+  return containsAddress(network, publicIp) ? `${address} is inside the network itself` : undefined;
+}
+
+/** The blocks of SubnetLen that a subnet lies in or covers. */
+function blocksOf(subnet: Prefix4, subnetLength: number): string[] {
+  const step = 2 ** (32 - subnetLength);
+  const blocks: string[] = [];
+  for (let base = Math.floor(subnet.address / step) * step; base <= lastAddress(subnet); base += step) {
+    blocks.push(`block ${formatIp(ipv4(base))}`);
+  }
+  return blocks;
+}
