@@ -172,6 +172,9 @@ export class Agent {
         if (text !== undefined) {
           const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
           this.#configText = text;
+          this.#log.info(
+            `Found network config - Backend type: ${config.backend.type}, Network ${formatPrefix(config.network)}`,
+          );
           return config;
         }
       } catch (error) {
