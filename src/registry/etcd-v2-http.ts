@@ -40,9 +40,13 @@ export interface V2Answer {
   readonly body: V2Body;
 }
 
+/** A long poll that has begun. It has to be ended. */
 export interface V2Poll extends Omit<V2Answer, 'body'> {
-  /** Waits for the event; `undefined` when none came within the poll's time. To be called once. */
+  /** Waits for the event; `undefined` when the server ended the poll without one. To be called once. */
   event(): Promise<V2Body | undefined>;
+  /** The index of the poll's own server now, by a look at `key`. Throws RegistryError when it does not answer. */
+  probe(key: string): Promise<bigint>;
+  end(): void;
 }
 
 export interface V2Request {
@@ -91,27 +95,35 @@ export class EtcdV2Http {
     });
   }
 
-  /**
-   * A long poll. Resolves when the headers are there, which etcd sends at once: a frozen server is noticed by them, so
-   * that a poll is ended after `pollMs` and the next one asks anew.
-   */
-  poll(request: V2Request, what: string, pollMs: number, signal: AbortSignal): Promise<V2Poll> {
+  /** Begins a long poll. Resolves when the headers are there, which etcd sends at once. */
+  poll(request: V2Request, what: string, signal: AbortSignal): Promise<V2Poll> {
     return this.#inTurn({ what, repeatable: false }, signal, async (endpoint) => {
       const response = await this.#send(endpoint, request, signal);
-      const until = setTimeout(() => response.destroy(new PollOver()), pollMs);
-      response.once('close', () => clearTimeout(until));
-      const event = async () => {
+      const guarded = async <T>(ask: () => Promise<T>): Promise<T> => {
         try {
-          const text = await readAll(response);
-          return text === '' ? undefined : parseBody(response, text);
+          return await ask();
         } catch (error) {
           signal.throwIfAborted();
-          if (error instanceof PollOver) return undefined;
           this.ring.failed(endpoint);
           throw registryError(what, [judge(endpoint, error)]);
         }
       };
-      return { ...marksOf(response), event };
+      return {
+        ...marksOf(response),
+        event: () =>
+          guarded(async () => {
+            const text = await readAll(response);
+            return text === '' ? undefined : parseBody(response, text);
+          }),
+        probe: (key) =>
+          guarded(async () => {
+            // Without a quorum: it asks whether this server lives, and costs the cluster nothing.
+            const answer = await this.#send(endpoint, { method: 'GET', key, query: '' }, signal);
+            await readAll(answer, this.#timeoutMs, () => this.#tooLate());
+            return marksOf(answer).index;
+          }),
+        end: () => response.destroy(),
+      };
     });
   }
 
@@ -174,9 +186,6 @@ export class EtcdV2Http {
     return new V2Failure('timeout', `no answer within ${this.#timeoutMs / 1000} s`);
   }
 }
-
-/** A long poll's time is up: not a failure. */
-class PollOver extends Error {}
 
 const REDIRECTS = new Set([301, 302, 307, 308]);
 

@@ -13,8 +13,8 @@ import type {
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface EtcdV2Options extends EtcdOptions {
-  /** A long poll without an event is asked anew after so long, which shows that the server lives. Default 4,000. */
-  readonly pollMs?: number;
+  /** A long poll that is silent for so long asks the server for a sign of life. Default 3,000. */
+  readonly watchQuietMs?: number;
 }
 
 const KEY_NOT_FOUND = 100;
@@ -35,7 +35,7 @@ export class EtcdV2Registry implements Registry {
   readonly description: string;
   readonly #http: EtcdV2Http;
   readonly #clock: Clock;
-  readonly #pollMs: number;
+  readonly #quietMs: number;
   readonly #configKey: string;
   readonly #folder: string;
   /** Of the cluster that was listed last. */
@@ -43,11 +43,11 @@ export class EtcdV2Registry implements Registry {
 
   constructor(
     components: { readonly clock: Clock; readonly random?: () => number },
-    { pollMs = 4_000, ...options }: EtcdV2Options,
+    { watchQuietMs = 3_000, ...options }: EtcdV2Options,
   ) {
     this.#http = new EtcdV2Http({ random: components.random ?? Math.random }, options);
     this.#clock = components.clock;
-    this.#pollMs = pollMs;
+    this.#quietMs = watchQuietMs;
     this.description = `etcd v2 at ${this.#http.ring}`;
     this.#configKey = posix.join('/', options.prefix, 'config');
     this.#folder = posix.join('/', options.prefix, 'subnets', '/');
@@ -101,25 +101,29 @@ export class EtcdV2Registry implements Registry {
 
   async *watch(revision: bigint, signal: AbortSignal): AsyncGenerator<WatchBatch, void> {
     let delivered = revision;
-    for (let first = true; ; first = false) {
-      const request = {
-        method: 'GET',
-        key: this.#folderKey,
-        query: `?wait=true&waitIndex=${delivered + 1n}&recursive=true`,
-      } as const;
-      const poll = await this.#http.poll(request, 'watch the leases', this.#pollMs, signal);
-      await this.#assertSameHistory(poll, delivered, signal);
-      if (first) yield { events: [], revision: delivered };
-      const body = await poll.event();
-      if (body === undefined) {
-        // The poll began at this index and found nothing older. So the history of 1,000 events, which all keys of the
-        // store share, can't run away from a quiet folder.
-        if (poll.index > delivered) delivered = poll.index;
+    for (;;) {
+      const query = `?wait=true&waitIndex=${delivered + 1n}&recursive=true`;
+      const request = { method: 'GET', key: this.#folderKey, query } as const;
+      const poll = await this.#http.poll(request, 'watch the leases', signal);
+      try {
+        await this.#assertSameHistory(poll, delivered, signal);
         yield { events: [], revision: delivered };
-      } else {
-        const { event, index } = this.#eventOf(body);
-        delivered = index;
-        yield { events: event === undefined ? [] : [event], revision: delivered };
+        const event = poll.event();
+        let seen = poll.index;
+        let body = await within(this.#quietMs, event);
+        for (; body === QUIET; body = await within(this.#quietMs, event)) {
+          // What the store knew a quiet time ago would have come by now, so the next poll may begin there. Otherwise the
+          // history of 1,000 events, which all keys of the store share, would run away from a quiet folder.
+          if (seen > delivered) delivered = seen;
+          seen = await poll.probe(this.#configKey);
+          yield { events: [], revision: delivered };
+        }
+        if (body === undefined) continue;
+        const change = this.#changeOf(body);
+        delivered = change.index;
+        yield { events: change.events, revision: delivered };
+      } finally {
+        poll.end();
       }
     }
   }
@@ -181,7 +185,7 @@ export class EtcdV2Registry implements Registry {
     );
   }
 
-  #eventOf(body: V2Body): { event: WatchEvent | undefined; index: bigint } {
+  #changeOf(body: V2Body): { events: readonly WatchEvent[]; index: bigint } {
     const { errorCode, action, node } = body;
     if (errorCode === EVENT_INDEX_CLEARED) {
       throw new CompactedError(
@@ -193,10 +197,9 @@ export class EtcdV2Registry implements Registry {
     // The children that go with a folder have no events of their own.
     if (removed && node.dir) throw new CompactedError(`the folder ${node.key} was removed from etcd`);
     const record = this.#recordOf(node);
-    const event: WatchEvent | undefined = removed
-      ? { type: 'removed', name: this.#nameOf(node) }
-      : record && { type: 'put', record };
-    return { event, index: BigInt(node.modifiedIndex) };
+    const index = BigInt(node.modifiedIndex);
+    if (removed) return { events: [{ type: 'removed', name: this.#nameOf(node) }], index };
+    return { events: record === undefined ? [] : [{ type: 'put', record }], index };
   }
 
   *#leavesOf(node: V2Node | undefined): Generator<LeaseRecord> {
@@ -225,6 +228,19 @@ export class EtcdV2Registry implements Registry {
 
   #nameOf({ key }: V2Node): string {
     return key.slice(this.#folder.length);
+  }
+}
+
+const QUIET = Symbol('quiet');
+
+/** The promise's value, or QUIET when it takes longer than `ms`. */
+async function within<T>(ms: number, promise: Promise<T>): Promise<T | typeof QUIET> {
+  const quiet = Promise.withResolvers<typeof QUIET>();
+  const timer = setTimeout(() => quiet.resolve(QUIET), ms);
+  try {
+    return await Promise.race([promise, quiet.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

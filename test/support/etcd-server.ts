@@ -107,6 +107,22 @@ export class EtcdServer {
     return this.#etcdctl('2', [`--endpoints=${this.url}`], args);
   }
 
+  /** Writes 1,100 keys elsewhere: v2 keeps the last 1,000 events, whoever's they are. */
+  async outrunHistory(): Promise<void> {
+    for (let written = 0; written < 1_100; written += 50) {
+      await Promise.all(
+        Array.from({ length: 50 }, async (_, i) => {
+          const body = new URLSearchParams({ value: '' });
+          const response = await fetch(`${this.url}/v2/keys/elsewhere/${written + i}`, {
+            method: 'PUT',
+            body,
+          });
+          await response.text();
+        }),
+      );
+    }
+  }
+
   async #etcdctl(api: string, options: readonly string[], args: readonly string[]): Promise<string> {
     const { stdout } = await run('etcdctl', [...options, ...(this.#options.ctlArgs ?? []), ...args], {
       env: { PATH: process.env.PATH, ETCDCTL_API: api },
