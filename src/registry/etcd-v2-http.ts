@@ -9,6 +9,7 @@ import {
   type FailureReason,
   registryError,
 } from '#src/registry/failure.ts';
+import { authoritiesOf, type TlsMaterial } from '#src/registry/tls.ts';
 
 /** What etcd v2 answers: an event (`action`, `node`) or an error (`errorCode`, `message`). */
 export interface V2Body {
@@ -72,16 +73,15 @@ class V2Failure extends Error {
 /** etcd v2's keys API over node's own HTTP client (contract §2.2), on whichever endpoint answers. */
 export class EtcdV2Http {
   readonly ring: EndpointRing;
-  readonly #agents: { readonly plain: http.Agent; readonly secure: https.Agent };
+  readonly #tls: TlsMaterial;
+  readonly #plain = new http.Agent({ keepAlive: true });
+  #secure: https.Agent | undefined;
   readonly #auth: Credentials | undefined;
   readonly #timeoutMs: number;
 
   constructor(components: { readonly random: () => number }, options: Omit<EtcdOptions, 'prefix'>) {
     this.ring = new EndpointRing(options.endpoints, components.random);
-    this.#agents = {
-      plain: new http.Agent({ keepAlive: true }),
-      secure: new https.Agent({ keepAlive: true, ...options.tls }),
-    };
+    this.#tls = options.tls;
     this.#auth = options.auth;
     this.#timeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
   }
@@ -128,8 +128,8 @@ export class EtcdV2Http {
   }
 
   close(): void {
-    this.#agents.plain.destroy();
-    this.#agents.secure.destroy();
+    this.#plain.destroy();
+    this.#secure?.destroy();
   }
 
   #inTurn<Answer>(
@@ -167,7 +167,7 @@ export class EtcdV2Http {
     if (body !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded';
     return new Promise((resolve, reject) => {
       const secure = url.protocol === 'https:';
-      const agent = secure ? this.#agents.secure : this.#agents.plain;
+      const agent = secure ? this.#secureAgent() : this.#plain;
       const request = (secure ? https : http).request(url, { method, headers, agent, signal });
       const timer = setTimeout(() => request.destroy(this.#tooLate()), this.#timeoutMs);
       request.once('close', () => clearTimeout(timer));
@@ -180,6 +180,11 @@ export class EtcdV2Http {
       });
       request.end(body);
     });
+  }
+
+  #secureAgent(): https.Agent {
+    this.#secure ??= new https.Agent({ keepAlive: true, ...this.#tls, ca: authoritiesOf(this.#tls) });
+    return this.#secure;
   }
 
   #tooLate(): V2Failure {

@@ -14,7 +14,7 @@ import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
-import type { TlsMaterial } from '#src/registry/tls.ts';
+import { authoritiesOf, type TlsMaterial } from '#src/registry/tls.ts';
 
 /** One method of a generated service definition. */
 export interface Method<Request, Answer> {
@@ -47,10 +47,6 @@ export class EtcdConnection {
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.#tls = options.tls;
     this.#auth = options.auth;
-  }
-
-  get authenticates(): boolean {
-    return this.#auth !== undefined;
   }
 
   /**
@@ -98,11 +94,6 @@ export class EtcdConnection {
     this.ring.failed(endpoint);
   }
 
-  /** The next call authenticates again: etcd forgets tokens when they are five minutes old, or when it restarts. */
-  forgetToken(): void {
-    this.#token = undefined;
-  }
-
   close(): void {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
@@ -125,8 +116,9 @@ export class EtcdConnection {
       return await this.#send(endpoint, method, request, metadata, signal);
     } catch (error) {
       if (this.#auth === undefined || !isStaleToken(error)) throw error;
-      // etcd refused the token before it looked at the request, so that even a write may be sent again.
-      this.forgetToken();
+      // etcd forgets tokens after five minutes, and when it restarts. It looked at the token before it looked at the
+      // request, so that even a write may be sent again.
+      this.#token = undefined;
       return this.#send(endpoint, method, request, await this.#metadata(endpoint, signal), signal);
     }
   }
@@ -199,10 +191,10 @@ export class EtcdConnection {
   }
 }
 
-function channelCredentials(endpoint: Endpoint, { ca, cert, key }: TlsMaterial): ChannelCredentials {
+function channelCredentials(endpoint: Endpoint, tls: TlsMaterial): ChannelCredentials {
   if (!endpoint.secure) return credentials.createInsecure();
   const bytes = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
-  return credentials.createSsl(bytes(ca), bytes(key), bytes(cert), {
+  return credentials.createSsl(Buffer.from(authoritiesOf(tls)), bytes(tls.key), bytes(tls.cert), {
     checkServerIdentity: (_name, certificate) => checkServerIdentity(endpoint.host, certificate),
   });
 }

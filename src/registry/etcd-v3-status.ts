@@ -28,7 +28,9 @@ export function statusFailure(endpoint: Endpoint, error: unknown, timeoutMs: num
     return { endpoint, reason: 'protocol', why: `not an answer of etcd v3: ${String(error)}`, cause: error };
   }
   // In gRPC's words: the call never got a connection to go out on.
-  const unsent = /^(No connection established|Name resolution failed)/.test(failed.details);
+  const unsent = /^(No connection established|Name resolution failed|Channel closed before)/.test(
+    failed.details,
+  );
   return { endpoint, ...judge(failed, timeoutMs), unsent, cause: failed };
 }
 
@@ -57,6 +59,7 @@ function unavailable(details: string): { reason: FailureReason; why: string } {
   const text = details
     .replace(/^No connection established\. Last error: /, '')
     .replace(/\.? Resolution note: .*$/, '')
+    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '')
     .replace(/^Error: /, '');
   if (text.startsWith('etcdserver: ')) return { reason: 'timeout', why: text.slice('etcdserver: '.length) };
   if (text.startsWith('Name resolution failed')) return { reason: 'unreachable', why: 'no such host name' };

@@ -25,26 +25,10 @@ export interface WatchProgress {
 /**
  * One watch on one endpoint, until it ends. Events of one revision are never split, so that the caller may resume
  * after the last revision it was given. Ends by throwing: the signal's reason, CompactedError or RegistryError.
+ *
+ * The user's token is taken as it is. The caller has just made a call with it, which renews one that etcd forgot.
  */
 export async function* watchRange(
-  connection: EtcdConnection,
-  options: WatchOptions,
-  signal: AbortSignal,
-): AsyncGenerator<WatchProgress, never> {
-  for (let mayAuthenticate = connection.authenticates; ; mayAuthenticate = false) {
-    try {
-      return yield* watchOnce(connection, options, signal);
-    } catch (error) {
-      // etcd 3.4 says "permission denied" of a token it has forgotten, so that either is worth a new token, once.
-      const refused =
-        error instanceof RegistryError && (error.reason === 'denied' || error.reason === 'unauthenticated');
-      if (!mayAuthenticate || !refused) throw error;
-      connection.forgetToken();
-    }
-  }
-}
-
-async function* watchOnce(
   connection: EtcdConnection,
   options: WatchOptions,
   signal: AbortSignal,

@@ -32,7 +32,7 @@ export function registryError(what: string, failures: readonly Failure[]): Regis
 }
 
 const REMEDIES: Partial<Record<FailureReason, string>> = {
-  unreachable: 'check --etcd-endpoints and that etcd runs there',
+  unreachable: 'check --etcd-endpoints (http or https, host, port) and that etcd runs there',
   timeout: 'check that etcd has a leader and that no firewall drops the packets',
   tls: 'check --etcd-cafile, --etcd-certfile and --etcd-keyfile',
   unauthenticated: 'check --etcd-username and --etcd-password',
@@ -56,10 +56,18 @@ const SOCKET_ERRORS: readonly (readonly [string, string])[] = [
   ['ETIMEDOUT', 'connection timed out'],
   ['ECONNRESET', 'connection reset'],
   ['EPIPE', 'connection closed'],
+  // gRPC's word for a server that closes before it has spoken HTTP/2.
+  ['Failed to connect', 'connection closed'],
 ];
 
 const TLS_ERROR = /certificate|_CERT|SSL|TLS|altname|EPROTO/i;
 
-const tlsText = (text: string): string => `TLS: ${oneLine(text).replace(/^.*Last error: /, '')}`;
+function tlsText(text: string): string {
+  // An alert is the other side's word. etcd sends "bad certificate" also when it was shown none.
+  const alert = /tls\w* alert ([a-z ]+)/i.exec(text)?.[1]?.trim();
+  if (alert !== undefined)
+    return `TLS: the server refuses the client certificate, or wants one (alert: ${alert})`;
+  return `TLS: ${oneLine(text).replace(/; if the root CA is installed locally.*$/, '')}`;
+}
 
 const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();

@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { getCACertificates } from 'node:tls';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -9,12 +10,16 @@ export interface TlsFiles {
   readonly keyFile?: string;
 }
 
-/** PEM texts that belong together. Empty: https with the system's own authorities. */
+/** PEM texts that belong together. */
 export interface TlsMaterial {
   readonly ca?: string;
   readonly cert?: string;
   readonly key?: string;
 }
+
+/** Whom to trust: the given authority alone or, as Go does, those that the system trusts. */
+export const authoritiesOf = ({ ca }: TlsMaterial): string =>
+  ca ?? [...getCACertificates('default'), ...getCACertificates('system')].join('\n');
 
 /** Whether any TLS file was asked for. */
 export const wantsTls = (files: TlsFiles): boolean =>

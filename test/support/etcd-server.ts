@@ -123,6 +123,11 @@ export class EtcdServer {
     }
   }
 
+  /** A command line as a user would paste it. */
+  async shell(command: string): Promise<void> {
+    await run('sh', ['-c', command]);
+  }
+
   async #etcdctl(api: string, options: readonly string[], args: readonly string[]): Promise<string> {
     const { stdout } = await run('etcdctl', [...options, ...(this.#options.ctlArgs ?? []), ...args], {
       env: { PATH: process.env.PATH, ETCDCTL_API: api },
