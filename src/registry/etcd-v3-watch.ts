@@ -49,6 +49,7 @@ export async function* watchRange(
   // The loop sees the same error; this keeps one that comes after it from being an uncaught exception.
   stream.on('error', () => {});
   try {
+    signal.throwIfAborted();
     stream.write(createRequest(options));
     pulse.expect(connection.callTimeoutMs);
     let fragments: Event[] = [];

@@ -5,9 +5,6 @@ import {
   type Event,
   type KeyValue,
   KVService,
-  LeaseGrantRequest,
-  LeaseService,
-  LeaseTimeToLiveRequest,
   RangeRequest,
   type RangeResponse,
   RequestOp,
@@ -17,6 +14,7 @@ import {
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
+import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
 import { watchRange } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
@@ -52,6 +50,7 @@ export class EtcdV3Registry implements Registry {
   readonly api = 'v3';
   readonly description: string;
   readonly #connection: EtcdConnection;
+  readonly #leases: EtcdLeases;
   readonly #clock: Clock;
   readonly #configKey: Buffer;
   /** With its slash: `<prefix>/subnets-extra/x` is no lease, though flannel takes it for one. */
@@ -67,6 +66,7 @@ export class EtcdV3Registry implements Registry {
     { prefix, pageSize = 4_000, watchQuietMs = 3_000, watchAnswerMs = 2_000, ...options }: EtcdV3Options,
   ) {
     this.#connection = new EtcdConnection({ random: components.random ?? Math.random }, options);
+    this.#leases = new EtcdLeases({ connection: this.#connection });
     this.#clock = components.clock;
     this.description = `etcd v3 at ${this.#connection.ring}`;
     this.#configKey = Buffer.from(posix.join(prefix, 'config'));
@@ -119,7 +119,7 @@ export class EtcdV3Registry implements Registry {
     const { name, created } = previous;
     const outcome = await this.#write(unchanged, { name, value, created }, ttlSeconds, signal);
     if (outcome.outcome === 'written' && previous.expiry.kind === 'leased') {
-      await this.#dropUnused(previous.expiry.leaseId, signal);
+      await this.#leases.dropUnused(previous.expiry.leaseId, signal);
     }
     return outcome;
   }
@@ -134,7 +134,7 @@ export class EtcdV3Registry implements Registry {
       signal,
     );
     if (succeeded && previous.expiry.kind === 'leased') {
-      await this.#dropUnused(previous.expiry.leaseId, signal);
+      await this.#leases.dropUnused(previous.expiry.leaseId, signal);
     }
     return succeeded;
   }
@@ -161,10 +161,8 @@ export class EtcdV3Registry implements Registry {
   async expiryOf({ name, expiry }: LeaseRecord, signal: AbortSignal): Promise<number | undefined> {
     if (expiry.kind === 'reservation') return undefined;
     if (expiry.kind === 'expires') return expiry.at;
-    const request = LeaseTimeToLiveRequest.create({ ID: expiry.leaseId });
-    const call = { what: `read the time left of the lease ${name}`, repeatable: true };
-    const { TTL } = await this.#connection.call(LeaseService.leaseTimeToLive, request, call, signal);
-    return TTL < 0n ? undefined : this.#clock.now() + Number(TTL) * 1_000;
+    const seconds = await this.#leases.secondsLeft(expiry.leaseId, `read the time left of ${name}`, signal);
+    return seconds === undefined ? undefined : this.#clock.now() + seconds * 1_000;
   }
 
   async close(): Promise<void> {
@@ -204,7 +202,7 @@ export class EtcdV3Registry implements Registry {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     const what = `write the lease ${name}`;
-    const leaseId = ttlSeconds === undefined ? 0n : await this.#grant(ttlSeconds, what, signal);
+    const leaseId = ttlSeconds === undefined ? 0n : await this.#leases.grant(ttlSeconds, what, signal);
     const key = this.#keyOf(name);
     const requestPut = { key, value: Buffer.from(value), lease: leaseId };
     const put = RequestOp.create({ request: { $case: 'requestPut', requestPut } });
@@ -213,11 +211,12 @@ export class EtcdV3Registry implements Registry {
       answer = await this.#transact(key, condition, put, what, signal);
     } catch (error) {
       // Only where etcd said no: after any other failure the key may be there and hang on this lease.
-      if (error instanceof RegistryError && !isLocal(error.reason)) await this.#revoke(leaseId, signal);
+      if (error instanceof RegistryError && !isLocal(error.reason))
+        await this.#leases.revoke(leaseId, signal);
       throw error;
     }
     if (!answer.succeeded) {
-      await this.#revoke(leaseId, signal);
+      await this.#leases.revoke(leaseId, signal);
       return { outcome: 'conflict' };
     }
     const revision = answer.header?.revision ?? 0n;
@@ -241,43 +240,6 @@ export class EtcdV3Registry implements Registry {
       failure: [],
     };
     return this.#connection.call(KVService.txn, request, { what, repeatable: false }, signal);
-  }
-
-  async #grant(ttlSeconds: number, what: string, signal: AbortSignal): Promise<bigint> {
-    const request = LeaseGrantRequest.create({ TTL: BigInt(Math.ceil(ttlSeconds)) });
-    const { ID } = await this.#connection.call(
-      LeaseService.leaseGrant,
-      request,
-      // A second lease for one that may have been granted costs nothing: without a key it ages out.
-      { what, repeatable: true },
-      signal,
-    );
-    return ID;
-  }
-
-  /** Drops the lease a key was taken off, unless somebody hung other keys on it: those would go with it. */
-  async #dropUnused(leaseId: bigint, signal: AbortSignal): Promise<void> {
-    try {
-      const { keys } = await this.#connection.call(
-        LeaseService.leaseTimeToLive,
-        { ID: leaseId, keys: true },
-        { what: 'read an old lease', repeatable: true },
-        signal,
-      );
-      if (keys.length === 0) await this.#revoke(leaseId, signal);
-    } catch {
-      // The write is done; the old lease ages out by itself.
-    }
-  }
-
-  async #revoke(leaseId: bigint, signal: AbortSignal): Promise<void> {
-    if (leaseId === 0n) return;
-    const call = { what: 'revoke an unused lease', repeatable: true };
-    try {
-      await this.#connection.call(LeaseService.leaseRevoke, { ID: leaseId }, call, signal);
-    } catch {
-      // It ages out by itself.
-    }
   }
 
   /**
