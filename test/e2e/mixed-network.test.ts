@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Host } from '#src/lab/host.ts';
 import { callerSeenBy, serveCaller, Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/lib/until.ts';
 import {
@@ -81,8 +82,17 @@ for (const api of [2, 3] as const) {
       const after = await device();
       assert.deepEqual([after?.ifindex, after?.address], [before?.ifindex, before?.address]);
       assert.match(await readLease(network.etcd, api, one.subnet), new RegExp(String(before?.address)));
+      if (program === FLANNELD) assert.deepEqual(await bareRules(one.host), []);
     }
     const report = await traffic.stop();
     assert.equal(report.lost, 0, JSON.stringify(report));
   });
+}
+
+/** The rules that v0.9.1 appends without a comment; ours replace them. */
+async function bareRules(host: Host): Promise<string[]> {
+  const rules = (await host.must(['iptables-save'])).split('\n');
+  return rules.filter(
+    (rule) => /^-A (POSTROUTING|FORWARD) .*10\.0\./.test(rule) && !rule.includes('--comment'),
+  );
 }
