@@ -155,7 +155,7 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     if (json) {
       output.print(JSON.stringify(report));
     } else {
-      const mended = report.mendedMs === undefined ? 'as before' : `mended in ${report.mendedMs} ms`;
+      const mended = report.mendedMs === undefined ? 'as before' : `mended within ${report.mendedMs} ms`;
       const { lost, sent } = report.traffic ?? { lost: 0, sent: 0 };
       output.print(
         `${fault.name}: ${report.mended ? mended : 'not mended'}, ${lost} of ${sent} packets lost`,

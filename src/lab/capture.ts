@@ -4,6 +4,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { until } from '#src/lib/until.ts';
 
+/** Names are not used again, by this process or another: a log holds one run. */
 let started = 0;
 
 /** Packets caught by tcpdump on one device, from its start to its stop. */
@@ -21,7 +22,7 @@ export class Capture {
 
   /** Starts tcpdump with a filter in pcap's language and waits until it listens. */
   static async start(machine: Machine, device: string, filter: string): Promise<Capture> {
-    const name = `capture-${++started}`;
+    const name = `capture-${process.pid}-${++started}`;
     const { inside, outside } = machine.shared;
     await machine.components.folders.make(outside);
     // -Z root: the user it would change to can't write there. --immediate-mode, -U: each packet at once.

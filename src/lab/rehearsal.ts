@@ -20,7 +20,7 @@ export interface RehearsalReport {
   readonly fault: string;
   /** Whether the host's kernel state was as before within ten seconds. */
   readonly mended: boolean;
-  /** How long that took, in milliseconds; not told of the store's faults, which leave it as it is. */
+  /** How long that took at most, in milliseconds; not told of the store's faults, which leave it as it is. */
   readonly mendedMs: number | undefined;
   /** Between two containers, 200 packets a second, meanwhile; `undefined` when there are no two hosts with one. */
   readonly traffic: TrafficReport | undefined;

@@ -20,6 +20,7 @@ export interface TrafficReport {
 
 /** A packet younger than this at the end is under way, not lost. */
 const UNDER_WAY_MS = 100;
+/** Names are not used again, by this process or another: a log holds one run. */
 let started = 0;
 
 /** Echo requests at a steady rate from one machine to an address, each answer with its time. */
@@ -38,7 +39,7 @@ export class Traffic {
     const rate = ['-i', String(1 / perSecond), '-s', String(size)];
     // A pipe or file would be written to in blocks.
     const argv = ['stdbuf', '-oL', 'ping', '-n', '-D', ...rate, to];
-    const daemon = await from.start(`traffic-${++started}`, argv);
+    const daemon = await from.start(`traffic-${process.pid}-${++started}`, argv);
     await daemon.waitForLog(/icmp_seq=/);
     return new Traffic(daemon, perSecond);
   }
