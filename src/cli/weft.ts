@@ -7,6 +7,7 @@ import { attachedCommand } from '#src/sys/attached-command.ts';
 
 const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
+  store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
 };
 const USAGE = [
@@ -25,6 +26,10 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'lab') {
       const programs = { flanneld: [launcher('flanneld')], weft: [launcher('weft')] };
       return await labCommand(rest, { output, signal, programs, attach: attachedCommand });
+    }
+    if (command === 'store') {
+      const { storeCommand } = await import('#src/cli/store-command.ts');
+      return await storeCommand(rest, { output, environment: process.env, signal });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

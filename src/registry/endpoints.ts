@@ -11,44 +11,47 @@ export interface Endpoint {
 }
 
 /**
- * Reads `--etcd-endpoints`. Blanks around a comma are forgiven (flannel does not trim). A URL without a port has its
+ * Reads `--etcd-endpoints`, or another flag of its kind. Blanks around a comma are forgiven (flannel does not trim). A URL without a port has its
  * scheme's (80, 443), as in flannel v0.9.1; `host:port` without a scheme is taken as flannel HEAD takes it: TLS if TLS
  * files were given.
  *
  * @throws {WeftError} with the URL that is wrong and why, without any password in it
  */
-export function parseEndpoints(text: string, options: { readonly tls: boolean }): readonly Endpoint[] {
+export function parseEndpoints(
+  text: string,
+  { tls, flag = '--etcd-endpoints' }: { readonly tls: boolean; readonly flag?: string },
+): readonly Endpoint[] {
   const endpoints = text
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '')
-    .map((part) => parseEndpoint(part, options.tls));
+    .map((part) => parseEndpoint(part, tls, flag));
   if (endpoints.length === 0) {
-    throw badEndpoint('--etcd-endpoints is empty');
+    throw badEndpoint(`${flag} is empty`);
   }
   return [...new Map(endpoints.map((endpoint) => [endpoint.url, endpoint])).values()];
 }
 
-function parseEndpoint(text: string, tls: boolean): Endpoint {
+function parseEndpoint(text: string, tls: boolean, flag: string): Endpoint {
   const hasScheme = text.includes('://');
   const shown = text.replace(/\/\/[^/]*@/, '//…@');
   let url: URL;
   try {
     url = new URL(hasScheme ? text : `${tls ? 'https' : 'http'}://${text}`);
   } catch {
-    throw badEndpoint(`--etcd-endpoints: ${JSON.stringify(shown)} is not a URL`);
+    throw badEndpoint(`${flag}: ${JSON.stringify(shown)} is not a URL`);
   }
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw badEndpoint(`--etcd-endpoints: ${JSON.stringify(shown)} is neither http nor https`);
+    throw badEndpoint(`${flag}: ${JSON.stringify(shown)} is neither http nor https`);
   }
   if (url.username !== '' || url.password !== '') {
     throw badEndpoint(
-      `--etcd-endpoints: ${JSON.stringify(shown)} carries credentials`,
-      'give them with --etcd-username and --etcd-password',
+      `${flag}: ${JSON.stringify(shown)} carries credentials`,
+      'give them with the flags for user and password',
     );
   }
   if ((url.pathname !== '/' && url.pathname !== '') || url.search !== '' || url.hash !== '') {
-    throw badEndpoint(`--etcd-endpoints: ${JSON.stringify(shown)} has more than a host and a port`);
+    throw badEndpoint(`${flag}: ${JSON.stringify(shown)} has more than a host and a port`);
   }
   const secure = url.protocol === 'https:';
   const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);

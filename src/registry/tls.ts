@@ -29,34 +29,36 @@ export const wantsTls = (files: TlsFiles): boolean =>
  * Reads the files and checks that they fit, so that a wrong one is told by its name at the start and not as a
  * handshake's failure later.
  *
+ * @param flags how the flags that name the files begin, for the errors
  * @throws {WeftError} naming the file
  */
 export async function readTls(
   components: { readonly files: Files },
   { caFile, certFile, keyFile }: TlsFiles,
+  flags = '--etcd-',
 ): Promise<TlsMaterial> {
   const read = (flag: string, path: string | undefined) => readPem(components.files, flag, path);
   const [ca, cert, key] = await Promise.all([
-    read('--etcd-cafile', caFile),
-    read('--etcd-certfile', certFile),
-    read('--etcd-keyfile', keyFile),
+    read(`${flags}cafile`, caFile),
+    read(`${flags}certfile`, certFile),
+    read(`${flags}keyfile`, keyFile),
   ]);
-  if (ca !== undefined) check(`--etcd-cafile ${caFile} holds no certificate`, () => new X509Certificate(ca));
+  if (ca !== undefined) check(`${flags}cafile ${caFile} holds no certificate`, () => new X509Certificate(ca));
   if ((cert === undefined) !== (key === undefined)) {
     const [given, missing] = cert === undefined ? ['keyfile', 'certfile'] : ['certfile', 'keyfile'];
-    throw badTls(`--etcd-${given} is given without --etcd-${missing}`, 'give both, or neither');
+    throw badTls(`${flags}${given} is given without ${flags}${missing}`, 'give both, or neither');
   }
   if (cert === undefined || key === undefined) return ca === undefined ? {} : { ca };
 
   const certificate = check(
-    `--etcd-certfile ${certFile} holds no certificate`,
+    `${flags}certfile ${certFile} holds no certificate`,
     () => new X509Certificate(cert),
   );
-  const privateKey = check(`--etcd-keyfile ${keyFile} holds no usable private key`, () =>
+  const privateKey = check(`${flags}keyfile ${keyFile} holds no usable private key`, () =>
     createPrivateKey(key),
   );
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw badTls(`--etcd-keyfile ${keyFile} is not the key of --etcd-certfile ${certFile}`);
+    throw badTls(`${flags}keyfile ${keyFile} is not the key of ${flags}certfile ${certFile}`);
   }
   return ca === undefined ? { cert, key } : { ca, cert, key };
 }

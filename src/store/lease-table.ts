@@ -30,6 +30,8 @@ export class LeaseTable {
   constructor(db: DatabaseSync, clock: Clock) {
     this.#clock = clock;
     this.#insert = db.prepare('INSERT INTO lease VALUES (?, ?)');
+    // An id is also the last row id that node reads back, and does not fit a number.
+    this.#insert.setReadBigInts(true);
     this.#delete = db.prepare('DELETE FROM lease WHERE id = ?');
     this.#all = db.prepare('SELECT id, ttl FROM lease');
     this.#all.setReadBigInts(true);
