@@ -119,6 +119,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     const { releaseLease } = await import('#src/node/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     const { systemFiles } = await import('#src/sys/files.ts');
+    if (subnet === undefined) await refuseWhileRunning(options);
     const whose =
       subnet === undefined
         ? { node: await readNodeIdentity({ files: systemFiles, log: silentLogger }, options.stateDir) }
@@ -130,6 +131,16 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     return 0;
   },
 };
+
+/** A flanneld whose lease is released claims it again. */
+async function refuseWhileRunning({ stateDir, etcdPrefix }: FlanneldOptions): Promise<void> {
+  const { askNode } = await import('#src/observe/local-api.ts');
+  const { socketPath } = await import('#src/node/remembered.ts');
+  if ((await askNode(socketPath(stateDir, etcdPrefix))) === undefined) return;
+  throw new WeftError('running', 'flanneld runs on this host, and would claim the lease again', {
+    remedy: 'stop it first: systemctl stop flanneld',
+  });
+}
 
 /** Warnings and errors of the parts go to the terminal; the rest of a daemon's log does not belong there. */
 function logSource({ output }: NodeCommandContext): LoggerSource {

@@ -139,7 +139,7 @@ export class Agent {
     this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
     const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
     const remembered = await memory.recall();
-    this.#waitingFor = `the network config ${options.etcdPrefix}/config`;
+    this.#waitFor(`the network config ${options.etcdPrefix}/config`);
     const opening = openRegistry(
       { clock, files, random, logger: createLogger('registry') },
       registryOptions(options),
@@ -164,6 +164,11 @@ export class Agent {
     }
   }
 
+  /** Says what a start waits for. A host that forwards already waits for nothing. */
+  #waitFor(what: string): void {
+    if (this.#overlay === undefined) this.#waitingFor = what;
+  }
+
   /** Waits for a config that can be read, as flannel does: an operator mends it in the registry, not on every host. */
   async #readable(registry: Registry, first: string, signal: AbortSignal): Promise<NetworkConfig> {
     let said: string | undefined;
@@ -181,7 +186,7 @@ export class Agent {
         if (text !== said)
           this.#log.error(`Could not use the network config: ${messageOf(error)}; waiting for another`);
         said = text;
-        this.#waitingFor = 'a network config that can be used';
+        this.#waitFor('a network config that can be used');
       }
       await this.#components.clock.sleep(CONFIG_LOOK_MS, signal);
       text = await registry.readConfig(signal).catch(() => undefined);
@@ -207,9 +212,9 @@ export class Agent {
     );
     const previous = await readSubnetFile(files, options.subnetFile);
     const host = new HostBackend(config, facts, this.#identity);
-    refuseHarm(config, host.device, facts, options.allowOverlap, this.#log);
+    refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, this.#log);
     await this.#check(config, signal);
-    this.#waitingFor = 'a lease';
+    this.#waitFor('a lease');
     const ttlSeconds = options.leaseTtl / 1000;
     const acquired = await acquireLease(
       { registry, clock, random, log: createLogger('lease') },
@@ -266,7 +271,7 @@ export class Agent {
       const facts = await readHostFacts(kernel);
       const underlay = await this.#chooseUnderlay(facts);
       const host = new HostBackend(config, facts, this.#identity);
-      refuseHarm(config, host.device, facts, this.#options.allowOverlap, this.#log);
+      refuseHarm(config, host.device, underlay.name, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
       const backend = host.make(underlay, host.macFor(own.attributes));
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
@@ -307,7 +312,7 @@ export class Agent {
     const mode = place.config.nftables ? 'nftables' : 'auto';
     const firewall = new Firewall({ commands, log: createLogger('firewall') }, { mode });
     const overlay = new Overlay({ ...this.#components, firewall }, place, overlayOptions(this.#options));
-    this.#waitingFor = 'the host to be set up';
+    this.#waitFor('the host to be set up');
     await overlay.start(signal);
     this.#overlay = overlay;
     return overlay;
@@ -339,7 +344,7 @@ export class Agent {
     signal: AbortSignal,
     fail: (error: unknown) => void,
   ): Promise<void> {
-    this.#waitingFor = 'the list of peers';
+    this.#waitFor('the list of peers');
     const { clock, random, createLogger } = this.#components;
     const first = Promise.withResolvers<void>();
     // Peers are planned one batch after the other.

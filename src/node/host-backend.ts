@@ -45,6 +45,7 @@ export class HostBackend {
 export function refuseHarm(
   config: NetworkConfig,
   device: string,
+  underlay: string,
   { links, routes }: HostFacts,
   allowOverlap: boolean,
   log: Logger,
@@ -59,5 +60,9 @@ export function refuseHarm(
       },
     );
   }
-  refuseOverlap(config.network, { routes, links, ownDevices: [device], allowed: allowOverlap }, log);
+  refuseOverlap(
+    config.network,
+    { routes, links, underlay, ownDevices: [device], allowed: allowOverlap },
+    log,
+  );
 }

@@ -6,6 +6,8 @@ import type { Logger } from '#src/lib/log.ts';
 export interface OverlapFacts {
   readonly routes: readonly Route[];
   readonly links: readonly Link[];
+  /** The device that carries the outer packets: its network counts even if it is a bridge. */
+  readonly underlay: string;
   /** Devices of the overlay: what is on them is ours. */
   readonly ownDevices: readonly string[];
   /** `--allow-overlap`: say it and go on. */
@@ -20,7 +22,9 @@ export interface OverlapFacts {
  * Throws WeftError `overlap`.
  */
 export function refuseOverlap(network: Prefix, facts: OverlapFacts, log: Logger): void {
-  const bridges = facts.links.filter(({ type }) => type === 'bridge').map(({ name }) => name);
+  const bridges = facts.links
+    .filter(({ type, name }) => type === 'bridge' && name !== facts.underlay)
+    .map(({ name }) => name);
   for (const route of facts.routes) {
     const { destination, device, via, type } = route;
     if (destination.length === 0 || type !== 'unicast' || !overlaps(network, destination)) continue;

@@ -11,6 +11,7 @@ import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
+import { Departures } from '#src/node/departures.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -66,6 +67,7 @@ export class Overlay {
   readonly #peers: Peers;
   readonly #rules: Caretaker;
   readonly #sysctls: Caretaker;
+  readonly #departures: Departures;
   #place: OverlayPlace;
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
@@ -78,15 +80,18 @@ export class Overlay {
       { kernel, clock, log: createLogger('reconciler') },
       {
         territory: {
-          devices: [...place.backend.devices, place.underlay.name],
+          devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
           routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#owns(object),
+          owns: (object) => this.#place.backend.owns(object),
         },
         fullCheckMs: options.fullCheckMs,
       },
     );
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers({ kernel, reconciler: this.#reconciler, log: this.#log }, place.backend, options);
+    this.#departures = new Departures({ clock, log: this.#log }, (name) =>
+      this.#follow(this.#table.remove(name)),
+    );
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
       {
@@ -142,6 +147,7 @@ export class Overlay {
   async start(signal: AbortSignal): Promise<void> {
     const { firewall } = this.#components;
     this.#sayOwn();
+    this.#departures.start(signal);
     await this.#reconciler.start(signal);
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
@@ -176,12 +182,20 @@ export class Overlay {
     };
   }
 
-  /** All leases there are; what is not among them goes. */
+  /**
+   * All leases there are. Who was known and is not among them stays for a while: a store that was emptied is filled again
+   * by those who live, and until then packets go on. What the kernel holds of others goes at once.
+   */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
-    await this.#follow(this.#table.replaceAll(records));
+    const names = new Set(records.map(({ name }) => name));
+    const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
+    this.#departures.expect(missing.map(({ name }) => name));
+    await this.#follow(this.#table.replaceAll([...records, ...missing]));
   }
 
   async changePeers(events: readonly WatchEvent[]): Promise<void> {
+    for (const event of events)
+      this.#departures.cancel(event.type === 'put' ? event.record.name : event.name);
     const changes = events.flatMap((event) =>
       event.type === 'put' ? this.#table.put(event.record) : this.#table.remove(event.name),
     );
@@ -248,10 +262,6 @@ export class Overlay {
         scope: 0,
       },
     ];
-  }
-
-  #owns(object: KernelObject): boolean {
-    return this.#place.backend.owns(object);
   }
 
   #leaseRules(): LeaseRules {

@@ -41,7 +41,7 @@ export async function planStart(
   const underlay = await chooseUnderlay(options, facts, kernel);
   const identity = await readNodeIdentity({ files, log }, options.stateDir);
   const host = new HostBackend(config, facts, identity);
-  refuseHarm(config, host.device, facts, options.allowOverlap, log);
+  refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, log);
   const previous = await readSubnetFile(files, options.subnetFile);
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: underlay.publicIp };

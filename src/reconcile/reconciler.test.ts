@@ -52,7 +52,7 @@ async function start(): Promise<{ kernel: MemoryKernel; reconciler: Reconciler; 
     { kernel, clock: systemClock, log: silentLogger },
     {
       territory: {
-        devices: ['flannel.1', 'eth0'],
+        devices: () => ['flannel.1', 'eth0'],
         routeProtocol: RTPROT_WEFT,
         owns: (object) => object.kind !== 'link' && object.device === 'flannel.1',
       },

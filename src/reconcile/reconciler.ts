@@ -12,7 +12,7 @@ import type { Clock } from '#src/sys/clock.ts';
 /** Which part of the kernel is looked at, and what in it is ours to remove. */
 export interface Territory {
   /** Devices whose addresses, routes, neighbours and forwarding entries are compared: ours, and the underlay. */
-  readonly devices: readonly string[];
+  devices(): readonly string[];
   /** Routes with this RTPROT_* are compared as well, whatever their device: a blackhole has none. */
   readonly routeProtocol: number;
   /** Whether an object that nobody wants was made by us (or by a flannel before us), by its shape alone. */
@@ -188,7 +188,7 @@ export class Reconciler {
 
   #concerns(key: string, object: KernelObject): boolean {
     if (this.#wanted.get(key) !== undefined || this.#found.has(key)) return true;
-    if (object.kind === 'link') return this.#options.territory.devices.includes(object.name);
+    if (object.kind === 'link') return this.#options.territory.devices().includes(object.name);
     return this.#options.territory.owns(object);
   }
 
@@ -387,7 +387,8 @@ export class Reconciler {
 
   async #dump(): Promise<Map<string, KernelObject>> {
     const found = new Map<string, KernelObject>();
-    const { devices, routeProtocol } = this.#options.territory;
+    const { territory } = this.#options;
+    const devices = territory.devices();
     for (const link of await this.#kernel.links()) {
       if (!devices.includes(link.name)) continue;
       found.set(keyOf(link), link);
@@ -397,7 +398,7 @@ export class Reconciler {
       });
       for (const object of objects) found.set(keyOf(object), object);
     }
-    for (const route of await this.#kernel.dump({ kinds: ['route'], protocol: routeProtocol })) {
+    for (const route of await this.#kernel.dump({ kinds: ['route'], protocol: territory.routeProtocol })) {
       found.set(keyOf(route), route);
     }
     return found;
