@@ -44,8 +44,12 @@ test('what is no endpoint is told in one line, without the password', () => {
   assert.match(complaint('unix:///run/etcd.sock'), /is neither http nor https/);
   assert.match(complaint('http://a:2379/v2/keys'), /has more than a host and a port/);
   const credentials = complaint('http://root:s3cret@a:2379');
-  assert.match(credentials, /carries credentials; give them with --etcd-username/);
+  assert.match(credentials, /carries credentials; give them with the flags for user and password$/);
   assert.doesNotMatch(credentials, /s3cret/);
+});
+
+test('a complaint names the flag that the endpoints came from', () => {
+  assert.throws(() => parseEndpoints('', { tls: false, flag: '--to' }), /^WeftError: --to is empty/);
 });
 
 test('the ring starts anywhere, stays with what works, and moves on once for one failure', () => {

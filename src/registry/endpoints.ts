@@ -11,9 +11,9 @@ export interface Endpoint {
 }
 
 /**
- * Reads `--etcd-endpoints`, or another flag of its kind. Blanks around a comma are forgiven (flannel does not trim). A URL without a port has its
- * scheme's (80, 443), as in flannel v0.9.1; `host:port` without a scheme is taken as flannel HEAD takes it: TLS if TLS
- * files were given.
+ * Reads `--etcd-endpoints`, or another flag of its kind. Blanks around a comma are forgiven (flannel does not trim). A
+ * URL without a port has its scheme's (80, 443), as in flannel v0.9.1; `host:port` without a scheme is taken as flannel
+ * HEAD takes it: TLS if TLS files were given.
  *
  * @throws {WeftError} with the URL that is wrong and why, without any password in it
  */
