@@ -1,8 +1,11 @@
-import { globSync, readdirSync } from 'node:fs';
+import { globSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { run } from 'node:test';
 import { inspect } from 'node:util';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { LAB_ROOT, Lab } from '#src/lab/lab.ts';
+import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
 
 /** Each end-to-end test starts several programs; more than one file per core makes all of them slower. */
@@ -12,6 +15,11 @@ const TIMEOUT_MS = 8 * 60_000;
 const given = process.argv.slice(2);
 const files = given.length > 0 ? given : globSync(['test/**/*.test.ts', 'src/**/*.test.ts']);
 await removeLabsOfEndedRuns();
+
+const reportFolder = mkdtempSync(join(tmpdir(), 'weft-faults-'));
+const report = join(reportFolder, 'rows');
+writeFileSync(report, '');
+process.env[REPORT_VARIABLE] = report;
 
 const skips: string[] = [];
 const counts = { passed: 0, failed: 0, skipped: 0 };
@@ -42,6 +50,9 @@ tests.on('test:summary', ({ file, counts: { tests, passed, skipped, todo }, dura
 });
 for await (const _ of tests);
 
+const table = faultTable(report);
+rmSync(reportFolder, { recursive: true });
+if (table !== '') process.stdout.write(`\n${table}\n`);
 for (const skip of skips.sort()) process.stdout.write(`skipped  ${skip}\n`);
 process.stdout.write(`${files.length} files in ${seconds(performance.now() - started)}\n`);
 process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);

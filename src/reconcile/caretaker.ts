@@ -89,7 +89,7 @@ export class Caretaker {
       this.#repairs++;
       if (this.#pacer.repaired(KEY, this.#clock.monotonic())) {
         this.#log.warning(
-          `Another program keeps changing the ${this.#cared.name}; repairing them less and less often`,
+          `Another program keeps changing the ${this.#cared.name}; repairing them once a second`,
         );
       }
       this.#log.info(`Repaired the ${this.#cared.name}: ${mended}`);

@@ -347,7 +347,7 @@ export class Reconciler {
             : differences(wanted, found).join(', ');
       if (fight) {
         this.#log.warning(
-          `Another program keeps changing "${formatObject(object)}" (${how}); repairing it less and less often`,
+          `Another program keeps changing "${formatObject(object)}" (${how}); repairing it once a second`,
         );
       } else if (index < LOGGED_REPAIRS) {
         this.#log.info(`Repairing ${object.kind} "${formatObject(object)}" (${how})`, { key });

@@ -1,40 +1,37 @@
 /**
- * Two programs that fight over one kernel object must not become a hot loop. A slot may be repaired at once a few
- * times in a row; from then on each repair waits twice as long as the one before, until the slot is left alone.
+ * Two programs that fight over one kernel object must not become a hot loop. A slot may be repaired at once some times
+ * in a row; each repair uses up one, and one comes back every second. A fight ends up at one repair a second.
  */
 export class RepairPacer {
-  readonly #histories = new Map<string, { count: number; last: number }>();
+  readonly #slots = new Map<string, { credit: number; at: number; fighting: boolean }>();
 
-  /**
-   * How long to wait, from `now`, before the slot is repaired again, in milliseconds; 0 is at once. Only for
-   * slots that had been right: a first attempt is never delayed.
-   */
+  /** How long to wait, from `now`, before the slot is repaired again, in milliseconds; 0 is at once. */
   delay(key: string, now: number): number {
-    const history = this.#histories.get(key);
-    if (history === undefined || history.count < FREE_REPAIRS) return 0;
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (history.count - FREE_REPAIRS), LONGEST_PAUSE_MS);
-    return Math.max(0, history.last + pause - now);
+    const slot = this.#slots.get(key);
+    if (slot === undefined) return 0;
+    return Math.max(0, (1 - this.#creditOf(slot, now)) * REFILL_MS);
   }
 
   /** Notes a repair; true when this one makes it a fight, so that it is said once. */
   repaired(key: string, now: number): boolean {
-    const history = this.#histories.get(key);
-    if (history === undefined || now - history.last > PEACE_MS) {
-      this.#histories.set(key, { count: 1, last: now });
-      return false;
-    }
-    history.count++;
-    history.last = now;
-    return history.count === FREE_REPAIRS;
+    const slot = this.#slots.get(key) ?? { credit: BURST, at: now, fighting: false };
+    slot.credit = this.#creditOf(slot, now) - 1;
+    slot.at = now;
+    this.#slots.set(key, slot);
+    const begins = !slot.fighting && slot.credit < 1;
+    if (slot.credit < 1) slot.fighting = true;
+    return begins;
   }
 
   /** Forgets slots that have been left alone for long enough. */
   forgetOld(now: number): void {
-    for (const [key, { last }] of this.#histories) if (now - last > PEACE_MS) this.#histories.delete(key);
+    for (const [key, slot] of this.#slots) if (this.#creditOf(slot, now) >= BURST) this.#slots.delete(key);
+  }
+
+  #creditOf({ credit, at }: { readonly credit: number; readonly at: number }, now: number): number {
+    return Math.min(BURST, credit + (now - at) / REFILL_MS);
   }
 }
 
-const FREE_REPAIRS = 10;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 30_000;
-const PEACE_MS = 60_000;
+const BURST = 20;
+const REFILL_MS = 1_000;

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import type { TestContext } from 'node:test';
 import { bridgeOptionsOf, type Container, makeBridge, makeContainer } from '#src/lab/container.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
@@ -13,7 +12,7 @@ import {
   waitForRoute,
   writeConfig,
 } from './flanneld.ts';
-import { testLab } from './test-lab.ts';
+import { type Owner, testLab } from './test-lab.ts';
 
 export interface NetworkOptions {
   readonly api: 2 | 3;
@@ -46,7 +45,7 @@ export interface Network {
  *
  * Resolves when every host has a route to every other.
  */
-export async function testNetwork(t: TestContext, options: NetworkOptions): Promise<Network> {
+export async function testNetwork(t: Owner, options: NetworkOptions): Promise<Network> {
   const { api, programs = [FLANNELD, FLANNELD], config = CONFIG } = options;
   const lab = await testLab(t, { hosts: programs.length });
   const etcd = await Etcd.start(lab);

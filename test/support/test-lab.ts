@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import type { TestContext } from 'node:test';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { Lab, type LabOptions } from '#src/lab/lab.ts';
 
@@ -29,6 +28,12 @@ export function cannotRun(...programs: string[]): string | false {
   return false;
 }
 
+/** Whatever a lab belongs to: a test, or a whole file of them. */
+export interface Owner {
+  readonly signal: AbortSignal;
+  after(cleanUp: () => Promise<void>): void;
+}
+
 /** Names of the labs that tests make: the process that made it, and a number. */
 export const TEST_LAB = /^t(\d+)n/;
 
@@ -39,7 +44,7 @@ const open = new Set<Lab>();
  * A lab for one test, with a name of its own, taken away when the test ends, however it ends. When the run is
  * interrupted, all labs of this process are taken away before it ends.
  */
-export async function testLab(t: TestContext, options: Omit<LabOptions, 'name' | 'signal'>): Promise<Lab> {
+export async function testLab(t: Owner, options: Omit<LabOptions, 'name' | 'signal'>): Promise<Lab> {
   const name = `t${process.pid}n${++made}`;
   const lab = await Lab.create(systemLabComponents(), { ...options, name, signal: t.signal });
   if (made === 1) {
