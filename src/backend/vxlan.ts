@@ -11,6 +11,7 @@ import {
 } from '#src/kernel/object.ts';
 import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
+import { GoObject, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 
 /** What the vxlan backend has to know of its host and its network. */
@@ -109,7 +110,7 @@ export class VxlanBackend implements Backend {
       case 'link':
         return false; // A device goes only with `weft cleanup`.
       case 'address':
-        return object.device === this.#device && object.prefix.family === 4 && this.#covers(object.prefix);
+        return object.device === this.#device && this.#covers(object.prefix);
       case 'fdb':
         return object.device === this.#device && object.permanent;
       case 'neighbour':
@@ -133,13 +134,10 @@ export class VxlanBackend implements Backend {
 /** `flannel.1` for VNI 1, as flannel names it. */
 export const vxlanDeviceName = (vni: number): string => `flannel.${vni}`;
 
-/** The VTEP MAC in a lease's BackendData; field names match in any case, as Go reads them. */
+/** The VTEP MAC in a lease's BackendData, read as Go reads it: names in any case, the last of two counts. */
 export function vtepMacOf(data: Json | undefined): Mac | undefined {
-  if (data === null || typeof data !== 'object' || Array.isArray(data)) return undefined;
-  for (const [name, value] of Object.entries(data)) {
-    if (name.toLowerCase() === 'vtepmac' && typeof value === 'string') return parseMac(value);
-  }
-  return undefined;
+  const text = isJsonObject(data) ? new GoObject(data).raw('VtepMAC') : undefined;
+  return typeof text === 'string' ? parseMac(text) : undefined;
 }
 
 const hostPrefix = (ip: Ip): Prefix =>
