@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 
 /** Files outside the program's own folder: subnet.env, caches, /proc/sys. */
 export interface Files {
@@ -10,7 +10,8 @@ export interface Files {
   write(path: string, text: string): Promise<void>;
   /**
    * Replaces the file so that a reader sees the old text or the new one and never part of either, also across a
-   * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing.
+   * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing. A symlink stays
+   * and its target is replaced. What is no file, such as /dev/stdout or /dev/null, is written in place.
    */
   writeAtomically(path: string, text: string, mode?: number): Promise<void>;
   /** Removes the file; no such file is fine. */
@@ -38,7 +39,10 @@ export const systemFiles: Files = {
     }
   },
   async writeAtomically(path, text, mode = 0o644) {
-    const folder = dirname(path);
+    const found = await stat(path).catch(() => undefined);
+    if (found !== undefined && !found.isFile()) return systemFiles.write(path, text);
+    const target = await targetOf(path);
+    const folder = dirname(target);
     await mkdir(folder, { recursive: true, mode: 0o755 });
     const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
     try {
@@ -50,7 +54,7 @@ export const systemFiles: Files = {
       } finally {
         await file.close();
       }
-      await rename(temporary, path);
+      await rename(temporary, target);
     } catch (error) {
       await unlink(temporary).catch(() => {});
       throw error;
@@ -63,3 +67,13 @@ export const systemFiles: Files = {
     }
   },
 };
+
+/** Where a path leads, through symlinks; the last of them may lead to a file that is not there yet. */
+async function targetOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    const link = await readlink(path).catch(() => undefined);
+    return link === undefined ? path : resolve(dirname(path), link);
+  }
+}

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { systemFiles } from '#src/sys/files.ts';
+
+function makeFolder(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'files-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+test('a file is replaced, not written over: who reads the old one reads it to its end', async (t) => {
+  const folder = makeFolder(t);
+  const path = join(folder, 'file');
+  writeFileSync(path, 'old');
+  const { ino } = statSync(path);
+  await systemFiles.writeAtomically(path, 'new', 0o600);
+  assert.equal(readFileSync(path, 'utf8'), 'new');
+  assert.notEqual(statSync(path).ino, ino);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  assert.deepEqual(readdirSync(folder), ['file']);
+});
+
+test('a symlink stays a symlink, whether its target is there yet or not', async (t) => {
+  const folder = makeFolder(t);
+  mkdirSync(join(folder, 'real'));
+  const target = join(folder, 'real', 'file');
+  const link = join(folder, 'link');
+  symlinkSync('real/file', link);
+  for (const text of ['first', 'second']) {
+    await systemFiles.writeAtomically(link, text);
+    assert.equal(readFileSync(target, 'utf8'), text);
+    assert.ok(lstatSync(link).isSymbolicLink());
+  }
+});
+
+test('a pipe is written to and stays a pipe', async (t) => {
+  const pipe = join(makeFolder(t), 'pipe');
+  assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
+  // Read and write: neither end waits for the other.
+  const reader = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  t.after(() => closeSync(reader));
+  await systemFiles.writeAtomically(pipe, 'text');
+  const got = Buffer.alloc(16);
+  assert.equal(got.toString('utf8', 0, readSync(reader, got)), 'text');
+  assert.ok(lstatSync(pipe).isFIFO());
+});
+
+test('what can’t be replaced stays as it was, and nothing is left beside it', async (t) => {
+  const folder = makeFolder(t);
+  mkdirSync(join(folder, 'path'));
+  await assert.rejects(systemFiles.writeAtomically(join(folder, 'path'), 'new'), { code: 'EISDIR' });
+  writeFileSync(join(folder, 'file'), 'old');
+  await assert.rejects(systemFiles.writeAtomically(join(folder, 'file', 'below'), 'new'), {
+    code: 'EEXIST',
+  });
+  assert.deepEqual(readdirSync(folder).sort(), ['file', 'path']);
+  assert.equal(readFileSync(join(folder, 'file'), 'utf8'), 'old');
+});
