@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -98,11 +108,50 @@ test('wrong use and help print the usage and exit 1', (t) => {
   assert.throws(() => readFileSync(output), { code: 'ENOENT' });
 });
 
-test('an output that can not be written is one line and exit 1', (t) => {
+test('an output that can not be written is one line and exit 1, and nothing is left beside it', (t) => {
   const { folder, subnetEnv } = makeRoom(t);
-  const result = run([PROGRAM, '-f', subnetEnv, '-d', join(folder, 'none', 'docker_opts.env')]);
+  const unwritable: [path: string, reason: string][] = [
+    [folder, 'EISDIR'],
+    [join(subnetEnv, 'docker_opts.env'), 'EEXIST'],
+  ];
+  for (const [path, reason] of unwritable) {
+    const result = run([PROGRAM, '-f', subnetEnv, '-d', path]);
+    assert.equal(result.status, 1);
+    const line = `^mk-docker-opts: could not write ${path}: ${reason}: .*; make its folder writable, .* -d\n$`;
+    assert.match(result.stderr, new RegExp(line));
+  }
+  assert.deepEqual(readdirSync(folder), ['subnet.env']);
+});
+
+test('an output that is there already is replaced as a whole', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  writeFileSync(output, 'old\n');
+  const before = statSync(output).ino;
+  run([PROGRAM, '-c', '-f', subnetEnv, '-d', output]);
+  assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${OPTIONS}"\n`);
+  assert.notEqual(statSync(output).ino, before);
+});
+
+test('an input that can not be read is one line and exit 1', (t) => {
+  const { folder, output } = makeRoom(t);
+  const result = run([PROGRAM, '-f', folder, '-d', output]);
   assert.equal(result.status, 1);
-  assert.match(result.stderr, /^mk-docker-opts: ENOENT: .*none\/docker_opts\.env'\n$/);
+  assert.match(result.stderr, /^mk-docker-opts: could not read .*: EISDIR: .*; name the file .* with -f\n$/);
+  assert.throws(() => readFileSync(output), { code: 'ENOENT' });
+});
+
+test('a checkout without its packages says how to get them, and exits 1', (t) => {
+  const { folder } = makeRoom(t);
+  mkdirSync(join(folder, 'bin'));
+  for (const name of ['mk-docker-opts', 'flanneld', 'weft']) {
+    copyFileSync(join(BIN, name), join(folder, 'bin', name));
+    const result = run([join(folder, 'bin', name)]);
+    assert.equal(result.status, 1);
+    assert.equal(
+      result.stderr,
+      `${name}: there is no Node in ${folder}/node_modules: run ${folder}/script/setup\n`,
+    );
+  }
 });
 
 test('the launcher runs through links, from any folder, under any shell, with no PATH', (t) => {

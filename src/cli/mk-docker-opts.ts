@@ -22,7 +22,12 @@ Turns the file that flanneld writes into options for the Docker daemon.
  */
 async function mkDockerOpts(argv: readonly string[], environment: Variables, files: Files): Promise<void> {
   const { f: subnetFile, d: dockerFile, i, c, k: key, m } = readArguments(argv);
-  const text = await files.read(subnetFile);
+  const text = await files.read(subnetFile).catch((cause) => {
+    throw new WeftError('docker-options', `could not read ${subnetFile}: ${messageOf(cause)}`, {
+      remedy: 'name the file that flanneld writes with -f',
+      cause,
+    });
+  });
   const variables: Variables = { ...environment, ...(text !== undefined && parseEnv(text)) };
   if (text === undefined) {
     say(`there is no ${subnetFile}: dockerd gets no options for the overlay; start flanneld first`);
@@ -34,15 +39,19 @@ async function mkDockerOpts(argv: readonly string[], environment: Variables, fil
       `--mtu=${mtu} is set by hand, but a packet in the overlay has at most ${variables.FLANNEL_MTU} bytes: larger ones would be lost; remove it`,
     );
   }
-  // In place, not by renaming: -d may be /dev/stdout or a symlink.
-  await files.write(
-    dockerFile,
-    formatDockerOptions(variables, {
-      individual: i || !c,
-      combined: c || !i ? key : undefined,
-      ipMasq: !m,
-    }),
-  );
+  const options = formatDockerOptions(variables, {
+    individual: i || !c,
+    combined: c || !i ? key : undefined,
+    ipMasq: !m,
+  });
+  try {
+    await files.writeAtomically(dockerFile, options);
+  } catch (cause) {
+    throw new WeftError('docker-options', `could not write ${dockerFile}: ${messageOf(cause)}`, {
+      remedy: 'make its folder writable, or choose another with -d',
+      cause,
+    });
+  }
   const subnet = parsePrefix4(variables.FLANNEL_SUBNET ?? '');
   if (subnet !== undefined && hasGatewayRoute((await files.read('/proc/net/route')) ?? '', subnet)) {
     const network = formatPrefix(masked(subnet));
