@@ -89,6 +89,23 @@ for (const [name, dialect, attributes, text] of WRITTEN) {
   });
 }
 
+test('v0.9.1 gets nothing of IPv6', () => {
+  const data = { VtepMAC: '82:4b:b6:2f:54:4e' };
+  assert.equal(
+    encodeAttributes(
+      {
+        publicIp: v4('10.37.7.195'),
+        publicIpv6: v6('2001:db8::1'),
+        backendType: 'vxlan',
+        backendData: data,
+        backendV6Data: data,
+      },
+      'v0.9.1',
+    ),
+    '{"PublicIP":"10.37.7.195","BackendType":"vxlan","BackendData":{"VtepMAC":"82:4b:b6:2f:54:4e"}}',
+  );
+});
+
 test('our own field comes last, where flannel ignores it', () => {
   assert.equal(
     encodeAttributes({ publicIp: v4('10.37.7.195'), backendType: 'host-gw', node: 'n1' }),

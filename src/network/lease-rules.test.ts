@@ -42,6 +42,7 @@ test('a peer’s lease is fit, and claims its block and its identity', () => {
 test('other lengths than SubnetLen are fit: the config may have changed since', () => {
   assert.deepEqual(claimsOf('10.5.2.128-25'), ['block 10.5.2.0', 'identity m1']);
   assert.deepEqual(claimsOf('10.5.2.0-23'), ['block 10.5.2.0', 'block 10.5.3.0', 'identity m1']);
+  assert.deepEqual(claimsOf('10.5.2.0-32'), ['block 10.5.2.0', 'identity m1']);
   const withoutIdentity = claimsOf('10.5.2.0-30', '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}');
   assert.deepEqual(withoutIdentity, ['block 10.5.2.0']);
 });

@@ -68,6 +68,19 @@ test('a renewal changes nothing, of an accepted lease or of a quarantined one', 
   );
 });
 
+test('who waited takes its place as it was last renewed', () => {
+  const table = new LeaseTable(RULES);
+  table.replaceAll([record('10.5.2.0-24', 'm2', 1), record('10.5.3.0-24', 'm2', 2)]);
+  table.put({ ...record('10.5.3.0-24', 'm2', 9), expiry: { kind: 'leased', leaseId: 7n } });
+  const accepted = table
+    .remove('10.5.2.0-24')
+    .flatMap((change) => (change.kind === 'accepted' ? change.lease : []));
+  assert.deepEqual(
+    accepted.map(({ revision, expiry }) => [revision, expiry]),
+    [[9n, { kind: 'leased', leaseId: 7n }]],
+  );
+});
+
 test('our own record is no peer’s', () => {
   const table = new LeaseTable(RULES);
   assert.deepEqual(table.put(record('10.5.1.0-24', 'm1', 1)), []);

@@ -76,6 +76,7 @@ test('what HEAD would refuse is said', () => {
   assert.deepEqual(warnings('{"Network":"10.5.0.0/16","SubnetLen":17}'), [
     'network must be able to accommodate at least four subnets',
   ]);
+  assert.deepEqual(warnings('{"Network":"10.5.0.0/16","SubnetLen":18}'), []);
   assert.deepEqual(warnings('{"Network":"10.5.0.0/16","SubnetMin":"10.5.3.7","SubnetMax":"10.5.9.200"}'), [
     'SubnetMin is not on a SubnetLen boundary: 10.5.3.7',
     'SubnetMax is not on a SubnetLen boundary: 10.5.9.200',
@@ -124,6 +125,7 @@ const REFUSED: readonly [json: string, message: string][] = [
     '{"Network":"255.255.255.0/24","SubnetLen":24,"SubnetMin":"255.255.255.200"}',
     'no subnet lies between SubnetMin 255.255.255.200 and SubnetMax 255.255.255.0 (SubnetMin: "255.255.255.200")',
   ],
+  ['{"Network":"10.5.0.0/16","EnableIPv6":true}', 'an IPv6 network is not there yet (EnableIPv6: true)'],
   ['{"Network":"10.5.0.0/16","EnableIPv4":false}', 'none defined stack (EnableIPv4: false)'],
   ['{"Network":"10.5.0.0/16","EnableNFTables":"yes"}', 'EnableNFTables must be true or false, it is "yes"'],
   [
