@@ -89,5 +89,5 @@ test('a fight becomes slower and slower', async () => {
   await systemClock.sleep(300);
   clearInterval(fight);
   stopper.abort();
-  assert.ok(care.repairs >= 20 && care.repairs < 25, `${care.repairs} repairs`);
+  assert.ok(care.repairs >= 30 && care.repairs < 35, `${care.repairs} repairs`);
 });

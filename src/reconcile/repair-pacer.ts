@@ -33,5 +33,5 @@ export class RepairPacer {
   }
 }
 
-const BURST = 20;
+const BURST = 30;
 const REFILL_MS = 1_000;
