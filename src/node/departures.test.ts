@@ -25,8 +25,8 @@ class TestClock {
 function start(): { clock: TestClock; departures: Departures; gone: string[] } {
   const clock = new TestClock();
   const gone: string[] = [];
-  const departures = new Departures({ clock, log: silentLogger }, async (name) => {
-    gone.push(name);
+  const departures = new Departures({ clock, log: silentLogger }, async (names) => {
+    gone.push(...names);
   });
   departures.start(new AbortController().signal);
   return { clock, departures, gone };
@@ -34,7 +34,7 @@ function start(): { clock: TestClock; departures: Departures; gone: string[] } {
 
 test('a peer that a list lacks goes after the grace period, not before', async () => {
   const { clock, departures, gone } = start();
-  departures.expect(['a', 'b']);
+  departures.missing(['a', 'b']);
   await clock.advance(29_000);
   assert.deepEqual(gone, []);
   await clock.advance(1_000);
@@ -43,7 +43,7 @@ test('a peer that a list lacks goes after the grace period, not before', async (
 
 test('one that shows itself again stays', async () => {
   const { clock, departures, gone } = start();
-  departures.expect(['a', 'b']);
+  departures.missing(['a', 'b']);
   departures.cancel('a');
   await clock.advance(60_000);
   assert.deepEqual(gone, ['b']);
@@ -51,11 +51,32 @@ test('one that shows itself again stays', async () => {
 
 test('one that the next list lacks as well keeps its time, one that it names again stays', async () => {
   const { clock, departures, gone } = start();
-  departures.expect(['a', 'b']);
+  departures.missing(['a', 'b']);
   await clock.advance(20_000);
-  departures.expect(['a', 'c']);
+  departures.missing(['a', 'c']);
   await clock.advance(10_000);
   assert.deepEqual(gone, ['a']);
   await clock.advance(20_000);
   assert.deepEqual(gone, ['a', 'c']);
+});
+
+test('one that was removed has a second to claim its lease again', async () => {
+  const { clock, departures, gone } = start();
+  departures.removed(['a', 'b']);
+  await clock.advance(500);
+  departures.cancel('a');
+  await clock.advance(500);
+  assert.deepEqual(gone, ['b']);
+});
+
+test('one that comes back and is removed again has its time anew', async () => {
+  const { clock, departures, gone } = start();
+  departures.removed(['a']);
+  await clock.advance(900);
+  departures.cancel('a');
+  departures.removed(['a']);
+  await clock.advance(500);
+  assert.deepEqual(gone, []);
+  await clock.advance(500);
+  assert.deepEqual(gone, ['a']);
 });

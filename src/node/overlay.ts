@@ -89,8 +89,8 @@ export class Overlay {
     );
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers({ kernel, reconciler: this.#reconciler, log: this.#log }, place.backend, options);
-    this.#departures = new Departures({ clock, log: this.#log }, (name) =>
-      this.#follow(this.#table.remove(name)),
+    this.#departures = new Departures({ clock, log: this.#log }, (names) =>
+      this.#follow(names.flatMap((name) => this.#table.remove(name))),
     );
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
@@ -189,16 +189,27 @@ export class Overlay {
   async replacePeers(records: readonly RawLease[]): Promise<void> {
     const names = new Set(records.map(({ name }) => name));
     const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
-    this.#departures.expect(missing.map(({ name }) => name));
+    this.#departures.missing(missing.map(({ name }) => name));
     await this.#follow(this.#table.replaceAll([...records, ...missing]));
   }
 
+  /** Events in order. A peer whose lease was removed stays for a moment: one that lives claims it again. */
   async changePeers(events: readonly WatchEvent[]): Promise<void> {
-    for (const event of events)
-      this.#departures.cancel(event.type === 'put' ? event.record.name : event.name);
-    const changes = events.flatMap((event) =>
-      event.type === 'put' ? this.#table.put(event.record) : this.#table.remove(event.name),
+    // The last word on each name counts: a lease that was removed and claimed again in one burst is there.
+    const last = new Map(
+      events.map((event) => [event.type === 'put' ? event.record.name : event.name, event]),
     );
+    const changes: LeaseChange[] = [];
+    const removed: string[] = [];
+    for (const [name, event] of last) {
+      if (event.type === 'removed') {
+        removed.push(name);
+        continue;
+      }
+      this.#departures.cancel(name);
+      changes.push(...this.#table.put(event.record));
+    }
+    this.#departures.removed(removed);
     await this.#follow(changes);
   }
 

@@ -59,7 +59,7 @@ export class Caretaker {
     if (tolerated) await this.#look(signal);
     else await this.#cared.ensure(signal);
     this.#care(signal).catch((error) => {
-      if (!isAbort(error)) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
+      if (!signal.aborted) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });
   }
 

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before } from 'node:test';
+import type { Host } from '#src/lab/host.ts';
+import { Traffic, type TrafficReport } from '#src/lab/traffic.ts';
+import { until } from '#src/lib/until.ts';
+import { PREFIX } from '../support/flanneld.ts';
+import { type Network, type NetworkOptions, pairOf, testNetwork } from '../support/network.ts';
+
+/** One network for all tests of a file; made before the first and taken away after the last. */
+export function sharedNetwork(skip: string | false, options: NetworkOptions): () => Network {
+  const cleanUps: (() => Promise<void>)[] = [];
+  const stopper = new AbortController();
+  let network: Network | undefined;
+  before(async () => {
+    if (skip !== false) return;
+    const owner = { signal: stopper.signal, after: (act: () => Promise<void>) => void cleanUps.push(act) };
+    network = await testNetwork(owner, options);
+  });
+  after(async () => {
+    stopper.abort();
+    for (const act of cleanUps.reverse()) await act();
+  });
+  return () => network ?? assert.fail('the network was not made');
+}
+
+/** Runs something under traffic of 200 packets a second from the first node's container to the second's. */
+export async function underTraffic(network: Network, act: () => Promise<void>): Promise<TrafficReport> {
+  const [one, two] = pairOf(network);
+  const traffic = await Traffic.start(one.container, two.container.address);
+  try {
+    await act();
+  } catch (error) {
+    await traffic.stop();
+    throw error;
+  }
+  return traffic.stop();
+}
+
+/** CPU time that a process has used, in milliseconds (proc(5), utime and stime, at 100 ticks a second). */
+export function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+export async function flanneldOn(host: Host): Promise<NonNullable<Awaited<ReturnType<Host['daemon']>>>> {
+  return (await host.daemon('flanneld')) ?? assert.fail(`no flanneld on ${host.name}`);
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** A peer that exists only in the registry: 10.0.N.0/24. */
+export const leaseValue = (n: number): string =>
+  `{"PublicIP":"172.16.71.${n}","BackendType":"vxlan","BackendData":{"VtepMAC":"02:00:00:00:01:${n.toString(16).padStart(2, '0')}"}}`;
+export const leaseKey = (n: number): string => `${PREFIX}/subnets/10.0.${n}.0-24`;
+
+/** The first free numbers of subnets that no node of the network holds. */
+export function freeSubnets({ nodes }: Network, count: number): number[] {
+  const taken = nodes.map(({ subnet }) => Number(subnet.split('.')[2]));
+  return Array.from({ length: 250 }, (_, n) => n + 1)
+    .filter((n) => !taken.includes(n))
+    .slice(0, count);
+}
+
+/** A new peer's route comes, and goes with its lease: the registry is followed. */
+export async function assertFollowed(network: Network, api: 2 | 3): Promise<void> {
+  const [one] = pairOf(network);
+  const [n] = freeSubnets(network, 1);
+  assert.ok(n !== undefined);
+  const route = () => one.host.must(['ip', 'route', 'show', `10.0.${n}.0/24`]);
+  // etcdctl of 3.4 gives up on a cluster that is electing a leader.
+  await until(
+    async () =>
+      (await network.etcd.run(api, [api === 2 ? 'set' : 'put', leaseKey(n), leaseValue(n)])).code === 0,
+    { what: 'a new lease in etcd', timeoutMs: 30_000 },
+  );
+  await until(async () => (await route()) !== '', { what: 'the route of a new peer', timeoutMs: 20_000 });
+  await until(async () => (await network.etcd.run(api, [api === 2 ? 'rm' : 'del', leaseKey(n)])).code === 0, {
+    what: 'its end in etcd',
+    timeoutMs: 30_000,
+  });
+  await until(async () => (await route()) === '', { what: 'the end of its route', timeoutMs: 20_000 });
+}
