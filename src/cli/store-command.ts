@@ -81,8 +81,8 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   const end = await Promise.race([stopped, failure]);
   await server.close();
   if (end === 'stopped') return 0;
-  throw new WeftError('store-disk', `cannot write ${options.data}: ${messageOf(end)}`, {
-    remedy: 'look at the disk, then start the store again: what it acknowledged is there',
+  throw new WeftError('store-disk', `the store cannot go on with ${options.data}: ${messageOf(end)}`, {
+    remedy: 'look at the disk, then start it again: what it acknowledged is there',
     cause: end,
   });
 }

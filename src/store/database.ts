@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WeftError } from '#src/lib/errors.ts';
 
 /** "weft" in ASCII, in SQLite's header: how we tell our file from any other database. */
@@ -58,6 +58,16 @@ export function openDatabase(path: string): DatabaseSync {
     db?.close();
     throw error instanceof WeftError ? error : openError(path, error);
   }
+}
+
+/**
+ * Every statement is prepared with this: our integers do not fit a number. That goes for statements that return no
+ * rows as well, since node reads back the connection's last row id after each, and that may be a lease's id.
+ */
+export function prepare(db: DatabaseSync, sql: string): StatementSync {
+  const statement = db.prepare(sql);
+  statement.setReadBigInts(true);
+  return statement;
 }
 
 function claim(db: DatabaseSync, path: string): void {

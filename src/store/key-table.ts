@@ -1,6 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { KeyValue } from '#src/etcd/rpc.ts';
-import { SUB_BITS } from '#src/store/database.ts';
+import { prepare, SUB_BITS } from '#src/store/database.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
 
 /** One change of one key, as watchers see it. A deletion's `kv` has only the key and the revision. */
@@ -32,7 +32,7 @@ export class KeyTable {
   readonly #deleteSlice: StatementSync;
 
   constructor(db: DatabaseSync) {
-    const prepare = (sql: string): StatementSync => prepareRows(db, sql);
+    const row = (sql: string): StatementSync => prepareRows(db, sql);
     this.#live = new RangeStatement(
       db,
       `SELECT ${COLUMNS} FROM kv WHERE KEYS AND ${LIVE} ORDER BY key LIMIT ?`,
@@ -48,14 +48,14 @@ export class KeyTable {
       db,
       `SELECT ${COLUMNS} FROM kv NOT INDEXED WHERE KEYS AND id >= ? AND id < ? ORDER BY id`,
     );
-    this.#current = prepare(`SELECT ${COLUMNS} FROM kv WHERE key = ? AND ${LIVE}`);
-    this.#previous = prepare(`SELECT ${COLUMNS} FROM kv WHERE key = ? AND id < ? ORDER BY id DESC LIMIT 1`);
-    this.#end = prepare(`UPDATE kv SET ended = ? WHERE key = ? AND ${LIVE}`);
-    this.#insert = prepare(`INSERT INTO kv (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?)`);
-    this.#leased = prepare(`SELECT key FROM kv WHERE lease = ? AND lease <> 0 AND ${LIVE} ORDER BY key`);
-    this.#last = prepare('SELECT max(id) FROM kv');
-    this.#sliceEnd = prepare('SELECT id FROM kv WHERE id >= ? AND id < ? ORDER BY id LIMIT 1 OFFSET ?');
-    this.#deleteSlice = prepare('DELETE FROM kv WHERE id >= ? AND id < ? AND ended <= ?');
+    this.#current = row(`SELECT ${COLUMNS} FROM kv WHERE key = ? AND ${LIVE}`);
+    this.#previous = row(`SELECT ${COLUMNS} FROM kv WHERE key = ? AND id < ? ORDER BY id DESC LIMIT 1`);
+    this.#end = row(`UPDATE kv SET ended = ? WHERE key = ? AND ${LIVE}`);
+    this.#insert = row(`INSERT INTO kv (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?)`);
+    this.#leased = row(`SELECT key FROM kv WHERE lease = ? AND lease <> 0 AND ${LIVE} ORDER BY key`);
+    this.#last = row('SELECT max(id) FROM kv');
+    this.#sliceEnd = row('SELECT id FROM kv WHERE id >= ? AND id < ? ORDER BY id LIMIT 1 OFFSET ?');
+    this.#deleteSlice = row('DELETE FROM kv WHERE id >= ? AND id < ? AND ended <= ?');
   }
 
   /** The range's keys now, in key order; `limit` -1 is all. */
@@ -143,8 +143,7 @@ class RangeStatement {
 }
 
 function prepareRows(db: DatabaseSync, sql: string): StatementSync {
-  const statement = db.prepare(sql);
-  statement.setReadBigInts(true);
+  const statement = prepare(db, sql);
   statement.setReturnArrays(true);
   return statement;
 }

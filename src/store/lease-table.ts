@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { prepare } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -29,12 +30,9 @@ export class LeaseTable {
 
   constructor(db: DatabaseSync, clock: Clock) {
     this.#clock = clock;
-    this.#insert = db.prepare('INSERT INTO lease VALUES (?, ?)');
-    // An id is also the last row id that node reads back, and does not fit a number.
-    this.#insert.setReadBigInts(true);
-    this.#delete = db.prepare('DELETE FROM lease WHERE id = ?');
-    this.#all = db.prepare('SELECT id, ttl FROM lease');
-    this.#all.setReadBigInts(true);
+    this.#insert = prepare(db, 'INSERT INTO lease VALUES (?, ?)');
+    this.#delete = prepare(db, 'DELETE FROM lease WHERE id = ?');
+    this.#all = prepare(db, 'SELECT id, ttl FROM lease');
     this.reload();
   }
 

@@ -17,6 +17,7 @@ import type {
   TxnRequest,
   TxnResponse,
 } from '#src/etcd/rpc.ts';
+import { prepare } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import { GroupCommit } from '#src/store/group-commit.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
@@ -95,7 +96,10 @@ export class RevisionStore {
 
   /** Bytes: the whole file, and the part of it in use. */
   size(): { readonly total: bigint; readonly used: bigint } {
-    const pragma = (name: string): bigint => BigInt(Number(this.#db.prepare(`PRAGMA ${name}`).get()?.[name]));
+    const pragma = (name: string): bigint => {
+      const row = prepare(this.#db, `PRAGMA ${name}`).get();
+      return (row as Record<string, bigint>)[name] ?? 0n;
+    };
     const pages = pragma('page_count');
     const pageSize = pragma('page_size');
     return { total: pages * pageSize, used: (pages - pragma('freelist_count')) * pageSize };
@@ -241,13 +245,11 @@ export class RevisionStore {
   }
 
   #meta(name: string): bigint {
-    const statement = this.#db.prepare('SELECT value FROM meta WHERE name = ?');
-    statement.setReadBigInts(true);
-    const { value } = statement.get(name) as { value: bigint };
-    return value;
+    const row = prepare(this.#db, 'SELECT value FROM meta WHERE name = ?').get(name);
+    return (row as { value: bigint }).value;
   }
 
   #setMeta(name: string, value: bigint): void {
-    this.#db.prepare('UPDATE meta SET value = ? WHERE name = ?').run(value, name);
+    prepare(this.#db, 'UPDATE meta SET value = ? WHERE name = ?').run(value, name);
   }
 }

@@ -142,7 +142,8 @@ export class WatchStream {
   #catchUp(watcher: StreamWatcher, first: bigint): void {
     const { store } = this.#hub;
     if (first < store.compacted) {
-      this.#cancel(watcher.id, { compactRevision: store.compacted });
+      // etcd tells no revision here: the watcher has seen nothing up to it.
+      this.#cancel(watcher.id, { header: store.header(0n), compactRevision: store.compacted });
       return;
     }
     this.#behind.delete(watcher);

@@ -29,6 +29,8 @@ const ABSENT: KeyValue = {
   lease: 0n,
 };
 
+const NO_HEADER: ResponseHeader = { clusterId: 0n, memberId: 0n, revision: 0n, raftTerm: 0n };
+
 /**
  * One write: everything it changes is one revision, the next one, in the order of the changes. Used inside a
  * database transaction. A request is refused before its first change, so a refusal leaves nothing to undo.
@@ -76,7 +78,8 @@ export class Write {
   txn(request: TxnRequest): TxnResponse {
     const plan = this.#plan(request);
     this.#checkPlan(plan);
-    return this.#apply(plan);
+    const response = this.#apply(plan);
+    return { ...response, header: this.#header() };
   }
 
   #put({ key, value, lease, prevKv, ignoreValue, ignoreLease }: PutRequest): PutResponse {
@@ -135,9 +138,10 @@ export class Write {
     }
   }
 
+  /** A nested txn's header is empty in etcd. */
   #apply({ succeeded, ops }: TxnPlan): TxnResponse {
     const responses = ops.map((op) => this.#applyOp(op));
-    return { header: this.#header(), succeeded, responses };
+    return { header: { ...NO_HEADER }, succeeded, responses };
   }
 
   #applyOp(op: RequestOp | TxnPlan): ResponseOp {
@@ -166,7 +170,7 @@ export class Write {
 
   /** Inside a txn a header tells only the revision. */
   #header(): ResponseHeader {
-    return { clusterId: 0n, memberId: 0n, revision: this.revision, raftTerm: 0n };
+    return { ...NO_HEADER, revision: this.revision };
   }
 }
 
