@@ -1,6 +1,6 @@
 import type { PutRequest, RequestOp, TxnRequest } from '#src/etcd/rpc.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
-import { inRange, type KeyRange, keyRange } from '#src/store/key-range.ts';
+import { inRange, type KeyRange, singleKey } from '#src/store/key-range.ts';
 
 /**
  * What etcd refuses before it looks at any key (api/v3rpc/key.go, v3.4), in its order. These are limits of etcd's
@@ -54,7 +54,9 @@ function touched(ops: readonly RequestOp[]): Touched {
   const deletes: KeyRange[] = [];
   for (const { request } of ops) {
     if (request?.$case !== 'requestDeleteRange') continue;
-    deletes.push(keyRange(request.requestDeleteRange.key, request.requestDeleteRange.rangeEnd));
+    const { key, rangeEnd } = request.requestDeleteRange;
+    // An end "\0" is taken as it stands, not as "no end": etcd does not see such a delete here, and lets it pass.
+    deletes.push(rangeEnd.length === 0 ? singleKey(key) : { from: key, to: rangeEnd });
   }
   const add = (key: string): void => {
     const bytes = Buffer.from(key, 'latin1');
