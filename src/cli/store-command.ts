@@ -12,7 +12,9 @@ import {
 import { silentLogger } from '#src/lib/log.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { readTls, wantsTls } from '#src/registry/tls.ts';
+import { compactHistory, putKey } from '#src/store/store-client.ts';
 import { startStoreServer } from '#src/store/store-server.ts';
 import { type TransferEnd, transfer } from '#src/store/transfer.ts';
 import { EtcdV2End } from '#src/store/transfer-etcd-v2.ts';
@@ -24,10 +26,13 @@ import { systemFiles } from '#src/sys/files.ts';
 export interface StoreCommandContext {
   readonly output: Output;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** All of standard input. */
+  readonly readInput: () => Promise<Buffer>;
   /** SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
 }
 
+type ClientOptions = OptionsOf<(typeof STORE_FLAGS)['put']>;
 type ServeOptions = OptionsOf<(typeof STORE_FLAGS)['serve']>;
 type TransferFlags = OptionsOf<(typeof STORE_FLAGS)['export']>;
 
@@ -50,13 +55,22 @@ export async function storeCommand(words: readonly string[], context: StoreComma
   }
   const { given, problems } = addEnvironment(table, parsed.given, STORE_ENVIRONMENT, context.environment);
   for (const problem of problems) output.complain(`ignored environment variable ${problem}`);
-  const wanted = name === 'serve' ? 0 : 1;
-  if (parsed.rest.length !== wanted) {
-    output.complain(`weft store ${name}: ${wordsProblem(parsed.rest, wanted)}\n${usageLine(name)}`);
+  const problem = wordsProblem(name, parsed.rest);
+  if (problem !== undefined) {
+    output.complain(`weft store ${name}: ${problem}\n${usageLine(name)}`);
     return 2;
   }
-  if (name === 'serve') return serve(optionsOf(STORE_FLAGS.serve, given), context);
-  return move(name, optionsOf(STORE_FLAGS[name], given), parsed.rest[0] ?? '', context);
+  const [word = '', value] = parsed.rest;
+  switch (name) {
+    case 'serve':
+      return serve(optionsOf(STORE_FLAGS.serve, given), context);
+    case 'put':
+      return put(optionsOf(STORE_FLAGS.put, given), word, value, context);
+    case 'compact':
+      return compact(optionsOf(STORE_FLAGS.compact, given), context);
+    default:
+      return move(name, optionsOf(STORE_FLAGS[name], given), word, context);
+  }
 }
 
 async function serve(options: ServeOptions, { output, signal }: StoreCommandContext): Promise<number> {
@@ -87,13 +101,30 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   });
 }
 
+async function put(
+  options: ClientOptions,
+  key: string,
+  value: string | undefined,
+  { readInput, signal }: StoreCommandContext,
+): Promise<number> {
+  const bytes = value === undefined ? await readInput() : Buffer.from(value);
+  await withStore(options, (connection) => putKey(connection, Buffer.from(key), bytes, signal));
+  return 0;
+}
+
+async function compact(options: ClientOptions, { output, signal }: StoreCommandContext): Promise<number> {
+  const revision = await withStore(options, (connection) => compactHistory(connection, signal));
+  output.complain(`forgot all before revision ${revision}`);
+  return 0;
+}
+
 async function move(
   name: 'export' | 'import',
   options: TransferFlags,
   place: string,
   { output, signal }: StoreCommandContext,
 ): Promise<number> {
-  const store = await openStore(options);
+  const store = new EtcdV3End(await storeOptions(options));
   const other = await openOther(options, place, name === 'import');
   const [source, target] = name === 'export' ? [store, other] : [other, store];
   try {
@@ -113,18 +144,30 @@ async function move(
   }
 }
 
-async function openStore(options: TransferFlags): Promise<TransferEnd> {
+async function withStore<T>(
+  options: ClientOptions,
+  use: (connection: EtcdConnection) => Promise<T>,
+): Promise<T> {
+  const connection = new EtcdConnection({ random: Math.random }, await storeOptions(options));
+  try {
+    return await use(connection);
+  } finally {
+    connection.close();
+  }
+}
+
+async function storeOptions(options: ClientOptions): Promise<Omit<EtcdOptions, 'prefix'>> {
   const files = {
     caFile: options.storeCafile,
     certFile: options.storeCertfile,
     keyFile: options.storeKeyfile,
   };
   const { storeUsername: username, storePassword: password } = options;
-  return new EtcdV3End({
+  return {
     endpoints: parseEndpoints(options.store, { tls: wantsTls(files), flag: '--store' }),
     tls: await readTls({ files: systemFiles }, files, '--store-'),
     ...(username !== '' && { auth: { username, password } }),
-  });
+  };
 }
 
 async function openOther(options: TransferFlags, place: string, mustExist: boolean): Promise<TransferEnd> {
@@ -201,9 +244,12 @@ function isCommand(name: string): name is StoreCommandName {
   return Object.hasOwn(STORE_FLAGS, name);
 }
 
-function wordsProblem(words: readonly string[], wanted: number): string {
-  if (words.length < wanted) return 'name the other side: URLs of an etcd, or a file';
-  return `${words[wanted]} is one word too many; flags come first`;
+function wordsProblem(name: StoreCommandName, words: readonly string[]): string | undefined {
+  const takes = STORE_USAGE[name][0].split(' ').filter(Boolean);
+  if (words.length > takes.length) return `${words[takes.length]} is one word too many; flags come first`;
+  const needed = takes.filter((word) => !word.startsWith('[')).length;
+  if (words.length >= needed) return undefined;
+  return name === 'put' ? 'name the key' : 'name the other side: URLs of an etcd, or a file';
 }
 
 function usageLine(name: StoreCommandName): string {
@@ -214,7 +260,7 @@ function usageLine(name: StoreCommandName): string {
 
 function usage(): string {
   const lines = Object.entries(STORE_USAGE).map(
-    ([name, [words, what]]) => `  ${`${name} ${words}`.padEnd(14)} ${what}`,
+    ([name, [words, what]]) => `  ${`${name} ${words}`.padEnd(18)} ${what}`,
   );
   return ['Usage: weft store COMMAND …; weft store COMMAND --help lists its flags', ...lines].join('\n');
 }

@@ -6,13 +6,18 @@ export const STORE_ENVIRONMENT = 'WEFT_STORE_';
 const string = <Default extends string>(initial: Default, description: string) =>
   ({ kind: 'string', default: initial, description }) as const satisfies Flag;
 
-const TRANSFER_FLAGS = {
+/** Where the store is, and how to be let in. */
+const STORE_CLIENT_FLAGS = {
   store: string('http://127.0.0.1:2379', '`URL` of the embedded store'),
   'store-cafile': string('', "PEM `file` with the authority that signed the store's certificate"),
   'store-certfile': string('', 'PEM `file` with the client certificate to show to the store'),
   'store-keyfile': string('', 'PEM `file` with the key of --store-certfile'),
   'store-username': string('', '`user` to log in to the store as'),
   'store-password': string('', "the user's `password`; better given as WEFT_STORE_STORE_PASSWORD"),
+} as const satisfies FlagTable;
+
+const TRANSFER_FLAGS = {
+  ...STORE_CLIENT_FLAGS,
   'etcd-api': {
     kind: 'choice',
     default: 'v3',
@@ -54,15 +59,22 @@ export const STORE_FLAGS = {
       description: 'history older than this is compacted; 0s keeps all of it, as etcd does',
     },
   },
+  put: STORE_CLIENT_FLAGS,
+  compact: STORE_CLIENT_FLAGS,
   export: TRANSFER_FLAGS,
   import: TRANSFER_FLAGS,
 } as const satisfies Readonly<Record<string, FlagTable>>;
 
 export type StoreCommandName = keyof typeof STORE_FLAGS;
 
-/** What each subcommand takes after its flags, and does. */
+/** What each subcommand takes after its flags, and does. A word in brackets may be left out. */
 export const STORE_USAGE: Readonly<Record<StoreCommandName, readonly [string, string]>> = {
   serve: ['', "serve etcd's v3 API from one file, so that a small site needs no etcd"],
+  put: [
+    'KEY [VALUE]',
+    'write one key, the value from standard input if it is not given: for hosts without etcdctl',
+  ],
+  compact: ['', 'forget all history but the present; serve does so by itself as --retention says'],
   export: ['TARGET', "copy the store's keys to an etcd (URLs, separated by commas) or into a file"],
   import: ['SOURCE', 'copy the keys of an etcd (URLs, separated by commas) or of a file into the store'],
 };

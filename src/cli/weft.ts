@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { labCommand } from '#src/cli/lab-command.ts';
 import { NODE_COMMANDS, type NodeCommandName, nodeCommand } from '#src/cli/node-command.ts';
@@ -29,7 +30,8 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     }
     if (command === 'store') {
       const { storeCommand } = await import('#src/cli/store-command.ts');
-      return await storeCommand(rest, { output, environment: process.env, signal });
+      const readInput = () => buffer(process.stdin);
+      return await storeCommand(rest, { output, environment: process.env, readInput, signal });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

@@ -1,0 +1,23 @@
+import { CompactionRequest, KVService, PutRequest, RangeRequest } from '#src/etcd/rpc.ts';
+import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
+
+/** Writes one key, without a lease. Equals `etcdctl put`. */
+export async function putKey(
+  connection: EtcdConnection,
+  key: Buffer,
+  value: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { what: `write ${key} to ${connection.ring}`, repeatable: true };
+  await connection.call(KVService.put, PutRequest.create({ key, value }), options, signal);
+}
+
+/** Compacts all revisions but the present one, which it returns. Equals `etcdctl compaction`. */
+export async function compactHistory(connection: EtcdConnection, signal: AbortSignal): Promise<bigint> {
+  const ask = RangeRequest.create({ key: Buffer.of(0), countOnly: true });
+  const asking = { what: `ask ${connection.ring} for its revision`, repeatable: true };
+  const revision = (await connection.call(KVService.range, ask, asking, signal)).header?.revision ?? 0n;
+  const options = { what: `compact ${connection.ring}`, repeatable: false };
+  await connection.call(KVService.compact, CompactionRequest.create({ revision }), options, signal);
+  return revision;
+}
