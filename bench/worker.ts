@@ -1,0 +1,117 @@
+/**
+ * What a benchmark does on the measured host: `worker.ts API URL STEP …`. It stands for the other hosts (it writes their
+ * leases) and watches this host's kernel, in one process, so that both are told by one clock.
+ */
+import { execFileSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { type Api, openWriter } from './lease-writer.ts';
+import { PREFIX, peerLease, peerLeases, peerSubnet } from './leases.ts';
+
+const [api = '', url = '', step = '', ...words] = process.argv.slice(2);
+const [first = 0, second = 0] = words.map(Number);
+
+switch (step) {
+  case 'config':
+    putConfig(words[0] ?? '');
+    break;
+  case 'fill':
+    await withWriter((writer) => writer.fill(peerLeases(first, second)));
+    break;
+  case 'remove':
+    await withWriter((writer) => writer.remove(words[0] ?? ''));
+    break;
+  case 'drop':
+    await withWriter(async (writer) => {
+      for (let n = first; n < second; n++) await writer.remove(peerLease(n)[0]);
+    });
+    break;
+  case 'puts':
+    print(await withWriter((writer) => timePuts(writer, first, second)));
+    break;
+  case 'burst':
+    print(await withWriter((writer) => timeBurst(writer, first, second)));
+    break;
+  default:
+    throw new Error(`no step ${step}`);
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+async function withWriter<T>(use: (writer: Writer) => Promise<T>): Promise<T> {
+  const writer = await openWriter(api as Api, url, PREFIX);
+  try {
+    return await use(writer);
+  } finally {
+    writer.close();
+  }
+}
+
+type Writer = Awaited<ReturnType<typeof openWriter>>;
+
+/** Through etcdctl where a v2 key is concerned: its writer knows leases only. */
+function putConfig(config: string): void {
+  const verb = api === 'v2' ? 'set' : 'put';
+  execFileSync('etcdctl', [`--endpoints=${url}`, verb, `${PREFIX}/config`, config], {
+    env: { ...process.env, ETCDCTL_API: api.slice(1) },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+}
+
+/** Puts new leases one after the other; milliseconds from sending each to the kernel's telling of its route. */
+async function timePuts(writer: Writer, from: number, to: number): Promise<number[]> {
+  const samples: number[] = [];
+  await withRoutes(async (arrival) => {
+    for (let n = from; n < to; n++) {
+      const arrived = arrival(n);
+      const began = performance.now();
+      const [at] = await Promise.all([arrived, writer.put(...peerLease(n))]);
+      samples.push(at - began);
+      await delay(PAUSE_MS);
+    }
+  });
+  return samples;
+}
+
+/** Puts many leases as fast as the store takes them; milliseconds from the last put's answer to the last route. */
+async function timeBurst(writer: Writer, from: number, to: number): Promise<{ puts: number; after: number }> {
+  return await withRoutes(async (arrival) => {
+    const arrivals = Array.from({ length: to - from }, (_, n) => arrival(from + n));
+    const began = performance.now();
+    await writer.fill(peerLeases(from, to));
+    const written = performance.now();
+    const last = Math.max(...(await Promise.all(arrivals)));
+    return { puts: written - began, after: Math.max(0, last - written) };
+  });
+}
+
+async function withRoutes<T>(use: (arrival: (n: number) => Promise<number>) => Promise<T>): Promise<T> {
+  const kernel = new RtnetlinkKernel({ netlink: systemNetlink });
+  const waiting = new Map<number, (at: number) => void>();
+  const stop = new AbortController();
+  await kernel.monitor((event) => {
+    if (event.type === 'overrun') throw new Error('the kernel dropped events: the figures would be wrong');
+    if (event.type !== 'changed' || event.object.kind !== 'route') return;
+    const { address } = event.object.destination;
+    if (typeof address === 'number') waiting.get(address)?.(performance.now());
+  }, stop.signal);
+  const deadline = AbortSignal.timeout(ARRIVAL_MS);
+  try {
+    return await use((n) => {
+      const { promise, resolve, reject } = Promise.withResolvers<number>();
+      waiting.set(peerSubnet(n), resolve);
+      deadline.addEventListener('abort', () => reject(new Error(`no route to peer ${n}`)));
+      return promise;
+    });
+  } finally {
+    stop.abort();
+    kernel.close();
+  }
+}
+
+/** Between two puts: each is to find an idle daemon. */
+const PAUSE_MS = 5;
+const ARRIVAL_MS = 120_000;
