@@ -68,7 +68,13 @@ async function v3Writer(url: string, prefix: string): Promise<LeaseWriter> {
     new Promise<Answer>((resolve, reject) => {
       const settle = (error: ServiceError | null, answer?: Answer) =>
         error === null && answer !== undefined ? resolve(answer) : reject(error);
-      client.makeUnaryRequest(method.path, method.requestSerialize, method.responseDeserialize, message, settle);
+      client.makeUnaryRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        message,
+        settle,
+      );
     });
   const keyOf = (name: string) => Buffer.from(`${prefix}/subnets/${name}`);
   const grant = await call(LeaseService.leaseGrant, LeaseGrantRequest.create({ TTL: BigInt(TTL_SECONDS) }));
