@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { EMPTY_SETTINGS, HTTP2_PREFACE, Http2Greeting } from '#src/store/http2-greeting.ts';
 
 /** PEM texts. With `ca`, only clients with a certificate of this authority are let in. */
 export interface ServerTls {
@@ -17,10 +18,10 @@ export interface ListenerHandlers {
   readonly http1: RequestListener;
 }
 
-/** Every HTTP/2 connection begins with these (RFC 9113 section 3.4), and no HTTP/1 method does. */
-const PREFACE = Buffer.from('PRI * HTTP/2.0');
-/** How long a new connection may take to say which of the two it speaks. */
+/** How long a new connection may take to say what it speaks. */
 const GREETING_MS = 30_000;
+/** How long a client that has greeted may wait with its first request before it is handed on without. */
+const FIRST_REQUEST_MS = 1000;
 
 /**
  * One port for gRPC and plain HTTP/1.1, as etcd's: a connection's first bytes tell which it is. With TLS the same
@@ -44,7 +45,7 @@ export class ConnectionListener {
       });
     };
     if (tls === undefined) {
-      this.#server = createServer({ pauseOnConnect: false }, accept);
+      this.#server = createServer(accept);
     } else {
       this.#server = createTlsServer(
         {
@@ -81,20 +82,43 @@ export class ConnectionListener {
   }
 }
 
+/** Reads just enough to know what the client speaks, puts it back, and decides. */
 function sniff(socket: Socket, decide: (isHttp2: boolean) => void): void {
-  const timer = setTimeout(() => socket.destroy(), GREETING_MS);
-  const cancel = (): void => clearTimeout(timer);
-  const look = (): void => {
-    const chunk: Buffer | null = socket.read();
-    if (chunk === null) return;
-    socket.unshift(chunk);
-    const known = Math.min(chunk.length, PREFACE.length);
-    const isPreface = chunk.subarray(0, known).equals(PREFACE.subarray(0, known));
-    if (isPreface && known < PREFACE.length) return;
-    cancel();
+  const greeting = new Http2Greeting();
+  let timer = setTimeout(() => socket.destroy(), GREETING_MS);
+  let first = Buffer.alloc(0);
+  let isHttp2 = false;
+  const finish = (bytes: Buffer): void => {
+    clearTimeout(timer);
     socket.off('readable', look);
     socket.off('close', cancel);
-    decide(isPreface);
+    socket.unshift(bytes);
+    decide(isHttp2);
+  };
+  const cancel = (): void => clearTimeout(timer);
+  const look = (): void => {
+    let chunk: Buffer | null = socket.read();
+    if (chunk === null) return;
+    if (!isHttp2) {
+      first = Buffer.concat([first, chunk]);
+      const known = Math.min(first.length, HTTP2_PREFACE.length);
+      if (!first.subarray(0, known).equals(HTTP2_PREFACE.subarray(0, known))) {
+        finish(first);
+        return;
+      }
+      if (known < HTTP2_PREFACE.length) return;
+      isHttp2 = true;
+      chunk = first;
+      socket.write(EMPTY_SETTINGS);
+    }
+    const before = greeting.acknowledged;
+    const state = greeting.push(chunk);
+    if (state === 'ready') finish(greeting.bytes);
+    else if (state === 'bad') socket.destroy();
+    else if (greeting.acknowledged && !before) {
+      clearTimeout(timer);
+      timer = setTimeout(() => finish(greeting.bytes), FIRST_REQUEST_MS);
+    }
   };
   socket.on('readable', look);
   socket.on('close', cancel);
