@@ -199,7 +199,7 @@ function serveWatch(
       stream.handle(request);
     } catch (error) {
       close();
-      call.destroy(Object.assign(new Error(), serviceError(error, failed)));
+      call.emit('error', serviceError(error, failed));
     }
   });
 }
@@ -215,7 +215,7 @@ function serveKeepAlive(
       tokens.check(tokenOf(call.metadata));
       call.write({ header: store.header(), ID, TTL: store.leaseKeepAlive(ID) });
     } catch (error) {
-      call.destroy(Object.assign(new Error(), serviceError(error, failed)));
+      call.emit('error', serviceError(error, failed));
     }
   });
 }

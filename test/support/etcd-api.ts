@@ -41,7 +41,12 @@ export class EtcdApi {
   /** `address`: host:port, or the server's URL. */
   constructor(address: string, channel: ChannelCredentials = credentials.createInsecure()) {
     const target = address.replace(/^https?:\/\//, '');
-    const options = { 'grpc.use_local_subchannel_pool': 1, 'grpc.max_receive_message_length': -1 };
+    const options = {
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.max_receive_message_length': -1,
+      // Node refuses an IP address as TLS server name; without TLS this means nothing.
+      ...(/^https|^ipv4/.test(address) && { 'grpc.ssl_target_name_override': 'etcd' }),
+    };
     this.kv = new KVClient(target, channel, options);
     this.lease = new LeaseClient(target, channel, options);
     this.watcher = new WatchClient(target, channel, options);
