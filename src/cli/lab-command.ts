@@ -66,10 +66,14 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     const hosts = Number(options.hosts);
     const lab = await Lab.create(components, { name, hosts, underlay, signal, onStep });
     try {
-      const flanneld = options.flanneld === '' ? programs.flanneld : [options.flanneld];
-      const containers = Number(options.containers);
-      const network = '10.0.0.0/16';
-      await raiseNetwork(lab, { store, backend, docker, containers, network, flanneld, onStep });
+      await raiseNetwork(lab, {
+        ...{ store, backend, docker, onStep },
+        members: options.members === '3' ? 3 : 1,
+        containers: Number(options.containers),
+        network: '10.0.0.0/16',
+        flanneld: options.flanneld === '' ? programs.flanneld : [options.flanneld],
+        weft: programs.weft,
+      });
     } catch (error) {
       await lab.down();
       throw error;

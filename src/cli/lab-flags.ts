@@ -36,9 +36,15 @@ export const LAB_FLAGS = {
     },
     store: {
       kind: 'choice',
-      default: 'etcd',
+      default: 'embedded',
       choices: ['embedded', 'etcd'],
       description: 'what coordinates the hosts: the embedded store, or a real etcd',
+    },
+    members: {
+      kind: 'choice',
+      default: '1',
+      choices: ['1', '3'],
+      description: 'of etcd, with --store=etcd',
     },
     backend: { kind: 'string', default: 'vxlan', description: "the network's backend, by flannel's `name`" },
     docker: {

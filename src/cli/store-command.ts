@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import { STORE_ENVIRONMENT, STORE_FLAGS, STORE_USAGE, type StoreCommandName } from '#src/cli/store-flags.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -22,6 +23,7 @@ import { EtcdV3End } from '#src/store/transfer-etcd-v3.ts';
 import { FileEnd } from '#src/store/transfer-file.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { systemFolders } from '#src/sys/folders.ts';
 
 export interface StoreCommandContext {
   readonly output: Output;
@@ -77,6 +79,8 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   const { host, port } = parseListen(options.listen);
   const tls = await serverTls(options);
   const users = await readUsers(options);
+  // Where that fails, so does opening the file, with better words.
+  await systemFolders.make(dirname(options.data)).catch(() => {});
   const { promise: failure, resolve: fail } = Promise.withResolvers<unknown>();
   const complain = (message: string): void => output.complain(message);
   const log = { ...silentLogger, warning: complain, error: complain };

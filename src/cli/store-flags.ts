@@ -41,7 +41,10 @@ const TRANSFER_FLAGS = {
 /** The flags of each subcommand of `weft store`. */
 export const STORE_FLAGS = {
   serve: {
-    data: string('/var/lib/weft/store.db', 'the `file` that everything is kept in; made if it is not there'),
+    data: string(
+      '/var/lib/weft/store.db',
+      'the `file` that everything is kept in; it and its folder are made if they are not there',
+    ),
     listen: string('127.0.0.1:2379', '`address:port` to serve on'),
     certfile: string('', 'PEM `file` with the certificate to serve TLS with'),
     keyfile: string('', 'PEM `file` with the key of --certfile'),

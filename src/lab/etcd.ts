@@ -1,11 +1,9 @@
 import { join } from 'node:path';
 import { outputOf } from '#src/lab/components.ts';
-import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { type Certificates, Store, StoreMember } from '#src/lab/store.ts';
 import { until } from '#src/lib/until.ts';
-import type { CommandResult } from '#src/sys/command.ts';
 
 export interface EtcdOptions {
   /** Default 1. More are on hosts `store2`, `store3`, made if they are not there. */
@@ -16,13 +14,7 @@ export interface EtcdOptions {
   readonly options?: readonly string[];
 }
 
-/** Paths as every host sees them. */
-export interface Certificates {
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
+const PROGRAM = 'etcd';
 const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
 const DATA = '/var/lib/etcd';
@@ -33,19 +25,7 @@ const CERTIFICATES: Certificates = {
 };
 
 /** A real etcd of one or three members, with both of its APIs. */
-export class Etcd {
-  readonly members: readonly EtcdMember[];
-  /** What clients connect to, one per member. */
-  readonly endpoints: readonly string[];
-  /** Only with `tls`. */
-  readonly certificates: Certificates | undefined;
-
-  private constructor(members: readonly EtcdMember[], certificates: Certificates | undefined) {
-    this.members = members;
-    this.endpoints = members.map((member) => member.endpoint);
-    this.certificates = certificates;
-  }
-
+export class Etcd extends Store {
   /** Starts etcd on the lab's store and waits until it serves. */
   static async start(lab: Lab, { members = 1, tls, options = [] }: EtcdOptions = {}): Promise<Etcd> {
     const hosts: Host[] = [lab.store];
@@ -56,7 +36,7 @@ export class Etcd {
     const scheme = tls === undefined ? 'http' : 'https';
     const cluster = hosts.map((host) => `${host.name}=http://${host.address}:${PEER_PORT}`).join(',');
     const etcd = new Etcd(
-      hosts.map((host) => new EtcdMember(host, scheme, [...argvOf(host, scheme, cluster, tls), ...options])),
+      hosts.map((host) => memberOn(host, [...argvOf(host, scheme, cluster, tls), ...options])),
       tls === undefined ? undefined : CERTIFICATES,
     );
     for (const member of etcd.members) await member.start();
@@ -66,20 +46,17 @@ export class Etcd {
 
   /** The etcd that an earlier process of the lab started; `undefined` when there is none. */
   static async find(lab: Lab): Promise<Etcd | undefined> {
-    const members: EtcdMember[] = [];
+    const members: StoreMember[] = [];
     for (const host of lab.stores) {
-      const daemon = await host.daemon('etcd');
-      if (daemon === undefined) continue;
-      const { argv } = daemon.record;
-      members.push(new EtcdMember(host, argv.join(' ').includes('https://') ? 'https' : 'http', argv));
+      const daemon = await host.daemon(PROGRAM);
+      if (daemon !== undefined) members.push(memberOn(host, daemon.record.argv));
     }
     const [first] = members;
     if (first === undefined) return undefined;
     return new Etcd(members, first.endpoint.startsWith('https') ? CERTIFICATES : undefined);
   }
 
-  /** Waits until every member answers. */
-  async ready(): Promise<void> {
+  override async ready(): Promise<void> {
     await until(async () => (await this.run(3, ['endpoint', 'health'])).code === 0, {
       what: 'healthy etcd',
       timeoutMs: 20_000,
@@ -88,76 +65,22 @@ export class Etcd {
     });
   }
 
-  /** `etcdctl ARGUMENTS` on the store, with one of the two APIs. */
-  run(api: 2 | 3, args: readonly string[], stdin?: string): Promise<CommandResult> {
-    const [member] = this.members;
-    if (member === undefined) throw new WeftError('lab-etcd', 'etcd has no members');
-    const tls = this.certificates;
-    const names = api === 2 ? ['--ca-file', '--cert-file', '--key-file'] : ['--cacert', '--cert', '--key'];
-    const options =
-      tls === undefined ? [] : [tls.ca, tls.cert, tls.key].map((path, n) => `${names[n]}=${path}`);
-    const argv = [
-      'env',
-      `ETCDCTL_API=${api}`,
-      'etcdctl',
-      `--endpoints=${this.endpoints.join(',')}`,
-      ...options,
-      ...args,
-    ];
-    return member.host.run(argv, stdin === undefined ? {} : { stdin });
+  override async put(key: string, value: string): Promise<void> {
+    await this.must(3, ['put', key], value);
   }
 
-  /** As {@link run}: the standard output; throws `lab-command` when it fails. */
-  async must(api: 2 | 3, args: readonly string[], stdin?: string): Promise<string> {
-    return outputOf(['etcdctl', ...args], await this.run(api, args, stdin));
+  override async compact(): Promise<void> {
+    const status = JSON.parse(await this.must(3, ['endpoint', 'status', '-w', 'json'])) as {
+      Status: { header: { revision: number } };
+    }[];
+    await this.must(3, ['compaction', String(status[0]?.Status.header.revision)]);
   }
 }
 
-/** One server. Stopped or killed, it starts again with its data unless that is wiped. */
-export class EtcdMember {
-  readonly host: Host;
-  readonly endpoint: string;
-  readonly #argv: readonly string[];
-
-  constructor(host: Host, scheme: 'http' | 'https', argv: readonly string[]) {
-    this.host = host;
-    this.endpoint = `${scheme}://${host.address}:${CLIENT_PORT}`;
-    this.#argv = argv;
-  }
-
-  async start(): Promise<Daemon> {
-    return this.host.start('etcd', this.#argv);
-  }
-
-  async stop(): Promise<void> {
-    await (await this.#daemon()).stop();
-  }
-
-  async kill(): Promise<void> {
-    const daemon = await this.#daemon();
-    daemon.kill('SIGKILL');
-    await daemon.exited();
-  }
-
-  /** It keeps its connections and answers nothing. */
-  async freeze(): Promise<void> {
-    (await this.#daemon()).kill('SIGSTOP');
-  }
-
-  async thaw(): Promise<void> {
-    (await this.#daemon()).kill('SIGCONT');
-  }
-
-  /** Removes its data; it must not run. */
-  async wipe(): Promise<void> {
-    await this.host.components.folders.remove(this.host.path(DATA));
-  }
-
-  async #daemon(): Promise<Daemon> {
-    const daemon = await this.host.daemon('etcd');
-    if (daemon === undefined) throw new WeftError('lab-etcd', `etcd was never started on ${this.host.name}`);
-    return daemon;
-  }
+function memberOn(host: Host, argv: readonly string[]): StoreMember {
+  const scheme = argv.some((word) => word.startsWith('--cert-file=')) ? 'https' : 'http';
+  const endpoint = `${scheme}://${host.address}:${CLIENT_PORT}`;
+  return new StoreMember(host, { program: PROGRAM, argv, endpoint, data: DATA });
 }
 
 function argvOf(host: Host, scheme: string, cluster: string, tls: EtcdOptions['tls']): string[] {
@@ -166,7 +89,7 @@ function argvOf(host: Host, scheme: string, cluster: string, tls: EtcdOptions['t
   const server = ['--cert-file=/run/etcd-tls/server.pem', '--key-file=/run/etcd-tls/server-key.pem'];
   const mutual = ['--client-cert-auth', `--trusted-ca-file=${CERTIFICATES.ca}`];
   return [
-    'etcd',
+    PROGRAM,
     `--name=${host.name}`,
     `--data-dir=${DATA}`,
     `--listen-client-urls=${client}`,

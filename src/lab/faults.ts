@@ -1,7 +1,7 @@
-import type { Etcd, EtcdMember } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { startRelay, stopRelay } from '#src/lab/relay.ts';
+import type { Store, StoreMember } from '#src/lab/store.ts';
 import { WeftError } from '#src/lib/errors.ts';
 
 /** What a fault is done to. */
@@ -13,8 +13,8 @@ export interface FaultTarget {
   readonly device?: string;
   /** The peer whose entries are deleted. Default: the first that the kernel tells. */
   readonly peer?: Host;
-  /** The registry, for the faults of `store`. */
-  readonly etcd?: Etcd;
+  /** For the faults of `store`: etcd, or the embedded store in its place. */
+  readonly etcd?: Store;
   /** Command that runs {@link runRelay}, for `etcd-slow`; the relay's own arguments are appended. */
   readonly relay?: readonly string[];
 }
@@ -51,23 +51,23 @@ const hostFault = (
 const storeFault = (
   name: string,
   about: string,
-  start: (etcd: Etcd, target: FaultTarget) => Promise<unknown>,
-  end: (etcd: Etcd, target: FaultTarget) => Promise<unknown> = async () => {},
+  start: (store: Store, target: FaultTarget) => Promise<unknown>,
+  end: (store: Store, target: FaultTarget) => Promise<unknown> = async () => {},
 ): Fault => ({
   name,
   about,
   kind: 'store',
   async start(target) {
-    await start(etcdOf(target), target);
+    await start(storeOf(target), target);
   },
   async end(target) {
-    await end(etcdOf(target), target);
+    await end(storeOf(target), target);
   },
 });
 
-const startAgain = async (etcd: Etcd): Promise<void> => {
-  for (const member of etcd.members) await member.start();
-  await etcd.ready();
+const startAgain = async (store: Store): Promise<void> => {
+  for (const member of store.members) await member.start();
+  await store.ready();
 };
 
 /** All faults, in the order in which they are told to a user. */
@@ -106,46 +106,46 @@ export const FAULTS: readonly Fault[] = [
   hostFault('forwarding-off', 'net.ipv4.ip_forward is turned off', (host) =>
     host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=0']),
   ),
-  storeFault('etcd-killed', 'etcd is killed', (etcd) => each(etcd, (it) => it.kill()), startAgain),
+  storeFault(
+    'etcd-killed',
+    'etcd, or the embedded store in its place, is killed',
+    (store) => each(store, (it) => it.kill()),
+    startAgain,
+  ),
   storeFault(
     'etcd-frozen',
-    'etcd keeps its connections and answers nothing',
-    (etcd) => each(etcd, (it) => it.freeze()),
-    (etcd) => each(etcd, (it) => it.thaw()),
+    'it keeps its connections and answers nothing',
+    (store) => each(store, (it) => it.freeze()),
+    (store) => each(store, (it) => it.thaw()),
   ),
   storeFault(
     'etcd-partitioned',
-    "the link to etcd's hosts is cut",
-    (etcd, { lab }) => lab.onWire(etcd.members.map((it) => `link set ${it.host.name} down`)),
-    (etcd, { lab }) => lab.onWire(etcd.members.map((it) => `link set ${it.host.name} up`)),
+    'the link to its hosts is cut',
+    (store, { lab }) => lab.onWire(store.members.map((it) => `link set ${it.host.name} down`)),
+    (store, { lab }) => lab.onWire(store.members.map((it) => `link set ${it.host.name} up`)),
   ),
   storeFault(
     'etcd-member-lost',
-    'one member of etcd is killed',
-    (etcd) => lastOf(etcd).kill(),
-    (etcd) => lastOf(etcd).start(),
+    'one of its members is killed',
+    (store) => lastOf(store).kill(),
+    (store) => lastOf(store).start(),
   ),
-  storeFault('etcd-compacted', 'all past revisions of etcd are compacted away', async (etcd) => {
-    const status = JSON.parse(await etcd.must(3, ['endpoint', 'status', '-w', 'json'])) as {
-      Status: { header: { revision: number } };
-    }[];
-    await etcd.must(3, ['compaction', String(status[0]?.Status.header.revision)]);
-  }),
-  storeFault('etcd-emptied', 'etcd comes back without its data', async (etcd) => {
-    await each(etcd, (it) => it.kill());
-    await each(etcd, (it) => it.wipe());
-    await startAgain(etcd);
+  storeFault('etcd-compacted', 'all its past revisions are compacted away', (store) => store.compact()),
+  storeFault('etcd-emptied', 'it comes back without its data', async (store) => {
+    await each(store, (it) => it.kill());
+    await each(store, (it) => it.wipe());
+    await startAgain(store);
   }),
   storeFault(
     'etcd-slow',
-    `etcd answers ${SLOW_MS} ms late`,
-    (etcd, { relay }) => {
+    `it answers ${SLOW_MS} ms late`,
+    (store, { relay }) => {
       if (relay === undefined) throw new WeftError('lab-fault', 'etcd-slow needs the relay command');
-      return each(etcd, (it) =>
+      return each(store, (it) =>
         startRelay(it.host, { port: Number(new URL(it.endpoint).port), delayMs: SLOW_MS, relay }),
       );
     },
-    (etcd) => each(etcd, (it) => stopRelay(it.host)),
+    (store) => each(store, (it) => stopRelay(it.host)),
   ),
 ];
 
@@ -211,17 +211,19 @@ async function entriesFor(host: Host, device: string, peer: Host | undefined): P
   return { address: entry.dst, mac: entry.mac, gateway, subnet };
 }
 
-function etcdOf({ etcd }: FaultTarget): Etcd {
-  if (etcd === undefined) throw new WeftError('lab-fault', 'this fault needs a lab with etcd');
+function storeOf({ etcd }: FaultTarget): Store {
+  if (etcd === undefined) throw new WeftError('lab-fault', 'this fault needs a lab with a store');
   return etcd;
 }
 
-async function each(etcd: Etcd, act: (member: EtcdMember) => Promise<unknown>): Promise<void> {
-  for (const member of etcd.members) await act(member);
+async function each(store: Store, act: (member: StoreMember) => Promise<unknown>): Promise<void> {
+  for (const member of store.members) await act(member);
 }
 
-function lastOf(etcd: Etcd): EtcdMember {
-  const member = etcd.members.at(-1);
-  if (member === undefined) throw new WeftError('lab-fault', 'etcd has no members');
-  return member;
+function lastOf({ members }: Store): StoreMember {
+  const last = members.length > 1 ? members.at(-1) : undefined;
+  if (last !== undefined) return last;
+  throw new WeftError('lab-fault', 'cannot lose one member: the store has no other', {
+    remedy: 'make the lab with: weft lab up --store=etcd --members=3',
+  });
 }

@@ -1,9 +1,11 @@
 import { bridgeOptionsOf, makeBridge, makeContainer } from '#src/lab/container.ts';
 import { Docker } from '#src/lab/docker.ts';
+import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { peersOf } from '#src/lab/status.ts';
+import type { Store } from '#src/lab/store.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/lib/until.ts';
 
@@ -11,6 +13,8 @@ export type StoreKind = 'embedded' | 'etcd';
 
 export interface NetworkOptions {
   readonly store: StoreKind;
+  /** Of etcd. The embedded store has one. */
+  readonly members: 1 | 3;
   /** Containers on each host. */
   readonly containers: number;
   /** Real Docker containers instead of plain namespaces. */
@@ -21,6 +25,8 @@ export interface NetworkOptions {
   readonly network: string;
   /** Command that runs flanneld. */
   readonly flanneld: readonly string[];
+  /** Command that runs weft, for the embedded store. */
+  readonly weft: readonly string[];
   readonly onStep?: (step: string) => void;
 }
 
@@ -33,7 +39,7 @@ const AT_ONCE = 4;
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
   const { onStep = () => {} } = options;
   onStep(`${options.store} store on ${lab.store.name}`);
-  const endpoints = await startStore(lab, options);
+  const { endpoints } = await startStore(lab, options);
   const waiting = [...lab.hosts];
   const work = async (): Promise<void> => {
     for (let host = waiting.shift(); host !== undefined; host = waiting.shift()) {
@@ -46,18 +52,19 @@ export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<v
   await routesOf(lab);
 }
 
-async function startStore(lab: Lab, options: NetworkOptions): Promise<readonly string[]> {
-  if (options.store === 'embedded') {
-    throw new WeftError('lab-store', 'the embedded store is not there yet', { remedy: 'use --store=etcd' });
+/** Starts the store, with the network's config in it. */
+async function startStore(lab: Lab, options: NetworkOptions): Promise<Store> {
+  const { store: kind, members, weft, network, backend } = options;
+  if (kind === 'embedded' && members > 1) {
+    throw new WeftError('lab-store', `the embedded store cannot have ${members} members`, {
+      remedy: 'use --store=etcd',
+    });
   }
-  const etcd = await Etcd.start(lab);
-  const config = JSON.stringify({
-    Network: options.network,
-    SubnetLen: 24,
-    Backend: { Type: options.backend },
-  });
-  await etcd.must(3, ['put', `${PREFIX}/config`], config);
-  return etcd.endpoints;
+  const store =
+    kind === 'embedded' ? await EmbeddedStore.start(lab.store, weft) : await Etcd.start(lab, { members });
+  const config = { Network: network, SubnetLen: 24, Backend: { Type: backend } };
+  await store.put(`${PREFIX}/config`, JSON.stringify(config));
+  return store;
 }
 
 async function raiseHost(

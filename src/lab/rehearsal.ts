@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import { type Fault, type FaultTarget, kernelState } from '#src/lab/faults.ts';
 import type { Lab } from '#src/lab/lab.ts';
@@ -31,7 +32,7 @@ const PATIENCE_MS = 10_000;
 /** Does one fault to a lab under traffic and tells what came of it. */
 export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions): Promise<RehearsalReport> {
   const host = lab.host(options.host);
-  const etcd = await Etcd.find(lab);
+  const etcd = (await EmbeddedStore.find(lab)) ?? (await Etcd.find(lab));
   const containers = await allContainers(lab);
   const from = containers.find((it) => it.host === host);
   const to = containers.find((it) => it.host !== host);
