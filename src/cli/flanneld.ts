@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { flagsLine, usageText } from '#src/cli/flanneld-help.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { addEnvironment, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
@@ -163,7 +164,12 @@ if (import.meta.main) {
     writeLine: (line) => standardError.write(line),
     now: systemClock.now,
     events: process,
-    loadAgent: async () => (await import('#src/node/run-agent.ts')).runAgent,
+    loadAgent: async () => {
+      const { runAgent } = await import('#src/node/run-agent.ts');
+      // Node would do so at the end, which for a daemon may be a SIGKILL.
+      flushCompileCache();
+      return runAgent;
+    },
   });
   process.exit(code);
 }

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { labCommand } from '#src/cli/lab-command.ts';
@@ -30,6 +31,7 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     }
     if (command === 'store') {
       const { storeCommand } = await import('#src/cli/store-command.ts');
+      flushCompileCache();
       const readInput = () => buffer(process.stdin);
       return await storeCommand(rest, { output, environment: process.env, readInput, signal });
     }
