@@ -34,6 +34,10 @@ export class Container extends Machine {
     return ['nsenter', `--net=${this.namespacePath}`, '--', ...argv];
   }
 
+  override enterNetwork(argv: readonly string[]): [string, ...string[]] {
+    return this.enter(argv);
+  }
+
   override get shared(): { inside: string; outside: string } {
     return { inside: this.folder, outside: this.folder };
   }

@@ -57,15 +57,11 @@ export class Host extends Machine {
 
   override enter(argv: readonly string[]): [string, ...string[]] {
     const mounts = ['unshare', '--mount', '--uts', '--propagation', 'slave', 'sh', '-c', ENTER, 'sh'];
-    return [
-      'nsenter',
-      `--net=/run/netns/${this.namespace}`,
-      '--',
-      ...mounts,
-      this.folder,
-      this.name,
-      ...argv,
-    ];
+    return this.enterNetwork([...mounts, this.folder, this.name, ...argv]);
+  }
+
+  override enterNetwork(argv: readonly string[]): [string, ...string[]] {
+    return ['nsenter', `--net=/run/netns/${this.namespace}`, '--', ...argv];
   }
 
   override get shared(): { inside: string; outside: string } {
