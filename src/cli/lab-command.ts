@@ -117,7 +117,13 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       throw new WeftError('lab-walk', `lab ${name} has no containers on two hosts to walk between`);
     }
     const hops = [];
-    if (!json) output.print(`One packet from ${from.name} (${from.address}) to ${to.name} (${to.address}):`);
+    if (!json) {
+      output.print(`One packet from ${from.name} (${from.address}) to ${to.name} (${to.address}).`);
+      output.print(
+        'The network between the hosts has no way to these addresses, so it carries the packet inside',
+      );
+      output.print('another one, from host to host. That is VXLAN.');
+    }
     for await (const hop of walkPacket(from, to)) {
       hops.push(hop);
       if (json) continue;

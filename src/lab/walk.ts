@@ -78,7 +78,7 @@ async function findHost({ from, to, device, mac }: Path): Promise<Hop> {
     await from.host.must(['bridge', 'fdb', 'show', 'dev', device]),
     new RegExp(`^${mac} .*dst ${to.host.address} `),
   );
-  const about = `that MAC is behind ${to.host.address}: the frame is wrapped and sent to this one host, never flooded`;
+  const about = `that MAC is behind ${to.host.address}: the frame is wrapped into a UDP packet and sent to this one host, never flooded`;
   return hop(from.host.name, about, `bridge fdb show dev ${device}`, seen);
 }
 
@@ -91,7 +91,7 @@ async function crossWire({ from, to }: Path): Promise<Hop> {
     const frame = frames.find(
       ({ innerIp }) => innerIp.source === from.address && innerIp.destination === to.address,
     );
-    const about = 'on the wire: the container’s frame, whole, inside a UDP packet from host to host';
+    const about = 'on the wire: a UDP packet from host to host like any other, with the whole frame in it';
     return hop(
       to.host.name,
       about,
