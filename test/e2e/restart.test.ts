@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { kernelState } from '#src/lab/faults.ts';
 import { Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/lib/until.ts';
-import { readLease, startFlanneld } from '../support/flanneld.ts';
+import { readLease, STORES, startFlanneld } from '../support/flanneld.ts';
 import { pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -13,13 +13,10 @@ import { cannotRun } from '../support/test-lab.ts';
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables');
 
-for (const [api, how] of [
-  [2, 'SIGTERM'],
-  [3, 'SIGTERM'],
-  [3, 'SIGKILL'],
-] as const) {
-  test(`${how} and a restart change nothing and lose nothing (etcd v${api})`, { skip }, async (t) => {
-    const network = await testNetwork(t, { api });
+const cases = [...STORES.map((store) => [store, 'SIGTERM'] as const), [STORES[1], 'SIGKILL'] as const];
+for (const [{ api, kind, called }, how] of cases) {
+  test(`${how} and a restart change nothing and lose nothing (${called})`, { skip }, async (t) => {
+    const network = await testNetwork(t, { api, store: kind });
     const [one, two] = pairOf(network);
     const { host, flags } = one;
     const traffic = await Traffic.start(one.container, two.container.address);

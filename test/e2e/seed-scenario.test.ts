@@ -3,25 +3,27 @@ import { type TestContext, test } from 'node:test';
 import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import { Docker } from '#src/lab/docker.ts';
-import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
+import type { Store } from '#src/lab/store.ts';
 import {
   CONFIG,
   flagsFor,
   MK_DOCKER_OPTS,
   PREFIX,
   readLease,
+  STORES,
   startFlanneld,
+  startStore,
   subnetOf,
   waitForRoute,
 } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
- * The scenario the product exists for, step by step, on real etcd, real dockerd and real containers:
+ * The scenario the product exists for, step by step, on real etcd or the embedded store, real dockerd and real containers:
  *
- *     Server_1  store  172.16.70.190   etcd --enable-v2
+ *     Server_1  store  172.16.70.190   etcd --enable-v2, or weft store serve
  *     Server_2  h1     172.16.70.191   flanneld, dockerd ── docker0 10.0.A.1 ── web 10.0.A.2
  *     Server_3  h2     172.16.70.192   flanneld, dockerd ── docker0 10.0.B.1 ── web 10.0.B.2
  */
@@ -37,14 +39,15 @@ interface Server {
   readonly docker: Docker;
 }
 
-for (const api of [2, 3] as const) {
-  test(`two Docker hosts talk over VXLAN, coordinated by etcd v${api}`, {
+for (const { api, kind, called } of STORES) {
+  test(`two Docker hosts talk over VXLAN, coordinated by ${called}`, {
     skip,
     timeout: 180_000,
   }, async (t) => {
     const step = stepsOf(t);
     const lab = await testLab(t, { hosts: 2 });
-    const etcd = await prepareEtcd(step, lab, api);
+    const etcd = await startStore(lab, kind);
+    await prepareEtcd(step, lab, api);
     const subnets: string[] = [];
 
     await step('4. flanneld starts with the flags of the scenario', async () => {
@@ -155,8 +158,7 @@ function stepsOf(t: TestContext): Step {
 }
 
 /** Steps 1 to 3, in the words of the API. */
-async function prepareEtcd(step: Step, lab: Lab, api: 2 | 3): Promise<Etcd> {
-  const etcd = await Etcd.start(lab);
+async function prepareEtcd(step: Step, lab: Lab, api: 2 | 3): Promise<void> {
   const ctl = ['env', `ETCDCTL_API=${api}`, 'etcdctl'];
   await step('1. etcd is healthy', async () => {
     if (api === 2) {
@@ -187,10 +189,9 @@ async function prepareEtcd(step: Step, lab: Lab, api: 2 | 3): Promise<Etcd> {
         : 'etcdctl --endpoints http://172.16.70.190:2379 put /flannel-vxlan/network/config < /run/flannel-vxlan.json';
     await lab.store.must(['env', `ETCDCTL_API=${api}`, 'sh', '-ec', script]);
   });
-  return etcd;
 }
 
-async function listKeys(etcd: Etcd, api: 2 | 3): Promise<string[]> {
+async function listKeys(etcd: Store, api: 2 | 3): Promise<string[]> {
   const listed =
     api === 2
       ? await etcd.must(2, ['ls', 'flannel-vxlan/network/subnets'])
@@ -199,7 +200,7 @@ async function listKeys(etcd: Etcd, api: 2 | 3): Promise<string[]> {
 }
 
 /** The way of one packet from a container on one host to a container on the other, looked at with ordinary tools. */
-async function walk(etcd: Etcd, api: 2 | 3, from: Server, to: Server): Promise<void> {
+async function walk(etcd: Store, api: 2 | 3, from: Server, to: Server): Promise<void> {
   // Container: the bridge is the way out.
   assert.match(
     await from.docker.exec('web', ['ip', 'route']),

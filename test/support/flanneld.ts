@@ -1,8 +1,12 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Daemon } from '#src/lab/daemon.ts';
-import type { Etcd } from '#src/lab/etcd.ts';
+import { EmbeddedStore } from '#src/lab/embedded-store.ts';
+import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
+import type { Lab } from '#src/lab/lab.ts';
+import type { StoreKind } from '#src/lab/network.ts';
+import type { Store } from '#src/lab/store.ts';
 import { until } from '#src/lib/until.ts';
 
 const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -27,13 +31,25 @@ export function noPeer(api: 2 | 3): string | false {
 export const PREFIX = '/flannel-vxlan/network';
 export const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 
+/** A store by the API that is used of it: the embedded one has v3. */
+export const STORES = [
+  { api: 2, kind: 'etcd', called: 'etcd v2' },
+  { api: 3, kind: 'etcd', called: 'etcd v3' },
+  { api: 3, kind: 'embedded', called: 'the embedded store' },
+] as const;
+
+/** Starts a lab's store, without keys. */
+export function startStore(lab: Lab, kind: StoreKind): Promise<Store> {
+  return kind === 'etcd' ? Etcd.start(lab) : EmbeddedStore.start(lab.store, [WEFT]);
+}
+
 /** The operator's step: writes the network's configuration with the API's own etcdctl commands. */
-export async function writeConfig(etcd: Etcd, api: 2 | 3, config = CONFIG): Promise<void> {
+export async function writeConfig(etcd: Store, api: 2 | 3, config = CONFIG): Promise<void> {
   await etcd.must(api, [api === 2 ? 'set' : 'put', `${PREFIX}/config`], config);
 }
 
 /** The flags of the scenario for a host. */
-export function flagsFor(host: Host, etcd: Etcd): string[] {
+export function flagsFor(host: Host, etcd: Store): string[] {
   return [
     `-etcd-endpoints=${etcd.endpoints.join(',')}`,
     `-etcd-prefix=${PREFIX}`,
@@ -84,7 +100,7 @@ export async function waitForRoute(host: Host, subnet: string): Promise<void> {
 }
 
 /** The value of a host's lease, from either API. */
-export async function readLease(etcd: Etcd, api: 2 | 3, subnet: string): Promise<string> {
+export async function readLease(etcd: Store, api: 2 | 3, subnet: string): Promise<string> {
   const key = `${PREFIX}/subnets/${subnet}.0-24`;
   return (await etcd.must(api, api === 2 ? ['get', key] : ['get', '--print-value-only', key])).trimEnd();
 }

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { bridgeOptionsOf, type Container, makeBridge, makeContainer } from '#src/lab/container.ts';
-import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
+import type { StoreKind } from '#src/lab/network.ts';
+import type { Store } from '#src/lab/store.ts';
 import {
   CONFIG,
   FLANNELD,
   flagsFor,
   startFlanneld,
+  startStore,
   subnetOf,
   waitForRoute,
   writeConfig,
@@ -16,6 +18,8 @@ import { type Owner, testLab } from './test-lab.ts';
 
 export interface NetworkOptions {
   readonly api: 2 | 3;
+  /** Default `etcd`. */
+  readonly store?: StoreKind;
   /** The flanneld of each host, in order: there are as many hosts as programs. Default two of ours. */
   readonly programs?: readonly string[];
   readonly config?: string;
@@ -34,7 +38,7 @@ export interface Node {
 
 export interface Network {
   readonly lab: Lab;
-  readonly etcd: Etcd;
+  readonly etcd: Store;
   readonly nodes: readonly Node[];
 }
 
@@ -46,9 +50,9 @@ export interface Network {
  * Resolves when every host has a route to every other.
  */
 export async function testNetwork(t: Owner, options: NetworkOptions): Promise<Network> {
-  const { api, programs = [FLANNELD, FLANNELD], config = CONFIG } = options;
+  const { api, store = 'etcd', programs = [FLANNELD, FLANNELD], config = CONFIG } = options;
   const lab = await testLab(t, { hosts: programs.length });
-  const etcd = await Etcd.start(lab);
+  const etcd = await startStore(lab, store);
   await writeConfig(etcd, api, config);
   const nodes: Node[] = [];
   for (const [n, host] of lab.hosts.entries()) {
