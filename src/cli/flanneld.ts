@@ -156,7 +156,7 @@ async function runUntilSignal(
 
 const sayGoodbye = (log: Logger): void => log.info('Exiting cleanly...');
 
-if (import.meta.main) {
+async function run(): Promise<void> {
   const standardError = new LineWriter(2);
   const code = await main(process.argv.slice(2), {
     pid: process.pid,
@@ -173,3 +173,5 @@ if (import.meta.main) {
   });
   process.exit(code);
 }
+
+if (import.meta.main) void run();

@@ -92,10 +92,14 @@ class UsageError extends Error {}
 
 const say = (line: string): void => void process.stderr.write(`mk-docker-opts: ${line}\n`);
 
-try {
-  await mkDockerOpts(process.argv.slice(2), process.env, systemFiles);
-} catch (error) {
-  if (messageOf(error) !== '') say(messageOf(error));
-  if (error instanceof UsageError) process.stderr.write(USAGE);
-  process.exitCode = 1;
+async function run(): Promise<void> {
+  try {
+    await mkDockerOpts(process.argv.slice(2), process.env, systemFiles);
+  } catch (error) {
+    if (messageOf(error) !== '') say(messageOf(error));
+    if (error instanceof UsageError) process.stderr.write(USAGE);
+    process.exitCode = 1;
+  }
 }
+
+void run();

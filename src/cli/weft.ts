@@ -1,11 +1,11 @@
 import { flushCompileCache } from 'node:module';
 import { buffer } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { labCommand } from '#src/cli/lab-command.ts';
 import { NODE_COMMANDS, type NodeCommandName, nodeCommand } from '#src/cli/node-command.ts';
 import { terminalOutput } from '#src/cli/terminal.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { attachedCommand } from '#src/sys/attached-command.ts';
+import { programPath } from '#src/sys/program-path.ts';
 
 const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
@@ -18,7 +18,6 @@ const USAGE = [
 ].join('\n');
 
 const isNodeCommand = (command: string): command is NodeCommandName => Object.hasOwn(NODE_COMMANDS, command);
-const launcher = (name: string): string => fileURLToPath(new URL(`../../bin/${name}`, import.meta.url));
 
 /** `weft WORDS`: the exit code. */
 async function main(words: readonly string[], signal: AbortSignal): Promise<number> {
@@ -26,7 +25,7 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   const [command = '', ...rest] = words;
   try {
     if (command === 'lab') {
-      const programs = { flanneld: [launcher('flanneld')], weft: [launcher('weft')] };
+      const programs = { flanneld: [programPath('flanneld')], weft: [programPath('weft')] };
       return await labCommand(rest, { output, signal, programs, attach: attachedCommand });
     }
     if (command === 'store') {
@@ -49,8 +48,12 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   }
 }
 
-// `weft … | head` closes the pipe when it has enough.
-process.stdout.on('error', () => process.exit(0));
-const interrupt = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
-process.exitCode = await main(process.argv.slice(2), interrupt.signal);
+async function run(): Promise<void> {
+  // `weft … | head` closes the pipe when it has enough.
+  process.stdout.on('error', () => process.exit(0));
+  const interrupt = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
+  process.exitCode = await main(process.argv.slice(2), interrupt.signal);
+}
+
+void run();

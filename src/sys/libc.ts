@@ -62,7 +62,7 @@ export function loadLibc(): Promise<Libc> {
 }
 
 async function load(): Promise<Libc> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await import('koffi');
   // The process itself: node is linked with the C library, whichever that is.
   const process = koffi.load(null);
   const filterProgram = koffi.struct({ count: 'uint16_t', instructions: 'const void *' });

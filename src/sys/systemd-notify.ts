@@ -116,7 +116,7 @@ function socketAddress(socket: string): Buffer {
 }
 
 async function loadNative(): Promise<Native> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await import('koffi');
   const libc = koffi.load(null);
   return {
     socket: libc.func('int socket(int, int, int)'),
