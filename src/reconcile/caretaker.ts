@@ -58,6 +58,8 @@ export class Caretaker {
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
     if (tolerated) await this.#look(signal);
     else await this.#cared.ensure(signal);
+    // What the start found had never been right.
+    this.#repairs = 0;
     this.#care(signal).catch((error) => {
       if (!signal.aborted) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });
