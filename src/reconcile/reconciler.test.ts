@@ -266,6 +266,6 @@ test('any sequence of leases and kernel changes ends with wanted = actual', asyn
       stop();
       assert.deepEqual(found, wantedText(expected));
     }),
-    { numRuns: 300 },
+    { numRuns: 1_000 },
   );
 });
