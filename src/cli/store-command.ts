@@ -139,7 +139,7 @@ async function move(
         output.print(`${key}${lease === undefined ? '' : `  (${lease.remaining} s left)`}`);
       }
     }
-    const what = `${entries.length} keys, ${leased.length} of them with a lease, from ${source.description}`;
+    const what = `${countKeys(entries.length)}, ${leased.length} with a lease, from ${source.description}`;
     const there = found > 0 ? `, which had ${found}` : '';
     output.complain(`${options.dryRun ? 'would copy' : 'copied'} ${what} to ${target.description}${there}`);
     return 0;
@@ -184,6 +184,10 @@ async function openOther(options: TransferFlags, place: string, mustExist: boole
     ...(username !== '' && { auth: { username, password } }),
   };
   return options.etcdApi === 'v2' ? new EtcdV2End(etcd) : new EtcdV3End(etcd);
+}
+
+function countKeys(count: number): string {
+  return count === 1 ? '1 key' : `${count} keys`;
 }
 
 function parseListen(listen: string): { readonly host: string; readonly port: number } {
