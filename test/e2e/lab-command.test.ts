@@ -1,17 +1,20 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { LAB_ROOT } from '#src/lab/lab.ts';
 import { until } from '#src/lib/until.ts';
 import { systemCommands } from '#src/sys/command.ts';
+import { systemProcesses } from '#src/sys/process.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
- * `weft lab` as an operator types it. Every lab here runs the flanneld under test.
+ * `weft lab` as an operator types it. Every lab here runs the flanneld under test, on the embedded store if not told
+ * otherwise.
  */
-const skip = cannotRun('etcd', 'etcdctl', 'ping', 'tcpdump', 'nft', 'iptables');
+const skipLab = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
+const skipEtcd = skipLab || cannotRun('etcd', 'etcdctl');
 
 const weft = (words: readonly string[]) => systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 60_000 });
 
@@ -28,14 +31,15 @@ const left = (name: string): string[] => [
   ...(existsSync(`${LAB_ROOT}/${name}`) ? [LAB_ROOT] : []),
 ];
 
-test('two labs side by side: up, ping, exec, walk, status, break, down', { skip }, async (t) => {
+test('two labs side by side: up, ping, exec, walk, status, break, down', { skip: skipLab }, async (t) => {
   const names = [newName(t), newName(t)];
   const up = ['up', '--hosts=2', '--underlay=l3', `--flanneld=${FLANNELD}`];
   const results = await Promise.all(names.map((name) => weft([...up, `--name=${name}`])));
   for (const [n, { code, stdout, stderr }] of results.entries()) {
     assert.equal(code, 0, stderr);
     assert.match(stdout, new RegExp(`^lab ${names[n]} is up: 2 hosts in [\\d.]+ s\\n$`));
-    assert.match(stderr, /^underlay l3\nhost h1\nhost h2\n/);
+    assert.match(stderr, /^underlay l3\nhost h1\nhost h2\nembedded store on store\n/);
+    assert.ok(!`${stderr}${stdout}`.includes('\r'), 'lines are plain when piped');
   }
   const [name = '', other = ''] = names;
   const pinged = await weft(['ping', `--name=${name}`]);
@@ -57,6 +61,7 @@ test('two labs side by side: up, ping, exec, walk, status, break, down', { skip 
   const status = JSON.parse((await weft(['status', `--name=${name}`, '--json'])).stdout) as {
     name: string;
     peers: number;
+    programs: { name: string }[];
   }[];
   assert.deepEqual(
     status.map((host) => [host.name, host.peers]),
@@ -66,16 +71,44 @@ test('two labs side by side: up, ping, exec, walk, status, break, down', { skip 
       ['h2', 1],
     ],
   );
+  assert.deepEqual(
+    status[0]?.programs?.map((it) => it.name),
+    ['store'],
+  );
 
   const flushed = await weft(['break', `--name=${name}`, '--json', 'rules-flushed']);
   assert.equal((JSON.parse(flushed.stdout) as { mended: boolean }).mended, true, flushed.stdout);
+
+  const killed = await weft(['break', `--name=${name}`, '--json', '--for=1s', 'etcd-killed']);
+  const { mended, traffic } = JSON.parse(killed.stdout) as { mended: boolean; traffic: { lost: number } };
+  assert.deepEqual([mended, traffic.lost], [true, 0], killed.stdout);
 
   await weft(['down', `--name=${name}`]);
   assert.deepEqual(left(name), []);
   assert.equal((await weft(['ping', `--name=${other}`])).code, 0);
 });
 
-test('what a user gets wrong is told in one line', { skip }, async () => {
+for (const [store, skip] of [
+  ['embedded', skipLab],
+  ['etcd', skipEtcd],
+] as const) {
+  test(`--json is one JSON value and nothing else (--store=${store})`, { skip }, async (t) => {
+    const name = newName(t);
+    const up = await weft(['up', '--json', `--store=${store}`, `--name=${name}`, `--flanneld=${FLANNELD}`]);
+    assert.equal(up.stderr, '');
+    const made = JSON.parse(up.stdout) as { lab: string; seconds: number; hosts: { peers: number }[] };
+    assert.deepEqual([made.lab, made.hosts.map((host) => host.peers)], [name, [0, 1, 1]]);
+    const pings = JSON.parse((await weft(['ping', '--json', `--name=${name}`])).stdout) as { ms: number }[];
+    assert.equal(pings.filter((ping) => ping.ms > 0).length, 2);
+    const hops = JSON.parse((await weft(['walk', '--json', `--name=${name}`])).stdout) as { ok: boolean }[];
+    assert.deepEqual(
+      hops.map((hop) => hop.ok),
+      Array(7).fill(true),
+    );
+  });
+}
+
+test('what a user gets wrong is told in one line', { skip: skipLab }, async () => {
   const cases: [string[], number, RegExp][] = [
     [['status', '--name=nolab'], 1, /^weft lab: there is no lab nolab; make one with: weft lab up\n$/],
     [
@@ -98,27 +131,50 @@ test('what a user gets wrong is told in one line', { skip }, async () => {
   }
 });
 
-for (const how of ['SIGINT', 'SIGKILL'] as const) {
+/** Of a lab's folder: what is there when that much of `up` is done. */
+const THIRD_HOST = 'hosts/h3';
+const DAEMONS = 'hosts/h1/flanneld.json';
+
+for (const [how, when, sight] of [
+  ['SIGINT', 'while it makes hosts', THIRD_HOST],
+  ['SIGKILL', 'while it makes hosts', THIRD_HOST],
+  ['SIGKILL', 'while it starts flannelds', DAEMONS],
+] as const) {
   const then = how === 'SIGINT' ? 'leaves nothing' : 'leaves what down takes away';
-  test(`an up that ends by ${how} ${then}`, { skip }, async (t) => {
+  test(`an up that ends by ${how} ${when} ${then}`, { skip: skipLab }, async (t) => {
     const name = newName(t);
-    const up: ChildProcess = spawn(WEFT, [
-      'lab',
-      'up',
-      '--hosts=20',
-      `--name=${name}`,
-      `--flanneld=${FLANNELD}`,
-    ]);
+    const words = ['lab', 'up', '--hosts=20', `--name=${name}`, `--flanneld=${FLANNELD}`];
+    const up: ChildProcess = spawn(WEFT, words);
     const ended = new Promise<number | null>((resolve) => up.once('exit', resolve));
-    await until(() => existsSync(`/run/netns/weft-${name}-h3`), { what: 'third host' });
+    await until(() => existsSync(`${LAB_ROOT}/${name}/${sight}`), { what: sight, timeoutMs: 30_000 });
     up.kill(how);
     const code = await ended;
     if (how === 'SIGINT') {
       assert.equal(code, 130);
     } else {
       assert.notDeepEqual(left(name), []);
+      const running = processesOf(name);
+      if (sight === DAEMONS) assert.notDeepEqual(running, []);
       assert.equal((await weft(['down', `--name=${name}`])).code, 0);
+      assert.deepEqual(
+        running.filter((pid) => systemProcesses().find(pid) !== undefined),
+        [],
+      );
     }
     assert.deepEqual(left(name), []);
+  });
+}
+
+/** Pids of what runs in the lab's namespaces. */
+function processesOf(name: string): number[] {
+  const namespaces = readdirSync('/run/netns').filter((it) => it.startsWith(`weft-${name}-`));
+  const links = new Set(namespaces.map((it) => `net:[${statSync(`/run/netns/${it}`).ino}]`));
+  const pids = readdirSync('/proc').filter((it) => /^\d+$/.test(it));
+  return pids.map(Number).filter((pid) => {
+    try {
+      return links.has(readlinkSync(`/proc/${pid}/ns/net`));
+    } catch {
+      return false;
+    }
   });
 }

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { systemCommands } from '#src/sys/command.ts';
+import { WEFT } from '../support/flanneld.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * script/quickstart as on a machine that has neither etcd nor Docker: their programs are hidden from it.
+ */
+const skip = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
+const QUICKSTART = fileURLToPath(new URL('../../script/quickstart', import.meta.url));
+/** In a mount namespace of its own; $@ is the command. */
+const HIDE = `
+for name in etcd etcdctl dockerd docker; do
+  path=$(command -v $name) && mount -n --bind /dev/null "$path"
+done
+! etcd --version 2>/dev/null && exec "$@"`;
+
+const quickstart = (words: readonly string[]) =>
+  systemCommands.run(['unshare', '--mount', 'sh', '-c', HIDE, 'sh', QUICKSTART, ...words], {
+    timeoutMs: 120_000,
+  });
+const down = (t: TestContext, name: string): void =>
+  t.after(() => systemCommands.run([WEFT, 'lab', 'down', `--name=${name}`]));
+const namespacesOf = (name: string): string[] =>
+  readdirSync('/run/netns').filter((it) => it.startsWith(`weft-${name}-`));
+
+test('the quickstart needs neither etcd nor Docker, ends with the frame on the wire, and leaves nothing', {
+  skip,
+}, async (t) => {
+  const name = `t${process.pid}quick`;
+  down(t, name);
+  const { code, stdout, stderr } = await quickstart([`--name=${name}`]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^2 of 2 answered$/m);
+  assert.match(stdout, /^1\. h1\/c1: .*\n {5}\$ ip route get 10\.0\.\d+\.2$/m);
+  assert.match(
+    stdout,
+    /VXLAN {5}flags 0x08, network \(VNI\) 1\n +Ethernet .*\n +IP {8}10\.0\.\d+\.2 > 10\.0\.\d+\.2 /,
+  );
+  assert.match(
+    stdout,
+    /^7\. h2: .*\n.*\n.*\n {5}ping 10\.0\.\d+\.2: answered in [\d.]+ ms\nlab \w+ is gone\n$/m,
+  );
+  assert.deepEqual(namespacesOf(name), []);
+});
+
+test('--keep leaves the lab, and says how to take it away', { skip }, async (t) => {
+  const name = `t${process.pid}keep`;
+  down(t, name);
+  const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--keep']);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, new RegExp(`the lab stays: .* bin/weft lab down --name=${name}\\n$`));
+  assert.notDeepEqual(namespacesOf(name), []);
+});
+
+test('what is no option of it is told in one line', { skip }, async () => {
+  const { code, stderr } = await quickstart(['--dokcer']);
+  assert.deepEqual([code, stderr], [2, 'usage: script/quickstart [--keep] [--docker] [--name=NAME]\n']);
+});
