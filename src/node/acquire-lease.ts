@@ -7,7 +7,7 @@ import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts'
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
 import type { HeldLease } from '#src/node/lease-keeper.ts';
-import type { LeaseRecord, Registry, WriteOutcome } from '#src/registry/registry.ts';
+import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface AcquireComponents {
@@ -29,6 +29,8 @@ export interface AcquireRequest {
 
 export interface Acquired extends HeldLease {
   readonly attributes: LeaseAttributes;
+  /** All leases, as they were just before this one was written. */
+  readonly seen: Snapshot;
 }
 
 /** Lost races in a row before giving up; flannel tries 10 times at once, this with a pause between. */
@@ -80,7 +82,8 @@ async function tryToAcquire(
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
   const { registry, random, log } = components;
-  const { records } = await registry.list(signal);
+  const seen = await registry.list(signal);
+  const { records } = seen;
   const leases = records.flatMap(leaseOf);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
@@ -100,17 +103,19 @@ async function tryToAcquire(
       const record = recordOf(plan.lease);
       const unanswered =
         record && (await challenge(components, request.claimant, plan.lease, record, signal));
-      return unanswered && takeOver(components, request, plan.lease, unanswered, signal);
+      return (
+        unanswered && takeOver(components, request, { lease: plan.lease, record: unanswered, seen }, signal)
+      );
     }
     case 'reuse': {
       const record = recordOf(plan.lease);
-      return record && takeOver(components, request, plan.lease, record, signal);
+      return record && takeOver(components, request, { lease: plan.lease, record, seen }, signal);
     }
     case 'create': {
       const attributes = request.attributesFor(undefined);
       const name = formatSubnetName(plan.subnets);
       const outcome = await registry.create(name, encodeAttributes(attributes), request.ttlSeconds, signal);
-      return acquired(outcome, plan.subnets, attributes);
+      return acquired(outcome, { subnets: plan.subnets, attributes, seen });
     }
   }
 }
@@ -119,8 +124,7 @@ async function tryToAcquire(
 async function takeOver(
   { registry, log }: AcquireComponents,
   request: AcquireRequest,
-  lease: Lease,
-  record: LeaseRecord,
+  { lease, record, seen }: { readonly lease: Lease; readonly record: LeaseRecord; readonly seen: Snapshot },
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
   const attributes = request.attributesFor(lease.attributes);
@@ -131,7 +135,7 @@ async function takeOver(
       `Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`,
     );
   }
-  return acquired(outcome, lease.subnets, attributes);
+  return acquired(outcome, { subnets: lease.subnets, attributes, seen });
 }
 
 /**
@@ -179,9 +183,5 @@ export function leaseOf({ name, value, revision, expiry }: LeaseRecord): Lease[]
   return subnets === undefined ? [] : [{ subnets, attributes, expiry, name, revision }];
 }
 
-const acquired = (
-  outcome: WriteOutcome,
-  subnets: Lease['subnets'],
-  attributes: LeaseAttributes,
-): Acquired | undefined =>
-  outcome.outcome === 'written' ? { subnets, attributes, record: outcome.record } : undefined;
+const acquired = (outcome: WriteOutcome, lease: Omit<Acquired, 'record'>): Acquired | undefined =>
+  outcome.outcome === 'written' ? { ...lease, record: outcome.record } : undefined;

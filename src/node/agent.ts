@@ -30,7 +30,7 @@ import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
-import type { Registry } from '#src/registry/registry.ts';
+import type { Registry, Snapshot } from '#src/registry/registry.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
@@ -256,7 +256,8 @@ export class Agent {
       },
       signal,
     );
-    await this.#followPeers(registry, overlay, keeper, signal, fail);
+    await this.#takePeers(overlay, acquired.seen);
+    this.#watchPeers(registry, overlay, keeper, { from: acquired.seen.revision, signal, fail });
     await this.#ready(overlay);
   }
 
@@ -337,16 +338,20 @@ export class Agent {
     return running;
   }
 
-  async #followPeers(
+  async #takePeers(overlay: Overlay, { records }: Snapshot): Promise<void> {
+    this.#waitFor('the peers to be programmed');
+    await overlay.replacePeers(records);
+    overlay.reconciler.allowRemoval();
+    await overlay.reconciler.settled();
+  }
+
+  #watchPeers(
     registry: Registry,
     overlay: Overlay,
     keeper: LeaseKeeper,
-    signal: AbortSignal,
-    fail: (error: unknown) => void,
-  ): Promise<void> {
-    this.#waitFor('the list of peers');
+    { from, signal, fail }: { from: bigint; signal: AbortSignal; fail: (error: unknown) => void },
+  ): void {
     const { clock, random, createLogger } = this.#components;
-    const first = Promise.withResolvers<void>();
     // Peers are planned one batch after the other.
     let last: Promise<void> = Promise.resolve();
     const inTurn = (step: () => Promise<void>): void => {
@@ -356,13 +361,11 @@ export class Agent {
     const watcher = new LeaseWatcher(
       { registry, clock, random, logger: createLogger('watch') },
       {
+        from,
         onSnapshot: ({ records }) =>
           inTurn(async () => {
             keeper.onSnapshot(records);
             await overlay.replacePeers(records);
-            overlay.reconciler.allowRemoval();
-            await overlay.reconciler.settled();
-            first.resolve();
           }),
         onBatch: ({ events }) =>
           inTurn(async () => {
@@ -373,8 +376,6 @@ export class Agent {
     );
     this.#watcher = watcher;
     watcher.run(signal).catch(fail);
-    signal.addEventListener('abort', () => first.reject(signal.reason), { once: true });
-    await first.promise;
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {

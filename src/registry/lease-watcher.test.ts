@@ -42,7 +42,10 @@ const mark = (revision: bigint): WatchBatch => ({ events: [], revision });
 const unreachable = new RegistryError('unreachable', 'cannot watch the leases: connection refused');
 
 /** Runs a watcher against scripted watches until the last of them has been played. */
-async function play(scripts: readonly Script[], options: { until?: number; random?: () => number } = {}) {
+async function play(
+  scripts: readonly Script[],
+  options: { until?: number; random?: () => number; from?: bigint } = {},
+) {
   const controller = new AbortController();
   const clock = new SleepyClock(options.until ?? 1e9, () => controller.abort());
   const log: string[] = [];
@@ -75,6 +78,7 @@ async function play(scripts: readonly Script[], options: { until?: number; rando
   const watcher = new LeaseWatcher(
     { registry, clock, logger, random: options.random ?? (() => 1) },
     {
+      ...(options.from !== undefined && { from: options.from }),
       onSnapshot: ({ revision }) => log.push(`snapshot ${revision}`),
       onBatch: ({ events, revision }) => log.push(`batch ${revision}: ${events.length}`),
     },
@@ -97,6 +101,11 @@ test('a watch resumes after what was delivered, without a new list', async () =>
     'batch 14: 1',
     'watch 14',
   ]);
+});
+
+test('what is known already is not listed', async () => {
+  const { log } = await play([[mark(7n), unreachable], [new CompactedError('compacted')]], { from: 7n });
+  assert.deepEqual(log, ['watch 7', 'watch 7', 'list', 'snapshot 10', 'watch 10']);
 });
 
 test('lost events lead to a new list, and the watch goes on from there', async () => {

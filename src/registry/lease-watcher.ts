@@ -13,7 +13,9 @@ export interface LeaseWatcherComponents {
 }
 
 export interface LeaseWatcherOptions {
-  /** All leases anew: what is not in it is gone. Comes first, and again whenever events were lost. */
+  /** Events up to this revision are known already. Without it the first thing delivered is a snapshot. */
+  readonly from?: bigint;
+  /** All leases anew: what is not in it is gone. Comes whenever events were lost. */
   onSnapshot(snapshot: Snapshot): void;
   /** What changed since, in order; never empty. */
   onBatch(batch: WatchBatch): void;
@@ -47,10 +49,11 @@ export class LeaseWatcher {
   #delivery: NodeJS.Immediate | undefined;
 
   constructor(components: LeaseWatcherComponents, options: LeaseWatcherOptions) {
-    const { maxPauseMs = 5_000 } = options;
+    const { maxPauseMs = 5_000, from } = options;
     this.#components = components;
     this.#options = options;
     this.#maxPauseMs = maxPauseMs;
+    this.#revision = from;
     this.#backoff = new Backoff(
       { random: components.random ?? Math.random },
       { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs },
