@@ -24,8 +24,12 @@ test('P9 etcd v2 index cleared: a frozen flanneld that missed a thousand events 
   const daemon = await flanneldOn(one.host);
   daemon.kill('SIGSTOP');
   // etcd v2 keeps the last thousand events of the whole store.
-  const script = `for n in $(seq 1100); do echo "curl -fs -XPUT http://${network.lab.store.address}:2379/v2/keys/busy -d value=$n -o /dev/null"; done | xargs -P 8 -I{} sh -c '{}'`;
-  const { code } = await network.lab.store.run(['sh', '-c', script], { timeoutMs: 60_000 });
+  const url = `http://${network.lab.store.address}:2379/v2/keys/busy`;
+  const script = `
+    const put = () => fetch('${url}', { method: 'PUT', body: new URLSearchParams({ value: 'x' }) }).then((answer) => answer.text());
+    for (let n = 0; n < 24; n++) await Promise.all(Array.from({ length: 50 }, put));`;
+  const argv = [process.execPath, '--input-type=module', '--eval', script] as const;
+  const { code } = await network.lab.store.run(argv, { timeoutMs: 60_000 });
   assert.equal(code, 0);
   daemon.kill('SIGCONT');
   await assertFollowed(network, 2);
