@@ -11,7 +11,7 @@ import {
 } from '#src/kernel/object.ts';
 import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
-import { GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 
 /** What the vxlan backend has to know of its host and its network. */
@@ -136,8 +136,8 @@ export const vxlanDeviceName = (vni: number): string => `flannel.${vni}`;
 
 /** The VTEP MAC in a lease's BackendData, read as Go reads it: names in any case, the last of two counts. */
 export function vtepMacOf(data: Json | undefined): Mac | undefined {
-  const text = isJsonObject(data) ? new GoObject(data).raw('VtepMAC') : undefined;
-  return typeof text === 'string' ? parseMac(text) : undefined;
+  const value = isJsonObject(data) ? fieldOf(data, 'VtepMAC') : undefined;
+  return typeof value === 'string' ? parseMac(value) : undefined;
 }
 
 const hostPrefix = (ip: Ip): Prefix =>

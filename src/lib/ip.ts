@@ -34,17 +34,29 @@ export const prefix6 = (address: Ipv6, length: number): Prefix6 => ({ family: 6,
 
 export const isIpv4 = (ip: Ip): ip is Ipv4 => typeof ip === 'number';
 
+/** '.', counted from '0'. */
+const DOT = -2;
+
 /** Reads dotted decimal; `undefined` when the text is anything else. */
 export function parseIpv4(text: string): Ipv4 | undefined {
-  const parts = text.split('.');
-  if (parts.length !== 4) return undefined;
+  // Character by character: a start with 50,000 leases reads 200,000 addresses.
   let value = 0;
-  for (const part of parts) {
-    const octet = parseDecimal(part, 255);
-    if (octet === undefined) return undefined;
-    value = value * 256 + octet;
+  let dots = 0;
+  let octet = -1;
+  for (let at = 0; at < text.length; at++) {
+    const digit = text.charCodeAt(at) - 0x30;
+    if (digit === DOT && octet >= 0 && dots < 3) {
+      value = value * 256 + octet;
+      octet = -1;
+      dots++;
+    } else if (digit >= 0 && digit <= 9 && octet !== 0) {
+      octet = octet < 0 ? digit : octet * 10 + digit;
+      if (octet > 255) return undefined;
+    } else {
+      return undefined;
+    }
   }
-  return value as Ipv4;
+  return dots === 3 && octet >= 0 ? ((value * 256 + octet) as Ipv4) : undefined;
 }
 
 export function formatIpv4(ip: Ipv4): string {

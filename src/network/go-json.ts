@@ -3,20 +3,18 @@ import type { Json } from '#src/network/lease.ts';
 
 /** A JSON object as Go's encoding/json reads one: names match in any case, unknown ones are ignored, the last of two wins. */
 export class GoObject {
-  readonly #fields: ReadonlyMap<string, Json>;
+  readonly #object: { readonly [key: string]: Json };
   readonly #path: string;
 
   /** `path` is put before field names in errors: `Backend.` */
   constructor(object: { readonly [key: string]: Json }, path = '') {
-    // Go leaves a field as it is when the value is null.
-    const given = Object.entries(object).filter(([, value]) => value !== null);
-    this.#fields = new Map(given.map(([name, value]) => [name.toLowerCase(), value]));
+    this.#object = object;
     this.#path = path;
   }
 
   /** The value as it is; `undefined` when the field is absent or null, which Go leaves at its default. */
   raw(name: string): Json | undefined {
-    return this.#fields.get(name.toLowerCase());
+    return fieldOf(this.#object, name);
   }
 
   /** Throws WeftError `config` when the field is there and no string. */
@@ -60,6 +58,19 @@ export class GoObject {
     return new WeftError('config', `${this.#path}${name} must be ${wanted}, it is ${excerpt(value)}`);
   }
 }
+
+/** One field of a JSON object by Go's rules; see {@link GoObject}, which is for reading several. */
+export function fieldOf(object: { readonly [key: string]: Json }, name: string): Json | undefined {
+  let found: Json | undefined;
+  for (const key in object) {
+    // Go leaves a field as it is when the value is null.
+    if ((key === name || isSameWord(key, name)) && object[key] !== null) found = object[key];
+  }
+  return found;
+}
+
+const isSameWord = (a: string, b: string): boolean =>
+  a.length === b.length && a.toLowerCase() === b.toLowerCase();
 
 const EXCERPT = 80;
 

@@ -49,19 +49,20 @@ export function decodeAttributes(text: string): Decoded {
 }
 
 function readAttributes(object: GoObject): LeaseAttributes {
+  const attributes: Mutable<LeaseAttributes> = { backendType: object.string('BackendType') ?? '' };
   const publicIp = readIp(object, 'PublicIP', parseIpv4);
   const publicIpv6 = readIp(object, 'PublicIPv6', parseIpv6);
   const [backendData, backendV6Data] = [object.raw('BackendData'), object.raw('BackendV6Data')];
   const node = object.string('Node');
-  return {
-    backendType: object.string('BackendType') ?? '',
-    ...(publicIp !== undefined && { publicIp }),
-    ...(publicIpv6 !== undefined && { publicIpv6 }),
-    ...(backendData !== undefined && { backendData }),
-    ...(backendV6Data !== undefined && { backendV6Data }),
-    ...(node !== undefined && { node }),
-  };
+  if (publicIp !== undefined) attributes.publicIp = publicIp;
+  if (publicIpv6 !== undefined) attributes.publicIpv6 = publicIpv6;
+  if (backendData !== undefined) attributes.backendData = backendData;
+  if (backendV6Data !== undefined) attributes.backendV6Data = backendV6Data;
+  if (node !== undefined) attributes.node = node;
+  return attributes;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 function readIp<A>(object: GoObject, name: string, parse: (text: string) => A | undefined): A | undefined {
   const text = object.string(name);

@@ -23,6 +23,9 @@ interface Entry {
   readonly waitsFor?: string;
 }
 
+/** Mostly one entry a claim. */
+type Index = Map<string, Entry[]>;
+
 /**
  * All leases of a network as the registry tells them, each accepted or quarantined with a reason. A record is judged
  * alone first. Of records that contradict each other (overlapping subnets, one VTEP MAC twice) the one that is accepted
@@ -35,8 +38,8 @@ export class LeaseTable {
   #rules: LeaseRules;
   readonly #entries = new Map<string, Entry>();
   /** By claim: the accepted leases that hold it, and the records that wait for it. */
-  readonly #holders = new Map<string, Set<Entry>>();
-  readonly #waiters = new Map<string, Set<Entry>>();
+  readonly #holders: Index = new Map();
+  readonly #waiters: Index = new Map();
   readonly #quarantined = new Map<string, string>();
 
   constructor(rules: LeaseRules) {
@@ -68,13 +71,15 @@ export class LeaseTable {
     return this.#settle([name], []);
   }
 
-  /** All records there are: what is not among them is removed. */
-  replaceAll(raws: readonly RawLease[]): LeaseChange[] {
+  /** All records there are: what is not among them is removed. Slice by slice, so that other work has its turn between. */
+  *replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
     const names = new Set(raws.map(({ name }) => name));
-    return this.#settle(
-      Array.from(this.#entries.keys()).filter((name) => !names.has(name)),
-      raws,
-    );
+    const gone = Array.from(this.#entries.keys()).filter((name) => !names.has(name));
+    // Of records that contradict each other the older must not come in a later slice.
+    const sorted = raws.toSorted(byAge);
+    yield this.#settle(gone, sorted.slice(0, SLICE));
+    for (let at = SLICE; at < sorted.length; at += SLICE)
+      yield this.#settle([], sorted.slice(at, at + SLICE));
   }
 
   /** Judges everything anew by other rules: the underlay or our own lease changed. */
@@ -165,7 +170,7 @@ export class LeaseTable {
   }
 
   /** Where an entry is to be found by claim. */
-  #placesOf({ judgement, fault, waitsFor }: Entry): [Map<string, Set<Entry>>, string][] {
+  #placesOf({ judgement, fault, waitsFor }: Entry): [Index, string][] {
     if (waitsFor !== undefined) return [[this.#waiters, waitsFor]];
     return judgement.fit && fault === undefined
       ? judgement.claims.map((claim) => [this.#holders, claim])
@@ -183,14 +188,22 @@ export class LeaseTable {
   }
 }
 
+/** Records that are settled in one go: 2 ms of work. */
+const SLICE = 250;
+
 /** What was accepted comes first, then the older key. */
 function byStanding(a: RawLease, b: RawLease, before: ReadonlyMap<string, Entry>): number {
   const stood = ({ name }: RawLease): number => {
     const entry = before.get(name);
     return entry !== undefined && entry.fault === undefined ? 0 : 1;
   };
+  return stood(a) - stood(b) || byAge(a, b);
+}
+
+function byAge(a: RawLease, b: RawLease): number {
   const [bornA, bornB] = [a.created ?? a.revision, b.created ?? b.revision];
-  return stood(a) - stood(b) || Number(bornA - bornB) || (a.name < b.name ? -1 : 1);
+  if (bornA !== bornB) return bornA < bornB ? -1 : 1;
+  return a.name < b.name ? -1 : 1;
 }
 
 function changeOf(before: Entry | undefined, { raw, judgement, fault, waitsFor }: Entry): LeaseChange[] {
@@ -206,14 +219,14 @@ function changeOf(before: Entry | undefined, { raw, judgement, fault, waitsFor }
     : [{ kind: 'quarantined', name, reason: fault }];
 }
 
-function addTo(index: Map<string, Set<Entry>>, claim: string, entry: Entry): void {
+function addTo(index: Index, claim: string, entry: Entry): void {
   const entries = index.get(claim);
-  if (entries === undefined) index.set(claim, new Set([entry]));
-  else entries.add(entry);
+  if (entries === undefined) index.set(claim, [entry]);
+  else entries.push(entry);
 }
 
-function deleteFrom(index: Map<string, Set<Entry>>, claim: string, entry: Entry): void {
-  const entries = index.get(claim);
-  entries?.delete(entry);
-  if (entries?.size === 0) index.delete(claim);
+function deleteFrom(index: Index, claim: string, entry: Entry): void {
+  const left = (index.get(claim) ?? []).filter((other) => other !== entry);
+  if (left.length === 0) index.delete(claim);
+  else index.set(claim, left);
 }

@@ -5,6 +5,7 @@ import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
+import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
@@ -88,7 +89,11 @@ export class Overlay {
       },
     );
     this.#table = new LeaseTable(this.#leaseRules());
-    this.#peers = new Peers({ kernel, reconciler: this.#reconciler, log: this.#log }, place.backend, options);
+    this.#peers = new Peers(
+      { kernel, clock, reconciler: this.#reconciler, log: this.#log },
+      place.backend,
+      options,
+    );
     this.#departures = new Departures({ clock, log: this.#log }, (names) =>
       this.#follow(names.flatMap((name) => this.#table.remove(name))),
     );
@@ -190,7 +195,11 @@ export class Overlay {
     const names = new Set(records.map(({ name }) => name));
     const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
     this.#departures.missing(missing.map(({ name }) => name));
-    await this.#follow(this.#table.replaceAll([...records, ...missing]));
+    const budget = new TurnBudget(this.#components.clock);
+    for (const changes of this.#table.replaceAll([...records, ...missing])) {
+      await this.#follow(changes, records.length);
+      await budget.turn();
+    }
   }
 
   /** Events in order. A peer whose lease was removed stays for a moment: one that lives claims it again. */
@@ -240,7 +249,7 @@ export class Overlay {
     ];
   }
 
-  async #follow(changes: readonly LeaseChange[]): Promise<void> {
+  async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {
     for (const change of changes) {
       if (change.kind === 'quarantined') {
         this.#log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, {
@@ -250,7 +259,7 @@ export class Overlay {
         this.#log.verbose(1, `Lease ${change.name} ${change.kind}`);
       }
     }
-    await this.#peers.apply(changes);
+    await this.#peers.apply(changes, expected);
   }
 
   #sayOwn(): void {

@@ -1,6 +1,7 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { formatObject, type KernelObject, keyOf, type Link } from '#src/kernel/object.ts';
 import { commandOf, type Operation, type OperationResult } from '#src/kernel/operation.ts';
+import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { differences } from '#src/reconcile/compare.ts';
@@ -130,7 +131,7 @@ export class Reconciler {
 
   /** What a start would change, in order, without changing it. Reads the kernel. */
   async plan(): Promise<Operation[]> {
-    const found = await this.#dump();
+    const found = await this.#dump(() => true);
     const slots = [...this.#wanted.keys()].map((key) => ({
       wanted: this.#wanted.get(key),
       found: found.get(key),
@@ -156,7 +157,7 @@ export class Reconciler {
     if (!this.#concerns(key, object)) return;
     this.#changedDuringDump?.add(key);
     const before = this.#found.get(key);
-    if (event.type === 'changed') this.#note(key, object);
+    if (event.type === 'changed') this.#found.set(key, this.#sameAsWanted(key, object));
     else if (before === undefined || sameTarget(before, object)) this.#found.delete(key);
     else return;
     if (object.kind === 'link') this.#onLinkChange(object, before, event.type === 'removed');
@@ -192,11 +193,11 @@ export class Reconciler {
     return this.#options.territory.owns(object);
   }
 
-  /** Remembers what is in a slot; where it is as wanted, the wanted object itself, so that nothing is held twice. */
-  #note(key: string, object: KernelObject): void {
+  /** What was found in a slot; where it is as wanted, the wanted object itself, so that nothing is held twice. */
+  #sameAsWanted(key: string, object: KernelObject): KernelObject {
     const wanted = this.#wanted.get(key);
     const same = wanted !== undefined && wanted.kind !== 'link' && differences(wanted, object).length === 0;
-    this.#found.set(key, same ? wanted : object);
+    return same ? wanted : object;
   }
 
   #isRight(key: string): boolean {
@@ -231,16 +232,21 @@ export class Reconciler {
     }
   }
 
-  /** Repairs what may be repaired now; false when there was nothing to do. */
+  /** Repairs some of what may be repaired now; false when there was nothing to do. */
   async #repairSome(): Promise<boolean> {
     const now = this.#clock.monotonic();
     const keys: string[] = [];
+    const drifted = new Set<string>();
     for (const [key, cause] of this.#dirty) {
       const wait = this.#waitFor(key, cause, now);
-      if (wait > 0) this.#wakeIn(wait, now);
-      else keys.push(key);
+      if (wait > 0) {
+        this.#wakeIn(wait, now);
+        continue;
+      }
+      keys.push(key);
+      if (cause === 'kernel') drifted.add(key);
+      if (keys.length === REPAIRED_AT_ONCE) break;
     }
-    const causes = new Map(keys.map((key) => [key, this.#dirty.get(key)]));
     for (const key of keys) this.#dirty.delete(key);
     const notRight = keys.filter((key) => {
       if (!this.#isRight(key)) return true;
@@ -251,7 +257,7 @@ export class Reconciler {
     if (wrong.length === 0) return keys.length > 0;
     const operations = planOf(wrong.map((key) => this.#slot(key)));
     this.#sayRepairs(
-      wrong.filter((key) => causes.get(key) === 'kernel' && !this.#failing.has(key)),
+      wrong.filter((key) => drifted.has(key) && !this.#failing.has(key)),
       now,
     );
     const results = await this.#kernel.apply(operations);
@@ -363,7 +369,7 @@ export class Reconciler {
     this.#changedDuringDump = changed;
     let found: Map<string, KernelObject>;
     try {
-      found = await this.#dump();
+      found = await this.#dump((key, object) => this.#concerns(key, object));
     } finally {
       this.#changedDuringDump = undefined;
     }
@@ -372,12 +378,14 @@ export class Reconciler {
       if (newer === undefined) found.delete(key);
       else found.set(key, newer);
     }
-    this.#found = new Map();
-    for (const [key, object] of found) {
-      if (this.#concerns(key, object)) this.#note(key, object);
+    this.#found = found;
+    const budget = new TurnBudget(this.#clock);
+    for (const keys of [this.#wanted.keys(), found.keys()]) {
+      for (const key of keys) {
+        if (!this.#isRight(key)) this.#mark(key);
+        await budget.turn();
+      }
     }
-    for (const key of this.#wanted.keys()) if (!this.#isRight(key)) this.#mark(key);
-    for (const key of this.#found.keys()) if (!this.#isRight(key)) this.#mark(key);
     this.#pacer.forgetOld(this.#clock.monotonic());
   }
 
@@ -385,22 +393,26 @@ export class Reconciler {
     if (!this.#dirty.has(key)) this.#dirty.set(key, this.#checks === 1 ? 'wanted' : 'kernel');
   }
 
-  async #dump(): Promise<Map<string, KernelObject>> {
+  /** What is in the kernel, kind by kind and in turns: 150,000 objects at 50,000 peers. */
+  async #dump(concerns: (key: string, object: KernelObject) => boolean): Promise<Map<string, KernelObject>> {
     const found = new Map<string, KernelObject>();
     const { territory } = this.#options;
     const devices = territory.devices();
+    const budget = new TurnBudget(this.#clock);
+    const take = async (objects: readonly KernelObject[]) => {
+      for (const object of objects) {
+        const key = keyOf(object);
+        if (concerns(key, object)) found.set(key, this.#sameAsWanted(key, object));
+        await budget.turn();
+      }
+    };
     for (const link of await this.#kernel.links()) {
       if (!devices.includes(link.name)) continue;
-      found.set(keyOf(link), link);
-      const objects = await this.#kernel.dump({
-        kinds: ['address', 'fdb', 'neighbour', 'route'],
-        device: link.name,
-      });
-      for (const object of objects) found.set(keyOf(object), object);
+      await take([link]);
+      for (const kind of ['address', 'fdb', 'neighbour', 'route'] as const)
+        await take(await this.#kernel.dump({ kinds: [kind], device: link.name }));
     }
-    for (const route of await this.#kernel.dump({ kinds: ['route'], protocol: territory.routeProtocol })) {
-      found.set(keyOf(route), route);
-    }
+    await take(await this.#kernel.dump({ kinds: ['route'], protocol: territory.routeProtocol }));
     return found;
   }
 
@@ -448,6 +460,8 @@ const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 30_000;
 const STUMBLE_PAUSE_MS = 1_000;
+/** Slots planned in one go, 3 ms of work: a multiple of what a peer has, so that one peer's mostly go together. */
+const REPAIRED_AT_ONCE = 600;
 const LOGGED_REPAIRS = 10;
 
 /**

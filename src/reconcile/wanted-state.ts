@@ -34,22 +34,17 @@ export class WantedState {
    * Says all that is wanted on the owner's behalf; none withdraws it. Returns the keys to look at again. A slot that
    * passes from one owner to another (a VTEP MAC that moved with its host) stays with the one that asked last.
    */
-  set(owner: string, objects: readonly KernelObject[]): string[] {
-    const touched = new Set<string>();
-    const keys = objects.map((object) => {
-      const key = keyOf(object);
-      this.#slots.set(key, { owner, object });
-      touched.add(key);
-      return key;
-    });
-    for (const key of this.#owned.get(owner) ?? []) {
-      if (!touched.has(key) && this.#slots.get(key)?.owner === owner) {
-        this.#slots.delete(key);
-        touched.add(key);
-      }
+  set(owner: string, objects: readonly KernelObject[]): readonly string[] {
+    const keys = objects.map(keyOf);
+    for (const [index, key] of keys.entries()) {
+      const object = objects[index];
+      if (object !== undefined) this.#slots.set(key, { owner, object });
     }
+    const before = this.#owned.get(owner) ?? [];
+    const left = before.filter((key) => !keys.includes(key) && this.#slots.get(key)?.owner === owner);
+    for (const key of left) this.#slots.delete(key);
     if (keys.length > 0) this.#owned.set(owner, keys);
     else this.#owned.delete(owner);
-    return [...touched];
+    return left.length === 0 ? keys : [...keys, ...left];
   }
 }
