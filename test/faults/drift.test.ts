@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { formatObject, type KernelObject, type Link } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { Traffic } from '#src/lab/traffic.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { until } from '#src/lib/until.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { reportFault } from '../support/fault-report.ts';
-import { pairOf } from '../support/network.ts';
+import { type Network, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
-import { pause, sharedNetwork, TIMES, underTraffic } from './suite.ts';
 
 /*
  * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on h2. Each drift is done
@@ -24,26 +24,37 @@ const DEVICE = 'flannel.1';
 /** Between two of a kind, so that a repair is not taken for a fight with another program. */
 const PAUSE_MS = 120;
 
-const network = sharedNetwork(skip, { api: 3 });
-let opened: RtnetlinkKernel | undefined;
-after(() => opened?.close());
+let network: Network | undefined;
+let kernel: RtnetlinkKernel | undefined;
+const cleanUps: (() => Promise<void>)[] = [];
 
-/** The first host's kernel, seen with our own netlink code: it is fast enough to tell when a repair is done. */
-function kernel(): RtnetlinkKernel {
-  const [one] = pairOf(network());
-  opened ??= new RtnetlinkKernel(
-    { netlink: systemNetlink },
-    { namespace: `/run/netns/${one.host.namespace}` },
-  );
-  return opened;
+before(async () => {
+  if (skip !== false) return;
+  const suite = {
+    signal: new AbortController().signal,
+    after: (act: () => Promise<void>) => void cleanUps.push(act),
+  };
+  network = await testNetwork(suite, { api: 3 });
+  const [one] = pairOf(network);
+  kernel = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: `/run/netns/${one.host.namespace}` });
+});
+after(async () => {
+  kernel?.close();
+  for (const act of cleanUps.reverse()) await act();
+});
+
+function parts(): { kernel: RtnetlinkKernel; network: Network } {
+  assert.ok(kernel !== undefined && network !== undefined);
+  return { kernel, network };
 }
 
 /** Everything on the overlay's device, and the device, as sorted text. */
 async function overlayState(): Promise<readonly KernelObject[]> {
-  const link = (await kernel().links()).filter(({ name }) => name === DEVICE);
+  const { kernel } = parts();
+  const link = (await kernel.links()).filter(({ name }) => name === DEVICE);
   return [
     ...link,
-    ...(await kernel().dump({ kinds: ['address', 'route', 'neighbour', 'fdb'], device: DEVICE })),
+    ...(await kernel.dump({ kinds: ['address', 'route', 'neighbour', 'fdb'], device: DEVICE })),
   ];
 }
 
@@ -56,28 +67,31 @@ const textOf = (objects: readonly KernelObject[]): string =>
     .join('\n');
 
 async function apply(operation: Operation): Promise<void> {
-  const [result] = await kernel().apply([operation]);
+  const [result] = await parts().kernel.apply([operation]);
   assert.ok(result?.done, JSON.stringify(result));
 }
 
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** Does it `TIMES` times under traffic; each time waits until the overlay is as before. */
 async function drift(fault: string, act: (state: readonly KernelObject[]) => Promise<void>): Promise<void> {
+  const [one, two] = pairOf(parts().network);
+  const traffic = await Traffic.start(one.container, two.container.address);
   const before = await overlayState();
   const wanted = textOf(before);
   const repairedMs: number[] = [];
-  const { lost } = await underTraffic(network(), async () => {
-    for (let time = 0; time < TIMES; time++) {
-      const began = performance.now();
-      await act(before);
-      await until(async () => textOf(await overlayState()) === wanted, {
-        what: `the repair of ${fault}`,
-        timeoutMs: 10_000,
-        intervalMs: 0,
-      });
-      repairedMs.push(performance.now() - began);
-      await pause(PAUSE_MS);
-    }
-  });
+  for (let time = 0; time < TIMES; time++) {
+    const began = performance.now();
+    await act(before);
+    await until(async () => textOf(await overlayState()) === wanted, {
+      what: `the repair of ${fault}`,
+      timeoutMs: 10_000,
+      intervalMs: 0,
+    });
+    repairedMs.push(performance.now() - began);
+    await pause(PAUSE_MS);
+  }
+  const { lost } = await traffic.stop();
   reportFault({ fault, repairedMs, lost });
 }
 
@@ -116,25 +130,25 @@ test('P7 a flapped underlay leaves the overlay as it was', { skip }, () =>
 
 /** Faults outside rtnetlink: a shell on the host does them, and looks until its `check` prints what it printed before. */
 async function driftByShell(fault: string, act: string, check: string): Promise<void> {
-  const [one] = pairOf(network());
-  const script = `
-    look() { ${check}; }
-    before=$(look)
-    began=$(date +%s%N)
-    ${act}
-    tries=0
-    until [ "$(look)" = "$before" ]; do
-      tries=$((tries + 1))
-      [ $tries -lt 2000 ] || exit 1
-    done
-    echo $(($(date +%s%N) - began))`;
+  const [one, two] = pairOf(parts().network);
+  const traffic = await Traffic.start(one.container, two.container.address);
   const repairedMs: number[] = [];
-  const { lost } = await underTraffic(network(), async () => {
-    for (let time = 0; time < TIMES; time++) {
-      repairedMs.push(Number(await one.host.must(['sh', '-c', script])) / 1e6);
-      await pause(PAUSE_MS);
-    }
-  });
+  for (let time = 0; time < TIMES; time++) {
+    const script = `
+      look() { ${check}; }
+      before=$(look)
+      began=$(date +%s%N)
+      ${act}
+      tries=0
+      until [ "$(look)" = "$before" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 2000 ] || exit 1
+      done
+      echo $(($(date +%s%N) - began))`;
+    repairedMs.push(Number(await one.host.must(['sh', '-c', script])) / 1e6);
+    await pause(PAUSE_MS);
+  }
+  const { lost } = await traffic.stop();
   reportFault({ fault, repairedMs, lost });
 }
 
@@ -148,9 +162,10 @@ test('P3, P19 a firewall that is reloaded from nothing gets the rules again', { 
   driftByShell('P3 ruleset flushed (firewall reload)', 'nft flush ruleset', RULES),
 );
 
-const FORWARDING = ['net.ipv4.ip_forward', `net.ipv4.conf.${DEVICE.replace('.', '/')}.forwarding`];
-for (const name of FORWARDING) {
-  test(`P7 ${name}, switched off, is switched on`, { skip }, () =>
-    driftByShell(`P7 sysctl ${name} off`, `sysctl -qw ${name}=0`, `sysctl -n ${FORWARDING.join(' ')}`),
-  );
-}
+test('P7 forwarding that is switched off is switched on', { skip }, () =>
+  driftByShell(
+    'P7 sysctl ip_forward off',
+    'sysctl -qw net.ipv4.ip_forward=0',
+    `sysctl -n net.ipv4.ip_forward net.ipv4.conf.${DEVICE.replace('.', '/')}.forwarding`,
+  ),
+);
