@@ -86,7 +86,7 @@ test('hostile keys and values are left out, each said once; peers stay', { skip 
   });
   assert.equal(lost, 0);
   reportFault({
-    fault: `P10 $records.lengthhostile keys and values, while it runs`,
+    fault: `P10 ${records.length} hostile keys and values, while it runs`,
     repairedMs: [],
     lost,
   });
