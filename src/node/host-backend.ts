@@ -2,7 +2,7 @@ import { VxlanBackend, vtepMacOf, vxlanDeviceName } from '#src/backend/vxlan.ts'
 import { readVxlanOptions, type VxlanOptions } from '#src/backend/vxlan-options.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { Mac } from '#src/lib/mac.ts';
+import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { deriveMac } from '#src/node/identity.ts';
@@ -33,7 +33,10 @@ export class HostBackend {
 
   /** Peers send to the MAC of our lease: it stays. Without one, the device's; without a device, our identity's. */
   macFor(taken: Pick<LeaseAttributes, 'backendData'> | undefined): Mac {
-    return vtepMacOf(taken?.backendData) ?? this.#foundMac ?? deriveMac(this.#identity, this.device);
+    const published = vtepMacOf(taken?.backendData);
+    // An operator's reservation may hold anything.
+    if (published !== undefined && isUnicastMac(published)) return published;
+    return this.#foundMac ?? deriveMac(this.#identity, this.device);
   }
 
   make(underlay: Underlay, mac: Mac): VxlanBackend {

@@ -39,7 +39,9 @@ export async function planStart(
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const facts = await readHostFacts(kernel);
   const underlay = await chooseUnderlay(options, facts, kernel);
-  const identity = await readNodeIdentity({ files, log }, options.stateDir);
+  // A node without an identity gets one at its start, not here.
+  const looking = { ...files, writeAtomically: async () => {} };
+  const identity = await readNodeIdentity({ files: looking, log }, options.stateDir);
   const host = new HostBackend(config, facts, identity);
   refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, log);
   const previous = await readSubnetFile(files, options.subnetFile);
