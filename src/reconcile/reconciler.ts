@@ -108,7 +108,8 @@ export class Reconciler {
   allowRemoval(): void {
     if (this.#mayRemove) return;
     this.#mayRemove = true;
-    this.check();
+    // What there is was read at the start, and followed since.
+    for (const key of this.#found.keys()) if (!this.#isRight(key)) this.#touch(key, 'kernel');
   }
 
   /** Compares everything, soon. */
@@ -460,8 +461,8 @@ const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 30_000;
 const STUMBLE_PAUSE_MS = 1_000;
-/** Slots planned in one go, 3 ms of work: a multiple of what a peer has, so that one peer's mostly go together. */
-const REPAIRED_AT_ONCE = 600;
+/** Slots planned in one go: as many as one send takes, and a multiple of what a peer has, so that a peer's go together. */
+const REPAIRED_AT_ONCE = 510;
 const LOGGED_REPAIRS = 10;
 
 /**
