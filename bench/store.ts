@@ -22,7 +22,7 @@ const CONCURRENT = 64;
 /** Single puts, this long apart: each is measured from its start to its arrival at every watcher. */
 const SINGLE_PUTS = 100;
 const PAUSE_MS = 50;
-const BURST = 2_000;
+const BURST = 1_000;
 const PREFIX = '/bench/network/subnets/';
 const BELOW = { key: Buffer.from(PREFIX), rangeEnd: Buffer.from('/bench/network/subnets0') };
 
@@ -61,7 +61,7 @@ async function measure(url: string): Promise<Figures> {
     await api.call(api.lease, api.lease.leaseGrant, { ID: BigInt(n) + 1n, TTL: 86_400n });
     await putLease(n);
   });
-  const serial = await rate(500, 1, putLease);
+  const serial = await rate(300, 1, putLease);
   const puts = await rate(BURST, CONCURRENT, putLease);
 
   const arrivals: number[] = [];

@@ -79,6 +79,8 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   const { host, port } = parseListen(options.listen);
   const tls = await serverTls(options);
   const users = await readUsers(options);
+  // What the network's hosts publish is not for every user of this one.
+  process.umask(0o077);
   // Where that fails, so does opening the file, with better words.
   await systemFolders.make(dirname(options.data)).catch(() => {});
   const { promise: failure, resolve: fail } = Promise.withResolvers<unknown>();

@@ -18,7 +18,7 @@ export interface ListenerHandlers {
   readonly http1: RequestListener;
 }
 
-/** How long a new connection may take to say what it speaks. */
+/** How long a new connection may take to say what it speaks, and one of HTTP/1.1 may be silent. */
 const GREETING_MS = 30_000;
 /** How long a client that has greeted may wait with its first request before it is handed on without. */
 const FIRST_REQUEST_MS = 1000;
@@ -41,7 +41,10 @@ export class ConnectionListener {
       socket.setNoDelay(true);
       sniff(socket, (isHttp2) => {
         if (isHttp2) http2(socket);
-        else http.emit('connection', socket);
+        else {
+          socket.setTimeout(GREETING_MS, () => socket.destroy());
+          http.emit('connection', socket);
+        }
       });
     };
     if (tls === undefined) {

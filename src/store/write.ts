@@ -13,6 +13,7 @@ import type {
   TxnRequest,
   TxnResponse,
 } from '#src/etcd/rpc.ts';
+import { SUB_BITS } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import { keyRange } from '#src/store/key-range.ts';
 import type { Change, KeyTable } from '#src/store/key-table.ts';
@@ -29,6 +30,9 @@ const ABSENT: KeyValue = {
   lease: 0n,
 };
 
+/** Half of what database.ts has room for in one revision; the puts of a txn, which 1.5 MB must hold, never need the rest. */
+const MAX_DELETIONS = 1n << (SUB_BITS - 1n);
+
 const NO_HEADER: ResponseHeader = { clusterId: 0n, memberId: 0n, revision: 0n, raftTerm: 0n };
 
 /**
@@ -40,6 +44,7 @@ export class Write {
   readonly #table: KeyTable;
   readonly #leases: LeaseTable;
   readonly #begin: ReadView;
+  #deletions = 0n;
 
   constructor(table: KeyTable, leases: LeaseTable, begin: ReadView) {
     this.#table = table;
@@ -58,6 +63,11 @@ export class Write {
   }
 
   deleteRange(request: DeleteRangeRequest): DeleteRangeResponse {
+    this.#reserve(this.#table.liveCount(keyRange(request.key, request.rangeEnd)));
+    return this.#deleteRange(request);
+  }
+
+  #deleteRange(request: DeleteRangeRequest): DeleteRangeResponse {
     const gone = this.#table.live(keyRange(request.key, request.rangeEnd), -1n);
     for (const kv of gone) this.#delete(kv.key);
     return {
@@ -70,7 +80,9 @@ export class Write {
   /** Deletes the lease's keys, in key order, and the lease. */
   revoke(lease: bigint): void {
     if (!this.#leases.has(lease)) throw etcdError('leaseNotFound');
-    for (const key of this.#table.keysOfLease(lease)) this.#delete(key);
+    const keys = this.#table.keysOfLease(lease);
+    this.#reserve(BigInt(keys.length));
+    for (const key of keys) this.#delete(key);
     this.#leases.remove(lease);
   }
 
@@ -133,9 +145,19 @@ export class Write {
     for (const op of ops) {
       if ('succeeded' in op) this.#checkPlan(op);
       else if (op.request?.$case === 'requestPut') this.#checkPut(op.request.requestPut);
-      else if (op.request?.$case === 'requestRange')
+      else if (op.request?.$case === 'requestRange') {
         readRevision(this.#begin, op.request.requestRange.revision);
+      } else if (op.request?.$case === 'requestDeleteRange') {
+        const { key, rangeEnd } = op.request.requestDeleteRange;
+        this.#reserve(this.#table.liveCount(keyRange(key, rangeEnd)));
+      }
     }
+  }
+
+  /** Deletions are announced before the first change: a revision has room for so many changes only. */
+  #reserve(deletions: bigint): void {
+    this.#deletions += deletions;
+    if (this.#deletions > MAX_DELETIONS) throw etcdError('tooManyOps');
   }
 
   /** A nested txn's header is empty in etcd. */
@@ -153,7 +175,7 @@ export class Write {
         return {
           response: {
             $case: 'responseDeleteRange',
-            responseDeleteRange: this.deleteRange(op.request.requestDeleteRange),
+            responseDeleteRange: this.#deleteRange(op.request.requestDeleteRange),
           },
         };
       case 'requestRange':

@@ -1,0 +1,32 @@
+import { CompactionRequest } from '#src/etcd/rpc.ts';
+import { put } from '../store/script.ts';
+import { EtcdApi } from '../support/etcd-api.ts';
+import { TestStore } from '../support/store.ts';
+import { complianceSuite } from './compliance.ts';
+import { openEtcd } from './open-etcd.ts';
+
+complianceSuite('etcd v3, served by the embedded store', async () => {
+  const server = await TestStore.start();
+  const api = new EtcdApi(server.url);
+  const registry = openEtcd('v3', server.url, { prefix: '/flannel-vxlan//network/' });
+  const other = openEtcd('v3', server.url);
+  const write = async (key: string, value: string): Promise<void> => {
+    await api.call(api.kv, api.kv.put, put(key, value));
+  };
+  return {
+    registry,
+    other,
+    writeConfig: (text) => write('/flannel-vxlan/network/config', text),
+    writeNeighbour: () => write('/flannel-vxlan/network/subnets-extra/x', 'no lease'),
+    async compact() {
+      const { revision } = await registry.list(AbortSignal.timeout(5_000));
+      await api.call(api.kv, api.kv.compact, CompactionRequest.create({ revision }));
+    },
+    async close() {
+      await registry.close();
+      await other.close();
+      api.close();
+      await server.remove();
+    },
+  };
+});
