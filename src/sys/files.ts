@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { makeFolder } from '#src/sys/make-folder.ts';
 
 /** Files outside the program's own folder: subnet.env, caches, /proc/sys. */
 export interface Files {
@@ -43,7 +44,7 @@ export const systemFiles: Files = {
     if (found !== undefined && !found.isFile()) return systemFiles.write(path, text);
     const target = await targetOf(path);
     const folder = dirname(target);
-    await mkdir(folder, { recursive: true, mode: 0o755 });
+    await makeFolder(folder);
     const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
     try {
       const file = await open(temporary, 'wx', mode);

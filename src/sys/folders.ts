@@ -1,6 +1,7 @@
 import type { Dirent } from 'node:fs';
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '#src/sys/make-folder.ts';
 
 /** Folders that the program makes for itself and takes away again. */
 export interface Folders {
@@ -20,7 +21,7 @@ export interface Folders {
 
 export const systemFolders: Folders = {
   async make(path) {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   },
   async claim(path) {
     try {

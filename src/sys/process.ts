@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WeftError } from '#src/lib/errors.ts';
+import { makeFolder } from '#src/sys/make-folder.ts';
 
 /** A process told apart from a later one that got the same number. */
 export interface ProcessId {
@@ -57,7 +58,7 @@ export function systemProcesses(): Processes {
       return stat === undefined || stat.state === 'Z' ? undefined : { pid, startTime: stat.startTime };
     },
     async start(argv, { logPath, env }) {
-      await mkdir(dirname(logPath), { recursive: true });
+      await makeFolder(dirname(logPath));
       const log = await open(logPath, 'a');
       try {
         const child = spawn(argv[0] ?? '', argv.slice(1), {
