@@ -69,7 +69,7 @@ test('what can’t be replaced stays as it was, and nothing is left beside it', 
   await assert.rejects(systemFiles.writeAtomically(join(folder, 'path'), 'new'), { code: 'EISDIR' });
   writeFileSync(join(folder, 'file'), 'old');
   await assert.rejects(systemFiles.writeAtomically(join(folder, 'file', 'below'), 'new'), {
-    code: 'EEXIST',
+    code: 'ENOTDIR',
   });
   assert.deepEqual(readdirSync(folder).sort(), ['file', 'path']);
   assert.equal(readFileSync(join(folder, 'file'), 'utf8'), 'old');

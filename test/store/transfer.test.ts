@@ -88,7 +88,7 @@ test('export to etcd v3 and import from it keep values, lease ids and remaining 
   assert.deepEqual(await contents(there), await contents(at));
   assert.match((await contents(there)).join('\n'), /10\.0\.2\.0-24 two lease 102 500 s/);
   // Who keeps a lease alive can go on doing so at the target.
-  assert.ok((await there.keepAlive(102n)) > 490n);
+  assert.ok((await there.keepAlive(102n)) > 400n);
 
   const again = await weft('export', '--store', store.url, etcd.url);
   assert.equal(again.code, 1);
