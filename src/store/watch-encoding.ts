@@ -1,5 +1,5 @@
 import { EventType } from '#src/etcd/names.ts';
-import { type KeyValue, type ResponseHeader, WatchResponse } from '#src/etcd/rpc.ts';
+import { type KeyValue, WatchResponse } from '#src/etcd/rpc.ts';
 import type { Change } from '#src/store/key-table.ts';
 
 /** What a watcher that asked for fragments gets at most in one message: etcd's request limit and its overhead. */
@@ -45,14 +45,13 @@ export class EventEncoder {
   }
 }
 
-/** The messages that carry `events`: one, or several when the watcher wants large ones in fragments. */
+/** The messages that carry `events`: one, or several when the watcher wants large ones in fragments. `head`: a header, encoded. */
 export function eventMessages(
-  header: ResponseHeader,
+  head: Buffer,
   watchId: Buffer,
   events: readonly Buffer[],
   fragment: boolean,
 ): Buffer[] {
-  const head = encodeResponse({ header });
   const groups = fragment ? fragments(events, FRAGMENT_BYTES - head.length - watchId.length) : [events];
   return groups.map((group, index) => {
     const more = index < groups.length - 1 ? [encodeResponse({ fragment: true })] : [];

@@ -2,7 +2,7 @@ import type { KeyValue, ResponseHeader } from '#src/etcd/rpc.ts';
 import { inRange, type KeyRange } from '#src/store/key-range.ts';
 import type { Change } from '#src/store/key-table.ts';
 import type { CommitListener } from '#src/store/revision-store.ts';
-import { EventEncoder, eventMessages } from '#src/store/watch-encoding.ts';
+import { EventEncoder, encodeResponse, eventMessages } from '#src/store/watch-encoding.ts';
 
 /** What watching needs of the store. */
 export interface WatchedStore {
@@ -125,9 +125,9 @@ export class WatchHub {
     const wanted = changes.filter(({ deleted }) => !(deleted ? noDelete : noPut));
     if (wanted.length === 0 || watchers.length === 0) return;
     const events = wanted.map((change) => encoder.encode(change, prevKv));
-    const header = this.#store.header(revision);
+    const head = encodeResponse({ header: this.#store.header(revision) });
     for (const watcher of watchers) {
-      watcher.deliver(eventMessages(header, watcher.idBytes, events, watcher.fragment));
+      watcher.deliver(eventMessages(head, watcher.idBytes, events, watcher.fragment));
     }
   }
 
