@@ -112,7 +112,7 @@ test('an output that can not be written is one line and exit 1, and nothing is l
   const { folder, subnetEnv } = makeRoom(t);
   const unwritable: [path: string, reason: string][] = [
     [folder, 'EISDIR'],
-    [join(subnetEnv, 'docker_opts.env'), 'EEXIST'],
+    [join(subnetEnv, 'docker_opts.env'), 'ENOTDIR'],
   ];
   for (const [path, reason] of unwritable) {
     const result = run([PROGRAM, '-f', subnetEnv, '-d', path]);
