@@ -40,7 +40,7 @@ test('a network moves from the embedded store to three etcds: same subnets, no p
   const etcd = await Etcd.start(lab, { members: 3 });
   const move = [WEFT, 'store', 'export', `--store=${store.endpoints[0]}`];
   const rehearsed = await small.run([...move, '--dry-run', etcd.endpoints.join(',')]);
-  assert.match(rehearsed.stderr, /^would copy 3 keys, 2 of them with a lease, /m);
+  assert.match(rehearsed.stderr, /^would copy 3 keys, 2 with a lease, /m);
   const keys = [`${PREFIX}/config`, ...nodes.map(({ subnet }) => `${PREFIX}/subnets/${subnet}.0-24`)].sort();
   assert.deepEqual(
     rehearsed.stdout
@@ -52,7 +52,7 @@ test('a network moves from the embedded store to three etcds: same subnets, no p
   );
   assert.deepEqual(await valuesIn(etcd), {});
   const moved = await small.run([...move, etcd.endpoints.join(',')]);
-  assert.match(moved.stderr, /^copied 3 keys, 2 of them with a lease, /m);
+  assert.match(moved.stderr, /^copied 3 keys, 2 with a lease, /m);
   assert.deepEqual(await valuesIn(etcd), await valuesIn(store));
 
   for (const { host } of nodes) {
