@@ -72,8 +72,14 @@ const condition: fc.Arbitrary<Compare> = fc
   })
   .map(({ key, end, result, union: { target, union } }) => compare(key, target, result, union, end));
 
+/**
+ * Without `ignoreValue`: etcd (3.4.23 here) looks for the key before the txn begins, and dies of a panic when an
+ * operation of the same txn, such as a delete with the end "\\0", has removed it since.
+ */
+const putInTxn = putRequest.map((request) => putOp({ ...request, ignoreValue: false }));
+
 const simpleOp: fc.Arbitrary<RequestOp> = fc.oneof(
-  { weight: 3, arbitrary: putRequest.map(putOp) },
+  { weight: 3, arbitrary: putInTxn },
   { weight: 1, arbitrary: deleteRequest.map(removeOp) },
   { weight: 1, arbitrary: rangeRequest.map(rangeOp) },
 );

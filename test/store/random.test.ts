@@ -39,8 +39,19 @@ function perform(api: EtcdApi, operation: Operation, current: bigint): Promise<u
   }
 }
 
+const succeeded = (answer: unknown): boolean =>
+  typeof answer === 'object' && answer !== null && 'response' in answer;
+
 async function revisionOf(api: EtcdApi): Promise<bigint> {
   return (await api.call(api.kv, api.kv.range, range('nothing'))).header?.revision ?? 0n;
+}
+
+/**
+ * Where both tell a watcher the same. etcd before 3.4.34 and 3.5.15 forgets a deletion at the very revision that is
+ * compacted (etcd-io/etcd#18089); the store tells of it, as later ones do.
+ */
+function comparableStart(first: bigint, compacted: bigint): bigint {
+  return first === compacted ? first + 1n : first;
 }
 
 /** What a watcher from `first` on is told, up to `last`. */
@@ -59,14 +70,17 @@ test('random calls are answered as by etcd, and watched as at etcd', async () =>
     fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 40 }), async (operations) => {
       const [theirs, ours] = apis;
       assert.ok(theirs && ours);
-      const first = (await revisionOf(theirs)) + 1n;
+      const begin = (await revisionOf(theirs)) + 1n;
+      let compacted = 0n;
       for (const operation of operations) {
         const current = await revisionOf(theirs);
         const answers = await Promise.all(apis.map((api) => perform(api, operation, current)));
         const [expected, actual] = answers.map(comparable);
         assert.deepEqual(actual, expected);
+        if (operation.kind === 'compact' && answers.every(succeeded)) compacted = current - operation.back;
       }
       const last = await revisionOf(theirs);
+      const first = comparableStart(begin, compacted);
       if (last < first) return;
       assert.deepEqual(await eventsOf(ours, first, last), await eventsOf(theirs, first, last));
     }),
