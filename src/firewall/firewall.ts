@@ -25,6 +25,13 @@ import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
 
+export interface FirewallComponents {
+  readonly commands: CommandRunner;
+  readonly log: Logger;
+  /** What was found on this host already; looked for when it is first needed otherwise. */
+  readonly programs?: Promise<Programs> | undefined;
+}
+
 export interface FirewallOptions {
   /** `auto` is iptables where there is one, as flannel does without `EnableNFTables`. */
   readonly mode: 'auto' | 'iptables' | 'nftables';
@@ -62,17 +69,16 @@ export class Firewall {
   readonly #log: Logger;
   readonly #options: FirewallOptions;
   readonly #names: Names;
+  readonly #looked: Promise<Programs> | undefined;
   #programs: Programs | undefined;
 
-  constructor(
-    { commands, log }: { readonly commands: CommandRunner; readonly log: Logger },
-    options: FirewallOptions,
-  ) {
+  constructor({ commands, log, programs }: FirewallComponents, options: FirewallOptions) {
     if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
     this.#commands = commands;
     this.#log = log;
+    this.#looked = programs;
     this.#options = options;
     this.#names = namesOf(options.instance);
   }
@@ -191,7 +197,7 @@ export class Firewall {
   /** Looked for once: programs do not come and go under a running daemon, and a choice that wavers would leave rules behind. */
   async #find(signal?: AbortSignal): Promise<Programs> {
     if (this.#programs !== undefined) return this.#programs;
-    const programs = await findPrograms(this.#commands, signal);
+    const programs = await (this.#looked ?? findPrograms(this.#commands, signal));
     const [first] = programs.iptables;
     const { mode } = this.#options;
     if (programs.mixed) {

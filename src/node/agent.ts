@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '#src/backend/backend.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { Firewall } from '#src/firewall/firewall.ts';
+import { findPrograms, type Programs } from '#src/firewall/programs.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
@@ -10,6 +11,7 @@ import type { Logger } from '#src/lib/log.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
+import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { acquireLease } from '#src/node/acquire-lease.ts';
@@ -30,7 +32,7 @@ import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
-import type { Registry, Snapshot } from '#src/registry/registry.ts';
+import type { Registry } from '#src/registry/registry.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
@@ -63,6 +65,7 @@ export class Agent {
   #identity = '';
   #overlay: Overlay | undefined;
   #keeper: LeaseKeeper | undefined;
+  #programs: Promise<Programs> | undefined;
   #watcher: LeaseWatcher | undefined;
   #registry: Registry | undefined;
   readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
@@ -134,19 +137,21 @@ export class Agent {
   }
 
   async #run(signal: AbortSignal, fail: (error: unknown) => void): Promise<never> {
-    const { createLogger, clock, files, random } = this.#components;
+    const { createLogger, clock, commands, files, random } = this.#components;
     const options = this.#options;
-    this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
-    const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
-    const remembered = await memory.recall();
     this.#waitFor(`the network config ${options.etcdPrefix}/config`);
+    // What takes time and needs nothing else is begun first; a rejection is waited for below.
     const opening = openRegistry(
       { clock, files, random, logger: createLogger('registry') },
       registryOptions(options),
       signal,
     );
-    // The same rejection is waited for below.
     opening.catch(() => {});
+    this.#programs = wantsRules(options) ? findPrograms(commands, signal) : undefined;
+    this.#programs?.catch(() => {});
+    this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
+    const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
+    const remembered = await memory.recall();
     if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS)))
       await this.#restore(remembered, signal);
     const { registry, config } = await opening;
@@ -256,7 +261,7 @@ export class Agent {
       },
       signal,
     );
-    await this.#takePeers(overlay, acquired.seen);
+    await Promise.all([this.#takePeers(overlay, acquired.seen.records), overlay.removeLeftovers(signal)]);
     this.#watchPeers(registry, overlay, keeper, { from: acquired.seen.revision, signal, fail });
     await this.#ready(overlay);
   }
@@ -281,7 +286,7 @@ export class Agent {
         revision: 0n,
         expiry: { kind: 'reservation' } as const,
       }));
-      await overlay.replacePeers(peers);
+      await Promise.all([overlay.replacePeers(peers), overlay.removeLeftovers(signal)]);
       await overlay.reconciler.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
@@ -296,9 +301,8 @@ export class Agent {
 
   async #check(config: NetworkConfig, signal: AbortSignal): Promise<void> {
     if (this.#overlay !== undefined) return;
-    const { ipMasq, iptablesForwardRules } = this.#options;
-    const rules = ipMasq || iptablesForwardRules;
-    const firewall = rules ? (config.nftables ? 'nftables' : 'iptables') : undefined;
+    const kind = config.nftables ? 'nftables' : 'iptables';
+    const firewall = wantsRules(this.#options) ? kind : undefined;
     await checkHost(
       { ...this.#components, log: this.#log },
       { vxlan: true, firewall, ipv4: true, ipv6: false },
@@ -311,7 +315,10 @@ export class Agent {
     if (running !== undefined) return this.#goOn(running, place);
     const { commands, createLogger } = this.#components;
     const mode = place.config.nftables ? 'nftables' : 'auto';
-    const firewall = new Firewall({ commands, log: createLogger('firewall') }, { mode });
+    const firewall = new Firewall(
+      { commands, log: createLogger('firewall'), programs: this.#programs },
+      { mode },
+    );
     const overlay = new Overlay({ ...this.#components, firewall }, place, overlayOptions(this.#options));
     this.#waitFor('the host to be set up');
     await overlay.start(signal);
@@ -338,7 +345,7 @@ export class Agent {
     return running;
   }
 
-  async #takePeers(overlay: Overlay, { records }: Snapshot): Promise<void> {
+  async #takePeers(overlay: Overlay, records: readonly RawLease[]): Promise<void> {
     this.#waitFor('the peers to be programmed');
     await overlay.replacePeers(records);
     overlay.reconciler.allowRemoval();
@@ -465,6 +472,9 @@ export class Agent {
     return server;
   }
 }
+
+const wantsRules = ({ ipMasq, iptablesForwardRules }: FlanneldOptions): boolean =>
+  ipMasq || iptablesForwardRules;
 
 async function isSlow(promise: Promise<unknown>, ms: number): Promise<boolean> {
   const timer = new AbortController();

@@ -150,7 +150,6 @@ export class Overlay {
    * Docker may start when this is done: the rules are in force and subnet.env is written.
    */
   async start(signal: AbortSignal): Promise<void> {
-    const { firewall } = this.#components;
     this.#sayOwn();
     this.#departures.start(signal);
     await this.#reconciler.start(signal);
@@ -163,8 +162,6 @@ export class Overlay {
     await this.#components.watchRules(() => this.#rules.poke(), signal);
     // A sandbox may keep /proc/sys from us where somebody else sets it.
     await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
-    const removed = await firewall.cleanOther(this.#wantedRules(), signal);
-    if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
     const { config, subnet, backend } = this.#place;
     const { subnetFile, ipMasq } = this.#options;
     await writeSubnetFile(this.#components.files, subnetFile, {
@@ -174,6 +171,12 @@ export class Overlay {
       ipMasq,
     });
     this.#log.info(`Wrote subnet file to ${subnetFile}`);
+  }
+
+  /** Takes away what an earlier run left in firewalls that are not used now. Nobody need wait for it. */
+  async removeLeftovers(signal: AbortSignal): Promise<void> {
+    const removed = await this.#components.firewall.cleanOther(this.#wantedRules(), signal);
+    if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
   }
 
   /** What a start would change, without changing it: operations on the kernel, and the firewall's transactions. */
