@@ -41,9 +41,15 @@ export class LeaseTable {
   readonly #holders: Index = new Map();
   readonly #waiters: Index = new Map();
   readonly #quarantined = new Map<string, string>();
+  #version = 0;
 
   constructor(rules: LeaseRules) {
     this.#rules = rules;
+  }
+
+  /** Another number whenever a record comes, says something else, or goes; not when it is renewed. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Number of accepted leases. */
@@ -116,6 +122,7 @@ export class LeaseTable {
       lift(waiter);
       todo.push([waiter.raw, waiter.judgement]);
     }
+    this.#version += removed.length + todo.length;
     todo.sort(([a], [b]) => byStanding(a, b, lifted));
     return [
       ...removed.map(({ raw: { name } }): LeaseChange => ({ kind: 'removed', name })),

@@ -164,7 +164,7 @@ export class Agent {
       void this.#tellStatus(signal).catch(fail);
       return await stopped.promise;
     } finally {
-      if (this.#keeper !== undefined) await memory.remember(await this.#snapshot());
+      await this.#write(memory);
       await registry.close();
     }
   }
@@ -421,27 +421,32 @@ export class Agent {
     }
   }
 
-  async #snapshot(): Promise<Remembered> {
+  async #remember(memory: Memory, signal: AbortSignal): Promise<void> {
+    for (let last = ''; ; ) {
+      const version = this.#version;
+      if (version !== last) await this.#write(memory);
+      last = version;
+      await this.#components.clock.sleep(REMEMBER_EVERY_MS, signal);
+    }
+  }
+
+  /** Another text whenever there is something else to remember. */
+  get #version(): string {
+    const own = this.#keeper?.held.record;
+    return `${this.#overlay?.table.version} ${own?.name} ${own?.value}`;
+  }
+
+  async #write(memory: Memory): Promise<void> {
     const keeper = this.#keeper;
-    const overlay = this.#overlay;
-    if (keeper === undefined || overlay === undefined) throw new Error('nothing to remember yet');
+    const table = this.#overlay?.table;
+    if (keeper === undefined || table === undefined) return;
     const { name, value } = keeper.held.record;
-    return {
+    await memory.remember({
       at: this.#components.clock.now(),
       config: this.#configText,
       own: { name, value },
-      peers: Array.from(overlay.table.records(), (record) => ({ name: record.name, value: record.value })),
-    };
-  }
-
-  async #remember(memory: Memory, signal: AbortSignal): Promise<void> {
-    for (let last = ''; ; ) {
-      const { at, ...known } = await this.#snapshot();
-      const text = JSON.stringify(known);
-      if (text !== last) await memory.remember({ at, ...known });
-      last = text;
-      await this.#components.clock.sleep(REMEMBER_EVERY_MS, signal);
-    }
+      peers: [...table.records()],
+    });
   }
 
   /** Without a folder that can be written the node runs all the same, only `weft status` has nobody to ask. */

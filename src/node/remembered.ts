@@ -65,15 +65,23 @@ export class Memory {
   /** Replaces what is remembered. A failure is said and changes nothing: this file is a help, not a need. */
   async remember(remembered: Remembered): Promise<void> {
     try {
-      await this.#files.writeAtomically(
-        this.path,
-        `${JSON.stringify({ format: FORMAT, ...remembered })}\n`,
-        0o600,
-      );
+      await this.#files.writeAtomically(this.path, textOf(remembered), 0o600);
     } catch (error) {
       this.#log.warning(`Could not remember the peers in ${this.path}: ${messageOf(error)}`);
     }
   }
+}
+
+const PEERS_A_PIECE = 500;
+
+/** The JSON of it, peer by peer: of 50,000 it is 7 MB. */
+function* textOf({ peers, ...rest }: Remembered): Generator<string> {
+  yield `${JSON.stringify({ format: FORMAT, ...rest }).slice(0, -1)},"peers":[`;
+  for (let at = 0; at < peers.length; at += PEERS_A_PIECE) {
+    const piece = peers.slice(at, at + PEERS_A_PIECE).map(({ name, value }) => ({ name, value }));
+    yield `${at === 0 ? '' : ','}${JSON.stringify(piece).slice(1, -1)}`;
+  }
+  yield ']}\n';
 }
 
 function isRemembered(value: Remembered): boolean {

@@ -8,13 +8,14 @@ export interface Files {
   /** The text, or `undefined` when there is no such file. Other failures throw node's error. */
   read(path: string): Promise<string | undefined>;
   /** Writes in place, without a rename: for /proc/sys and the like. */
-  write(path: string, text: string): Promise<void>;
+  write(path: string, text: string | Iterable<string>): Promise<void>;
   /**
    * Replaces the file so that a reader sees the old text or the new one and never part of either, also across a
-   * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing. A symlink stays
+   * power cut: temporary file in the same folder, fsync, rename. Makes the folder (0755) if it is missing. A long text may
+   * come in pieces: each is made when the one before is written. A symlink stays
    * and its target is replaced. What is no file, such as /dev/stdout or /dev/null, is written in place.
    */
-  writeAtomically(path: string, text: string, mode?: number): Promise<void>;
+  writeAtomically(path: string, text: string | Iterable<string>, mode?: number): Promise<void>;
   /** Removes the file; no such file is fine. */
   remove(path: string): Promise<void>;
 }
