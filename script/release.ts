@@ -91,6 +91,8 @@ function makeExecutable(program: string, architecture: Architecture, { node, kof
     disableExperimentalSEAWarning: true,
     // Compiled code is of use only to the processor that it was compiled for.
     useCodeCache: architecture === process.arch,
+    // As in bin/flanneld.
+    execArgv: program === 'flanneld' ? ['--max-semi-space-size=2'] : [],
     execArgvExtension: 'none',
     assets: program === 'mk-docker-opts' ? {} : { 'koffi.node': koffi },
   };
