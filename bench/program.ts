@@ -10,6 +10,8 @@ export interface Program {
   readonly path: string;
   readonly version: string;
   readonly apis: readonly Api[];
+  /** More flags than all are started with. */
+  readonly flags?: readonly string[];
 }
 
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));

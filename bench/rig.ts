@@ -65,7 +65,7 @@ export class Rig {
   }
 
   /** A start as on a host that never had a flanneld; {@link finish} takes all of it away again. */
-  start({ path, name }: Program): Run {
+  start({ path, name, flags = [] }: Program): Run {
     return new Run(this.host.namespace, [
       path,
       `-etcd-endpoints=${this.url}`,
@@ -73,7 +73,8 @@ export class Rig {
       '--ip-masq=true',
       `--iface=${this.host.address}`,
       `--subnet-file=${this.#subnetFile}`,
-      ...(name === 'weft' ? [`--state-dir=${join(this.#folder, 'state')}`] : []),
+      ...(name === 'weft' ? [`--state-dir=${this.stateFolder}`] : []),
+      ...flags,
     ]);
   }
 
@@ -108,15 +109,18 @@ export class Rig {
     return performance.now();
   }
 
-  /** Neighbours, forwarding entries and routes that the kernel has on flannel.1. */
-  async entries(): Promise<{ readonly neighbours: number; readonly fdb: number; readonly routes: number }> {
+  /** Counts with ip and bridge: throws unless each peer has its neighbour, forwarding entry and route. */
+  async assertProgrammed(peers: number): Promise<void> {
     const count = async (command: string) =>
-      Number(await this.host.must(['sh', '-c', `${command} | wc -l`], { timeoutMs: 120_000 }));
-    return {
+      Number(await this.host.must(['sh', '-c', `${command} | wc -l`], { timeoutMs: 300_000 }));
+    const counts = {
       neighbours: await count('ip -4 neigh show dev flannel.1 nud permanent'),
       fdb: await count('bridge fdb show dev flannel.1 | grep dst'),
       routes: await count('ip -4 route show dev flannel.1'),
     };
+    for (const [kind, found] of Object.entries(counts)) {
+      if (found !== peers) throw new Error(`${found} ${kind} instead of ${peers}`);
+    }
   }
 
   async #clean(): Promise<void> {
@@ -128,6 +132,10 @@ export class Rig {
       '-c',
       'ip link del flannel.1; ip route flush proto 87; iptables -t nat -F; iptables -F; nft flush ruleset',
     ]);
+  }
+
+  get stateFolder(): string {
+    return join(this.#folder, 'state');
   }
 
   get #subnetFile(): string {

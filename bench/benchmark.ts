@@ -1,0 +1,63 @@
+import type { Api } from './lease-writer.ts';
+import type { Program } from './program.ts';
+
+/** What a benchmark works with. */
+export interface Bench {
+  /** Ours first; the peers are those that the command line names. */
+  readonly programs: readonly Program[];
+  /** A C program that sends netlink messages as fast as the kernel takes them. */
+  readonly nlprog: string | undefined;
+  /** The hour of churn, and more repetitions. */
+  readonly long: boolean;
+  readonly signal: AbortSignal;
+  /** Tells how far it is. */
+  readonly say: (line: string) => void;
+}
+
+/** One quantity, of each program in the same run. */
+export interface Row {
+  readonly what: string;
+  readonly unit: string;
+  /** By program. */
+  readonly samples: Readonly<Record<string, readonly number[]>>;
+  /** What is to be reached: so many times the peer's, or so many units. */
+  readonly target?: { readonly ratio: number } | { readonly atMost: number };
+}
+
+export interface Benchmark {
+  readonly name: string;
+  readonly title: string;
+  /** How it is measured, for the page. */
+  readonly method: string;
+  run(bench: Bench): Promise<Row[]>;
+}
+
+export const speaking = ({ programs }: Bench, api: Api): readonly Program[] =>
+  programs.filter(({ apis }) => apis.includes(api));
+
+/** Runs programs in turn, forwards and backwards, so that what else the machine does meets all of them alike. */
+export async function alternate<P>(
+  programs: readonly P[],
+  rounds: number,
+  run: (program: P) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    for (const program of round % 2 === 0 ? programs : programs.toReversed()) await run(program);
+  }
+}
+
+/** Collects samples into rows. */
+export class Sheet {
+  readonly #rows = new Map<string, Row & { readonly samples: Record<string, number[]> }>();
+
+  add(what: string, unit: string, program: string, value: number, target?: Row['target']): void {
+    const row = this.#rows.get(what) ?? { what, unit, samples: {}, ...(target !== undefined && { target }) };
+    this.#rows.set(what, row);
+    row.samples[program] ??= [];
+    row.samples[program].push(value);
+  }
+
+  get rows(): Row[] {
+    return [...this.#rows.values()];
+  }
+}

@@ -1,0 +1,60 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { socketPath } from '#src/node/remembered.ts';
+import { askNode } from '#src/observe/local-api.ts';
+import { type Benchmark, Sheet } from './benchmark.ts';
+import { PREFIX } from './leases.ts';
+import { Rig } from './rig.ts';
+
+const SIZES = [10_000, 50_000] as const;
+const SAMPLES = 5;
+const CHECKS = 2;
+const LOOK_MS = 250;
+
+/** What it costs to look whether all is as wanted. */
+export const check: Benchmark = {
+  name: 'check',
+  title: 'Full comparison with nothing to do',
+  method:
+    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted, as weft does each minute (here every 5 s): seconds of processor for one comparison, and the longest that the event loop was held up meanwhile. flannel never looks.',
+  async run(bench) {
+    const sheet = new Sheet();
+    const weft = bench.programs.find(({ name }) => name === 'weft');
+    if (weft === undefined) return [];
+    await using rig = await Rig.create('v2', bench.signal);
+    let filled = 0;
+    for (const size of SIZES) {
+      await rig.fill(filled, size);
+      filled = size;
+      const baseline = await rig.baseline();
+      const program = { ...weft, flags: ['--full-check-interval=5s'] };
+      await rig.with(program, async (run) => {
+        await rig.programmed(run, size, baseline);
+        await run.ready;
+        const socket = socketPath(rig.stateFolder, PREFIX);
+        await observe(socket, 1);
+        for (let sample = 0; sample < SAMPLES; sample++) {
+          const cpu = run.cpu();
+          const heldUp = await observe(socket, CHECKS);
+          const seconds = (run.cpu() - cpu) / CHECKS;
+          bench.say(`${size} peers: ${seconds.toFixed(2)} s of processor, held up ${heldUp.toFixed(1)} ms`);
+          sheet.add(`${size} peers: processor for one`, 's', 'weft', seconds);
+          sheet.add(`${size} peers: event loop held up`, 'ms', 'weft', heldUp, { atMost: 20 });
+        }
+      });
+    }
+    return sheet.rows;
+  },
+};
+
+/** Waits for so many comparisons; the longest that the event loop was held up meanwhile, in milliseconds. */
+async function observe(socket: string, checks: number): Promise<number> {
+  let heldUp = 0;
+  for (let first: number | undefined; ; await delay(LOOK_MS)) {
+    const status = await askNode(socket);
+    if (status === undefined || status === 'silent') throw new Error('flanneld does not tell its status');
+    // Each telling begins anew.
+    if (first !== undefined) heldUp = Math.max(heldUp, status.eventLoopDelayMs);
+    first ??= status.kernel.checks;
+    if (status.kernel.checks - first >= checks) return heldUp;
+  }
+}

@@ -1,0 +1,92 @@
+import { spawnSync } from 'node:child_process';
+import { cpus, release } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { Benchmark } from './benchmark.ts';
+import { check } from './check.ts';
+import { join } from './join.ts';
+import { netlink } from './netlink.ts';
+import { inRepository, type Program } from './program.ts';
+import { putToRoute } from './put-to-route.ts';
+import { ready } from './ready.ts';
+import { keep, table, writePage } from './report.ts';
+import { rest } from './rest.ts';
+
+const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink];
+const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
+
+Measures, prints min, median and max, and writes bench/results and docs/performance.md.
+${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n')}
+  --peer FLANNELD     a flannel that speaks etcd v2 (v0.9.1), measured beside ours in the same run
+  --peer-v3 FLANNELD  one that speaks etcd v3
+  --flanneld FLANNELD ours; default bin/flanneld; a release's file is what counts
+  --nlprog FILE       a C program that programs a VXLAN device as fast as the kernel takes it (nlprog DEVICE N MODE BATCH)
+  --long              more repetitions, an hour of churn
+  --page              only writes the page again
+`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    peer: { type: 'string' },
+    'peer-v3': { type: 'string' },
+    flanneld: { type: 'string' },
+    nlprog: { type: 'string' },
+    long: { type: 'boolean', default: false },
+    page: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+const order = BENCHMARKS.map(({ name }) => name);
+const stranger = positionals.find((name) => !order.includes(name));
+if (values.help || stranger !== undefined) {
+  process.stderr.write(stranger === undefined ? USAGE : `bench: there is no ${stranger}\n${USAGE}`);
+  process.exit(values.help ? 0 : 2);
+}
+if (process.getuid?.() !== 0) {
+  process.stderr.write('bench: hosts are network namespaces, which only root makes: run it as root\n');
+  process.exit(1);
+}
+
+const programs = programsToMeasure();
+const stop = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => stop.abort(new Error('interrupted')));
+if (!values.page) {
+  for (const benchmark of BENCHMARKS) {
+    if (positionals.length === 0 || positionals.includes(benchmark.name)) await measure(benchmark);
+  }
+}
+writePage(order);
+
+async function measure({ name, title, method, run }: Benchmark): Promise<void> {
+  process.stderr.write(`== ${title}\n`);
+  const say = (line: string) => void process.stderr.write(`${line}\n`);
+  const rows = await run({ programs, nlprog: values.nlprog, long: values.long, signal: stop.signal, say });
+  process.stdout.write(`\n${title}\n\n${table(rows)}\n\n`);
+  keep({
+    name,
+    title,
+    method,
+    when: new Date().toISOString().slice(0, 10),
+    machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, Linux ${release()}`,
+    programs: programs.map(({ name, version, apis }) => `${name} ${version} (etcd ${apis.join(', ')})`),
+    rows,
+  });
+}
+
+function programsToMeasure(): Program[] {
+  const { peer, 'peer-v3': newer, flanneld = inRepository('bin/flanneld') } = values;
+  const found: Program[] = [{ ...describe('weft', flanneld), apis: ['v2', 'v3'] }];
+  if (peer !== undefined) found.push({ ...describe('flannel', peer), apis: ['v2'] });
+  if (newer !== undefined) found.push({ ...describe('flannel', newer), apis: ['v3'] });
+  if (found.length === 1)
+    process.stderr.write('bench: no --peer flanneld to compare with: these are our figures alone\n');
+  return found;
+}
+
+function describe(name: Program['name'], path: string): Pick<Program, 'name' | 'path' | 'version'> {
+  // flannel tells it on standard error.
+  const { stdout, stderr, status } = spawnSync(path, ['--version'], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${path} --version: ${stderr ?? 'it does not run'}`);
+  return { name, path, version: `${stdout}${stderr}`.trim().replace(/ \(weft\)$/, '') };
+}

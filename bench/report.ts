@@ -1,0 +1,96 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Row } from './benchmark.ts';
+import { barChart } from './plot.ts';
+import { inRepository } from './program.ts';
+import { figure, median, spread } from './statistics.ts';
+
+/** What a benchmark found, as it is kept. */
+export interface Result {
+  readonly name: string;
+  readonly title: string;
+  readonly method: string;
+  /** The day, and what it ran on: `2 × AMD EPYC, Linux 6.18`. */
+  readonly when: string;
+  readonly machine: string;
+  /** With version and API. */
+  readonly programs: readonly string[];
+  readonly rows: readonly Row[];
+}
+
+const RESULTS = inRepository('bench/results');
+const DOCS = inRepository('docs');
+const NOTES = inRepository('bench/notes.md');
+
+export function keep(result: Result): void {
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(join(RESULTS, `${result.name}.json`), `${JSON.stringify(result, undefined, 1)}\n`);
+}
+
+/** Writes docs/performance.md and its plots from all results that are kept. */
+export function writePage(order: readonly string[]): void {
+  const files = readdirSync(RESULTS).filter((file) => file.endsWith('.json'));
+  const results = files
+    .map((file) => JSON.parse(readFileSync(join(RESULTS, file), 'utf8')) as Result)
+    .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+  mkdirSync(join(DOCS, 'performance'), { recursive: true });
+  const page = [readFileSync(NOTES, 'utf8').trimEnd(), ...results.map(section), ''].join('\n\n');
+  writeFileSync(join(DOCS, 'performance.md'), page);
+}
+
+function section(result: Result): string {
+  const { name, title, method, when, machine, programs, rows } = result;
+  const plots = [...new Set(rows.map(({ unit }) => unit))].map((unit, index) => {
+    const file = `performance/${name}-${index}.svg`;
+    const shown = rows.filter((row) => row.unit === unit);
+    writeFileSync(join(DOCS, file), barChart(title, unit, shown));
+    return `![${title}, ${unit || 'rate'}](${file})`;
+  });
+  return [
+    `## ${title}`,
+    method,
+    table(rows),
+    ...plots,
+    `\`script/bench ${name}\`, ${when}, ${machine}; ${programs.join(', ')}.`,
+  ].join('\n\n');
+}
+
+/** Medians with the least and the greatest, and ours as a multiple of the peer's. */
+export function table(rows: readonly Row[]): string {
+  const programs = [...new Set(rows.flatMap(({ samples }) => Object.keys(samples)))];
+  const head = [
+    '',
+    ...programs,
+    ...(programs.length > 1 ? [`${programs[0]} / ${programs[1]}`] : []),
+    'target',
+  ];
+  const lines = rows.map((row) => [
+    `${row.what}${row.unit === '' ? '' : `, ${row.unit}`}`,
+    ...programs.map((program) => spread(row.samples[program] ?? [])),
+    ...(programs.length > 1 ? [ratioText(row, programs)] : []),
+    verdict(row, programs),
+  ]);
+  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function ratioOf({ samples }: Row, [ours = '', peer = '']: readonly string[]): number | undefined {
+  const [mine, theirs] = [samples[ours], samples[peer]];
+  return mine && theirs && median(mine) / median(theirs);
+}
+
+const ratioText = (row: Row, programs: readonly string[]): string => {
+  const ratio = ratioOf(row, programs);
+  return ratio === undefined ? '–' : `${figure(ratio)} ×`;
+};
+
+function verdict(row: Row, programs: readonly string[]): string {
+  const { target, samples } = row;
+  if (target === undefined) return '';
+  if ('atMost' in target) {
+    const met = median(samples[programs[0] ?? ''] ?? []) <= target.atMost;
+    return `≤ ${target.atMost}: ${met ? 'met' : '**missed**'}`;
+  }
+  const ratio = ratioOf(row, programs);
+  if (ratio === undefined) return `≤ ${target.ratio} ×`;
+  return `≤ ${target.ratio} ×: ${ratio <= target.ratio ? 'met' : '**missed**'}`;
+}
