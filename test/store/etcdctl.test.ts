@@ -144,7 +144,7 @@ test('etcdctl endpoint, member and alarm commands', async () => {
   assert.notEqual(code, 0);
 });
 
-test('etcdctl elect and lock, which are made of leases, txns and watches', async () => {
+test('etcdctl lock, which is made of leases, txns and watches', async () => {
   for (const { url } of [etcd, store]) {
     const lock = await etcdctl(url, ['lock', 'mutex', 'echo', 'locked']);
     assert.deepEqual(lock, { output: 'locked\n', errors: '', code: 0 });
