@@ -7,6 +7,8 @@ import { until } from '#src/lib/until.ts';
 const PROGRAM = 'store';
 const PORT = 2379;
 const DATA = '/var/lib/weft-store';
+/** On a machine that does much else; alone it takes a fraction of a second. */
+const START_MS = 30_000;
 
 /** `weft store serve` on one host. Keys are written by weft as well: no etcdctl is needed. */
 export class EmbeddedStore extends Store {
@@ -49,7 +51,8 @@ export class EmbeddedStore extends Store {
       const last = (await daemon.log()).trim().split('\n').at(-1);
       throw new WeftError('lab-store', `the embedded store ended on ${this.#host.name}: ${last}`);
     };
-    await until(serves, { what: 'listening embedded store', signal: this.#host.signal });
+    const { signal } = this.#host;
+    await until(serves, { what: 'listening embedded store', timeoutMs: START_MS, signal });
   }
 
   override async put(key: string, value: string): Promise<void> {
