@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import * as fc from 'fast-check';
+import fc from 'fast-check';
 import { EMPTY_SETTINGS, HTTP2_PREFACE, Http2Greeting } from '#src/store/http2-greeting.ts';
 
 const SETTINGS_ACK = Buffer.of(0, 0, 0, 4, 1, 0, 0, 0, 0);

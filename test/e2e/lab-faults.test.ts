@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Daemon } from '#src/lab/daemon.ts';
 import { FAULTS, faultCalled, kernelState } from '#src/lab/faults.ts';
+import type { Host } from '#src/lab/host.ts';
+import { until } from '#src/lib/until.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -37,7 +40,7 @@ for (const fault of FAULTS.filter((it) => it.kind === 'host')) {
     await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
     const before = await kernelState(host);
     assert.equal(await kernelState(host), before);
-    const monitor = await host.start('monitor', ['ip', 'monitor', 'link']);
+    const monitor = await linkMonitor(host);
     await fault.start({ lab, host });
     if (fault.name === 'underlay-flapped') {
       await monitor.waitForLog(/eth0.*state DOWN/);
@@ -45,6 +48,20 @@ for (const fault of FAULTS.filter((it) => it.kind === 'host')) {
       assert.notEqual(await kernelState(host), before);
     }
   });
+}
+
+/** `ip monitor link`, which listens when this returns: it has told of a change. */
+async function linkMonitor(host: Host): Promise<Daemon> {
+  const monitor = await host.start('monitor', ['ip', 'monitor', 'link']);
+  let changes = 0;
+  await until(
+    async () => {
+      await host.batch([`link set lo alias change-${++changes}`]);
+      return (await monitor.log()) !== '';
+    },
+    { what: 'sign of ip monitor' },
+  );
+  return monitor;
 }
 
 test('an unknown fault is answered with those there are', () => {
