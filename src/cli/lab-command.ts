@@ -8,6 +8,7 @@ import { allContainers, containerCalled, pingAll } from '#src/lab/reach.ts';
 import { rehearse } from '#src/lab/rehearsal.ts';
 import { runRelay } from '#src/lab/relay.ts';
 import { statusOf } from '#src/lab/status.ts';
+import { underlayFor } from '#src/lab/underlay.ts';
 import { walkPacket } from '#src/lab/walk.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
@@ -62,8 +63,9 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     const onStep = (step: string) => {
       if (!options.json) output.progress(step);
     };
-    const { name, underlay, store, backend, docker } = options;
+    const { name, store, backend, docker } = options;
     const hosts = Number(options.hosts);
+    const underlay = options.underlay === 'auto' ? underlayFor(hosts) : options.underlay;
     const lab = await Lab.create(components, { name, hosts, underlay, signal, onStep });
     try {
       await raiseNetwork(lab, {

@@ -30,9 +30,10 @@ export const LAB_FLAGS = {
     },
     underlay: {
       kind: 'choice',
-      default: 'l2',
-      choices: ['l2', 'l3'],
-      description: 'l2: all hosts on one bridge; l3: each in a subnet of its own behind a router',
+      default: 'auto',
+      choices: ['auto', 'l2', 'l3'],
+      description:
+        'l2: all hosts on one bridge; l3: each in a subnet of its own behind a router; auto: l2 for up to 30 hosts',
     },
     store: {
       kind: 'choice',

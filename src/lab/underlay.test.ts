@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { placeOf, type UnderlayPlan, underlayLines } from '#src/lab/underlay.ts';
+import { placeOf, type UnderlayPlan, underlayFor, underlayLines } from '#src/lab/underlay.ts';
 import { ipv4 } from '#src/lib/ip.ts';
 
 const base = ipv4(0xac1046be);
@@ -37,4 +37,10 @@ test('a hundred hosts have a hundred addresses', () => {
     const addresses = Array.from({ length: 100 }, (_, n) => placeOf(plan, `h${n}`, n, '').address);
     assert.equal(new Set(addresses).size, 100);
   }
+});
+
+test('more hosts than the neighbour table holds on one link get a router', () => {
+  assert.equal(underlayFor(2), 'l2');
+  assert.equal(underlayFor(30), 'l2');
+  assert.equal(underlayFor(31), 'l3');
 });

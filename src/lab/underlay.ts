@@ -3,6 +3,16 @@ import { formatIpv4, type Ipv4, ipv4 } from '#src/lib/ip.ts';
 /** `l2`: all hosts on one bridge. `l3`: each host in a subnet of its own, a router between them. */
 export type UnderlayKind = 'l2' | 'l3';
 
+/**
+ * On one link each host learns the link address of each other one, in a table that all namespaces of the machine share
+ * and that ends at 1,024 by default (net.ipv4.neigh.default.gc_thresh3): 33 hosts fill it. Behind a router each
+ * learns one.
+ */
+const MAX_HOSTS_ON_L2 = 30;
+
+/** The underlay for so many hosts where nobody asked for one. */
+export const underlayFor = (hosts: number): UnderlayKind => (hosts <= MAX_HOSTS_ON_L2 ? 'l2' : 'l3');
+
 export interface UnderlayPlan {
   readonly kind: UnderlayKind;
   /** Address of the place with number 0. */
