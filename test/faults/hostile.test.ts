@@ -1,108 +1,147 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kernelState } from '#src/lab/faults.ts';
+import { Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/lib/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { daemonLog, PREFIX, startFlanneld } from '../support/flanneld.ts';
-import { pairOf } from '../support/network.ts';
+import { type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
-import {
-  assertFollowed,
-  flanneldOn,
-  freeSubnets,
-  leaseValue,
-  pause,
-  sharedNetwork,
-  underTraffic,
-} from './suite.ts';
+import { assertFollowed, flanneldOn, freeSubnets, putAll } from './suite.ts';
 
 /*
- * Keys and values that no flannel writes, put under the leases while c on h1 sends to c on h2: peers stay, nothing of
- * it reaches the kernel, each is told once with its reason, and the next good lease is taken.
+ * Keys and values below the leases that nobody should write, put there with etcdctl before a start and while flanneld
+ * runs. The peers stay, nothing of it reaches the kernel, and each is named once, with the reason:
+ *
+ *     store .190 etcd ◀── etcdctl put PREFIX/subnets/JUNK
+ *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables');
-const network = sharedNetwork(skip, { api: 3 });
 
-/** What is put, by key below `subnets/`, and what the log must say of it. */
-function hostileRecords(
-  own: string,
-  peer: string,
-  free: readonly number[],
-): readonly [key: string, value: string, said: RegExp][] {
-  const [a = 0] = free;
-  const value = (changes: Record<string, unknown>): string =>
-    JSON.stringify({ ...JSON.parse(leaseValue(a)), ...changes });
-  const mac = (text: string): string => value({ BackendData: { VtepMAC: text } });
-  // Each has a subnet of its own: the same reason for the same lease is not said twice.
-  const names = free.map((n) => `10.0.${n}.0-24`);
-  const next = (): string => names.pop() ?? assert.fail('no subnet is left');
+/** Whom the values lie about. */
+interface Victims {
+  readonly own: Node;
+  readonly peer: Node;
+  readonly ownMac: string;
+  readonly peerMac: string;
+}
+
+interface Hostile {
+  readonly key: string;
+  readonly value: string;
+  readonly reason: RegExp;
+}
+
+const GOOD_MAC = '02:00:00:00:09:01';
+const lease = (publicIp: unknown, mac: unknown = GOOD_MAC, type: unknown = 'vxlan'): string =>
+  JSON.stringify({ PublicIP: publicIp, BackendType: type, BackendData: { VtepMAC: mac } });
+const GOOD = lease('172.16.71.9');
+
+/** One of each kind; `n` and `m` are numbers of free subnets, 10.0.N.0/24, that no other kind uses. */
+function hostiles(n: number, m: number, { own, peer, ownMac, peerMac }: Victims): Hostile[] {
+  const at = (subnet: number): string => `10.0.${subnet}.0-24`;
+  const values: (readonly [string, RegExp])[] = [
+    ['not JSON', /not JSON/],
+    ['', /not JSON/],
+    ['[1,2]', /not a JSON object/],
+    ['null', /not a JSON object/],
+    [`{"PublicIP":"${'1'.repeat(5_000)}"}`, /characters/],
+    [`${'['.repeat(2_000)}${']'.repeat(2_000)}`, /not a JSON object/],
+    [lease(7), /PublicIP/],
+    [lease('1.2.3'), /PublicIP/],
+    [lease('0.0.0.0'), /not a host's address/],
+    [lease('127.0.0.1'), /not a host's address/],
+    [lease('224.0.0.1'), /not a host's address/],
+    [lease('255.255.255.255'), /not a host's address/],
+    [lease('10.0.3.4'), /inside the network/],
+    [lease(own.host.address), /is ours/],
+    ['{"BackendType":"vxlan"}', /PublicIP/],
+    [lease('172.16.71.9', GOOD_MAC, 'host-gw'), /backend is "host-gw"/],
+    ['{"PublicIP":"172.16.71.9","BackendType":"vxlan"}', /VtepMAC/],
+    [lease('172.16.71.9', 'no mac'), /VtepMAC/],
+    [lease('172.16.71.9', '01:00:5e:00:00:01'), /unicast/],
+    [lease('172.16.71.9', '00:00:00:00:00:00'), /unicast/],
+    [lease('172.16.71.9', ownMac), /is ours/],
+    [lease('172.16.71.9', peerMac), /also that of/],
+    ['{"__proto__":{"PublicIP":"172.16.71.9"}}', /PublicIP/],
+    [`{"PublicIP":"172.16.71.9\\nE1122 00:00:00.000000 1 forged.ts:1] forged"}`, /PublicIP/],
+  ];
+  const keys: (readonly [string, RegExp])[] = [
+    [`not-a-subnet-${n}`, /not a subnet/],
+    [`10.0.${m}.7-24`, /not a subnet/],
+    [`10.0.${m}.0-33`, /not a subnet/],
+    [`010.0.${m}.0-24`, /not a subnet/],
+    [`10.0.${m}.0-24 `, /not a subnet/],
+    [`192.168.${n}.0-24`, /not in the network/],
+    [n % 2 === 0 ? '10.0.0.0-8' : '0.0.0.0-0', /not in the network/],
+    [n % 2 === 0 ? '10.0.0.0-16' : '10.0.0.0-17', /overlaps|wider/],
+    [`${own.subnet}.${n % 2 === 0 ? 0 : 128}-25`, /overlaps ours/],
+    [`${peer.subnet}.${n % 2 === 0 ? 0 : 128}-25`, /overlaps that of/],
+  ];
   return [
-    ['junk', leaseValue(a), /its key is not a subnet/],
-    [`10.0.${a}.0_24`, leaseValue(a), /its key is not a subnet/],
-    [`10.0.${a}.0-24/deeper`, leaseValue(a), /its key is not a subnet/],
-    [`10.0.${a}.7-24`, leaseValue(a), /its key is not a subnet/],
-    ['999.0.1.0-24', leaseValue(a), /its key is not a subnet/],
-    ['192.168.9.0-24', leaseValue(a), /not in the network/],
-    ['0.0.0.0-0', leaseValue(a), /not in the network|wider/],
-    [`${own}.128-25`, leaseValue(a), /overlaps ours/],
-    [`${peer}.128-25`, leaseValue(a), /overlaps that of/],
-    [next(), ' ', /not JSON/],
-    [next(), '{"PublicIP":', /not JSON/],
-    [next(), '[]', /not a JSON object/],
-    [next(), 'x'.repeat(100_000), /has 100000 characters/],
-    [next(), value({ PublicIP: 'localhost' }), /PublicIP/],
-    [next(), value({ PublicIP: '127.0.0.1' }), /not a host's address/],
-    [next(), value({ PublicIP: '172.16.70.191' }), /is ours/],
-    [next(), value({ PublicIP: '10.0.3.4' }), /inside the network/],
-    [next(), value({ BackendType: 'host-gw' }), /backend is/],
-    [next(), mac('hello'), /VtepMAC/],
-    [next(), mac('ff:ff:ff:ff:ff:ff'), /not a unicast/],
-    [next(), value({ BackendData: null }), /VtepMAC/],
+    ...values.map(([value, reason], index) => ({ key: at(n + index), value, reason })),
+    ...keys.map(([key, reason]) => ({ key, value: GOOD, reason })),
   ];
 }
 
-test('hostile keys and values are left out, each said once; peers stay', { skip }, async () => {
-  const { etcd } = network();
-  const [one, two] = pairOf(network());
-  const records = hostileRecords(one.subnet, two.subnet, freeSubnets(network(), 20));
-  const before = await kernelState(one.host);
-  const { lost } = await underTraffic(network(), async () => {
-    for (const [key, value, said] of records) {
-      const path = `${PREFIX}/subnets/${key}`;
-      const seen = (await daemonLog(one.host)).length;
-      await etcd.must(3, ['put', path], value);
-      await until(async () => said.test((await daemonLog(one.host)).slice(seen)), {
-        what: `a word on ${key} (${said})`,
-        timeoutMs: 10_000,
-      });
-      assert.equal(await kernelState(one.host), before, key);
-      // Written again with the same text, as a renewal is: nothing new to say.
-      const told = (await daemonLog(one.host)).length;
-      await etcd.must(3, ['put', path], value);
-      await pause(50);
-      assert.doesNotMatch((await daemonLog(one.host)).slice(told), /Ignoring/);
-    }
-    await assertFollowed(network(), 3);
-  });
-  assert.equal(lost, 0);
-  reportFault({
-    fault: `P10 ${records.length} hostile keys and values, while it runs`,
-    repairedMs: [],
-    lost,
-  });
-});
+for (const api of [2, 3] as const) {
+  test(`34 kinds of hostile keys and values, before a start and while it runs (etcd v${api})`, {
+    skip,
+  }, async (t) => {
+    const network = await testNetwork(t, { api });
+    const { etcd } = network;
+    const [one, two] = pairOf(network);
+    const macOf = async ({ host }: Node) => (await host.ip(['link', 'show', 'flannel.1']))[0]?.address ?? '';
+    const victims = { own: one, peer: two, ownMac: await macOf(one), peerMac: await macOf(two) };
+    const free = freeSubnets(network, 250);
+    const run = (from: number): number =>
+      free.find(
+        (n) => n >= from && Array.from({ length: 30 }, (_, k) => n + k).every((k) => free.includes(k)),
+      ) ?? assert.fail('no thirty free subnets in a row');
+    const first = run(2);
+    const second = run(first + 31);
+    const put = (all: readonly Hostile[]) =>
+      putAll(
+        etcd,
+        api,
+        all.map(({ key, value }) => [`${PREFIX}/subnets/${key}`, value]),
+      );
+    const before = await kernelState(one.host);
+    const traffic = await Traffic.start(one.container, two.container.address);
 
-test('hostile keys and values that are there before the start are left out as well', { skip }, async () => {
-  const [one] = pairOf(network());
-  const before = await kernelState(one.host);
-  const { lost } = await underTraffic(network(), async () => {
-    const daemon = await flanneldOn(one.host);
-    daemon.kill('SIGKILL');
-    await daemon.exited();
+    await (await flanneldOn(one.host)).stop();
+    const start = (await daemonLog(one.host)).length;
+    const early = hostiles(first, first + 29, victims);
+    await put(early);
     await startFlanneld(one.host, one.flags);
-    await assertFollowed(network(), 3);
+    assert.equal(await kernelState(one.host), before);
+
+    const late = hostiles(second, second + 29, victims).filter(
+      ({ key }) => !early.some((it) => it.key === key),
+    );
+    await put(late);
+    // Written again, as a renewal does: that is no news.
+    await put(late);
+    await assertFollowed(network, api);
+    assert.equal(await kernelState(one.host), before);
+    const log = (await daemonLog(one.host)).slice(start).split('\n');
+    for (const { key, value, reason } of [...early, ...late]) {
+      const lines = log.filter((line) => line.includes(`Ignoring the lease ${key}: `));
+      assert.equal(lines.length, 1, `${key} = ${value.slice(0, 80)}: ${lines.length} lines`);
+      assert.match(lines[0] ?? '', reason);
+    }
+    assert.deepEqual(
+      log.filter((line) => /^\S+ \S+ +1 forged/.test(line)),
+      [],
+    );
+    await until(async () => (await traffic.received()) > 100, { what: 'traffic' });
+    const { lost } = await traffic.stop();
+    reportFault({
+      fault: `${early.length} kinds of hostile keys and values (etcd v${api})`,
+      repairedMs: [],
+      lost,
+      note: 'ok, each named once',
+    });
+    assert.equal(lost, 0);
   });
-  assert.equal(await kernelState(one.host), before);
-  assert.equal(lost, 0);
-  reportFault({ fault: 'P10 hostile keys and values, before the start', repairedMs: [], lost });
-});
+}
