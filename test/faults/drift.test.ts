@@ -19,7 +19,6 @@ import { cannotRun } from '../support/test-lab.ts';
  *      └ the kernel's own messages change it, and tell when it is right again
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft');
-const TIMES = Number(process.env.WEFT_FAULT_TIMES ?? 5);
 const DEVICE = 'flannel.1';
 /** Between two of a kind, so that a repair is not taken for a fight with another program. */
 const PAUSE_MS = 120;

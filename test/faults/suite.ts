@@ -8,6 +8,9 @@ import { until } from '#src/lib/until.ts';
 import { PREFIX } from '../support/flanneld.ts';
 import { type Network, type NetworkOptions, pairOf, testNetwork } from '../support/network.ts';
 
+/** How often each fault is done: enough for a median. `WEFT_FAULT_TIMES=20` is the long form. */
+export const TIMES = Number(process.env.WEFT_FAULT_TIMES ?? 5);
+
 /** One network for all tests of a file; made before the first and taken away after the last. */
 export function sharedNetwork(skip: string | false, options: NetworkOptions): () => Network {
   const cleanUps: (() => Promise<void>)[] = [];
