@@ -1,15 +1,26 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { formatObject, type KernelObject, type Link } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { Traffic } from '#src/lab/traffic.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { until } from '#src/lib/until.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { reportFault } from '../support/fault-report.ts';
-import { type Network, pairOf, testNetwork } from '../support/network.ts';
+import { pairOf } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import {
+  cpuMs,
+  flanneldOn,
+  freeSubnets,
+  leaseKey,
+  leaseValue,
+  MOST_CPU_PERCENT,
+  pause,
+  sharedNetwork,
+  TIMES,
+  underTraffic,
+} from './suite.ts';
 
 /*
  * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on h2. Each drift is done
@@ -22,38 +33,28 @@ const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft');
 const DEVICE = 'flannel.1';
 /** Between two of a kind, so that a repair is not taken for a fight with another program. */
 const PAUSE_MS = 120;
+const FIGHT_MS = 5_000;
 
-let network: Network | undefined;
-let kernel: RtnetlinkKernel | undefined;
-const cleanUps: (() => Promise<void>)[] = [];
+const network = sharedNetwork(skip, { api: 3 });
+let opened: RtnetlinkKernel | undefined;
+after(() => opened?.close());
 
-before(async () => {
-  if (skip !== false) return;
-  const suite = {
-    signal: new AbortController().signal,
-    after: (act: () => Promise<void>) => void cleanUps.push(act),
-  };
-  network = await testNetwork(suite, { api: 3 });
-  const [one] = pairOf(network);
-  kernel = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: `/run/netns/${one.host.namespace}` });
-});
-after(async () => {
-  kernel?.close();
-  for (const act of cleanUps.reverse()) await act();
-});
-
-function parts(): { kernel: RtnetlinkKernel; network: Network } {
-  assert.ok(kernel !== undefined && network !== undefined);
-  return { kernel, network };
+/** The first host's kernel, seen with our own netlink code: it is fast enough to tell when a repair is done. */
+function kernel(): RtnetlinkKernel {
+  const [one] = pairOf(network());
+  opened ??= new RtnetlinkKernel(
+    { netlink: systemNetlink },
+    { namespace: `/run/netns/${one.host.namespace}` },
+  );
+  return opened;
 }
 
 /** Everything on the overlay's device, and the device, as sorted text. */
 async function overlayState(): Promise<readonly KernelObject[]> {
-  const { kernel } = parts();
-  const link = (await kernel.links()).filter(({ name }) => name === DEVICE);
+  const link = (await kernel().links()).filter(({ name }) => name === DEVICE);
   return [
     ...link,
-    ...(await kernel.dump({ kinds: ['address', 'route', 'neighbour', 'fdb'], device: DEVICE })),
+    ...(await kernel().dump({ kinds: ['address', 'route', 'neighbour', 'fdb'], device: DEVICE })),
   ];
 }
 
@@ -66,31 +67,28 @@ const textOf = (objects: readonly KernelObject[]): string =>
     .join('\n');
 
 async function apply(operation: Operation): Promise<void> {
-  const [result] = await parts().kernel.apply([operation]);
+  const [result] = await kernel().apply([operation]);
   assert.ok(result?.done, JSON.stringify(result));
 }
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** Does it `TIMES` times under traffic; each time waits until the overlay is as before. */
 async function drift(fault: string, act: (state: readonly KernelObject[]) => Promise<void>): Promise<void> {
-  const [one, two] = pairOf(parts().network);
-  const traffic = await Traffic.start(one.container, two.container.address);
   const before = await overlayState();
   const wanted = textOf(before);
   const repairedMs: number[] = [];
-  for (let time = 0; time < TIMES; time++) {
-    const began = performance.now();
-    await act(before);
-    await until(async () => textOf(await overlayState()) === wanted, {
-      what: `the repair of ${fault}`,
-      timeoutMs: 10_000,
-      intervalMs: 0,
-    });
-    repairedMs.push(performance.now() - began);
-    await pause(PAUSE_MS);
-  }
-  const { lost } = await traffic.stop();
+  const { lost } = await underTraffic(network(), async () => {
+    for (let time = 0; time < TIMES; time++) {
+      const began = performance.now();
+      await act(before);
+      await until(async () => textOf(await overlayState()) === wanted, {
+        what: `the repair of ${fault}`,
+        timeoutMs: 10_000,
+        intervalMs: 0,
+      });
+      repairedMs.push(performance.now() - began);
+      await pause(PAUSE_MS);
+    }
+  });
   reportFault({ fault, repairedMs, lost });
 }
 
@@ -129,25 +127,25 @@ test('P7 a flapped underlay leaves the overlay as it was', { skip }, () =>
 
 /** Faults outside rtnetlink: a shell on the host does them, and looks until its `check` prints what it printed before. */
 async function driftByShell(fault: string, act: string, check: string): Promise<void> {
-  const [one, two] = pairOf(parts().network);
-  const traffic = await Traffic.start(one.container, two.container.address);
+  const [one] = pairOf(network());
+  const script = `
+    look() { ${check}; }
+    before=$(look)
+    began=$(date +%s%N)
+    ${act}
+    tries=0
+    until [ "$(look)" = "$before" ]; do
+      tries=$((tries + 1))
+      [ $tries -lt 2000 ] || exit 1
+    done
+    echo $(($(date +%s%N) - began))`;
   const repairedMs: number[] = [];
-  for (let time = 0; time < TIMES; time++) {
-    const script = `
-      look() { ${check}; }
-      before=$(look)
-      began=$(date +%s%N)
-      ${act}
-      tries=0
-      until [ "$(look)" = "$before" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 2000 ] || exit 1
-      done
-      echo $(($(date +%s%N) - began))`;
-    repairedMs.push(Number(await one.host.must(['sh', '-c', script])) / 1e6);
-    await pause(PAUSE_MS);
-  }
-  const { lost } = await traffic.stop();
+  const { lost } = await underTraffic(network(), async () => {
+    for (let time = 0; time < TIMES; time++) {
+      repairedMs.push(Number(await one.host.must(['sh', '-c', script])) / 1e6);
+      await pause(PAUSE_MS);
+    }
+  });
   reportFault({ fault, repairedMs, lost });
 }
 
@@ -161,10 +159,40 @@ test('P3, P19 a firewall that is reloaded from nothing gets the rules again', { 
   driftByShell('P3 ruleset flushed (firewall reload)', 'nft flush ruleset', RULES),
 );
 
-test('P7 forwarding that is switched off is switched on', { skip }, () =>
-  driftByShell(
-    'P7 sysctl ip_forward off',
-    'sysctl -qw net.ipv4.ip_forward=0',
-    `sysctl -n net.ipv4.ip_forward net.ipv4.conf.${DEVICE.replace('.', '/')}.forwarding`,
-  ),
-);
+const FORWARDING = ['net.ipv4.ip_forward', `net.ipv4.conf.${DEVICE.replace('.', '/')}.forwarding`];
+for (const name of FORWARDING) {
+  test(`P7 ${name}, switched off, is switched on`, { skip }, () =>
+    driftByShell(`P7 sysctl ${name} off`, `sysctl -qw ${name}=0`, `sysctl -n ${FORWARDING.join(' ')}`),
+  );
+}
+
+test('two programs that fight over one route: said, paced, and won when the other ends', {
+  skip,
+}, async () => {
+  const [one] = pairOf(network());
+  const { etcd } = network();
+  const [n] = freeSubnets(network(), 1);
+  assert.ok(n !== undefined);
+  const route = () => one.host.must(['ip', 'route', 'show', `10.0.${n}.0/24`]);
+  await etcd.must(3, ['put', leaseKey(n), leaseValue(n)]);
+  await until(async () => (await route()) !== '', { what: 'the route of a peer' });
+  const wanted = await route();
+  const daemon = await flanneldOn(one.host);
+  let cpuPercent = Number.NaN;
+  const { lost } = await underTraffic(network(), async () => {
+    const rival = `while :; do ip route replace 10.0.${n}.0/24 dev eth0; sleep 0.02; done`;
+    const other = await one.host.start('rival', ['sh', '-c', rival]);
+    const line = new RegExp(`Another program keeps changing "10\\.0\\.${n}\\.0/24 [^\n]*once a second`);
+    await daemon.waitForLog(line, 30_000);
+    const cpuBefore = cpuMs(daemon.pid);
+    await pause(FIGHT_MS);
+    cpuPercent = ((cpuMs(daemon.pid) - cpuBefore) / FIGHT_MS) * 100;
+    await other.stop();
+    await until(async () => (await route()) === wanted, { what: 'the route as it was', timeoutMs: 10_000 });
+  });
+  await etcd.must(3, ['del', leaseKey(n)]);
+  const note = `ok, CPU ${cpuPercent.toFixed(1)} %`;
+  reportFault({ fault: 'two programs fight over a route', repairedMs: [], lost, note });
+  assert.equal(lost, 0);
+  assert.ok(cpuPercent < MOST_CPU_PERCENT, `${cpuPercent} % CPU`);
+});

@@ -11,6 +11,9 @@ import { type Network, type NetworkOptions, pairOf, testNetwork } from '../suppo
 /** How often each fault is done: enough for a median. `WEFT_FAULT_TIMES=20` is the long form. */
 export const TIMES = Number(process.env.WEFT_FAULT_TIMES ?? 5);
 
+/** More than the suite's target of 2 %, so that a loaded machine's ticks don't decide; a busy loop takes 100. */
+export const MOST_CPU_PERCENT = 5;
+
 /** One network for all tests of a file; made before the first and taken away after the last. */
 export function sharedNetwork(skip: string | false, options: NetworkOptions): () => Network {
   const cleanUps: (() => Promise<void>)[] = [];
