@@ -32,6 +32,7 @@ interface Hostile {
   readonly reason: RegExp;
 }
 
+const KINDS = 38;
 const GOOD_MAC = '02:00:00:00:09:01';
 const lease = (publicIp: unknown, mac: unknown = GOOD_MAC, type: unknown = 'vxlan'): string =>
   JSON.stringify({ PublicIP: publicIp, BackendType: type, BackendData: { VtepMAC: mac } });
@@ -58,6 +59,7 @@ function hostiles(n: number, m: number, { own, peer, ownMac, peerMac }: Victims)
     ['{"BackendType":"vxlan"}', /PublicIP/],
     [lease('172.16.71.9', GOOD_MAC, 'host-gw'), /backend is "host-gw"/],
     ['{"PublicIP":"172.16.71.9","BackendType":"vxlan"}', /VtepMAC/],
+    ['{"PublicIP":"172.16.71.9","BackendType":"vxlan","BackendData":null}', /VtepMAC/],
     [lease('172.16.71.9', 'no mac'), /VtepMAC/],
     [lease('172.16.71.9', '01:00:5e:00:00:01'), /unicast/],
     [lease('172.16.71.9', '00:00:00:00:00:00'), /unicast/],
@@ -68,6 +70,9 @@ function hostiles(n: number, m: number, { own, peer, ownMac, peerMac }: Victims)
   ];
   const keys: (readonly [string, RegExp])[] = [
     [`not-a-subnet-${n}`, /not a subnet/],
+    [`10.0.${m}.0_24`, /not a subnet/],
+    [`10.0.${m}.0-24/deeper`, /not a subnet/],
+    [`999.0.${n}.0-24`, /not a subnet/],
     [`10.0.${m}.7-24`, /not a subnet/],
     [`10.0.${m}.0-33`, /not a subnet/],
     [`010.0.${m}.0-24`, /not a subnet/],
@@ -85,7 +90,7 @@ function hostiles(n: number, m: number, { own, peer, ownMac, peerMac }: Victims)
 }
 
 for (const api of [2, 3] as const) {
-  test(`34 kinds of hostile keys and values, before a start and while it runs (etcd v${api})`, {
+  test(`${KINDS} kinds of hostile keys and values, before a start and while it runs (etcd v${api})`, {
     skip,
   }, async (t) => {
     const network = await testNetwork(t, { api });
@@ -112,6 +117,7 @@ for (const api of [2, 3] as const) {
     await (await flanneldOn(one.host)).stop();
     const start = (await daemonLog(one.host)).length;
     const early = hostiles(first, first + 29, victims);
+    assert.equal(early.length, KINDS);
     await put(early);
     await startFlanneld(one.host, one.flags);
     assert.equal(await kernelState(one.host), before);
@@ -137,7 +143,7 @@ for (const api of [2, 3] as const) {
     await until(async () => (await traffic.received()) > 100, { what: 'traffic' });
     const { lost } = await traffic.stop();
     reportFault({
-      fault: `${early.length} kinds of hostile keys and values (etcd v${api})`,
+      fault: `${KINDS} kinds of hostile keys and values (etcd v${api})`,
       repairedMs: [],
       lost,
       note: 'ok, each named once',

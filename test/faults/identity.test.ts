@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { kernelState } from '#src/lab/faults.ts';
-import { Traffic } from '#src/lab/traffic.ts';
+import { faultCalled, kernelState } from '#src/lab/faults.ts';
 import { until } from '#src/lib/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import {
@@ -14,104 +13,272 @@ import {
   subnetOf,
   WEFT,
 } from '../support/flanneld.ts';
-import { pairOf, testNetwork } from '../support/network.ts';
+import { type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
-import { flanneldOn, freeSubnets, leaseKey, leaseValue, pause } from './suite.ts';
+import {
+  flanneldOn,
+  freeSubnets,
+  leaseKey,
+  leaseValue,
+  pause,
+  sharedNetwork,
+  TIMES,
+  underTraffic,
+} from './suite.ts';
 
 /*
- * Who holds what: two hosts with one address, a host that was installed anew, one that changes its address, a lease that
- * somebody else writes over, a host that is given back.
+ * Who holds which subnet, and where its packets go, when hosts, addresses and leases come and go. Leases live for six
+ * seconds here, so that they end when a host is frozen.
+ *
+ *     store .190 etcd
+ *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2
+ *     h3 .193, h4 .194 flanneld, where a test asks for them
+ *
+ * The last two have a network of their own.
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables');
+const network = sharedNetwork(skip, { api: 3, flags: ['--lease-ttl=6s', '--iface=eth0'] });
+const GATEWAY = '172.16.70.1';
 
-test('P4 a second host with the public IP of a living one refuses to start, in one line', {
-  skip,
-}, async (t) => {
-  const network = await testNetwork(t, { api: 3 });
-  const [one] = pairOf(network);
-  const third = await network.lab.addHost('h3', 3);
-  const flags = [...flagsFor(third, network.etcd), `--public-ip=${one.host.address}`];
-  const daemon = await third.start('flanneld', [FLANNELD, ...flags]);
-  assert.equal(await daemon.exited(), 1);
-  const log = await daemon.log();
-  assert.match(log, /the public IP 172\.16\.70\.191 is in use by another living node .*--public-ip/);
-  assert.equal(await third.must(['sh', '-c', 'ip link show flannel.1 2>/dev/null || echo none']), 'none\n');
-  assert.match(await readLease(network.etcd, 3, one.subnet), /"Node":"/);
-  assert.doesNotMatch(await readLease(network.etcd, 3, one.subnet), /AskedBy/);
-});
+const pair = (): [Node, Node] => pairOf(network());
+const lease = (subnet: string): Promise<string> => readLease(network().etcd, 3, subnet);
+const forwarding = ({ host }: Node): Promise<string> =>
+  host.must(['bridge', 'fdb', 'show', 'dev', 'flannel.1']);
 
-test('P4 a host that was installed anew gets its subnet back', { skip }, async (t) => {
-  const network = await testNetwork(t, { api: 3 });
-  const [one] = pairOf(network);
-  await (await flanneldOn(one.host)).stop();
-  await one.host.must(['sh', '-c', 'rm -rf /var/lib/weft /run/flannel; ip link del flannel.1']);
-  const { subnetEnv, daemon } = await startFlanneld(one.host, one.flags);
-  assert.match(await daemon.log(), /Nobody answered: the node .* is gone/);
-  assert.equal(subnetOf(subnetEnv), one.subnet);
-});
+/** Runs flanneld to its end. */
+async function ending(
+  host: Node['host'],
+  flags: readonly string[],
+): Promise<{ code: number | undefined; log: string }> {
+  const daemon = await host.start('flanneld-refused', [FLANNELD, ...flags]);
+  const timer = setTimeout(() => daemon.kill('SIGKILL'), 20_000);
+  const code = await daemon.exited();
+  clearTimeout(timer);
+  return { code, log: await daemon.log() };
+}
 
-test('P10 a peer that changed MAC and address is followed, and nothing of the old is left', {
-  skip,
-}, async (t) => {
-  const network = await testNetwork(t, { api: 3 });
-  const [one] = pairOf(network);
-  const [n] = freeSubnets(network, 1);
-  assert.ok(n !== undefined);
-  await network.etcd.must(3, ['put', leaseKey(n), leaseValue(n)]);
-  const fdb = () => one.host.must(['bridge', 'fdb', 'show', 'dev', 'flannel.1']);
-  await until(async () => (await fdb()).includes(`dst 172.16.71.${n}`), { what: 'the first entry' });
-  await network.etcd.must(3, ['put', leaseKey(n), leaseValue(n + 1)]);
-  await until(async () => (await fdb()).includes(`dst 172.16.71.${n + 1}`), { what: 'the second entry' });
-  await until(async () => !(await fdb()).includes(`dst 172.16.71.${n} `), { what: 'the end of the first' });
-  const neighbours = await one.host.must(['ip', 'neigh', 'show', `10.0.${n}.0`, 'dev', 'flannel.1']);
-  assert.match(
-    neighbours,
-    new RegExp(`lladdr 02:00:00:00:01:${(n + 1).toString(16).padStart(2, '0')} PERMANENT`),
-  );
-});
-
-test('P12 a lease that another node holds is left to it, said, and claimed again when it is free', {
-  skip,
-}, async (t) => {
-  const network = await testNetwork(t, { api: 3 });
-  const { etcd } = network;
-  const [one] = pairOf(network);
-  const key = `${PREFIX}/subnets/${one.subnet}.0-24`;
-  const usurper = leaseValue(99).replace('}}', '},"Node":"somebody-else"}');
-  await etcd.must(3, ['put', key], usurper);
-  await until(async () => /is now held by 172\.16\.71\.99/.test(await daemonLog(one.host)), {
-    what: 'a word on the loss',
+test('P4 a second host with the public IP of a living one refuses, in one line', { skip }, async () => {
+  const [one] = pair();
+  const { lab, etcd } = network();
+  const twin = await lab.addHost('h4', 4);
+  const before = await lease(one.subnet);
+  const { lost } = await underTraffic(network(), async () => {
+    const flags = [...flagsFor(twin, etcd), `--public-ip=${one.host.address}`, '--state-dir=/var/lib/twin'];
+    const { code, log } = await ending(twin, flags);
+    assert.equal(code, 1, log);
+    assert.match(
+      log,
+      new RegExp(`public IP ${one.host.address} is in use by another living node .*--public-ip`),
+    );
+    assert.deepEqual(await twin.ip(['link', 'show', 'type', 'vxlan']), []);
   });
-  await pause(500);
-  assert.equal(await readLease(etcd, 3, one.subnet), usurper);
+  await until(async () => (await lease(one.subnet)) === before, { what: 'the lease as it was' });
+  reportFault({
+    fault: 'P4 two hosts with one public IP',
+    repairedMs: [],
+    lost,
+    note: 'ok, the second refuses',
+  });
+  assert.equal(lost, 0);
+});
+
+test('P4, P13 a host that was installed anew gets its lease back', { skip }, async () => {
+  const [one] = pair();
+  const mac = /VtepMAC":"([^"]+)/.exec(await lease(one.subnet))?.[1];
+  const { lost } = await underTraffic(network(), async () => {
+    (await flanneldOn(one.host)).kill('SIGKILL');
+    await one.host.must(['sh', '-c', 'rm -r /var/lib/weft /run/flannel']);
+    const { subnetEnv } = await startFlanneld(one.host, one.flags);
+    assert.equal(subnetOf(subnetEnv), one.subnet);
+    assert.match(await lease(one.subnet), new RegExp(`VtepMAC":"${mac}"`));
+  });
+  reportFault({ fault: 'P4, P13 host installed anew', repairedMs: [], lost, note: 'ok, the same subnet' });
+  assert.equal(lost, 0);
+});
+
+test("P10 a peer's new MAC and address are not missed during an outage", { skip }, async () => {
+  const [one] = pair();
+  const { etcd, lab } = network();
+  const [n] = freeSubnets(network(), 1);
+  assert.ok(n !== undefined);
+  const withHost = (address: string, mac: string) =>
+    leaseValue(n)
+      .replace(/172\.16\.71\.\d+/, address)
+      .replace(/02:[0-9a-f:]+/, mac);
+  const entry = (address: string, mac: string) => new RegExp(`^${mac} dst ${address} `, 'm');
+  await etcd.must(3, ['put', leaseKey(n), withHost('172.16.72.1', '02:00:00:00:72:01')]);
+  await until(async () => entry('172.16.72.1', '02:00:00:00:72:01').test(await forwarding(one)), {
+    what: 'the peer',
+  });
+  const partition = faultCalled('etcd-partitioned');
+  let ms = 0;
+  const { lost } = await underTraffic(network(), async () => {
+    const target = { lab, etcd, host: one.host };
+    await partition.start(target);
+    await etcd.must(3, ['put', leaseKey(n), withHost('172.16.72.2', '02:00:00:00:72:02')]);
+    // A watch can't go on where it was: what it missed is not told any more.
+    await faultCalled('etcd-compacted').start(target);
+    await pause(3_000);
+    assert.match(await forwarding(one), entry('172.16.72.1', '02:00:00:00:72:01'));
+    const began = performance.now();
+    await partition.end(target);
+    await until(async () => entry('172.16.72.2', '02:00:00:00:72:02').test(await forwarding(one)), {
+      what: 'the new entry',
+      timeoutMs: 30_000,
+    });
+    ms = performance.now() - began;
+  });
+  assert.doesNotMatch(await forwarding(one), /72:01/);
+  assert.match(
+    await one.host.must(['ip', 'neigh', 'show', 'dev', 'flannel.1']),
+    /^10\.0\.\d+\.0 lladdr 02:00:00:00:72:02 /m,
+  );
+  await etcd.must(3, ['del', leaseKey(n)]);
+  reportFault({
+    fault: 'P10 peer changed in an outage',
+    repairedMs: [ms],
+    lost,
+    note: 'ok, the connection included',
+  });
+  assert.equal(lost, 0);
+});
+
+test('P11, P12 a subnet that another host took while we were frozen is left to it, then claimed again', {
+  skip,
+}, async () => {
+  const [one] = pair();
+  const { etcd } = network();
+  const key = `${PREFIX}/subnets/${one.subnet}.0-24`;
+  const daemon = await flanneldOn(one.host);
+  const env = await one.host.read('/run/flannel/subnet.env');
+  daemon.kill('SIGSTOP');
+  await until(async () => (await lease(one.subnet)) === '', { what: 'end of the lease', timeoutMs: 20_000 });
+  const theirs = leaseValue(9).replace(/\}$/, ',"Node":"another"}');
+  await etcd.must(3, ['put', key, theirs]);
+  daemon.kill('SIGCONT');
+  await daemon.waitForLog(/is now held by 172\.16\.71\.9 \(node another\)/, 20_000);
+  await pause(1_000);
+  assert.equal(await lease(one.subnet), theirs);
   const { code, stdout } = await one.host.run([WEFT, 'status', `--etcd-prefix=${PREFIX}`]);
   assert.equal(code, 1);
   assert.match(stdout, /NOT READY/);
-  await etcd.must(3, ['del', key]);
-  await until(async () => /"PublicIP":"172\.16\.70\.191"/.test(await readLease(etcd, 3, one.subnet)), {
-    what: 'our lease',
+  const repairedMs: number[] = [];
+  for (let time = 0; time < TIMES; time++) {
+    const began = performance.now();
+    await etcd.must(3, ['del', key]);
+    await until(async () => (await lease(one.subnet)).includes(one.host.address), {
+      what: 'the lease, claimed again',
+      timeoutMs: 20_000,
+      intervalMs: 1,
+    });
+    repairedMs.push(performance.now() - began);
+  }
+  assert.equal(await one.host.read('/run/flannel/subnet.env'), env);
+  assert.ok(daemon.isAlive());
+  const { received } = await underTraffic(network(), () => pause(500));
+  assert.ok(received > 50);
+  reportFault({
+    fault: 'P12 subnet taken by another host',
+    repairedMs,
+    lost: undefined,
+    note: 'ok, etcdctl included',
   });
-  assert.equal((await one.host.run([WEFT, 'status', `--etcd-prefix=${PREFIX}`])).code, 0);
 });
 
-test('P14 an underlay address that changes is followed in place, by us and by the peers', {
-  skip,
-}, async (t) => {
-  const network = await testNetwork(t, { api: 3 });
-  const [one, two] = pairOf(network);
-  await (await flanneldOn(one.host)).stop();
-  const flags = one.flags.map((flag) => (flag.startsWith('--iface') ? '--iface=eth0' : flag));
-  const { daemon } = await startFlanneld(one.host, flags);
-  await one.host.batch(['addr add 172.16.70.77/24 dev eth0', 'addr flush dev eth0 to 172.16.70.191']);
-  await daemon.waitForLog(/The underlay is now eth0 with 172\.16\.70\.77/);
-  const fdb = () => two.host.must(['bridge', 'fdb', 'show', 'dev', 'flannel.1']);
-  await until(async () => (await fdb()).includes('dst 172.16.70.77'), { what: "the peer's entry" });
-  assert.doesNotMatch(await fdb(), /172\.16\.70\.191/);
-  assert.match(await readLease(network.etcd, 3, one.subnet), /"PublicIP":"172\.16\.70\.77"/);
-  assert.match(await one.host.must(['ip', '-d', 'link', 'show', 'flannel.1']), /local 172\.16\.70\.77 /);
-  const traffic = await Traffic.start(one.container, two.container.address);
-  await pause(500);
-  assert.equal((await traffic.stop()).lost, 0);
+test('P12 a cloned disk: the clone gets an identity and a subnet of its own', { skip }, async () => {
+  const [one] = pair();
+  const { lab, etcd } = network();
+  const clone = await lab.addHost('h3', 3);
+  for (const path of ['/run/flannel/subnet.env', '/var/lib/weft/node-id'])
+    await clone.write(path, (await one.host.read(path)) ?? assert.fail(`no ${path}`));
+  const before = await lease(one.subnet);
+  const { lost } = await underTraffic(network(), async () => {
+    const { subnetEnv } = await startFlanneld(clone, flagsFor(clone, etcd));
+    assert.notEqual(subnetOf(subnetEnv), one.subnet);
+    assert.match(await daemonLog(clone), /made on another machine/);
+    await (await flanneldOn(clone)).stop();
+  });
+  assert.equal(await lease(one.subnet), before);
+  reportFault({ fault: 'P12 cloned disk', repairedMs: [], lost, note: 'ok, a subnet of its own' });
+  assert.equal(lost, 0);
+});
+
+test("P14 the underlay's address changes in place, and the peers follow", { skip }, async () => {
+  const [one, two] = pair();
+  const repairedMs: number[] = [];
+  const addresses = [one.host.address, '172.16.70.201'];
+  const { lost } = await underTraffic(network(), async () => {
+    for (let time = 0; time < 2 * Math.ceil(TIMES / 2); time++) {
+      const [from, to] = time % 2 === 0 ? addresses : addresses.toReversed();
+      const began = performance.now();
+      await one.host.batch([
+        `addr del ${from}/16 dev eth0`,
+        `addr add ${to}/16 dev eth0`,
+        `route replace default via ${GATEWAY}`,
+      ]);
+      await until(async () => (await forwarding(two)).includes(` dst ${to} `), {
+        what: `the entry for ${to}`,
+        timeoutMs: 30_000,
+      });
+      repairedMs.push(performance.now() - began);
+      await one.container.must(['ping', '-c1', '-W5', two.container.address]);
+    }
+  });
+  assert.ok((await lease(one.subnet)).includes(`"PublicIP":"${one.host.address}"`));
+  assert.doesNotMatch(await forwarding(two), / dst 172\.16\.70\.201 /);
+  const device = await one.host.must(['ip', '-d', 'link', 'show', 'flannel.1']);
+  assert.ok(device.includes(` local ${one.host.address} `), device);
+  reportFault({ fault: "P14 underlay's address changed", repairedMs, lost, note: 'ok' });
+});
+
+test('P17 what peers left behind goes at a start, and nothing foreign', { skip }, async () => {
+  const [one] = pair();
+  const wanted = await kernelState(one.host);
+  const gone = freeSubnets(network(), 20);
+  const foreign = [
+    'route add 192.168.7.0/24 via 172.16.70.1',
+    'route add 10.99.0.0/24 dev eth0',
+    'route add 10.98.0.0/24 dev flannel.1',
+    'addr add 192.168.9.1/32 dev flannel.1',
+  ];
+  const { lost } = await underTraffic(network(), async () => {
+    (await flanneldOn(one.host)).kill('SIGKILL');
+    await one.host.batch(foreign);
+    const withForeign = await kernelState(one.host);
+    assert.notEqual(withForeign, wanted);
+    for (const n of gone) {
+      await one.host.batch([
+        `neigh replace 10.0.${n}.0 lladdr 02:00:00:00:03:${n.toString(16).padStart(2, '0')} dev flannel.1 nud permanent`,
+        `route replace 10.0.${n}.0/24 via 10.0.${n}.0 dev flannel.1 onlink`,
+      ]);
+      const mac = `02:00:00:00:03:${n.toString(16).padStart(2, '0')}`;
+      await one.host.must([
+        'bridge',
+        'fdb',
+        'append',
+        mac,
+        'dev',
+        'flannel.1',
+        'dst',
+        `172.16.73.${n}`,
+        'self',
+      ]);
+    }
+    await startFlanneld(one.host, one.flags);
+    assert.equal(await kernelState(one.host), withForeign);
+    const routes = await one.host.must(['ip', 'route']);
+    for (const kept of ['192.168.7.0/24', '10.99.0.0/24', '10.98.0.0/24'])
+      assert.ok(routes.includes(kept), routes);
+  });
+  await one.host.batch(foreign.map((line) => line.replace(' add ', ' del ')));
+  assert.equal(await kernelState(one.host), wanted);
+  reportFault({
+    fault: 'P17 entries of peers that left',
+    repairedMs: [],
+    lost,
+    note: 'ok, foreign ones stay',
+  });
+  assert.equal(lost, 0);
 });
 
 test('P25 weft release gives a lease back, weft plan shows the next start, weft cleanup leaves nothing', {
