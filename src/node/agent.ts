@@ -257,7 +257,10 @@ export class Agent {
         overlay,
         host,
         choose: (facts) => this.#chooseUnderlay(facts),
-        publish: (made, at) => keeper.publish(this.#attributes(made, at)),
+        publish: (made, at) => {
+          registry.reconnect();
+          keeper.publish(this.#attributes(made, at));
+        },
       },
       signal,
     );

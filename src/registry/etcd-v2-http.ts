@@ -127,6 +127,7 @@ export class EtcdV2Http {
     });
   }
 
+  /** Ends all connections; a call after this makes its own. */
   close(): void {
     this.#plain.destroy();
     this.#secure?.destroy();

@@ -134,6 +134,10 @@ export class EtcdV2Registry implements Registry {
     return record?.expiry.kind === 'expires' ? record.expiry.at : undefined;
   }
 
+  reconnect(): void {
+    this.#http.close();
+  }
+
   async close(): Promise<void> {
     this.#http.close();
   }

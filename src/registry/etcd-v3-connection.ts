@@ -94,6 +94,7 @@ export class EtcdConnection {
     this.ring.failed(endpoint);
   }
 
+  /** Ends all connections; a call after this makes its own. */
   close(): void {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();

@@ -165,6 +165,10 @@ export class EtcdV3Registry implements Registry {
     return seconds === undefined ? undefined : this.#clock.now() + seconds * 1_000;
   }
 
+  reconnect(): void {
+    this.#connection.close();
+  }
+
   async close(): Promise<void> {
     this.#connection.close();
   }

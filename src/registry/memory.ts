@@ -116,6 +116,8 @@ export class MemoryRegistry implements Registry {
     return expiry?.kind === 'expires' ? expiry.at : undefined;
   }
 
+  reconnect(): void {}
+
   async close(): Promise<void> {}
 
   #enter(signal: AbortSignal): void {

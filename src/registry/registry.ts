@@ -51,6 +51,9 @@ export interface Registry {
   /** When the record's lease ends, in milliseconds since the epoch; `undefined` for a reservation or a lease that is gone. */
   expiryOf(record: LeaseRecord, signal: AbortSignal): Promise<number | undefined>;
 
+  /** The host has another address: what was connected from the old one gets no answers and is not used again. */
+  reconnect(): void;
+
   close(): Promise<void>;
 }
 
