@@ -8,7 +8,10 @@ import { until } from '#src/lib/until.ts';
 import { PREFIX } from '../support/flanneld.ts';
 import { type Network, type NetworkOptions, pairOf, testNetwork } from '../support/network.ts';
 
-/** How often each fault is done: enough for a median. `WEFT_FAULT_TIMES=20` is the long form. */
+/**
+ * How often each fault is done: enough for a median. `WEFT_FAULT_TIMES=10` is the long form; with many more, repairs of
+ * one thing are taken for a fight with another program, and paced.
+ */
 export const TIMES = Number(process.env.WEFT_FAULT_TIMES ?? 5);
 
 /** More than the suite's target of 2 %, so that a loaded machine's ticks don't decide; a busy loop takes 100. */
