@@ -87,8 +87,12 @@ export class MemoryKernel implements Kernel {
   }
 
   #refuse({ verb, object }: Operation): string | undefined {
-    const exists = this.#objects.has(keyOf(object));
-    if (verb === 'remove') return exists ? undefined : object.kind === 'neighbour' ? 'ENOENT' : 'ESRCH';
+    const there = this.#objects.get(keyOf(object));
+    const exists = there !== undefined;
+    if (verb === 'remove') {
+      if (exists && sameTarget(there, object)) return undefined;
+      return object.kind === 'neighbour' ? 'ENOENT' : 'ESRCH';
+    }
     if (verb === 'add' && exists) return 'EEXIST';
     if (verb === 'set' && !exists) return 'ENODEV';
     const device = object.kind === 'link' ? undefined : object.device;
@@ -133,6 +137,14 @@ export class MemoryKernel implements Kernel {
       if (kinds.includes(object.kind) && deviceOf(object) === device) this.#objects.delete(key);
     }
   }
+}
+
+/** Routes and forwarding entries are removed by what they lead to as well. */
+function sameTarget(there: KernelObject, named: KernelObject): boolean {
+  if (there.kind === 'fdb' && named.kind === 'fdb') return there.destination === named.destination;
+  if (there.kind === 'route' && named.kind === 'route')
+    return there.via === named.via && there.protocol === named.protocol;
+  return true;
 }
 
 const deviceOf = (object: KernelObject): string | undefined =>

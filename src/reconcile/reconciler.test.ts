@@ -140,6 +140,20 @@ test('nothing of ours is removed before the registry is known, all of it after, 
   stop();
 });
 
+test('an event from before our own change does not hide from its removal what we put there', async () => {
+  const { kernel, reconciler, stop } = await start();
+  reconciler.allowRemoval();
+  const [, , route] = peer(1);
+  assert.ok(route?.kind === 'route');
+  reconciler.set('a', peer(1));
+  await reconciler.settled();
+  kernel.emit({ type: 'changed', object: { ...route, protocol: 4 } });
+  reconciler.set('a', []);
+  await reconciler.settled();
+  stop();
+  assert.deepEqual(onOverlay(kernel, peer(1)), []);
+});
+
 test('a refused operation is told, tried again, and does not hold up the rest', async () => {
   const { kernel, reconciler, stop } = await start();
   const [fdb] = peer(1);

@@ -302,6 +302,8 @@ export class Reconciler {
     this.#failing.delete(key);
     if (verb === 'remove') {
       this.#found.delete(key);
+      // An event from before our own last change may have come after it, and named what we had replaced already.
+      if (!result.done && MISSED.includes(result.error.errno)) this.check();
       if (object.kind === 'link') this.#forgetDevice(object.name);
     } else if (object.kind === 'link') {
       const before = this.#found.get(key);
@@ -458,6 +460,8 @@ interface Failure {
 
 /** A removal that finds nothing has what it wanted. */
 const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
+/** Of those, the ones that may mean that something else is in the slot: routes and forwarding entries are removed by their target as well. */
+const MISSED = ['ENOENT', 'ESRCH'];
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 30_000;
 const STUMBLE_PAUSE_MS = 1_000;
