@@ -6,22 +6,17 @@ import { systemCommands } from '#src/sys/command.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
-/*
- * script/quickstart as on a machine that has neither etcd nor Docker: their programs are hidden from it.
- */
 const skip = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
 const QUICKSTART = fileURLToPath(new URL('../../script/quickstart', import.meta.url));
-/** In a mount namespace of its own; $@ is the command. */
+/** As on a machine without their programs: in a mount namespace of its own; $@ is the command. */
 const HIDE = `
 for name in etcd etcdctl dockerd docker; do
   path=$(command -v $name) && mount -n --bind /dev/null "$path"
 done
 ! etcd --version 2>/dev/null && exec "$@"`;
 
-const quickstart = (words: readonly string[]) =>
-  systemCommands.run(['unshare', '--mount', 'sh', '-c', HIDE, 'sh', QUICKSTART, ...words], {
-    timeoutMs: 120_000,
-  });
+const quickstart = (words: readonly string[], hide: readonly string[] = []) =>
+  systemCommands.run([...hide, QUICKSTART, ...words] as [string, ...string[]], { timeoutMs: 120_000 });
 const down = (t: TestContext, name: string): void =>
   t.after(() => systemCommands.run([WEFT, 'lab', 'down', `--name=${name}`]));
 const namespacesOf = (name: string): string[] =>
@@ -32,7 +27,10 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
 }, async (t) => {
   const name = `t${process.pid}quick`;
   down(t, name);
-  const { code, stdout, stderr } = await quickstart([`--name=${name}`]);
+  const { code, stdout, stderr } = await quickstart(
+    [`--name=${name}`],
+    ['unshare', '--mount', 'sh', '-c', HIDE, 'sh'],
+  );
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^2 of 2 answered$/m);
   assert.match(stdout, /^1\. h1\/c1: .*\n {5}\$ ip route get 10\.0\.\d+\.2$/m);
