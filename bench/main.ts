@@ -86,7 +86,10 @@ function programsToMeasure(): Program[] {
 
 function describe(name: Program['name'], path: string): Pick<Program, 'name' | 'path' | 'version'> {
   // flannel tells it on standard error.
-  const { stdout, stderr, status } = spawnSync(path, ['--version'], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`${path} --version: ${stderr ?? 'it does not run'}`);
+  const { stdout, stderr, status, error } = spawnSync(path, ['--version'], { encoding: 'utf8' });
+  if (status !== 0) {
+    process.stderr.write(`bench: cannot measure ${path}: ${error?.message ?? stderr.trim()}\n`);
+    process.exit(1);
+  }
   return { name, path, version: `${stdout}${stderr}`.trim().replace(/ \(weft\)$/, '') };
 }

@@ -68,6 +68,20 @@ test('auto takes iptables, and reads once, writes once for each family', async (
   assert.equal(programs.inputs.length, 1);
 });
 
+for (const [tables, looked] of [
+  [undefined, false],
+  ['', false],
+  ['filter\n', true],
+] as const) {
+  test(`iptables-legacy-save is ${looked ? '' : 'not '}run when the kernel lists ${JSON.stringify(tables)}`, async () => {
+    const programs = new Programs({ ...IPTABLES, 'iptables-legacy-save': '', [RESTORE]: '' });
+    const files = { read: async () => tables };
+    await new Firewall({ commands: programs, files, log: silentLogger }, { mode: 'auto' }).apply(WANTED);
+    assert.equal(programs.ran.includes('iptables-legacy-save'), looked);
+    assert.equal(programs.ran.at(-1), RESTORE);
+  });
+}
+
 test('auto without iptables takes nftables and says so once', async () => {
   const { log, lines } = listener();
   const { programs, firewall: own } = firewall(

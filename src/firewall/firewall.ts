@@ -2,10 +2,12 @@ import { blocksForwarding, changeIptables } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
+  type FirewallHost,
   findPrograms,
   type Iptables,
   type Nft,
   type Programs,
+  readRules,
   restoreCommand,
   saveCommand,
 } from '#src/firewall/programs.ts';
@@ -23,10 +25,9 @@ import {
 } from '#src/firewall/rules.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
+import type { CommandResult } from '#src/sys/command.ts';
 
-export interface FirewallComponents {
-  readonly commands: CommandRunner;
+export interface FirewallComponents extends FirewallHost {
   readonly log: Logger;
   /** What was found on this host already; looked for when it is first needed otherwise. */
   readonly programs?: Promise<Programs> | undefined;
@@ -65,18 +66,18 @@ const ATTEMPTS = 3;
  * another. So where a firewall that is not in use stops forwarding (Docker's policy DROP), the forward rules go there too.
  */
 export class Firewall {
-  readonly #commands: CommandRunner;
+  readonly #host: FirewallHost;
   readonly #log: Logger;
   readonly #options: FirewallOptions;
   readonly #names: Names;
   readonly #looked: Promise<Programs> | undefined;
   #programs: Programs | undefined;
 
-  constructor({ commands, log, programs }: FirewallComponents, options: FirewallOptions) {
+  constructor({ commands, files, log, programs }: FirewallComponents, options: FirewallOptions) {
     if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
-    this.#commands = commands;
+    this.#host = { commands, files };
     this.#log = log;
     this.#looked = programs;
     this.#options = options;
@@ -121,7 +122,7 @@ export class Firewall {
     for (let attempt = 1; ; attempt++) {
       let failure: WeftError | undefined;
       for (const { command, input, faults } of await look()) {
-        const result = await this.#commands.run(command, { stdin: input, ...(signal && { signal }) });
+        const result = await this.#host.commands.run(command, { stdin: input, ...(signal && { signal }) });
         if (result.code === 0) mended.push(...faults);
         else failure ??= failed('could not set the firewall rules', command, result);
       }
@@ -157,7 +158,7 @@ export class Firewall {
     signal?: AbortSignal,
   ): Promise<Step[]> {
     const list = ['nft', '-j', 'list', 'table', nftFamily(family), this.#names.table(family)] as const;
-    const result = await this.#commands.run(list, signal && { signal });
+    const result = await this.#host.commands.run(list, signal && { signal });
     const absent = result.code !== 0 && result.stderr.includes('No such file or directory');
     if (result.code !== 0 && !absent) {
       if (!inUse) return [];
@@ -177,7 +178,7 @@ export class Firewall {
     signal?: AbortSignal,
   ): Promise<Step[]> {
     const save = saveCommand(iptables, family);
-    const result = await this.#commands.run(save, signal && { signal });
+    const result = await readRules(this.#host, iptables, family, signal);
     if (result.code !== 0) {
       if (!inUse) return [];
       throw failed('could not read the firewall rules', save, result);
@@ -197,7 +198,7 @@ export class Firewall {
   /** Looked for once: programs do not come and go under a running daemon, and a choice that wavers would leave rules behind. */
   async #find(signal?: AbortSignal): Promise<Programs> {
     if (this.#programs !== undefined) return this.#programs;
-    const programs = await (this.#looked ?? findPrograms(this.#commands, signal));
+    const programs = await (this.#looked ?? findPrograms(this.#host, signal));
     const [first] = programs.iptables;
     const { mode } = this.#options;
     if (programs.mixed) {

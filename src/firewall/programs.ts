@@ -1,7 +1,8 @@
 import { countForeignRules } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import type { Family } from '#src/firewall/rules.ts';
-import type { CommandRunner } from '#src/sys/command.ts';
+import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
+import type { Files } from '#src/sys/files.ts';
 
 /** One of the two iptables that a host may have; they do not see each other's rules. */
 export interface Iptables {
@@ -40,11 +41,37 @@ export const restoreCommand = ({ infix, modern }: Iptables, family: Family): [st
 
 const familyCommand = (family: Family): string => (family === 4 ? 'iptables' : 'ip6tables');
 
+/** What is asked for rules. */
+export interface FirewallHost {
+  readonly commands: CommandRunner;
+  /** This network namespace's /proc. Without it each look at legacy rules is a process, if there are rules or not. */
+  readonly files?: Pick<Files, 'read'> | undefined;
+}
+
+/**
+ * What `iptables-save` prints. The legacy one prints the tables that the kernel lists in /proc/net/ip_tables_names
+ * (iptables/iptables-save.c): where it lists none, there is no need to run it.
+ */
+export async function readRules(
+  { commands, files }: FirewallHost,
+  iptables: Iptables,
+  family: Family,
+  signal?: AbortSignal,
+): Promise<CommandResult> {
+  if (iptables.kind === 'legacy' && files !== undefined) {
+    const list = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names';
+    const tables = await files.read(list).catch(() => 'some that may not be read');
+    if ((tables ?? '') === '') return { code: 0, stdout: '', stderr: '' };
+  }
+  return commands.run(saveCommand(iptables, family), signal && { signal });
+}
+
 /**
  * Looks which programs there are, by their versions, and which iptables the host's rules are in (Docker's, an
  * administrator's). Where neither has any, or both, the one that `iptables` stands for, which Docker uses too, comes first.
  */
-export async function findPrograms(commands: CommandRunner, signal?: AbortSignal): Promise<Programs> {
+export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Promise<Programs> {
+  const { commands } = host;
   const options = signal === undefined ? {} : { signal };
   const [iptablesVersion, nftVersion] = await Promise.all([
     commands.run(['iptables', '--version'], options),
@@ -65,7 +92,7 @@ export async function findPrograms(commands: CommandRunner, signal?: AbortSignal
   return { iptables: otherFirst ? [other, own] : [own, other], nft, mixed };
 
   async function count(iptables: Iptables): Promise<number | undefined> {
-    const { code, stdout } = await commands.run(saveCommand(iptables, 4), options);
+    const { code, stdout } = await readRules(host, iptables, 4, signal);
     return code === 0 ? countForeignRules(parseIptablesSave(stdout)) : undefined;
   }
 }

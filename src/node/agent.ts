@@ -33,7 +33,7 @@ import type { NodeStatus } from '#src/observe/node-status.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';
-import type { CommandRunner } from '#src/sys/command.ts';
+import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 
@@ -62,6 +62,8 @@ export class Agent {
   readonly #options: FlanneldOptions;
   readonly #components: AgentComponents;
   readonly #log: Logger;
+  /** For the start: two of its steps ask which programs there are. */
+  readonly #versions: CommandRunner;
   #identity = '';
   #overlay: Overlay | undefined;
   #keeper: LeaseKeeper | undefined;
@@ -78,6 +80,7 @@ export class Agent {
     this.#options = options;
     this.#components = components;
     this.#log = components.createLogger('agent');
+    this.#versions = versionsOnce(components.commands);
   }
 
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
@@ -137,7 +140,7 @@ export class Agent {
   }
 
   async #run(signal: AbortSignal, fail: (error: unknown) => void): Promise<never> {
-    const { createLogger, clock, commands, files, random } = this.#components;
+    const { createLogger, clock, files, random } = this.#components;
     const options = this.#options;
     this.#waitFor(`the network config ${options.etcdPrefix}/config`);
     // What takes time and needs nothing else is begun first; a rejection is waited for below.
@@ -147,7 +150,9 @@ export class Agent {
       signal,
     );
     opening.catch(() => {});
-    this.#programs = wantsRules(options) ? findPrograms(commands, signal) : undefined;
+    this.#programs = wantsRules(options)
+      ? findPrograms({ commands: this.#versions, files }, signal)
+      : undefined;
     this.#programs?.catch(() => {});
     this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
     const memory = new Memory({ files, log: this.#log }, options.stateDir, options.etcdPrefix);
@@ -264,9 +269,10 @@ export class Agent {
       },
       signal,
     );
-    await Promise.all([this.#takePeers(overlay, acquired.seen.records), overlay.removeLeftovers(signal)]);
+    await this.#takePeers(overlay, acquired.seen.records);
     this.#watchPeers(registry, overlay, keeper, { from: acquired.seen.revision, signal, fail });
     await this.#ready(overlay);
+    await overlay.removeLeftovers(signal);
   }
 
   /** Forwards with what the last run knew, until the registry answers. */
@@ -289,7 +295,7 @@ export class Agent {
         revision: 0n,
         expiry: { kind: 'reservation' } as const,
       }));
-      await Promise.all([overlay.replacePeers(peers), overlay.removeLeftovers(signal)]);
+      await overlay.replacePeers(peers);
       await overlay.reconciler.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
@@ -307,7 +313,7 @@ export class Agent {
     const kind = config.nftables ? 'nftables' : 'iptables';
     const firewall = wantsRules(this.#options) ? kind : undefined;
     await checkHost(
-      { ...this.#components, log: this.#log },
+      { ...this.#components, commands: this.#versions, log: this.#log },
       { vxlan: true, firewall, ipv4: true, ipv6: false },
       signal,
     );
@@ -316,10 +322,10 @@ export class Agent {
   async #bringUp(place: OverlayPlace, signal: AbortSignal): Promise<Overlay> {
     const running = this.#overlay;
     if (running !== undefined) return this.#goOn(running, place);
-    const { commands, createLogger } = this.#components;
+    const { commands, createLogger, files } = this.#components;
     const mode = place.config.nftables ? 'nftables' : 'auto';
     const firewall = new Firewall(
-      { commands, log: createLogger('firewall'), programs: this.#programs },
+      { commands, files, log: createLogger('firewall'), programs: this.#programs },
       { mode },
     );
     const overlay = new Overlay({ ...this.#components, firewall }, place, overlayOptions(this.#options));

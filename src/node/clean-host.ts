@@ -37,7 +37,7 @@ export async function cleanHost(
   }
   const { network, subnet } = previous;
   const overlays = network && subnet ? { v4: { network, subnet } } : undefined;
-  const firewall = new Firewall({ commands, log }, { mode: 'auto' });
+  const firewall = new Firewall({ commands, files, log }, { mode: 'auto' });
   for (const rule of await firewall.removeAll(overlays, signal)) done.push(rule);
   const memory = new Memory({ files, log }, options.stateDir, options.etcdPrefix);
   for (const path of [options.subnetFile, memory.path]) {

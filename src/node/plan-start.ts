@@ -51,7 +51,7 @@ export async function planStart(
   const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
   const lease = describe(acquisition);
   const backend = host.make(underlay, host.macFor(lease.taken));
-  const firewall = new Firewall({ commands, log }, { mode: config.nftables ? 'nftables' : 'auto' });
+  const firewall = new Firewall({ commands, files, log }, { mode: config.nftables ? 'nftables' : 'auto' });
   const overlay = new Overlay(
     { ...components, firewall },
     { config, subnet: lease.subnet, underlay, backend, previous },

@@ -21,6 +21,20 @@ export interface CommandRunner {
   run(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<CommandResult>;
 }
 
+/** A runner that asks each program for its `--version` once: to start a process costs this one some milliseconds. */
+export function versionsOnce(commands: CommandRunner): CommandRunner {
+  const answers = new Map<string, Promise<CommandResult>>();
+  return {
+    run(argv, options) {
+      const [program, ...words] = argv;
+      if (words.length !== 1 || words[0] !== '--version') return commands.run(argv, options);
+      const answer = answers.get(program) ?? commands.run(argv, options);
+      answers.set(program, answer);
+      return answer;
+    },
+  };
+}
+
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_OUTPUT_BYTES = 64 << 20;
 /** Firewall programs live in sbin, which a user's or a unit's PATH may lack. */
