@@ -18,7 +18,7 @@ export interface Bench {
 export interface Row {
   readonly what: string;
   readonly unit: string;
-  /** By program. */
+  /** By program, or by variant. */
   readonly samples: Readonly<Record<string, readonly number[]>>;
   /** What is to be reached: so many times the peer's, or so many units. */
   readonly target?: { readonly ratio: number } | { readonly atMost: number };
@@ -29,6 +29,8 @@ export interface Benchmark {
   readonly title: string;
   /** How it is measured, for the page. */
   readonly method: string;
+  /** Its samples are by variant: each has a line of its own, and is told as a multiple of these where they are there. */
+  readonly beside?: readonly string[];
   run(bench: Bench): Promise<Row[]>;
 }
 

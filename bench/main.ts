@@ -3,15 +3,16 @@ import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
+import { dataPath } from './data-path.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { inRepository, type Program } from './program.ts';
 import { putToRoute } from './put-to-route.ts';
 import { ready } from './ready.ts';
-import { keep, table, writePage } from './report.ts';
+import { keep, tables, writePage } from './report.ts';
 import { rest } from './rest.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink];
+const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink, dataPath];
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
 Measures, prints min, median and max, and writes bench/results and docs/performance.md.
@@ -58,15 +59,16 @@ if (!values.page) {
 }
 writePage(order);
 
-async function measure({ name, title, method, run }: Benchmark): Promise<void> {
+async function measure({ name, title, method, beside, run }: Benchmark): Promise<void> {
   process.stderr.write(`== ${title}\n`);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const rows = await run({ programs, nlprog: values.nlprog, long: values.long, signal: stop.signal, say });
-  process.stdout.write(`\n${title}\n\n${table(rows)}\n\n`);
+  process.stdout.write(`\n${title}\n\n${tables(rows, beside)}\n\n`);
   keep({
     name,
     title,
     method,
+    beside,
     when: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, Linux ${release()}`,
     programs: programs.map(({ name, version, apis }) => `${name} ${version} (etcd ${apis.join(', ')})`),

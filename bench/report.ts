@@ -10,6 +10,7 @@ export interface Result {
   readonly name: string;
   readonly title: string;
   readonly method: string;
+  readonly beside?: readonly string[] | undefined;
   /** The day, and what it ran on: `2 × AMD EPYC, Linux 6.18`. */
   readonly when: string;
   readonly machine: string;
@@ -39,25 +40,79 @@ export function writePage(order: readonly string[]): void {
 }
 
 function section(result: Result): string {
-  const { name, title, method, when, machine, programs, rows } = result;
-  const plots = [...new Set(rows.map(({ unit }) => unit))].map((unit, index) => {
+  const { name, title, method, when, machine, programs, rows, beside } = result;
+  const plots = plotsOf(result).map((plot, index) => {
     const file = `performance/${name}-${index}.svg`;
-    const shown = rows.filter((row) => row.unit === unit);
-    writeFileSync(join(DOCS, file), barChart(title, unit, shown));
-    return `![${title}, ${unit || 'rate'}](${file})`;
+    writeFileSync(join(DOCS, file), barChart(plot.title, plot.unit, plot.rows));
+    return `![${plot.title}, ${plot.unit || 'rate'}](${file})`;
   });
   return [
     `## ${title}`,
     method,
-    table(rows),
+    tables(rows, beside),
     ...plots,
     `\`script/bench ${name}\`, ${when}, ${machine}; ${programs.join(', ')}.`,
   ].join('\n\n');
 }
 
+interface Plot {
+  readonly title: string;
+  readonly unit: string;
+  readonly rows: readonly Row[];
+}
+
+/** By program a plot for each unit; by variant one for each row, a bar for each variant. */
+function plotsOf({ title, rows, beside }: Result): Plot[] {
+  if (beside === undefined) {
+    const units = [...new Set(rows.map(({ unit }) => unit))];
+    return units.map((unit) => ({ title, unit, rows: rows.filter((row) => row.unit === unit) }));
+  }
+  return rows.map(({ what, unit, samples }) => {
+    const bars = Object.entries(samples).map(([variant, values]) => ({
+      what: variant,
+      unit,
+      samples: { [what]: values },
+    }));
+    return { title: what, unit, rows: bars };
+  });
+}
+
+/** By program one table; by variant one of the figures and one of their ratios to each variant that is named. */
+export function tables(rows: readonly Row[], beside: Result['beside']): string {
+  if (beside === undefined) return table(rows);
+  const variants = namesIn(rows);
+  const lines = (cell: (row: Row, variant: string) => string) =>
+    variants.map((variant) => [variant, ...rows.map((row) => cell(row, variant))]);
+  return [
+    markdown(
+      ['', ...rows.map(({ what, unit }) => `${what}, ${unit}`)],
+      lines(({ samples }, variant) => spread(samples[variant] ?? [])),
+    ),
+    ...beside
+      .filter((other) => variants.includes(other))
+      .map((other) =>
+        markdown(
+          [`times ${other}`, ...rows.map(({ what }) => what)],
+          lines(({ samples }, variant) => spread(ratiosByRound(samples[variant], samples[other]))),
+        ),
+      ),
+  ].join('\n\n');
+}
+
+/** Samples of the same round, one by the other. */
+const ratiosByRound = (samples: readonly number[] = [], others: readonly number[] = []): number[] =>
+  samples.slice(0, others.length).map((sample, round) => sample / (others[round] ?? Number.NaN));
+
+const namesIn = (rows: readonly Row[]): string[] => [
+  ...new Set(rows.flatMap(({ samples }) => Object.keys(samples))),
+];
+
+const markdown = (head: readonly string[], lines: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+
 /** Medians with the least and the greatest, and ours as a multiple of the peer's. */
-export function table(rows: readonly Row[]): string {
-  const programs = [...new Set(rows.flatMap(({ samples }) => Object.keys(samples)))];
+function table(rows: readonly Row[]): string {
+  const programs = namesIn(rows);
   const head = [
     '',
     ...programs,
@@ -70,7 +125,7 @@ export function table(rows: readonly Row[]): string {
     ...(programs.length > 1 ? [ratioText(row, programs)] : []),
     verdict(row, programs),
   ]);
-  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  return markdown(head, lines);
 }
 
 function ratioOf({ samples }: Row, [ours = '', peer = '']: readonly string[]): number | undefined {
