@@ -31,6 +31,7 @@ export const netlink: Benchmark = {
       await ip(['netns', 'add', namespace]);
       try {
         await ip(['-n', namespace, 'link', 'add', DEVICE, 'type', 'vxlan', 'id', '1', 'dstport', '8472']);
+        await ip(['-n', namespace, 'addr', 'add', '10.255.0.0/32', 'dev', DEVICE]);
         await ip(['-n', namespace, 'link', 'set', DEVICE, 'up']);
         const seconds =
           nlprog === undefined || name === 'weft' ? await ours(namespace) : await limit(namespace, nlprog);
