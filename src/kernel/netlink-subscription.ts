@@ -1,6 +1,5 @@
 import { type Message, messagesIn } from '#src/kernel/message.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { SystemError } from '#src/sys/errno.ts';
 import type { Netlink, NetlinkSocketOptions } from '#src/sys/netlink-socket.ts';
 
 export interface SubscriptionListener {
@@ -22,15 +21,6 @@ export async function subscribe(
 ): Promise<void> {
   signal.throwIfAborted();
   const socket = await netlink.open(options);
-  const receive = (): Uint8Array | 'overrun' | undefined => {
-    try {
-      return socket.receive();
-    } catch (error) {
-      // EMSGSIZE: a message longer than any we know of, thrown away unread.
-      if (error instanceof SystemError && ['ENOBUFS', 'EMSGSIZE'].includes(error.code)) return 'overrun';
-      throw error;
-    }
-  };
   if (signal.aborted) {
     socket.close();
     throw signal.reason;
@@ -39,7 +29,7 @@ export async function subscribe(
   socket.watch(() => {
     const until = clock.monotonic() + TURN_MS;
     do {
-      const datagram = receive();
+      const datagram = socket.receive();
       if (datagram === undefined) return;
       if (datagram === 'overrun') listener.overrun();
       else for (const message of messagesIn(datagram)) listener.message(message);

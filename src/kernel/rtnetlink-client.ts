@@ -3,7 +3,6 @@ import { encodeRequests, errorIn, type Message, messagesIn, type Request } from 
 import type { KernelError } from '#src/kernel/operation.ts';
 import type { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { SystemError } from '#src/sys/errno.ts';
 import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
 
 /** An answer to one request: a message of the family, or the kernel's refusal. */
@@ -32,7 +31,7 @@ export class RtnetlinkClient {
     const sequence = this.#take(1);
     this.#socket.send(encodeRequests([request], sequence));
     for (;;) {
-      const datagram = this.#receive();
+      const datagram = this.#socket.receive();
       if (datagram === undefined || datagram === 'overrun') return { error: LOST };
       for (const message of messagesIn(datagram)) {
         if (message.sequence !== sequence) continue;
@@ -55,7 +54,7 @@ export class RtnetlinkClient {
     let complete = false;
     let lost = false;
     while (!complete) {
-      const datagram = this.#receive();
+      const datagram = this.#socket.receive();
       if (datagram === undefined) break;
       if (datagram === 'overrun') {
         lost = true;
@@ -96,6 +95,12 @@ export class RtnetlinkClient {
     let consistent = true;
     for (;;) {
       const datagram = this.#socket.receive();
+      if (datagram === 'overrun') {
+        consistent = false;
+        continue;
+      }
+      // The end of it may be what was lost.
+      if (datagram === undefined && !consistent) return false;
       if (datagram === undefined) throw dumpFailed(LOST);
       for (const message of messagesIn(datagram)) {
         if (message.sequence !== sequence) continue;
@@ -118,15 +123,6 @@ export class RtnetlinkClient {
     const first = this.#sequence + 1;
     this.#sequence += count;
     return first;
-  }
-
-  #receive(): Uint8Array | 'overrun' | undefined {
-    try {
-      return this.#socket.receive();
-    } catch (error) {
-      if (error instanceof SystemError && error.code === 'ENOBUFS') return 'overrun';
-      throw error;
-    }
   }
 
   close(): void {

@@ -36,9 +36,11 @@ export interface NetlinkSocket {
   send(bytes: Uint8Array): void;
   /**
    * The next datagram from the kernel, `undefined` when there is none. The bytes are overwritten by the next call.
-   * Throws a {@link SystemError}; `ENOBUFS` says that the kernel had to drop datagrams, and the socket goes on.
+   * `overrun` when something was lost, and the socket goes on: the kernel had to drop datagrams (ENOBUFS), one was longer
+   * than any we know of, or a notification could not be made, which is told to all who listen with whatever errno the
+   * kernel failed with (netlink_set_err of net/netlink/af_netlink.c). Throws a {@link SystemError} when there is no such socket (any more).
    */
-  receive(): Uint8Array | undefined;
+  receive(): Uint8Array | 'overrun' | undefined;
   /** Calls `listener` in a turn of its own whenever there is something to receive, an error included. Keeps the process alive. */
   watch(listener: () => void): void;
   /** Safe to call twice, and from inside the listener. */
@@ -57,7 +59,9 @@ export const systemNetlink: Netlink = {
   },
 };
 
-const { EAGAIN, EBADF, EINTR, EMSGSIZE } = constants.errno;
+const { EAGAIN, EBADF, EFAULT, EINTR, ENOTSOCK } = constants.errno;
+/** These stay as they are, however often it is tried. */
+const BROKEN: readonly number[] = [EBADF, EFAULT, ENOTSOCK];
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
@@ -151,7 +155,7 @@ class SystemNetlinkSocket implements NetlinkSocket {
     if (sent < 0) throw new SystemError('sendto', this.#libc.errno());
   }
 
-  receive(): Uint8Array | undefined {
+  receive(): Uint8Array | 'overrun' | undefined {
     this.#assertOpen('recvfrom');
     for (;;) {
       this.#senderLength[0] = SOCKADDR_NL_SIZE;
@@ -167,12 +171,13 @@ class SystemNetlinkSocket implements NetlinkSocket {
         const errno = this.#libc.errno();
         if (errno === EAGAIN) return undefined;
         if (errno === EINTR) continue;
-        throw new SystemError('recvfrom', errno);
+        if (BROKEN.includes(errno)) throw new SystemError('recvfrom', errno);
+        return 'overrun';
       }
       // Any process may write to our port; only the kernel is believed.
       if (portOf(this.#sender) !== 0) continue;
       // With MSG_TRUNC the size is the datagram's own, also when it did not fit.
-      if (size > DATAGRAM_BYTES) throw new SystemError('recvfrom', EMSGSIZE);
+      if (size > DATAGRAM_BYTES) return 'overrun';
       return this.#buffer.subarray(0, size);
     }
   }
