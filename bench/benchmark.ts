@@ -7,8 +7,10 @@ export interface Bench {
   readonly programs: readonly Program[];
   /** A C program that sends netlink messages as fast as the kernel takes them. */
   readonly nlprog: string | undefined;
-  /** The hour of churn, and more repetitions. */
+  /** More repetitions. */
   readonly long: boolean;
+  /** How long hosts come and go. */
+  readonly churnMinutes: number;
   readonly signal: AbortSignal;
   /** Tells how far it is. */
   readonly say: (line: string) => void;

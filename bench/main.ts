@@ -21,27 +21,22 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --peer-v3 FLANNELD  one that speaks etcd v3
   --flanneld FLANNELD ours; default bin/flanneld; a release's file is what counts
   --nlprog FILE       a C program that programs a VXLAN device as fast as the kernel takes it (nlprog DEVICE N MODE BATCH)
-  --long              more repetitions, an hour of churn
+  --long              more repetitions
+  --churn MINUTES     how long hosts come and go; default 1
   --page              only writes the page again
 `;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    peer: { type: 'string' },
-    'peer-v3': { type: 'string' },
-    flanneld: { type: 'string' },
-    nlprog: { type: 'string' },
-    long: { type: 'boolean', default: false },
-    page: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const { values, positionals } = commandLine();
 const order = BENCHMARKS.map(({ name }) => name);
 const stranger = positionals.find((name) => !order.includes(name));
 if (values.help || stranger !== undefined) {
   process.stderr.write(stranger === undefined ? USAGE : `bench: there is no ${stranger}\n${USAGE}`);
   process.exit(values.help ? 0 : 2);
+}
+const churnMinutes = Number(values.churn);
+if (!(churnMinutes > 0)) {
+  process.stderr.write(`bench: --churn is a number of minutes, not ${values.churn}\n`);
+  process.exit(2);
 }
 if (process.getuid?.() !== 0) {
   process.stderr.write('bench: hosts are network namespaces, which only root makes: run it as root\n');
@@ -62,7 +57,14 @@ writePage(order);
 async function measure({ name, title, method, beside, run }: Benchmark): Promise<void> {
   process.stderr.write(`== ${title}\n`);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
-  const rows = await run({ programs, nlprog: values.nlprog, long: values.long, signal: stop.signal, say });
+  const rows = await run({
+    programs,
+    nlprog: values.nlprog,
+    long: values.long,
+    churnMinutes,
+    signal: stop.signal,
+    say,
+  });
   process.stdout.write(`\n${title}\n\n${tables(rows, beside)}\n\n`);
   keep({
     name,
@@ -94,4 +96,25 @@ function describe(name: Program['name'], path: string): Pick<Program, 'name' | '
     process.exit(1);
   }
   return { name, path, version: `${stdout}${stderr}`.trim().replace(/ \(weft\)$/, '') };
+}
+
+function commandLine() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        peer: { type: 'string' },
+        'peer-v3': { type: 'string' },
+        flanneld: { type: 'string' },
+        nlprog: { type: 'string' },
+        long: { type: 'boolean', default: false },
+        churn: { type: 'string', default: '1' },
+        page: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    process.stderr.write(`bench: ${(error as Error).message.split('. ')[0]}\n${USAGE}`);
+    process.exit(2);
+  }
 }

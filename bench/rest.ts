@@ -4,8 +4,7 @@ import { Rig } from './rig.ts';
 
 const PEERS = 1_000;
 const REST_MS = 60_000;
-const CHURN_MS = 60_000;
-const LONG_CHURN_MS = 3_600_000;
+const MINUTE = 60_000;
 /** Hosts that come and go at a time. */
 const WAVE = 100;
 const SETTLE_MS = 5_000;
@@ -14,7 +13,7 @@ const SETTLE_MS = 5_000;
 export const rest: Benchmark = {
   name: 'rest',
   title: 'At rest, and under churn',
-  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute in which nothing happens. Then ${WAVE} hosts join and leave, again and again, for a minute (--long: an hour): memory before and after, and in the middle.`,
+  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute in which nothing happens. Then ${WAVE} hosts join and leave, again and again, for a minute or as long as --churn says: memory half way and at the end, after a pause.`,
   async run(bench) {
     const sheet = new Sheet();
     await using rig = await Rig.create('v2', bench.signal);
@@ -31,11 +30,12 @@ export const rest: Benchmark = {
         sheet.add('at rest: processor', '%', program.name, percent, { atMost: 0.2 });
         sheet.add('at rest: memory', 'MB', program.name, start);
         bench.say(`${program.name} at rest: ${percent.toFixed(2)} %, ${start.toFixed(0)} MB`);
-        const middle = await churn(rig, bench.long ? LONG_CHURN_MS : CHURN_MS, () => run.memory().now);
+        const middle = await churn(rig, bench.churnMinutes * MINUTE, () => run.memory().now);
         await delay(SETTLE_MS);
         const end = run.memory().now;
-        sheet.add('churn: memory half way', 'MB', program.name, middle);
-        sheet.add('churn: memory at the end', 'MB', program.name, end);
+        const churned = `${bench.churnMinutes} minutes of churn`;
+        sheet.add(`${churned}: memory half way`, 'MB', program.name, middle);
+        sheet.add(`${churned}: memory at the end`, 'MB', program.name, end);
         bench.say(`${program.name} churn: ${middle.toFixed(0)} MB half way, ${end.toFixed(0)} MB at the end`);
       });
     });

@@ -9,6 +9,10 @@ import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { type Api, openWriter } from './lease-writer.ts';
 import { PREFIX, peerLease, peerLeases, peerSubnet } from './leases.ts';
 
+/** Between two puts: each is to find an idle daemon. */
+const PAUSE_MS = 5;
+const ARRIVAL_MS = 120_000;
+
 const [api = '', url = '', step = '', ...words] = process.argv.slice(2);
 const [first = 0, second = 0] = words.map(Number);
 
@@ -111,7 +115,3 @@ async function withRoutes<T>(use: (arrival: (n: number) => Promise<number>) => P
     kernel.close();
   }
 }
-
-/** Between two puts: each is to find an idle daemon. */
-const PAUSE_MS = 5;
-const ARRIVAL_MS = 120_000;
