@@ -1,4 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '#src/backend/backend.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
@@ -28,6 +27,7 @@ import { Memory, type Remembered, socketPath } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { HealthServer } from '#src/observe/health-server.ts';
 import { LocalApi } from '#src/observe/local-api.ts';
+import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
@@ -70,7 +70,7 @@ export class Agent {
   #programs: Promise<Programs> | undefined;
   #watcher: LeaseWatcher | undefined;
   #registry: Registry | undefined;
-  readonly #loopDelay = monitorEventLoopDelay({ resolution: 10 });
+  readonly #loopDelay = new LoopDelay();
   #configText = '';
   #startedAt = 0;
   /** What is being waited for, before the network is up. */
@@ -98,8 +98,6 @@ export class Agent {
     const overlay = this.#overlay;
     const troubles = this.troubles;
     const certainAt = this.#watcher?.certainAt;
-    const eventLoopDelayMs = this.#loopDelay.max / 1e6;
-    this.#loopDelay.reset();
     return {
       version: VERSION,
       node: this.#identity,
@@ -116,14 +114,14 @@ export class Agent {
         quarantined: Array.from(overlay?.table.quarantined ?? [], ([lease, reason]) => ({ lease, reason })),
       },
       kernel: overlay?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
-      eventLoopDelayMs,
+      eventLoopDelayMs: this.#loopDelay.take(),
     };
   }
 
   /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
   async run(signal: AbortSignal): Promise<never> {
     this.#startedAt = this.#components.clock.monotonic();
-    this.#loopDelay.enable();
+    this.#loopDelay.start();
     const api = await this.#serveLocally();
     const health = await this.#serveHealth();
     // Whatever fails ends everything: a supervisor starts us anew.
@@ -133,7 +131,7 @@ export class Agent {
       return await this.#run(all, (error) => failure.abort(error));
     } finally {
       failure.abort();
-      this.#loopDelay.disable();
+      this.#loopDelay.stop();
       await health?.stop();
       await api?.stop();
     }
