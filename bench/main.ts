@@ -43,7 +43,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 
-const programs = programsToMeasure();
+const programs = values.page ? [] : programsToMeasure();
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const)
   process.once(name, () => stop.abort(new Error('interrupted')));

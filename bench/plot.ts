@@ -11,11 +11,12 @@ const COLOURS = ['#2563eb', '#9ca3af', '#d97706'];
 /** Horizontal bars, a group for each row and a bar for each program, with the least and the greatest as a line. */
 export function barChart(title: string, unit: string, rows: readonly Row[]): string {
   const programs = [...new Set(rows.flatMap(({ samples }) => Object.keys(samples)))];
-  const scale = scaleOf(rows.flatMap(({ samples }) => Object.values(samples).flat()));
+  const { scale, logarithmic } = scaleOf(rows.flatMap(({ samples }) => Object.values(samples).flat()));
   const parts: string[] = [];
   let y = TOP;
   for (const { what, samples } of rows) {
-    parts.push(text(LABEL - 8, y + BAR, what, 'end'));
+    const bars = programs.filter((program) => samples[program] !== undefined).length;
+    parts.push(text(LABEL - 8, y + (bars * BAR) / 2 + 3, what, 'end'));
     for (const [index, program] of programs.entries()) {
       const values = samples[program];
       if (values === undefined) continue;
@@ -41,20 +42,22 @@ export function barChart(title: string, unit: string, rows: readonly Row[]): str
     `<title>${escaped(title)}</title>`,
     `<rect width="${WIDTH}" height="${y}" fill="white"/>`,
     ...legend,
+    ...(logarithmic ? [text(WIDTH - 8, 21, 'by powers of ten', 'end')] : []),
     ...parts,
     '</svg>\n',
   ].join('\n');
 }
 
 /** From 0; by powers of ten where the values are too far apart for one ruler. */
-function scaleOf(values: readonly number[]): (value: number) => number {
+function scaleOf(values: readonly number[]): { scale: (value: number) => number; logarithmic: boolean } {
   const most = Math.max(...values);
   const least = Math.min(...values.filter((value) => value > 0));
   const room = WIDTH - LABEL - 90;
-  if (most / least < 50) return (value) => Math.round(LABEL + (value / most) * room);
+  if (most / least < 50)
+    return { scale: (value) => Math.round(LABEL + (value / most) * room), logarithmic: false };
   const [from, to] = [Math.log10(least) - 0.3, Math.log10(most)];
-  return (value) =>
-    Math.round(LABEL + (Math.max(0, Math.log10(Math.max(value, least)) - from) / (to - from)) * room);
+  const part = (value: number) => Math.max(0, Math.log10(Math.max(value, least)) - from) / (to - from);
+  return { scale: (value) => Math.round(LABEL + part(value) * room), logarithmic: true };
 }
 
 const text = (x: number, y: number, words: string, anchor: 'start' | 'end'): string =>
