@@ -16,21 +16,21 @@ import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { acquireLease } from '#src/node/acquire-lease.ts';
 import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { followRegistry } from '#src/node/follow-registry.ts';
 import { followUnderlay } from '#src/node/follow-underlay.ts';
 import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
+import { startServers } from '#src/node/node-servers.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
+import { readableConfig } from '#src/node/readable-config.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
-import { Memory, type Remembered, socketPath } from '#src/node/remembered.ts';
+import { Memory, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
-import { HealthServer } from '#src/observe/health-server.ts';
-import { LocalApi } from '#src/observe/local-api.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
-import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
-import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
+import type { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
@@ -50,8 +50,6 @@ export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
 const PATIENCE_MS = 3_000;
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
-/** flannel's own pause between two looks at the config. */
-const CONFIG_LOOK_MS = 1_000;
 const STATUS_EVERY_MS = 5_000;
 
 /**
@@ -122,8 +120,10 @@ export class Agent {
   async run(signal: AbortSignal): Promise<never> {
     this.#startedAt = this.#components.clock.monotonic();
     this.#loopDelay.start();
-    const api = await this.#serveLocally();
-    const health = await this.#serveHealth();
+    const stopServers = await startServers({ ...this.#components, log: this.#log }, this.#options, {
+      troubles: () => this.troubles,
+      status: () => this.status(),
+    });
     // Whatever fails ends everything: a supervisor starts us anew.
     const failure = new AbortController();
     const all = AbortSignal.any([signal, failure.signal]);
@@ -132,8 +132,7 @@ export class Agent {
     } finally {
       failure.abort();
       this.#loopDelay.stop();
-      await health?.stop();
-      await api?.stop();
+      await stopServers();
     }
   }
 
@@ -160,7 +159,11 @@ export class Agent {
     const { registry, config } = await opening;
     this.#registry = registry;
     try {
-      await this.#join(registry, await this.#readable(registry, config, signal), remembered, signal, fail);
+      const read = await readableConfig({ registry, clock, log: this.#log }, config, signal, () =>
+        this.#waitFor('a network config that can be used'),
+      );
+      this.#configText = read.text;
+      await this.#join(registry, read.config, remembered, signal, fail);
       const stopped = Promise.withResolvers<never>();
       signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
       void this.#remember(memory, signal).catch(fail);
@@ -175,30 +178,6 @@ export class Agent {
   /** Says what a start waits for. A host that forwards already waits for nothing. */
   #waitFor(what: string): void {
     if (this.#overlay === undefined) this.#waitingFor = what;
-  }
-
-  /** Waits for a config that can be read, as flannel does: an operator mends it in the registry, not on every host. */
-  async #readable(registry: Registry, first: string, signal: AbortSignal): Promise<NetworkConfig> {
-    let said: string | undefined;
-    for (let text: string | undefined = first; ; ) {
-      try {
-        if (text !== undefined) {
-          const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-          this.#configText = text;
-          this.#log.info(
-            `Found network config - Backend type: ${config.backend.type}, Network ${formatPrefix(config.network)}`,
-          );
-          return config;
-        }
-      } catch (error) {
-        if (text !== said)
-          this.#log.error(`Could not use the network config: ${messageOf(error)}; waiting for another`);
-        said = text;
-        this.#waitFor('a network config that can be used');
-      }
-      await this.#components.clock.sleep(CONFIG_LOOK_MS, signal);
-      text = await registry.readConfig(signal).catch(() => undefined);
-    }
   }
 
   /** Takes or takes back the lease, brings the network up, and follows the registry from there. */
@@ -268,7 +247,12 @@ export class Agent {
       signal,
     );
     await this.#takePeers(overlay, acquired.seen.records);
-    this.#watchPeers(registry, overlay, keeper, { from: acquired.seen.revision, signal, fail });
+    const logger = createLogger('watch');
+    this.#watcher = followRegistry(
+      { registry, clock, random, logger },
+      { overlay, keeper, from: acquired.seen.revision, fail },
+      signal,
+    );
     await this.#ready(overlay);
     await overlay.removeLeftovers(signal);
   }
@@ -359,39 +343,6 @@ export class Agent {
     await overlay.reconciler.settled();
   }
 
-  #watchPeers(
-    registry: Registry,
-    overlay: Overlay,
-    keeper: LeaseKeeper,
-    { from, signal, fail }: { from: bigint; signal: AbortSignal; fail: (error: unknown) => void },
-  ): void {
-    const { clock, random, createLogger } = this.#components;
-    // Peers are planned one batch after the other.
-    let last: Promise<void> = Promise.resolve();
-    const inTurn = (step: () => Promise<void>): void => {
-      last = last.then(step);
-      last.catch(fail);
-    };
-    const watcher = new LeaseWatcher(
-      { registry, clock, random, logger: createLogger('watch') },
-      {
-        from,
-        onSnapshot: ({ records }) =>
-          inTurn(async () => {
-            keeper.onSnapshot(records);
-            await overlay.replacePeers(records);
-          }),
-        onBatch: ({ events }) =>
-          inTurn(async () => {
-            for (const event of events) keeper.onEvent(event);
-            await overlay.changePeers(events);
-          }),
-      },
-    );
-    this.#watcher = watcher;
-    watcher.run(signal).catch(fail);
-  }
-
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {
     return chooseUnderlay(this.#options, facts, this.#components.kernel);
   }
@@ -454,34 +405,6 @@ export class Agent {
       own: { name, value },
       peers: [...table.records()],
     });
-  }
-
-  /** Without a folder that can be written the node runs all the same, only `weft status` has nobody to ask. */
-  async #serveLocally(): Promise<LocalApi | undefined> {
-    const { files, folders } = this.#components;
-    const socket = socketPath(this.#options.stateDir, this.#options.etcdPrefix);
-    const api = new LocalApi({ files, folders, status: () => this.status() }, socket);
-    try {
-      await api.start();
-      return api;
-    } catch (error) {
-      if (!(error instanceof WeftError) || error.code !== 'local-api') throw error;
-      this.#log.warning(messageOf(error));
-      return undefined;
-    }
-  }
-
-  async #serveHealth(): Promise<HealthServer | undefined> {
-    const { healthzIp, healthzPort } = this.#options;
-    if (healthzPort <= 0) return undefined;
-    const readiness = () => {
-      const reasons = this.troubles;
-      return { ready: reasons.length === 0, reasons };
-    };
-    const metrics = () => formatMetrics(this.status());
-    const server = new HealthServer({ readiness, metrics }, { address: healthzIp, port: healthzPort });
-    await server.start();
-    return server;
   }
 }
 
