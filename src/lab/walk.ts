@@ -2,6 +2,10 @@ import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
+import { until } from '#src/lib/until.ts';
+
+/** After the ping was answered, or not. */
+const CAUGHT_MS = 2_000;
 
 /** One place that a packet passes. */
 export interface Hop {
@@ -87,10 +91,16 @@ async function crossWire({ from, to }: Path): Promise<Hop> {
   const capture = await Capture.start(to.host, 'eth0', filter);
   try {
     await pingOnce(from, to);
-    const frames = (await capture.frames()).map(decodeVxlan).filter((frame) => frame !== undefined);
-    const frame = frames.find(
-      ({ innerIp }) => innerIp.source === from.address && innerIp.destination === to.address,
-    );
+    const caught = async () =>
+      (await capture.frames())
+        .map(decodeVxlan)
+        .find((it) => it?.innerIp.source === from.address && it.innerIp.destination === to.address);
+    // tcpdump writes it when it gets its turn.
+    const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
+    const frame = await until(caught, waiting).catch((error: unknown) => {
+      if (to.signal?.aborted) throw error;
+      return undefined;
+    });
     const about = 'on the wire: a UDP packet from host to host like any other, with the whole frame in it';
     return hop(
       to.host.name,
