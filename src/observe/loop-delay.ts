@@ -23,12 +23,13 @@ export class LoopDelay {
 
   /** Milliseconds; begins anew. */
   take(): number {
-    const { max = 0 } = this.#histogram ?? {};
+    // The histogram's values are the times between two ticks, not how late the second was.
+    const late = Math.max(0, (this.#histogram?.max ?? 0) / 1e6 - this.#resolution);
     this.#histogram?.reset();
     if (this.#resolution !== FINE_MS) this.#measure(FINE_MS);
     clearTimeout(this.#attention);
     this.#attention = setTimeout(() => this.#measure(COARSE_MS), ATTENTION_MS).unref();
-    return max / 1e6;
+    return late;
   }
 
   #measure(resolution: number): void {
