@@ -301,7 +301,8 @@ export class Reconciler {
     }
     this.#failing.delete(key);
     if (verb === 'remove') {
-      this.#found.delete(key);
+      // What an event has put into the slot since is somebody's newer word.
+      if (object.kind === 'link' || this.#found.get(key) === object) this.#found.delete(key);
       // An event from before our own last change may have come after it, and named what we had replaced already.
       if (!result.done && MISSED.includes(result.error.errno)) this.check();
       if (object.kind === 'link') this.#forgetDevice(object.name);
