@@ -154,6 +154,20 @@ test('an event from before our own change does not hide from its removal what we
   assert.deepEqual(onOverlay(kernel, peer(1)), []);
 });
 
+test('what the kernel shows and does not let go does not make full comparisons follow each other', async () => {
+  const { kernel, reconciler, stop } = await start();
+  reconciler.allowRemoval();
+  const [fdb] = peer(1);
+  assert.ok(fdb);
+  kernel.refuseAlways = (command) => (command.startsWith('bridge fdb del') ? 'ENOENT' : undefined);
+  const before = reconciler.status.checks;
+  kernel.interfere({ verb: 'add', object: fdb });
+  await reconciler.settled();
+  await reconciler.settled();
+  stop();
+  assert.equal(reconciler.status.checks - before, 1);
+});
+
 test('a refused operation is told, tried again, and does not hold up the rest', async () => {
   const { kernel, reconciler, stop } = await start();
   const [fdb] = peer(1);

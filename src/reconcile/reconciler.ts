@@ -58,6 +58,8 @@ export class Reconciler {
   readonly #dirty = new Map<string, Cause>();
   readonly #pacer = new RepairPacer();
   readonly #failing = new Map<string, Failure>();
+  /** Slots whose removal found nothing since the last full comparison that the interval asked for. */
+  readonly #missed = new Set<string>();
   readonly #observers = new Set<(event: KernelEvent) => void>();
   /** Keys that changed while a dump was being taken: newer than the dump. */
   #changedDuringDump: Set<string> | undefined;
@@ -303,8 +305,7 @@ export class Reconciler {
     if (verb === 'remove') {
       // What an event has put into the slot since is somebody's newer word.
       if (object.kind === 'link' || this.#found.get(key) === object) this.#found.delete(key);
-      // An event from before our own last change may have come after it, and named what we had replaced already.
-      if (!result.done && MISSED.includes(result.error.errno)) this.check();
+      if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(key);
       if (object.kind === 'link') this.#forgetDevice(object.name);
     } else if (object.kind === 'link') {
       const before = this.#found.get(key);
@@ -315,6 +316,17 @@ export class Reconciler {
       this.#found.set(key, object);
     }
     if (!this.#isRight(key)) this.#touch(key, 'wanted');
+  }
+
+  /**
+   * An event from before our own last change may have come after it, and named what we had replaced already: then
+   * something else is in the slot. Once for each slot between two full comparisons: what the kernel shows and does not
+   * let go must not make them follow each other.
+   */
+  #lookAgain(key: string): void {
+    if (this.#missed.has(key)) return;
+    this.#missed.add(key);
+    this.check();
   }
 
   /** The device went while something was put on it: the comparison makes it again, and then everything on it. */
@@ -423,6 +435,7 @@ export class Reconciler {
   async #checkAtInterval(): Promise<void> {
     for (;;) {
       await this.#clock.sleep(this.#options.fullCheckMs, this.#signal);
+      this.#missed.clear();
       this.check();
     }
   }
