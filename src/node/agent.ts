@@ -131,8 +131,8 @@ export class Agent {
       return await this.#run(all, (error) => failure.abort(error));
     } finally {
       failure.abort();
-      this.#loopDelay.stop();
       await stopServers();
+      this.#loopDelay.stop();
     }
   }
 

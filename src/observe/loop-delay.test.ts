@@ -35,3 +35,14 @@ test('tells how long the loop was held up since it was asked last', async (t) =>
   assert.ok(loop.take() >= 200);
   assert.equal(loop.take(), 0);
 });
+
+test('what held it up while it looked finely is still told after that', async (t) => {
+  const loop = new LoopDelay({ attentionMs: 400 });
+  t.after(() => loop.stop());
+  loop.start();
+  loop.take();
+  await delay(50);
+  holdUp(300);
+  await delay(500);
+  assert.ok(loop.take() >= 200);
+});

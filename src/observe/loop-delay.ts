@@ -8,9 +8,16 @@ const ATTENTION_MS = 2_000;
 
 /** The longest that a timer of this process came late: finely while somebody asks again and again, coarsely at rest. */
 export class LoopDelay {
+  readonly #attentionMs: number;
   #histogram: ReturnType<typeof monitorEventLoopDelay> | undefined;
   #attention: NodeJS.Timeout | undefined;
   #resolution = 0;
+  /** Of the histograms before this one, since somebody asked. */
+  #worst = 0;
+
+  constructor({ attentionMs = ATTENTION_MS } = {}) {
+    this.#attentionMs = attentionMs;
+  }
 
   start(): void {
     this.#measure(COARSE_MS);
@@ -23,16 +30,21 @@ export class LoopDelay {
 
   /** Milliseconds; begins anew. */
   take(): number {
-    // The histogram's values are the times between two ticks, not how late the second was.
-    const late = Math.max(0, (this.#histogram?.max ?? 0) / 1e6 - this.#resolution);
-    this.#histogram?.reset();
-    if (this.#resolution !== FINE_MS) this.#measure(FINE_MS);
+    const late = this.#late();
+    this.#measure(FINE_MS);
+    this.#worst = 0;
     clearTimeout(this.#attention);
-    this.#attention = setTimeout(() => this.#measure(COARSE_MS), ATTENTION_MS).unref();
+    this.#attention = setTimeout(() => this.#measure(COARSE_MS), this.#attentionMs).unref();
     return late;
   }
 
+  /** A histogram's values are the times between two ticks, not how late the second was. */
+  #late(): number {
+    return Math.max(this.#worst, (this.#histogram?.max ?? 0) / 1e6 - this.#resolution);
+  }
+
   #measure(resolution: number): void {
+    this.#worst = this.#late();
     this.#histogram?.disable();
     this.#histogram = monitorEventLoopDelay({ resolution });
     this.#histogram.enable();
