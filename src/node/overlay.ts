@@ -6,6 +6,7 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
@@ -173,10 +174,15 @@ export class Overlay {
     this.#log.info(`Wrote subnet file to ${subnetFile}`);
   }
 
-  /** Takes away what an earlier run left in firewalls that are not used now. Nobody need wait for it. */
+  /** Takes away what an earlier run left in firewalls that are not used now. Nobody need wait for it, or fail with it. */
   async removeLeftovers(signal: AbortSignal): Promise<void> {
-    const removed = await this.#components.firewall.cleanOther(this.#wantedRules(), signal);
-    if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
+    try {
+      const removed = await this.#components.firewall.cleanOther(this.#wantedRules(), signal);
+      if (removed.length > 0) this.#log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#log.warning(`Could not remove the rules of an earlier run: ${messageOf(error)}`);
+    }
   }
 
   /** What a start would change, without changing it: operations on the kernel, and the firewall's transactions. */
