@@ -7,7 +7,7 @@ import type { Logger } from '#src/lib/log.ts';
 import { differences } from '#src/reconcile/compare.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
-import { WantedState } from '#src/reconcile/wanted-state.ts';
+import { type Cause, type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** Which part of the kernel is looked at, and what in it is ours to remove. */
@@ -51,18 +51,14 @@ export class Reconciler {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #options: ReconcilerOptions;
-  readonly #wanted = new WantedState();
-  /** What is in the kernel, as far as it concerns us; the very object of the wanted state where they are equal. */
-  #found = new Map<string, KernelObject>();
-  /** Slots to look at, and whether that is because the kernel changed under us. */
-  readonly #dirty = new Map<string, Cause>();
+  readonly #slots = new SlotTable();
+  readonly #dirty = new Map<Slot, Cause>();
   readonly #pacer = new RepairPacer();
+  /** By key, as is what the pacer knows: a slot that is empty is forgotten, and another when it is filled again. */
   readonly #failing = new Map<string, Failure>();
   /** Slots whose removal found nothing since the last full comparison that the interval asked for. */
   readonly #missed = new Set<string>();
   readonly #observers = new Set<(event: KernelEvent) => void>();
-  /** Keys that changed while a dump was being taken: newer than the dump. */
-  #changedDuringDump: Set<string> | undefined;
   #checkWanted = false;
   #mayRemove = false;
   #working = false;
@@ -81,7 +77,7 @@ export class Reconciler {
 
   get status(): ReconcilerStatus {
     const failing = Array.from(this.#failing, ([key, { reason }]) => ({ key, reason }));
-    return { wanted: this.#wanted.size, failing, repairs: this.#repairs, checks: this.#checks };
+    return { wanted: this.#slots.wanted, failing, repairs: this.#repairs, checks: this.#checks };
   }
 
   /** Subscribes to the kernel and compares once. What is wanted may be said before or after. */
@@ -95,12 +91,12 @@ export class Reconciler {
 
   /** Says all that is wanted on the owner's behalf; none withdraws it. Takes effect at once, in one batch with what else is said in this turn. */
   set(owner: string, objects: readonly KernelObject[]): void {
-    for (const key of this.#wanted.set(owner, objects)) this.#touch(key, 'wanted');
+    this.#slots.want(owner, objects, (slot) => this.#touch(slot, 'wanted'));
   }
 
   /** Those on whose behalf something is wanted. */
   owners(): readonly string[] {
-    return [...this.#wanted.owners()];
+    return [...this.#slots.owners()];
   }
 
   /**
@@ -111,7 +107,7 @@ export class Reconciler {
     if (this.#mayRemove) return;
     this.#mayRemove = true;
     // What there is was read at the start, and followed since.
-    for (const key of this.#found.keys()) if (!this.#isRight(key)) this.#touch(key, 'kernel');
+    for (const slot of this.#slots) if (!this.#isRight(slot)) this.#touch(slot, 'kernel');
   }
 
   /** Compares everything, soon. */
@@ -132,19 +128,16 @@ export class Reconciler {
     return () => this.#observers.delete(listener);
   }
 
-  /** What a start would change, in order, without changing it. Reads the kernel. */
+  /** What a start would change, in order, without changing it. Reads the kernel. For one that was not started. */
   async plan(): Promise<Operation[]> {
-    const found = await this.#dump(() => true);
-    const slots = [...this.#wanted.keys()].map((key) => ({
-      wanted: this.#wanted.get(key),
-      found: found.get(key),
-    }));
-    const stale = Array.from(found, ([key, object]) => ({ key, object }))
-      .filter(
-        ({ key, object }) => this.#wanted.get(key) === undefined && this.#options.territory.owns(object),
-      )
-      .map(({ object }) => ({ wanted: undefined, found: object }));
-    return planOf([...slots, ...stale]);
+    await this.#look();
+    const { territory } = this.#options;
+    const slots = [...this.#slots.endLook()];
+    return planOf(
+      slots.filter(
+        ({ wanted, found }) => wanted !== undefined || (found !== undefined && territory.owns(found)),
+      ),
+    );
   }
 
   #onEvent(event: KernelEvent): void {
@@ -156,17 +149,17 @@ export class Reconciler {
       return;
     }
     const { object } = event;
-    const key = keyOf(object);
-    if (!this.#concerns(key, object)) return;
-    this.#changedDuringDump?.add(key);
-    const before = this.#found.get(key);
-    if (event.type === 'changed') this.#found.set(key, this.#sameAsWanted(key, object));
-    else if (before === undefined || sameTarget(before, object)) this.#found.delete(key);
+    if (!this.#concerns(object)) return;
+    let slot = this.#slots.find(object);
+    const before = slot?.found;
+    if (event.type === 'changed') slot = this.#slots.put(object);
+    else if (slot !== undefined && (before === undefined || sameTarget(before, object)))
+      this.#slots.clear(slot);
     else return;
     if (object.kind === 'link') this.#onLinkChange(object, before, event.type === 'removed');
     // With a device's last address the kernel takes its routes and neighbours, in silence as well.
     if (object.kind === 'address' && event.type === 'removed') this.check();
-    if (!this.#isRight(key)) this.#touch(key, 'kernel');
+    if (!this.#isRight(slot)) this.#touch(slot, 'kernel');
   }
 
   /** The kernel takes routes and neighbours away with a device that goes down, and tells nobody. */
@@ -185,33 +178,26 @@ export class Reconciler {
   }
 
   #forgetDevice(device: string): void {
-    for (const [key, object] of this.#found) {
-      if (object.kind !== 'link' && object.device === device) this.#found.delete(key);
+    for (const slot of this.#slots) {
+      const { found } = slot;
+      if (found !== undefined && found.kind !== 'link' && found.device === device) this.#slots.clear(slot);
     }
   }
 
-  #concerns(key: string, object: KernelObject): boolean {
-    if (this.#wanted.get(key) !== undefined || this.#found.has(key)) return true;
+  #concerns(object: KernelObject): boolean {
+    if (this.#slots.find(object) !== undefined) return true;
     if (object.kind === 'link') return this.#options.territory.devices().includes(object.name);
     return this.#options.territory.owns(object);
   }
 
-  /** What was found in a slot; where it is as wanted, the wanted object itself, so that nothing is held twice. */
-  #sameAsWanted(key: string, object: KernelObject): KernelObject {
-    const wanted = this.#wanted.get(key);
-    const same = wanted !== undefined && wanted.kind !== 'link' && differences(wanted, object).length === 0;
-    return same ? wanted : object;
-  }
-
-  #isRight(key: string): boolean {
-    const [wanted, found] = [this.#wanted.get(key), this.#found.get(key)];
+  #isRight({ wanted, found }: Slot): boolean {
     if (wanted === undefined)
       return found === undefined || !this.#mayRemove || !this.#options.territory.owns(found);
     return found !== undefined && (found === wanted || differences(wanted, found).length === 0);
   }
 
-  #touch(key: string, cause: Cause): void {
-    if (this.#dirty.get(key) !== 'kernel') this.#dirty.set(key, cause);
+  #touch(slot: Slot, cause: Cause): void {
+    if (this.#dirty.get(slot) !== 'kernel') this.#dirty.set(slot, cause);
     this.#work();
   }
 
@@ -238,29 +224,29 @@ export class Reconciler {
   /** Repairs some of what may be repaired now; false when there was nothing to do. */
   async #repairSome(): Promise<boolean> {
     const now = this.#clock.monotonic();
-    const keys: string[] = [];
-    const drifted = new Set<string>();
-    for (const [key, cause] of this.#dirty) {
-      const wait = this.#waitFor(key, cause, now);
+    const slots: Slot[] = [];
+    const drifted = new Set<Slot>();
+    for (const [slot, cause] of this.#dirty) {
+      const wait = this.#waitFor(slot, cause, now);
       if (wait > 0) {
         this.#wakeIn(wait, now);
         continue;
       }
-      keys.push(key);
-      if (cause === 'kernel') drifted.add(key);
-      if (keys.length === REPAIRED_AT_ONCE) break;
+      slots.push(slot);
+      if (cause === 'kernel') drifted.add(slot);
+      if (slots.length === REPAIRED_AT_ONCE) break;
     }
-    for (const key of keys) this.#dirty.delete(key);
-    const notRight = keys.filter((key) => {
-      if (!this.#isRight(key)) return true;
-      this.#failing.delete(key);
+    for (const slot of slots) this.#dirty.delete(slot);
+    const notRight = slots.filter((slot) => {
+      if (!this.#isRight(slot)) return true;
+      this.#forgive(slot.object);
       return false;
     });
     const wrong = this.#withDevice(notRight);
-    if (wrong.length === 0) return keys.length > 0;
-    const operations = planOf(wrong.map((key) => this.#slot(key)));
+    if (wrong.length === 0) return slots.length > 0;
+    const operations = planOf(wrong);
     this.#sayRepairs(
-      wrong.filter((key) => drifted.has(key) && !this.#failing.has(key)),
+      wrong.filter((slot) => drifted.has(slot) && this.#failureOf(slot) === undefined),
       now,
     );
     const results = await this.#kernel.apply(operations);
@@ -269,53 +255,61 @@ export class Reconciler {
   }
 
   /** Leaves out what belongs on a device that is not there and can't be made now: making it marks them again. */
-  #withDevice(keys: readonly string[]): string[] {
-    const here = new Set(keys);
-    return keys.filter((key) => {
-      const object = this.#wanted.get(key);
-      if (object === undefined || object.kind === 'link' || object.device === undefined) return true;
-      const link = `link ${object.device}`;
-      return this.#wanted.get(link) === undefined || this.#found.has(link) || here.has(link);
+  #withDevice(slots: readonly Slot[]): Slot[] {
+    const made = slots.flatMap(({ wanted }) => (wanted?.kind === 'link' ? wanted.name : []));
+    const isThere = new Map<string, boolean>();
+    return slots.filter(({ wanted }) => {
+      if (wanted === undefined || wanted.kind === 'link' || wanted.device === undefined) return true;
+      const { device } = wanted;
+      const known = isThere.get(device);
+      if (known !== undefined) return known;
+      const link = this.#slots.find({ kind: 'link', name: device });
+      const there = link?.wanted === undefined || link.found !== undefined || made.includes(device);
+      isThere.set(device, there);
+      return there;
     });
   }
 
-  #slot(key: string): { wanted: KernelObject | undefined; found: KernelObject | undefined } {
-    return { wanted: this.#wanted.get(key), found: this.#found.get(key) };
+  #waitFor(slot: Slot, cause: Cause, now: number): number {
+    const failure = this.#failureOf(slot);
+    if (failure !== undefined) return failure.notBefore - now;
+    return cause === 'kernel' ? this.#pacer.delay(keyOf(slot.object), now) : 0;
   }
 
-  #waitFor(key: string, cause: Cause, now: number): number {
-    const failure = this.#failing.get(key);
-    if (failure !== undefined) return failure.notBefore - now;
-    return cause === 'kernel' ? this.#pacer.delay(key, now) : 0;
+  #failureOf({ object }: Slot): Failure | undefined {
+    return this.#failing.size > 0 ? this.#failing.get(keyOf(object)) : undefined;
+  }
+
+  #forgive(object: KernelObject): void {
+    if (this.#failing.size > 0) this.#failing.delete(keyOf(object));
   }
 
   #settle({ operation, ...result }: OperationResult, now: number): void {
     const { verb, object } = operation;
-    const key = keyOf(object);
-    this.#changedDuringDump?.add(key);
     if (!result.done && result.error.errno === 'ENODEV' && this.#losesItsDevice(object)) {
       this.check();
       return;
     }
     if (!result.done && !(verb === 'remove' && ALREADY_GONE.includes(result.error.errno))) {
-      this.#fail(key, operation, `${result.error.message} (${result.error.errno})`, now);
+      this.#fail(operation, `${result.error.message} (${result.error.errno})`, now);
       return;
     }
-    this.#failing.delete(key);
+    this.#forgive(object);
+    let slot = this.#slots.find(object);
     if (verb === 'remove') {
       // What an event has put into the slot since is somebody's newer word.
-      if (object.kind === 'link' || this.#found.get(key) === object) this.#found.delete(key);
-      if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(key);
+      if (slot !== undefined && (object.kind === 'link' || slot.found === object)) this.#slots.clear(slot);
+      if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(keyOf(object));
       if (object.kind === 'link') this.#forgetDevice(object.name);
     } else if (object.kind === 'link') {
-      const before = this.#found.get(key);
-      this.#found.set(key, before?.kind === 'link' ? { ...before, ...object } : object);
+      const before = slot?.found;
+      slot = this.#slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
       // Whatever hung on the device before it was made again went with the old one.
       if (verb === 'add') this.check();
     } else {
-      this.#found.set(key, object);
+      slot = this.#slots.put(object);
     }
-    if (!this.#isRight(key)) this.#touch(key, 'wanted');
+    if (slot !== undefined && !this.#isRight(slot)) this.#touch(slot, 'wanted');
   }
 
   /**
@@ -334,11 +328,12 @@ export class Reconciler {
     return (
       object.kind !== 'link' &&
       object.device !== undefined &&
-      this.#wanted.get(`link ${object.device}`) !== undefined
+      this.#slots.find({ kind: 'link', name: object.device })?.wanted !== undefined
     );
   }
 
-  #fail(key: string, operation: Operation, reason: string, now: number): void {
+  #fail(operation: Operation, reason: string, now: number): void {
+    const key = keyOf(operation.object);
     const attempts = (this.#failing.get(key)?.attempts ?? 0) + 1;
     const pause = Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS);
     if (this.#failing.get(key)?.reason !== reason) {
@@ -351,16 +346,16 @@ export class Reconciler {
       );
     }
     this.#failing.set(key, { attempts, reason, notBefore: now + pause });
-    this.#touch(key, 'wanted');
+    const slot = this.#slots.find(operation.object);
+    if (slot !== undefined) this.#touch(slot, 'wanted');
   }
 
-  #sayRepairs(keys: readonly string[], now: number): void {
-    for (const [index, key] of keys.entries()) {
+  #sayRepairs(slots: readonly Slot[], now: number): void {
+    for (const [index, { object: known, wanted, found }] of slots.entries()) {
       this.#repairs++;
+      const key = keyOf(known);
+      const object = wanted ?? found ?? known;
       const fight = this.#pacer.repaired(key, now);
-      const { wanted, found } = this.#slot(key);
-      const object = wanted ?? found;
-      if (object === undefined) continue;
       const how =
         wanted === undefined
           ? 'stale'
@@ -375,50 +370,34 @@ export class Reconciler {
         this.#log.info(`Repairing ${object.kind} "${formatObject(object)}" (${how})`, { key });
       }
     }
-    if (keys.length > LOGGED_REPAIRS) this.#log.info(`Repairing ${keys.length - LOGGED_REPAIRS} more`);
+    if (slots.length > LOGGED_REPAIRS) this.#log.info(`Repairing ${slots.length - LOGGED_REPAIRS} more`);
   }
 
   async #compareAll(): Promise<void> {
     this.#checkWanted = false;
     this.#checks++;
-    const changed = new Set<string>();
-    this.#changedDuringDump = changed;
-    let found: Map<string, KernelObject>;
-    try {
-      found = await this.#dump((key, object) => this.#concerns(key, object));
-    } finally {
-      this.#changedDuringDump = undefined;
-    }
-    for (const key of changed) {
-      const newer = this.#found.get(key);
-      if (newer === undefined) found.delete(key);
-      else found.set(key, newer);
-    }
-    this.#found = found;
+    await this.#look();
     const budget = new TurnBudget(this.#clock);
-    for (const keys of [this.#wanted.keys(), found.keys()]) {
-      for (const key of keys) {
-        if (!this.#isRight(key)) this.#mark(key);
-        await budget.turn();
-      }
+    for (const slot of this.#slots.endLook()) {
+      if (!this.#isRight(slot)) this.#mark(slot);
+      await budget.turn();
     }
     this.#pacer.forgetOld(this.#clock.monotonic());
   }
 
-  #mark(key: string): void {
-    if (!this.#dirty.has(key)) this.#dirty.set(key, this.#checks === 1 ? 'wanted' : 'kernel');
+  #mark(slot: Slot): void {
+    if (!this.#dirty.has(slot)) this.#dirty.set(slot, this.#checks === 1 ? 'wanted' : 'kernel');
   }
 
   /** What is in the kernel, kind by kind and in turns: 150,000 objects at 50,000 peers. */
-  async #dump(concerns: (key: string, object: KernelObject) => boolean): Promise<Map<string, KernelObject>> {
-    const found = new Map<string, KernelObject>();
+  async #look(): Promise<void> {
+    this.#slots.beginLook();
     const { territory } = this.#options;
     const devices = territory.devices();
     const budget = new TurnBudget(this.#clock);
     const take = async (objects: readonly KernelObject[]) => {
       for (const object of objects) {
-        const key = keyOf(object);
-        if (concerns(key, object)) found.set(key, this.#sameAsWanted(key, object));
+        if (this.#concerns(object)) this.#slots.sight(object);
         await budget.turn();
       }
     };
@@ -429,7 +408,6 @@ export class Reconciler {
         await take(await this.#kernel.dump({ kinds: [kind], device: link.name }));
     }
     await take(await this.#kernel.dump({ kinds: ['route'], protocol: territory.routeProtocol }));
-    return found;
   }
 
   async #checkAtInterval(): Promise<void> {
@@ -462,8 +440,6 @@ export class Reconciler {
     this.#wakeIn(STUMBLE_PAUSE_MS, this.#clock.monotonic());
   }
 }
-
-type Cause = 'wanted' | 'kernel';
 
 interface Failure {
   readonly attempts: number;
