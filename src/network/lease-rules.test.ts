@@ -35,20 +35,20 @@ test('a peer’s lease is fit, and claims its block and its identity', () => {
       revision: 7n,
       expiry: { kind: 'leased', leaseId: 1n },
     },
-    claims: ['block 10.5.2.0', 'identity m1'],
+    claims: [ip('10.5.2.0'), 'm1'],
   });
 });
 
 test('other lengths than SubnetLen are fit: the config may have changed since', () => {
-  assert.deepEqual(claimsOf('10.5.2.128-25'), ['block 10.5.2.0', 'identity m1']);
-  assert.deepEqual(claimsOf('10.5.2.0-23'), ['block 10.5.2.0', 'block 10.5.3.0', 'identity m1']);
-  assert.deepEqual(claimsOf('10.5.2.0-32'), ['block 10.5.2.0', 'identity m1']);
+  assert.deepEqual(claimsOf('10.5.2.128-25'), [ip('10.5.2.0'), 'm1']);
+  assert.deepEqual(claimsOf('10.5.2.0-23'), [ip('10.5.2.0'), ip('10.5.3.0'), 'm1']);
+  assert.deepEqual(claimsOf('10.5.2.0-32'), [ip('10.5.2.0'), 'm1']);
   const withoutIdentity = claimsOf('10.5.2.0-30', '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}');
-  assert.deepEqual(withoutIdentity, ['block 10.5.2.0']);
+  assert.deepEqual(withoutIdentity, [ip('10.5.2.0')]);
 });
 
 test('a dual stack lease counts for its IPv4 part', () => {
-  assert.deepEqual(claimsOf('10.5.2.0-24&fd00:5::-64'), ['block 10.5.2.0', 'identity m1']);
+  assert.deepEqual(claimsOf('10.5.2.0-24&fd00:5::-64'), [ip('10.5.2.0'), 'm1']);
 });
 
 const peerAt = (publicIp: string): string => PEER.replace('192.168.0.2', publicIp);

@@ -42,13 +42,16 @@ export interface LeaseRules {
   identityOf(attributes: LeaseAttributes): string | undefined;
 }
 
+/** What a lease claims for itself: a block of SubnetLen, by its first address, or its identity. */
+export type Claim = Ipv4 | string;
+
 /** What is to be thought of a record, were it alone. */
 export type Judgement =
   | {
       readonly fit: true;
       readonly lease: Lease;
-      /** The blocks of addresses and the identity it claims: records can only contradict each other in a common claim. */
-      readonly claims: readonly string[];
+      /** Records can only contradict each other in a common claim. */
+      readonly claims: readonly Claim[];
     }
   | { readonly fit: false; readonly reason: string };
 
@@ -72,19 +75,16 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   return {
     fit: true,
     lease: { subnets, attributes, expiry, name, revision },
-    claims: [
-      ...blocksOf(subnets.v4, rules.subnetLength),
-      ...(identity === undefined ? [] : [`identity ${identity}`]),
-    ],
+    claims: claimsOf(subnets.v4, rules.subnetLength, identity),
   };
 }
 
-/** Why two leases with this claim in common can't both be used; `undefined` when they can. */
-export function contradiction(claim: string, lease: Lease, other: Lease): string | undefined {
-  if (claim.startsWith('identity ')) return `its ${claim} is also that of ${other.name}`;
-  const [{ v4: mine }, { v4: theirs }] = [lease.subnets, other.subnets];
+/** Why a record can't be used beside another with this claim in common, both by name; `undefined` when it can. */
+export function contradiction(claim: Claim, name: string, other: string): string | undefined {
+  if (typeof claim === 'string') return `its identity ${claim} is also that of ${other}`;
+  const [mine, theirs] = [parseSubnetName(name)?.v4, parseSubnetName(other)?.v4];
   const shared = mine !== undefined && theirs !== undefined && overlaps(mine, theirs);
-  return shared ? `its subnet overlaps that of ${other.name}` : undefined;
+  return shared ? `its subnet overlaps that of ${other}` : undefined;
 }
 
 function faultOfSubnet(
@@ -112,12 +112,13 @@ function faultOfAddress(
   return containsAddress(network, publicIp) ? `${address} is inside the network itself` : undefined;
 }
 
-/** The blocks of SubnetLen that a subnet lies in or covers. */
-function blocksOf(subnet: Prefix4, subnetLength: number): string[] {
+/** The blocks of SubnetLen that a subnet lies in or covers, and the identity. */
+function claimsOf(subnet: Prefix4, subnetLength: number, identity: string | undefined): Claim[] {
+  const claims: Claim[] = [];
   const step = 2 ** (32 - subnetLength);
-  const blocks: string[] = [];
   for (let base = Math.floor(subnet.address / step) * step; base <= lastAddress(subnet); base += step) {
-    blocks.push(`block ${formatIp(ipv4(base))}`);
+    claims.push(ipv4(base));
   }
-  return blocks;
+  if (identity !== undefined) claims.push(identity);
+  return claims;
 }

@@ -1,5 +1,6 @@
 import type { Lease } from '#src/network/lease.ts';
 import {
+  type Claim,
   contradiction,
   type Judgement,
   judgeAlone,
@@ -13,18 +14,19 @@ export type LeaseChange =
   /** What was accepted before, if it was, is no longer. */
   | { readonly kind: 'quarantined'; readonly name: string; readonly reason: string };
 
-/** A record with what was made of it. Never changed: a new verdict is a new entry. */
+/** A record and its verdict. The lease itself is made of the record when it is needed: of 50,000 it would be most of what they take. */
 interface Entry {
-  readonly raw: RawLease;
-  readonly judgement: Judgement;
+  /** As it was last renewed. */
+  raw: RawLease;
+  readonly claims: readonly Claim[];
   /** Why it is not used; `undefined` when it is. */
   readonly fault: string | undefined;
   /** The claim that an accepted lease holds against it; its turn comes when that claim is free. */
-  readonly waitsFor?: string;
+  readonly waitsFor: Claim | undefined;
 }
 
 /** Mostly one entry a claim. */
-type Index = Map<string, Entry[]>;
+type Index = Map<Claim, Entry | Entry[]>;
 
 /**
  * All leases of a network as the registry tells them, each accepted or quarantined with a reason. A record is judged
@@ -77,22 +79,51 @@ export class LeaseTable {
     return this.#settle([name], []);
   }
 
+  /** The lease of that name, if it is accepted. */
+  lease(name: string): Lease | undefined {
+    const entry = this.#entries.get(name);
+    return entry === undefined ? undefined : this.#leaseOf(entry);
+  }
+
+  /** All accepted leases. */
+  *leases(): Generator<Lease> {
+    for (const entry of this.#entries.values()) {
+      const lease = this.#leaseOf(entry);
+      if (lease !== undefined) yield lease;
+    }
+  }
+
+  #leaseOf({ raw, fault }: Entry): Lease | undefined {
+    const judgement = fault === undefined ? judgeAlone(raw, this.#rules) : undefined;
+    return judgement?.fit ? judgement.lease : undefined;
+  }
+
   /** All records there are: what is not among them is removed. Slice by slice, so that other work has its turn between. */
   *replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
     const names = new Set(raws.map(({ name }) => name));
     const gone = Array.from(this.#entries.keys()).filter((name) => !names.has(name));
     // Of records that contradict each other the older must not come in a later slice.
-    const sorted = raws.toSorted(byAge);
-    yield this.#settle(gone, sorted.slice(0, SLICE));
-    for (let at = SLICE; at < sorted.length; at += SLICE)
-      yield this.#settle([], sorted.slice(at, at + SLICE));
+    const sorted = raws.map((raw) => ({ raw, age: ageOf(raw) })).sort(byAge);
+    yield* this.#settleInSlices(
+      gone,
+      sorted.map(({ raw }) => raw),
+    );
   }
 
-  /** Judges everything anew by other rules: the underlay or our own lease changed. */
-  useRules(rules: LeaseRules): LeaseChange[] {
+  /** Judges everything anew by other rules, slice by slice: the underlay or our own lease changed. */
+  *useRules(rules: LeaseRules): Generator<LeaseChange[]> {
     this.#rules = rules;
-    const raws = [...this.records()];
-    return this.#settle([rules.ownName], raws, { anew: true });
+    yield* this.#settleInSlices([rules.ownName], [...this.records()], { anew: true });
+  }
+
+  *#settleInSlices(
+    gone: readonly string[],
+    raws: readonly RawLease[],
+    options?: { readonly anew: boolean },
+  ): Generator<LeaseChange[]> {
+    yield this.#settle(gone, raws.slice(0, SLICE), options);
+    for (let at = SLICE; at < raws.length; at += SLICE)
+      yield this.#settle([], raws.slice(at, at + SLICE), options);
   }
 
   #settle(
@@ -107,133 +138,141 @@ export class LeaseTable {
     };
     const removed = gone.flatMap((name) => this.#entries.get(name) ?? []);
     removed.forEach(lift);
-    const todo: [raw: RawLease, judgement: Judgement][] = [];
+    const todo: RawLease[] = [];
     for (const raw of raws) {
       if (raw.name === this.#rules.ownName) continue;
       const entry = this.#entries.get(raw.name);
       if (entry !== undefined && entry.raw.value === raw.value && !anew) {
-        this.#renew(entry, raw);
+        entry.raw = raw;
       } else {
         if (entry !== undefined) lift(entry);
-        todo.push([raw, judgeAlone(raw, this.#rules)]);
+        todo.push(raw);
       }
     }
     for (const waiter of this.#waitersFor(lifted.values())) {
       lift(waiter);
-      todo.push([waiter.raw, waiter.judgement]);
+      todo.push(waiter.raw);
     }
     this.#version += removed.length + todo.length;
-    todo.sort(([a], [b]) => byStanding(a, b, lifted));
-    return [
-      ...removed.map(({ raw: { name } }): LeaseChange => ({ kind: 'removed', name })),
-      ...todo.flatMap(([raw, judgement]) => changeOf(lifted.get(raw.name), this.#place(raw, judgement))),
-    ];
+    const inOrder = lifted.size === 0 ? todo : sortByStanding(todo, lifted);
+    const changes = removed.map(({ raw: { name } }): LeaseChange => ({ kind: 'removed', name }));
+    for (const raw of inOrder) {
+      const change = this.#place(raw, lifted.get(raw.name));
+      if (change !== undefined) changes.push(change);
+    }
+    return changes;
   }
 
-  /** Says the same again: only its revision and expiry are new. */
-  #renew(entry: Entry, raw: RawLease): void {
-    const { judgement } = entry;
-    const { revision, expiry } = raw;
-    this.#lift(entry);
-    this.#add({
-      ...entry,
+  /** Gives the record its verdict beside those that are accepted; what that changes. */
+  #place(raw: RawLease, before: Entry | undefined): LeaseChange | undefined {
+    const judgement = judgeAlone(raw, this.#rules);
+    const entry: Entry = {
       raw,
-      judgement: judgement.fit
-        ? { ...judgement, lease: { ...judgement.lease, revision, expiry } }
-        : judgement,
-    });
-  }
-
-  /** Gives the record its verdict beside those that are accepted. */
-  #place(raw: RawLease, judgement: Judgement): Entry {
-    const entry: Entry = { raw, judgement, ...this.#verdict(judgement) };
+      claims: judgement.fit ? judgement.claims : [],
+      ...this.#verdict(raw, judgement),
+    };
     this.#add(entry);
-    return entry;
+    return changeOf(before, entry, judgement);
   }
 
-  #verdict(judgement: Judgement): Pick<Entry, 'fault' | 'waitsFor'> {
-    if (!judgement.fit) return { fault: judgement.reason };
+  #verdict({ name }: RawLease, judgement: Judgement): Pick<Entry, 'fault' | 'waitsFor'> {
+    if (!judgement.fit) return { fault: judgement.reason, waitsFor: undefined };
     for (const claim of judgement.claims) {
-      for (const { judgement: other } of this.#holders.get(claim) ?? []) {
-        const fault = other.fit ? contradiction(claim, judgement.lease, other.lease) : undefined;
+      for (const other of entriesOf(this.#holders, claim)) {
+        const fault = contradiction(claim, name, other.raw.name);
         if (fault !== undefined) return { fault, waitsFor: claim };
       }
     }
-    return { fault: undefined };
+    return ACCEPTED;
   }
 
   #add(entry: Entry): void {
-    const { raw, fault } = entry;
+    const { raw, fault, waitsFor, claims } = entry;
     this.#entries.set(raw.name, entry);
     if (fault !== undefined) this.#quarantined.set(raw.name, fault);
-    for (const [index, claim] of this.#placesOf(entry)) addTo(index, claim, entry);
+    if (waitsFor !== undefined) addTo(this.#waiters, waitsFor, entry);
+    else if (fault === undefined) for (const claim of claims) addTo(this.#holders, claim, entry);
   }
 
   #lift(entry: Entry): void {
-    const { name } = entry.raw;
-    this.#entries.delete(name);
-    this.#quarantined.delete(name);
-    for (const [index, claim] of this.#placesOf(entry)) deleteFrom(index, claim, entry);
+    const { raw, fault, waitsFor, claims } = entry;
+    this.#entries.delete(raw.name);
+    this.#quarantined.delete(raw.name);
+    if (waitsFor !== undefined) deleteFrom(this.#waiters, waitsFor, entry);
+    else if (fault === undefined) for (const claim of claims) deleteFrom(this.#holders, claim, entry);
   }
 
-  /** Where an entry is to be found by claim. */
-  #placesOf({ judgement, fault, waitsFor }: Entry): [Index, string][] {
-    if (waitsFor !== undefined) return [[this.#waiters, waitsFor]];
-    return judgement.fit && fault === undefined
-      ? judgement.claims.map((claim) => [this.#holders, claim])
-      : [];
-  }
-
+  /** Those whose turn may have come, now that these do not hold or wait for their claims any more. */
   #waitersFor(lifted: Iterable<Entry>): Set<Entry> {
     const waiters = new Set<Entry>();
-    for (const entry of lifted) {
-      for (const [, claim] of this.#placesOf(entry)) {
-        for (const waiter of this.#waiters.get(claim) ?? []) waiters.add(waiter);
-      }
+    for (const { claims, fault, waitsFor } of lifted) {
+      const freed = waitsFor !== undefined ? [waitsFor] : fault === undefined ? claims : [];
+      for (const claim of freed) for (const waiter of entriesOf(this.#waiters, claim)) waiters.add(waiter);
     }
     return waiters;
   }
 }
 
+const ACCEPTED: Pick<Entry, 'fault' | 'waitsFor'> = { fault: undefined, waitsFor: undefined };
+
 /** Records that are settled in one go: 2 ms of work. */
 const SLICE = 250;
 
+interface Aged {
+  readonly raw: RawLease;
+  readonly age: number;
+}
+
+/** Revisions below 2^53 are exact, and no store comes to others. */
+const ageOf = ({ created, revision }: RawLease): number => Number(created ?? revision);
+
+const byAge = (a: Aged, b: Aged): number => a.age - b.age || (a.raw.name < b.raw.name ? -1 : 1);
+
 /** What was accepted comes first, then the older key. */
-function byStanding(a: RawLease, b: RawLease, before: ReadonlyMap<string, Entry>): number {
-  const stood = ({ name }: RawLease): number => {
+function sortByStanding(raws: readonly RawLease[], before: ReadonlyMap<string, Entry>): RawLease[] {
+  const stood = (name: string): number => {
     const entry = before.get(name);
     return entry !== undefined && entry.fault === undefined ? 0 : 1;
   };
-  return stood(a) - stood(b) || byAge(a, b);
+  return raws
+    .map((raw) => ({ raw, age: ageOf(raw), rank: stood(raw.name) }))
+    .sort((a, b) => a.rank - b.rank || byAge(a, b))
+    .map(({ raw }) => raw);
 }
 
-function byAge(a: RawLease, b: RawLease): number {
-  const [bornA, bornB] = [a.created ?? a.revision, b.created ?? b.revision];
-  if (bornA !== bornB) return bornA < bornB ? -1 : 1;
-  return a.name < b.name ? -1 : 1;
-}
-
-function changeOf(before: Entry | undefined, { raw, judgement, fault, waitsFor }: Entry): LeaseChange[] {
+function changeOf(
+  before: Entry | undefined,
+  { raw, fault, waitsFor }: Entry,
+  judgement: Judgement,
+): LeaseChange | undefined {
   const { name } = raw;
   const same = before?.raw.value === raw.value;
   if (judgement.fit && fault === undefined) {
-    return same && before.fault === undefined ? [] : [{ kind: 'accepted', name, lease: judgement.lease }];
+    return same && before.fault === undefined
+      ? undefined
+      : { kind: 'accepted', name, lease: judgement.lease };
   }
   // Who waits goes on waiting, for whomever: said once.
   const waits = waitsFor !== undefined && before?.waitsFor !== undefined;
   return fault === undefined || before?.fault === fault || (same && waits)
-    ? []
-    : [{ kind: 'quarantined', name, reason: fault }];
+    ? undefined
+    : { kind: 'quarantined', name, reason: fault };
 }
 
-function addTo(index: Index, claim: string, entry: Entry): void {
-  const entries = index.get(claim);
-  if (entries === undefined) index.set(claim, [entry]);
-  else entries.push(entry);
+function entriesOf(index: Index, claim: Claim): readonly Entry[] {
+  const found = index.get(claim);
+  return found === undefined ? NOBODY : Array.isArray(found) ? found : [found];
 }
 
-function deleteFrom(index: Index, claim: string, entry: Entry): void {
-  const left = (index.get(claim) ?? []).filter((other) => other !== entry);
-  if (left.length === 0) index.delete(claim);
-  else index.set(claim, left);
+const NOBODY: readonly Entry[] = [];
+
+function addTo(index: Index, claim: Claim, entry: Entry): void {
+  const found = index.get(claim);
+  index.set(claim, found === undefined ? entry : [...entriesOf(index, claim), entry]);
+}
+
+function deleteFrom(index: Index, claim: Claim, entry: Entry): void {
+  const [first, ...others] = entriesOf(index, claim).filter((other) => other !== entry);
+  if (first === undefined) index.delete(claim);
+  else index.set(claim, others.length === 0 ? first : [first, ...others]);
 }

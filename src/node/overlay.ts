@@ -91,7 +91,7 @@ export class Overlay {
     );
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
-      { kernel, clock, reconciler: this.#reconciler, log: this.#log },
+      { kernel, clock, leases: this.#table, reconciler: this.#reconciler, log: this.#log },
       place.backend,
       options,
     );
@@ -204,11 +204,8 @@ export class Overlay {
     const names = new Set(records.map(({ name }) => name));
     const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
     this.#departures.missing(missing.map(({ name }) => name));
-    const budget = new TurnBudget(this.#components.clock);
-    for (const changes of this.#table.replaceAll([...records, ...missing])) {
-      await this.#follow(changes, records.length);
-      await budget.turn();
-    }
+    const all = missing.length === 0 ? records : [...records, ...missing];
+    await this.#followEach(this.#table.replaceAll(all), records.length);
   }
 
   /** Events in order. A peer whose lease was removed stays for a moment: one that lives claims it again. */
@@ -235,7 +232,7 @@ export class Overlay {
   async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
     this.#place = { ...this.#place, underlay, backend };
     this.#sayOwn();
-    await this.#follow(this.#table.useRules(this.#leaseRules()));
+    await this.#followEach(this.#table.useRules(this.#leaseRules()));
     await this.#peers.use(backend);
     await this.#reconciler.settled();
   }
@@ -256,6 +253,14 @@ export class Overlay {
       ...(this.#rules.failure === undefined ? [] : [`firewall rules: ${this.#rules.failure}`]),
       ...(this.#sysctls.failure === undefined ? [] : [`sysctls: ${this.#sysctls.failure}`]),
     ];
+  }
+
+  async #followEach(slices: Iterable<LeaseChange[]>, expected?: number): Promise<void> {
+    const budget = new TurnBudget(this.#components.clock);
+    for (const changes of slices) {
+      await this.#follow(changes, expected);
+      await budget.turn();
+    }
   }
 
   async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {

@@ -1,13 +1,14 @@
-import type { Backend, PeerPath, RouteForm } from '#src/backend/backend.ts';
+import type { Backend, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
-import type { LeaseChange } from '#src/network/lease-table.ts';
+import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface PeersComponents {
+  readonly leases: Pick<LeaseTable, 'accepted' | 'lease' | 'leases'>;
   readonly kernel: Pick<Kernel, 'routeTo'>;
   readonly clock: Clock;
   readonly reconciler: Pick<Reconciler, 'set'>;
@@ -23,7 +24,6 @@ export interface PeersOptions {
 export class Peers {
   readonly #components: PeersComponents;
   readonly #options: PeersOptions;
-  readonly #leases = new Map<string, Lease>();
   #backend: Backend;
   #routeForm: RouteForm = 'flannel';
 
@@ -31,10 +31,6 @@ export class Peers {
     this.#components = components;
     this.#backend = backend;
     this.#options = options;
-  }
-
-  get count(): number {
-    return this.#leases.size;
   }
 
   get routeForm(): RouteForm {
@@ -47,44 +43,39 @@ export class Peers {
     await this.planAll();
   }
 
-  /** `expected`: how many peers there will be, where more changes are known to follow. */
+  /** What changed in the table. `expected`: how many peers there will be, where more changes are known to follow. */
   async apply(changes: readonly LeaseChange[], expected = 0): Promise<void> {
+    const all = this.#chooseForm(Math.max(expected, this.#components.leases.accepted));
+    const budget = new TurnBudget(this.#components.clock);
     for (const change of changes) {
-      if (change.kind === 'accepted') this.#leases.set(change.name, change.lease);
-      else this.#leases.delete(change.name);
+      if (change.kind !== 'accepted') this.#components.reconciler.set(change.name, []);
+      else if (!all) await this.#plan(change.lease);
+      await budget.turn();
     }
-    if (this.#chooseForm(Math.max(expected, this.#leases.size))) {
-      await this.planAll();
-      for (const { name, kind } of changes)
-        if (kind !== 'accepted') this.#components.reconciler.set(name, []);
-      return;
-    }
-    await this.#planEach(changes.map(({ name }) => name));
+    if (all) await this.planAll();
   }
 
   /** Plans every peer again: the kernel's routes to them may lead elsewhere now. */
   async planAll(): Promise<void> {
-    await this.#planEach([...this.#leases.keys()]);
-  }
-
-  async #planEach(names: readonly string[]): Promise<void> {
     const budget = new TurnBudget(this.#components.clock);
-    for (const name of names) {
-      const path = await this.#pathTo(this.#leases.get(name));
-      // It may have changed while the kernel was asked.
-      const lease = this.#leases.get(name);
-      const objects = lease === undefined ? [] : this.#backend.peerObjects(lease, path);
-      this.#components.reconciler.set(name, objects);
+    for (const lease of this.#components.leases.leases()) {
+      await this.#plan(lease);
       await budget.turn();
     }
   }
 
-  async #pathTo(lease: Lease | undefined): Promise<PeerPath> {
-    const routeForm = this.#routeForm;
-    const publicIp = lease?.attributes.publicIp;
-    if (!this.#backend.needsLookup || publicIp === undefined) return { routeForm };
-    const lookup = await this.#components.kernel.routeTo(publicIp);
-    return lookup === undefined ? { routeForm } : { routeForm, lookup };
+  async #plan(lease: Lease): Promise<void> {
+    const { kernel, leases, reconciler } = this.#components;
+    const { publicIp } = lease.attributes;
+    if (!this.#backend.needsLookup || publicIp === undefined) {
+      reconciler.set(lease.name, this.#backend.peerObjects(lease, { routeForm: this.#routeForm }));
+      return;
+    }
+    const lookup = await kernel.routeTo(publicIp);
+    // It may have changed while the kernel was asked.
+    const now = leases.lease(lease.name);
+    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup }) };
+    if (now?.attributes.publicIp === publicIp) reconciler.set(now.name, this.#backend.peerObjects(now, path));
   }
 
   /** Goes to the other form above the limit, and back only below half of it. True when the form changed. */

@@ -154,9 +154,6 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
         fullCheckMs: 5_000,
       },
     );
-    const peers = new Peers({ kernel, reconciler, clock: systemClock, log: silentLogger }, backend, {
-      linearRoutesAbove: 500,
-    });
     const table = new LeaseTable({
       network: NETWORK,
       subnetLength: 24,
@@ -167,6 +164,11 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
       judge: (attributes) => backend.judge(attributes),
       identityOf: (attributes) => backend.identityOf(attributes),
     });
+    const peers = new Peers(
+      { kernel, leases: table, reconciler, clock: systemClock, log: silentLogger },
+      backend,
+      { linearRoutesAbove: 500 },
+    );
     const joined = new Map<number, number>();
     let revision = 1n;
     try {
