@@ -9,6 +9,7 @@ import {
   type FailureReason,
   registryError,
 } from '#src/registry/failure.ts';
+import { NodeList } from '#src/registry/node-list.ts';
 import { authoritiesOf, type TlsMaterial } from '#src/registry/tls.ts';
 
 /** What etcd v2 answers: an event (`action`, `node`) or an error (`errorCode`, `message`). */
@@ -92,6 +93,32 @@ export class EtcdV2Http {
       const response = await this.#send(endpoint, request, signal);
       const text = await readAll(response, this.#timeoutMs, () => this.#tooLate());
       return { ...marksOf(response), body: parseBody(response, text) };
+    });
+  }
+
+  /**
+   * A recursive GET, whose answer is read as it comes: its body is there but for the list's nodes, of which `read` has made
+   * the items.
+   */
+  list<Item>(
+    request: V2Request,
+    options: CallOptions,
+    signal: AbortSignal,
+    read: (node: V2Node) => Iterable<Item>,
+  ): Promise<V2Answer & { readonly items: readonly Item[] }> {
+    return this.#inTurn(options, signal, async (endpoint) => {
+      const response = await this.#send(endpoint, request, signal);
+      const items: Item[] = [];
+      const list = new NodeList((node) => {
+        for (const item of read(node)) items.push(item);
+      });
+      await readEach(
+        response,
+        (piece) => list.push(piece),
+        this.#timeoutMs,
+        () => this.#tooLate(),
+      );
+      return { ...marksOf(response), body: parseBody(response, list.end()), items };
     });
   }
 
@@ -201,10 +228,19 @@ async function readAll(
   stallMs?: number,
   tooLate?: () => Error,
 ): Promise<string> {
-  if (stallMs !== undefined) response.setTimeout(stallMs, () => response.destroy(tooLate?.()));
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk);
+  await readEach(response, (chunk) => chunks.push(chunk), stallMs, tooLate);
   return Buffer.concat(chunks).toString();
+}
+
+async function readEach(
+  response: http.IncomingMessage,
+  take: (chunk: Buffer) => void,
+  stallMs?: number,
+  tooLate?: () => Error,
+): Promise<void> {
+  if (stallMs !== undefined) response.setTimeout(stallMs, () => response.destroy(tooLate?.()));
+  for await (const chunk of response) take(chunk);
 }
 
 const marksOf = (response: http.IncomingMessage): Omit<V2Answer, 'body'> => ({
@@ -239,6 +275,7 @@ const RAFT_ERRORS = 3;
 
 function judge(endpoint: Endpoint, error: unknown): Failure {
   if (error instanceof V2Failure) return { endpoint, reason: error.reason, why: error.message };
+  if (error instanceof SyntaxError) return { endpoint, reason: 'protocol', why: error.message };
   const { code = '', message = String(error), syscall } = error as NodeJS.ErrnoException;
   const unsent = syscall === 'connect' || syscall === 'getaddrinfo';
   return { endpoint, ...describeSocketError(code, message), unsent, cause: error };

@@ -60,9 +60,14 @@ export class EtcdV2Registry implements Registry {
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
-    const answer = await this.#get(this.#folderKey, QUERY.all, 'list the leases', signal);
+    const what = 'list the leases';
+    const request = { method: 'GET', key: this.#folderKey, query: QUERY.all } as const;
+    const answer = await this.#http.list(request, { what, repeatable: true }, signal, (node) =>
+      this.#leavesOf(node),
+    );
+    assertFound(what, answer.body);
     this.#clusterId = answer.clusterId;
-    return { records: [...this.#leavesOf(answer.body.node)], revision: answer.index };
+    return { records: answer.items, revision: answer.index };
   }
 
   async read(name: string, signal: AbortSignal): Promise<LeaseRecord | undefined> {
@@ -148,8 +153,7 @@ export class EtcdV2Registry implements Registry {
 
   async #get(key: string, query: string, what: string, signal: AbortSignal): Promise<V2Answer> {
     const answer = await this.#http.call({ method: 'GET', key, query }, { what, repeatable: true }, signal);
-    const { errorCode } = answer.body;
-    if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, answer.body);
+    assertFound(what, answer.body);
     return answer;
   }
 
@@ -206,11 +210,10 @@ export class EtcdV2Registry implements Registry {
     return { events: record === undefined ? [] : [{ type: 'put', record }], index };
   }
 
-  *#leavesOf(node: V2Node | undefined): Generator<LeaseRecord> {
-    if (node === undefined) return;
+  /** A node's own record, or those of the folder that it is. */
+  #leavesOf(node: V2Node): LeaseRecord[] {
     const record = this.#recordOf(node);
-    if (record !== undefined) yield record;
-    for (const child of node.nodes ?? []) yield* this.#leavesOf(child);
+    return record === undefined ? (node.nodes ?? []).flatMap((child) => this.#leavesOf(child)) : [record];
   }
 
   /** `undefined` for a folder. */
@@ -221,18 +224,20 @@ export class EtcdV2Registry implements Registry {
     const at = this.#clock.now() + ttl * 1_000;
     const expiry: LeaseRecord['expiry'] =
       expiration === undefined ? { kind: 'reservation' } : { kind: 'expires', at };
-    return {
-      name: this.#nameOf(node),
-      value,
-      revision: BigInt(modifiedIndex),
-      created: BigInt(createdIndex),
-      expiry,
-    };
+    const revision = BigInt(modifiedIndex);
+    const created = createdIndex === modifiedIndex ? revision : BigInt(createdIndex);
+    return { name: this.#nameOf(node), value, revision, created, expiry };
   }
 
   #nameOf({ key }: V2Node): string {
     return key.slice(this.#folder.length);
   }
+}
+
+/** That there is no such key is an answer. */
+function assertFound(what: string, body: V2Body): void {
+  const { errorCode } = body;
+  if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, body);
 }
 
 const QUIET = Symbol('quiet');
