@@ -72,21 +72,14 @@ export class VxlanBackend implements Backend {
     const vtep = lease.attributes.publicIp;
     const mac = vtepMacOf(lease.attributes.backendData);
     if (subnet === undefined || vtep === undefined || mac === undefined) return [];
-    const route = {
-      kind: 'route',
-      destination: subnet,
-      type: 'unicast',
-      metric: routeMetric(routeForm, this.#host.network, subnet),
-      scope: RT_SCOPE_UNIVERSE,
-    } as const;
-    if (this.#options.directRouting && lookup !== undefined && lookup.via === undefined) {
-      return [{ ...route, via: vtep, device: lookup.device, onlink: false, protocol: RTPROT_WEFT }];
-    }
+    const metric = routeMetric(routeForm, this.#host.network, subnet);
+    if (this.#options.directRouting && lookup !== undefined && lookup.via === undefined)
+      return [directRoute(subnet, vtep, lookup.device, metric)];
     const device = this.#device;
     return [
       { kind: 'fdb', mac, destination: vtep, device, permanent: true },
       { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
-      { ...route, via: subnet.address, device, onlink: true, protocol: RTPROT_BOOT },
+      overlayRoute(subnet, device, metric),
     ];
   }
 
@@ -130,6 +123,32 @@ export class VxlanBackend implements Backend {
     return containsPrefix(this.#host.network, prefix);
   }
 }
+
+/** Through the neighbour whose address is the subnet's first. */
+const overlayRoute = (destination: Prefix4, device: string, metric: number): Route => ({
+  kind: 'route',
+  destination,
+  type: 'unicast',
+  via: destination.address,
+  device,
+  onlink: true,
+  metric,
+  protocol: RTPROT_BOOT,
+  scope: RT_SCOPE_UNIVERSE,
+});
+
+/** DirectRouting: to the host itself, which is on a link of ours. */
+const directRoute = (destination: Prefix4, via: Ipv4, device: string, metric: number): Route => ({
+  kind: 'route',
+  destination,
+  type: 'unicast',
+  via,
+  device,
+  onlink: false,
+  metric,
+  protocol: RTPROT_WEFT,
+  scope: RT_SCOPE_UNIVERSE,
+});
 
 /** `flannel.1` for VNI 1, as flannel names it. */
 export const vxlanDeviceName = (vni: number): string => `flannel.${vni}`;

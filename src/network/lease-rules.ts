@@ -113,12 +113,12 @@ function faultOfAddress(
 }
 
 /** The blocks of SubnetLen that a subnet lies in or covers, and the identity. */
-function claimsOf(subnet: Prefix4, subnetLength: number, identity: string | undefined): Claim[] {
-  const claims: Claim[] = [];
+function claimsOf(subnet: Prefix4, subnetLength: number, identity: string | undefined): readonly Claim[] {
   const step = 2 ** (32 - subnetLength);
-  for (let base = Math.floor(subnet.address / step) * step; base <= lastAddress(subnet); base += step) {
-    claims.push(ipv4(base));
-  }
-  if (identity !== undefined) claims.push(identity);
-  return claims;
+  const first = Math.floor(subnet.address / step) * step;
+  const blocks = Math.floor((lastAddress(subnet) - first) / step) + 1;
+  // Nearly always it is one: an array of just these takes a fifth of one that grew.
+  if (blocks === 1) return identity === undefined ? [ipv4(first)] : [ipv4(first), identity];
+  const claims: Claim[] = Array.from({ length: blocks }, (_, n) => ipv4(first + n * step));
+  return identity === undefined ? claims : [...claims, identity];
 }

@@ -166,11 +166,8 @@ export class LeaseTable {
   /** Gives the record its verdict beside those that are accepted; what that changes. */
   #place(raw: RawLease, before: Entry | undefined): LeaseChange | undefined {
     const judgement = judgeAlone(raw, this.#rules);
-    const entry: Entry = {
-      raw,
-      claims: judgement.fit ? judgement.claims : [],
-      ...this.#verdict(raw, judgement),
-    };
+    const { fault, waitsFor } = this.#verdict(raw, judgement);
+    const entry: Entry = { raw, claims: judgement.fit ? judgement.claims : NO_CLAIMS, fault, waitsFor };
     this.#add(entry);
     return changeOf(before, entry, judgement);
   }
@@ -213,6 +210,7 @@ export class LeaseTable {
   }
 }
 
+const NO_CLAIMS: readonly Claim[] = [];
 const ACCEPTED: Pick<Entry, 'fault' | 'waitsFor'> = { fault: undefined, waitsFor: undefined };
 
 /** Records that are settled in one go: 2 ms of work. */

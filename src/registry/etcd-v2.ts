@@ -229,8 +229,9 @@ export class EtcdV2Registry implements Registry {
     return { name: this.#nameOf(node), value, revision, created, expiry };
   }
 
+  /** A string of its own: a slice would keep the whole key, for as long as there is the lease. */
   #nameOf({ key }: V2Node): string {
-    return key.slice(this.#folder.length);
+    return Buffer.from(key.slice(this.#folder.length)).toString();
   }
 }
 
