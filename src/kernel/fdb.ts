@@ -1,13 +1,20 @@
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import { NEIGHBOUR } from '#src/kernel/neighbours.ts';
+import { neighbourMessage, readNeighbourMessage } from '#src/kernel/neighbours.ts';
 import type { FdbEntry } from '#src/kernel/object.ts';
 import { ADD, REPLACE } from '#src/kernel/verbs.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
 export const fdbDump = (index = 0): Request =>
-  NEIGHBOUR.request(k.RTM_GETNEIGH, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index }, {});
+  neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, {
+    family: k.AF_BRIDGE,
+    index,
+    state: 0,
+    flags: 0,
+    destination: undefined,
+    mac: undefined,
+  });
 
 /** `bridge fdb add|replace|del MAC dev DEVICE dst IP self permanent` */
 export function fdbRequest(
@@ -17,17 +24,23 @@ export function fdbRequest(
 ): Request | undefined {
   const index = names.indexOf(device);
   if (index === undefined) return undefined;
-  const header = { family: k.AF_BRIDGE, index, state: k.NUD_PERMANENT, flags: k.NTF_SELF };
-  if (verb === 'remove') return NEIGHBOUR.request(k.RTM_DELNEIGH, 0, header, { destination, mac });
-  return NEIGHBOUR.request(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, header, { destination, mac });
+  const message = {
+    family: k.AF_BRIDGE,
+    index,
+    state: k.NUD_PERMANENT,
+    flags: k.NTF_SELF,
+    destination,
+    mac,
+  };
+  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message);
+  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message);
 }
 
 /** An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those that name no VTEP, which are a bridge's. */
 export function readFdbEntry(message: Message, names: Pick<DeviceNames, 'nameOf'>): FdbEntry | undefined {
-  const read = NEIGHBOUR.read(message);
-  if (read === undefined || read.header.family !== k.AF_BRIDGE) return undefined;
-  const { index = 0, state = 0 } = read.header;
-  const { destination, mac } = read.values;
+  const read = readNeighbourMessage(message);
+  if (read?.family !== k.AF_BRIDGE) return undefined;
+  const { index, state, destination, mac } = read;
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
   return { kind: 'fdb', mac, destination, device, permanent: (state & k.NUD_PERMANENT) !== 0 };

@@ -5,9 +5,7 @@ import {
   type FixedCodec,
   i32,
   LITTLE_ENDIAN,
-  struct,
   text,
-  u16,
   u32,
 } from '#src/kernel/attributes.ts';
 import {
@@ -20,9 +18,8 @@ import {
 import type { KernelError } from '#src/kernel/operation.ts';
 import { errnoName, errnoText } from '#src/sys/errno.ts';
 
-/** struct nlmsghdr of linux/netlink.h */
-const HEADER = struct({ length: u32, type: u16, flags: u16, sequence: u32, port: u32 });
-export const MESSAGE_HEADER = HEADER.bytes;
+/** Bytes of struct nlmsghdr (linux/netlink.h): u32 length, u16 type, u16 flags, u32 sequence, u32 port */
+export const MESSAGE_HEADER = 16;
 
 /** A message to the kernel, but for its place in a conversation. */
 export interface Request {
@@ -89,12 +86,10 @@ export function encodeRequests(requests: readonly Request[], first: number, last
   let sequence = first;
   for (const request of requests) {
     const last = sequence - first === requests.length - 1;
-    HEADER.write(view, at, {
-      length: MESSAGE_HEADER + request.size,
-      type: request.type,
-      flags: request.flags | NLM_F_REQUEST | (last ? lastFlags : 0),
-      sequence: sequence++,
-    });
+    view.setUint32(at, MESSAGE_HEADER + request.size, LITTLE_ENDIAN);
+    view.setUint16(at + 4, request.type, LITTLE_ENDIAN);
+    view.setUint16(at + 6, request.flags | NLM_F_REQUEST | (last ? lastFlags : 0), LITTLE_ENDIAN);
+    view.setUint32(at + 8, sequence++, LITTLE_ENDIAN);
     request.write(view, at + MESSAGE_HEADER);
     at += sizeOf(request);
   }
@@ -136,7 +131,7 @@ export function errorIn({ type, flags, view, offset, size }: Message): KernelErr
   if (errno === 0) return undefined;
   let start = i32.bytes;
   if (type === NLMSG_ERROR) {
-    const refused = HEADER.read(view, offset + start, size - start)?.length ?? MESSAGE_HEADER;
+    const refused = u32.read(view, offset + start, size - start) ?? MESSAGE_HEADER;
     start += (flags & NLM_F_CAPPED) !== 0 ? MESSAGE_HEADER : align4(refused);
   }
   const hasText = (flags & NLM_F_ACK_TLVS) !== 0 && start < size;

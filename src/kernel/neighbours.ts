@@ -1,25 +1,96 @@
-import { attributes, i32, ip, mac, struct, u8, u16, u32 } from '#src/kernel/attributes.ts';
+import {
+  AttributeCursor,
+  putIp,
+  putMac,
+  putU32,
+  sizeOfIp,
+  sizeOfMac,
+  sizeOfU32,
+} from '#src/kernel/attribute-cursor.ts';
+import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
-import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
+import type { Message, Request } from '#src/kernel/message.ts';
 import type { Neighbour } from '#src/kernel/object.ts';
 import { ADD, FAMILY_NUMBERS, familyNumberOf, REPLACE } from '#src/kernel/verbs.ts';
+import type { Ip } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
 
-/** struct ndmsg */
-const HEADER = struct({ family: u8, pad1: u8, pad2: u16, index: i32, state: u16, flags: u8, type: u8 });
+/** struct ndmsg: u8 family, u8 and u16 of padding, s32 ifindex, u16 state, u8 flags, u8 type */
+const NDMSG_BYTES = 12;
 
-/** RTM_NEWNEIGH and its kin: neighbours, and forwarding entries as family AF_BRIDGE. */
-export const NEIGHBOUR = new MessageLayout(
-  HEADER,
-  attributes({ destination: [k.NDA_DST, ip], mac: [k.NDA_LLADDR, mac], device: [k.NDA_IFINDEX, u32] }),
-);
+/** What RTM_NEWNEIGH and its kin say: of a neighbour, and as family AF_BRIDGE of a forwarding entry. */
+export interface NeighbourMessage {
+  readonly family: number;
+  readonly index: number;
+  /** NUD_* */
+  readonly state: number;
+  /** NTF_* */
+  readonly flags: number;
+  readonly destination: Ip | undefined;
+  readonly mac: Mac | undefined;
+}
 
+export function neighbourMessage(
+  type: number,
+  messageFlags: number,
+  message: NeighbourMessage,
+  { kind = 0, device }: { readonly kind?: number; readonly device?: number | undefined } = {},
+): Request {
+  const { family, index, state, flags, destination, mac } = message;
+  return {
+    type,
+    flags: messageFlags,
+    size:
+      NDMSG_BYTES +
+      (destination === undefined ? 0 : sizeOfIp(destination)) +
+      (mac === undefined ? 0 : sizeOfMac) +
+      (device === undefined ? 0 : sizeOfU32),
+    write(view, offset) {
+      view.setUint8(offset, family);
+      view.setInt32(offset + 4, index, LITTLE_ENDIAN);
+      view.setUint16(offset + 8, state, LITTLE_ENDIAN);
+      view.setUint8(offset + 10, flags);
+      view.setUint8(offset + 11, kind);
+      let at = offset + NDMSG_BYTES;
+      if (destination !== undefined) at = putIp(view, at, k.NDA_DST, destination);
+      if (mac !== undefined) at = putMac(view, at, k.NDA_LLADDR, mac);
+      if (device !== undefined) putU32(view, at, k.NDA_IFINDEX, device);
+    },
+  };
+}
+
+/** `undefined` when the message is too short to be one. */
+export function readNeighbourMessage({ view, offset, size }: Message): NeighbourMessage | undefined {
+  if (size < NDMSG_BYTES) return undefined;
+  let destination: Ip | undefined;
+  let mac: Mac | undefined;
+  const attribute = new AttributeCursor(view, offset + NDMSG_BYTES, offset + size);
+  while (attribute.next()) {
+    if (attribute.type === k.NDA_DST) destination = attribute.ip();
+    else if (attribute.type === k.NDA_LLADDR) mac = attribute.mac();
+  }
+  return {
+    family: view.getUint8(offset),
+    index: view.getInt32(offset + 4, LITTLE_ENDIAN),
+    state: view.getUint16(offset + 8, LITTLE_ENDIAN),
+    flags: view.getUint8(offset + 10),
+    destination,
+    mac,
+  };
+}
+
+const NOTHING = { index: 0, state: 0, flags: 0, destination: undefined, mac: undefined };
 const NO_MAC = parseMac('00:00:00:00:00:00') as Mac;
 
 /** `ip neigh show nud all`, of one device if its ifindex is given. */
 export const neighbourDump = (family: 4 | 6, index?: number): Request =>
-  NEIGHBOUR.request(k.RTM_GETNEIGH, k.NLM_F_DUMP, { family: FAMILY_NUMBERS[family] }, { device: index });
+  neighbourMessage(
+    k.RTM_GETNEIGH,
+    k.NLM_F_DUMP,
+    { ...NOTHING, family: FAMILY_NUMBERS[family] },
+    { device: index },
+  );
 
 /** `ip neigh add|replace|del IP lladdr MAC dev DEVICE nud permanent` */
 export function neighbourRequest(
@@ -30,12 +101,13 @@ export function neighbourRequest(
   const index = names.indexOf(device);
   if (index === undefined) return undefined;
   const family = familyNumberOf(ip);
-  if (verb === 'remove') return NEIGHBOUR.request(k.RTM_DELNEIGH, 0, { family, index }, { destination: ip });
-  return NEIGHBOUR.request(
+  if (verb === 'remove')
+    return neighbourMessage(k.RTM_DELNEIGH, 0, { ...NOTHING, family, index, destination: ip });
+  return neighbourMessage(
     k.RTM_NEWNEIGH,
     verb === 'add' ? ADD : REPLACE,
-    { family, index, state: k.NUD_PERMANENT, type: k.RTN_UNICAST },
-    { destination: ip, mac },
+    { family, index, state: k.NUD_PERMANENT, flags: 0, destination: ip, mac },
+    { kind: k.RTN_UNICAST },
   );
 }
 
@@ -44,10 +116,9 @@ export function neighbourRequest(
  * not resolved (any more) has a MAC of all zeros.
  */
 export function readNeighbour(message: Message, names: Pick<DeviceNames, 'nameOf'>): Neighbour | undefined {
-  const read = NEIGHBOUR.read(message);
+  const read = readNeighbourMessage(message);
   if (read === undefined) return undefined;
-  const { family, index = 0, state = 0 } = read.header;
-  const { destination, mac = NO_MAC } = read.values;
+  const { family, index, state, destination, mac = NO_MAC } = read;
   if (family === k.AF_BRIDGE || destination === undefined || (state & k.NUD_NOARP) !== 0) return undefined;
   const device = names.nameOf(index);
   if (device === undefined) return undefined;

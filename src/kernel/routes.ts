@@ -1,52 +1,122 @@
-import { attributes, type Codec, ip, struct, u8, u16, u32 } from '#src/kernel/attributes.ts';
+import {
+  AttributeCursor,
+  putIp,
+  putU32,
+  putVia,
+  sizeOfIp,
+  sizeOfU32,
+  sizeOfVia,
+} from '#src/kernel/attribute-cursor.ts';
+import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { RouteLookup } from '#src/kernel/kernel.ts';
-import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
+import type { Message, Request } from '#src/kernel/message.ts';
 import type { Route } from '#src/kernel/object.ts';
 import { ADD, FAMILY_NUMBERS, familyNumberOf, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
 import { type Ip, ipv4, ipv6, isIpv4 } from '#src/lib/ip.ts';
 
-/** struct rtmsg */
-const HEADER = struct({
-  family: u8,
-  destinationLength: u8,
-  sourceLength: u8,
-  tos: u8,
-  table: u8,
-  protocol: u8,
-  scope: u8,
-  type: u8,
-  flags: u32,
-});
+/** struct rtmsg: u8 family, dst_len, src_len, tos, table, protocol, scope, type, then u32 flags */
+const RTMSG_BYTES = 12;
 
-/** struct rtvia: a gateway of the other family (RFC 5549), u16 family, then the address. */
-const via: Codec<Ip> = {
-  size: (value) => u16.bytes + ip.size(value),
-  write(view, offset, value) {
-    u16.write(view, offset, familyNumberOf(value));
-    ip.write(view, offset + u16.bytes, value);
-  },
-  read: (view, offset, size) =>
-    size < u16.bytes ? undefined : ip.read(view, offset + u16.bytes, size - u16.bytes),
-};
+/** struct rtmsg, but for src_len */
+interface RouteHeader {
+  readonly family: number;
+  readonly destinationLength?: number;
+  readonly table?: number;
+  /** RTPROT_* */
+  readonly protocol?: number;
+  readonly scope?: number;
+  /** RTN_* */
+  readonly type?: number;
+  readonly flags?: number;
+}
 
-const ROUTE = new MessageLayout(
-  HEADER,
-  attributes({
-    destination: [k.RTA_DST, ip],
-    gateway: [k.RTA_GATEWAY, ip],
-    via: [k.RTA_VIA, via],
-    metric: [k.RTA_PRIORITY, u32],
-    device: [k.RTA_OIF, u32],
-    source: [k.RTA_PREFSRC, ip],
-    table: [k.RTA_TABLE, u32],
-  }),
-);
+/** What is not given is not said. */
+interface RouteAttributes {
+  readonly destination?: Ip | undefined;
+  /** RTA_VIA where it is of the other family than the destination (RFC 5549), RTA_GATEWAY elsewhere. */
+  readonly gateway?: Ip | undefined;
+  readonly metric?: number | undefined;
+  readonly device?: number | undefined;
+  readonly source?: Ip | undefined;
+}
+
+function routeMessage(type: number, flags: number, header: RouteHeader, values: RouteAttributes): Request {
+  const { destination, gateway, metric, device, source } = values;
+  const crossed = gateway !== undefined && familyNumberOf(gateway) !== header.family;
+  return {
+    type,
+    flags,
+    size:
+      RTMSG_BYTES +
+      (destination === undefined ? 0 : sizeOfIp(destination)) +
+      (gateway === undefined ? 0 : crossed ? sizeOfVia(gateway) : sizeOfIp(gateway)) +
+      (metric === undefined ? 0 : sizeOfU32) +
+      (device === undefined ? 0 : sizeOfU32) +
+      (source === undefined ? 0 : sizeOfIp(source)),
+    write(view, offset) {
+      view.setUint8(offset, header.family);
+      view.setUint8(offset + 1, header.destinationLength ?? 0);
+      view.setUint8(offset + 4, header.table ?? 0);
+      view.setUint8(offset + 5, header.protocol ?? 0);
+      view.setUint8(offset + 6, header.scope ?? 0);
+      view.setUint8(offset + 7, header.type ?? 0);
+      view.setUint32(offset + 8, header.flags ?? 0, LITTLE_ENDIAN);
+      let at = offset + RTMSG_BYTES;
+      if (destination !== undefined) at = putIp(view, at, k.RTA_DST, destination);
+      if (gateway !== undefined && !crossed) at = putIp(view, at, k.RTA_GATEWAY, gateway);
+      else if (gateway !== undefined) at = putVia(view, at, k.RTA_VIA, familyNumberOf(gateway), gateway);
+      if (metric !== undefined) at = putU32(view, at, k.RTA_PRIORITY, metric);
+      if (device !== undefined) at = putU32(view, at, k.RTA_OIF, device);
+      if (source !== undefined) putIp(view, at, k.RTA_PREFSRC, source);
+    },
+  };
+}
+
+interface RouteMessage extends Required<RouteHeader>, RouteAttributes {
+  readonly tos: number;
+}
+
+/** `undefined` when the message is too short to be one. RTA_TABLE, where it is, is the table's number. */
+function readRouteMessage({ view, offset, size }: Message): RouteMessage | undefined {
+  if (size < RTMSG_BYTES) return undefined;
+  let destination: Ip | undefined;
+  let gateway: Ip | undefined;
+  let source: Ip | undefined;
+  let metric: number | undefined;
+  let device: number | undefined;
+  let table = view.getUint8(offset + 4);
+  const attribute = new AttributeCursor(view, offset + RTMSG_BYTES, offset + size);
+  while (attribute.next()) {
+    if (attribute.type === k.RTA_DST) destination = attribute.ip();
+    else if (attribute.type === k.RTA_GATEWAY) gateway = attribute.ip();
+    else if (attribute.type === k.RTA_VIA) gateway = attribute.via();
+    else if (attribute.type === k.RTA_OIF) device = attribute.u32();
+    else if (attribute.type === k.RTA_PRIORITY) metric = attribute.u32();
+    else if (attribute.type === k.RTA_PREFSRC) source = attribute.ip();
+    else if (attribute.type === k.RTA_TABLE) table = attribute.u32() ?? table;
+  }
+  return {
+    family: view.getUint8(offset),
+    destinationLength: view.getUint8(offset + 1),
+    tos: view.getUint8(offset + 3),
+    table,
+    protocol: view.getUint8(offset + 5),
+    scope: view.getUint8(offset + 6),
+    type: view.getUint8(offset + 7),
+    flags: view.getUint32(offset + 8, LITTLE_ENDIAN),
+    destination,
+    gateway,
+    metric,
+    device,
+    source,
+  };
+}
 
 /** `ip route show table main`, of one device if its ifindex is given, of one protocol if that is. */
 export const routeDump = (family: 4 | 6, index?: number, protocol = 0): Request =>
-  ROUTE.request(
+  routeMessage(
     k.RTM_GETROUTE,
     k.NLM_F_DUMP,
     { family: FAMILY_NUMBERS[family], table: k.RT_TABLE_MAIN, protocol },
@@ -55,7 +125,7 @@ export const routeDump = (family: 4 | 6, index?: number, protocol = 0): Request 
 
 /** `ip route get IP`; with `fibMatch`, the route in the table and not the one made of it. */
 export const routeQuery = (address: Ip, fibMatch = false): Request =>
-  ROUTE.request(
+  routeMessage(
     k.RTM_GETROUTE,
     0,
     {
@@ -87,16 +157,15 @@ export function routeRequest(
     type: type === 'blackhole' ? k.RTN_BLACKHOLE : k.RTN_UNICAST,
     flags: onlink ? k.RTNH_F_ONLINK : 0,
   };
-  const crossed = via !== undefined && isIpv4(via) !== (destination.family === 4);
   const values = {
     destination: destination.address,
-    [crossed ? 'via' : 'gateway']: via,
+    gateway: via,
     device: index,
     metric: metric || (destination.family === 6 && verb === 'remove' ? k.IP6_RT_PRIO_USER : undefined),
     source,
   };
-  if (verb === 'remove') return ROUTE.request(k.RTM_DELROUTE, 0, header, values);
-  return ROUTE.request(k.RTM_NEWROUTE, verb === 'add' ? ADD : REPLACE, header, values);
+  if (verb === 'remove') return routeMessage(k.RTM_DELROUTE, 0, header, values);
+  return routeMessage(k.RTM_NEWROUTE, verb === 'add' ? ADD : REPLACE, header, values);
 }
 
 /**
@@ -104,31 +173,40 @@ export function routeRequest(
  * cached clone. One with several next hops has no device.
  */
 export function readRoute(message: Message, names: Pick<DeviceNames, 'nameOf'>): Route | undefined {
-  const read = ROUTE.read(message);
+  const read = readRouteMessage(message);
   if (read === undefined) return undefined;
-  const { family, destinationLength = 0, tos, table, protocol = 0, scope = 0, type, flags = 0 } = read.header;
-  const {
-    destination = unspecified(family),
-    gateway,
-    via = gateway,
-    device,
-    metric = 0,
-    source,
-  } = read.values;
-  if ((read.values.table ?? table) !== k.RT_TABLE_MAIN || tos !== 0 || (flags & k.RTM_F_CLONED) !== 0)
-    return undefined;
+  const { family, destinationLength, protocol, scope, type, flags } = read;
+  const { destination = unspecified(family), gateway: via, device, metric = 0, source } = read;
+  if (read.table !== k.RT_TABLE_MAIN || read.tos !== 0 || (flags & k.RTM_F_CLONED) !== 0) return undefined;
   if (type !== k.RTN_UNICAST && type !== k.RTN_BLACKHOLE) return undefined;
   // The kernel hangs IPv6 blackholes onto `lo`; nobody asked for that.
   const index = type === k.RTN_BLACKHOLE ? undefined : device;
   const name = index === undefined ? undefined : names.nameOf(index);
   if (index !== undefined && name === undefined) return undefined;
+  const kind = type === k.RTN_UNICAST ? 'unicast' : 'blackhole';
+  const prefix = prefixOf(destination, destinationLength);
+  const onlink = (flags & k.RTNH_F_ONLINK) !== 0;
+  // Those of peers, and their fields in the order in which backends write them: one shape for all of them in V8.
+  if (via !== undefined && name !== undefined && source === undefined) {
+    return {
+      kind: 'route',
+      destination: prefix,
+      type: kind,
+      via,
+      device: name,
+      onlink,
+      metric,
+      protocol,
+      scope,
+    };
+  }
   return {
     kind: 'route',
-    destination: prefixOf(destination, destinationLength),
-    type: type === k.RTN_UNICAST ? 'unicast' : 'blackhole',
+    destination: prefix,
+    type: kind,
     ...(via !== undefined && { via }),
     ...(name !== undefined && { device: name }),
-    onlink: (flags & k.RTNH_F_ONLINK) !== 0,
+    onlink,
     metric,
     protocol,
     scope,
@@ -140,10 +218,9 @@ const unspecified = (family: number | undefined): Ip => (family === k.AF_INET6 ?
 
 /** The answer to {@link routeQuery}; `undefined` when it says that there is no way. */
 export function readLookup(message: Message, names: Pick<DeviceNames, 'nameOf'>): RouteLookup | undefined {
-  const read = ROUTE.read(message);
-  if (read === undefined || (read.header.type !== k.RTN_UNICAST && read.header.type !== k.RTN_LOCAL))
-    return undefined;
-  const { device, source, gateway, via = gateway } = read.values;
+  const read = readRouteMessage(message);
+  if (read === undefined || (read.type !== k.RTN_UNICAST && read.type !== k.RTN_LOCAL)) return undefined;
+  const { device, source, gateway: via } = read;
   const name = device === undefined ? undefined : names.nameOf(device);
   if (name === undefined) return undefined;
   return { device: name, ...(source !== undefined && { source }), ...(via !== undefined && { via }) };

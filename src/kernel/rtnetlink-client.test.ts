@@ -28,6 +28,10 @@ class ScriptedSocket implements NetlinkSocket {
     this.#queue.push(...this.#answer(messages[0]?.sequence ?? 0, messages.length));
   }
 
+  async sendAside(bytes: Uint8Array): Promise<void> {
+    this.send(bytes);
+  }
+
   receive(): Uint8Array | 'overrun' | undefined {
     return this.#queue.shift();
   }
@@ -55,13 +59,17 @@ const refusal = (sequence: number, value: number) =>
   message(k.NLMSG_ERROR, sequence, errno(value), k.NLM_F_CAPPED);
 const done = (sequence: number, flags = 0) => message(k.NLMSG_DONE, sequence, errno(0), flags);
 const requests = (count: number) => Array.from({ length: count }, () => linkDump());
+const sendTo = (socket: ScriptedSocket, count: number) => {
+  const client = new RtnetlinkClient(socket);
+  return client.send(client.prepare(requests(count)));
+};
 
 test('a batch asks for one acknowledgement, and tells refusals by their place', () => {
   const socket = new ScriptedSocket((first, count) => [
     refusal(first + 1, EEXIST),
     refusal(first + count - 1, 0),
   ]);
-  const results = new RtnetlinkClient(socket).batch(requests(4));
+  const results = sendTo(socket, 4);
   assert.deepEqual(
     results.map((error) => error?.errno),
     [undefined, 'EEXIST', undefined, undefined],
@@ -76,8 +84,8 @@ test('answers to what was asked before are no answers to this', () => {
     refusal(first + count - 1, 0),
   ]);
   const client = new RtnetlinkClient(socket);
-  client.batch(requests(2));
-  assert.deepEqual(client.batch(requests(2)), [undefined, undefined]);
+  client.send(client.prepare(requests(2)));
+  assert.deepEqual(client.send(client.prepare(requests(2))), [undefined, undefined]);
 });
 
 test('where answers were lost, nothing is said to be done', () => {
@@ -87,12 +95,12 @@ test('where answers were lost, nothing is said to be done', () => {
     refusal(first + count - 1, 0),
   ]);
   assert.deepEqual(
-    new RtnetlinkClient(socket).batch(requests(3)).map((error) => error?.errno),
+    sendTo(socket, 3).map((error) => error?.errno),
     ['EEXIST', 'ENOBUFS', 'ENOBUFS'],
   );
   const silent = new ScriptedSocket(() => []);
   assert.deepEqual(
-    new RtnetlinkClient(silent).batch(requests(1)).map((error) => error?.errno),
+    sendTo(silent, 1).map((error) => error?.errno),
     ['ENOBUFS'],
   );
 });

@@ -8,6 +8,13 @@ import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
 /** An answer to one request: a message of the family, or the kernel's refusal. */
 export type Answer = { readonly message: Message } | { readonly error: KernelError };
 
+/** Many changes as one datagram, numbered from `first`. */
+export interface Batch {
+  readonly bytes: Uint8Array;
+  readonly first: number;
+  readonly count: number;
+}
+
 /** A dump is taken again so often before it is given up. */
 const DUMP_ATTEMPTS = 10;
 
@@ -42,15 +49,33 @@ export class RtnetlinkClient {
   }
 
   /**
-   * Sends many changes as one datagram. An acknowledgement is asked of the last only, which is the fastest; the
-   * kernel tells of every refusal all the same, and goes on with the next. One result each, `undefined` for done.
-   * Throws a SystemError when nothing was sent, for want of memory (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
+   * Makes many changes into one datagram. An acknowledgement is asked of the last only, which is the fastest; the
+   * kernel tells of every refusal all the same, and goes on with the next.
    */
-  batch(requests: readonly Request[]): (KernelError | undefined)[] {
-    const results = new Array<KernelError | undefined>(requests.length).fill(undefined);
-    const first = this.#take(requests.length);
-    this.#socket.send(encodeRequests(requests, first, NLM_F_ACK));
-    const last = requests.length - 1;
+  prepare(requests: readonly Request[]): Batch {
+    const count = requests.length;
+    const first = this.#take(count);
+    return { bytes: encodeRequests(requests, first, NLM_F_ACK), first, count };
+  }
+
+  /**
+   * Sends them. One result each, `undefined` for done. Throws a SystemError when nothing was sent, for want of memory
+   * (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
+   */
+  send(batch: Batch): (KernelError | undefined)[] {
+    this.#socket.send(batch.bytes);
+    return this.#answers(batch);
+  }
+
+  /** The same on another thread. Until it is done, this client may do nothing else. */
+  async sendAside(batch: Batch): Promise<(KernelError | undefined)[]> {
+    await this.#socket.sendAside(batch.bytes);
+    return this.#answers(batch);
+  }
+
+  #answers({ first, count }: Batch): (KernelError | undefined)[] {
+    const results = new Array<KernelError | undefined>(count).fill(undefined);
+    const last = count - 1;
     let complete = false;
     let lost = false;
     while (!complete) {

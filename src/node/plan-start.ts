@@ -7,7 +7,7 @@ import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { leaseOf } from '#src/node/acquire-lease.ts';
+import { leasesOf } from '#src/node/acquire-lease.ts';
 import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
@@ -47,7 +47,7 @@ export async function planStart(
   const previous = await readSubnetFile(files, options.subnetFile);
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: underlay.publicIp };
-  const leases = records.flatMap(leaseOf);
+  const leases = leasesOf(records, claimant);
   const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
   const lease = describe(acquisition);
   const backend = host.make(underlay, host.macFor(lease.taken));

@@ -107,7 +107,8 @@ export class Reconciler {
     if (this.#mayRemove) return;
     this.#mayRemove = true;
     // What there is was read at the start, and followed since.
-    for (const slot of this.#slots) if (!this.#isRight(slot)) this.#touch(slot, 'kernel');
+    for (const slot of this.#slots)
+      if (slot.found !== undefined && !this.#isRight(slot)) this.#touch(slot, 'kernel');
   }
 
   /** Compares everything, soon. */
@@ -156,6 +157,7 @@ export class Reconciler {
     else if (slot !== undefined && (before === undefined || sameTarget(before, object)))
       this.#slots.clear(slot);
     else return;
+    slot.told = true;
     if (object.kind === 'link') this.#onLinkChange(object, before, event.type === 'removed');
     // With a device's last address the kernel takes its routes and neighbours, in silence as well.
     if (object.kind === 'address' && event.type === 'removed') this.check();
@@ -249,6 +251,7 @@ export class Reconciler {
       wrong.filter((slot) => drifted.has(slot) && this.#failureOf(slot) === undefined),
       now,
     );
+    for (const slot of wrong) slot.told = false;
     const results = await this.#kernel.apply(operations);
     for (const result of results) this.#settle(result, now);
     return true;
@@ -306,7 +309,8 @@ export class Reconciler {
       slot = this.#slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
       // Whatever hung on the device before it was made again went with the old one.
       if (verb === 'add') this.check();
-    } else {
+    } else if (slot?.told !== true) {
+      // Where the kernel told of it meanwhile, that stands: at worst what is there already is put there again.
       slot = this.#slots.put(object);
     }
     if (slot !== undefined && !this.#isRight(slot)) this.#touch(slot, 'wanted');
@@ -455,8 +459,8 @@ const MISSED = ['ENOENT', 'ESRCH'];
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 30_000;
 const STUMBLE_PAUSE_MS = 1_000;
-/** Slots planned in one go: as many as one send takes, and a multiple of what a peer has, so that a peer's go together. */
-const REPAIRED_AT_ONCE = 510;
+/** Slots planned in one go: as many as some sends take, and a multiple of what a peer has, so that a peer's go together. */
+const REPAIRED_AT_ONCE = 2_040;
 const LOGGED_REPAIRS = 10;
 
 /**

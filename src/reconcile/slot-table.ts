@@ -16,6 +16,8 @@ export class Slot {
   owner: string | undefined;
   /** The very object of `wanted` where the two are equal. */
   found: KernelObject | undefined;
+  /** Whether the kernel told of it since the last change of ours to it was begun: what it told may be newer than the change. */
+  told = false;
   /** The look at the kernel that `found` is as of, or a change since then. See {@link SlotTable.beginLook}. */
   seen = 0;
   /** Another slot of the same bucket. */

@@ -26,21 +26,35 @@ export class NodeList {
   push(piece: Buffer): void {
     const bytes = this.#begun.length === 0 ? piece : Buffer.concat([this.#begun, piece]);
     /** Where what has not been handed over begins, and where the last whole element ends. */
-    let [from, end] = [0, 0];
+    let from = 0;
+    let end = 0;
+    // In variables: there are millions of bytes.
+    let [depth, inString, escaped] = [this.#depth, this.#inString, this.#escaped];
     for (let at = this.#begun.length; at < bytes.length; at++) {
-      const depth = this.#depth;
-      if (!this.#read(bytes[at])) continue;
-      if (this.#depth === LIST_DEPTH && depth < LIST_DEPTH && bytes[at] === OPEN_BRACKET) {
+      const byte = bytes[at];
+      if (inString) {
+        if (escaped) escaped = false;
+        else if (byte === BACKSLASH) escaped = true;
+        else if (byte === QUOTE) inString = false;
+      } else if (byte === QUOTE) {
+        inString = true;
+      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        depth++;
+        if (byte === OPEN_BRACE || depth !== LIST_DEPTH) continue;
         this.#frame.push(bytes.subarray(from, at + 1));
         from = end = at + 1;
-      } else if (this.#depth === LIST_DEPTH && depth > LIST_DEPTH) {
-        end = at + 1;
-      } else if (this.#depth < LIST_DEPTH && depth === LIST_DEPTH) {
-        this.#handOver(bytes.subarray(from, end));
-        from = at;
+      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+        depth--;
+        if (depth === LIST_DEPTH) {
+          end = at + 1;
+        } else if (depth === LIST_DEPTH - 1) {
+          this.#handOver(bytes.subarray(from, end));
+          from = at;
+        }
       }
     }
-    const inList = this.#depth >= LIST_DEPTH;
+    [this.#depth, this.#inString, this.#escaped] = [depth, inString, escaped];
+    const inList = depth >= LIST_DEPTH;
     if (inList) this.#handOver(bytes.subarray(from, end));
     else this.#frame.push(bytes.subarray(from));
     this.#begun = bytes.subarray(inList ? end : bytes.length);
@@ -49,21 +63,6 @@ export class NodeList {
   /** All that was pushed, but for what was handed over. */
   end(): string {
     return Buffer.concat([...this.#frame, this.#begun]).toString();
-  }
-
-  /** Whether the depth may be another one after this byte. */
-  #read(byte: number | undefined): boolean {
-    if (this.#inString) {
-      if (this.#escaped) this.#escaped = false;
-      else if (byte === BACKSLASH) this.#escaped = true;
-      else if (byte === QUOTE) this.#inString = false;
-      return false;
-    }
-    if (byte === QUOTE) this.#inString = true;
-    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#depth++;
-    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) this.#depth--;
-    else return false;
-    return byte !== QUOTE;
   }
 
   /** Elements as they stand in the list, with the comma before them. */

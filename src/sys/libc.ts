@@ -25,6 +25,17 @@ export interface Libc {
     address: Uint8Array,
     addressLength: number,
   ): number;
+  /**
+   * sendto(2) on a thread of libuv's pool; `done` is called in a turn of the event loop. Until then neither the bytes
+   * nor the descriptor may go.
+   */
+  sendtoAside(
+    fd: number,
+    bytes: Uint8Array,
+    flags: number,
+    address: Uint8Array,
+    done: (sent: number, errno: number) => void,
+  ): void;
   /** recvfrom(2); `addressLength` holds one native int, read and written. */
   recvfrom(
     fd: number,
@@ -73,6 +84,7 @@ async function load(): Promise<Libc> {
     koffi.pointer(filterProgram),
     'uint32_t',
   ]);
+  const sendto = process.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)');
   return {
     socket: process.func('int socket(int, int, int)'),
     bind: process.func('int bind(int, const void *, uint32_t)'),
@@ -80,7 +92,20 @@ async function load(): Promise<Libc> {
     attachFilter: (fd, instructions, count) =>
       setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { count, instructions }, koffi.sizeof(filterProgram)),
     getsockname: process.func('int getsockname(int, void *, void *)'),
-    sendto: process.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+    sendto,
+    sendtoAside: (fd, bytes, flags, address, done) =>
+      sendto.async(
+        fd,
+        bytes,
+        bytes.length,
+        flags,
+        address,
+        address.length,
+        (error: Error | null, sent: number) => {
+          if (error !== null) throw error;
+          done(sent, koffi.errno());
+        },
+      ),
     recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
     close: process.func('int close(int)'),
     setns: process.func('int setns(int, int)'),

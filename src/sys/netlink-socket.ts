@@ -35,6 +35,11 @@ export interface NetlinkSocket {
    */
   send(bytes: Uint8Array): void;
   /**
+   * The same on a thread of libuv's pool, for work that takes the kernel long: the event loop goes on meanwhile. The bytes
+   * are the socket's until it is done. Whoever sends two at once does not know in which order they are done.
+   */
+  sendAside(bytes: Uint8Array): Promise<void>;
+  /**
    * The next datagram from the kernel, `undefined` when there is none. The bytes are overwritten by the next call.
    * `overrun` when something was lost, and the socket goes on: the kernel had to drop datagrams (ENOBUFS), one was longer
    * than any we know of, or a notification could not be made, which is told to all who listen with whatever errno the
@@ -94,6 +99,8 @@ class SystemNetlinkSocket implements NetlinkSocket {
   readonly #senderLength = new Int32Array(1);
   #poll: PollHandle | undefined;
   #closed = false;
+  /** Sends that are under way on other threads. */
+  #aside = 0;
 
   constructor(libc: Libc, options: NetlinkSocketOptions) {
     this.#libc = libc;
@@ -153,6 +160,19 @@ class SystemNetlinkSocket implements NetlinkSocket {
       SOCKADDR_NL_SIZE,
     );
     if (sent < 0) throw new SystemError('sendto', this.#libc.errno());
+  }
+
+  sendAside(bytes: Uint8Array): Promise<void> {
+    this.#assertOpen('sendto');
+    this.#aside++;
+    return new Promise((resolve, reject) => {
+      this.#libc.sendtoAside(this.#fd, bytes, MSG_DONTWAIT, this.#kernel, (sent, errno) => {
+        this.#aside--;
+        if (this.#closed) this.#release();
+        if (sent < 0) reject(new SystemError('sendto', errno));
+        else resolve();
+      });
+    });
   }
 
   receive(): Uint8Array | 'overrun' | undefined {
@@ -219,7 +239,12 @@ class SystemNetlinkSocket implements NetlinkSocket {
     this.#closed = true;
     this.#poll?.close();
     this.#poll = undefined;
-    this.#libc.close(this.#fd);
+    this.#release();
+  }
+
+  /** Once closed, its number is another's: a thread that is about to send to it must not meet that. */
+  #release(): void {
+    if (this.#aside === 0) this.#libc.close(this.#fd);
   }
 
   #assertOpen(syscall: string): void {

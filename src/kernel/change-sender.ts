@@ -1,0 +1,163 @@
+import { DeviceLookup, type DeviceNames } from '#src/kernel/device-names.ts';
+import { findBy } from '#src/kernel/find-device.ts';
+import { type Request, sizeOf } from '#src/kernel/message.ts';
+import type { Route } from '#src/kernel/object.ts';
+import type { KernelError, Operation, OperationResult } from '#src/kernel/operation.ts';
+import { requestOf } from '#src/kernel/operation-request.ts';
+import { meansAnyMetric, readRoute, routeQuery } from '#src/kernel/routes.ts';
+import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
+import { TurnBudget } from '#src/kernel/turn-budget.ts';
+import { equalPrefix } from '#src/lib/ip.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { SystemError } from '#src/sys/errno.ts';
+
+/** Messages of one send: more gain nothing, fewer hold up less (docs/performance.md). */
+const BATCH_MIN = 8;
+const BATCH_MAX = 512;
+/** Bytes of one send: well below any net.core.wmem_default. */
+const BATCH_BYTES = 64 << 10;
+/** Milliseconds that one send should take: the batch grows below the one and shrinks above the other. */
+const BATCH_MS_LOW = 1;
+const BATCH_MS_HIGH = 3;
+/** From so many operations on another thread sends them: below that it takes longer to wake it than to do them. */
+const ASIDE_FROM = 64;
+/** A send that found no memory has changed nothing: it is tried again, smaller. */
+const SEND_AGAIN: readonly string[] = ['ENOBUFS', 'EAGAIN', 'EINTR', 'EMSGSIZE'];
+
+export interface ChangeSenderComponents {
+  /** Nothing else may use it. */
+  readonly changes: RtnetlinkClient;
+  readonly questions: RtnetlinkClient;
+  readonly clock: Clock;
+}
+
+/** What goes into one send. */
+interface Load {
+  readonly batch: Batch;
+  /** One for each operation: why it could not be made into a message. */
+  readonly refusals: readonly (KernelError | undefined)[];
+}
+
+type Way = 'here' | 'aside';
+type Answers = readonly (KernelError | undefined)[];
+
+/** Applies operations in order, many to one send. */
+export class ChangeSender {
+  readonly #changes: RtnetlinkClient;
+  readonly #questions: RtnetlinkClient;
+  readonly #clock: Clock;
+  /** Messages of the next send. */
+  readonly #sizes: Record<Way, number> = { here: 64, aside: BATCH_MAX };
+
+  constructor({ changes, questions, clock }: ChangeSenderComponents) {
+    this.#changes = changes;
+    this.#questions = questions;
+    this.#clock = clock;
+  }
+
+  /** One result each, in the same order. To be called when the call before has ended. */
+  async apply(operations: readonly Operation[]): Promise<OperationResult[]> {
+    const way: Way = operations.length < ASIDE_FROM ? 'here' : 'aside';
+    const budget = new TurnBudget(this.#clock);
+    const results: OperationResult[] = [];
+    let load = this.#load(operations, 0, way);
+    while (results.length < operations.length) {
+      const sending = this.#send(load, way);
+      sending.catch(() => {});
+      const ahead = this.#loadAhead(operations, results.length + load.refusals.length, way);
+      const answers = await sending;
+      if (answers !== undefined) tell(results, operations, load, answers);
+      load = (answers && ahead) ?? this.#load(operations, results.length, way);
+      await budget.turn();
+    }
+    return results;
+  }
+
+  /** Made while the kernel works, unless it has to see what that changes. */
+  #loadAhead(operations: readonly Operation[], start: number, way: Way): Load | undefined {
+    const [before, next] = [operations[start - 1], operations[start]];
+    return next === undefined || startsBatch(next, before) ? undefined : this.#load(operations, start, way);
+  }
+
+  #load(operations: readonly Operation[], start: number, way: Way): Load {
+    const names = new DeviceLookup(findBy(this.#questions));
+    const requests: Request[] = [];
+    const refusals: (KernelError | undefined)[] = [];
+    let bytes = 0;
+    for (let at = start; at < operations.length && requests.length < this.#sizes[way]; at++) {
+      const operation = operations[at];
+      if (operation === undefined || (at > start && startsBatch(operation, operations[at - 1]))) break;
+      const made = prepare(this.#questions, operation, names);
+      if ('request' in made) {
+        bytes += sizeOf(made.request);
+        if (bytes > BATCH_BYTES && requests.length > 0) break;
+        requests.push(made.request);
+      }
+      refusals.push('error' in made ? made.error : undefined);
+    }
+    return { batch: this.#changes.prepare(requests), refusals };
+  }
+
+  /** What the kernel answers, or `undefined` when nothing was sent and a smaller load should be tried. */
+  async #send({ batch }: Load, way: Way): Promise<Answers | undefined> {
+    if (batch.count === 0) return [];
+    const began = this.#clock.monotonic();
+    try {
+      if (way === 'aside') return await this.#changes.sendAside(batch);
+      const answers = this.#changes.send(batch);
+      this.#adapt(batch.count, this.#clock.monotonic() - began);
+      return answers;
+    } catch (error) {
+      if (!(error instanceof SystemError) || !SEND_AGAIN.includes(error.code)) throw error;
+      if (batch.count === 1) return [{ errno: error.code, message: error.message }];
+      this.#sizes[way] = Math.ceil(batch.count / 2);
+      return undefined;
+    }
+  }
+
+  /** A route may cost a hundred times what another does: with thousands that differ by gateway only, each add walks them all. */
+  #adapt(count: number, ms: number): void {
+    let size = this.#sizes.here;
+    if (ms > BATCH_MS_HIGH) size = Math.floor(size / 2);
+    else if (ms < BATCH_MS_LOW && count >= size) size *= 2;
+    this.#sizes.here = Math.min(BATCH_MAX, Math.max(BATCH_MIN, size));
+  }
+}
+
+function tell(
+  results: OperationResult[],
+  operations: readonly Operation[],
+  { refusals }: Load,
+  answers: Answers,
+): void {
+  const start = results.length;
+  let next = 0;
+  for (const [offset, refused] of refusals.entries()) {
+    const operation = operations[start + offset] as Operation;
+    const error = refused ?? answers[next++];
+    results.push(error === undefined ? { operation, done: true } : { operation, done: false, error });
+  }
+}
+
+/**
+ * What may not go out together with the operation before it: a device's index is known only once it is made, and
+ * {@link isTaken} must see what was done before.
+ */
+const startsBatch = (operation: Operation, before: Operation | undefined): boolean =>
+  before?.object.kind === 'link' || (before?.verb === 'remove') !== (operation.verb === 'remove');
+
+function prepare(questions: RtnetlinkClient, operation: Operation, names: DeviceNames) {
+  const { verb, object } = operation;
+  if (verb === 'remove' && object.kind === 'route' && meansAnyMetric(object) && isTaken(questions, object)) {
+    return { error: { errno: 'ESRCH', message: 'there is no such route without a metric' } };
+  }
+  return requestOf(operation, names);
+}
+
+/** Whether another route to the destination, one with a metric, is what the kernel would remove in this one's place. */
+function isTaken(questions: RtnetlinkClient, route: Route): boolean {
+  const answer = questions.request(routeQuery(route.destination.address, true));
+  if ('error' in answer) return false;
+  const found = readRoute(answer.message, new DeviceLookup(findBy(questions)));
+  return found !== undefined && equalPrefix(found.destination, route.destination) && found.metric !== 0;
+}
