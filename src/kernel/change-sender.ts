@@ -14,6 +14,8 @@ import { SystemError } from '#src/sys/errno.ts';
 /** Messages of one send: more gain nothing, fewer hold up less (docs/performance.md). */
 const BATCH_MIN = 8;
 const BATCH_MAX = 512;
+/** On another thread, where nothing is held up and each send costs a change of threads. */
+const BATCH_ASIDE = 1_020;
 /** Bytes of one send: well below any net.core.wmem_default. */
 const BATCH_BYTES = 64 << 10;
 /** Milliseconds that one send should take: the batch grows below the one and shrinks above the other. */
@@ -47,7 +49,7 @@ export class ChangeSender {
   readonly #questions: RtnetlinkClient;
   readonly #clock: Clock;
   /** Messages of the next send. */
-  readonly #sizes: Record<Way, number> = { here: 64, aside: BATCH_MAX };
+  readonly #sizes: Record<Way, number> = { here: 64, aside: BATCH_ASIDE };
 
   constructor({ changes, questions, clock }: ChangeSenderComponents) {
     this.#changes = changes;

@@ -1,8 +1,7 @@
 import {
-  equalPrefix,
   formatIpv4,
   formatIpv6,
-  masked,
+  hasHostBits,
   type Prefix4,
   type Prefix6,
   parsePrefix4,
@@ -26,19 +25,12 @@ export function formatSubnetName({ v4, v6 }: Subnets): string {
  * key and lets host bits be set: such a key is nobody's lease, and is not taken for one here.
  */
 export function parseSubnetName(name: string): Subnets | undefined {
-  const [first = '', second, ...rest] = name.split('&');
-  const v4 = parsePart(first, parsePrefix4);
-  if (v4 === undefined || rest.length > 0) return undefined;
-  if (second === undefined) return { v4 };
-  const v6 = parsePart(second, parsePrefix6);
-  return v6 === undefined ? undefined : { v4, v6 };
+  const and = name.indexOf('&');
+  const v4 = withoutHostBits(parsePrefix4(and < 0 ? name : name.slice(0, and), '-'));
+  if (v4 === undefined || and < 0) return v4 && { v4 };
+  const v6 = withoutHostBits(parsePrefix6(name.slice(and + 1), '-'));
+  return v6 && { v4, v6 };
 }
 
-function parsePart<P extends Prefix4 | Prefix6>(
-  text: string,
-  parse: (text: string) => P | undefined,
-): P | undefined {
-  const dash = text.lastIndexOf('-');
-  const prefix = dash < 0 ? undefined : parse(`${text.slice(0, dash)}/${text.slice(dash + 1)}`);
-  return prefix !== undefined && equalPrefix(masked(prefix), prefix) ? prefix : undefined;
-}
+const withoutHostBits = <P extends Prefix4 | Prefix6>(prefix: P | undefined): P | undefined =>
+  prefix !== undefined && hasHostBits(prefix) ? undefined : prefix;

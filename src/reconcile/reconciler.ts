@@ -107,8 +107,9 @@ export class Reconciler {
     if (this.#mayRemove) return;
     this.#mayRemove = true;
     // What there is was read at the start, and followed since.
-    for (const slot of this.#slots)
+    this.#slots.each((slot) => {
       if (slot.found !== undefined && !this.#isRight(slot)) this.#touch(slot, 'kernel');
+    });
   }
 
   /** Compares everything, soon. */
@@ -180,10 +181,10 @@ export class Reconciler {
   }
 
   #forgetDevice(device: string): void {
-    for (const slot of this.#slots) {
+    this.#slots.each((slot) => {
       const { found } = slot;
       if (found !== undefined && found.kind !== 'link' && found.device === device) this.#slots.clear(slot);
-    }
+    });
   }
 
   #concerns(object: KernelObject): boolean {
