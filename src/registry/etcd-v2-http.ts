@@ -96,10 +96,7 @@ export class EtcdV2Http {
     });
   }
 
-  /**
-   * A recursive GET, whose answer is read as it comes: its body is there but for the list's nodes, of which `read` has made
-   * the items.
-   */
+  /** A recursive GET, whose answer is read as it comes: `items` is what `read` made of the nodes of its list. */
   list<Item>(
     request: V2Request,
     options: CallOptions,
@@ -109,16 +106,19 @@ export class EtcdV2Http {
     return this.#inTurn(options, signal, async (endpoint) => {
       const response = await this.#send(endpoint, request, signal);
       const items: Item[] = [];
-      const list = new NodeList((node) => {
+      const take = (node: V2Node) => {
         for (const item of read(node)) items.push(item);
-      });
+      };
+      const list = new NodeList(take);
       await readEach(
         response,
         (piece) => list.push(piece),
         this.#timeoutMs,
         () => this.#tooLate(),
       );
-      return { ...marksOf(response), body: parseBody(response, list.end()), items };
+      const body = parseBody(response, list.end());
+      for (const node of body.node?.nodes ?? []) take(node);
+      return { ...marksOf(response), body, items };
     });
   }
 
@@ -275,7 +275,6 @@ const RAFT_ERRORS = 3;
 
 function judge(endpoint: Endpoint, error: unknown): Failure {
   if (error instanceof V2Failure) return { endpoint, reason: error.reason, why: error.message };
-  if (error instanceof SyntaxError) return { endpoint, reason: 'protocol', why: error.message };
   const { code = '', message = String(error), syscall } = error as NodeJS.ErrnoException;
   const unsent = syscall === 'connect' || syscall === 'getaddrinfo';
   return { endpoint, ...describeSocketError(code, message), unsent, cause: error };

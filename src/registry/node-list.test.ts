@@ -4,62 +4,88 @@ import fc from 'fast-check';
 import type { V2Node } from '#src/registry/etcd-v2-http.ts';
 import { NodeList } from '#src/registry/node-list.ts';
 
-/** What is read when the text comes in pieces of these sizes, again and again. */
-function read(text: string, sizes: readonly number[]): { nodes: V2Node[]; frame: unknown } {
-  const nodes: V2Node[] = [];
-  const list = new NodeList((node) => nodes.push(node));
+/** What is handed over, and what is left, when the text comes in pieces of these sizes, again and again. */
+function read(text: string, sizes: readonly number[]): { early: V2Node[]; left: string } {
+  const early: V2Node[] = [];
+  const list = new NodeList((node) => early.push(node));
   const bytes = Buffer.from(text);
   for (let at = 0, n = 0; at < bytes.length; n++) {
     const size = sizes[n % sizes.length] ?? 1;
     list.push(bytes.subarray(at, at + size));
     at += size;
   }
-  return { nodes, frame: JSON.parse(list.end()) };
+  return { early, left: list.end() };
 }
 
-/** Texts with everything that could be taken for the answer's own structure. */
-const text = fc.string({
-  unit: fc.constantFrom('"', '\\', '[', ']', '{', '}', ',', 'é', '\u{1f578}', ' ', 'a'),
-});
-const leaf = fc.record({ key: text, value: text, modifiedIndex: fc.nat(), createdIndex: fc.nat() });
-const folder = fc.record({ key: text, dir: fc.constant(true), nodes: fc.array(leaf, { maxLength: 3 }) });
-const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 5 });
+interface Answer {
+  readonly action: string;
+  readonly node: { readonly key: string; readonly nodes: readonly object[]; readonly modifiedIndex: number };
+}
 
-test('the nodes come one by one, and the rest is the answer without them, wherever the pieces are cut', () => {
-  const answer = fc.record({
-    action: fc.constant('get'),
-    node: fc.record({
-      key: text,
-      dir: fc.constant(true),
-      nodes: fc.array(fc.oneof(leaf, folder)),
-      modifiedIndex: fc.nat(),
-    }),
-  });
+/** Texts with everything that could be taken for the answer's own structure, long enough that many pieces come. */
+const text = fc
+  .string({
+    unit: fc.constantFrom(
+      '"',
+      '\\',
+      '[',
+      ']',
+      '{',
+      '}',
+      ',',
+      '},{',
+      '},{"key":',
+      '"nodes":[',
+      'é',
+      '\u{1f578}',
+      'a',
+    ),
+  })
+  .chain((text) => fc.constantFrom(text, text.padEnd(20_000, '*')));
+const leaf = fc.record({ key: text, value: text, modifiedIndex: fc.nat(), createdIndex: fc.nat() });
+const folder = fc.record({
+  key: text,
+  dir: fc.constant(true),
+  nodes: fc.array(leaf, { maxLength: 3 }),
+});
+const sizes = fc.array(fc.integer({ min: 1_000, max: 90_000 }), { minLength: 1, maxLength: 5 });
+const answer: fc.Arbitrary<Answer> = fc.record({
+  action: fc.constant('get'),
+  node: fc.record({
+    key: text,
+    dir: fc.constant(true),
+    nodes: fc.array(fc.oneof({ weight: 9, arbitrary: leaf }, folder), { maxLength: 40 }),
+    modifiedIndex: fc.nat(),
+  }),
+});
+
+test('what is handed over and what is left is the answer, wherever the pieces are cut', () => {
   fc.assert(
-    fc.property(answer, sizes, fc.boolean(), (any, sizes, spaced) => {
-      const text = JSON.stringify(any, undefined, spaced ? 1 : 0);
-      const answer = JSON.parse(text) as typeof any;
-      const { nodes, frame } = read(text, sizes);
-      assert.deepEqual(nodes, answer.node.nodes);
-      assert.deepEqual(frame, { ...answer, node: { ...answer.node, nodes: [] } });
+    fc.property(answer, sizes, fc.boolean(), (answer, sizes, spaced) => {
+      const text = JSON.stringify(answer, undefined, spaced ? 1 : 0);
+      const { early, left } = read(text, sizes);
+      const rest = JSON.parse(left) as Answer;
+      const nodes = [...early, ...rest.node.nodes];
+      assert.deepEqual({ ...rest, node: { ...rest.node, nodes } }, JSON.parse(text));
     }),
   );
 });
 
-test('an answer without a list is left as it is', () => {
-  const answers = [
-    { errorCode: 100, message: 'Key not found', cause: '/a/b', index: 7 },
-    { action: 'get', node: { key: '/a', dir: true, modifiedIndex: 1, createdIndex: 1 } },
-    { message: 'Insufficient credentials' },
-  ];
-  for (const answer of answers) {
-    assert.deepEqual(read(JSON.stringify(answer), [7]), { nodes: [], frame: answer });
-  }
+test('of a long list of leases only the last piece is left', () => {
+  const nodes = Array.from({ length: 5_000 }, (_, n) => ({ key: `/p/${n}`, value: `{"a":${n}}`, ttl: 7 }));
+  const text = JSON.stringify({ action: 'get', node: { key: '/p', dir: true, nodes } });
+  const { early, left } = read(text, [65_536]);
+  assert.ok(left.length < 200_000, `${left.length} of ${text.length} characters`);
+  assert.deepEqual(early, nodes.slice(0, early.length));
 });
 
-test('what is not JSON is kept for the message, or thrown from inside the list', () => {
-  const list = new NodeList(() => {});
-  list.push(Buffer.from('<html>no etcd here</html>'));
-  assert.equal(list.end(), '<html>no etcd here</html>');
-  assert.throws(() => new NodeList(() => {}).push(Buffer.from('{"node":{"nodes":[{bad}]}}')), SyntaxError);
+test('an answer without a list is left as it is, whatever it is', () => {
+  for (const text of [
+    '{"errorCode":100,"message":"Key not found","cause":"/a/b","index":7}',
+    '<html>no etcd here</html>',
+    '',
+    `{"message":"${'x'.repeat(300_000)}"}`,
+  ]) {
+    assert.deepEqual(read(text, [7_000]), { early: [], left: text });
+  }
 });
