@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
@@ -81,6 +82,47 @@ for (const [tables, looked] of [
     assert.equal(programs.ran.at(-1), RESTORE);
   });
 }
+
+/** What a kernel with these tables of IPv4 says, and how often something in them changed. */
+const rulesetOf = (names: readonly string[], generation = 1): Ruleset => ({
+  generation: async () => generation,
+  tables: async (family) => (family === 4 ? names : []),
+});
+const NO_LEGACY = { read: async () => undefined };
+
+test('where the kernel has no tables, one question and one write make the rules', async () => {
+  const programs = new Programs({ ...IPTABLES, ...NFT, [RESTORE]: '' });
+  const own = new Firewall(
+    { commands: programs, files: NO_LEGACY, ruleset: rulesetOf(['other']), log: silentLogger },
+    { mode: 'auto' },
+  );
+  await own.apply(WANTED);
+  await own.cleanOther(WANTED);
+  assert.deepEqual(programs.ran, ['iptables --version', RESTORE, RESTORE]);
+});
+
+test('nft is asked and listed only where it has a table, or is in use', async () => {
+  const listed = {
+    ...NFT,
+    [LIST]: '{"nftables": []}',
+    'iptables-save': '',
+    'nft -f -': '',
+    'iptables-restore --noflush --wait=5': '',
+  };
+  for (const [names, mode, ran] of [
+    [['flannel-ipv4'], 'auto', ['iptables --version', 'nft --version', LIST, RESTORE, 'nft -f -']],
+    [['nat'], 'auto', ['iptables --version', 'iptables-save', RESTORE]],
+    [[], 'nftables', ['iptables --version', 'nft --version', 'nft -f -']],
+  ] as const) {
+    const programs = new Programs({ ...IPTABLES, ...listed });
+    const own = new Firewall(
+      { commands: programs, files: NO_LEGACY, ruleset: rulesetOf(names), log: silentLogger },
+      { mode },
+    );
+    await own.cleanOther(WANTED);
+    assert.deepEqual([...programs.ran].sort(), [...ran].sort(), mode);
+  }
+});
 
 test('auto without iptables takes nftables and says so once', async () => {
   const { log, lines } = listener();

@@ -5,7 +5,6 @@ import {
   type FirewallHost,
   findPrograms,
   type Iptables,
-  type Nft,
   type Programs,
   readRules,
   restoreCommand,
@@ -73,11 +72,11 @@ export class Firewall {
   readonly #looked: Promise<Programs> | undefined;
   #programs: Programs | undefined;
 
-  constructor({ commands, files, log, programs }: FirewallComponents, options: FirewallOptions) {
+  constructor({ commands, files, ruleset, log, programs }: FirewallComponents, options: FirewallOptions) {
     if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
-    this.#host = { commands, files };
+    this.#host = { commands, files, ruleset };
     this.#log = log;
     this.#looked = programs;
     this.#options = options;
@@ -134,13 +133,13 @@ export class Firewall {
   /** `everywhere`: also where rules of ours can only be left-overs. */
   async #look(wanted: WantedRules, everywhere: boolean, signal?: AbortSignal): Promise<Step[]> {
     const programs = await this.#find(signal);
-    const inUse = this.#choose(programs, wanted);
+    const inUse = await this.#choose(programs, wanted);
     const looks: Promise<Step[]>[] = [];
     for (const family of FAMILIES) {
       if (!everywhere && !isNamed(wanted, family)) continue;
       const rules = rulesOf(wanted, family);
-      if (programs.nft !== undefined && (everywhere || inUse === 'nftables')) {
-        looks.push(this.#lookAtNftables(programs.nft, family, rules, inUse === 'nftables', signal));
+      if (everywhere || inUse === 'nftables') {
+        looks.push(this.#lookAtNftables(programs, family, rules, inUse === 'nftables', signal));
       }
       for (const iptables of programs.iptables) {
         const own = iptables.modern ? rules : rulesOf({ ...wanted, randomFully: false }, family);
@@ -151,21 +150,28 @@ export class Firewall {
   }
 
   async #lookAtNftables(
-    { comments }: Nft,
+    { nft }: Programs,
     family: Family,
     rules: FamilyRules,
     inUse: boolean,
     signal?: AbortSignal,
   ): Promise<Step[]> {
-    const list = ['nft', '-j', 'list', 'table', nftFamily(family), this.#names.table(family)] as const;
-    const result = await this.#host.commands.run(list, signal && { signal });
-    const absent = result.code !== 0 && result.stderr.includes('No such file or directory');
-    if (result.code !== 0 && !absent) {
-      if (!inUse) return [];
-      throw failed('could not read the firewall rules', list, result);
+    const name = this.#names.table(family);
+    const tables = await this.#host.ruleset?.tables(family);
+    if (!inUse && tables?.includes(name) === false) return [];
+    const program = await nft();
+    if (program === undefined) return [];
+    let listing: string | undefined;
+    if (tables?.includes(name) !== false) {
+      const list = ['nft', '-j', 'list', 'table', nftFamily(family), name] as const;
+      const result = await this.#host.commands.run(list, signal && { signal });
+      if (result.code === 0) listing = result.stdout;
+      else if (!result.stderr.includes('No such file or directory')) {
+        if (!inUse) return [];
+        throw failed('could not read the firewall rules', list, result);
+      }
     }
-    const listing = absent ? undefined : result.stdout;
-    const change = changeNftables(listing, family, inUse ? rules : NONE, this.#names, comments);
+    const change = changeNftables(listing, family, inUse ? rules : NONE, this.#names, program.comments);
     return step(['nft', '-f', '-'], change);
   }
 
@@ -209,17 +215,17 @@ export class Firewall {
     } else if (first !== undefined && first.infix !== '' && mode !== 'nftables') {
       this.#log.info(`This host keeps its rules in iptables-${first.kind}; using that`);
     }
-    if (first === undefined && programs.nft !== undefined && mode === 'auto') {
+    if (first === undefined && mode === 'auto' && (await programs.nft()) !== undefined) {
       this.#log.info('There is no iptables on this host; using nftables');
     }
     this.#programs = programs;
     return programs;
   }
 
-  #choose({ iptables, nft }: Programs, wanted: WantedRules): InUse {
+  async #choose({ iptables, nft }: Programs, wanted: WantedRules): Promise<InUse> {
     const { mode } = this.#options;
     if (mode !== 'nftables' && iptables[0] !== undefined) return iptables[0];
-    if (mode !== 'iptables' && nft !== undefined) return 'nftables';
+    if (mode !== 'iptables' && (await nft()) !== undefined) return 'nftables';
     if (!wanted.masquerade && !wanted.forward) return undefined;
     const packages = { auto: 'iptables', iptables: 'iptables', nftables: 'nftables' };
     const program = { auto: 'iptables nor nft', iptables: 'iptables', nftables: 'nft' };

@@ -1,6 +1,7 @@
 import { countForeignRules } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import type { Family } from '#src/firewall/rules.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -22,7 +23,8 @@ export interface Nft {
 export interface Programs {
   /** The one that the host's other rules are in comes first. */
   readonly iptables: readonly Iptables[];
-  readonly nft: Nft | undefined;
+  /** Asked of the program when it is first needed, which is never on most hosts with iptables. */
+  readonly nft: () => Promise<Nft | undefined>;
   /** Rules of others in both kinds of iptables: each packet passes both, and each tool shows half. */
   readonly mixed: boolean;
 }
@@ -46,24 +48,42 @@ export interface FirewallHost {
   readonly commands: CommandRunner;
   /** This network namespace's /proc. Without it each look at legacy rules is a process, if there are rules or not. */
   readonly files?: Pick<Files, 'read'> | undefined;
+  /** This network namespace's. Without it each look at rules of nftables is a process. */
+  readonly ruleset?: Ruleset | undefined;
 }
 
-/**
- * What `iptables-save` prints. The legacy one prints the tables that the kernel lists in /proc/net/ip_tables_names
- * (iptables/iptables-save.c): where it lists none, there is no need to run it.
- */
+/** What iptables-nft keeps its rules in, and prints; other tables are nftables' own (iptables/nft.c). */
+const IPTABLES_TABLES = ['filter', 'nat', 'mangle', 'raw', 'security'];
+
+/** What `iptables-save` prints. Where the kernel has no table that it would print, there is no need to run it. */
 export async function readRules(
-  { commands, files }: FirewallHost,
+  host: FirewallHost,
   iptables: Iptables,
   family: Family,
   signal?: AbortSignal,
 ): Promise<CommandResult> {
-  if (iptables.kind === 'legacy' && files !== undefined) {
-    const list = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names';
-    const tables = await files.read(list).catch(() => 'some that may not be read');
-    if ((tables ?? '') === '') return { code: 0, stdout: '', stderr: '' };
-  }
-  return commands.run(saveCommand(iptables, family), signal && { signal });
+  const nothing =
+    iptables.kind === 'legacy'
+      ? !(await hasLegacyTables(host, family))
+      : await lacksModernTables(host, family);
+  if (nothing) return { code: 0, stdout: '', stderr: '' };
+  return host.commands.run(saveCommand(iptables, family), signal && { signal });
+}
+
+/** Whether the kernel has tables of iptables-legacy, or may have: it lists them in /proc (iptables/iptables-save.c). */
+export async function hasLegacyTables(
+  { files }: Pick<FirewallHost, 'files'>,
+  family: Family,
+): Promise<boolean> {
+  const list = family === 4 ? '/proc/net/ip_tables_names' : '/proc/net/ip6_tables_names';
+  const unknown = 'some that may not be read';
+  const tables = files === undefined ? unknown : await files.read(list).catch(() => unknown);
+  return (tables ?? '') !== '';
+}
+
+async function lacksModernTables({ ruleset }: FirewallHost, family: Family): Promise<boolean> {
+  const tables = await ruleset?.tables(family);
+  return tables !== undefined && !tables.some((name) => IPTABLES_TABLES.includes(name));
 }
 
 /**
@@ -73,11 +93,12 @@ export async function readRules(
 export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Promise<Programs> {
   const { commands } = host;
   const options = signal === undefined ? {} : { signal };
-  const [iptablesVersion, nftVersion] = await Promise.all([
-    commands.run(['iptables', '--version'], options),
-    commands.run(['nft', '--version'], options),
-  ]);
-  const nft = nftVersion.code === 0 ? { comments: atLeast(nftVersion.stdout, [0, 9, 9]) } : undefined;
+  let nftFound: Promise<Nft | undefined> | undefined;
+  const nft = () => {
+    nftFound ??= findNft();
+    return nftFound;
+  };
+  const iptablesVersion = await commands.run(['iptables', '--version'], options);
   if (iptablesVersion.code !== 0) return { iptables: [], nft, mixed: false };
 
   const modern = atLeast(iptablesVersion.stdout, [1, 6, 2]);
@@ -85,11 +106,18 @@ export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Pr
   const own: Iptables = { kind, infix: '', modern };
   const other: Iptables =
     kind === 'nft' ? { kind: 'legacy', infix: '-legacy', modern } : { kind: 'nft', infix: '-nft', modern };
-  const [ownRules, otherRules] = await Promise.all([count(own), count(other)]);
+  const otherRules = await count(other);
   if (otherRules === undefined) return { iptables: [own], nft, mixed: false };
+  // How many of its own there are counts only against others: most hosts have rules in one kind, or none.
+  const ownRules = otherRules > 0 ? await count(own) : 0;
   const otherFirst = otherRules > 0 && ownRules === 0;
   const mixed = otherRules > 0 && ownRules !== undefined && ownRules > 0;
   return { iptables: otherFirst ? [other, own] : [own, other], nft, mixed };
+
+  async function findNft(): Promise<Nft | undefined> {
+    const { code, stdout } = await commands.run(['nft', '--version'], options);
+    return code === 0 ? { comments: atLeast(stdout, [0, 9, 9]) } : undefined;
+  }
 
   async function count(iptables: Iptables): Promise<number | undefined> {
     const { code, stdout } = await readRules(host, iptables, 4, signal);

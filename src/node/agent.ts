@@ -4,6 +4,7 @@ import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { Firewall } from '#src/firewall/firewall.ts';
 import { findPrograms, type Programs } from '#src/firewall/programs.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -39,6 +40,7 @@ import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 
 export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
   readonly kernel: Kernel;
+  readonly ruleset: Ruleset;
   readonly commands: CommandRunner;
   readonly folders: Folders;
   readonly serviceManager: ServiceManager;
@@ -137,7 +139,7 @@ export class Agent {
   }
 
   async #run(signal: AbortSignal, fail: (error: unknown) => void): Promise<never> {
-    const { createLogger, clock, files, random } = this.#components;
+    const { createLogger, clock, files, random, ruleset } = this.#components;
     const options = this.#options;
     this.#waitFor(`the network config ${options.etcdPrefix}/config`);
     // What takes time and needs nothing else is begun first; a rejection is waited for below.
@@ -148,7 +150,7 @@ export class Agent {
     );
     opening.catch(() => {});
     this.#programs = wantsRules(options)
-      ? findPrograms({ commands: this.#versions, files }, signal)
+      ? findPrograms({ commands: this.#versions, files, ruleset }, signal)
       : undefined;
     this.#programs?.catch(() => {});
     this.#identity = await readNodeIdentity({ files, log: this.#log }, options.stateDir);
@@ -304,10 +306,10 @@ export class Agent {
   async #bringUp(place: OverlayPlace, signal: AbortSignal): Promise<Overlay> {
     const running = this.#overlay;
     if (running !== undefined) return this.#goOn(running, place);
-    const { commands, createLogger, files } = this.#components;
+    const { commands, createLogger, files, ruleset } = this.#components;
     const mode = place.config.nftables ? 'nftables' : 'auto';
     const firewall = new Firewall(
-      { commands, files, log: createLogger('firewall'), programs: this.#programs },
+      { commands, files, ruleset, log: createLogger('firewall'), programs: this.#programs },
       { mode },
     );
     const overlay = new Overlay({ ...this.#components, firewall }, place, overlayOptions(this.#options));

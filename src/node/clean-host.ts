@@ -21,7 +21,7 @@ export async function cleanHost(
   options: FlanneldOptions,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { kernel, files, commands, createLogger } = components;
+  const { kernel, files, commands, ruleset, createLogger } = components;
   const log = createLogger('cleanup');
   if ((await askNode(socketPath(options.stateDir, options.etcdPrefix))) !== undefined) {
     throw new WeftError('running', 'flanneld runs on this host, and would repair all that is cleaned up', {
@@ -37,7 +37,7 @@ export async function cleanHost(
   }
   const { network, subnet } = previous;
   const overlays = network && subnet ? { v4: { network, subnet } } : undefined;
-  const firewall = new Firewall({ commands, files, log }, { mode: 'auto' });
+  const firewall = new Firewall({ commands, files, ruleset, log }, { mode: 'auto' });
   for (const rule of await firewall.removeAll(overlays, signal)) done.push(rule);
   const memory = new Memory({ files, log }, options.stateDir, options.etcdPrefix);
   for (const path of [options.subnetFile, memory.path]) {

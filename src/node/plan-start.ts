@@ -34,7 +34,7 @@ export async function planStart(
   { registry, config: text }: { readonly registry: Registry; readonly config: string },
   signal: AbortSignal,
 ): Promise<StartPlan> {
-  const { kernel, files, random, commands, createLogger } = components;
+  const { kernel, files, random, commands, ruleset, createLogger } = components;
   const log = createLogger('plan');
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const facts = await readHostFacts(kernel);
@@ -51,7 +51,10 @@ export async function planStart(
   const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
   const lease = describe(acquisition);
   const backend = host.make(underlay, host.macFor(lease.taken));
-  const firewall = new Firewall({ commands, files, log }, { mode: config.nftables ? 'nftables' : 'auto' });
+  const firewall = new Firewall(
+    { commands, files, ruleset, log },
+    { mode: config.nftables ? 'nftables' : 'auto' },
+  );
   const overlay = new Overlay(
     { ...components, firewall },
     { config, subnet: lease.subnet, underlay, backend, previous },

@@ -45,14 +45,15 @@ export async function preflight(
     ...given,
     files: { read: (path: string) => given.files.read(path).catch(() => undefined) },
   };
-  const mayAdminister = await hasNetAdmin(components);
-  const findings = [
+  const missingDevice = async () =>
     // Without the capability the kernel refuses any device, whether it knows vxlan or not.
-    ...(mayAdminister ? await missingVxlan(components, options) : [NO_NET_ADMIN]),
-    ...(await missingFirewall(components, options, signal)),
-    ...(await missingSysctls(components, options)),
-  ];
-  return findings.sort((a, b) => Number(b.severity === 'fatal') - Number(a.severity === 'fatal'));
+    (await hasNetAdmin(components)) ? missingVxlan(components, options) : [NO_NET_ADMIN];
+  const findings = await Promise.all([
+    missingDevice(),
+    missingFirewall(components, options, signal),
+    missingSysctls(components, options),
+  ]);
+  return findings.flat().sort((a, b) => Number(b.severity === 'fatal') - Number(a.severity === 'fatal'));
 }
 
 /** The finding in one line, as the log and `weft doctor` show it. */

@@ -1,4 +1,5 @@
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { Agent, type AgentComponents } from '#src/node/agent.ts';
@@ -16,6 +17,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Agen
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
     watchRules: (listener, signal) =>
       monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),
+    ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),
     clock: systemClock,
     commands: systemCommands,
     files: systemFiles,
