@@ -124,6 +124,40 @@ test('nft is asked and listed only where it has a table, or is in use', async ()
   }
 });
 
+test('while nothing changes and all is as wanted, no program is run; legacy tables are looked at all the same', async () => {
+  const nothing = { ...WANTED, masquerade: false, forward: false };
+  const programs = new Programs({ ...IPTABLES, 'iptables-legacy-save': '' });
+  let generation: number | undefined = 1;
+  let legacy = '';
+  const own = new Firewall(
+    {
+      commands: programs,
+      files: { read: async () => legacy },
+      ruleset: { generation: async () => generation, tables: async () => undefined },
+      log: silentLogger,
+    },
+    { mode: 'auto' },
+  );
+  const ranBy = async (wanted = nothing) => {
+    const before = programs.ran.length;
+    await own.apply(wanted);
+    return programs.ran.slice(before);
+  };
+  await ranBy();
+  assert.deepEqual(await ranBy(), []);
+  generation++;
+  assert.deepEqual(await ranBy(), ['iptables-save']);
+  assert.deepEqual(await ranBy(), []);
+  assert.deepEqual(await ranBy({ ...nothing, randomFully: false }), ['iptables-save']);
+  legacy = 'filter\n';
+  for (let times = 0; times < 2; times++)
+    assert.deepEqual(await ranBy(), ['iptables-save', 'iptables-legacy-save']);
+  legacy = '';
+  assert.deepEqual(await ranBy(), []);
+  generation = undefined;
+  for (let times = 0; times < 2; times++) assert.deepEqual(await ranBy(), ['iptables-save']);
+});
+
 test('auto without iptables takes nftables and says so once', async () => {
   const { log, lines } = listener();
   const { programs, firewall: own } = firewall(

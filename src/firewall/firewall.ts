@@ -4,12 +4,14 @@ import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
   type FirewallHost,
   findPrograms,
+  hasLegacyTables,
   type Iptables,
   type Programs,
   readRules,
   restoreCommand,
   saveCommand,
 } from '#src/firewall/programs.ts';
+import { QuietRules } from '#src/firewall/quiet-rules.ts';
 import {
   type Change,
   FAMILIES,
@@ -22,6 +24,7 @@ import {
   rulesOf,
   type WantedRules,
 } from '#src/firewall/rules.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { CommandResult } from '#src/sys/command.ts';
@@ -70,6 +73,7 @@ export class Firewall {
   readonly #options: FirewallOptions;
   readonly #names: Names;
   readonly #looked: Promise<Programs> | undefined;
+  readonly #quiet: QuietRules;
   #programs: Programs | undefined;
 
   constructor({ commands, files, ruleset, log, programs }: FirewallComponents, options: FirewallOptions) {
@@ -77,6 +81,7 @@ export class Firewall {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
     this.#host = { commands, files, ruleset };
+    this.#quiet = new QuietRules(ruleset);
     this.#log = log;
     this.#looked = programs;
     this.#options = options;
@@ -86,9 +91,21 @@ export class Firewall {
   /**
    * Makes the rules as wanted; returns what was mended, in words, nothing when all was as wanted. One family's failure
    * does not keep the other from being set. Throws a `WeftError` with the program, its exit code and its complaint.
+   * No program is run while the kernel says that nothing has changed since all was as wanted.
    */
   async apply(wanted: WantedRules, signal?: AbortSignal): Promise<string[]> {
-    return this.#run(() => this.plan(wanted, signal), signal);
+    let generation: number | undefined;
+    const { mended, writers } = await this.#run(async () => {
+      generation = await this.#quiet.read();
+      return (await this.#isQuiet(generation, wanted, signal)) ? [] : this.plan(wanted, signal);
+    }, signal);
+    this.#quiet.found(generation, wanted, writers);
+    return mended;
+  }
+
+  /** To be called with each of the kernel's events, which spare the look after a write of ours. */
+  tell(event: NftablesEvent): void {
+    this.#quiet.tell(event);
   }
 
   /** Whether all is there, in order and once. Writes nothing. */
@@ -108,7 +125,7 @@ export class Firewall {
    * that there is no moment without rules. Firewalls that are not there hold nothing.
    */
   async cleanOther(wanted: WantedRules, signal?: AbortSignal): Promise<string[]> {
-    return this.#run(() => this.#look(wanted, true, signal), signal);
+    return (await this.#run(() => this.#look(wanted, true, signal), signal)).mended;
   }
 
   /** Takes all our rules out of every firewall; with `previous`, flannel 0.9's bare rules for those networks too. */
@@ -116,16 +133,36 @@ export class Firewall {
     return this.cleanOther(noRules(previous), signal);
   }
 
-  async #run(look: () => Promise<Step[]>, signal: AbortSignal | undefined): Promise<string[]> {
+  /** Whether nothing can have changed. Those of iptables-legacy can: the kernel counts no changes there. */
+  async #isQuiet(
+    generation: number | undefined,
+    wanted: WantedRules,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    if (!this.#quiet.hold(generation, wanted)) return false;
+    const { iptables } = await this.#find(signal);
+    if (iptables.every(({ kind }) => kind !== 'legacy')) return true;
+    const families = FAMILIES.filter((family) => isNamed(wanted, family));
+    const legacy = await Promise.all(families.map((family) => hasLegacyTables(this.#host, family)));
+    return !legacy.includes(true);
+  }
+
+  /** Also says which processes wrote. */
+  async #run(
+    look: () => Promise<Step[]>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly mended: string[]; readonly writers: (number | undefined)[] }> {
     const mended: string[] = [];
+    const writers: (number | undefined)[] = [];
     for (let attempt = 1; ; attempt++) {
       let failure: WeftError | undefined;
       for (const { command, input, faults } of await look()) {
         const result = await this.#host.commands.run(command, { stdin: input, ...(signal && { signal }) });
+        writers.push(result.pid);
         if (result.code === 0) mended.push(...faults);
         else failure ??= failed('could not set the firewall rules', command, result);
       }
-      if (failure === undefined) return mended;
+      if (failure === undefined) return { mended, writers };
       if (attempt === ATTEMPTS) throw failure;
     }
   }

@@ -3,6 +3,7 @@ import { writeSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
@@ -27,7 +28,7 @@ import type { Files } from '#src/sys/files.ts';
 export interface OverlayComponents {
   readonly kernel: Kernel;
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
-  readonly watchRules: (listener: () => void, signal: AbortSignal) => Promise<void>;
+  readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
   readonly firewall: Firewall;
   readonly files: Files;
   readonly clock: Clock;
@@ -160,7 +161,11 @@ export class Overlay {
       if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link')
         this.#sysctls.poke();
     });
-    await this.#components.watchRules(() => this.#rules.poke(), signal);
+    const { firewall, watchRules } = this.#components;
+    await watchRules((event) => {
+      firewall.tell(event);
+      this.#rules.poke();
+    }, signal);
     // A sandbox may keep /proc/sys from us where somebody else sets it.
     await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
     const { config, subnet, backend } = this.#place;

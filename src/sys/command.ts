@@ -13,6 +13,8 @@ export interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** The process that it was; `undefined` when there was none. */
+  readonly pid?: number | undefined;
 }
 
 /** The one narrow door to other programs (`nft`, `iptables-restore`, …). No shell is involved. */
@@ -90,6 +92,7 @@ export const systemCommands: CommandRunner = {
           if (signal?.aborted) return reject(signal.reason);
           const status = timedOut ? 124 : (code ?? 128 + signalNumber(killedBy));
           resolve({
+            pid: child.pid,
             code: status,
             stdout: Buffer.concat(stdout).toString(),
             stderr: timedOut ? `timed out after ${timeoutMs} ms` : Buffer.concat(stderr).toString(),

@@ -1,0 +1,70 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { WantedRules } from '#src/firewall/rules.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+
+/**
+ * Knows without looking that rules in nftables and iptables-nft are still as wanted: as long as the kernel's count of
+ * transactions is that of the last time when they were.
+ *
+ * The count is read before the look, so that what changes during it is a change afterwards. After a write of ours it is
+ * higher, by us alone or by others as well: the events tell, one for each transaction, with its process.
+ */
+export class QuietRules {
+  readonly #ruleset: Pick<Ruleset, 'generation'> | undefined;
+  /** All was as wanted right after this transaction. */
+  #right: { readonly generation: number; readonly wanted: WantedRules } | undefined;
+  /** Processes of ours that have written since the look before. */
+  #writers: readonly (number | undefined)[] = [];
+  /** Transactions told of since the count was read last, and whose they were. */
+  readonly #told = new Map<number, number | undefined>();
+
+  constructor(ruleset: Pick<Ruleset, 'generation'> | undefined) {
+    this.#ruleset = ruleset;
+  }
+
+  /** To be called with each event, if there are any: without them a write of ours is followed by a look. */
+  tell(event: NftablesEvent): void {
+    if (event.type === 'overrun' || event.generation === undefined) {
+      this.#right = undefined;
+      return;
+    }
+    this.#told.set(event.generation, event.pid);
+    // The count goes up when a transaction begins to take effect, and the event comes when it has (nf_tables_commit of
+    // net/netfilter/nf_tables_api.c): the look with this count may have been too early to see all of it.
+    if (event.generation === this.#right?.generation) this.#right = undefined;
+  }
+
+  /** The count of transactions now. To be read before a look; `undefined` when the kernel does not tell. */
+  async read(): Promise<number | undefined> {
+    this.#followWriters();
+    this.#told.clear();
+    return this.#ruleset?.generation();
+  }
+
+  /** Whether a look at this count would find all as it is wanted now. */
+  hold(generation: number | undefined, wanted: WantedRules): boolean {
+    const right = this.#right;
+    return right !== undefined && right.generation === generation && isDeepStrictEqual(right.wanted, wanted);
+  }
+
+  /** A look at this count found all as wanted, or the processes that wrote have made it so. */
+  found(
+    generation: number | undefined,
+    wanted: WantedRules,
+    writers: readonly (number | undefined)[] = [],
+  ): void {
+    this.#writers = writers;
+    this.#right = generation === undefined || this.#told.has(generation) ? undefined : { generation, wanted };
+  }
+
+  /** Only our own transactions since the look, each of them told of: the rules are as we made them. */
+  #followWriters(): void {
+    for (;;) {
+      const next = (this.#right?.generation ?? 0) + 1;
+      const pid = this.#told.get(next);
+      if (this.#right === undefined || pid === undefined || !this.#writers.includes(pid)) return;
+      this.#right = { ...this.#right, generation: next };
+    }
+  }
+}
