@@ -132,10 +132,9 @@ function tell(
   { refusals }: Load,
   answers: Answers,
 ): void {
-  const start = results.length;
   let next = 0;
-  for (const [offset, refused] of refusals.entries()) {
-    const operation = operations[start + offset] as Operation;
+  for (const refused of refusals) {
+    const operation = operations[results.length] as Operation;
     const error = refused ?? answers[next++];
     results.push(error === undefined ? { operation, done: true } : { operation, done: false, error });
   }

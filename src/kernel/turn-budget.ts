@@ -14,9 +14,14 @@ export class TurnBudget {
     this.#since = clock.monotonic();
   }
 
+  /** Whether it is time for a turn. For loops that make too many rounds to wait in each of them for nothing. */
+  get isSpent(): boolean {
+    return this.#clock.monotonic() - this.#since >= TURN_MS;
+  }
+
   /** Called between two pieces of work: goes on at once, or after a turn of the event loop when the time is up. */
   async turn(): Promise<void> {
-    if (this.#clock.monotonic() - this.#since < TURN_MS) return;
+    if (!this.isSpent) return;
     await nextTurn();
     this.#since = this.#clock.monotonic();
   }

@@ -91,14 +91,13 @@ function faultOfSubnet(
   v4: Prefix4,
   { network, subnetLength, ownSubnet, underlay }: LeaseRules,
 ): string | undefined {
-  const subnet = formatPrefix(v4);
-  if (!containsPrefix(network, v4))
-    return `its subnet ${subnet} is not in the network ${formatPrefix(network)}`;
-  if (v4.length < subnetLength - WIDEST_BITS)
-    return `its subnet ${subnet} is far wider than SubnetLen ${subnetLength}`;
-  if (overlaps(v4, ownSubnet)) return `its subnet ${subnet} overlaps ours, ${formatPrefix(ownSubnet)}`;
+  // Texts are made of what is wrong only: nearly nothing is.
+  const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
+  if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
+  if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);
+  if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
   const clash = underlay.find((prefix) => overlaps(prefix, v4));
-  return clash && `its subnet ${subnet} overlaps the underlay's ${formatPrefix(clash)}`;
+  return clash && fault(`overlaps the underlay's ${formatPrefix(clash)}`);
 }
 
 function faultOfAddress(
@@ -106,10 +105,10 @@ function faultOfAddress(
   { network, ownPublicIp }: LeaseRules,
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
-  const address = `its PublicIP ${formatIp(publicIp)}`;
-  if (!isGlobalUnicast(publicIp)) return `${address} is not a host's address`;
-  if (publicIp === ownPublicIp) return `${address} is ours`;
-  return containsAddress(network, publicIp) ? `${address} is inside the network itself` : undefined;
+  const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;
+  if (!isGlobalUnicast(publicIp)) return fault("is not a host's address");
+  if (publicIp === ownPublicIp) return fault('is ours');
+  return containsAddress(network, publicIp) ? fault('is inside the network itself') : undefined;
 }
 
 /** The blocks of SubnetLen that a subnet lies in or covers, and the identity. */

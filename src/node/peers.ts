@@ -1,6 +1,7 @@
 import type { Backend, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
+import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
@@ -49,8 +50,7 @@ export class Peers {
     const budget = new TurnBudget(this.#components.clock);
     for (const change of changes) {
       if (change.kind !== 'accepted') this.#components.reconciler.set(change.name, []);
-      else if (!all) await this.#plan(change.lease);
-      await budget.turn();
+      else if (!all) await this.#plan(change.lease, budget);
     }
     if (all) await this.planAll();
   }
@@ -58,24 +58,27 @@ export class Peers {
   /** Plans every peer again: the kernel's routes to them may lead elsewhere now. */
   async planAll(): Promise<void> {
     const budget = new TurnBudget(this.#components.clock);
-    for (const lease of this.#components.leases.leases()) {
-      await this.#plan(lease);
-      await budget.turn();
-    }
+    for (const lease of this.#components.leases.leases()) await this.#plan(lease, budget);
   }
 
-  async #plan(lease: Lease): Promise<void> {
-    const { kernel, leases, reconciler } = this.#components;
+  /** Waits only where there is something to wait for: there may be 50,000 to plan. */
+  #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
     const { publicIp } = lease.attributes;
-    if (!this.#backend.needsLookup || publicIp === undefined) {
-      reconciler.set(lease.name, this.#backend.peerObjects(lease, { routeForm: this.#routeForm }));
-      return;
-    }
+    if (this.#backend.needsLookup && publicIp !== undefined) return this.#planByLookup(lease, publicIp);
+    this.#components.reconciler.set(
+      lease.name,
+      this.#backend.peerObjects(lease, { routeForm: this.#routeForm }),
+    );
+    return budget.isSpent ? budget.turn() : undefined;
+  }
+
+  async #planByLookup({ name }: Lease, publicIp: Ipv4): Promise<void> {
+    const { kernel, leases, reconciler } = this.#components;
     const lookup = await kernel.routeTo(publicIp);
     // It may have changed while the kernel was asked.
-    const now = leases.lease(lease.name);
+    const lease = leases.lease(name);
     const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup }) };
-    if (now?.attributes.publicIp === publicIp) reconciler.set(now.name, this.#backend.peerObjects(now, path));
+    if (lease?.attributes.publicIp === publicIp) reconciler.set(name, this.#backend.peerObjects(lease, path));
   }
 
   /** Goes to the other form above the limit, and back only below half of it. True when the form changed. */

@@ -15,19 +15,19 @@ export interface Slot {
  * applying it once.
  */
 export function planOf(slots: Iterable<Slot>): Operation[] {
-  const ranked: { readonly rank: number; readonly operation: Operation }[] = [];
+  /** By rank; within one, operations keep the order of the slots. */
+  const ranked: Operation[][] = Array.from({ length: 2 * ORDER.length + 1 }, () => []);
+  const add = (operation: Operation) => void ranked[rankOf(operation)]?.push(operation);
   for (const { wanted, found } of slots) {
-    for (const operation of operationsFor(wanted, found)) ranked.push({ rank: rankOf(operation), operation });
+    if (wanted === undefined) {
+      if (found !== undefined) add({ verb: 'remove', object: found });
+    } else if (wanted.kind === 'link') {
+      linkOperations(wanted, found?.kind === 'link' ? found : undefined).forEach(add);
+    } else if (found === undefined || differences(wanted, found).length > 0) {
+      add({ verb: 'replace', object: wanted });
+    }
   }
-  // The sort is stable: within a rank, operations keep the order of the slots.
-  return ranked.sort((a, b) => a.rank - b.rank).map(({ operation }) => operation);
-}
-
-function operationsFor(wanted: KernelObject | undefined, found: KernelObject | undefined): Operation[] {
-  if (wanted === undefined) return found === undefined ? [] : [{ verb: 'remove', object: found }];
-  if (wanted.kind === 'link') return linkOperations(wanted, found?.kind === 'link' ? found : undefined);
-  if (found !== undefined && differences(wanted, found).length === 0) return [];
-  return [{ verb: 'replace', object: wanted }];
+  return ranked.flat();
 }
 
 function linkOperations(wanted: Link, found: Link | undefined): Operation[] {

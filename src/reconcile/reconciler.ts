@@ -52,7 +52,8 @@ export class Reconciler {
   readonly #log: Logger;
   readonly #options: ReconcilerOptions;
   readonly #slots = new SlotTable();
-  readonly #dirty = new Map<Slot, Cause>();
+  /** Slots to look at. Each is in it once; see {@link Slot.cause}. */
+  #dirty: Slot[] = [];
   readonly #pacer = new RepairPacer();
   /** By key, as is what the pacer knows: a slot that is empty is forgotten, and another when it is filled again. */
   readonly #failing = new Map<string, Failure>();
@@ -200,7 +201,8 @@ export class Reconciler {
   }
 
   #touch(slot: Slot, cause: Cause): void {
-    if (this.#dirty.get(slot) !== 'kernel') this.#dirty.set(slot, cause);
+    if (slot.cause === undefined) this.#dirty.push(slot);
+    if (slot.cause !== 'kernel') slot.cause = cause;
     this.#work();
   }
 
@@ -229,17 +231,23 @@ export class Reconciler {
     const now = this.#clock.monotonic();
     const slots: Slot[] = [];
     const drifted = new Set<Slot>();
-    for (const [slot, cause] of this.#dirty) {
+    const waiting: Slot[] = [];
+    let looked = 0;
+    for (const slot of this.#dirty) {
+      if (slots.length === REPAIRED_AT_ONCE) break;
+      looked++;
+      const cause = slot.cause ?? 'wanted';
       const wait = this.#waitFor(slot, cause, now);
       if (wait > 0) {
         this.#wakeIn(wait, now);
+        waiting.push(slot);
         continue;
       }
+      slot.cause = undefined;
       slots.push(slot);
       if (cause === 'kernel') drifted.add(slot);
-      if (slots.length === REPAIRED_AT_ONCE) break;
     }
-    for (const slot of slots) this.#dirty.delete(slot);
+    this.#dirty = [...this.#dirty.slice(looked), ...waiting];
     const notRight = slots.filter((slot) => {
       if (!this.#isRight(slot)) return true;
       this.#forgive(slot.object);
@@ -384,14 +392,11 @@ export class Reconciler {
     await this.#look();
     const budget = new TurnBudget(this.#clock);
     for (const slot of this.#slots.endLook()) {
-      if (!this.#isRight(slot)) this.#mark(slot);
-      await budget.turn();
+      if (!this.#isRight(slot) && slot.cause === undefined)
+        this.#touch(slot, this.#checks === 1 ? 'wanted' : 'kernel');
+      if (budget.isSpent) await budget.turn();
     }
     this.#pacer.forgetOld(this.#clock.monotonic());
-  }
-
-  #mark(slot: Slot): void {
-    if (!this.#dirty.has(slot)) this.#dirty.set(slot, this.#checks === 1 ? 'wanted' : 'kernel');
   }
 
   /** What is in the kernel, kind by kind and in turns: 150,000 objects at 50,000 peers. */
@@ -403,7 +408,7 @@ export class Reconciler {
     const take = async (objects: readonly KernelObject[]) => {
       for (const object of objects) {
         if (this.#concerns(object)) this.#slots.sight(object);
-        await budget.turn();
+        if (budget.isSpent) await budget.turn();
       }
     };
     for (const link of await this.#kernel.links()) {

@@ -1,9 +1,6 @@
 import { type KernelObject, keyOf, sharesSlot } from '#src/kernel/object.ts';
 import { differences } from '#src/reconcile/compare.ts';
 
-/** Why a slot is to be looked at: what is wanted changed, or the kernel changed under us. */
-export type Cause = 'wanted' | 'kernel';
-
 /**
  * One place in the kernel, and what should be and is in it. A peer has three, so that what a slot takes is what a
  * network takes: nothing is held twice, and no text is held that could be made.
@@ -16,6 +13,8 @@ export class Slot {
   owner: string | undefined;
   /** The very object of `wanted` where the two are equal. */
   found: KernelObject | undefined;
+  /** Why it is to be looked at; `undefined` while it is not. */
+  cause: Cause | undefined;
   /** Whether the kernel told of it since the last change of ours to it was begun: what it told may be newer than the change. */
   told = false;
   /** The look at the kernel that `found` is as of, or a change since then. See {@link SlotTable.beginLook}. */
@@ -27,6 +26,9 @@ export class Slot {
     this.object = object;
   }
 }
+
+/** What is wanted changed, or the kernel changed under us. */
+export type Cause = 'wanted' | 'kernel';
 
 /** What tells most slots of a kind apart, as it stands in the object: a key of its own for each would be half of what a peer takes. */
 type Bucket = number | bigint | string;
