@@ -15,6 +15,12 @@ export interface Kernel {
   dump(query: DumpQuery): Promise<KernelObject[]>;
 
   /**
+   * The same, told one by one as they are read: of 50,000 peers there are 150,000. What is told of a dump that is then
+   * taken again may be gone, and events say so.
+   */
+  scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void>;
+
+  /**
    * Applies the operations in order, many to one send; one result each, in the same order. A refused operation
    * does not stop the others. The event loop is given a turn between batches.
    */

@@ -55,6 +55,10 @@ export class MemoryKernel implements Kernel {
     );
   }
 
+  async scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void> {
+    for (const object of await this.dump(query)) visit(object);
+  }
+
   async apply(operations: readonly Operation[]): Promise<OperationResult[]> {
     await Promise.resolve();
     return operations.map((operation) => {

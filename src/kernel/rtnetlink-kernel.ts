@@ -60,32 +60,53 @@ export class RtnetlinkKernel implements Kernel {
     return found.filter((object) => object.kind === 'link');
   }
 
-  dump(query: DumpQuery): Promise<KernelObject[]> {
-    const dump = this.#lastDump.then(() => this.#dump(query));
-    this.#lastDump = dump.catch(() => {});
-    return dump;
+  async dump(query: DumpQuery): Promise<KernelObject[]> {
+    const all: KernelObject[] = [];
+    let start = 0;
+    await this.#scanInTurn(
+      query,
+      (again) => {
+        if (again) all.length = start;
+        else start = all.length;
+      },
+      (object) => all.push(object),
+    );
+    return all;
   }
 
-  async #dump({ kinds, device, protocol }: DumpQuery): Promise<KernelObject[]> {
+  scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void> {
+    return this.#scanInTurn(query, () => {}, visit);
+  }
+
+  #scanInTurn(query: DumpQuery, begin: Begin, visit: (object: KernelObject) => void): Promise<void> {
+    const scan = this.#lastDump.then(() => this.#scan(query, begin, visit));
+    this.#lastDump = scan.catch(() => {});
+    return scan;
+  }
+
+  async #scan(
+    { kinds, device, protocol }: DumpQuery,
+    begin: Begin,
+    visit: (object: KernelObject) => void,
+  ): Promise<void> {
     const names = new DeviceLookup(await this.#finder());
     const index = device === undefined ? undefined : names.indexOf(device);
-    if (device !== undefined && index === undefined) return [];
+    if (device !== undefined && index === undefined) return;
     const client = await this.#dumpClient();
     const budget = new TurnBudget(this.#clock);
-    const all: KernelObject[] = [];
     try {
       for (const { request, read } of kinds.flatMap((kind) => dumpsOf(kind, index, protocol))) {
-        const start = all.length;
+        let again = false;
         await client.dump(
           request,
           budget,
           () => {
-            all.length = start;
+            begin(again);
+            again = true;
           },
           (message) => {
             const object = read(message, names);
-            if (object !== undefined && (device === undefined || deviceOf(object) === device))
-              all.push(object);
+            if (object !== undefined && (device === undefined || deviceOf(object) === device)) visit(object);
           },
         );
       }
@@ -95,7 +116,6 @@ export class RtnetlinkKernel implements Kernel {
       this.#dumps = undefined;
       throw error;
     }
-    return all;
   }
 
   apply(operations: readonly Operation[]): Promise<OperationResult[]> {
@@ -190,6 +210,9 @@ export class RtnetlinkKernel implements Kernel {
     return findBy(await this.#requestClient());
   }
 }
+
+/** Called before each dump of a kind and family; `again` when the one before it did not count. */
+type Begin = (again: boolean) => void;
 
 const deviceOf = (object: KernelObject): string | undefined =>
   object.kind === 'link' ? object.name : object.device;

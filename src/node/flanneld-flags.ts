@@ -200,9 +200,9 @@ export const FLANNELD_FLAGS = {
     group: 'Packet filter and routes',
     since: 'weft',
     kind: 'duration',
-    default: 60_000,
+    default: 0,
     description:
-      'compare all kernel state with what is wanted this often; changes are repaired at once anyway',
+      'compare all kernel state with what is wanted this often; 0 is each minute, or as seldom as keeps it below a thousandth of a processor; changes are repaired at once anyway',
   },
   'linear-routes-above': {
     group: 'Packet filter and routes',

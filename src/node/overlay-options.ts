@@ -9,6 +9,14 @@ export const overlayOptions = (options: FlanneldOptions): OverlayOptions => ({
   randomFully: !options.ipMasqFullyRandomDisable,
   blackhole: options.ipBlackholeRoute,
   ruleCheckMs: Math.max(1, options.iptablesResync) * 1000,
-  fullCheckMs: Math.max(1000, options.fullCheckInterval),
+  ...fullCheck(options),
   linearRoutesAbove: options.linearRoutesAbove,
 });
+
+/** Without an interval: each minute, for a thousandth of a processor at most. */
+const fullCheck = ({
+  fullCheckInterval,
+}: FlanneldOptions): Pick<OverlayOptions, 'fullCheckMs' | 'fullCheckShare'> =>
+  fullCheckInterval === 0
+    ? { fullCheckMs: 60_000, fullCheckShare: 0.001 }
+    : { fullCheckMs: Math.max(1000, fullCheckInterval), fullCheckShare: 1 };

@@ -44,6 +44,7 @@ export interface OverlayOptions {
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
   readonly fullCheckMs: number;
+  readonly fullCheckShare: number;
   readonly linearRoutesAbove: number;
 }
 
@@ -88,6 +89,7 @@ export class Overlay {
           owns: (object) => this.#place.backend.owns(object),
         },
         fullCheckMs: options.fullCheckMs,
+        fullCheckShare: options.fullCheckShare,
       },
     );
     this.#table = new LeaseTable(this.#leaseRules());

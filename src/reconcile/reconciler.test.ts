@@ -45,8 +45,15 @@ function peer(n: number, macNumber = n): KernelObject[] {
 }
 
 /** A host with an underlay, and a reconciler that owns everything on flannel.1. */
-async function start(): Promise<{ kernel: MemoryKernel; reconciler: Reconciler; stop: () => void }> {
-  const kernel = new MemoryKernel();
+async function start({
+  fullCheckMs = 3_600_000,
+  fullCheckShare = 1,
+  kernel = new MemoryKernel(),
+} = {}): Promise<{
+  kernel: MemoryKernel;
+  reconciler: Reconciler;
+  stop: () => void;
+}> {
   kernel.interfere({ verb: 'add', object: { kind: 'link', name: 'eth0', up: true } });
   const reconciler = new Reconciler(
     { kernel, clock: systemClock, log: silentLogger },
@@ -56,7 +63,8 @@ async function start(): Promise<{ kernel: MemoryKernel; reconciler: Reconciler; 
         routeProtocol: RTPROT_WEFT,
         owns: (object) => object.kind !== 'link' && object.device === 'flannel.1',
       },
-      fullCheckMs: 3_600_000,
+      fullCheckMs,
+      fullCheckShare,
     },
   );
   const stopper = new AbortController();
@@ -297,3 +305,25 @@ test('any sequence of leases and kernel changes ends with wanted = actual', asyn
     { numRuns: 1_000 },
   );
 });
+
+test('full comparisons take the share of the time that they may, and no more', async () => {
+  class SlowKernel extends MemoryKernel {
+    override async scan(...given: Parameters<MemoryKernel['scan']>): Promise<void> {
+      await systemClock.sleep(1);
+      return super.scan(...given);
+    }
+  }
+  const often = await start({ fullCheckMs: 1, kernel: new SlowKernel() });
+  // Six scans take 6 ms at least, and a hundred times that lies between two comparisons.
+  const seldom = await start({ fullCheckMs: 1, fullCheckShare: 0.01, kernel: new SlowKernel() });
+  const before = seldom.reconciler.status.checks;
+  await until(() => often.reconciler.status.checks > 10);
+  assert.ok(seldom.reconciler.status.checks <= before + 1, `${seldom.reconciler.status.checks} comparisons`);
+  often.stop();
+  seldom.stop();
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let tries = 0; tries < 2_000 && !condition(); tries++) await systemClock.sleep(1);
+  assert.ok(condition());
+}

@@ -30,6 +30,8 @@ export interface ReconcilerOptions {
   readonly territory: Territory;
   /** Milliseconds between full comparisons. Events do the work; this is for what no event told. */
   readonly fullCheckMs: number;
+  /** The share of the time that they may take: where that is not enough for one each `fullCheckMs`, they are fewer. */
+  readonly fullCheckShare: number;
 }
 
 /** What a reader (status, health, metrics) may know. */
@@ -67,6 +69,8 @@ export class Reconciler {
   #signal: AbortSignal = AbortSignal.abort();
   #repairs = 0;
   #checks = 0;
+  /** Milliseconds that the last full comparison took. */
+  #checkTook = 0;
   #wakeAt = Number.POSITIVE_INFINITY;
 
   constructor({ kernel, clock, log }: ReconcilerComponents, options: ReconcilerOptions) {
@@ -152,8 +156,8 @@ export class Reconciler {
       return;
     }
     const { object } = event;
-    if (!this.#concerns(object)) return;
     let slot = this.#slots.find(object);
+    if (slot === undefined && !this.#isOurs(object)) return;
     const before = slot?.found;
     if (event.type === 'changed') slot = this.#slots.put(object);
     else if (slot !== undefined && (before === undefined || sameTarget(before, object)))
@@ -188,8 +192,8 @@ export class Reconciler {
     });
   }
 
-  #concerns(object: KernelObject): boolean {
-    if (this.#slots.find(object) !== undefined) return true;
+  /** Whether it is ours, or to be followed, though nothing is wanted in its slot. */
+  #isOurs(object: KernelObject): boolean {
     if (object.kind === 'link') return this.#options.territory.devices().includes(object.name);
     return this.#options.territory.owns(object);
   }
@@ -387,6 +391,7 @@ export class Reconciler {
   }
 
   async #compareAll(): Promise<void> {
+    const began = this.#clock.monotonic();
     this.#checkWanted = false;
     this.#checks++;
     await this.#look();
@@ -396,7 +401,9 @@ export class Reconciler {
         this.#touch(slot, this.#checks === 1 ? 'wanted' : 'kernel');
       if (budget.isSpent) await budget.turn();
     }
-    this.#pacer.forgetOld(this.#clock.monotonic());
+    const now = this.#clock.monotonic();
+    this.#pacer.forgetOld(now);
+    this.#checkTook = now - began;
   }
 
   /** What is in the kernel, kind by kind and in turns: 150,000 objects at 50,000 peers. */
@@ -404,25 +411,23 @@ export class Reconciler {
     this.#slots.beginLook();
     const { territory } = this.#options;
     const devices = territory.devices();
-    const budget = new TurnBudget(this.#clock);
-    const take = async (objects: readonly KernelObject[]) => {
-      for (const object of objects) {
-        if (this.#concerns(object)) this.#slots.sight(object);
-        if (budget.isSpent) await budget.turn();
-      }
+    const take = (object: KernelObject) => {
+      const slot = this.#slots.find(object);
+      if (slot !== undefined || this.#isOurs(object)) this.#slots.sight(object, slot);
     };
     for (const link of await this.#kernel.links()) {
       if (!devices.includes(link.name)) continue;
-      await take([link]);
+      take(link);
       for (const kind of ['address', 'fdb', 'neighbour', 'route'] as const)
-        await take(await this.#kernel.dump({ kinds: [kind], device: link.name }));
+        await this.#kernel.scan({ kinds: [kind], device: link.name }, take);
     }
-    await take(await this.#kernel.dump({ kinds: ['route'], protocol: territory.routeProtocol }));
+    await this.#kernel.scan({ kinds: ['route'], protocol: territory.routeProtocol }, take);
   }
 
   async #checkAtInterval(): Promise<void> {
     for (;;) {
-      await this.#clock.sleep(this.#options.fullCheckMs, this.#signal);
+      const { fullCheckMs, fullCheckShare } = this.#options;
+      await this.#clock.sleep(Math.max(fullCheckMs, this.#checkTook / fullCheckShare), this.#signal);
       this.#missed.clear();
       this.check();
     }

@@ -97,7 +97,7 @@ test('the table holds what two maps by key would, through changes, looks and wit
           }
           case 'look': {
             table.beginLook();
-            for (const object of step.objects) table.sight(object);
+            for (const object of step.objects) table.sight(object, table.find(object));
             for (const _ of table.endLook());
             found.clear();
             for (const object of step.objects) found.set(keyOf(object), object);
@@ -127,7 +127,7 @@ test('what changes during a look is newer than what the look finds', () => {
   const gone = table.find(neighbour(1));
   assert.ok(gone);
   table.clear(gone);
-  for (const old of [neighbour(1), neighbour(2), neighbour(3)]) table.sight(old);
+  for (const old of [neighbour(1), neighbour(2), neighbour(3)]) table.sight(old, table.find(old));
   assert.deepEqual(
     Array.from(table.endLook(), ({ found }) => found),
     [neighbour(2), neighbour(3, 9)],

@@ -120,7 +120,7 @@ export class SlotTable {
 
   /** Notes that the object is in its slot now, whatever a look that is under way says. */
   put(object: KernelObject): Slot {
-    return this.#put(object, this.#look + 1);
+    return this.#fill(this.find(object) ?? this.#add(object), object, this.#look + 1);
   }
 
   /** Notes that the slot is empty now, likewise. */
@@ -139,12 +139,14 @@ export class SlotTable {
     this.#left = new Set();
   }
 
-  /** What the look found. */
-  sight(object: KernelObject): void {
-    const slot = this.find(object);
-    if (slot === undefined ? this.#left?.size && this.#left.has(keyOf(object)) : slot.seen > this.#look)
-      return;
-    this.#put(object, this.#look);
+  /** What the look found, in the slot that {@link find} gives for it. */
+  sight(object: KernelObject, slot: Slot | undefined): void {
+    const isOld = slot === undefined ? this.#hasLeft(object) : slot.seen > this.#look;
+    if (!isOld) this.#fill(slot ?? this.#add(object), object, this.#look);
+  }
+
+  #hasLeft(object: KernelObject): boolean {
+    return this.#left !== undefined && this.#left.size > 0 && this.#left.has(keyOf(object));
   }
 
   /** Every slot, those that the look did not find emptied: to be gone through before the next look begins. */
@@ -156,8 +158,7 @@ export class SlotTable {
     }
   }
 
-  #put(object: KernelObject, seen: number): Slot {
-    const slot = this.find(object) ?? this.#add(object);
+  #fill(slot: Slot, object: KernelObject, seen: number): Slot {
     const { wanted } = slot;
     slot.found = wanted !== undefined && isEqual(wanted, object) ? wanted : object;
     slot.seen = seen;

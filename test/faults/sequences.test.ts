@@ -152,6 +152,7 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
         },
         // Where an event and a change of our own overtake each other, the next full comparison decides; here soon.
         fullCheckMs: 5_000,
+        fullCheckShare: 1,
       },
     );
     const table = new LeaseTable({
