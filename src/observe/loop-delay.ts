@@ -1,8 +1,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** A timer each 10 ms takes 1 % of a processor, one each 100 ms a tenth of that and misses short delays. */
+/** A timer each 10 ms takes 1 % of a processor; one each 500 ms a fiftieth of that, and misses short delays. */
 const FINE_MS = 10;
-const COARSE_MS = 100;
+const COARSE_MS = 500;
 /** So long after somebody asked it is fine. */
 const ATTENTION_MS = 2_000;
 
