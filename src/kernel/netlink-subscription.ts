@@ -25,7 +25,13 @@ export async function subscribe(
     socket.close();
     throw signal.reason;
   }
-  signal.addEventListener('abort', () => socket.close(), { once: true });
+  // Asked of the signal, it would be one of its sources after the other, for each message.
+  let closed = false;
+  const close = () => {
+    closed = true;
+    socket.close();
+  };
+  signal.addEventListener('abort', close, { once: true });
   socket.watch(() => {
     const until = clock.monotonic() + TURN_MS;
     do {
@@ -34,6 +40,6 @@ export async function subscribe(
       if (datagram === 'overrun') listener.overrun();
       else for (const message of messagesIn(datagram)) listener.message(message);
       // What is left is told in the next turn: the socket stays readable.
-    } while (!signal.aborted && clock.monotonic() < until);
+    } while (!closed && clock.monotonic() < until);
   });
 }

@@ -5,8 +5,24 @@ export type Mac = string & { readonly [brand]: 'Mac' };
 
 /** Reads `82:4b:b6:2f:54:4e`, in either case; `undefined` when the text is anything else. */
 export function parseMac(text: string): Mac | undefined {
-  return /^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$/.test(text) ? (text.toLowerCase() as Mac) : undefined;
+  if (text.length !== 17) return undefined;
+  // Character by character: a start with 50,000 leases reads 150,000.
+  let upper = false;
+  for (let at = 0; at < 17; at++) {
+    const code = text.charCodeAt(at);
+    if (at % 3 === 2) {
+      if (code !== COLON) return undefined;
+    } else if (code >= UPPER_A && code <= UPPER_F) {
+      upper = true;
+    } else if (!((code >= ZERO && code <= NINE) || (code >= LOWER_A && code <= LOWER_F))) {
+      return undefined;
+    }
+  }
+  return (upper ? text.toLowerCase() : text) as Mac;
 }
+
+const [ZERO, NINE, COLON] = [0x30, 0x39, 0x3a];
+const [UPPER_A, UPPER_F, LOWER_A, LOWER_F] = [0x41, 0x46, 0x61, 0x66];
 
 /** The six octets as text. Throws a RangeError when there are not six. */
 export function macFromBytes(bytes: Uint8Array): Mac {
@@ -44,10 +60,10 @@ export function isUnicastMac(mac: Mac): boolean {
 /** The value of a lower-case hexadecimal digit: '0' is 0x30, 'a' is 0x61. */
 function hexDigit(text: string, at: number): number {
   const code = text.charCodeAt(at);
-  return code < 0x61 ? code - 0x30 : code - 0x57;
+  return code < LOWER_A ? code - ZERO : code - LOWER_A + 10;
 }
 
-const hexCode = (digit: number): number => (digit < 10 ? 0x30 + digit : 0x57 + digit);
+const hexCode = (digit: number): number => (digit < 10 ? ZERO + digit : LOWER_A - 10 + digit);
 
 /** Where a MAC's text is put together: one string of its own, and not a chain of pieces. */
 const CODES = Buffer.from('00:00:00:00:00:00');

@@ -13,6 +13,16 @@ export function differences(wanted: KernelObject, found: KernelObject): string[]
   return [];
 }
 
+/** Whether there are no {@link differences}, without putting them into words: nearly always there are none. */
+export function isAsWanted(wanted: KernelObject, found: KernelObject): boolean {
+  if (wanted === found) return true;
+  if (wanted.kind === 'fdb' && found.kind === 'fdb')
+    return wanted.destination === found.destination && wanted.permanent === found.permanent;
+  if (wanted.kind === 'neighbour' && found.kind === 'neighbour')
+    return wanted.mac === found.mac && wanted.permanent === found.permanent;
+  return differences(wanted, found).length === 0;
+}
+
 /**
  * Differences that no `ip link set` mends: the device has to be deleted and made again. The fields are those that
  * flannel compares (v0.9.1 backend/vxlan/device.go), and the underlay by its name.

@@ -1,6 +1,6 @@
 import type { KernelObject, Link } from '#src/kernel/object.ts';
 import type { Operation } from '#src/kernel/operation.ts';
-import { differences, incompatibilities } from '#src/reconcile/compare.ts';
+import { incompatibilities, isAsWanted } from '#src/reconcile/compare.ts';
 
 /** One slot: what should be in it and what is. */
 export interface Slot {
@@ -23,7 +23,7 @@ export function planOf(slots: Iterable<Slot>): Operation[] {
       if (found !== undefined) add({ verb: 'remove', object: found });
     } else if (wanted.kind === 'link') {
       linkOperations(wanted, found?.kind === 'link' ? found : undefined).forEach(add);
-    } else if (found === undefined || differences(wanted, found).length > 0) {
+    } else if (found === undefined || !isAsWanted(wanted, found)) {
       add({ verb: 'replace', object: wanted });
     }
   }

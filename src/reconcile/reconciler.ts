@@ -4,7 +4,7 @@ import { commandOf, type Operation, type OperationResult } from '#src/kernel/ope
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import { differences } from '#src/reconcile/compare.ts';
+import { differences, isAsWanted } from '#src/reconcile/compare.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type Cause, type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
@@ -201,7 +201,7 @@ export class Reconciler {
   #isRight({ wanted, found }: Slot): boolean {
     if (wanted === undefined)
       return found === undefined || !this.#mayRemove || !this.#options.territory.owns(found);
-    return found !== undefined && (found === wanted || differences(wanted, found).length === 0);
+    return found !== undefined && isAsWanted(wanted, found);
   }
 
   #touch(slot: Slot, cause: Cause): void {

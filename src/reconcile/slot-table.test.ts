@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { type KernelObject, keyOf, type Neighbour, sharesSlot } from '#src/kernel/object.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
+import { differences, isAsWanted } from '#src/reconcile/compare.ts';
 import { type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
 
 const mac = (n: number) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n));
@@ -58,6 +59,14 @@ test('two objects share a slot when their keys are the same', () => {
   fc.assert(
     fc.property(object, object, (a, b) => {
       assert.equal(sharesSlot(a, b), keyOf(a) === keyOf(b));
+    }),
+  );
+});
+
+test('what has no differences is as wanted', () => {
+  fc.assert(
+    fc.property(object, object, (a, b) => {
+      assert.equal(isAsWanted(a, b), differences(a, b).length === 0);
     }),
   );
 });

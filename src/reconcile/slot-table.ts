@@ -1,5 +1,5 @@
 import { type KernelObject, keyOf, sharesSlot } from '#src/kernel/object.ts';
-import { differences } from '#src/reconcile/compare.ts';
+import { isAsWanted } from '#src/reconcile/compare.ts';
 
 /**
  * One place in the kernel, and what should be and is in it. A peer has three, so that what a slot takes is what a
@@ -212,4 +212,4 @@ const addressBucket = (address: number | bigint): number | bigint =>
 
 /** A link that is as wanted has more to it than is wanted. */
 const isEqual = (a: KernelObject, b: KernelObject): boolean =>
-  a === b || (a.kind !== 'link' && differences(a, b).length === 0);
+  a === b || (a.kind !== 'link' && isAsWanted(a, b));
