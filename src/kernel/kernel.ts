@@ -33,6 +33,13 @@ export interface Kernel {
    */
   monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void>;
 
+  /**
+   * Until the function that it returns is called, monitors tell nothing of neighbours and FDB entries; then who called
+   * has to look again. For thousands of changes of our own: the kernel tells of each FDB entry without saying whose hand it
+   * was, and to hear all that takes longer than to read them once.
+   */
+  muffle(): () => void;
+
   /** The route the kernel would take. Equals `ip route get IP`. `undefined` when there is none. */
   routeTo(ip: Ip): Promise<RouteLookup | undefined>;
 

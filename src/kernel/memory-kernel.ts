@@ -11,6 +11,7 @@ export class MemoryKernel implements Kernel {
   readonly #objects = new Map<string, KernelObject>();
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   #nextIndex = 1;
+  #muffles = 0;
   /** Every operation that was applied, as its command. */
   readonly history: string[] = [];
   /** Operations to refuse, by command; each is used up. */
@@ -34,6 +35,8 @@ export class MemoryKernel implements Kernel {
   }
 
   emit(event: KernelEvent): void {
+    const isMuffled = this.#muffles > 0 && 'object' in event && MUFFLED.includes(event.object.kind);
+    if (isMuffled) return;
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -75,6 +78,13 @@ export class MemoryKernel implements Kernel {
   async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
     this.#listeners.add(listener);
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
+  }
+
+  muffle(): () => void {
+    this.#muffles++;
+    return () => {
+      this.#muffles--;
+    };
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
@@ -142,6 +152,8 @@ export class MemoryKernel implements Kernel {
     }
   }
 }
+
+const MUFFLED: readonly KernelObject['kind'][] = ['neighbour', 'fdb'];
 
 /** Routes and forwarding entries are removed by what they lead to as well. */
 function sameTarget(there: KernelObject, named: KernelObject): boolean {

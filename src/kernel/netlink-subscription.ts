@@ -1,6 +1,6 @@
 import { type Message, messagesIn } from '#src/kernel/message.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import type { Netlink, NetlinkSocketOptions } from '#src/sys/netlink-socket.ts';
+import type { Netlink, NetlinkSocket, NetlinkSocketOptions } from '#src/sys/netlink-socket.ts';
 
 export interface SubscriptionListener {
   /** To be read inside the call. */
@@ -12,13 +12,15 @@ export interface SubscriptionListener {
 /** Milliseconds of events in a row before the event loop gets its turn. Twice what `apply` works in one: its own echo never overruns us. */
 const TURN_MS = 6;
 
+export type Subscription = Pick<NetlinkSocket, 'setMembership'>;
+
 /** Hands what the kernel multicasts to the listener until the signal aborts. Resolves when the subscription is in force. */
 export async function subscribe(
   { netlink, clock }: { readonly netlink: Netlink; readonly clock: Clock },
   options: NetlinkSocketOptions,
   listener: SubscriptionListener,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<Subscription> {
   signal.throwIfAborted();
   const socket = await netlink.open(options);
   if (signal.aborted) {
@@ -42,4 +44,5 @@ export async function subscribe(
       // What is left is told in the next turn: the socket stays readable.
     } while (!closed && clock.monotonic() < until);
   });
+  return socket;
 }

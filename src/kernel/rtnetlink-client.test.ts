@@ -36,6 +36,8 @@ class ScriptedSocket implements NetlinkSocket {
     return this.#queue.shift();
   }
 
+  setMembership(): void {}
+
   watch(): void {}
 
   close(): void {

@@ -1,10 +1,11 @@
 import { ChangeSender } from '#src/kernel/change-sender.ts';
+import { RTNLGRP_NEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent, RouteLookup } from '#src/kernel/kernel.ts';
 import { ECHO_TYPES, EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
-import { subscribe } from '#src/kernel/netlink-subscription.ts';
+import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
 import type { KernelObject, Link } from '#src/kernel/object.ts';
 import type { Operation, OperationResult } from '#src/kernel/operation.ts';
 import { readLookup, routeQuery } from '#src/kernel/routes.ts';
@@ -44,6 +45,7 @@ export class RtnetlinkKernel implements Kernel {
   /** For dumps, which take turns: the kernel runs one at a time on a socket. */
   #dumps: Promise<RtnetlinkClient> | undefined;
   #lastDump: Promise<unknown> = Promise.resolve();
+  readonly #subscriptions = new Set<Subscription>();
   readonly #closing = new AbortController();
 
   constructor(
@@ -131,7 +133,8 @@ export class RtnetlinkKernel implements Kernel {
   async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
     const [changes, client] = await Promise.all([this.#changeClient(), this.#requestClient()]);
     const names = new DeviceTable(findBy(client));
-    await subscribe(
+    const all = AbortSignal.any([signal, this.#closing.signal]);
+    const subscription = await subscribe(
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
@@ -149,10 +152,21 @@ export class RtnetlinkKernel implements Kernel {
         },
         overrun: () => listener({ type: 'overrun' }),
       },
-      AbortSignal.any([signal, this.#closing.signal]),
+      all,
     );
+    this.#subscriptions.add(subscription);
+    all.addEventListener('abort', () => this.#subscriptions.delete(subscription), { once: true });
     // Subscribed first: no renaming is missed between the two.
     for (const link of await this.links()) names.follow({ type: 'changed', object: link });
+  }
+
+  muffle(): () => void {
+    const subscriptions = [...this.#subscriptions];
+    for (const subscription of subscriptions) subscription.setMembership(RTNLGRP_NEIGH, false);
+    return () => {
+      for (const subscription of subscriptions)
+        if (this.#subscriptions.has(subscription)) subscription.setMembership(RTNLGRP_NEIGH, true);
+    };
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {

@@ -212,7 +212,9 @@ export class Overlay {
     const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
     this.#departures.missing(missing.map(({ name }) => name));
     const all = missing.length === 0 ? records : [...records, ...missing];
-    await this.#followEach(this.#table.replaceAll(all), records.length);
+    const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
+    const many = records.length - this.#table.accepted > MANY_PEERS;
+    await (many ? this.#reconciler.inBulk(replace) : replace());
   }
 
   /** Events in order. A peer whose lease was removed stays for a moment: one that lives claims it again. */
@@ -348,5 +350,7 @@ export class Overlay {
 
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+/** Peers that come at once. */
+const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;
 const LAST_METRIC = 0xffff_ffff;

@@ -306,6 +306,27 @@ test('any sequence of leases and kernel changes ends with wanted = actual', asyn
   );
 });
 
+test('what is spoilt in bulk, while nobody listens, is mended in the end', async () => {
+  const { kernel, reconciler, stop } = await start();
+  reconciler.set('a', peer(1));
+  await reconciler.settled();
+  const [fdb] = peer(1);
+  assert.ok(fdb);
+  await reconciler.inBulk(async () => {
+    for (let n = 2; n < 50; n++) reconciler.set(`peer ${n}`, peer(n));
+    kernel.interfere({ verb: 'remove', object: fdb });
+    await systemClock.sleep(5);
+    assert.ok(!kernel.has(keyOf(fdb)), 'the event was told');
+  });
+  await reconciler.settled();
+  const all = Array.from({ length: 49 }, (_, n) => peer(n + 1)).flat();
+  assert.deepEqual(onOverlay(kernel, all), wantedText(all));
+  kernel.interfere({ verb: 'remove', object: fdb });
+  await reconciler.settled();
+  assert.ok(kernel.has(keyOf(fdb)), 'events are told again');
+  stop();
+});
+
 test('full comparisons take the share of the time that they may, and no more', async () => {
   class SlowKernel extends MemoryKernel {
     override async scan(...given: Parameters<MemoryKernel['scan']>): Promise<void> {

@@ -99,6 +99,21 @@ export class Reconciler {
     this.#slots.want(owner, objects, (slot) => this.#touch(slot, 'wanted'));
   }
 
+  /**
+   * For thousands of changes: what is said meanwhile is done without listening to the kernel's telling of each, and all
+   * is compared in the end.
+   */
+  async inBulk(say: () => Promise<void>): Promise<void> {
+    const unmuffle = this.#kernel.muffle();
+    try {
+      await say();
+      await this.settled();
+    } finally {
+      unmuffle();
+      this.check();
+    }
+  }
+
   /** Those on whose behalf something is wanted. */
   owners(): readonly string[] {
     return [...this.#slots.owners()];

@@ -46,6 +46,8 @@ export interface NetlinkSocket {
    * kernel failed with (netlink_set_err of net/netlink/af_netlink.c). Throws a {@link SystemError} when there is no such socket (any more).
    */
   receive(): Uint8Array | 'overrun' | undefined;
+  /** Joins a multicast group (RTNLGRP_*, NFNLGRP_*), or leaves it: what happens meanwhile is not told. Throws a {@link SystemError}. */
+  setMembership(group: number, isMember: boolean): void;
   /** Calls `listener` in a turn of its own whenever there is something to receive, an error included. Keeps the process alive. */
   watch(listener: () => void): void;
   /** Safe to call twice, and from inside the listener. */
@@ -75,6 +77,7 @@ const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_DROP_MEMBERSHIP = 2;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -200,6 +203,12 @@ class SystemNetlinkSocket implements NetlinkSocket {
       if (size > DATAGRAM_BYTES) return 'overrun';
       return this.#buffer.subarray(0, size);
     }
+  }
+
+  setMembership(group: number, isMember: boolean): void {
+    this.#assertOpen('setsockopt');
+    const option = isMember ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
+    if (!this.#trySet(SOL_NETLINK, option, group)) throw new SystemError('setsockopt', this.#libc.errno());
   }
 
   /**

@@ -99,6 +99,26 @@ test('every change of another hand is told', { skip }, async (t) => {
   }
 });
 
+test('muffled, it tells of routes, and of neighbours and forwarding entries again afterwards', {
+  skip,
+}, async (t) => {
+  const { kernel, namespace, events, seen } = await watched(t);
+  const neighbour = 'ip neigh replace 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent';
+  const route = 'ip route add 10.5.9.0/24 via 10.5.9.0 dev flannel.1 onlink';
+  const unmuffle = kernel.muffle();
+  namespace.run(neighbour);
+  namespace.run('bridge fdb add 82:4b:b6:2f:54:4e dev flannel.1 dst 192.0.2.9 self permanent');
+  namespace.run(route);
+  await seen(/^changed route/);
+  assert.deepEqual(
+    events.map(textOf).filter((event) => !event.includes(' route ')),
+    [],
+  );
+  unmuffle();
+  namespace.run('ip neigh del 10.5.9.0 dev flannel.1');
+  await seen(/^removed neighbour/);
+});
+
 test('what hung on a device is told by its name while the device goes', { skip }, async (t) => {
   const { namespace, seen } = await watched(t);
   namespace.run('ip neigh add 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent');
