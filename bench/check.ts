@@ -10,12 +10,12 @@ const SAMPLES = 5;
 const CHECKS = 2;
 const LOOK_MS = 250;
 
-/** What it costs to look whether all is as wanted. */
+/** What it costs to look whether all is as wanted, and how long a join or a look holds up everything else. */
 export const check: Benchmark = {
   name: 'check',
-  title: 'Full comparison with nothing to do',
+  title: 'Full comparison with nothing to do, and the event loop',
   method:
-    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted, as weft does each minute (here every 5 s): seconds of processor for one comparison, and the longest that the event loop was held up meanwhile. flannel never looks.',
+    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted (here every 5 s; by default each minute, for a thousandth of a processor at most): seconds of processor for one comparison, and the longest that the event loop was held up meanwhile. Before that, the longest that it was held up while the host joined. flannel never looks.',
   async run(bench) {
     const sheet = new Sheet();
     const weft = bench.programs.find(({ name }) => name === 'weft');
@@ -27,10 +27,17 @@ export const check: Benchmark = {
       filled = size;
       const baseline = await rig.baseline();
       const program = { ...weft, flags: ['--full-check-interval=5s'] };
+      const socket = socketPath(rig.stateFolder, PREFIX);
+      for (let join = 0; join < SAMPLES; join++) {
+        await rig.with(program, async (run) => {
+          const heldUp = await observeJoin(socket, () => run.routes() < size + baseline);
+          bench.say(`${size} peers: joined, held up ${heldUp.toFixed(1)} ms`);
+          sheet.add(`${size} peers: event loop held up by the join`, 'ms', 'weft', heldUp, { atMost: 20 });
+        });
+      }
       await rig.with(program, async (run) => {
         await rig.programmed(run, size, baseline);
         await run.ready;
-        const socket = socketPath(rig.stateFolder, PREFIX);
         await observe(socket, 1);
         for (let sample = 0; sample < SAMPLES; sample++) {
           const cpu = run.cpu();
@@ -45,6 +52,18 @@ export const check: Benchmark = {
     return sheet.rows;
   },
 };
+
+/** The longest that the event loop was held up, from when it tells of itself until the join is over, in milliseconds. */
+async function observeJoin(socket: string, isJoining: () => boolean): Promise<number> {
+  let heldUp: number | undefined;
+  for (; heldUp === undefined || isJoining(); await delay(LOOK_MS / 10)) {
+    const status = await askNode(socket).catch(() => undefined);
+    if (status === undefined || status === 'silent') continue;
+    // The first telling is of the time in which nobody looked closely.
+    heldUp = heldUp === undefined ? 0 : Math.max(heldUp, status.eventLoopDelayMs);
+  }
+  return heldUp;
+}
 
 /** Waits for so many comparisons; the longest that the event loop was held up meanwhile, in milliseconds. */
 async function observe(socket: string, checks: number): Promise<number> {

@@ -1,5 +1,5 @@
 import { alternate, type Bench, type Benchmark, type Row, Sheet, speaking } from './benchmark.ts';
-import { apiOf, Rig, type Store } from './rig.ts';
+import { apiOf, LABELS, Rig, type Store } from './rig.ts';
 
 const SIZES = [100, 1_000, 10_000, 50_000] as const;
 const STORES: readonly Store[] = ['v2', 'v3', 'embedded'];
@@ -61,9 +61,3 @@ async function joinOne(bench: Bench, rig: Rig, size: number, sheet: Sheet): Prom
 /** The targets are set against flannel v0.9.1, which speaks v2. */
 const targetOf = (store: Store, target: Row['target']): Row['target'] =>
   store === 'v2' ? target : undefined;
-
-const LABELS: Readonly<Record<Store, string>> = {
-  v2: 'etcd v2',
-  v3: 'etcd v3',
-  embedded: 'embedded store',
-};

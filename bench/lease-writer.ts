@@ -7,8 +7,11 @@ export type Api = 'v2' | 'v3';
 /** Writes a peer's lease as its own flanneld would, and knows nothing else: the other end of a measurement. */
 export interface LeaseWriter {
   put(name: string, value: string): Promise<void>;
-  /** Many leases, as fast as the store takes them. */
-  fill(leases: Iterable<readonly [name: string, value: string]>): Promise<void>;
+  /** Many leases, as fast as the store takes them; `sent` is called as each goes out. */
+  fill(
+    leases: Iterable<readonly [name: string, value: string]>,
+    sent?: (name: string) => void,
+  ): Promise<void>;
   remove(name: string): Promise<void>;
   close(): void;
 }
@@ -43,10 +46,13 @@ function v2Writer(url: string, prefix: string): LeaseWriter {
   return {
     put,
     remove: (name) => call('DELETE', name),
-    async fill(leases) {
+    async fill(leases, sent) {
       const left = Iterator.from(leases);
       const writer = async () => {
-        for (const [name, value] of left) await put(name, value);
+        for (const [name, value] of left) {
+          sent?.(name);
+          await put(name, value);
+        }
       };
       await Promise.all(Array.from({ length: WIDTH }, writer));
     },
@@ -93,12 +99,14 @@ async function v3Writer(url: string, prefix: string): Promise<LeaseWriter> {
     async remove(name) {
       await call(KVService.deleteRange, { key: keyOf(name), rangeEnd: Buffer.alloc(0), prevKv: false });
     },
-    async fill(leases) {
-      const puts = Array.from(leases, ([name, value]) =>
+    async fill(leases, sent) {
+      const all = [...leases];
+      const puts = all.map(([name, value]) =>
         RequestOp.create({ request: { $case: 'requestPut', requestPut: putRequest(name, value) } }),
       );
       for (let at = 0; at < puts.length; at += TXN_OPS) {
         const success = puts.slice(at, at + TXN_OPS);
+        for (const [name] of all.slice(at, at + TXN_OPS)) sent?.(name);
         await call(KVService.txn, TxnRequest.create({ success }));
       }
     },

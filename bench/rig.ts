@@ -13,6 +13,11 @@ import { inRepository, type Program, Run } from './program.ts';
 
 /** Where the leases are: etcd through one of its APIs, or the embedded store, which has the newer one. */
 export type Store = Api | 'embedded';
+export const LABELS: Readonly<Record<Store, string>> = {
+  v2: 'etcd v2',
+  v3: 'etcd v3',
+  embedded: 'embedded store',
+};
 export const apiOf = (store: Store): Api => (store === 'v2' ? 'v2' : 'v3');
 
 /** A registry on one host and a flanneld to be measured on another, anew for every run. */
