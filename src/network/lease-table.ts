@@ -1,3 +1,4 @@
+import { byAge } from '#src/network/by-age.ts';
 import type { Lease } from '#src/network/lease.ts';
 import {
   type Claim,
@@ -54,6 +55,11 @@ export class LeaseTable {
     return this.#version;
   }
 
+  /** Number of records, our own not counted. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** Number of accepted leases. */
   get accepted(): number {
     return this.#entries.size - this.#quarantined.size;
@@ -100,30 +106,38 @@ export class LeaseTable {
 
   /** All records there are: what is not among them is removed. Slice by slice, so that other work has its turn between. */
   *replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
-    const names = new Set(raws.map(({ name }) => name));
-    const gone = Array.from(this.#entries.keys()).filter((name) => !names.has(name));
+    const gone = this.#entries.size === 0 ? [] : this.#namesBut(raws);
     // Of records that contradict each other the older must not come in a later slice.
-    const sorted = raws.map((raw) => ({ raw, age: ageOf(raw) })).sort(byAge);
-    yield* this.#settleInSlices(
-      gone,
-      sorted.map(({ raw }) => raw),
-    );
+    yield* this.#settleInSlices(gone, byAge(raws, SLICE));
+  }
+
+  #namesBut(raws: readonly RawLease[]): string[] {
+    const names = new Set(raws.map(({ name }) => name));
+    return Array.from(this.#entries.keys()).filter((name) => !names.has(name));
   }
 
   /** Judges everything anew by other rules, slice by slice: the underlay or our own lease changed. */
   *useRules(rules: LeaseRules): Generator<LeaseChange[]> {
     this.#rules = rules;
-    yield* this.#settleInSlices([rules.ownName], [...this.records()], { anew: true });
+    const raws = [...this.records()];
+    const slices = Array.from({ length: Math.ceil(raws.length / SLICE) }, (_, n) =>
+      raws.slice(n * SLICE, (n + 1) * SLICE),
+    );
+    yield* this.#settleInSlices([rules.ownName], slices, { anew: true });
   }
 
+  /** What is gone goes with the first slice, so that a name is reported once. */
   *#settleInSlices(
     gone: readonly string[],
-    raws: readonly RawLease[],
+    slices: Iterable<readonly RawLease[]>,
     options?: { readonly anew: boolean },
   ): Generator<LeaseChange[]> {
-    yield this.#settle(gone, raws.slice(0, SLICE), options);
-    for (let at = SLICE; at < raws.length; at += SLICE)
-      yield this.#settle([], raws.slice(at, at + SLICE), options);
+    let left = gone;
+    for (const slice of slices) {
+      yield slice.length === 0 ? [] : this.#settle(left, slice, options);
+      if (slice.length > 0) left = [];
+    }
+    if (left.length > 0) yield this.#settle(left, [], options);
   }
 
   #settle(
@@ -216,26 +230,13 @@ const ACCEPTED: Pick<Entry, 'fault' | 'waitsFor'> = { fault: undefined, waitsFor
 /** Records that are settled in one go: 2 ms of work. */
 const SLICE = 250;
 
-interface Aged {
-  readonly raw: RawLease;
-  readonly age: number;
-}
-
-/** Revisions below 2^53 are exact, and no store comes to others. */
-const ageOf = ({ created, revision }: RawLease): number => Number(created ?? revision);
-
-const byAge = (a: Aged, b: Aged): number => a.age - b.age || (a.raw.name < b.raw.name ? -1 : 1);
-
 /** What was accepted comes first, then the older key. */
 function sortByStanding(raws: readonly RawLease[], before: ReadonlyMap<string, Entry>): RawLease[] {
-  const stood = (name: string): number => {
+  const stood = ({ name }: RawLease): number => {
     const entry = before.get(name);
     return entry !== undefined && entry.fault === undefined ? 0 : 1;
   };
-  return raws
-    .map((raw) => ({ raw, age: ageOf(raw), rank: stood(raw.name) }))
-    .sort((a, b) => a.rank - b.rank || byAge(a, b))
-    .map(({ raw }) => raw);
+  return [...byAge(raws, raws.length)].flat().sort((a, b) => stood(a) - stood(b));
 }
 
 function changeOf(

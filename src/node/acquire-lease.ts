@@ -1,3 +1,4 @@
+import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -81,10 +82,10 @@ async function tryToAcquire(
   request: AcquireRequest,
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
-  const { registry, random, log } = components;
+  const { registry, clock, random, log } = components;
   const seen = await registry.list(signal);
   const { records } = seen;
-  const leases = leasesOf(records, request.claimant);
+  const leases = await leasesOf(records, request.claimant, clock);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
@@ -178,18 +179,26 @@ async function challenge(
  * The leases that records stand for, whatever is in them; none for a key that names no subnet. What a record says of its
  * holder is read only where it speaks of the claimant: of 50,000 one or two do.
  */
-export function leasesOf(records: readonly LeaseRecord[], { node, publicIp }: Claimant): Lease[] {
+export async function leasesOf(
+  records: readonly LeaseRecord[],
+  { node, publicIp }: Claimant,
+  clock: Clock,
+): Promise<Lease[]> {
   const address = formatIp(publicIp);
-  return records.flatMap(({ name, value, revision, expiry }) => {
+  const budget = new TurnBudget(clock);
+  const leases: Lease[] = [];
+  for (const { name, value, revision, expiry } of records) {
+    if (budget.isSpent) await budget.turn();
     const subnets = parseSubnetName(name);
-    if (subnets === undefined) return [];
+    if (subnets === undefined) continue;
     // JSON may write any character as an escape, though nobody does.
     const isOfInterest = value.includes(node) || value.includes(address) || value.includes('\\u');
     const decoded = isOfInterest ? decodeAttributes(value) : undefined;
     // A key that names a subnet is taken, whatever is in it.
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
-    return [{ subnets, attributes, expiry, name, revision }];
-  });
+    leases.push({ subnets, attributes, expiry, name, revision });
+  }
+  return leases;
 }
 
 const NOBODYS: LeaseAttributes = { backendType: '' };

@@ -208,13 +208,17 @@ export class Overlay {
    * by those who live, and until then packets go on. What the kernel holds of others goes at once.
    */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
-    const names = new Set(records.map(({ name }) => name));
-    const missing = [...this.#table.records()].filter(({ name }) => !names.has(name));
+    const missing = this.#table.size === 0 ? [] : this.#missingIn(records);
     this.#departures.missing(missing.map(({ name }) => name));
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
     await (many ? this.#reconciler.inBulk(replace) : replace());
+  }
+
+  #missingIn(records: readonly RawLease[]): RawLease[] {
+    const names = new Set(records.map(({ name }) => name));
+    return [...this.#table.records()].filter(({ name }) => !names.has(name));
   }
 
   /** Events in order. A peer whose lease was removed stays for a moment: one that lives claims it again. */
