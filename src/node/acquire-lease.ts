@@ -24,6 +24,8 @@ export interface AcquireRequest {
   readonly previous: Prefix4 | undefined;
   readonly avoid: readonly Prefix4[];
   readonly ttlSeconds: number;
+  /** A list of all leases that was asked for a moment ago: the first round goes by it. */
+  readonly listing?: Promise<Snapshot>;
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
 }
@@ -54,13 +56,17 @@ export async function acquireLease(
 ): Promise<Acquired> {
   const { clock, random, log } = components;
   let said: string | undefined;
+  let { listing } = request;
   for (let races = 0, failures = 0; races < MOST_RACES; ) {
     try {
-      const acquired = await tryToAcquire(components, request, signal);
+      const seen = await (listing ?? components.registry.list(signal));
+      listing = undefined;
+      const acquired = await tryToAcquire(components, request, seen, signal);
       if (acquired !== undefined) return acquired;
       races++;
       await clock.sleep(RACE_PAUSE_MS * (0.5 + random()), signal);
     } catch (error) {
+      listing = undefined;
       if (isAbort(error) || (error instanceof WeftError && error.code !== 'registry')) throw error;
       const text = messageOf(error);
       if (text !== said) log.warning(`Could not acquire a lease yet: ${text}; trying again`);
@@ -80,10 +86,10 @@ export async function acquireLease(
 async function tryToAcquire(
   components: AcquireComponents,
   request: AcquireRequest,
+  seen: Snapshot,
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
   const { registry, clock, random, log } = components;
-  const seen = await registry.list(signal);
   const { records } = seen;
   const leases = await leasesOf(records, request.claimant, clock);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>

@@ -194,6 +194,9 @@ export class Agent {
     const options = this.#options;
     for (const warning of config.warnings)
       this.#log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+    // It takes the store a while, and the host is looked at meanwhile.
+    const listing = registry.list(signal);
+    listing.catch(() => {});
     const facts = await readHostFacts(kernel);
     const underlay = await this.#chooseUnderlay(facts);
     this.#log.info(
@@ -213,6 +216,7 @@ export class Agent {
         previous: previous.subnet,
         avoid: (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
         ttlSeconds,
+        listing,
         attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
       },
       signal,
