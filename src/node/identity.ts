@@ -1,11 +1,13 @@
-import { createHash, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
+import { sha256, sha256Hex } from '#src/lib/sha256.ts';
 import type { Files } from '#src/sys/files.ts';
 
 const MACHINE_ID = '/etc/machine-id';
+/** Another one for each reader (random(4)). */
+const RANDOM_UUID = '/proc/sys/kernel/random/uuid';
 
 /**
  * Who this node is, whatever its addresses are: a random name, kept in the state folder. It is made anew when the
@@ -25,7 +27,8 @@ export async function readNodeIdentity(
       log.warning(
         `${path} was made on another machine (a cloned disk?): this node gets an identity of its own`,
       );
-    const fresh = randomUUID();
+    const fresh = (await files.read(RANDOM_UUID))?.trim();
+    if (!fresh) throw new Error(`there is no ${RANDOM_UUID}`);
     await files.writeAtomically(path, `${fresh} ${machine}\n`);
     return fresh;
   } catch (error) {
@@ -41,10 +44,9 @@ export async function readNodeIdentity(
  * also one that udev's MACAddressPolicy leaves alone (flannel issue 1155).
  */
 export function deriveMac(identity: string, device: string): Mac {
-  const bytes = createHash('sha256').update(`vtep ${device} ${identity}`).digest().subarray(0, 6);
+  const bytes = sha256(`vtep ${device} ${identity}`).subarray(0, 6);
   bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
   return macFromBytes(bytes);
 }
 
-const hash = (text: string): string =>
-  createHash('sha256').update(`weft node ${text.trim()}`).digest('hex').slice(0, 32);
+const hash = (text: string): string => sha256Hex(`weft node ${text.trim()}`).slice(0, 32);

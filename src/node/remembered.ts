@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { sha256Hex } from '#src/lib/sha256.ts';
 import type { Files } from '#src/sys/files.ts';
 
 /** A lease record as the registry held it, kept for a start without the registry. */
@@ -22,8 +22,7 @@ export interface Remembered {
 const FORMAT = 1;
 
 /** Names a network's files in the node's state folder; each registry prefix has its own. */
-const networkName = (prefix: string): string =>
-  `network-${createHash('sha256').update(prefix).digest('hex').slice(0, 12)}`;
+const networkName = (prefix: string): string => `network-${sha256Hex(prefix).slice(0, 12)}`;
 
 /** Where the flanneld of a network answers on this host. */
 export const socketPath = (stateFolder: string, prefix: string): string =>
@@ -42,10 +41,7 @@ export class Memory {
   ) {
     this.#files = files;
     this.#log = log;
-    this.path = join(
-      stateFolder,
-      `network-${createHash('sha256').update(prefix).digest('hex').slice(0, 12)}.json`,
-    );
+    this.path = join(stateFolder, `${networkName(prefix)}.json`);
   }
 
   /** What was remembered; `undefined` when there is nothing, or nothing readable, which is said. */

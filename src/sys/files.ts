@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeFolder } from '#src/sys/make-folder.ts';
@@ -46,7 +45,7 @@ export const systemFiles: Files = {
     const target = await targetOf(path);
     const folder = dirname(target);
     await makeFolder(folder);
-    const temporary = join(folder, `.${randomBytes(6).toString('hex')}.tmp`);
+    const temporary = join(folder, `.${randomName()}.tmp`);
     try {
       const file = await open(temporary, 'wx', mode);
       try {
@@ -69,6 +68,9 @@ export const systemFiles: Files = {
     }
   },
 };
+
+/** No secret: the file is made with O_EXCL, so that nobody's is taken for it. */
+const randomName = (): string => Math.random().toString(36).slice(2).padEnd(8, '0');
 
 /** Where a path leads, through symlinks; the last of them may lead to a file that is not there yet. */
 async function targetOf(path: string): Promise<string> {

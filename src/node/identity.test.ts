@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { silentLogger } from '#src/lib/log.ts';
+import { deriveMac, readNodeIdentity } from '#src/node/identity.ts';
+import type { Files } from '#src/sys/files.ts';
+
+const MACHINE = '4c1f0b7e2a9d4d63b1d0a7e5c3f29b88\n';
+const UUID = '0f8fad5b-d9cb-469f-a165-70867728950e';
+
+function host(
+  content: Record<string, string>,
+  canWrite = true,
+): Files & { readonly texts: Map<string, string> } {
+  const texts = new Map(Object.entries(content));
+  const write: Files['writeAtomically'] = async (path, text) => {
+    if (!canWrite) throw new Error('read-only');
+    texts.set(path, typeof text === 'string' ? text : [...text].join(''));
+  };
+  return {
+    texts,
+    read: async (path) => texts.get(path),
+    write,
+    writeAtomically: write,
+    remove: async (path) => void texts.delete(path),
+  };
+}
+
+const identityOn = (files: Files) => readNodeIdentity({ files, log: silentLogger }, '/state');
+
+test('a new node takes a random name of the kernel’s and keeps it', async () => {
+  const files = host({ '/etc/machine-id': MACHINE, '/proc/sys/kernel/random/uuid': `${UUID}\n` });
+  assert.equal(await identityOn(files), UUID);
+  files.texts.set('/proc/sys/kernel/random/uuid', 'another\n');
+  assert.equal(await identityOn(files), UUID);
+  files.texts.set('/etc/machine-id', 'of a clone\n');
+  assert.equal(await identityOn(files), 'another');
+});
+
+test('what earlier versions wrote and derived stays', async () => {
+  const machine = 'a68abb910f20f19dccf6f5a4946ac6f2';
+  assert.equal(await identityOn(host({ '/etc/machine-id': MACHINE }, false)), machine);
+  const kept = host({ '/etc/machine-id': MACHINE, '/state/node-id': `${UUID} ${machine}\n` });
+  assert.equal(await identityOn(kept), UUID);
+  assert.equal(deriveMac(UUID, 'flannel.1'), 'a6:66:23:d7:91:07');
+});
