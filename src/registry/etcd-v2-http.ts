@@ -1,5 +1,5 @@
 import * as http from 'node:http';
-import * as https from 'node:https';
+import type { Agent as SecureAgent } from 'node:https';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
 import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
@@ -10,7 +10,7 @@ import {
   registryError,
 } from '#src/registry/failure.ts';
 import { NodeList } from '#src/registry/node-list.ts';
-import { authoritiesOf, type TlsMaterial } from '#src/registry/tls.ts';
+import type { TlsMaterial } from '#src/registry/tls.ts';
 
 /** What etcd v2 answers: an event (`action`, `node`) or an error (`errorCode`, `message`). */
 export interface V2Body {
@@ -76,7 +76,7 @@ export class EtcdV2Http {
   readonly ring: EndpointRing;
   readonly #tls: TlsMaterial;
   readonly #plain = new http.Agent({ keepAlive: true });
-  #secure: https.Agent | undefined;
+  #secure: Promise<SecureAgent> | undefined;
   readonly #auth: Credentials | undefined;
   readonly #timeoutMs: number;
 
@@ -157,7 +157,10 @@ export class EtcdV2Http {
   /** Ends all connections; a call after this makes its own. */
   close(): void {
     this.#plain.destroy();
-    this.#secure?.destroy();
+    this.#secure?.then(
+      (agent) => agent.destroy(),
+      () => {},
+    );
   }
 
   #inTurn<Answer>(
@@ -185,7 +188,7 @@ export class EtcdV2Http {
   }
 
   /** Resolves with the response's headers. */
-  #sendTo(url: URL, { method, form }: V2Request, signal: AbortSignal): Promise<http.IncomingMessage> {
+  async #sendTo(url: URL, { method, form }: V2Request, signal: AbortSignal): Promise<http.IncomingMessage> {
     const body = form === undefined ? undefined : new URLSearchParams(form).toString();
     const headers: http.OutgoingHttpHeaders = {};
     if (this.#auth !== undefined) {
@@ -193,10 +196,9 @@ export class EtcdV2Http {
       headers.authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     }
     if (body !== undefined) headers['content-type'] = 'application/x-www-form-urlencoded';
+    const agent = url.protocol === 'https:' ? await this.#secureAgent() : this.#plain;
     return new Promise((resolve, reject) => {
-      const secure = url.protocol === 'https:';
-      const agent = secure ? this.#secureAgent() : this.#plain;
-      const request = (secure ? https : http).request(url, { method, headers, agent, signal });
+      const request = http.request(url, { method, headers, agent, signal });
       const timer = setTimeout(() => request.destroy(this.#tooLate()), this.#timeoutMs);
       request.once('close', () => clearTimeout(timer));
       request.once('error', reject);
@@ -210,8 +212,10 @@ export class EtcdV2Http {
     });
   }
 
-  #secureAgent(): https.Agent {
-    this.#secure ??= new https.Agent({ keepAlive: true, ...this.#tls, ca: authoritiesOf(this.#tls) });
+  #secureAgent(): Promise<SecureAgent> {
+    this.#secure ??= import('#src/registry/secure-agent.ts').then(({ secureAgent }) =>
+      secureAgent(this.#tls, { keepAlive: true }),
+    );
     return this.#secure;
   }
 

@@ -9,12 +9,13 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 import { AuthService } from '#src/etcd/rpc.ts';
+import { authoritiesOf } from '#src/registry/authorities.ts';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
 import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
-import { authoritiesOf, type TlsMaterial } from '#src/registry/tls.ts';
+import type { TlsMaterial } from '#src/registry/tls.ts';
 
 /** One method of a generated service definition. */
 export interface Method<Request, Answer> {

@@ -1,5 +1,3 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { getCACertificates } from 'node:tls';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -16,10 +14,6 @@ export interface TlsMaterial {
   readonly cert?: string;
   readonly key?: string;
 }
-
-/** Whom to trust: the given authority alone or, as Go does, those that the system trusts. */
-export const authoritiesOf = ({ ca }: TlsMaterial): string =>
-  ca ?? [...getCACertificates('default'), ...getCACertificates('system')].join('\n');
 
 /** Whether any TLS file was asked for. */
 export const wantsTls = (files: TlsFiles): boolean =>
@@ -43,6 +37,8 @@ export async function readTls(
     read(`${flags}certfile`, certFile),
     read(`${flags}keyfile`, keyFile),
   ]);
+  if (ca === undefined && cert === undefined && key === undefined) return {};
+  const { createPrivateKey, X509Certificate } = await import('node:crypto');
   if (ca !== undefined) check(`${flags}cafile ${caFile} holds no certificate`, () => new X509Certificate(ca));
   if ((cert === undefined) !== (key === undefined)) {
     const [given, missing] = cert === undefined ? ['keyfile', 'certfile'] : ['certfile', 'keyfile'];
