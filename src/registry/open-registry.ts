@@ -1,9 +1,11 @@
+import { posix } from 'node:path';
 import type { Logger } from '#src/lib/log.ts';
 import { chooseApi, type EtcdApi, explainWait, type Place, type Sight } from '#src/registry/choose-api.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
+import { isAbsentFromV3 } from '#src/registry/etcd-v3-absence.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { readTls, type TlsFiles, wantsTls } from '#src/registry/tls.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -139,6 +141,7 @@ class Finder {
   }
 
   async #look(api: EtcdApi, signal: AbortSignal): Promise<Look> {
+    if (api === 'v3' && (await this.#isSurelyAbsentFromV3(signal))) return { sight: { kind: 'absent' } };
     const registry = this.#registries.get(api) ?? (await this.#open(api));
     this.#registries.set(api, registry);
     try {
@@ -151,9 +154,16 @@ class Finder {
     }
   }
 
+  /** Asked for as long as a no may spare us gRPC. */
+  async #isSurelyAbsentFromV3(signal: AbortSignal): Promise<boolean> {
+    if (this.#api === 'v3' || this.#registries.has('v3')) return false;
+    const { endpoints, tls, prefix } = this.#etcd;
+    return isAbsentFromV3(endpoints, tls, posix.join(prefix, 'config'), signal);
+  }
+
   async #open(api: EtcdApi): Promise<Registry> {
     if (api === 'v2') return new EtcdV2Registry(this.#components, this.#etcd);
-    // gRPC takes longer to load than all else; a host that uses v2 alone never needs it.
+    // gRPC takes longer to load than all else; a host that uses v2 alone does without.
     const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
     return new EtcdV3Registry(this.#components, this.#etcd);
   }
