@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { compileAhead } from './compile-ahead.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -25,7 +26,9 @@ const wanted = ARCHITECTURES.filter((known) => given.length === 0 || given.inclu
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(WORK, { recursive: true });
 const sums: string[] = [];
-for (const program of PROGRAMS) await bundle(program);
+writeFileSync(join(WORK, 'main.cjs'), await bundle('script/release-main.ts'));
+writeFileSync(join(WORK, 'nothing'), '');
+for (const program of PROGRAMS) await prepare(program);
 for (const architecture of wanted) {
   const parts = partsFor(architecture);
   for (const program of PROGRAMS) sums.push(checksum(makeExecutable(program, architecture, parts)));
@@ -38,22 +41,35 @@ sums.push(checksum('sbom.cdx.json'));
 writeFileSync(join(DIST, 'SHA256SUMS'), sums.join(''));
 rmSync(WORK, { recursive: true });
 
-/** One file of plain JavaScript. Names stay: a stack trace in a report has to be read. */
-async function bundle(program: string): Promise<void> {
-  await build({
-    entryPoints: [join(ROOT, `src/cli/${program}.ts`)],
-    outfile: join(WORK, `${program}.cjs`),
+/** One file of plain JavaScript, and what of it is compiled ahead. */
+async function prepare(program: string): Promise<void> {
+  const text = `(function (exports, require, module, __filename, __dirname) {${await bundle(`src/cli/${program}.ts`)}\n})`;
+  writeFileSync(join(WORK, `${program}.cjs`), text);
+  writeFileSync(join(WORK, `${program}.cache`), compileAhead(text, isOfStart));
+}
+
+/** gRPC and the messages of etcd v3 are many functions, of which a start needs few or none. */
+function isOfStart(path: string): boolean {
+  return path.startsWith('src/') && !path.startsWith('src/etcd/');
+}
+
+/** Names and lines stay: a stack trace in a report has to be read. */
+async function bundle(entry: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, entry)],
+    absWorkingDir: ROOT,
+    write: false,
     bundle: true,
     platform: 'node',
     target: `node${process.versions.node}`,
     // CommonJS loads node's own modules when they are first needed; as ES modules all of them come first.
     format: 'cjs',
     minifySyntax: true,
-    minifyWhitespace: true,
     legalComments: 'none',
     alias: { koffi: join(ROOT, 'script/koffi-asset.ts') },
     define: { 'import.meta.main': 'true', 'import.meta.url': '"file:///"' },
   });
+  return outputFiles.map(({ text }) => text).join('');
 }
 
 interface Parts {
@@ -85,16 +101,19 @@ function makeExecutable(program: string, architecture: Architecture, { node, kof
   const output = join(DIST, name);
   mkdirSync(join(DIST, `linux-${architecture}`), { recursive: true });
   const config = {
-    main: join(WORK, `${program}.cjs`),
+    main: join(WORK, 'main.cjs'),
     output: `${output}.new`,
     executable: node,
     disableExperimentalSEAWarning: true,
-    // Compiled code is of use only to the processor that it was compiled for.
-    useCodeCache: architecture === process.arch,
     // As in bin/flanneld.
     execArgv: program === 'flanneld' ? ['--max-semi-space-size=2'] : [],
     execArgvExtension: 'none',
-    assets: program === 'mk-docker-opts' ? {} : { 'koffi.node': koffi },
+    assets: {
+      'program.cjs': join(WORK, `${program}.cjs`),
+      // Compiled code is of use only to the processor that it was compiled for.
+      'program.cache': join(WORK, architecture === process.arch ? `${program}.cache` : 'nothing'),
+      ...(program !== 'mk-docker-opts' && { 'koffi.node': koffi }),
+    },
   };
   const file = join(WORK, 'sea.json');
   writeFileSync(file, JSON.stringify(config));

@@ -13,7 +13,8 @@ const CONCURRENCY = 2;
 const TIMEOUT_MS = 8 * 60_000;
 
 const given = process.argv.slice(2);
-const files = given.length > 0 ? given : globSync(['test/**/*.test.ts', 'src/**/*.test.ts']);
+const files =
+  given.length > 0 ? given : globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts']);
 await removeLabsOfEndedRuns();
 
 const reportFolder = mkdtempSync(join(tmpdir(), 'weft-faults-'));
