@@ -7,13 +7,15 @@ const REST_MS = 60_000;
 const MINUTE = 60_000;
 /** Hosts that come and go at a time. */
 const WAVE = 100;
+/** More than a removed peer is kept, so that each wave's peers are gone before the next one comes. */
+const WAVE_PAUSE_MS = 2_000;
 const SETTLE_MS = 5_000;
 
 /** What it costs while nothing happens, and whether it grows while much does. */
 export const rest: Benchmark = {
   name: 'rest',
   title: 'At rest, and under churn',
-  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute in which nothing happens. Then ${WAVE} hosts join and leave, again and again, for a minute or as long as --churn says: memory half way and at the end, after a pause.`,
+  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute in which nothing happens. Then ${WAVE} hosts join and leave, again and again with two seconds between, for a minute or as long as --churn says: memory half way and at the end, after a pause.`,
   async run(bench) {
     const sheet = new Sheet();
     await using rig = await Rig.create('v2', bench.signal);
@@ -50,6 +52,7 @@ async function churn(rig: Rig, ms: number, read: () => number): Promise<number> 
   while (performance.now() - began < ms) {
     await rig.fill(PEERS, PEERS + WAVE);
     await rig.worker('drop', PEERS, PEERS + WAVE);
+    await delay(WAVE_PAUSE_MS);
     if (performance.now() - began > ms / 2) middle ??= read();
   }
   return middle ?? read();

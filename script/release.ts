@@ -4,7 +4,6 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { compileAhead } from './compile-ahead.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -44,13 +43,19 @@ rmSync(WORK, { recursive: true });
 /** One file of plain JavaScript, and what of it is compiled ahead. */
 async function prepare(program: string): Promise<void> {
   const text = `(function (exports, require, module, __filename, __dirname) {${await bundle(`src/cli/${program}.ts`)}\n})`;
-  writeFileSync(join(WORK, `${program}.cjs`), text);
-  writeFileSync(join(WORK, `${program}.cache`), compileAhead(text, isOfStart));
+  const file = join(WORK, `${program}.cjs`);
+  writeFileSync(file, text);
+  // V8 takes no cache that it made with other flags.
+  const compile = [...flagsOf(program), join(ROOT, 'script/compile-ahead.ts'), file];
+  execFileSync(process.execPath, [...compile, join(WORK, `${program}.cache`)], { stdio: 'inherit' });
 }
 
-/** gRPC and the messages of etcd v3 are many functions, of which a start needs few or none. */
-function isOfStart(path: string): boolean {
-  return path.startsWith('src/') && !path.startsWith('src/etcd/');
+/** What Node is started with: only the daemon says something, and says it in the file that starts it from the source. */
+function flagsOf(program: string): string[] {
+  if (program !== 'flanneld') return [];
+  const flags = /^flags='(.*)'$/m.exec(readFileSync(join(ROOT, 'bin/flanneld'), 'utf8'))?.[1];
+  if (flags === undefined) throw new Error('bin/flanneld does not say its flags');
+  return flags.split(' ');
 }
 
 /** Names and lines stay: a stack trace in a report has to be read. */
@@ -105,8 +110,7 @@ function makeExecutable(program: string, architecture: Architecture, { node, kof
     output: `${output}.new`,
     executable: node,
     disableExperimentalSEAWarning: true,
-    // As in bin/flanneld.
-    execArgv: program === 'flanneld' ? ['--max-semi-space-size=2'] : [],
+    execArgv: flagsOf(program),
     execArgvExtension: 'none',
     assets: {
       'program.cjs': join(WORK, `${program}.cjs`),
