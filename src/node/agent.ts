@@ -44,6 +44,8 @@ export interface AgentComponents extends Omit<OverlayComponents, 'firewall'> {
   readonly commands: CommandRunner;
   readonly folders: Folders;
   readonly serviceManager: ServiceManager;
+  /** Called once a start has loaded what it needs. */
+  readonly onLoaded: () => void;
   /** From 0 (included) to 1 (excluded). */
   readonly random: () => number;
 }
@@ -159,6 +161,7 @@ export class Agent {
     if (remembered !== undefined && (await isSlow(opening, PATIENCE_MS)))
       await this.#restore(remembered, signal);
     const { registry, config } = await opening;
+    this.#components.onLoaded();
     this.#registry = registry;
     try {
       const read = await readableConfig({ registry, clock, log: this.#log }, config, signal, () =>

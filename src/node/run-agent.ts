@@ -6,6 +6,7 @@ import { Agent, type AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemCommands } from '#src/sys/command.ts';
+import { keepSmall } from '#src/sys/engine.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
@@ -25,6 +26,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Agen
     random: Math.random,
     createLogger: log,
     serviceManager: systemd,
+    onLoaded: keepSmall,
   };
 }
 
