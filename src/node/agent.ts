@@ -255,7 +255,8 @@ export class Agent {
       },
       signal,
     );
-    await this.#takePeers(overlay, acquired.seen.records);
+    // Programs and disks are waited for while the peers are taken.
+    await Promise.all([overlay.isSetUp, this.#takePeers(overlay, acquired.seen.records)]);
     const logger = createLogger('watch');
     this.#watcher = followRegistry(
       { registry, clock, random, logger },
@@ -281,6 +282,10 @@ export class Agent {
       const previous = await readSubnetFile(files, this.#options.subnetFile);
       const backend = host.make(underlay, host.macFor(own.attributes));
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
+      await overlay.isSetUp.catch((error) => {
+        this.#overlay = undefined;
+        throw error;
+      });
       const peers = remembered.peers.map((peer) => ({
         ...peer,
         revision: 0n,

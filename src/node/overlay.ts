@@ -72,6 +72,7 @@ export class Overlay {
   readonly #rules: Caretaker;
   readonly #sysctls: Caretaker;
   readonly #departures: Departures;
+  #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
@@ -150,8 +151,8 @@ export class Overlay {
   }
 
   /**
-   * Takes the host from whatever it is in to what is wanted of it without peers, and keeps it so until the signal aborts.
-   * Docker may start when this is done: the rules are in force and subnet.env is written.
+   * Takes the host from whatever it is in to what is wanted of it, and keeps it so until the signal aborts. When this is
+   * done there is a device, and peers may be told; {@link isSetUp} tells when the rest is done, too.
    */
   async start(signal: AbortSignal): Promise<void> {
     this.#sayOwn();
@@ -163,6 +164,16 @@ export class Overlay {
       if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link')
         this.#sysctls.poke();
     });
+    this.#isSetUp = this.#setUp(signal);
+    this.#isSetUp.catch(() => {});
+  }
+
+  /** Docker may start when this is done: the rules are in force and subnet.env is written. Rejects with what could not be. */
+  get isSetUp(): Promise<void> {
+    return this.#isSetUp;
+  }
+
+  async #setUp(signal: AbortSignal): Promise<void> {
     const { firewall, watchRules } = this.#components;
     await watchRules((event) => {
       firewall.tell(event);

@@ -200,6 +200,15 @@ export class Reconciler {
     }
   }
 
+  /** Whether anything is believed to be on the device. */
+  #hasAnyOn(device: string): boolean {
+    let any = false;
+    this.#slots.each(({ found }) => {
+      any ||= found !== undefined && found.kind !== 'link' && found.device === device;
+    });
+    return any;
+  }
+
   #forgetDevice(device: string): void {
     this.#slots.each((slot) => {
       const { found } = slot;
@@ -336,7 +345,7 @@ export class Reconciler {
       const before = slot?.found;
       slot = this.#slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
       // Whatever hung on the device before it was made again went with the old one.
-      if (verb === 'add') this.check();
+      if (verb === 'add' && this.#hasAnyOn(object.name)) this.check();
     } else if (slot?.told !== true) {
       // Where the kernel told of it meanwhile, that stands: at worst what is there already is put there again.
       slot = this.#slots.put(object);
