@@ -229,11 +229,19 @@ export class EtcdV2Registry implements Registry {
     return { name: this.#nameOf(node), value, revision, created, expiry };
   }
 
-  /** A string of its own: a slice would keep the whole key, for as long as there is the lease. */
   #nameOf({ key }: V2Node): string {
-    return Buffer.from(key.slice(this.#folder.length)).toString();
+    return ownCopy(key.slice(this.#folder.length));
   }
 }
+
+/** A string of its own: V8's slice would keep the whole key, for as long as there is the lease. */
+function ownCopy(slice: string): string {
+  const length = SCRATCH.write(slice);
+  return length === slice.length ? SCRATCH.toString('latin1', 0, length) : slice;
+}
+
+/** Longer than a subnet's name; what does not fit, or is not ASCII, is somebody's nonsense, and may stay a slice. */
+const SCRATCH = Buffer.alloc(64);
 
 /** That there is no such key is an answer. */
 function assertFound(what: string, body: V2Body): void {
