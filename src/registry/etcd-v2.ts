@@ -236,12 +236,15 @@ export class EtcdV2Registry implements Registry {
 
 /** A string of its own: V8's slice would keep the whole key, for as long as there is the lease. */
 function ownCopy(slice: string): string {
-  const length = SCRATCH.write(slice);
-  return length === slice.length ? SCRATCH.toString('latin1', 0, length) : slice;
+  // A subnet's name is shorter, and ASCII; somebody's nonsense may stay a slice.
+  if (slice.length > LONGEST_NAME) return slice;
+  const bytes = SCRATCH.write(slice);
+  return bytes === slice.length ? SCRATCH.toString('latin1', 0, bytes) : slice;
 }
 
-/** Longer than a subnet's name; what does not fit, or is not ASCII, is somebody's nonsense, and may stay a slice. */
-const SCRATCH = Buffer.alloc(64);
+const LONGEST_NAME = 64;
+/** Room for as many characters, whatever they are. */
+const SCRATCH = Buffer.alloc(3 * LONGEST_NAME);
 
 /** That there is no such key is an answer. */
 function assertFound(what: string, body: V2Body): void {
