@@ -1,10 +1,11 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { formatObject, type KernelObject, keyOf, type Link } from '#src/kernel/object.ts';
-import { commandOf, type Operation, type OperationResult } from '#src/kernel/operation.ts';
+import type { Operation, OperationResult } from '#src/kernel/operation.ts';
 import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { differences, isAsWanted } from '#src/reconcile/compare.ts';
+import { Failures } from '#src/reconcile/failures.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type Cause, type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
@@ -57,8 +58,7 @@ export class Reconciler {
   /** Slots to look at. Each is in it once; see {@link Slot.cause}. */
   #dirty: Slot[] = [];
   readonly #pacer = new RepairPacer();
-  /** By key, as is what the pacer knows: a slot that is empty is forgotten, and another when it is filled again. */
-  readonly #failing = new Map<string, Failure>();
+  readonly #failures: Failures;
   /** Slots whose removal found nothing since the last full comparison that the interval asked for. */
   readonly #missed = new Set<string>();
   readonly #observers = new Set<(event: KernelEvent) => void>();
@@ -77,11 +77,12 @@ export class Reconciler {
     this.#kernel = kernel;
     this.#clock = clock;
     this.#log = log;
+    this.#failures = new Failures({ log });
     this.#options = options;
   }
 
   get status(): ReconcilerStatus {
-    const failing = Array.from(this.#failing, ([key, { reason }]) => ({ key, reason }));
+    const failing = this.#failures.all;
     return { wanted: this.#slots.wanted, failing, repairs: this.#repairs, checks: this.#checks };
   }
 
@@ -278,14 +279,14 @@ export class Reconciler {
     this.#dirty = [...this.#dirty.slice(looked), ...waiting];
     const notRight = slots.filter((slot) => {
       if (!this.#isRight(slot)) return true;
-      this.#forgive(slot.object);
+      this.#failures.forgive(slot.object);
       return false;
     });
     const wrong = this.#withDevice(notRight);
     if (wrong.length === 0) return slots.length > 0;
     const operations = planOf(wrong);
     this.#sayRepairs(
-      wrong.filter((slot) => drifted.has(slot) && this.#failureOf(slot) === undefined),
+      wrong.filter((slot) => drifted.has(slot) && this.#failures.notBefore(slot.object) === undefined),
       now,
     );
     for (const slot of wrong) slot.told = false;
@@ -311,17 +312,9 @@ export class Reconciler {
   }
 
   #waitFor(slot: Slot, cause: Cause, now: number): number {
-    const failure = this.#failureOf(slot);
-    if (failure !== undefined) return failure.notBefore - now;
+    const notBefore = this.#failures.notBefore(slot.object);
+    if (notBefore !== undefined) return notBefore - now;
     return cause === 'kernel' ? this.#pacer.delay(keyOf(slot.object), now) : 0;
-  }
-
-  #failureOf({ object }: Slot): Failure | undefined {
-    return this.#failing.size > 0 ? this.#failing.get(keyOf(object)) : undefined;
-  }
-
-  #forgive(object: KernelObject): void {
-    if (this.#failing.size > 0) this.#failing.delete(keyOf(object));
   }
 
   #settle({ operation, ...result }: OperationResult, now: number): void {
@@ -331,10 +324,12 @@ export class Reconciler {
       return;
     }
     if (!result.done && !(verb === 'remove' && ALREADY_GONE.includes(result.error.errno))) {
-      this.#fail(operation, `${result.error.message} (${result.error.errno})`, now);
+      this.#failures.note(operation, `${result.error.message} (${result.error.errno})`, now);
+      const failed = this.#slots.find(object);
+      if (failed !== undefined) this.#touch(failed, 'wanted');
       return;
     }
-    this.#forgive(object);
+    this.#failures.forgive(object);
     let slot = this.#slots.find(object);
     if (verb === 'remove') {
       // What an event has put into the slot since is somebody's newer word.
@@ -371,24 +366,6 @@ export class Reconciler {
       object.device !== undefined &&
       this.#slots.find({ kind: 'link', name: object.device })?.wanted !== undefined
     );
-  }
-
-  #fail(operation: Operation, reason: string, now: number): void {
-    const key = keyOf(operation.object);
-    const attempts = (this.#failing.get(key)?.attempts ?? 0) + 1;
-    const pause = Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS);
-    if (this.#failing.get(key)?.reason !== reason) {
-      this.#log.error(
-        `Could not apply "${commandOf(operation)}": ${reason}; trying again in ${pause} ms and on`,
-        {
-          key,
-          reason,
-        },
-      );
-    }
-    this.#failing.set(key, { attempts, reason, notBefore: now + pause });
-    const slot = this.#slots.find(operation.object);
-    if (slot !== undefined) this.#touch(slot, 'wanted');
   }
 
   #sayRepairs(slots: readonly Slot[], now: number): void {
@@ -480,19 +457,10 @@ export class Reconciler {
   }
 }
 
-interface Failure {
-  readonly attempts: number;
-  readonly reason: string;
-  /** Monotonic milliseconds. */
-  readonly notBefore: number;
-}
-
 /** A removal that finds nothing has what it wanted. */
 const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
 /** Of those, the ones that may mean that something else is in the slot: routes and forwarding entries are removed by their target as well. */
 const MISSED = ['ENOENT', 'ESRCH'];
-const FIRST_RETRY_MS = 50;
-const LONGEST_RETRY_MS = 30_000;
 const STUMBLE_PAUSE_MS = 1_000;
 /** Slots planned in one go: as many as some sends take, and a multiple of what a peer has, so that a peer's go together. */
 const REPAIRED_AT_ONCE = 2_040;
