@@ -1,11 +1,11 @@
 import { setFlagsFromString } from 'node:v8';
 
 /**
- * The daemon is to be small (docs/performance.md has the figures): an old generation that grows by a third before it is
+ * The daemon is to be small (docs/performance.md has the figures): an old generation that grows by little before it is
  * collected, and one optimizing compiler of V8's two, and that without inlining: each takes megabytes while it works, and
  * a start has ended before the other one pays.
  */
-const SMALL = ['--heap-growing-percent=30', '--no-opt', '--no-maglev-inlining'];
+const SMALL = ['--heap-growing-percent=60', '--no-opt', '--no-maglev-inlining'];
 
 /**
  * To be called when all is loaded, and not on the command line: V8 takes no code that was compiled ahead with other flags
