@@ -112,6 +112,7 @@ export class EtcdV2Registry implements Registry {
       const poll = await this.#http.poll(request, 'watch the leases', signal);
       try {
         await this.#assertSameHistory(poll, delivered, signal);
+        assertNear(poll.index, delivered);
         yield { events: [], revision: delivered };
         const event = poll.event();
         let seen = poll.index;
@@ -250,6 +251,18 @@ const SCRATCH = Buffer.alloc(3 * LONGEST_NAME);
 function assertFound(what: string, body: V2Body): void {
   const { errorCode } = body;
   if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, body);
+}
+
+/**
+ * Events of the whole store that may have happened since the last one delivered. A long poll brings one event, and a list all of
+ * them at once; and of the last 1,000 etcd forgets the oldest.
+ */
+const MOST_BEHIND = 500n;
+
+function assertNear(index: bigint, delivered: bigint): void {
+  const behind = index - delivered;
+  if (behind <= MOST_BEHIND) return;
+  throw new CompactedError(`etcd is ${behind} events ahead, which is more than half of its history`);
 }
 
 const QUIET = Symbol('quiet');

@@ -29,6 +29,7 @@ export type WatcherState =
   | { readonly kind: 'retrying'; readonly reason: string };
 
 const FIRST_PAUSE_MS = 200;
+const LISTS_APART_MS = 1_000;
 
 /**
  * Follows all leases for as long as it runs, through outages, compactions and stores that begin anew: list, watch from
@@ -43,6 +44,8 @@ export class LeaseWatcher {
   #state: WatcherState = { kind: 'connecting' };
   #outageBegan: number | undefined;
   #certainAt: number | undefined;
+  /** When the list was asked for last, likewise. */
+  #listedAt = Number.NEGATIVE_INFINITY;
   /** Delivered up to here; `undefined` when a list is needed. */
   #revision: bigint | undefined;
   #pending: WatchEvent[] = [];
@@ -80,6 +83,8 @@ export class LeaseWatcher {
       } catch (error) {
         if (signal.aborted) break;
         this.#failed(error);
+        // Lost events are no failure: the list is asked for at once, unless it has just been.
+        if (error instanceof CompactedError && clock.monotonic() - this.#listedAt > LISTS_APART_MS) continue;
       }
       // A connection that ends as soon as it stands is a failure like another: only time is a success.
       if (clock.monotonic() - began > this.#maxPauseMs) this.#backoff.reset();
@@ -89,6 +94,7 @@ export class LeaseWatcher {
   }
 
   async #list(signal: AbortSignal): Promise<bigint> {
+    this.#listedAt = this.#components.clock.monotonic();
     const snapshot = await this.#components.registry.list(signal);
     this.#certainAt = this.#components.clock.monotonic();
     this.#options.onSnapshot(snapshot);

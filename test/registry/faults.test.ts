@@ -273,6 +273,23 @@ describe('etcd v2 in detail', () => {
     }
   });
 
+  test('who is far behind asks for a list, and not for one event after the other', async () => {
+    const server = await EtcdServer.start();
+    const registry = openEtcd('v2', server.url);
+    try {
+      const { revision } = await registry.list(patience());
+      await server.outrunHistory();
+      await assert.rejects(drain(registry, revision), (error) => {
+        assert.ok(error instanceof CompactedError);
+        assert.match(error.message, /^etcd is \d{3,} events ahead, which is more than half of its history$/);
+        return true;
+      });
+    } finally {
+      await registry.close();
+      await server.stop();
+    }
+  });
+
   test('a folder below the leases is ignored, and its removal asks for a new list', async () => {
     const server = await EtcdServer.start();
     const registry = openEtcd('v2', server.url);
