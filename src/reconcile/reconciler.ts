@@ -115,11 +115,6 @@ export class Reconciler {
     }
   }
 
-  /** Those on whose behalf something is wanted. */
-  owners(): readonly string[] {
-    return [...this.#slots.owners()];
-  }
-
   /**
    * From now on what is ours and wanted by nobody is removed. Until the registry is known, it is left: it may belong to
    * a peer that we have not heard of yet.

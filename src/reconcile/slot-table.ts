@@ -56,11 +56,6 @@ export class SlotTable {
     return this.#wanted;
   }
 
-  /** Those on whose behalf something is wanted. */
-  owners(): IterableIterator<string> {
-    return this.#owned.keys();
-  }
-
   *[Symbol.iterator](): Generator<Slot> {
     for (const bucket of Object.values(this.#buckets)) {
       for (const first of bucket.values()) {
