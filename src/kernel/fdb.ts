@@ -1,20 +1,13 @@
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import { neighbourMessage, readNeighbourMessage } from '#src/kernel/neighbours.ts';
+import { NO_PARTS, neighbourMessage, readNeighbourMessage } from '#src/kernel/neighbours.ts';
 import type { FdbEntry } from '#src/kernel/object.ts';
 import { ADD, REPLACE } from '#src/kernel/verbs.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
 export const fdbDump = (index = 0): Request =>
-  neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, {
-    family: k.AF_BRIDGE,
-    index,
-    state: 0,
-    flags: 0,
-    destination: undefined,
-    mac: undefined,
-  });
+  neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
 /** `bridge fdb add|replace|del MAC dev DEVICE dst IP self permanent` */
 export function fdbRequest(

@@ -80,7 +80,8 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
   };
 }
 
-const NOTHING = { index: 0, state: 0, flags: 0, destination: undefined, mac: undefined };
+/** The parts that say nothing: of a dump's request, and of what a request does not name. */
+export const NO_PARTS = { index: 0, state: 0, flags: 0, destination: undefined, mac: undefined };
 const NO_MAC = parseMac('00:00:00:00:00:00') as Mac;
 
 /** `ip neigh show nud all`, of one device if its ifindex is given. */
@@ -88,7 +89,7 @@ export const neighbourDump = (family: 4 | 6, index?: number): Request =>
   neighbourMessage(
     k.RTM_GETNEIGH,
     k.NLM_F_DUMP,
-    { ...NOTHING, family: FAMILY_NUMBERS[family] },
+    { ...NO_PARTS, family: FAMILY_NUMBERS[family] },
     { device: index },
   );
 
@@ -102,7 +103,7 @@ export function neighbourRequest(
   if (index === undefined) return undefined;
   const family = familyNumberOf(ip);
   if (verb === 'remove')
-    return neighbourMessage(k.RTM_DELNEIGH, 0, { ...NOTHING, family, index, destination: ip });
+    return neighbourMessage(k.RTM_DELNEIGH, 0, { ...NO_PARTS, family, index, destination: ip });
   return neighbourMessage(
     k.RTM_NEWNEIGH,
     verb === 'add' ? ADD : REPLACE,
