@@ -1,12 +1,12 @@
 import { VxlanBackend } from '#src/backend/vxlan.ts';
-import type { KernelObject } from '#src/kernel/object.ts';
-import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { outputOf } from '#src/lab/components.ts';
 import { ipv4, parseIpv4, prefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import type { KernelObject } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { alternate, type Benchmark, Sheet } from './benchmark.ts';

@@ -1,7 +1,7 @@
-import type { RouteLookup } from '#src/kernel/kernel.ts';
-import type { KernelObject } from '#src/kernel/object.ts';
 import type { Prefix } from '#src/lib/ip.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
+import type { KernelObject } from '#src/state/object.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /**
  * A way to carry packets between hosts: pure functions from leases to wanted kernel state. A backend never asks

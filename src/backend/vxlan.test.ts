@@ -5,15 +5,6 @@ import { type PeerPath, routeMetric } from '#src/backend/backend.ts';
 import { VxlanBackend, type VxlanHost, vtepMacOf } from '#src/backend/vxlan.ts';
 import type { VxlanOptions } from '#src/backend/vxlan-options.ts';
 import {
-  formatObject,
-  type KernelObject,
-  keyOf,
-  RT_SCOPE_UNIVERSE,
-  RTPROT_BOOT,
-  RTPROT_KERNEL,
-  RTPROT_WEFT,
-} from '#src/kernel/object.ts';
-import {
   type Ip,
   type Ipv4,
   ipv4,
@@ -28,6 +19,15 @@ import {
 } from '#src/lib/ip.ts';
 import { type Mac, macFromBytes, parseMac } from '#src/lib/mac.ts';
 import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
+import {
+  formatObject,
+  type KernelObject,
+  keyOf,
+  RT_SCOPE_UNIVERSE,
+  RTPROT_BOOT,
+  RTPROT_KERNEL,
+  RTPROT_WEFT,
+} from '#src/state/object.ts';
 
 const ip4 = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const ip = (text: string): Ip => parseIp(text) ?? assert.fail(text);

@@ -1,6 +1,10 @@
 import type { Backend, PeerPath } from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
 import type { VxlanOptions } from '#src/backend/vxlan-options.ts';
+import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
+import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
+import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
+import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import {
   type KernelObject,
   type Link,
@@ -8,11 +12,7 @@ import {
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
   RTPROT_WEFT,
-} from '#src/kernel/object.ts';
-import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
-import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
-import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
-import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
+} from '#src/state/object.ts';
 
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {

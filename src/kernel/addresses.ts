@@ -2,8 +2,8 @@ import { attributes, i32, ip, struct, u8 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
-import { type Address, RT_SCOPE_UNIVERSE } from '#src/kernel/object.ts';
 import { ADD, FAMILY_NUMBERS, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
+import { type Address, RT_SCOPE_UNIVERSE } from '#src/state/object.ts';
 
 /** struct ifaddrmsg */
 const HEADER = struct({ family: u8, prefixLength: u8, flags: u8, scope: u8, index: i32 });

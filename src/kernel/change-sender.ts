@@ -1,15 +1,15 @@
 import { DeviceLookup, type DeviceNames } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
-import type { Route } from '#src/kernel/object.ts';
-import type { KernelError, Operation, OperationResult } from '#src/kernel/operation.ts';
 import { requestOf } from '#src/kernel/operation-request.ts';
 import { meansAnyMetric, readRoute, routeQuery } from '#src/kernel/routes.ts';
 import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { equalPrefix } from '#src/lib/ip.ts';
+import type { Route } from '#src/state/object.ts';
+import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { SystemError } from '#src/sys/errno.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** Messages of one send: more gain nothing, fewer hold up less (docs/performance.md). */
 const BATCH_MIN = 8;

@@ -4,9 +4,9 @@ import { fdbDump, readFdbEntry } from '#src/kernel/fdb.ts';
 import { linkDump, readLink } from '#src/kernel/links.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
 import { isResolved, neighbourDump, readNeighbour } from '#src/kernel/neighbours.ts';
-import type { KernelObject } from '#src/kernel/object.ts';
 import { readRoute, routeDump } from '#src/kernel/routes.ts';
 import { isIpv4 } from '#src/lib/ip.ts';
+import type { KernelObject } from '#src/state/object.ts';
 
 /** A question for all objects of a kind, and how to read the answers. */
 export interface DumpRequest {

@@ -2,8 +2,8 @@ import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
 import { NO_PARTS, neighbourMessage, readNeighbourMessage } from '#src/kernel/neighbours.ts';
-import type { FdbEntry } from '#src/kernel/object.ts';
 import { ADD, REPLACE } from '#src/kernel/verbs.ts';
+import type { FdbEntry } from '#src/state/object.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
 export const fdbDump = (index = 0): Request =>

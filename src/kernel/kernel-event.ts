@@ -7,8 +7,8 @@ import { readLink } from '#src/kernel/links.ts';
 import type { Message } from '#src/kernel/message.ts';
 import { isResolved, readNeighbour } from '#src/kernel/neighbours.ts';
 import { readNetconf } from '#src/kernel/netconf.ts';
-import type { KernelObject } from '#src/kernel/object.ts';
 import { readRoute } from '#src/kernel/routes.ts';
+import type { KernelObject } from '#src/state/object.ts';
 
 /** The groups whose messages {@link readEvent} reads. */
 export const EVENT_GROUPS = [

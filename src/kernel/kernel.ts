@@ -1,6 +1,7 @@
-import type { KernelObject, Link } from '#src/kernel/object.ts';
-import type { Operation, OperationResult } from '#src/kernel/operation.ts';
 import type { Ip } from '#src/lib/ip.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import type { Operation, OperationResult } from '#src/state/operation.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
 export interface Kernel {
@@ -51,12 +52,6 @@ export interface DumpQuery {
   readonly device?: string;
   /** Only routes of this RTPROT_*. */
   readonly protocol?: number;
-}
-
-export interface RouteLookup {
-  readonly device: string;
-  readonly source?: Ip;
-  readonly via?: Ip;
 }
 
 export type KernelEvent =

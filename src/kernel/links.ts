@@ -15,8 +15,8 @@ import {
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
-import type { Link, Vxlan } from '#src/kernel/object.ts';
 import { isIpv4 } from '#src/lib/ip.ts';
+import type { Link, Vxlan } from '#src/state/object.ts';
 
 /** struct ifinfomsg */
 const HEADER = struct({ family: u8, pad: u8, type: u16, index: i32, flags: u32, change: u32 });

@@ -1,7 +1,8 @@
-import type { DumpQuery, Kernel, KernelEvent, RouteLookup } from '#src/kernel/kernel.ts';
-import { formatObject, type KernelObject, keyOf, type Link } from '#src/kernel/object.ts';
-import { commandOf, type Operation, type OperationResult } from '#src/kernel/operation.ts';
+import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { containsAddress, type Ip } from '#src/lib/ip.ts';
+import { formatObject, type KernelObject, keyOf, type Link } from '#src/state/object.ts';
+import { commandOf, type Operation, type OperationResult } from '#src/state/operation.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /**
  * A network namespace in memory, for tests: the kernel's habits that matter to a reconciler, told as events. A device

@@ -15,7 +15,7 @@ import {
   NLMSG_ERROR,
   NLMSGERR_ATTR_MSG,
 } from '#src/kernel/constants.ts';
-import type { KernelError } from '#src/kernel/operation.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import { errnoName, errnoText } from '#src/sys/errno.ts';
 
 /** Bytes of struct nlmsghdr (linux/netlink.h): u32 length, u16 type, u16 flags, u32 sequence, u32 port */

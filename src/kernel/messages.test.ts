@@ -8,11 +8,11 @@ import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { readEvent } from '#src/kernel/kernel-event.ts';
 import { readLink } from '#src/kernel/links.ts';
 import { encodeRequests, errorIn, type Message, messagesIn } from '#src/kernel/message.ts';
-import type { FdbEntry, KernelObject, Neighbour, Route } from '#src/kernel/object.ts';
 import { requestOf } from '#src/kernel/operation-request.ts';
 import { readLookup, routeQuery } from '#src/kernel/routes.ts';
 import { type Ip, type Ipv4, type Prefix, parseIp, parseIpv4, parsePrefix } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { FdbEntry, KernelObject, Neighbour, Route } from '#src/state/object.ts';
 
 /**
  * Bytes that iproute2 6.1 and Linux 6.18 exchanged on a little-endian machine, taken with

@@ -11,10 +11,10 @@ import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import type { Neighbour } from '#src/kernel/object.ts';
 import { ADD, FAMILY_NUMBERS, familyNumberOf, REPLACE } from '#src/kernel/verbs.ts';
 import type { Ip } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { Neighbour } from '#src/state/object.ts';
 
 /** struct ndmsg: u8 family, u8 and u16 of padding, s32 ifindex, u16 state, u8 flags, u8 type */
 const NDMSG_BYTES = 12;

@@ -1,8 +1,8 @@
 import { generationRequest, readGeneration, readTable, tableDump } from '#src/kernel/nftables-messages.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { NETLINK_NETFILTER, type Netlink } from '#src/sys/netlink-socket.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** What the kernel says of nftables' rules, iptables-nft's among them, for a message where a program would be a process. */
 export interface Ruleset {

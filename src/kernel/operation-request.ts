@@ -4,8 +4,8 @@ import { fdbRequest } from '#src/kernel/fdb.ts';
 import { linkAdd, linkRemove, linkSet } from '#src/kernel/links.ts';
 import type { Request } from '#src/kernel/message.ts';
 import { neighbourRequest } from '#src/kernel/neighbours.ts';
-import type { KernelError, Operation } from '#src/kernel/operation.ts';
 import { routeRequest } from '#src/kernel/routes.ts';
+import type { KernelError, Operation } from '#src/state/operation.ts';
 
 /** The operation as a message, or why there is none. */
 export function requestOf(

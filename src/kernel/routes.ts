@@ -10,11 +10,11 @@ import {
 import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
-import type { RouteLookup } from '#src/kernel/kernel.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import type { Route } from '#src/kernel/object.ts';
 import { ADD, FAMILY_NUMBERS, familyNumberOf, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
 import { type Ip, ipv4, ipv6, isIpv4 } from '#src/lib/ip.ts';
+import type { Route } from '#src/state/object.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** struct rtmsg: u8 family, dst_len, src_len, tos, table, protocol, scope, type, then u32 flags */
 const RTMSG_BYTES = 12;

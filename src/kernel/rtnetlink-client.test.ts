@@ -4,9 +4,9 @@ import * as k from '#src/kernel/constants.ts';
 import { linkDump } from '#src/kernel/links.ts';
 import { encodeRequests, messagesIn, type Request } from '#src/kernel/message.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 const EEXIST = 17;
 

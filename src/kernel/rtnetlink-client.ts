@@ -1,9 +1,9 @@
 import { NLM_F_ACK, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR } from '#src/kernel/constants.ts';
 import { encodeRequests, errorIn, type Message, messagesIn, type Request } from '#src/kernel/message.ts';
-import type { KernelError } from '#src/kernel/operation.ts';
-import type { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { WeftError } from '#src/lib/errors.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import type { NetlinkSocket } from '#src/sys/netlink-socket.ts';
+import type { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** An answer to one request: a message of the family, or the kernel's refusal. */
 export type Answer = { readonly message: Message } | { readonly error: KernelError };

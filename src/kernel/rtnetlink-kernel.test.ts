@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as k from '#src/kernel/constants.ts';
 import { messagesIn } from '#src/kernel/message.ts';
-import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import type { Operation } from '#src/state/operation.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import type { Netlink, NetlinkSocket } from '#src/sys/netlink-socket.ts';
 

@@ -3,18 +3,19 @@ import { RTNLGRP_NEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { findBy } from '#src/kernel/find-device.ts';
-import type { DumpQuery, Kernel, KernelEvent, RouteLookup } from '#src/kernel/kernel.ts';
+import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { ECHO_TYPES, EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
-import type { KernelObject, Link } from '#src/kernel/object.ts';
-import type { Operation, OperationResult } from '#src/kernel/operation.ts';
 import { readLookup, routeQuery } from '#src/kernel/routes.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Ip } from '#src/lib/ip.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import type { Operation, OperationResult } from '#src/state/operation.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { NETLINK_ROUTE, type Netlink } from '#src/sys/netlink-socket.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface RtnetlinkKernelComponents {
   readonly netlink: Netlink;

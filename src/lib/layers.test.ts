@@ -11,12 +11,18 @@ import { fileURLToPath } from 'node:url';
 const FLOORS: readonly (readonly string[])[] = [
   ['cli'],
   ['node', 'lab'],
-  ['diagnose', 'observe', 'store'],
-  ['reconcile', 'registry', 'docker'],
+  ['driver', 'cni'],
+  ['diagnose'],
+  ['observe'],
+  ['store'],
+  ['membership'],
+  ['reconcile'],
+  ['registry', 'docker'],
   ['backend', 'firewall'],
   ['network'],
-  ['kernel', 'etcd'],
-  ['sys'],
+  ['kernel'],
+  ['state'],
+  ['etcd', 'sys'],
   ['lib'],
 ];
 /** Only sys/ touches the machine: FFI, child processes, files. Tests may do so anywhere. */

@@ -1,4 +1,3 @@
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -10,6 +9,7 @@ import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
 import type { HeldLease } from '#src/node/lease-keeper.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface AcquireComponents {
   readonly registry: Registry;

@@ -1,9 +1,9 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
-import type { Link } from '#src/kernel/object.ts';
-import type { KernelError } from '#src/kernel/operation.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { formatFinding, type PreflightOptions, preflight } from '#src/node/preflight.ts';
+import type { Link } from '#src/state/object.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 import { kernelRelease } from '#src/sys/kernel-release.ts';

@@ -1,7 +1,7 @@
-import type { Link, Route } from '#src/kernel/object.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatPrefix, type Ip, overlaps, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { Link, Route } from '#src/state/object.ts';
 
 export interface OverlapFacts {
   readonly routes: readonly Route[];

@@ -4,9 +4,6 @@ import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
-import { type KernelObject, RTPROT_WEFT } from '#src/kernel/object.ts';
-import type { Operation } from '#src/kernel/operation.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -22,8 +19,11 @@ import { Caretaker } from '#src/reconcile/caretaker.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
+import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface OverlayComponents {
   readonly kernel: Kernel;

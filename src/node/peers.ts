@@ -1,12 +1,12 @@
 import type { Backend, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface PeersComponents {
   readonly leases: Pick<LeaseTable, 'accepted' | 'lease' | 'leases'>;

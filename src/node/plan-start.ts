@@ -1,6 +1,5 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { Firewall, type Step } from '#src/firewall/firewall.ts';
-import { commandOf } from '#src/kernel/operation.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
@@ -16,6 +15,7 @@ import { Overlay } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
 import type { Registry } from '#src/registry/registry.ts';
+import { commandOf } from '#src/state/operation.ts';
 
 /** What a start of flanneld would do on this host now. */
 export interface StartPlan {

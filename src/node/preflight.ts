@@ -1,4 +1,4 @@
-import type { KernelError } from '#src/kernel/operation.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 

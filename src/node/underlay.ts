@@ -1,7 +1,7 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
-import type { Address, Link, Route } from '#src/kernel/object.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ipv4, isGlobalUnicast, isIpv4, type Prefix4, parseIpv4 } from '#src/lib/ip.ts';
+import type { Address, Link, Route } from '#src/state/object.ts';
 
 /** The flags that choose the interface and the address peers send to (flannel's, contract: interface choice). */
 export interface UnderlayFlags {

@@ -1,5 +1,5 @@
-import type { FdbEntry, KernelObject, Link, Neighbour, Route, Vxlan } from '#src/kernel/object.ts';
 import { equalPrefix, formatIp } from '#src/lib/ip.ts';
+import type { FdbEntry, KernelObject, Link, Neighbour, Route, Vxlan } from '#src/state/object.ts';
 
 /**
  * How what was found differs from what is wanted: one text per field, `mtu: 1400, wanted 1450`; empty when it

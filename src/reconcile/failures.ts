@@ -1,6 +1,6 @@
-import { type KernelObject, keyOf } from '#src/kernel/object.ts';
-import { commandOf, type Operation } from '#src/kernel/operation.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { type KernelObject, keyOf } from '#src/state/object.ts';
+import { commandOf, type Operation } from '#src/state/operation.ts';
 
 interface Failure {
   readonly attempts: number;

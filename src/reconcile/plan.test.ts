@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { KernelObject, Link } from '#src/kernel/object.ts';
-import { commandOf } from '#src/kernel/operation.ts';
 import { parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { planOf, type Slot } from '#src/reconcile/plan.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import { commandOf } from '#src/state/operation.ts';
 
 function must<T>(value: T | undefined): T {
   assert.ok(value !== undefined);

@@ -1,6 +1,6 @@
-import type { KernelObject, Link } from '#src/kernel/object.ts';
-import type { Operation } from '#src/kernel/operation.ts';
 import { incompatibilities, isAsWanted } from '#src/reconcile/compare.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 
 /** One slot: what should be in it and what is. */
 export interface Slot {

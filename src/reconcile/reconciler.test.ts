@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
-import { type KernelObject, keyOf, RTPROT_WEFT } from '#src/kernel/object.ts';
 import { type Ipv4, ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { type KernelObject, keyOf, RTPROT_WEFT } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 
 const mac = (n: number): Mac => macFromBytes(Uint8Array.of(2, 0, 0, 0, n >> 8, n & 255));

@@ -1,7 +1,4 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
-import { formatObject, type KernelObject, keyOf, type Link } from '#src/kernel/object.ts';
-import type { Operation, OperationResult } from '#src/kernel/operation.ts';
-import { TurnBudget } from '#src/kernel/turn-budget.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { differences, isAsWanted } from '#src/reconcile/compare.ts';
@@ -9,7 +6,10 @@ import { Failures } from '#src/reconcile/failures.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type Cause, type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
+import { formatObject, type KernelObject, keyOf, type Link } from '#src/state/object.ts';
+import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** Which part of the kernel is looked at, and what in it is ours to remove. */
 export interface Territory {

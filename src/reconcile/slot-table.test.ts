@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type KernelObject, keyOf, type Neighbour, sharesSlot } from '#src/kernel/object.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
 import { differences, isAsWanted } from '#src/reconcile/compare.ts';
 import { type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
+import { type KernelObject, keyOf, type Neighbour, sharesSlot } from '#src/state/object.ts';
 
 const mac = (n: number) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n));
 const neighbour = (n: number, macNumber = n): Neighbour => ({

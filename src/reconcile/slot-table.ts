@@ -1,5 +1,5 @@
-import { type KernelObject, keyOf, sharesSlot } from '#src/kernel/object.ts';
 import { isAsWanted } from '#src/reconcile/compare.ts';
+import { type KernelObject, keyOf, sharesSlot } from '#src/state/object.ts';
 
 /**
  * One place in the kernel, and what should be and is in it. A peer has three, so that what a slot takes is what a

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { formatObject, type KernelObject, type Link } from '#src/kernel/object.ts';
-import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { until } from '#src/lib/until.ts';
+import { formatObject, type KernelObject, type Link } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { pairOf } from '../support/network.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route, Vxlan } from '#src/kernel/object.ts';
-import type { Operation } from '#src/kernel/operation.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { type Ip, ipv4, type Prefix, parseIp, parsePrefix, prefix4 } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route, Vxlan } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';

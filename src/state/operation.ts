@@ -1,4 +1,4 @@
-import { formatObject, type KernelObject } from '#src/kernel/object.ts';
+import { formatObject, type KernelObject } from '#src/state/object.ts';
 
 /**
  * One change to the kernel. `add` fails when the slot is taken, `replace` takes it, `set` changes an existing
