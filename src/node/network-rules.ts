@@ -1,0 +1,108 @@
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { WantedRules } from '#src/firewall/rules.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Firewall, Step } from '#src/firewall/firewall.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** A firewall for the rules of one network under the names of its instance, in iptables or in nftables. */
+export type MakeFirewall = (use: FirewallUse) => Firewall;
+
+export interface FirewallUse {
+  readonly mode: 'auto' | 'nftables';
+  /** Tells the rules of several networks on one host apart; empty for flannel's own names. */
+  readonly instance: string;
+}
+
+export interface NetworkRulesComponents {
+  readonly makeFirewall: MakeFirewall;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A reload of the host's firewall is many messages: look when they have come. */
+const RULES_SETTLE_MS = 5;
+
+/** Keeps the rules of one network in the packet filter of its host. */
+export class NetworkRules {
+  readonly #components: NetworkRulesComponents;
+  readonly #caretaker: Caretaker;
+  #firewall: Firewall | undefined;
+  #use: FirewallUse | undefined;
+  #wanted: WantedRules | undefined;
+  #cared = false;
+
+  constructor(components: NetworkRulesComponents, { intervalMs }: { readonly intervalMs: number }) {
+    this.#components = components;
+    this.#caretaker = new Caretaker(
+      { clock: components.clock, log: components.log },
+      {
+        name: 'firewall rules',
+        ensure: async (signal) => (await this.#ensure(signal)).join('; ') || undefined,
+      },
+      { intervalMs, settleMs: RULES_SETTLE_MS },
+    );
+  }
+
+  get failure(): string | undefined {
+    return this.#caretaker.failure;
+  }
+
+  get repairs(): number {
+    return this.#caretaker.repairs;
+  }
+
+  /** The rules of the host changed. */
+  notice(event: NftablesEvent): void {
+    this.#firewall?.tell(event);
+    this.#caretaker.poke();
+  }
+
+  /** Makes the rules as wanted, and keeps them so until the signal aborts. Rejects when they could not be made. */
+  async apply(wanted: WantedRules, use: FirewallUse, signal: AbortSignal): Promise<void> {
+    const before = this.#firewall;
+    const other = before !== undefined && !isSameUse(this.#use, use);
+    this.#wanted = wanted;
+    if (before === undefined || other) {
+      this.#firewall = this.#components.makeFirewall(use);
+      this.#use = use;
+    }
+    if (this.#cared) await this.#caretaker.look(signal);
+    else await this.#caretaker.start(signal);
+    this.#cared = true;
+    // After the new rules are in force, so that there is no moment without any.
+    if (other) await this.#removeLeftovers(() => before.removeAll(undefined, signal), signal);
+  }
+
+  /** Removes what an earlier run left in firewalls that are not used now. A failure is a warning. */
+  async removeLeftovers(signal: AbortSignal): Promise<void> {
+    const [firewall, wanted] = [this.#firewall, this.#wanted];
+    if (firewall === undefined || wanted === undefined) return;
+    await this.#removeLeftovers(() => firewall.cleanOther(wanted, signal), signal);
+  }
+
+  /** What {@link apply} would write, without writing it. */
+  plan(wanted: WantedRules, use: FirewallUse, signal: AbortSignal): Promise<Step[]> {
+    return this.#components.makeFirewall(use).plan(wanted, signal);
+  }
+
+  async #ensure(signal: AbortSignal): Promise<readonly string[]> {
+    const [firewall, wanted] = [this.#firewall, this.#wanted];
+    return firewall === undefined || wanted === undefined ? [] : firewall.apply(wanted, signal);
+  }
+
+  async #removeLeftovers(remove: () => Promise<readonly string[]>, signal: AbortSignal): Promise<void> {
+    const { log } = this.#components;
+    try {
+      const removed = await remove();
+      if (removed.length > 0) log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warning(`Could not remove the rules of an earlier run: ${messageOf(error)}`);
+    }
+  }
+}
+
+const isSameUse = (a: FirewallUse | undefined, b: FirewallUse): boolean =>
+  a?.mode === b.mode && a.instance === b.instance;
