@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import type { FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { commandsOf, firewallOf, IPTABLES, KINDS, type Kind, NFTABLES } from './kinds.ts';
 import { must, Namespace } from './namespace.ts';

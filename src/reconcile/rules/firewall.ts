@@ -2,17 +2,6 @@ import { blocksForwarding, changeIptables } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
-  type FirewallHost,
-  findPrograms,
-  hasLegacyTables,
-  type Iptables,
-  type Programs,
-  readRules,
-  restoreCommand,
-  saveCommand,
-} from '#src/firewall/programs.ts';
-import { QuietRules } from '#src/firewall/quiet-rules.ts';
-import {
   type Change,
   FAMILIES,
   type Family,
@@ -27,6 +16,17 @@ import {
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import {
+  type FirewallHost,
+  findPrograms,
+  hasLegacyTables,
+  type Iptables,
+  type Programs,
+  readRules,
+  restoreCommand,
+  saveCommand,
+} from '#src/reconcile/rules/programs.ts';
+import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
 import type { CommandResult } from '#src/sys/command.ts';
 
 export interface FirewallComponents extends FirewallHost {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
+import { Firewall, type FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
 
 const WANTED: WantedRules = {
