@@ -40,6 +40,8 @@ export interface OverlayOptions {
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
   readonly randomFully: boolean;
+  /** The bit by which Docker knows the overlay's packets; 0 for none. */
+  readonly dockerMark: number;
   readonly blackhole: boolean;
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
@@ -337,13 +339,16 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous } = this.#place;
-    const { ipMasq, forwardRules, randomFully } = this.#options;
+    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
+      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
+      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
           previous: { v4: { network: previous.network, subnet: previous.subnet } },

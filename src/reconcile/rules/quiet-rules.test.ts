@@ -10,6 +10,8 @@ const wanted = (third: number): WantedRules => ({
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 });
 const OURS = 4242;
 const FOREIGN = 17;
