@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
@@ -17,15 +18,15 @@ import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { followRegistry } from '#src/node/follow-registry.ts';
 import { followUnderlay } from '#src/node/follow-underlay.ts';
-import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
 import { startServers } from '#src/node/node-servers.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
+import { backendUnderlay, refuseHarm } from '#src/node/refuse-harm.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { Memory, networkName, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -113,7 +114,7 @@ export class Agent {
       },
       peers: {
         accepted: overlay?.table.accepted ?? 0,
-        quarantined: Array.from(overlay?.table.quarantined ?? [], ([lease, reason]) => ({ lease, reason })),
+        quarantined: Array.from(overlay?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
       },
       kernel: overlay?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
       eventLoopDelayMs: this.#loopDelay.take(),
@@ -206,9 +207,9 @@ export class Agent {
       `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
     );
     const previous = await readSubnetFile(files, options.subnetFile);
-    const host = new HostBackend(config, facts, this.#identity);
-    refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, this.#log);
-    await this.#check(config, signal);
+    const host = this.#prepare(config, facts);
+    refuseHarm(config, host, underlay, facts, options.allowOverlap, this.#log);
+    await this.#check(config, host.requirements, signal);
     this.#waitFor('a lease');
     const ttlSeconds = options.leaseTtl / 1000;
     const acquired = await acquireLease(
@@ -220,7 +221,7 @@ export class Agent {
         avoid: (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
         ttlSeconds,
         listing,
-        attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
+        attributesFor: (taken) => this.#attributes(host.make(backendUnderlay(underlay), taken), underlay),
       },
       signal,
     );
@@ -228,7 +229,7 @@ export class Agent {
     if (subnet === undefined)
       throw new WeftError('lease', `the lease ${acquired.record.name} has no IPv4 subnet`);
     this.#log.info(`Lease acquired: ${formatPrefix(subnet)}`);
-    const backend = host.make(underlay, host.macFor(acquired.attributes));
+    const backend = host.make(backendUnderlay(underlay), acquired.attributes);
     const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
     const margin = options.subnetLeaseRenewMargin * 60;
     const keeper = new LeaseKeeper(
@@ -277,10 +278,10 @@ export class Agent {
       if (subnet === undefined || !own.ok) return;
       const facts = await readHostFacts(kernel);
       const underlay = await this.#chooseUnderlay(facts);
-      const host = new HostBackend(config, facts, this.#identity);
-      refuseHarm(config, host.device, underlay.name, facts, this.#options.allowOverlap, this.#log);
+      const host = this.#prepare(config, facts);
+      refuseHarm(config, host, underlay, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
-      const backend = host.make(underlay, host.macFor(own.attributes));
+      const backend = host.make(backendUnderlay(underlay), own.attributes);
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
       await overlay.isSetUp.catch((error) => {
         this.#overlay = undefined;
@@ -304,13 +305,22 @@ export class Agent {
     }
   }
 
-  async #check(config: NetworkConfig, signal: AbortSignal): Promise<void> {
+  #prepare(config: NetworkConfig, { links }: HostFacts): PreparedBackend {
+    const instance = networkName(this.#options.etcdPrefix);
+    return prepareBackend(config, { links, identity: this.#identity, instance });
+  }
+
+  async #check(
+    config: NetworkConfig,
+    requirements: readonly Requirement[],
+    signal: AbortSignal,
+  ): Promise<void> {
     if (this.#overlay !== undefined) return;
     const kind = config.nftables ? 'nftables' : 'iptables';
     const firewall = wantsRules(this.#options) ? kind : undefined;
     await checkHost(
       { ...this.#components, commands: this.#versions, log: this.#log },
-      { vxlan: true, firewall, ipv4: true, ipv6: false },
+      { requirements, firewall, ipv4: true, ipv6: false },
       signal,
     );
   }

@@ -21,6 +21,7 @@ import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import { isOwned } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -89,7 +90,8 @@ export class Overlay {
         territory: {
           devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
           routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#place.backend.owns(object),
+          owns: (object) => isOwned(this.#place.backend.scopes, object),
+          explain: (object, error, links) => this.#place.backend.explain(object, error, links),
         },
         fullCheckMs: options.fullCheckMs,
         fullCheckShare: options.fullCheckShare,
@@ -132,6 +134,12 @@ export class Overlay {
 
   get reconciler(): Reconciler {
     return this.#reconciler;
+  }
+
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
   }
 
   get description(): NonNullable<NodeStatus['network']> {
@@ -356,11 +364,17 @@ export class Overlay {
     };
   }
 
+  #forwardingDevices(): readonly string[] {
+    const { backend, underlay } = this.#place;
+    const { devices, underlay: byUnderlay } = backend.inbound;
+    return byUnderlay ? [...devices, underlay.name] : devices;
+  }
+
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({
+      ...this.#forwardingDevices().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),
