@@ -6,11 +6,11 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { Departures } from '#src/membership/departures.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { Departures } from '#src/node/departures.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -103,9 +103,7 @@ export class Overlay {
       place.backend,
       options,
     );
-    this.#departures = new Departures({ clock, log: this.#log }, (names) =>
-      this.#follow(names.flatMap((name) => this.#table.remove(name))),
-    );
+    this.#departures = new Departures({ log: this.#log });
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
       {
@@ -166,7 +164,7 @@ export class Overlay {
    */
   async start(signal: AbortSignal): Promise<void> {
     this.#sayOwn();
-    this.#departures.start(signal);
+    void this.#letGo(signal);
     await this.#reconciler.start(signal);
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
@@ -230,7 +228,11 @@ export class Overlay {
    */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
     const missing = this.#table.size === 0 ? [] : this.#missingIn(records);
-    this.#departures.missing(missing.map(({ name }) => name));
+    const { clock } = this.#components;
+    this.#departures.missing(
+      missing.map(({ name }) => name),
+      clock.monotonic(),
+    );
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
@@ -258,8 +260,16 @@ export class Overlay {
       this.#departures.cancel(name);
       changes.push(...this.#table.put(event.record));
     }
-    this.#departures.removed(removed);
+    this.#departures.removed(removed, this.#components.clock.monotonic());
     await this.#follow(changes);
+  }
+
+  async #letGo(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components;
+    while (!signal.aborted) {
+      await clock.sleep(DEPARTURES_LOOK_MS, signal).catch(() => {});
+      await this.#follow(this.#departures.due(clock.monotonic()).flatMap((name) => this.#table.remove(name)));
+    }
   }
 
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
@@ -384,6 +394,7 @@ export class Overlay {
 
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+const DEPARTURES_LOOK_MS = 250;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;
