@@ -1,26 +1,27 @@
 import type { Backend } from '#src/backend/backend.ts';
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { Departures } from '#src/membership/departures.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { Departures } from '#src/node/departures.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import { isOwned } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -40,6 +41,8 @@ export interface OverlayOptions {
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
   readonly randomFully: boolean;
+  /** The bit by which Docker knows the overlay's packets; 0 for none. */
+  readonly dockerMark: number;
   readonly blackhole: boolean;
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
@@ -87,7 +90,8 @@ export class Overlay {
         territory: {
           devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
           routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#place.backend.owns(object),
+          owns: (object) => isOwned(this.#place.backend.scopes, object),
+          explain: (object, error, links) => this.#place.backend.explain(object, error, links),
         },
         fullCheckMs: options.fullCheckMs,
         fullCheckShare: options.fullCheckShare,
@@ -99,9 +103,7 @@ export class Overlay {
       place.backend,
       options,
     );
-    this.#departures = new Departures({ clock, log: this.#log }, (names) =>
-      this.#follow(names.flatMap((name) => this.#table.remove(name))),
-    );
+    this.#departures = new Departures({ log: this.#log });
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
       {
@@ -132,6 +134,12 @@ export class Overlay {
     return this.#reconciler;
   }
 
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
   get description(): NonNullable<NodeStatus['network']> {
     const { config, subnet, backend, underlay } = this.#place;
     return {
@@ -156,7 +164,7 @@ export class Overlay {
    */
   async start(signal: AbortSignal): Promise<void> {
     this.#sayOwn();
-    this.#departures.start(signal);
+    void this.#letGo(signal);
     await this.#reconciler.start(signal);
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
@@ -220,7 +228,11 @@ export class Overlay {
    */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
     const missing = this.#table.size === 0 ? [] : this.#missingIn(records);
-    this.#departures.missing(missing.map(({ name }) => name));
+    const { clock } = this.#components;
+    this.#departures.missing(
+      missing.map(({ name }) => name),
+      clock.monotonic(),
+    );
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
@@ -248,8 +260,16 @@ export class Overlay {
       this.#departures.cancel(name);
       changes.push(...this.#table.put(event.record));
     }
-    this.#departures.removed(removed);
+    this.#departures.removed(removed, this.#components.clock.monotonic());
     await this.#follow(changes);
+  }
+
+  async #letGo(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components;
+    while (!signal.aborted) {
+      await clock.sleep(DEPARTURES_LOOK_MS, signal).catch(() => {});
+      await this.#follow(this.#departures.due(clock.monotonic()).flatMap((name) => this.#table.remove(name)));
+    }
   }
 
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
@@ -337,13 +357,16 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous } = this.#place;
-    const { ipMasq, forwardRules, randomFully } = this.#options;
+    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
+      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
+      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
           previous: { v4: { network: previous.network, subnet: previous.subnet } },
@@ -351,11 +374,17 @@ export class Overlay {
     };
   }
 
+  #forwardingDevices(): readonly string[] {
+    const { backend, underlay } = this.#place;
+    const { devices, underlay: byUnderlay } = backend.inbound;
+    return byUnderlay ? [...devices, underlay.name] : devices;
+  }
+
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({
+      ...this.#forwardingDevices().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),
@@ -365,6 +394,7 @@ export class Overlay {
 
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+const DEPARTURES_LOOK_MS = 250;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;

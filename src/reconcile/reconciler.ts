@@ -7,7 +7,7 @@ import { planOf } from '#src/reconcile/plan.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type Cause, type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
 import { formatObject, type KernelObject, keyOf, type Link } from '#src/state/object.ts';
-import type { Operation, OperationResult } from '#src/state/operation.ts';
+import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
@@ -19,6 +19,8 @@ export interface Territory {
   readonly routeProtocol: number;
   /** Whether an object that nobody wants was made by us (or by a flannel before us), by its shape alone. */
   owns(object: KernelObject): boolean;
+  /** What a refusal of the kernel means, where its own words don't say what is in the way. */
+  explain?(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
 
 export interface ReconcilerComponents {
@@ -286,8 +288,20 @@ export class Reconciler {
     );
     for (const slot of wrong) slot.told = false;
     const results = await this.#kernel.apply(operations);
-    for (const result of results) this.#settle(result, now);
+    for (const result of await this.#explained(results)) this.#settle(result, now);
     return true;
+  }
+
+  /** Puts the owner's explanation in place of the kernel's words, where there is one. Only devices need it. */
+  async #explained(results: readonly OperationResult[]): Promise<readonly OperationResult[]> {
+    const { territory } = this.#options;
+    if (results.every(({ operation, done }) => done || operation.object.kind !== 'link')) return results;
+    const links = await this.#kernel.links();
+    return results.map((result) => {
+      if (result.done) return result;
+      const message = territory.explain?.(result.operation.object, result.error, links);
+      return message === undefined ? result : { ...result, error: { ...result.error, message } };
+    });
   }
 
   /** Leaves out what belongs on a device that is not there and can't be made now: making it marks them again. */

@@ -13,6 +13,7 @@ import { LeaseTable } from '#src/network/lease-table.ts';
 import { Peers } from '#src/node/peers.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { RTPROT_WEFT } from '#src/state/object.ts';
+import { isOwned } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { reportFault } from '../support/fault-report.ts';
@@ -134,9 +135,9 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
   };
 
   const backend = new VxlanBackend(readVxlanOptions(new GoObject({})), {
-    network: NETWORK,
-    underlay: UNDERLAY,
-    mac: MAC,
+    network: { v4: NETWORK },
+    underlay: { ...UNDERLAY, address: { v4: UNDERLAY.address }, publicIp: { v4: UNDERLAY.address } },
+    macs: { v4: MAC },
   });
   const took: number[] = [];
   const play = async (steps: readonly Step[]): Promise<void> => {
@@ -148,7 +149,7 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
         territory: {
           devices: () => [...backend.devices, UNDERLAY.name],
           routeProtocol: RTPROT_WEFT,
-          owns: (object) => backend.owns(object),
+          owns: (object) => isOwned(backend.scopes, object),
         },
         // Where an event and a change of our own overtake each other, the next full comparison decides; here soon.
         fullCheckMs: 5_000,
