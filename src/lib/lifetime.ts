@@ -1,5 +1,3 @@
-import { isAbort } from '#src/lib/errors.ts';
-
 /**
  * The lifetime of something that has parts. A part runs until the signal aborts. A part that fails ends all of them, with
  * its error. Nothing has ended until every part has: {@link stop} waits for them.
@@ -23,6 +21,20 @@ export class Lifetime {
     this.#parts.add(running);
   }
 
+  /** Another lifetime becomes a part of this one: its failure is this one's, and it ends with it. */
+  adopt(other: Lifetime): void {
+    this.run((signal) => {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const end = (): void => void other.stop().then(resolve);
+      if (signal.aborted) end();
+      else signal.addEventListener('abort', end, { once: true });
+      other.ended().catch((error: unknown) => {
+        if (!signal.aborted) reject(error);
+      });
+      return promise;
+    });
+  }
+
   /** Ends everything with this error. */
   fail(error: unknown): void {
     this.#end.abort(error);
@@ -43,6 +55,3 @@ export class Lifetime {
     while (this.#parts.size > 0) await Promise.allSettled(this.#parts);
   }
 }
-
-/** The error that ended something, `undefined` when it was only stopped. */
-export const failureOf = (reason: unknown): unknown => (isAbort(reason) ? undefined : reason);
