@@ -292,7 +292,7 @@ export class Agent {
         expiry: { kind: 'reservation' } as const,
       }));
       await overlay.replacePeers(peers);
-      await overlay.reconciler.settled();
+      await overlay.owner.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
         `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
@@ -353,8 +353,8 @@ export class Agent {
   async #takePeers(overlay: Overlay, records: readonly RawLease[]): Promise<void> {
     this.#waitFor('the peers to be programmed');
     await overlay.replacePeers(records);
-    overlay.reconciler.allowRemoval();
-    await overlay.reconciler.settled();
+    overlay.owner.allowRemoval();
+    await overlay.owner.settled();
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {

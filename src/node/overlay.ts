@@ -16,11 +16,13 @@ import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -67,6 +69,7 @@ export class Overlay {
   readonly #options: OverlayOptions;
   readonly #log: Logger;
   readonly #reconciler: Reconciler;
+  readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #rules: Caretaker;
@@ -74,6 +77,7 @@ export class Overlay {
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
+  #scopes: readonly Scope[];
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
     this.#components = components;
@@ -82,20 +86,14 @@ export class Overlay {
     const { kernel, clock, createLogger, firewall, files } = components;
     this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { kernel, clock, log: createLogger('reconciler') },
-      {
-        territory: {
-          devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
-          routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#place.backend.owns(object),
-        },
-        fullCheckMs: options.fullCheckMs,
-        fullCheckShare: options.fullCheckShare,
-      },
+      { actuators: [kernel], clock, log: createLogger('reconciler') },
+      { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
+    this.#scopes = scopesOf(place);
+    this.#owner = this.#reconciler.own({ name: 'the network', scopes: () => this.#scopes });
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#reconciler, log: this.#log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log: this.#log },
       place.backend,
       options,
     );
@@ -132,6 +130,10 @@ export class Overlay {
     return this.#reconciler;
   }
 
+  get owner(): Owner {
+    return this.#owner;
+  }
+
   get description(): NonNullable<NodeStatus['network']> {
     const { config, subnet, backend, underlay } = this.#place;
     return {
@@ -146,7 +148,7 @@ export class Overlay {
   }
 
   get kernelStatus(): NodeStatus['kernel'] {
-    const status = this.#reconciler.status;
+    const status = this.#owner.status;
     return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
   }
 
@@ -209,7 +211,7 @@ export class Overlay {
   ): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
     this.#sayOwn();
     return {
-      operations: await this.#reconciler.plan(),
+      operations: await this.#owner.plan(),
       transactions: await this.#components.firewall.plan(this.#wantedRules(), signal),
     };
   }
@@ -224,7 +226,7 @@ export class Overlay {
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
-    await (many ? this.#reconciler.inBulk(replace) : replace());
+    await (many ? this.#owner.inBulk(replace) : replace());
   }
 
   #missingIn(records: readonly RawLease[]): RawLease[] {
@@ -255,10 +257,11 @@ export class Overlay {
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
   async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
     this.#place = { ...this.#place, underlay, backend };
+    this.#scopes = scopesOf(this.#place);
     this.#sayOwn();
     await this.#followEach(this.#table.useRules(this.#leaseRules()));
     await this.#peers.use(backend);
-    await this.#reconciler.settled();
+    await this.#owner.settled();
   }
 
   /** The kernel may lead to peers another way now (DirectRouting). */
@@ -268,7 +271,7 @@ export class Overlay {
 
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
-    const { failing } = this.#reconciler.status;
+    const { failing } = this.#owner.status;
     const [first] = failing;
     return [
       ...(first === undefined
@@ -302,7 +305,7 @@ export class Overlay {
 
   #sayOwn(): void {
     const { backend, subnet } = this.#place;
-    this.#reconciler.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
   }
 
   /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
@@ -361,6 +364,20 @@ export class Overlay {
       })),
     ];
   }
+}
+
+/** What is on the backend's devices, the underlay's device, and routes of ours on any device. */
+function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
+  const owns = (object: KernelObject) => backend.owns(object);
+  return [
+    ...backend.devices.map((device) => ({
+      kinds: ['link', 'address', 'fdb', 'neighbour', 'route'] as const,
+      filter: { device },
+      owns,
+    })),
+    { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
+    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns },
+  ];
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */

@@ -1,0 +1,42 @@
+import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Operation, OperationResult } from '#src/state/operation.ts';
+
+/** How to apply operations of any kind: in order, those in a row that one actuator takes in one call. */
+export function applyThrough(
+  actuators: readonly Actuator[],
+): (operations: readonly Operation[]) => Promise<OperationResult[]> {
+  const find = (operation: Operation | undefined) =>
+    operation && actuators.find(({ kinds }) => kinds.includes(operation.object.kind));
+  return async (operations) => {
+    const results: OperationResult[] = [];
+    for (let start = 0; start < operations.length; ) {
+      const actuator = find(operations[start]);
+      let end = start + 1;
+      while (end < operations.length && find(operations[end]) === actuator) end++;
+      const run = start === 0 && end === operations.length ? operations : operations.slice(start, end);
+      results.push(...(actuator === undefined ? run.map(refuse) : await actuator.apply(run)));
+      start = end;
+    }
+    return results;
+  };
+}
+
+function refuse(operation: Operation): OperationResult {
+  const message = `nothing here can change a ${operation.object.kind}`;
+  return { operation, done: false, error: { errno: 'EOPNOTSUPP', message } };
+}
+
+/** See {@link Actuator.muffle}. */
+export async function muffle(
+  actuators: readonly Actuator[],
+  devices: readonly string[],
+): Promise<() => void> {
+  const unmuffles: (() => void)[] = [];
+  for (const actuator of actuators) {
+    const unmuffle = await actuator.muffle?.(devices);
+    if (unmuffle !== undefined) unmuffles.push(unmuffle);
+  }
+  return () => {
+    for (const unmuffle of unmuffles) unmuffle();
+  };
+}
