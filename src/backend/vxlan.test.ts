@@ -28,6 +28,7 @@ import {
   RTPROT_KERNEL,
   RTPROT_WEFT,
 } from '#src/state/object.ts';
+import { isOwned } from '#src/state/scope.ts';
 
 const ip4 = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const ip = (text: string): Ip => parseIp(text) ?? assert.fail(text);
@@ -37,10 +38,16 @@ const mac = (text: string): Mac => parseMac(text) ?? assert.fail(text);
 
 const OUR_MAC = mac('0e:00:00:00:00:01');
 const PEER_MAC = mac('4e:75:5c:b8:d8:8e');
+const NETWORK = net4('10.0.0.0/16');
 const HOST: VxlanHost = {
-  network: net4('10.0.0.0/16'),
-  underlay: { name: 'eth0', mtu: 1500, address: ip4('172.16.70.191') },
-  mac: OUR_MAC,
+  network: { v4: NETWORK },
+  underlay: {
+    name: 'eth0',
+    mtu: 1500,
+    address: { v4: ip4('172.16.70.191') },
+    publicIp: { v4: ip4('172.16.70.191') },
+  },
+  macs: { v4: OUR_MAC },
 };
 const OPTIONS: VxlanOptions = {
   vni: 1,
@@ -80,12 +87,15 @@ test('the node’s own device and address are what flannel makes', () => {
 });
 
 test('every option reaches the device', () => {
-  const made = backend({ vni: 16_777_215, port: 4789, gbp: true, learning: true, mtu: 9000 });
+  const made = backend(
+    { vni: 9_999_999, port: 4789, gbp: true, learning: true, mtu: 9000 },
+    { underlay: { ...HOST.underlay, mtu: 9000 } },
+  );
   assert.deepEqual(text(made.ownObjects(OWN)), [
-    'flannel.16777215 address 0e:00:00:00:00:01 mtu 8950 type vxlan id 16777215 dev eth0 local 172.16.70.191 dstport 4789 learning gbp',
-    '10.0.65.0/32 dev flannel.16777215',
+    'flannel.9999999 address 0e:00:00:00:00:01 mtu 8950 type vxlan id 9999999 dev eth0 local 172.16.70.191 dstport 4789 learning gbp',
+    '10.0.65.0/32 dev flannel.9999999',
   ]);
-  assert.deepEqual([made.devices, made.mtu], [['flannel.16777215'], 8950]);
+  assert.deepEqual([made.devices, made.mtu], [['flannel.9999999'], 8950]);
 });
 
 test('a node without an IPv4 subnet needs nothing yet', () => {
@@ -107,8 +117,8 @@ test('a peer is an fdb entry and a neighbour, then the route that uses them', ()
   ]);
 });
 
-const onLink = { lookup: { device: 'eth0' } };
-const behindGateway = { lookup: { device: 'eth0', via: ip('172.16.70.1') } };
+const onLink = { lookup: { v4: { device: 'eth0' } } };
+const behindGateway = { lookup: { v4: { device: 'eth0', via: ip('172.16.70.1') } } };
 const TUNNELLED = '10.0.32.0/24 via 10.0.32.0 dev flannel.1 onlink';
 /** The route alone: whether it goes through the tunnel. */
 const WAYS: readonly [name: string, directRouting: boolean, path: object, route: string][] = [
@@ -160,7 +170,7 @@ test('peers share no slot of the kernel, and all that they need is ours to remov
       const lease: Lease = {
         ...PEER,
         name: `10.0.${number}.0-24`,
-        subnets: { v4: prefix4(ipv4(HOST.network.address + number * 256), 24) },
+        subnets: { v4: prefix4(ipv4(NETWORK.address + number * 256), 24) },
         attributes: attributes({
           publicIp: ipv4(publicIp),
           backendData: { VtepMAC: macFromBytes(Uint8Array.of(2, 0, 0, 0, 1, last)) },
@@ -180,7 +190,7 @@ test('peers share no slot of the kernel, and all that they need is ours to remov
       const made = backend({ directRouting: true });
       const objects = given.flatMap(({ lease, path }) => made.peerObjects(lease, { ...path, routeForm }));
       assert.equal(new Set(objects.map(keyOf)).size, objects.length);
-      assert.deepEqual(text(objects.filter((object) => !made.owns(object))), []);
+      assert.deepEqual(text(objects.filter((object) => !isOwned(made.scopes, object))), []);
       assert.ok(objects.length >= given.length);
     }),
   );
@@ -323,8 +333,8 @@ const FOREIGN: readonly [name: string, object: KernelObject][] = [
 ];
 
 for (const [name, object] of OURS) {
-  test(`ours to remove: ${name}`, () => assert.equal(backend().owns(object), true));
+  test(`ours to remove: ${name}`, () => assert.equal(isOwned(backend().scopes, object), true));
 }
 for (const [name, object] of FOREIGN) {
-  test(`not ours: ${name}`, () => assert.equal(backend().owns(object), false));
+  test(`not ours: ${name}`, () => assert.equal(isOwned(backend().scopes, object), false));
 }

@@ -116,7 +116,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
 
   async release(options, [subnet, ...more], context) {
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
-    const { releaseLease } = await import('#src/node/release-lease.ts');
+    const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     const { systemFiles } = await import('#src/sys/files.ts');
     if (subnet === undefined) await refuseWhileRunning(options);

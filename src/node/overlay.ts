@@ -1,23 +1,23 @@
 import type { Backend } from '#src/backend/backend.ts';
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { Departures } from '#src/membership/departures.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { Departures } from '#src/node/departures.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
@@ -42,6 +42,8 @@ export interface OverlayOptions {
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
   readonly randomFully: boolean;
+  /** The bit by which Docker knows the overlay's packets; 0 for none. */
+  readonly dockerMark: number;
   readonly blackhole: boolean;
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
@@ -90,16 +92,18 @@ export class Overlay {
       { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
     this.#scopes = scopesOf(place);
-    this.#owner = this.#reconciler.own({ name: 'the network', scopes: () => this.#scopes });
+    this.#owner = this.#reconciler.own({
+      name: 'the network',
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#place.backend.explain(object, error, links),
+    });
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
       { kernel, clock, leases: this.#table, reconciler: this.#owner, log: this.#log },
       place.backend,
       options,
     );
-    this.#departures = new Departures({ clock, log: this.#log }, (names) =>
-      this.#follow(names.flatMap((name) => this.#table.remove(name))),
-    );
+    this.#departures = new Departures({ log: this.#log });
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
       {
@@ -134,6 +138,12 @@ export class Overlay {
     return this.#owner;
   }
 
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
   get description(): NonNullable<NodeStatus['network']> {
     const { config, subnet, backend, underlay } = this.#place;
     return {
@@ -158,7 +168,7 @@ export class Overlay {
    */
   async start(signal: AbortSignal): Promise<void> {
     this.#sayOwn();
-    this.#departures.start(signal);
+    void this.#letGo(signal);
     await this.#reconciler.start(signal);
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
@@ -222,7 +232,11 @@ export class Overlay {
    */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
     const missing = this.#table.size === 0 ? [] : this.#missingIn(records);
-    this.#departures.missing(missing.map(({ name }) => name));
+    const { clock } = this.#components;
+    this.#departures.missing(
+      missing.map(({ name }) => name),
+      clock.monotonic(),
+    );
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
@@ -250,8 +264,16 @@ export class Overlay {
       this.#departures.cancel(name);
       changes.push(...this.#table.put(event.record));
     }
-    this.#departures.removed(removed);
+    this.#departures.removed(removed, this.#components.clock.monotonic());
     await this.#follow(changes);
+  }
+
+  async #letGo(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components;
+    while (!signal.aborted) {
+      await clock.sleep(DEPARTURES_LOOK_MS, signal).catch(() => {});
+      await this.#follow(this.#departures.due(clock.monotonic()).flatMap((name) => this.#table.remove(name)));
+    }
   }
 
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
@@ -340,13 +362,16 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous } = this.#place;
-    const { ipMasq, forwardRules, randomFully } = this.#options;
+    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
+      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
+      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
           previous: { v4: { network: previous.network, subnet: previous.subnet } },
@@ -354,11 +379,17 @@ export class Overlay {
     };
   }
 
+  #forwardingDevices(): readonly string[] {
+    const { backend, underlay } = this.#place;
+    const { devices, underlay: byUnderlay } = backend.inbound;
+    return byUnderlay ? [...devices, underlay.name] : devices;
+  }
+
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({
+      ...this.#forwardingDevices().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),
@@ -366,22 +397,18 @@ export class Overlay {
   }
 }
 
-/** What is on the backend's devices, the underlay's device, and routes of ours on any device. */
+/** The backend's scopes, the underlay's device, and the blackhole, which is on no device. */
 function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
-  const owns = (object: KernelObject) => backend.owns(object);
   return [
-    ...backend.devices.map((device) => ({
-      kinds: ['link', 'address', 'fdb', 'neighbour', 'route'] as const,
-      filter: { device },
-      owns,
-    })),
+    ...backend.scopes,
     { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
-    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns },
+    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
   ];
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+const DEPARTURES_LOOK_MS = 250;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;

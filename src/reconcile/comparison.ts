@@ -1,4 +1,5 @@
 import type { Actuator } from '#src/reconcile/actuator.ts';
+import { scanThrough } from '#src/reconcile/actuators.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
 import type { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { SlotTable } from '#src/reconcile/slot-table.ts';
@@ -67,8 +68,5 @@ export async function look(
     const slot = slots.find(object);
     if (slot !== undefined || territory.isFollowed(object)) slots.sight(object, slot);
   };
-  for (const query of territory.queries()) {
-    for (const actuator of actuators)
-      if (query.kinds.some((kind) => actuator.kinds.includes(kind))) await actuator.scan(query, take);
-  }
+  for (const query of territory.queries()) await scanThrough(actuators, query, take);
 }

@@ -74,6 +74,12 @@ export class Failures {
     for (const [key, failure] of this.#failing) if (failure.holding === holding) this.#failing.delete(key);
   }
 
+  /** Everything that failed may be tried again at once, and the pauses are short ones again. */
+  endPauses(): void {
+    for (const [key, failure] of this.#failing)
+      this.#failing.set(key, { ...failure, attempts: 0, notBefore: Number.NEGATIVE_INFINITY });
+  }
+
   /**
    * Something happened to a device: what failed for want of it need not wait for the end of its pause, and the next
    * pause is a short one. Whether anything is to be tried earlier.

@@ -1,3 +1,4 @@
+import type { Explain, OwnerRequest } from '#src/reconcile/owner.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import type { Scope } from '#src/state/scope.ts';
 
@@ -6,6 +7,7 @@ export class Holding {
   readonly name: string;
   /** See {@link OwnerRequest.scopes}. */
   readonly scopes: () => readonly Scope[];
+  readonly explain: Explain | undefined;
   /** The slots of each `set`, by its subject. */
   readonly slots = new Map<string, readonly Slot[]>();
   /** Slots in which what this owner wants counts. */
@@ -21,8 +23,9 @@ export class Holding {
   /** Called when all that can be done for the owner has been done. */
   readonly waiters: (() => void)[] = [];
 
-  constructor(name: string, scopes: () => readonly Scope[]) {
+  constructor({ name, scopes, explain }: OwnerRequest) {
     this.name = name;
     this.scopes = scopes;
+    this.explain = explain;
   }
 }

@@ -207,3 +207,20 @@ test('a plan changes nothing, and leaves out what another owner wants', async (t
   );
   assert.deepEqual(kernel.history.slice(before), []);
 });
+
+test('an owner explains what the kernel’s words leave open', async (t) => {
+  const { kernel, reconciler } = await host(t);
+  kernel.interfere({ verb: 'add', object: link('eth0') });
+  kernel.refuseAlways = (command) => (command.startsWith('ip link add blue') ? 'EEXIST' : undefined);
+  const blue = reconciler.own({
+    name: 'blue',
+    scopes: () => [],
+    explain: (object, { errno }, links) =>
+      `${keyOf(object)}: ${errno} beside ${links.map(({ name }) => name).join()}`,
+  });
+  blue.set('own', [link('blue')]);
+  await blue.settled();
+  assert.deepEqual(blue.status.failing, [
+    { key: 'link blue', reason: 'link blue: EEXIST beside eth0 (EEXIST)' },
+  ]);
+});

@@ -1,6 +1,6 @@
 import type { Holding } from '#src/reconcile/holding.ts';
-import type { KernelObject } from '#src/state/object.ts';
-import type { Operation } from '#src/state/operation.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import type { KernelError, Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 
 export interface OwnerRequest {
@@ -11,7 +11,15 @@ export interface OwnerRequest {
    * return the same list as long as nothing changes.
    */
   readonly scopes: () => readonly Scope[];
+  /** What a refusal of the kernel means, where its own words don't say what is in the way. `links`: all devices there are. */
+  readonly explain?: Explain;
 }
+
+export type Explain = (
+  object: KernelObject,
+  error: KernelError,
+  links: readonly Link[],
+) => string | undefined;
 
 /** What a reader (status, health, metrics) may know. */
 export interface OwnerStatus {

@@ -17,7 +17,7 @@ export async function planFor(
   { slots: current }: Ledger,
 ): Promise<Operation[]> {
   const [slots, territory] = [new SlotTable(), new Territory()];
-  const planned = new Holding(holding.name, holding.scopes);
+  const planned = new Holding({ name: holding.name, scopes: holding.scopes });
   planned.mayRemove = true;
   territory.add(planned);
   for (const [subject, wanted] of holding.slots) {

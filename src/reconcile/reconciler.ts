@@ -2,7 +2,7 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Actuator } from '#src/reconcile/actuator.ts';
-import { applyThrough, muffle } from '#src/reconcile/actuators.ts';
+import { muffle } from '#src/reconcile/actuators.ts';
 import { Comparison } from '#src/reconcile/comparison.ts';
 import { EventIntake } from '#src/reconcile/event-intake.ts';
 import { Failures } from '#src/reconcile/failures.ts';
@@ -75,8 +75,7 @@ export class Reconciler {
     this.#failures = new Failures({ log });
     this.#intake = new EventIntake({ ...shared, failures: this.#failures, log });
     this.#comparison = new Comparison({ ...shared, actuators });
-    const apply = applyThrough(actuators);
-    this.#repair = new Repair({ ...shared, failures: this.#failures, log, apply });
+    this.#repair = new Repair({ ...shared, failures: this.#failures, log, actuators });
   }
 
   /** The whole host's. */
@@ -100,8 +99,8 @@ export class Reconciler {
   }
 
   /** A new owner. */
-  own({ name, scopes }: OwnerRequest): Owner {
-    const holding = new Holding(name, scopes);
+  own(request: OwnerRequest): Owner {
+    const holding = new Holding(request);
     this.#ledger.territory.add(holding);
     // What is in its scopes was not looked at before.
     this.check();
@@ -111,6 +110,12 @@ export class Reconciler {
   /** Compares everything, soon. */
   check(): void {
     this.#ledger.check();
+  }
+
+  /** Tries at once what failed before: for a cause that no event of a device reports. */
+  retry(): void {
+    this.#failures.endPauses();
+    this.#ledger.retry();
   }
 
   /** Resolves when all that can be done now has been done. What failed is in {@link status}, and is tried again. */

@@ -1,4 +1,6 @@
 import type { Logger } from '#src/lib/log.ts';
+import type { Actuator } from '#src/reconcile/actuator.ts';
+import { applyThrough, linksOf } from '#src/reconcile/actuators.ts';
 import { differences } from '#src/reconcile/compare.ts';
 import { forgetDevice } from '#src/reconcile/event-intake.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
@@ -12,8 +14,7 @@ import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface RepairComponents {
-  /** Applies operations, in order, through the actuators that can. */
-  readonly apply: (operations: readonly Operation[]) => Promise<OperationResult[]>;
+  readonly actuators: readonly Actuator[];
   readonly ledger: Ledger;
   readonly failures: Failures;
   readonly pacer: RepairPacer;
@@ -43,7 +44,7 @@ export class Repair {
 
   /** Repairs some of what may be repaired now; false when there was nothing to do. */
   async some(): Promise<boolean> {
-    const { clock, apply, pacer } = this.#components;
+    const { clock, actuators, pacer } = this.#components;
     const now = clock.monotonic();
     const jobs = this.#ledger.queue.take(REPAIRED_AT_ONCE, now, (slot, cause) =>
       this.#waitFor(slot, cause, now, pacer),
@@ -58,7 +59,8 @@ export class Repair {
     const slots = wrong.map(({ slot }) => slot);
     this.#logRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
-    for (const result of await apply(planOf(slots))) this.#settle(result, now);
+    const results = await applyThrough(actuators, planOf(slots));
+    for (const result of await this.#explained(results)) this.#settle(result, now);
     return true;
   }
 
@@ -121,6 +123,20 @@ export class Repair {
     if (slot.wanted === undefined && slot.found !== undefined && !territory.isFollowed(slot.found))
       slots.clear(slot);
     else if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'wanted');
+  }
+
+  /** Puts the owner's explanation in place of the kernel's words, where there is one. Only devices need it. */
+  async #explained(results: readonly OperationResult[]): Promise<readonly OperationResult[]> {
+    const refused = results.some(({ operation, done }) => !done && operation.object.kind === 'link');
+    if (!refused) return results;
+    const links = await linksOf(this.#components.actuators);
+    return results.map((result) => {
+      if (result.done) return result;
+      const { operation, error } = result;
+      const slot = this.#ledger.slots.find(operation.object);
+      const message = slot?.holding?.explain?.(operation.object, error, links);
+      return message === undefined ? result : { ...result, error: { ...error, message } };
+    });
   }
 
   #fail(operation: Operation, reason: string, now: number): void {

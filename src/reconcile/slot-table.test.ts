@@ -84,7 +84,7 @@ test('the table holds what two maps by key would, through changes, looks and wit
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
       const table = new SlotTable();
-      const holding = new Holding('network', () => []);
+      const holding = new Holding({ name: 'network', scopes: () => [] });
       const wanted = new Map<string, { subject: string; object: KernelObject }>();
       const found = new Map<string, KernelObject>();
       for (const step of steps) {
@@ -149,7 +149,7 @@ test('what changes during a look is newer than what the look finds', () => {
 
 test('what is found as wanted is held once', () => {
   const table = new SlotTable();
-  const holding = new Holding('network', () => []);
+  const holding = new Holding({ name: 'network', scopes: () => [] });
   const wanted = neighbour(1);
   table.put(neighbour(1));
   table.want(holding, 'a', [wanted], () => {});

@@ -1,7 +1,7 @@
 import type { DumpQuery } from '#src/kernel/kernel.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import { deviceOf, type KernelObject } from '#src/state/object.ts';
-import type { Scope, ScopeFilter } from '#src/state/scope.ts';
+import { covers, type Scope } from '#src/state/scope.ts';
 
 interface Claim {
   readonly holding: Holding;
@@ -60,8 +60,8 @@ export class Territory {
         continue;
       }
       for (const { scope } of [...byDevice.values()].flat()) {
-        const { device, protocol } = scope.filter ?? {};
-        queries.set(`${kind} ${device} ${protocol}`, { kinds: [kind], ...scope.filter });
+        const query: DumpQuery = { kinds: [kind], ...scope.filter };
+        queries.set(`${kind} ${query.device} ${query.protocol}`, query);
       }
     }
     // An unfiltered list holds what the filtered ones do.
@@ -75,9 +75,10 @@ export class Territory {
   devicesOf(holding: Holding, kinds: readonly Kind[]): string[] {
     this.#refresh();
     const devices = new Set<string>();
-    for (const { kinds: inScope, filter } of holding.scopes())
-      if (filter?.device !== undefined && kinds.some((kind) => inScope.includes(kind)))
-        devices.add(filter.device);
+    for (const scope of holding.scopes()) {
+      const device = deviceIn(scope);
+      if (device !== undefined && kinds.some((kind) => scope.kinds.includes(kind))) devices.add(device);
+    }
     const isAlone = (device: string) =>
       kinds.every((kind) =>
         [device, undefined]
@@ -92,9 +93,9 @@ export class Territory {
     const byDevice = this.#claims.get(object.kind);
     if (byDevice === undefined) return;
     const device = deviceOf(object);
-    for (const claim of byDevice.get(device) ?? []) if (matches(object, claim.scope.filter)) yield claim;
+    for (const claim of byDevice.get(device) ?? []) if (covers(claim.scope, object)) yield claim;
     if (device === undefined) return;
-    for (const claim of byDevice.get(undefined) ?? []) if (matches(object, claim.scope.filter)) yield claim;
+    for (const claim of byDevice.get(undefined) ?? []) if (covers(claim.scope, object)) yield claim;
   }
 
   /** Owners hand out the same list as long as it has not changed. */
@@ -116,14 +117,13 @@ export class Territory {
         for (const kind of scope.kinds) {
           const byDevice = this.#claims.get(kind) ?? new Map<string | undefined, Claim[]>();
           this.#claims.set(kind, byDevice);
-          const claims = byDevice.get(scope.filter?.device) ?? [];
-          byDevice.set(scope.filter?.device, [...claims, { holding, scope }]);
+          const device = deviceIn(scope);
+          byDevice.set(device, [...(byDevice.get(device) ?? []), { holding, scope }]);
         }
       }
     }
   }
 }
 
-/** The device was looked up already. */
-const matches = (object: KernelObject, filter: ScopeFilter | undefined): boolean =>
-  filter?.protocol === undefined || (object.kind === 'route' && object.protocol === filter.protocol);
+const deviceIn = ({ filter }: Scope): string | undefined =>
+  filter !== undefined && 'device' in filter ? filter.device : undefined;

@@ -42,6 +42,8 @@ export interface Vxlan {
   /** Group based policy extension. */
   readonly gbp: boolean;
   readonly l2miss?: boolean;
+  /** Only in what was found: the device takes its VNIs from each packet (`external`), and all packets of its port. */
+  readonly external?: boolean;
 }
 
 export interface Address {

@@ -1,4 +1,2 @@
-import { setImmediate } from 'node:timers/promises';
-
-/** Resolves in the next turn of the event loop, when what has come in meanwhile was handled. */
-export const nextTurn = (): Promise<void> => setImmediate();
+/** Resolves in the next turn of the event loop, after the sockets of this one have been read. */
+export { setImmediate as nextTurn } from 'node:timers/promises';

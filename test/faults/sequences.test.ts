@@ -12,7 +12,6 @@ import { GoObject } from '#src/network/go-json.ts';
 import { LeaseTable } from '#src/network/lease-table.ts';
 import { Peers } from '#src/node/peers.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { type KernelObject, KINDS, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
@@ -135,15 +134,13 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
   };
 
   const backend = new VxlanBackend(readVxlanOptions(new GoObject({})), {
-    network: NETWORK,
-    underlay: UNDERLAY,
-    mac: MAC,
+    network: { v4: NETWORK },
+    underlay: { ...UNDERLAY, address: { v4: UNDERLAY.address }, publicIp: { v4: UNDERLAY.address } },
+    macs: { v4: MAC },
   });
-  const owns = (object: KernelObject) => backend.owns(object);
   const scopes: readonly Scope[] = [
-    ...backend.devices.map((device) => ({ kinds: KINDS, filter: { device }, owns })),
+    ...backend.scopes,
     { kinds: ['link'], filter: { device: UNDERLAY.name }, owns: () => false },
-    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns },
   ];
   const took: number[] = [];
   const play = async (steps: readonly Step[]): Promise<void> => {

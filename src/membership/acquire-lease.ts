@@ -1,12 +1,12 @@
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { HeldLease } from '#src/membership/membership.ts';
 import { type Claimant, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
-import type { HeldLease } from '#src/node/lease-keeper.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';

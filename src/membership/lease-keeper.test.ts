@@ -4,9 +4,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
+import { LeaseKeeper } from '#src/membership/lease-keeper.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
-import { LeaseKeeper } from '#src/node/lease-keeper.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -79,7 +79,7 @@ async function hold({ ttlSeconds = 86_400, marginSeconds = 3_600 } = {}) {
   const created = await registry.create(NAME, encodeAttributes(ATTRIBUTES), ttlSeconds, signal);
   assert.ok(created.outcome === 'written');
   const keeper = new LeaseKeeper(
-    { registry, clock: clocks, log: silentLogger },
+    { registry, clock: clocks, random: () => 0.5, log: silentLogger },
     { subnets: { v4: prefix4(ipv4(0x0a004100), 24) }, record: created.record },
     ATTRIBUTES,
     { ttlSeconds, marginSeconds },
