@@ -274,7 +274,7 @@ export class Agent {
         expiry: { kind: 'reservation' } as const,
       }));
       await overlay.replacePeers(peers);
-      await overlay.reconciler.settled();
+      await overlay.owner.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
         `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
@@ -362,8 +362,8 @@ export class Agent {
     };
     membership.follow(deliver, signal).catch(fail);
     await first.promise;
-    overlay.reconciler.allowRemoval();
-    await overlay.reconciler.settled();
+    overlay.owner.allowRemoval();
+    await overlay.owner.settled();
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {

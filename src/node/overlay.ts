@@ -15,13 +15,14 @@ import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
-import { isOwned } from '#src/state/scope.ts';
+import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -70,6 +71,7 @@ export class Overlay {
   readonly #options: OverlayOptions;
   readonly #log: Logger;
   readonly #reconciler: Reconciler;
+  readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #rules: Caretaker;
@@ -77,6 +79,7 @@ export class Overlay {
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
+  #scopes: readonly Scope[];
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
     this.#components = components;
@@ -85,21 +88,18 @@ export class Overlay {
     const { kernel, clock, createLogger, firewall, files } = components;
     this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { kernel, clock, log: createLogger('reconciler') },
-      {
-        territory: {
-          devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
-          routeProtocol: RTPROT_WEFT,
-          owns: (object) => isOwned(this.#place.backend.scopes, object),
-          explain: (object, error, links) => this.#place.backend.explain(object, error, links),
-        },
-        fullCheckMs: options.fullCheckMs,
-        fullCheckShare: options.fullCheckShare,
-      },
+      { actuators: [kernel], clock, log: createLogger('reconciler') },
+      { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
+    this.#scopes = scopesOf(place);
+    this.#owner = this.#reconciler.own({
+      name: 'the network',
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#place.backend.explain(object, error, links),
+    });
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#reconciler, log: this.#log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log: this.#log },
       place.backend,
       options,
     );
@@ -134,6 +134,10 @@ export class Overlay {
     return this.#reconciler;
   }
 
+  get owner(): Owner {
+    return this.#owner;
+  }
+
   /** Peers that are left out, by the lease's name, with the reason. */
   *leftOut(): Iterable<readonly [name: string, reason: string]> {
     yield* this.#table.quarantined;
@@ -154,7 +158,7 @@ export class Overlay {
   }
 
   get kernelStatus(): NodeStatus['kernel'] {
-    const status = this.#reconciler.status;
+    const status = this.#owner.status;
     return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
   }
 
@@ -217,7 +221,7 @@ export class Overlay {
   ): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
     this.#sayOwn();
     return {
-      operations: await this.#reconciler.plan(),
+      operations: await this.#owner.plan(),
       transactions: await this.#components.firewall.plan(this.#wantedRules(), signal),
     };
   }
@@ -236,7 +240,7 @@ export class Overlay {
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
-    await (many ? this.#reconciler.inBulk(replace) : replace());
+    await (many ? this.#owner.inBulk(replace) : replace());
   }
 
   #missingIn(records: readonly RawLease[]): RawLease[] {
@@ -275,10 +279,11 @@ export class Overlay {
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
   async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
     this.#place = { ...this.#place, underlay, backend };
+    this.#scopes = scopesOf(this.#place);
     this.#sayOwn();
     await this.#followEach(this.#table.useRules(this.#leaseRules()));
     await this.#peers.use(backend);
-    await this.#reconciler.settled();
+    await this.#owner.settled();
   }
 
   /** The kernel may lead to peers another way now (DirectRouting). */
@@ -288,7 +293,7 @@ export class Overlay {
 
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
-    const { failing } = this.#reconciler.status;
+    const { failing } = this.#owner.status;
     const [first] = failing;
     return [
       ...(first === undefined
@@ -322,7 +327,7 @@ export class Overlay {
 
   #sayOwn(): void {
     const { backend, subnet } = this.#place;
-    this.#reconciler.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
   }
 
   /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
@@ -390,6 +395,15 @@ export class Overlay {
       })),
     ];
   }
+}
+
+/** The backend's scopes, the underlay's device, and the blackhole, which is on no device. */
+function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
+  return [
+    ...backend.scopes,
+    { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
+    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
+  ];
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
