@@ -5,7 +5,7 @@ import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { type Ipv4, ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
-import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { Reconciler, type Territory } from '#src/reconcile/reconciler.ts';
 import { type KernelObject, keyOf, RTPROT_WEFT } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 
@@ -49,6 +49,12 @@ async function start({
   fullCheckMs = 3_600_000,
   fullCheckShare = 1,
   kernel = new MemoryKernel(),
+  explain,
+}: {
+  readonly fullCheckMs?: number;
+  readonly fullCheckShare?: number;
+  readonly kernel?: MemoryKernel;
+  readonly explain?: Territory['explain'];
 } = {}): Promise<{
   kernel: MemoryKernel;
   reconciler: Reconciler;
@@ -62,6 +68,7 @@ async function start({
         devices: () => ['flannel.1', 'eth0'],
         routeProtocol: RTPROT_WEFT,
         owns: (object) => object.kind !== 'link' && object.device === 'flannel.1',
+        ...(explain !== undefined && { explain }),
       },
       fullCheckMs,
       fullCheckShare,
@@ -208,6 +215,24 @@ test('a device that can not be made is tried again with pauses, and what belongs
   while (reconciler.status.failing.length > 0) await systemClock.sleep(5);
   await reconciler.settled();
   assert.deepEqual(onOverlay(kernel, peer(1)), wantedText(peer(1)));
+  stop();
+});
+
+test('of a device that can not be made the first refusal is told, in the words of its owner', async () => {
+  const kernel = new MemoryKernel();
+  kernel.refuseAlways = (command) => (command.startsWith('ip link add flannel.1') ? 'EEXIST' : undefined);
+  const asked: string[] = [];
+  const { reconciler, stop } = await start({
+    kernel,
+    explain: (object, { errno }, links) => {
+      asked.push(`${keyOf(object)} ${errno} ${links.map(({ name }) => name).join()}`);
+      return 'other0 is in the way';
+    },
+  });
+  assert.deepEqual(reconciler.status.failing, [
+    { key: 'link flannel.1', reason: 'other0 is in the way (EEXIST)' },
+  ]);
+  assert.deepEqual(asked, ['link flannel.1 EEXIST eth0']);
   stop();
 });
 

@@ -292,15 +292,22 @@ export class Reconciler {
     return true;
   }
 
-  /** Puts the owner's explanation in place of the kernel's words, where there is one. Only devices need it. */
+  /**
+   * Of several refusals for one device, only the first: one that can't be made can't be brought up either. The owner's
+   * explanation takes the place of the kernel's words, where there is one. Only devices need it.
+   */
   async #explained(results: readonly OperationResult[]): Promise<readonly OperationResult[]> {
-    const { territory } = this.#options;
     if (results.every(({ operation, done }) => done || operation.object.kind !== 'link')) return results;
+    const { territory } = this.#options;
     const links = await this.#kernel.links();
-    return results.map((result) => {
-      if (result.done) return result;
-      const message = territory.explain?.(result.operation.object, result.error, links);
-      return message === undefined ? result : { ...result, error: { ...result.error, message } };
+    const refused = new Set<string>();
+    return results.flatMap((result) => {
+      const { object } = result.operation;
+      if (result.done || object.kind !== 'link') return [result];
+      if (refused.has(object.name)) return [];
+      refused.add(object.name);
+      const message = territory.explain?.(object, result.error, links);
+      return message === undefined ? [result] : [{ ...result, error: { ...result.error, message } }];
     });
   }
 
