@@ -129,7 +129,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
 
   async release(options, [subnet, ...more], context) {
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
-    const { releaseLease } = await import('#src/node/release-lease.ts');
+    const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     const { systemFiles } = await import('#src/sys/files.ts');
     if (subnet === undefined) await refuseWhileRunning(options);
@@ -182,13 +182,14 @@ async function withRegistry<T>(
   const { registryOptions } = await import('#src/node/registry-options.ts');
   const { systemClock } = await import('#src/sys/clock.ts');
   const { systemFiles } = await import('#src/sys/files.ts');
+  const { systemRandom } = await import('#src/sys/random.ts');
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PATIENCE_MS)]);
   let last = 'it did not answer';
   const remember = (message: string): void => {
     last = message;
   };
   const log = { ...silentLogger, warning: remember };
-  const components = { clock: systemClock, files: systemFiles, logger: log };
+  const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
   try {
     const opened = await openRegistry(components, registryOptions(options), signal);
     try {

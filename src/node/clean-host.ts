@@ -1,7 +1,6 @@
 import type { NetworkTrace } from '#src/backend/backend.ts';
 import { leftovers } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall } from '#src/firewall/firewall.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Prefix4 } from '#src/lib/ip.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
@@ -10,6 +9,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Memory, socketPath } from '#src/node/remembered.ts';
 import { readHostFacts } from '#src/node/underlay.ts';
 import { askNode } from '#src/observe/local-api.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 
 /**

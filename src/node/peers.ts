@@ -4,7 +4,7 @@ import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
-import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
@@ -12,7 +12,7 @@ export interface PeersComponents {
   readonly leases: Pick<LeaseTable, 'accepted' | 'lease' | 'leases'>;
   readonly kernel: Pick<Kernel, 'routeTo'>;
   readonly clock: Clock;
-  readonly reconciler: Pick<Reconciler, 'set'>;
+  readonly reconciler: Pick<Owner, 'set'>;
   readonly log: Logger;
 }
 

@@ -1,13 +1,12 @@
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall, type Step } from '#src/firewall/firewall.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { leasesOf } from '#src/membership/acquire-lease.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { leasesOf } from '#src/node/acquire-lease.ts';
 import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
@@ -16,6 +15,7 @@ import { overlayOptions } from '#src/node/overlay-options.ts';
 import { backendUnderlay, refuseHarm } from '#src/node/refuse-harm.ts';
 import { networkName } from '#src/node/remembered.ts';
 import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
+import { Firewall, type Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 
