@@ -55,3 +55,11 @@ export class Lifetime {
     while (this.#parts.size > 0) await Promise.allSettled(this.#parts);
   }
 }
+
+/** Resolves when the signal has aborted. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (signal.aborted) resolve();
+  else signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
+}

@@ -1,8 +1,7 @@
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Step } from '#src/firewall/firewall.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { InOrder } from '#src/lib/in-order.ts';
-import type { Lifetime } from '#src/lib/lifetime.ts';
+import { type Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
@@ -13,21 +12,27 @@ import {
   type NetworkIntent,
   ownObjectsOf,
   type PreviousNetwork,
+  scopesOf,
   subnetFileOf,
   wantedRulesOf,
+  wantedSysctlsOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
-import type { Owner } from '#src/reconcile/owner.ts';
+import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
-import type { Operation } from '#src/state/operation.ts';
+import type { Step } from '#src/reconcile/rules/firewall.ts';
+import { Sysctls } from '#src/reconcile/sysctls.ts';
+import { commandOf, type Operation } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 
 export interface DataPathComponents {
-  readonly reconciler: Pick<Reconciler, 'own'>;
-  readonly kernel: Pick<Kernel, 'routeTo'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe'>;
+  readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
   readonly files: Files;
   readonly clock: Clock;
@@ -64,7 +69,10 @@ export class DataPath {
   readonly #peers: Peers;
   readonly #order = new InOrder();
   readonly inbox: PeerInbox;
+  readonly #sysctls: Caretaker;
+  #caresForSysctls = false;
   #intent: NetworkIntent;
+  #scopes: readonly Scope[];
 
   /** Nothing is done before {@link apply}, but the rules by which leases are judged come from this first intent. */
   constructor(
@@ -78,8 +86,12 @@ export class DataPath {
     this.#options = options;
     this.#life = life;
     this.#intent = intent;
-    this.#owner = reconciler.own({ name: options.name, scopes: () => this.#intent.backend.scopes });
-    life.signal.addEventListener('abort', () => this.#owner.release(), { once: true });
+    this.#scopes = scopesOf(intent);
+    this.#owner = reconciler.own({
+      name: options.name,
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+    });
     const log = createLogger('overlay');
     this.#table = new LeaseTable(leaseRulesOf(intent));
     this.#peers = new Peers(
@@ -95,7 +107,16 @@ export class DataPath {
       clock,
       log,
     });
+    this.#sysctls = new Caretaker(
+      { clock, log: createLogger('sysctls') },
+      {
+        name: 'sysctls',
+        ensure: (signal) => new Sysctls(components, wantedSysctlsOf(this.#intent)).ensure(signal),
+      },
+      { intervalMs: SYSCTL_CHECK_MS, settleMs: 0 },
+    );
     life.run((signal) => this.inbox.run(signal));
+    life.run((signal) => this.#releaseAtTheEnd(signal));
   }
 
   /** What is in force, or is being put in force. */
@@ -109,6 +130,20 @@ export class DataPath {
 
   get routeForm(): Peers['routeForm'] {
     return this.#peers.routeForm;
+  }
+
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
+  get kernelStatus(): OwnerStatus {
+    const { status } = this.#owner;
+    return {
+      ...status,
+      repairs: status.repairs + this.#components.rules.repairs + this.#sysctls.repairs,
+    };
   }
 
   get owner(): Pick<Owner, 'status' | 'settled' | 'allowRemoval'> {
@@ -136,17 +171,59 @@ export class DataPath {
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
     this.#intent = intent;
+    this.#scopes = scopesOf(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    await this.#removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
+  }
+
+  /** A start from memory made them, and the registry's config has other ones. */
+  async #removeDevices(names: readonly string[]): Promise<void> {
+    const { kernel, createLogger } = this.#components;
+    const operations = names.map((name): Operation => ({ verb: 'remove', object: { kind: 'link', name } }));
+    for (const { operation } of await kernel.apply(operations))
+      createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
   }
 
   async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
     const { rules, files, createLogger } = this.#components;
     const { subnetFile, previous } = this.#options;
-    await rules.apply(wantedRulesOf(intent, this.#options, previous), use, this.#life.signal);
+    const { signal } = this.#life;
+    await Promise.all([
+      rules.apply(wantedRulesOf(intent, this.#options, previous), use, signal),
+      this.#applySysctls(signal),
+    ]);
     if (await writeSubnetFile(files, subnetFile, subnetFileOf(intent, this.#options)))
       createLogger('overlay').info(`Wrote subnet file to ${subnetFile}`);
+  }
+
+  /** A sandbox may keep /proc/sys from us where another program sets it: a failure is a trouble, and no more. */
+  async #applySysctls(signal: AbortSignal): Promise<void> {
+    if (this.#caresForSysctls) {
+      this.#sysctls.poke();
+      return;
+    }
+    this.#caresForSysctls = true;
+    await this.#sysctls.start(signal, { tolerated: true });
+    const stop = this.#components.reconciler.observe((event) => {
+      // A device that is made again has its settings again.
+      const isDevice = event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link';
+      if (event.type === 'netconf' || isDevice) this.#sysctls.poke();
+    });
+    signal.addEventListener('abort', stop, { once: true });
+  }
+
+  /** Nothing of the network's changes the kernel after its end. */
+  async #releaseAtTheEnd(signal: AbortSignal): Promise<void> {
+    await untilAborted(signal);
+    await this.#order.idle();
+    await this.#owner.release();
+  }
+
+  /** Removes what an earlier run left in firewalls that are not used now. */
+  removeLeftovers(signal: AbortSignal): Promise<void> {
+    return this.#components.rules.removeLeftovers(signal);
   }
 
   /** The kernel may lead to the peers another way now. */
@@ -176,13 +253,17 @@ export class DataPath {
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
     const { failing } = this.#owner.status;
-    const { failure } = this.#components.rules;
+    const rules = this.#components.rules.failure;
+    const sysctls = this.#sysctls.failure;
     const [first] = failing;
     return [
       ...(first === undefined
         ? []
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
-      ...(failure === undefined ? [] : [`firewall rules: ${failure}`]),
+      ...(rules === undefined ? [] : [`firewall rules: ${rules}`]),
+      ...(sysctls === undefined ? [] : [`sysctls: ${sysctls}`]),
     ];
   }
 }
+
+const SYSCTL_CHECK_MS = 10_000;

@@ -1,20 +1,22 @@
-import type { Backend, PreparedBackend } from '#src/backend/backend.ts';
-import { backendKind } from '#src/backend/catalogue.ts';
+import type { Backend, BackendUnderlay, PreparedBackend } from '#src/backend/backend.ts';
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
+import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
-import type { NetworkClaims } from '#src/node/network-claims.ts';
+import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
-import { refuseOverlap } from '#src/node/overlap.ts';
+import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
+import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
+import { type HostFacts, readHostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
 import {
-  chooseUnderlay,
-  type HostFacts,
-  readHostFacts,
-  type Underlay,
+  readUnderlayFlags,
   type UnderlayFlags,
-} from '#src/node/underlay.ts';
+  type UnderlaySelection,
+} from '#src/node/underlay/underlay-selection.ts';
 
 export interface IntentMakerComponents {
   readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
@@ -22,7 +24,7 @@ export interface IntentMakerComponents {
   readonly log: Logger;
 }
 
-export interface IntentMakerOptions extends UnderlayFlags {
+export interface IntentMakerOptions extends UnderlayFlags, OverlapOptions {
   /** Names the network among those of its host: its prefix. */
   readonly owner: string;
   /** For messages: `network blue`. */
@@ -30,7 +32,6 @@ export interface IntentMakerOptions extends UnderlayFlags {
   /** Tells this network's names apart where its backend has no number of its own. */
   readonly tag: string;
   readonly identity: string;
-  readonly allowOverlap: boolean;
 }
 
 /** An intent that lacks only the lease. */
@@ -38,6 +39,10 @@ export interface Draft {
   readonly config: NetworkConfig;
   readonly underlay: Underlay;
   readonly prepared: PreparedBackend;
+  readonly selection: UnderlaySelection;
+  readonly overlap: OverlapRules;
+  /** Takes the draft's devices and range for this network. Throws WeftError `network-clash`. */
+  claim(): void;
   /** What to publish, given the lease that is taken over, if one is. */
   attributes(taken?: Partial<LeaseAttributes>): LeaseAttributes;
   intent(subnet: Prefix4, taken?: Partial<LeaseAttributes>): NetworkIntent;
@@ -57,48 +62,55 @@ export class IntentMaker {
   }
 
   /**
-   * `current`: the underlay in use, which stays. Throws WeftError `interface`, `config`, `backend`, `foreign-device`,
-   * `overlap` or `network-clash`.
+   * `current`: the underlay in use, which stays. `subnet`: addresses in it are the overlay's own. Throws WeftError
+   * `interface`, `config`, `backend`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
-  async draft(config: NetworkConfig, current?: Underlay): Promise<Draft> {
+  async draft(
+    config: NetworkConfig,
+    { current, subnet }: { readonly current?: Underlay; readonly subnet?: Prefix4 } = {},
+  ): Promise<Draft> {
     const { kernel, claims } = this.#components;
-    const { owner, title } = this.#options;
-    const facts = await readHostFacts(kernel);
-    const underlay = current ?? (await chooseUnderlay(this.#options, facts, kernel));
-    const prepared = this.#prepare(config, facts);
+    const { owner, identity, tag } = this.#options;
+    const selection = await readUnderlayFlags(this.#options);
+    const facts = await readHostFacts(kernel, selection);
+    const underlay = current ?? chooseUnderlay(selection, withoutSubnet(facts, subnet));
+    const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag });
+    const claim = this.#claimOf(config, prepared);
+    claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
-    claims.take(owner, {
-      title: title === '' ? 'this network' : title,
-      network: config.network,
-      devices: prepared.devices,
-    });
-    return this.#draftOf(config, underlay, prepared);
+    const make = (taken?: Partial<LeaseAttributes>): Backend =>
+      prepared.make(backendUnderlay(underlay), taken);
+    const overlap = overlapRulesOf(config, underlay, this.#options);
+    return {
+      config,
+      underlay,
+      prepared,
+      selection,
+      overlap,
+      claim: () => claims.take(owner, claim),
+      attributes: (taken) => ({ publicIp: underlay.publicIp, ...make(taken).published, node: identity }),
+      intent: (own, taken) => ({ config, subnet: own, underlay, backend: make(taken), overlap }),
+    };
   }
 
-  #prepare(config: NetworkConfig, { links }: HostFacts): PreparedBackend {
-    const { identity, tag } = this.#options;
-    const { type, options } = config.backend;
-    return backendKind(type).prepare({
-      network: { v4: config.network },
-      options,
-      identity,
-      links,
-      instance: tag,
-    });
+  #claimOf({ network }: NetworkConfig, { devices }: PreparedBackend): NetworkClaim {
+    const { title } = this.#options;
+    return { title: title === '' ? 'this network' : title, network, devices };
   }
 
   #refuseHarm(
     config: NetworkConfig,
     prepared: PreparedBackend,
     underlay: Underlay,
-    facts: HostFacts,
+    { routes, links }: HostFacts,
   ): void {
     const { log } = this.#components;
-    for (const warning of prepared.check(backendUnderlay(underlay), facts)) log.warning(warning);
+    for (const warning of prepared.check(backendUnderlay(underlay), { links })) log.warning(warning);
     refuseOverlap(
-      config.network,
+      config,
       {
-        ...facts,
+        routes,
+        links,
         underlay: underlay.name,
         ownDevices: prepared.devices,
         allowed: this.#options.allowOverlap,
@@ -106,25 +118,9 @@ export class IntentMaker {
       log,
     );
   }
-
-  #draftOf(config: NetworkConfig, underlay: Underlay, prepared: PreparedBackend): Draft {
-    const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken);
-    return {
-      config,
-      underlay,
-      prepared,
-      attributes: (taken) => ({
-        publicIp: underlay.publicIp,
-        ...make(taken).published,
-        node: this.#options.identity,
-      }),
-      intent: (subnet, taken) => ({ config, subnet, underlay, backend: make(taken) }),
-    };
-  }
 }
 
-const backendUnderlay = ({ name, mtu, address, publicIp }: Underlay) => ({
+const backendUnderlay = ({ name, mtu, address, publicIp }: Underlay): BackendUnderlay => ({
   name,
   mtu,
   address: { v4: address },

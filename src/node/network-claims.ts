@@ -13,11 +13,14 @@ export interface NetworkClaim {
 export class NetworkClaims {
   readonly #claims = new Map<string, NetworkClaim>();
 
-  /**
-   * Takes what the claim names, in place of what `owner` took before. Throws WeftError `network-clash`, which names both
-   * networks.
-   */
+  /** Takes what the claim names, in place of what `owner` took before. Throws as {@link check} does. */
   take(owner: string, claim: NetworkClaim): void {
+    this.check(owner, claim);
+    this.#claims.set(owner, claim);
+  }
+
+  /** Throws WeftError `network-clash`, which names both networks, when another owner has any of it. */
+  check(owner: string, claim: NetworkClaim): void {
     for (const [other, taken] of this.#claims) {
       if (other === owner) continue;
       const device = claim.devices.find((name) => taken.devices.includes(name));
@@ -36,7 +39,6 @@ export class NetworkClaims {
         );
       }
     }
-    this.#claims.set(owner, claim);
   }
 
   release(owner: string): void {

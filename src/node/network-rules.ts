@@ -3,7 +3,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
-import type { Firewall, Step } from '#src/firewall/firewall.ts';
+import type { Firewall, Step } from '#src/reconcile/rules/firewall.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** A firewall for the rules of one network under the names of its instance, in iptables or in nftables. */
@@ -68,7 +68,7 @@ export class NetworkRules {
       this.#firewall = this.#components.makeFirewall(use);
       this.#use = use;
     }
-    if (this.#cared) await this.#caretaker.look(signal);
+    if (this.#cared) await this.#caretaker.lookNow(signal);
     else await this.#caretaker.start(signal);
     this.#cared = true;
     // After the new rules are in force, so that there is no moment without any.

@@ -1,7 +1,7 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
-import { Lifetime } from '#src/lib/lifetime.ts';
+import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -182,6 +182,7 @@ export class Network {
       life.signal,
     );
     const { intent, draft } = joined;
+    draft.claim();
     this.#waitFor('the host to be set up');
     const dataPath = fromMemory ?? (await makeDataPath(parts, { intent, draft, ...past }, life));
     const applied = dataPath.apply(intent, parts.names.use(intent));
@@ -214,10 +215,3 @@ const alreadyServed = ({ prefix }: NetworkId): WeftError =>
   new WeftError('running', `another flanneld serves the network ${prefix} on this host already`, {
     remedy: 'stop it first; a second network needs an --etcd-prefix, a --subnet-file and a VNI of its own',
   });
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  if (signal.aborted) resolve();
-  else signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise;
-}

@@ -170,6 +170,7 @@ export class RunningNetwork {
     const { names, host } = this.#parts;
     const { subnet } = this.#dataPath.intent;
     const taken = this.membership.attributes;
+    draft.claim();
     const intent = draft.intent(subnet, taken);
     this.#draft = draft;
     this.membership.publish(draft.attributes(taken));

@@ -41,6 +41,7 @@ export async function startFromMemory(
     const own = decodeAttributes(remembered.own.value);
     if (subnet === undefined || !own.ok) throw new Error('its lease can not be read');
     const draft = await parts.maker.draft(parseNetworkConfig(remembered.config), { subnet });
+    draft.claim();
     const intent = draft.intent(subnet, own.attributes);
     const dataPath = await makeDataPath(parts, { intent, draft, remembered, previous }, attempt);
     await dataPath.apply(intent, parts.names.use(intent)).done;

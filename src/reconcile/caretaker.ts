@@ -1,4 +1,5 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -25,6 +26,8 @@ export class Caretaker {
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
+  /** One look at a time. */
+  readonly #order = new InOrder();
   #poked: (() => void) | undefined;
   #waiting = false;
   #failure: string | undefined;
@@ -57,12 +60,18 @@ export class Caretaker {
    */
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
     if (tolerated) await this.#look(signal);
-    else await this.#cared.ensure(signal);
+    else await this.lookNow(signal);
     // What the start found had never been right.
     this.#repairs = 0;
     this.#care(signal).catch((error) => {
       if (!signal.aborted) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });
+  }
+
+  /** Looks and mends at once: what is wanted has changed. Throws when that fails. */
+  async lookNow(signal: AbortSignal): Promise<void> {
+    await this.#order.run(() => this.#cared.ensure(signal));
+    this.#failure = undefined;
   }
 
   /** Something may have changed: look again, soon. */
@@ -85,7 +94,7 @@ export class Caretaker {
 
   async #look(signal: AbortSignal): Promise<void> {
     try {
-      const mended = await this.#cared.ensure(signal);
+      const mended = await this.#order.run(() => this.#cared.ensure(signal));
       this.#failure = undefined;
       if (mended === undefined) return;
       this.#repairs++;
