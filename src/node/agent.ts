@@ -1,8 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from '#src/backend/backend.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall } from '#src/firewall/firewall.ts';
-import { findPrograms, type Programs } from '#src/firewall/programs.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
@@ -31,6 +29,8 @@ import { Memory, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import { findPrograms, type Programs } from '#src/reconcile/rules/programs.ts';
 import type { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';

@@ -1,10 +1,10 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall } from '#src/firewall/firewall.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Memory, socketPath } from '#src/node/remembered.ts';
 import { askNode } from '#src/observe/local-api.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Route, RTPROT_WEFT } from '#src/state/object.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 

@@ -1,6 +1,5 @@
 import type { Backend } from '#src/backend/backend.ts';
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
@@ -17,6 +16,7 @@ import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
@@ -40,6 +40,8 @@ export interface OverlayOptions {
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
   readonly randomFully: boolean;
+  /** The bit by which Docker knows the overlay's packets; 0 for none. */
+  readonly dockerMark: number;
   readonly blackhole: boolean;
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
@@ -337,13 +339,16 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous } = this.#place;
-    const { ipMasq, forwardRules, randomFully } = this.#options;
+    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
+      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
+      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
           previous: { v4: { network: previous.network, subnet: previous.subnet } },

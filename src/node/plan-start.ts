@@ -1,5 +1,4 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall, type Step } from '#src/firewall/firewall.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
@@ -14,6 +13,7 @@ import { readNodeIdentity } from '#src/node/identity.ts';
 import { Overlay } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
+import { Firewall, type Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 
