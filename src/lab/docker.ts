@@ -33,7 +33,7 @@ const START_MS = 30_000;
 /** dockerd on one host, at its ordinary paths: the host's /run and /var/lib are its own. */
 export class Docker {
   readonly host: Host;
-  readonly #options: DockerOptions;
+  #options: DockerOptions;
   #daemon: Daemon;
 
   private constructor(host: Host, options: DockerOptions, daemon: Daemon) {
@@ -51,8 +51,12 @@ export class Docker {
     return this.#daemon;
   }
 
-  /** Stops dockerd and starts it again. Its containers go on with `live-restore`, and end without it. */
-  async restart(): Promise<void> {
+  /**
+   * Stops dockerd and starts it again, with these options in place of its own. Its containers go on with `live-restore`,
+   * and end without it.
+   */
+  async restart(options: Partial<DockerOptions> = {}): Promise<void> {
+    this.#options = { ...this.#options, ...options };
     await this.#daemon.stop(START_MS);
     this.#daemon = await startDockerd(this.host, this.#options);
   }

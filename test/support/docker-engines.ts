@@ -15,6 +15,9 @@ export interface Engine {
 
 const SCRIPT = fileURLToPath(new URL('../../script/docker-engine', import.meta.url));
 
+/** All three, those that can't run here too. */
+export const everyEngine = (): Engine[] => Object.values(dockerEngines());
+
 /** Debian's Docker, which has one back end, and a current engine with each of its two. */
 export function dockerEngines(): { debian: Engine; iptables: Engine; nftables: Engine } {
   const folder = spawnSync(SCRIPT, ['--folder'], { encoding: 'utf8' }).stdout.trim();
