@@ -60,7 +60,8 @@ export class Repair {
     this.#logRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
     const results = await applyThrough(actuators, planOf(slots));
-    for (const result of await this.#explained(results)) this.#settle(result, now);
+    const failed = new Set<Slot>();
+    for (const result of await this.#explained(results)) this.#settle(result, now, failed);
     return true;
   }
 
@@ -91,7 +92,7 @@ export class Repair {
     });
   }
 
-  #settle({ operation, ...result }: OperationResult, now: number): void {
+  #settle({ operation, ...result }: OperationResult, now: number, failed: Set<Slot>): void {
     const { verb, object } = operation;
     const { slots, territory } = this.#ledger;
     if (!result.done && result.error.errno === 'ENODEV' && this.#losesItsDevice(object)) {
@@ -99,7 +100,7 @@ export class Repair {
       return;
     }
     if (!result.done && !(verb === 'remove' && ALREADY_GONE.includes(result.error.errno))) {
-      this.#fail(operation, `${result.error.message} (${result.error.errno})`, now);
+      this.#fail(operation, `${result.error.message} (${result.error.errno})`, now, failed);
       return;
     }
     this.#failures.forgive(object);
@@ -139,11 +140,14 @@ export class Repair {
     });
   }
 
-  #fail(operation: Operation, reason: string, now: number): void {
+  #fail(operation: Operation, reason: string, now: number, failed: Set<Slot>): void {
     const slot = this.#ledger.slots.find(operation.object);
     const holding = slot && this.#ledger.holdingOf(slot);
     // Its owner was released while the operation was under way.
     if (slot === undefined || holding === undefined) return;
+    // A device that could not be made can't be brought up either: the first refusal is the reason.
+    if (failed.has(slot)) return;
+    failed.add(slot);
     this.#failures.note(operation, reason, now, holding);
     this.#ledger.touch(slot, 'wanted', holding);
   }
