@@ -18,17 +18,21 @@ import { acquireLease } from '#src/node/acquire-lease.ts';
 import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { followRegistry } from '#src/node/follow-registry.ts';
-import { followUnderlay } from '#src/node/follow-underlay.ts';
 import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { LeaseKeeper } from '#src/node/lease-keeper.ts';
 import { startServers } from '#src/node/node-servers.ts';
+import { addressesToAvoid, overlapRulesOf } from '#src/node/overlap.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { Memory, type Remembered } from '#src/node/remembered.ts';
-import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
+import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
+import { readHostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
+import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { LeaseWatcher } from '#src/registry/lease-watcher.ts';
@@ -71,6 +75,7 @@ export class Agent {
   #keeper: LeaseKeeper | undefined;
   #programs: Promise<Programs> | undefined;
   #watcher: LeaseWatcher | undefined;
+  #follower: UnderlayFollower | undefined;
   #registry: Registry | undefined;
   readonly #loopDelay = new LoopDelay();
   #configText = '';
@@ -88,9 +93,11 @@ export class Agent {
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
   get troubles(): string[] {
     const keeper = this.#keeper?.trouble;
+    const underlay = this.#follower?.trouble;
     return [
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#overlay?.troubles() ?? []),
+      ...(underlay === undefined ? [] : [underlay]),
       ...(keeper === undefined ? [] : [keeper]),
     ];
   }
@@ -200,12 +207,13 @@ export class Agent {
     // It takes the store a while, and the host is looked at meanwhile.
     const listing = registry.list(signal);
     listing.catch(() => {});
-    const facts = await readHostFacts(kernel);
-    const underlay = await this.#chooseUnderlay(facts);
+    const previous = await readSubnetFile(files, options.subnetFile);
+    const selection = await readUnderlayFlags(options);
+    const facts = await readHostFacts(kernel, selection);
+    const underlay = chooseUnderlay(selection, withoutSubnet(facts, previous.subnet));
     this.#log.info(
       `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
     );
-    const previous = await readSubnetFile(files, options.subnetFile);
     const host = new HostBackend(config, facts, this.#identity);
     refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, this.#log);
     await this.#check(config, signal);
@@ -217,7 +225,10 @@ export class Agent {
         config,
         claimant: { node: this.#identity, publicIp: underlay.publicIp },
         previous: previous.subnet,
-        avoid: (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
+        avoid: [
+          ...(remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
+          ...addressesToAvoid(overlapRulesOf(config, underlay, options)),
+        ],
         ttlSeconds,
         listing,
         attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
@@ -242,19 +253,14 @@ export class Agent {
     );
     this.#keeper = keeper;
     keeper.keep(signal).catch(fail);
-    followUnderlay(
-      { kernel, log: this.#log },
-      {
-        overlay,
-        host,
-        choose: (facts) => this.#chooseUnderlay(facts),
-        publish: (made, at) => {
-          registry.reconnect();
-          keeper.publish(this.#attributes(made, at));
-        },
-      },
-      signal,
-    );
+    const follower = this.#follow({ overlay, host, selection }, (made, at) => {
+      const { address, publicIp } = overlay.place.underlay;
+      if (at.address !== address) registry.reconnect();
+      if (at.publicIp !== publicIp) keeper.publish(this.#attributes(made, at));
+    });
+    follower.follow(signal).catch((error) => {
+      if (!signal.aborted) fail(error);
+    });
     // Programs and disks are waited for while the peers are taken.
     await Promise.all([overlay.isSetUp, this.#takePeers(overlay, acquired.seen.records)]);
     const logger = createLogger('watch');
@@ -275,8 +281,9 @@ export class Agent {
       const subnet = parseSubnetName(remembered.own.name)?.v4;
       const own = decodeAttributes(remembered.own.value);
       if (subnet === undefined || !own.ok) return;
-      const facts = await readHostFacts(kernel);
-      const underlay = await this.#chooseUnderlay(facts);
+      const selection = await readUnderlayFlags(this.#options);
+      const facts = await readHostFacts(kernel, selection);
+      const underlay = chooseUnderlay(selection, withoutSubnet(facts, subnet));
       const host = new HostBackend(config, facts, this.#identity);
       refuseHarm(config, host.device, underlay.name, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
@@ -357,8 +364,45 @@ export class Agent {
     await overlay.reconciler.settled();
   }
 
-  async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {
-    return chooseUnderlay(this.#options, facts, this.#components.kernel);
+  #follow(
+    {
+      overlay,
+      host,
+      selection,
+    }: {
+      readonly overlay: Overlay;
+      readonly host: HostBackend;
+      readonly selection: UnderlaySelection;
+    },
+    publish: (backend: Backend, underlay: Underlay) => void,
+  ): UnderlayFollower {
+    const { kernel, clock, createLogger } = this.#components;
+    const { underlay, subnet } = overlay.place;
+    this.#follower = new UnderlayFollower(
+      {
+        kernel,
+        clock,
+        log: createLogger('underlay'),
+        observe: (listener) => overlay.reconciler.observe(listener),
+      },
+      {
+        selection,
+        underlay,
+        subnet,
+        onMove: async (to) => {
+          const moved = host.make(to, host.macFor(overlay.place.backend.published));
+          publish(moved, to);
+          overlay.reconciler.retry();
+          await overlay.moveTo(to, moved);
+        },
+        onGone: () => {},
+        onSame: async () => {
+          overlay.reconciler.retry();
+          await overlay.reroute();
+        },
+      },
+    );
+    return this.#follower;
   }
 
   #attributes(backend: Backend, underlay: Underlay): LeaseAttributes {

@@ -7,7 +7,8 @@ import type { LeaseAttributes } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { deriveMac } from '#src/node/identity.ts';
 import { refuseOverlap } from '#src/node/overlap.ts';
-import type { HostFacts, Underlay } from '#src/node/underlay.ts';
+import type { HostFacts } from '#src/node/underlay/host-facts.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
 
 /** The network's backend on this host, as soon as its MAC is known. */
 export class HostBackend {
@@ -63,9 +64,5 @@ export function refuseHarm(
       },
     );
   }
-  refuseOverlap(
-    config.network,
-    { routes, links, underlay, ownDevices: [device], allowed: allowOverlap },
-    log,
-  );
+  refuseOverlap(config, { routes, links, underlay, ownDevices: [device], allowed: allowOverlap }, log);
 }

@@ -11,6 +11,8 @@ export const overlayOptions = (options: FlanneldOptions): OverlayOptions => ({
   ruleCheckMs: Math.max(1, options.iptablesResync) * 1000,
   ...fullCheck(options),
   linearRoutesAbove: options.linearRoutesAbove,
+  allowOverlap: options.allowOverlap,
+  etcdEndpoints: options.etcdEndpoints,
 });
 
 /** Without an interval: each minute, for a thousandth of a processor at most. */

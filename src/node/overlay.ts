@@ -12,8 +12,9 @@ import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import { Departures } from '#src/node/departures.ts';
+import { type OverlapOptions, overlapRulesOf } from '#src/node/overlap.ts';
 import { Peers } from '#src/node/peers.ts';
-import type { Underlay } from '#src/node/underlay.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
@@ -35,7 +36,7 @@ export interface OverlayComponents {
   readonly createLogger: (component: string) => Logger;
 }
 
-export interface OverlayOptions {
+export interface OverlayOptions extends OverlapOptions {
   readonly subnetFile: string;
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
@@ -330,7 +331,7 @@ export class Overlay {
       ownName: formatSubnetName({ v4: subnet }),
       ownSubnet: subnet,
       ownPublicIp: underlay.publicIp,
-      underlay: underlay.prefixes,
+      overlap: overlapRulesOf(config, underlay, this.#options),
       judge: (attributes) => backend.judge(attributes),
       identityOf: (attributes) => backend.identityOf(attributes),
     };

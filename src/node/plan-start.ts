@@ -11,9 +11,12 @@ import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
+import { addressesToAvoid, overlapRulesOf } from '#src/node/overlap.ts';
 import { Overlay } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
-import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
+import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
+import { readHostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import { readUnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -37,18 +40,26 @@ export async function planStart(
   const { kernel, files, random, commands, ruleset, createLogger } = components;
   const log = createLogger('plan');
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-  const facts = await readHostFacts(kernel);
-  const underlay = await chooseUnderlay(options, facts, kernel);
+  const previous = await readSubnetFile(files, options.subnetFile);
+  const selection = await readUnderlayFlags(options);
+  const facts = await readHostFacts(kernel, selection);
+  const underlay = chooseUnderlay(selection, withoutSubnet(facts, previous.subnet));
   // A node without an identity gets one at its start, not here.
   const looking = { ...files, writeAtomically: async () => {} };
   const identity = await readNodeIdentity({ files: looking, log }, options.stateDir);
   const host = new HostBackend(config, facts, identity);
   refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, log);
-  const previous = await readSubnetFile(files, options.subnetFile);
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: underlay.publicIp };
   const leases = await leasesOf(records, claimant, components.clock);
-  const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
+  const acquisition = planAcquire({
+    config,
+    leases,
+    claimant,
+    previous: previous.subnet,
+    avoid: addressesToAvoid(overlapRulesOf(config, underlay, options)),
+    random,
+  });
   const lease = describe(acquisition);
   const backend = host.make(underlay, host.macFor(lease.taken));
   const firewall = new Firewall(

@@ -49,6 +49,12 @@ export class Failures {
     this.#failing.set(key, { attempts, reason, notBefore: now + pause });
   }
 
+  /** Everything that failed may be tried again at once, and the pauses are short ones again. */
+  endPauses(): void {
+    for (const [key, { reason }] of this.#failing)
+      this.#failing.set(key, { attempts: 0, reason, notBefore: Number.NEGATIVE_INFINITY });
+  }
+
   forgive(object: KernelObject): void {
     if (this.#failing.size > 0) this.#failing.delete(keyOf(object));
   }

@@ -134,6 +134,12 @@ export class Reconciler {
     this.#work();
   }
 
+  /** Tries at once what failed before: something happened on which it may depend, such as an interface that came back. */
+  retry(): void {
+    this.#failures.endPauses();
+    this.#work();
+  }
+
   /** Resolves when all that can be done now has been done. What failed is in {@link status}, and is tried again. */
   settled(): Promise<void> {
     if (!this.#working) return Promise.resolve();
