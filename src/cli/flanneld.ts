@@ -165,10 +165,10 @@ async function run(): Promise<void> {
     now: systemClock.now,
     events: process,
     loadAgent: async () => {
-      const { runAgent } = await import('#src/node/run-agent.ts');
+      const { runHost } = await import('#src/node/run-host.ts');
       // Node would do so at the end, which for a daemon may be a SIGKILL.
       flushCompileCache();
-      return runAgent;
+      return runHost;
     },
   });
   process.exit(code);

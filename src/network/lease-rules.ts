@@ -6,11 +6,11 @@ import {
   type Ipv4,
   isGlobalUnicast,
   overlaps,
-  type Prefix,
   type Prefix4,
 } from '#src/lib/ip.ts';
 import type { Expiry, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
+import { hiddenBy, isInRange, type OverlapRules } from '#src/network/overlap-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
 /** A record as the registry holds it. */
@@ -32,8 +32,7 @@ export interface LeaseRules {
   readonly ownName: string;
   readonly ownSubnet: Prefix4;
   readonly ownPublicIp: Ipv4;
-  /** Prefixes of the underlay: a subnet there would cut us off from other hosts. */
-  readonly underlay: readonly Prefix[];
+  readonly overlap: OverlapRules;
   /** Why the backend can't use what a peer published. */
   judge(attributes: LeaseAttributes): string | undefined;
   /** What no two peers may share beside their subnet: the VTEP MAC. */
@@ -64,7 +63,9 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   if (!decoded.ok) return { fit: false, reason: decoded.reason };
   const { attributes } = decoded;
   const reason =
-    faultOfSubnet(subnets.v4, rules) ?? faultOfAddress(attributes, rules) ?? rules.judge(attributes);
+    faultOfSubnet(subnets.v4, rules) ??
+    faultOfAddress(attributes, subnets.v4, rules) ??
+    rules.judge(attributes);
   if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
   return {
     fit: true,
@@ -75,24 +76,29 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
 
 function faultOfSubnet(
   v4: Prefix4,
-  { network, subnetLength, ownSubnet, underlay }: LeaseRules,
+  { network, subnetLength, ownSubnet, overlap }: LeaseRules,
 ): string | undefined {
   // Texts are made of what is wrong only: nearly nothing is.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
   if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);
   if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
-  const clash = underlay.find((prefix) => overlaps(prefix, v4));
-  return clash && fault(`overlaps the underlay's ${formatPrefix(clash)}`);
+  const clash = hiddenBy(v4, overlap);
+  return clash && fault(clash);
 }
 
 function faultOfAddress(
   { publicIp }: LeaseAttributes,
-  { network, ownPublicIp }: LeaseRules,
+  subnet: Prefix4,
+  { ownPublicIp, ownSubnet, overlap }: LeaseRules,
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
   const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;
   if (!isGlobalUnicast(publicIp)) return fault("is not a host's address");
   if (publicIp === ownPublicIp) return fault('is ours');
-  return containsAddress(network, publicIp) ? fault('is inside the network itself') : undefined;
+  // Packets to such an address would go into a tunnel or to a container.
+  if (containsAddress(subnet, publicIp)) return fault('is inside its own subnet');
+  if (containsAddress(ownSubnet, publicIp)) return fault('is inside our subnet');
+  const isContainers = !overlap.allowed && isInRange(overlap.handedOut, publicIp);
+  return isContainers ? fault('is inside the network itself') : undefined;
 }

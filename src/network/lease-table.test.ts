@@ -14,7 +14,12 @@ const RULES: LeaseRules = {
   ownName: '10.5.1.0-24',
   ownSubnet: prefix('10.5.1.0/24'),
   ownPublicIp: ip('192.168.0.1'),
-  underlay: [],
+  overlap: {
+    handedOut: { first: ip('10.5.0.0'), last: ip('10.5.255.255') },
+    connected: [],
+    needed: [],
+    allowed: false,
+  },
   judge: ({ backendData }) => (backendData === 'bad' ? 'its data is bad' : undefined),
   identityOf: ({ backendData }) => (typeof backendData === 'string' ? backendData : undefined),
 };
@@ -156,10 +161,13 @@ test('other rules change only the verdicts that they change', () => {
     record('10.5.4.0-24', 'm4', 3),
   ]);
   assert.deepEqual(useRules(table, RULES), []);
-  assert.deepEqual(told(useRules(table, { ...RULES, underlay: [prefix('10.5.2.0/24')] })), [
-    "10.5.2.0-24 quarantined: its subnet 10.5.2.0/24 overlaps the underlay's 10.5.2.0/24",
-    '10.5.3.0-24 accepted',
-  ]);
+  assert.deepEqual(
+    told(useRules(table, { ...RULES, overlap: { ...RULES.overlap, connected: [prefix('10.5.2.0/24')] } })),
+    [
+      "10.5.2.0-24 quarantined: its subnet 10.5.2.0/24 overlaps the underlay's 10.5.2.0/24",
+      '10.5.3.0-24 accepted',
+    ],
+  );
   // A lease that turns out to be our own is no peer's.
   const own = { ...RULES, ownName: '10.5.4.0-24', ownSubnet: prefix('10.5.4.0/24') };
   assert.ok(told(useRules(table, own)).includes('10.5.4.0-24 removed'));

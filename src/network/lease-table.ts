@@ -80,6 +80,11 @@ export class LeaseTable {
     return new Map(Array.from(this.#quarantined, ([name, entry]) => [name, this.#reasonOf(entry)]));
   }
 
+  /** Whether there is a record of that name, accepted or not. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+
   /** The records of all leases but our own, as they came. */
   *records(): Generator<RawLease> {
     for (const { raw } of this.#entries.values()) yield raw;

@@ -27,7 +27,8 @@ export function judgeConfigChange(now: Configured, next: Configured, subnet: Pre
   );
   const fixed = differing.find((name) => !IN_PLACE.includes(name) && !now.prepared.inPlace.includes(name));
   if (fixed !== undefined) {
-    const field = fixed in now.prepared.settings || fixed in next.prepared.settings ? `Backend.${fixed}` : fixed;
+    const field =
+      fixed in now.prepared.settings || fixed in next.prepared.settings ? `Backend.${fixed}` : fixed;
     return { kind: 'refused', reason: `${field} is now ${text(to[fixed])} instead of ${text(from[fixed])}` };
   }
   if (!isUsable(next.config, subnet)) {

@@ -111,7 +111,7 @@ export class DataPath {
       { clock, log: createLogger('sysctls') },
       {
         name: 'sysctls',
-        ensure: (signal) => new Sysctls(components, wantedSysctlsOf(this.#intent)).ensure(signal),
+        ensure: () => new Sysctls(components, wantedSysctlsOf(this.#intent)).ensure(),
       },
       { intervalMs: SYSCTL_CHECK_MS, settleMs: 0 },
     );
@@ -175,7 +175,9 @@ export class DataPath {
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
-    await this.#removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
+    await this.#removeDevices(
+      before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
+    );
   }
 
   /** A start from memory made them, and the registry's config has other ones. */

@@ -1,5 +1,5 @@
-import type { FirewallUse } from '#src/node/network-rules.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
+import type { FirewallUse } from '#src/node/network-rules.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 
 /** Held by the network of a host that has flannel's own names in the packet filter. */

@@ -1,36 +1,16 @@
-import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
-import type { Kernel } from '#src/kernel/kernel.ts';
-import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
-import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import type { Logger } from '#src/lib/log.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
-import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { checkNetworkName, namedNetwork, type NetworkId } from '#src/node/network-id.ts';
-import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
+import { checkNetworkName, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { NetworkSet } from '#src/node/network-set.ts';
 import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
+import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
-import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { Firewall } from '#src/reconcile/rules/firewall.ts';
-import { findPrograms } from '#src/reconcile/rules/programs.ts';
-import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
-import type { ServiceManager } from '#src/sys/systemd-notify.ts';
-
-export interface HostComponents
-  extends Pick<NetworkHost, 'kernel' | 'files' | 'folders' | 'locks' | 'clock' | 'random' | 'onLoaded'> {
-  readonly kernel: Kernel;
-  readonly ruleset: Ruleset;
-  readonly commands: CommandRunner;
-  /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
-  readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
-  readonly serviceManager: ServiceManager;
-  readonly createLogger: LoggerSource;
-}
 
 const STATUS_EVERY_MS = 5_000;
 
@@ -43,7 +23,6 @@ export class Host {
   readonly #components: HostComponents;
   readonly #log: Logger;
   readonly #loopDelay = new LoopDelay();
-  readonly #ruleListeners = new Set<(event: NftablesEvent) => void>();
   #only: Network | undefined;
   #set: NetworkSet | undefined;
 
@@ -75,39 +54,14 @@ export class Host {
     }
   }
 
-  /** What the networks share. */
+  /** What the networks share, as soon as kernel and rules are watched. */
   async #prepare(life: Lifetime): Promise<NetworkHost> {
-    const { kernel, commands, files, ruleset, clock, createLogger, watchRules } = this.#components;
+    const { files } = this.#components;
     const { signal } = life;
-    const versions = versionsOnce(commands);
-    const looked = wantsRules(this.#options)
-      ? findPrograms({ commands: versions, files, ruleset }, signal)
-      : undefined;
-    looked?.catch(() => {});
-    const reconciler = new Reconciler(
-      { actuators: [kernel], clock, log: createLogger('reconciler') },
-      reconcilerOptions(this.#options),
-    );
-    const [identity] = await Promise.all([
-      readNodeIdentity({ files, log: this.#log }, this.#options.stateDir),
-      reconciler.start(signal),
-      watchRules((event) => {
-        for (const listener of this.#ruleListeners) listener(event);
-      }, signal),
-    ]);
-    return {
-      ...this.#components,
-      commands: versions,
-      identity,
-      reconciler,
-      claims: new NetworkClaims(),
-      observeRules: (listener) => {
-        this.#ruleListeners.add(listener);
-        return () => this.#ruleListeners.delete(listener);
-      },
-      makeFirewall: (use) =>
-        new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs: looked }, use),
-    };
+    const identity = readNodeIdentity({ files, log: this.#log }, this.#options.stateDir);
+    const host = networkHost(this.#components, this.#options, await identity, signal);
+    await host.start(signal);
+    return host;
   }
 
   #startNetworks(host: NetworkHost, life: Lifetime): void {

@@ -18,8 +18,7 @@ test('one device, or one range, for two networks is refused with both names', ()
   });
   assert.throws(() => claims.take('red', claim('network red', '10.5.7.0/24', 'flannel.2')), {
     code: 'network-clash',
-    message:
-      'network red can not start: its Network 10.5.7.0/24 overlaps 10.5.0.0/16 of network blue',
+    message: 'network red can not start: its Network 10.5.7.0/24 overlaps 10.5.0.0/16 of network blue',
   });
   claims.take('red', claim('network red', '10.6.0.0/16', 'flannel.2'));
 });

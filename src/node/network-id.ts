@@ -52,7 +52,8 @@ export function artefactsOf({ prefix, name }: NetworkId, places: NetworkPlaces):
   };
 }
 
-const subnetFolder = ({ subnetFile }: NetworkPlaces): string =>
+/** Where the files of networks with a name are. */
+export const subnetFolder = ({ subnetFile }: NetworkPlaces): string =>
   subnetFile === DEFAULT_SUBNET_FILE ? DEFAULT_SUBNET_FOLDER : subnetFile;
 
 /** One of several networks below a prefix: `<prefix>/<name>/config` and `<prefix>/<name>/subnets`. */

@@ -1,13 +1,13 @@
 import type { Backend } from '#src/backend/backend.ts';
 import type { SubnetFile } from '#src/docker/subnet-file.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
-import type { Sysctl } from '#src/reconcile/sysctls.ts';
 import type { Prefix4 } from '#src/lib/ip.ts';
 import type { LeaseRules } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
-import { formatSubnetName } from '#src/network/subnet-name.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
+import { formatSubnetName } from '#src/network/subnet-name.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
+import type { Sysctl } from '#src/reconcile/sysctls.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 

@@ -31,7 +31,8 @@ export const makerOptions = (
 ): IntentMakerOptions => ({ ...options, owner: prefix, title, tag, identity });
 
 /** Milliseconds between looks at the rules that no event asked for: iptables-legacy reports no change. */
-export const ruleCheckMs = ({ iptablesResync }: FlanneldOptions): number => Math.max(1, iptablesResync) * 1000;
+export const ruleCheckMs = ({ iptablesResync }: FlanneldOptions): number =>
+  Math.max(1, iptablesResync) * 1000;
 
 export const wantsRules = ({ ipMasq, iptablesForwardRules }: FlanneldOptions): boolean =>
   ipMasq || iptablesForwardRules;

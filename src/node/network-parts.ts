@@ -1,5 +1,5 @@
-import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
+import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import { DataPath } from '#src/node/data-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';

@@ -1,7 +1,7 @@
-import { messageOf } from '#src/lib/errors.ts';
-import type { Logger } from '#src/lib/log.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Firewall, Step } from '#src/reconcile/rules/firewall.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -23,6 +23,8 @@ export interface NetworkRulesComponents {
 
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+/** While other programs keep changing rules, ours are looked at this often. */
+const RULES_PAUSE_MS = 1_000;
 
 /** Keeps the rules of one network in the packet filter of its host. */
 export class NetworkRules {
@@ -41,7 +43,7 @@ export class NetworkRules {
         name: 'firewall rules',
         ensure: async (signal) => (await this.#ensure(signal)).join('; ') || undefined,
       },
-      { intervalMs, settleMs: RULES_SETTLE_MS },
+      { intervalMs, settleMs: RULES_SETTLE_MS, mostPauseMs: RULES_PAUSE_MS },
     );
   }
 

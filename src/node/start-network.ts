@@ -84,7 +84,8 @@ export async function joinNetwork(
   signal: AbortSignal,
 ): Promise<Joined> {
   const { log, maker, host, options, createLogger } = parts;
-  for (const warning of config.warnings) log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+  for (const warning of config.warnings)
+    log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
   // The store needs a while for the list, and the host is looked at meanwhile.
   const listing = registry.list(signal);
   listing.catch(() => {});

@@ -29,12 +29,9 @@ export class Caretaker {
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
-<<<<<<< HEAD
   /** One look at a time. */
   readonly #order = new InOrder();
-=======
   readonly #looks: LookPacer;
->>>>>>> main
   #poked: (() => void) | undefined;
   #waiting = false;
   #failure: string | undefined;
@@ -101,12 +98,8 @@ export class Caretaker {
 
   async #look(signal: AbortSignal): Promise<void> {
     try {
-<<<<<<< HEAD
       const mended = await this.#order.run(() => this.#cared.ensure(signal));
-=======
-      const mended = await this.#cared.ensure(signal);
       this.#looks.looked(this.#clock.monotonic(), mended !== undefined);
->>>>>>> main
       this.#failure = undefined;
       if (mended === undefined) return;
       this.#repairs++;
