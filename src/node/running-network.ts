@@ -44,7 +44,8 @@ export class RunningNetwork {
   readonly membership: Membership;
   #draft: Draft;
   #text: string;
-  #remembered: readonly RawLease[];
+  /** Until the first list has come. */
+  #remembered: Remembered | undefined;
   #written = '';
   /** Why the network is not as its config says. */
   #configTrouble: string | undefined;
@@ -57,7 +58,7 @@ export class RunningNetwork {
     this.membership = membership;
     this.#draft = draft;
     this.#text = text;
-    this.#remembered = remembered === undefined ? [] : this.#stillValid(remembered);
+    this.#remembered = remembered;
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -112,16 +113,22 @@ export class RunningNetwork {
       inbox.change(message.events).catch((error) => life.fail(error));
       return;
     }
-    const remembered = this.#remembered;
-    this.#remembered = [];
+    const remembered = this.#missedBy(message.records);
+    this.#remembered = undefined;
     inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
   }
 
-  /** The peers of an earlier run whose leases can't have ended since. */
-  #stillValid(remembered: Remembered): RawLease[] {
+  /**
+   * The peers of an earlier run that a store has lost. A store that lacks our own lease as well was emptied: its peers live,
+   * and write their leases again. One that has ours says who left.
+   */
+  #missedBy(records: readonly RawLease[]): readonly RawLease[] {
+    const remembered = this.#remembered;
+    if (remembered === undefined || records.some(({ name }) => name === remembered.own.name)) return [];
     const { host, options } = this.#parts;
     const age = host.clock.now() - remembered.at;
-    return age >= 0 && age < options.leaseTtl ? recordsOf(remembered) : [];
+    const mayLive = age >= 0 && age < options.leaseTtl;
+    return mayLive ? recordsOf(remembered) : [];
   }
 
   /** Another underlay: peers hear of it through the lease, and device and entries follow in place. */
