@@ -18,7 +18,7 @@ import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Firewall } from '#src/reconcile/rules/firewall.ts';
-import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
@@ -75,7 +75,6 @@ export class Overlay {
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #rules: Caretaker;
-  readonly #sysctls: Caretaker;
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
@@ -88,7 +87,7 @@ export class Overlay {
     const { kernel, clock, createLogger, firewall, files } = components;
     this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { actuators: [kernel], clock, log: createLogger('reconciler') },
+      { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
       { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
     this.#scopes = scopesOf(place);
@@ -111,14 +110,6 @@ export class Overlay {
         ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
       },
       { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
-    );
-    this.#sysctls = new Caretaker(
-      { clock, log: createLogger('sysctls') },
-      new Sysctls({ files }, this.#wantedSysctls()),
-      {
-        intervalMs: SYSCTL_CHECK_MS,
-        settleMs: 0,
-      },
     );
   }
 
@@ -159,7 +150,7 @@ export class Overlay {
 
   get kernelStatus(): NodeStatus['kernel'] {
     const status = this.#owner.status;
-    return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
+    return { ...status, repairs: status.repairs + this.#rules.repairs };
   }
 
   /**
@@ -170,12 +161,6 @@ export class Overlay {
     this.#sayOwn();
     void this.#letGo(signal);
     await this.#reconciler.start(signal);
-    this.#reconciler.observe((event) => {
-      if (event.type === 'netconf') this.#sysctls.poke();
-      // A device that is made anew has its settings anew.
-      if (event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link')
-        this.#sysctls.poke();
-    });
     this.#isSetUp = this.#setUp(signal);
     this.#isSetUp.catch(() => {});
   }
@@ -191,8 +176,7 @@ export class Overlay {
       firewall.tell(event);
       this.#rules.poke();
     }, signal);
-    // A sandbox may keep /proc/sys from us where somebody else sets it.
-    await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
+    await this.#rules.start(signal);
     const { config, subnet, backend } = this.#place;
     const { subnetFile, ipMasq } = this.#options;
     await writeSubnetFile(this.#components.files, subnetFile, {
@@ -300,7 +284,6 @@ export class Overlay {
         ? []
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
       ...(this.#rules.failure === undefined ? [] : [`firewall rules: ${this.#rules.failure}`]),
-      ...(this.#sysctls.failure === undefined ? [] : [`sysctls: ${this.#sysctls.failure}`]),
     ];
   }
 
@@ -327,7 +310,7 @@ export class Overlay {
 
   #sayOwn(): void {
     const { backend, subnet } = this.#place;
-    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole(), ...this.#sysctls()]);
   }
 
   /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
@@ -386,14 +369,9 @@ export class Overlay {
   }
 
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
-  #wantedSysctls(): Sysctl[] {
-    return [
-      { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#forwardingDevices().map((device) => ({
-        path: `net/ipv4/conf/${device}/forwarding`,
-        value: '1',
-      })),
-    ];
+  #sysctls(): KernelObject[] {
+    const paths = this.#forwardingDevices().map((device) => `net/ipv4/conf/${device}/forwarding`);
+    return ['net/ipv4/ip_forward', ...paths].map((path) => ({ kind: 'sysctl', path, value: '1' }));
   }
 }
 
@@ -411,5 +389,4 @@ const RULES_SETTLE_MS = 5;
 const DEPARTURES_LOOK_MS = 250;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
-const SYSCTL_CHECK_MS = 10_000;
 const LAST_METRIC = 0xffff_ffff;

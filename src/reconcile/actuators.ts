@@ -8,6 +8,7 @@ import type { Operation, OperationResult } from '#src/state/operation.ts';
 export class Actuators {
   readonly kinds: Kinds<KernelObject>;
   readonly #all: readonly Actuator[];
+  readonly #readers: readonly Actuator[];
   readonly #byKind: ReadonlyMap<string, Actuator>;
 
   /** Where two actuators carry a kind, the first has it. */
@@ -21,13 +22,21 @@ export class Actuators {
       }),
     );
     this.#all = all;
+    this.#readers = all.filter(({ read }) => read !== undefined);
     this.#byKind = byKind;
     this.kinds = new Kinds(kinds);
   }
 
   /** Those whose objects can't be listed. */
   get readers(): readonly Actuator[] {
-    return this.#all.filter(({ read }) => read !== undefined);
+    return this.#readers;
+  }
+
+  /** Those of them that have to read before anything is done about these objects. */
+  readersOf(objects: readonly KernelObject[]): readonly Actuator[] {
+    return this.#readers.filter(({ kinds }) =>
+      objects.some((object) => kinds.some(({ name }) => name === object.kind)),
+    );
   }
 
   /** Which of {@link readers} has to read again after the event. */

@@ -61,7 +61,7 @@ export class Comparison {
 export async function readAgain(actuator: Actuator, ledger: Ledger): Promise<void> {
   await actuator.read?.(wantedOf(ledger.slots, actuator), (object) => {
     const slot = ledger.slots.put(object);
-    if (!ledger.isRight(slot)) ledger.touch(slot, 'kernel');
+    if (!ledger.isRight(slot) && slot.cause === undefined) ledger.touch(slot, 'kernel');
   });
 }
 

@@ -162,6 +162,7 @@ export class Reconciler {
       this.#ledger.slots.want(holding, subject, objects, (slot) =>
         this.#ledger.touch(slot, 'wanted', slot.holding ?? holding),
       );
+      for (const actuator of this.#actuators.readersOf(objects)) this.#ledger.reread(actuator);
       this.#logLost(holding);
     },
     allowRemoval: (holding) => {
