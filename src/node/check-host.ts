@@ -15,7 +15,7 @@ export interface HostCheckComponents {
   readonly log: Logger;
 }
 
-/** A device that is made and taken away again, to see whether the kernel can. */
+/** A device that is made and removed to find out whether the kernel can. */
 const PROBE: Link = {
   kind: 'link',
   name: 'weft-probe',
@@ -23,7 +23,7 @@ const PROBE: Link = {
   vxlan: { vni: 0xfffffe, port: 65_535, learning: false, gbp: false },
 };
 
-/** Says what the host lacks; throws WeftError `host` with what makes a start impossible. */
+/** Warns of what the host lacks. Throws WeftError `host` with everything that makes a start impossible. */
 export async function checkHost(
   { kernel, files, commands, log }: HostCheckComponents,
   options: PreflightOptions,
@@ -31,7 +31,8 @@ export async function checkHost(
 ): Promise<void> {
   const tryVxlan = async (): Promise<KernelError | undefined> => {
     const [made] = await kernel.apply([{ verb: 'add', object: PROBE }]);
-    if (made === undefined || !made.done) return made?.error;
+    // Another network's start may try at the same moment, and a start that was killed leaves its device behind.
+    if (made !== undefined && !made.done && made.error.errno !== 'EEXIST') return made.error;
     await kernel.apply([{ verb: 'remove', object: PROBE }]);
     return undefined;
   };
@@ -43,5 +44,5 @@ export async function checkHost(
   const fatal = findings.filter(({ severity }) => severity === 'fatal');
   for (const finding of findings) if (!fatal.includes(finding)) log.warning(formatFinding(finding));
   if (fatal.length > 0)
-    throw new WeftError('host', `this host can not run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
+    throw new WeftError('host', `this host can't run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
 }
