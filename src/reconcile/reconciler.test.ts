@@ -211,6 +211,26 @@ test('a device that can not be made is tried again with pauses, and what belongs
   stop();
 });
 
+test('what failed is tried again at once when a retry is asked for, not at the end of its pause', async () => {
+  const { kernel, reconciler, stop } = await start();
+  const [add] = kernel.history;
+  assert.match(add ?? '', /^ip link add flannel\.1/);
+  kernel.refuseAlways = (command) => (command === add ? 'ENODEV' : undefined);
+  kernel.interfere({ verb: 'remove', object: { kind: 'link', name: 'flannel.1' } });
+  // By then the next pause is 800 ms.
+  const tries = () => kernel.history.filter((command) => command === add).length;
+  while (tries() < 5) await systemClock.sleep(5);
+  await reconciler.settled();
+  kernel.refuseAlways = undefined;
+  const before = tries();
+  reconciler.retry();
+  await reconciler.settled();
+  assert.equal(tries(), before + 1);
+  assert.deepEqual(reconciler.status.failing, []);
+  assert.ok(kernel.has('link flannel.1'));
+  stop();
+});
+
 test('two programs that fight over one entry do not make a hot loop', async () => {
   const { kernel, reconciler, stop } = await start();
   reconciler.set('a', peer(1));
