@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VXLAN_DEVICES } from '#src/backend/vxlan-kind.ts';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { checkHost } from '#src/node/check-host.ts';
@@ -18,7 +19,7 @@ const check = (kernel: MemoryKernel): Promise<void> =>
       commands: { run: async () => ({ code: 127, stdout: '', stderr: '' }) },
       log: silentLogger,
     },
-    { vxlan: true, firewall: undefined, ipv4: true, ipv6: false },
+    { requirements: [VXLAN_DEVICES], firewall: undefined, ipv4: true, ipv6: false },
     new AbortController().signal,
   );
 
