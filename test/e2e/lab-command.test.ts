@@ -131,6 +131,23 @@ test('what a user gets wrong is told in one line', { skip: skipLab }, async () =
   }
 });
 
+test('without root each command says so in one line', { skip: skipLab }, async () => {
+  for (const command of ['up', 'status', 'ping', 'down']) {
+    // Another user might not be able to read this checkout.
+    const bounded = ['--bounding-set=-net_admin,-sys_admin'];
+    const { code, stderr, stdout } = await systemCommands.run(
+      ['setpriv', ...bounded, WEFT, 'lab', command, '--name=norights'],
+      { timeoutMs: 60_000 },
+    );
+    assert.equal(stdout, '');
+    assert.equal(
+      stderr,
+      "weft lab: lab norights can't be made, entered or removed without root (CAP_NET_ADMIN and CAP_SYS_ADMIN); run the command with sudo\n",
+    );
+    assert.equal(code, 1);
+  }
+});
+
 /** Of a lab's folder: what is there when that much of `up` is done. */
 const THIRD_HOST = 'hosts/h3';
 const DAEMONS = 'hosts/h1/flanneld.json';
