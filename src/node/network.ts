@@ -179,7 +179,8 @@ export class Network {
     const { intent, draft } = joined;
     draft.claim();
     this.#waitFor('the host to be set up');
-    const dataPath = fromMemory ?? (await makeDataPath(parts, { intent, draft, ...past }, life));
+    await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
+    const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
     const applied = dataPath.apply(intent, parts.names.use(intent));
     await applied.device;
     this.#waitFor('the peers to be programmed');
