@@ -114,7 +114,7 @@ export class Overlay {
     );
     this.#sysctls = new Caretaker(
       { clock, log: createLogger('sysctls') },
-      new Sysctls({ files }, this.#wantedSysctls()),
+      new Sysctls({ files }, () => this.#wantedSysctls()),
       {
         intervalMs: SYSCTL_CHECK_MS,
         settleMs: 0,
@@ -362,15 +362,14 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { config, subnet, previous } = this.#place;
     const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
-      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
-      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      arriveBy: this.#arriveBy(),
       dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
@@ -379,7 +378,8 @@ export class Overlay {
     };
   }
 
-  #forwardingDevices(): readonly string[] {
+  /** The devices by which peers' packets arrive. */
+  #arriveBy(): readonly string[] {
     const { backend, underlay } = this.#place;
     const { devices, underlay: byUnderlay } = backend.inbound;
     return byUnderlay ? [...devices, underlay.name] : devices;
@@ -389,7 +389,7 @@ export class Overlay {
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#forwardingDevices().map((device) => ({
+      ...this.#arriveBy().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),

@@ -12,16 +12,17 @@ export interface Sysctl {
 export class Sysctls implements Cared {
   readonly name = 'sysctls';
   readonly #files: Files;
-  readonly #wanted: readonly Sysctl[];
+  readonly #wanted: () => readonly Sysctl[];
 
-  constructor({ files }: { readonly files: Files }, wanted: readonly Sysctl[]) {
+  /** `wanted` is read at each look. */
+  constructor({ files }: { readonly files: Files }, wanted: () => readonly Sysctl[]) {
     this.#files = files;
     this.#wanted = wanted;
   }
 
   async ensure(): Promise<string | undefined> {
     const mended: string[] = [];
-    for (const { path, value } of this.#wanted) {
+    for (const { path, value } of this.#wanted()) {
       const file = `/proc/sys/${path}`;
       const found = (await this.#files.read(file))?.trim();
       if (found === undefined || found === value) continue;
