@@ -260,7 +260,8 @@ test('the VTEP MAC is read as Go reads it', () => {
   const other = '02:00:00:00:00:09';
   assert.equal(read(`{"VTEPmac":"${PEER_MAC.toUpperCase()}"}`), PEER_MAC);
   assert.equal(read(`{"vtepmac":"${other}","VtepMAC":"${PEER_MAC}"}`), PEER_MAC);
-  assert.equal(read(`{"VtepMAC":"${PEER_MAC}","vtepmac":null}`), PEER_MAC);
+  // flannel refuses the lease: its MAC type reads null itself, and fails.
+  assert.equal(read(`{"VtepMAC":"${PEER_MAC}","vtepmac":null}`), undefined);
   for (const json of ['null', '"x"', '[]', '{"VtepMAC":7}', `"${PEER_MAC}"`]) {
     assert.equal(read(json), undefined, json);
   }
