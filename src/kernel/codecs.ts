@@ -69,11 +69,13 @@ export class Codecs {
   }
 }
 
-/** All kinds that weft handles through rtnetlink. A new kind is a line here. */
-export const RTNETLINK_CODECS = new Codecs([
+/** The kinds that weft handles through rtnetlink. A new kind is a line here. */
+export const CODECS: readonly AnyCodec[] = [
   LINK_CODEC,
   ADDRESS_CODEC,
   ROUTE_CODEC,
   NEIGHBOUR_CODEC,
   FDB_CODEC,
-]);
+];
+
+export const RTNETLINK_CODECS = new Codecs(CODECS);
