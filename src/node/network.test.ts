@@ -120,7 +120,7 @@ test('a start from memory that fails leaves nothing alive beside its successor',
   let fails = 1;
   host.firewalls.fail = () => (fails-- > 0 ? new Error('xtables is locked') : undefined);
   const again = run(t, host);
-  await until(() => fails < 0 || undefined, { what: 'failure of the rules' });
+  await until(() => fails <= 0 || undefined, { what: 'failure of the rules' });
   host.answer();
   await isReady(again);
   const owners = new Set(Array.from(host.reconciler.view(), ({ owner }) => owner));

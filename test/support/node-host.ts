@@ -7,6 +7,7 @@ import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import type { FirewallUse, NetworkFirewall } from '#src/node/network-rules.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 import { RTPROT_KERNEL } from '#src/state/object.ts';
@@ -91,7 +92,7 @@ export class MemoryHost {
   constructor({ clock, signal, log = silentLogger }: MemoryHostOptions) {
     for (const object of HOST_OBJECTS) this.kernel.interfere({ verb: 'add', object });
     this.reconciler = new Reconciler(
-      { actuators: [this.kernel], clock, log },
+      { actuators: [this.kernel, new SysctlActuator({ files: this.files })], clock, log },
       { fullCheckMs: 3_600_000, fullCheckShare: 1 },
     );
     void this.reconciler.start(signal);
