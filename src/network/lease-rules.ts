@@ -87,22 +87,32 @@ export function contradiction(claim: Claim, name: string, other: string): string
   return shared ? `its subnet overlaps that of ${other}` : undefined;
 }
 
-function faultOfSubnet(
-  v4: Prefix4,
-  { network, subnetLength, ownSubnet, underlay }: LeaseRules,
+/** Why no host can hold a subnet of this size, `undefined` when one can. */
+export function faultOfSize(
+  { length }: Prefix4,
+  { network, subnetLength }: Pick<LeaseRules, 'network' | 'subnetLength'>,
 ): string | undefined {
+  if (length >= subnetLength) return undefined;
+  if (length <= network.length) return 'is as wide as the network';
+  return length < subnetLength - WIDEST_BITS ? `is far wider than SubnetLen ${subnetLength}` : undefined;
+}
+
+function faultOfSubnet(v4: Prefix4, rules: LeaseRules): string | undefined {
+  const { network, ownSubnet, underlay } = rules;
   // Texts are made of what is wrong only: nearly nothing is.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
-  if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);
+  const size = faultOfSize(v4, rules);
+  if (size !== undefined) return fault(size);
   if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
   const clash = underlay.find((prefix) => overlaps(prefix, v4));
   return clash && fault(`overlaps the underlay's ${formatPrefix(clash)}`);
 }
 
-function faultOfAddress(
+/** Why the address that a host publishes can't be used. */
+export function faultOfAddress(
   { publicIp }: LeaseAttributes,
-  { network, ownPublicIp }: LeaseRules,
+  { network, ownPublicIp }: Pick<LeaseRules, 'network' | 'ownPublicIp'>,
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
   const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;

@@ -218,6 +218,7 @@ export class Agent {
         ttlSeconds,
         marginSeconds: options.subnetLeaseRenewMargin * 60,
         listing,
+        judge: (attributes) => host.make(underlay, host.macFor(undefined)).judge(attributes),
         attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
       },
       signal,

@@ -47,7 +47,7 @@ export async function planStart(
   const previous = await readSubnetFile(files, options.subnetFile);
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: underlay.publicIp };
-  const leases = await leasesOf(records, claimant, components.clock);
+  const leases = await leasesOf(records, { config, claimant }, components.clock);
   const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
   const lease = describe(acquisition);
   const backend = host.make(underlay, host.macFor(lease.taken));

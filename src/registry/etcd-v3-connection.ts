@@ -221,8 +221,14 @@ export class EtcdConnection {
     stream.on('error', () => {});
     try {
       stream.write(request);
-      for await (const answer of stream as AsyncIterable<Answer>) return answer;
-      throw new Error('empty answer');
+      let answer: Answer | undefined;
+      for await (const message of stream as AsyncIterable<Answer>) {
+        answer = message;
+        // Not before: etcd's gRPC proxy drops the answer to a stream that has ended.
+        stream.end();
+      }
+      if (answer === undefined) throw new Error('empty answer');
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       throw error;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { CompactedError } from '#src/registry/errors.ts';
+import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { LeaseRecord, Registry, WatchEvent, WriteOutcome } from '#src/registry/registry.ts';
 
 /** A store to run the suite against, which nobody else uses. */
@@ -221,13 +221,19 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       };
       const seen: string[] = [];
       const creating = create();
-      while (seen.length < names.length) {
+      const watchOnce = async (): Promise<void> => {
         for await (const batch of registry.watch(revision, signal())) {
           revision = batch.revision;
           seen.push(...batch.events.map(nameOf));
           // Ends this watch after every batch that said something.
           if (batch.events.length > 0) break;
         }
+      };
+      while (seen.length < names.length) {
+        await watchOnce().catch((error) => {
+          // A connection may break: the next watch resumes all the same.
+          if (!(error instanceof RegistryError)) throw error;
+        });
       }
       await creating;
       assert.deepEqual(seen, names);
