@@ -9,7 +9,7 @@ import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import { systemClock } from '#src/sys/clock.ts';
-import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 
 const CONFIG = parseNetworkConfig('{"Network":"10.8.0.0/16","Backend":{"Type":"vxlan"}}');
 const CLAIMANT = { node: 'n1', publicIp: ipv4(0xac104601) };
@@ -72,12 +72,12 @@ test('a lease of our own of another length is found, whatever is thought of it',
 test('a lease that says already what we publish is taken again without a write', async () => {
   const { clock, registry, signal, acquire } = setUp();
   await registry.create('10.8.9.0-24', encodeAttributes(ATTRIBUTES), 86_400, signal);
-  await clock.pass(80_000_000);
+  await clock.advance(80_000_000);
   registry.replace = async () => {
     throw new RegistryError('refused', 'cannot write the lease: mvcc: database space exceeded');
   };
   const { record } = await acquire();
   assert.equal(record.name, '10.8.9.0-24');
-  await clock.pass(80_000_000);
+  await clock.advance(80_000_000);
   assert.ok((await registry.read('10.8.9.0-24', signal)) !== undefined);
 });

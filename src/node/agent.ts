@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall } from '#src/firewall/firewall.ts';
-import { findPrograms, type Programs } from '#src/firewall/programs.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
@@ -18,17 +17,19 @@ import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { followUnderlay } from '#src/node/follow-underlay.ts';
-import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { startServers } from '#src/node/node-servers.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
+import { backendUnderlay, refuseHarm } from '#src/node/refuse-harm.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { Memory, networkName, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import { findPrograms, type Programs } from '#src/reconcile/rules/programs.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
@@ -110,7 +111,7 @@ export class Agent {
       },
       peers: {
         accepted: overlay?.table.accepted ?? 0,
-        quarantined: Array.from(overlay?.table.quarantined ?? [], ([lease, reason]) => ({ lease, reason })),
+        quarantined: Array.from(overlay?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
       },
       kernel: overlay?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
       eventLoopDelayMs: this.#loopDelay.take(),
@@ -203,9 +204,9 @@ export class Agent {
       `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
     );
     const previous = await readSubnetFile(files, options.subnetFile);
-    const host = new HostBackend(config, facts, this.#identity);
-    refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, this.#log);
-    await this.#check(config, signal);
+    const host = this.#prepare(config, facts);
+    refuseHarm(config, host, underlay, facts, options.allowOverlap, this.#log);
+    await this.#check(config, host.requirements, signal);
     this.#waitFor('a lease');
     const ttlSeconds = options.leaseTtl / 1000;
     const membership = await join(
@@ -218,8 +219,8 @@ export class Agent {
         ttlSeconds,
         marginSeconds: options.subnetLeaseRenewMargin * 60,
         listing,
-        judge: (attributes) => host.make(underlay, host.macFor(undefined)).judge(attributes),
-        attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
+        judge: (attributes) => host.make(backendUnderlay(underlay), undefined).judge(attributes),
+        attributesFor: (taken) => this.#attributes(host.make(backendUnderlay(underlay), taken), underlay),
       },
       signal,
     );
@@ -227,7 +228,7 @@ export class Agent {
     const subnet = own.subnets.v4;
     if (subnet === undefined) throw new WeftError('lease', `the lease ${own.record.name} has no IPv4 subnet`);
     this.#log.info(`Lease acquired: ${formatPrefix(subnet)}`);
-    const backend = host.make(underlay, host.macFor(membership.attributes));
+    const backend = host.make(backendUnderlay(underlay), membership.attributes);
     this.#membership = membership;
     const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
     followUnderlay(
@@ -259,10 +260,10 @@ export class Agent {
       if (subnet === undefined || !own.ok) return;
       const facts = await readHostFacts(kernel);
       const underlay = await this.#chooseUnderlay(facts);
-      const host = new HostBackend(config, facts, this.#identity);
-      refuseHarm(config, host.device, underlay.name, facts, this.#options.allowOverlap, this.#log);
+      const host = this.#prepare(config, facts);
+      refuseHarm(config, host, underlay, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
-      const backend = host.make(underlay, host.macFor(own.attributes));
+      const backend = host.make(backendUnderlay(underlay), own.attributes);
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
       await overlay.isSetUp.catch((error) => {
         this.#overlay = undefined;
@@ -274,7 +275,7 @@ export class Agent {
         expiry: { kind: 'reservation' } as const,
       }));
       await overlay.replacePeers(peers);
-      await overlay.reconciler.settled();
+      await overlay.owner.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
         `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
@@ -286,13 +287,22 @@ export class Agent {
     }
   }
 
-  async #check(config: NetworkConfig, signal: AbortSignal): Promise<void> {
+  #prepare(config: NetworkConfig, { links }: HostFacts): PreparedBackend {
+    const instance = networkName(this.#options.etcdPrefix);
+    return prepareBackend(config, { links, identity: this.#identity, instance });
+  }
+
+  async #check(
+    config: NetworkConfig,
+    requirements: readonly Requirement[],
+    signal: AbortSignal,
+  ): Promise<void> {
     if (this.#overlay !== undefined) return;
     const kind = config.nftables ? 'nftables' : 'iptables';
     const firewall = wantsRules(this.#options) ? kind : undefined;
     await checkHost(
       { ...this.#components, commands: this.#versions, log: this.#log },
-      { vxlan: true, firewall, ipv4: true, ipv6: false },
+      { requirements, firewall, ipv4: true, ipv6: false },
       signal,
     );
   }
@@ -353,8 +363,8 @@ export class Agent {
     };
     membership.follow(deliver, signal).catch(fail);
     await first.promise;
-    overlay.reconciler.allowRemoval();
-    await overlay.reconciler.settled();
+    overlay.owner.allowRemoval();
+    await overlay.owner.settled();
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {

@@ -1,3 +1,4 @@
+import { DEFAULT_DOCKER_FWMARK, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
 import type { Flag, OptionsOf } from '#src/lib/go-flags.ts';
 import { parseVmodule } from '#src/lib/klog.ts';
 
@@ -33,6 +34,11 @@ const checkVmodule = (text: string): string | undefined =>
   parseVmodule(text) === undefined ? 'syntax error: expect comma-separated list of filename=N' : undefined;
 const checkBacktraceAt = (text: string): string | undefined =>
   text === '' || /^[^:]+\.[^:]*:[0-9]+$/.test(text) ? undefined : 'syntax error: expect file.go:234';
+
+const checkDockerFwmark = (text: string): string | undefined => {
+  const read = parseDockerFwmark(text);
+  return 'problem' in read ? read.problem : undefined;
+};
 
 export const FLANNELD_FLAGS = {
   'etcd-endpoints': {
@@ -187,6 +193,15 @@ export const FLANNELD_FLAGS = {
     kind: 'int',
     default: 5,
     description: 'check every so many `seconds` that the packet filter rules are in place',
+  },
+  'docker-fwmark': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'string',
+    default: DEFAULT_DOCKER_FWMARK,
+    check: checkDockerFwmark,
+    description:
+      'the `bit` to set in the mark of packets that come from peers, which Docker accepts with --bridge-accept-fwmark; 0 for none',
   },
   'ip-blackhole-route': {
     group: 'Packet filter and routes',

@@ -1,3 +1,4 @@
+import { parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { OverlayOptions } from '#src/node/overlay.ts';
 
@@ -7,6 +8,7 @@ export const overlayOptions = (options: FlanneldOptions): OverlayOptions => ({
   ipMasq: options.ipMasq,
   forwardRules: options.iptablesForwardRules,
   randomFully: !options.ipMasqFullyRandomDisable,
+  dockerMark: dockerMark(options),
   blackhole: options.ipBlackholeRoute,
   ruleCheckMs: Math.max(1, options.iptablesResync) * 1000,
   ...fullCheck(options),
@@ -20,3 +22,9 @@ const fullCheck = ({
   fullCheckInterval === 0
     ? { fullCheckMs: 60_000, fullCheckShare: 0.001 }
     : { fullCheckMs: Math.max(1000, fullCheckInterval), fullCheckShare: 1 };
+
+/** The flag's value was checked when it was read. */
+function dockerMark({ dockerFwmark }: FlanneldOptions): number {
+  const read = parseDockerFwmark(dockerFwmark);
+  return 'mark' in read ? read.mark : 0;
+}

@@ -1,6 +1,5 @@
 import type { Backend } from '#src/backend/backend.ts';
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
@@ -16,11 +15,14 @@ import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -40,6 +42,8 @@ export interface OverlayOptions {
   readonly ipMasq: boolean;
   readonly forwardRules: boolean;
   readonly randomFully: boolean;
+  /** The bit by which Docker knows the overlay's packets; 0 for none. */
+  readonly dockerMark: number;
   readonly blackhole: boolean;
   /** Milliseconds between looks at the rules that no event asked for: iptables-legacy tells nobody of a change. */
   readonly ruleCheckMs: number;
@@ -67,6 +71,7 @@ export class Overlay {
   readonly #options: OverlayOptions;
   readonly #log: Logger;
   readonly #reconciler: Reconciler;
+  readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #rules: Caretaker;
@@ -74,6 +79,7 @@ export class Overlay {
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
+  #scopes: readonly Scope[];
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
     this.#components = components;
@@ -82,20 +88,18 @@ export class Overlay {
     const { kernel, clock, createLogger, firewall, files } = components;
     this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { kernel, clock, log: createLogger('reconciler') },
-      {
-        territory: {
-          devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
-          routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#place.backend.owns(object),
-        },
-        fullCheckMs: options.fullCheckMs,
-        fullCheckShare: options.fullCheckShare,
-      },
+      { actuators: [kernel], clock, log: createLogger('reconciler') },
+      { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
+    this.#scopes = scopesOf(place);
+    this.#owner = this.#reconciler.own({
+      name: 'the network',
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#place.backend.explain(object, error, links),
+    });
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#reconciler, log: this.#log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log: this.#log },
       place.backend,
       options,
     );
@@ -106,7 +110,11 @@ export class Overlay {
         name: 'firewall rules',
         ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
       },
-      { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
+      {
+        intervalMs: options.ruleCheckMs,
+        settleMs: RULES_SETTLE_MS,
+        mostPauseMs: RULES_PAUSE_MS,
+      },
     );
     this.#sysctls = new Caretaker(
       { clock, log: createLogger('sysctls') },
@@ -130,6 +138,16 @@ export class Overlay {
     return this.#reconciler;
   }
 
+  get owner(): Owner {
+    return this.#owner;
+  }
+
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
   get description(): NonNullable<NodeStatus['network']> {
     const { config, subnet, backend, underlay } = this.#place;
     return {
@@ -144,7 +162,7 @@ export class Overlay {
   }
 
   get kernelStatus(): NodeStatus['kernel'] {
-    const status = this.#reconciler.status;
+    const status = this.#owner.status;
     return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
   }
 
@@ -207,7 +225,7 @@ export class Overlay {
   ): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
     this.#sayOwn();
     return {
-      operations: await this.#reconciler.plan(),
+      operations: await this.#owner.plan(),
       transactions: await this.#components.firewall.plan(this.#wantedRules(), signal),
     };
   }
@@ -226,7 +244,7 @@ export class Overlay {
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
-    await (many ? this.#reconciler.inBulk(replace) : replace());
+    await (many ? this.#owner.inBulk(replace) : replace());
   }
 
   #missingIn(records: readonly RawLease[]): RawLease[] {
@@ -265,10 +283,11 @@ export class Overlay {
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
   async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
     this.#place = { ...this.#place, underlay, backend };
+    this.#scopes = scopesOf(this.#place);
     this.#sayOwn();
     await this.#followEach(this.#table.useRules(this.#leaseRules()));
     await this.#peers.use(backend);
-    await this.#reconciler.settled();
+    await this.#owner.settled();
   }
 
   /** The kernel may lead to peers another way now (DirectRouting). */
@@ -278,7 +297,7 @@ export class Overlay {
 
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
-    const { failing } = this.#reconciler.status;
+    const { failing } = this.#owner.status;
     const [first] = failing;
     return [
       ...(first === undefined
@@ -312,7 +331,7 @@ export class Overlay {
 
   #sayOwn(): void {
     const { backend, subnet } = this.#place;
-    this.#reconciler.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
   }
 
   /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
@@ -347,13 +366,16 @@ export class Overlay {
   }
 
   #wantedRules(): WantedRules {
-    const { config, subnet, previous } = this.#place;
-    const { ipMasq, forwardRules, randomFully } = this.#options;
+    const { config, subnet, previous, backend, underlay } = this.#place;
+    const { ipMasq, forwardRules, randomFully, dockerMark } = this.#options;
     return {
       v4: { network: config.network, subnet },
       masquerade: ipMasq,
       forward: forwardRules,
       randomFully,
+      // With DirectRouting peers' packets arrive by the underlay as well, without an outer packet.
+      arriveBy: backend.needsLookup ? [...backend.devices, underlay.name] : backend.devices,
+      dockerMark,
       ...(previous.network !== undefined &&
         previous.subnet !== undefined && {
           previous: { v4: { network: previous.network, subnet: previous.subnet } },
@@ -361,11 +383,17 @@ export class Overlay {
     };
   }
 
+  #forwardingDevices(): readonly string[] {
+    const { backend, underlay } = this.#place;
+    const { devices, underlay: byUnderlay } = backend.inbound;
+    return byUnderlay ? [...devices, underlay.name] : devices;
+  }
+
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({
+      ...this.#forwardingDevices().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),
@@ -373,9 +401,20 @@ export class Overlay {
   }
 }
 
+/** The backend's scopes, the underlay's device, and the blackhole, which is on no device. */
+function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
+  return [
+    ...backend.scopes,
+    { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
+    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
+  ];
+}
+
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
 const DEPARTURES_LOOK_MS = 250;
+/** While other programs keep changing rules, ours are looked at this often. */
+const RULES_PAUSE_MS = 1_000;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;

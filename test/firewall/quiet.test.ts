@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
@@ -30,6 +30,8 @@ const WANTED: WantedRules = {
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 
 interface Counted {

@@ -1,17 +1,6 @@
-import { blocksForwarding, changeIptables } from '#src/firewall/iptables.ts';
+import { blocksForwarding, changeIptables, hasDocker } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
-import {
-  type FirewallHost,
-  findPrograms,
-  hasLegacyTables,
-  type Iptables,
-  type Programs,
-  readRules,
-  restoreCommand,
-  saveCommand,
-} from '#src/firewall/programs.ts';
-import { QuietRules } from '#src/firewall/quiet-rules.ts';
 import {
   type Change,
   FAMILIES,
@@ -25,8 +14,19 @@ import {
   type WantedRules,
 } from '#src/firewall/rules.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import {
+  type FirewallHost,
+  findPrograms,
+  hasLegacyTables,
+  type Iptables,
+  type Programs,
+  readRules,
+  restoreCommand,
+  saveCommand,
+} from '#src/reconcile/rules/programs.ts';
+import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
 import type { CommandResult } from '#src/sys/command.ts';
 
 export interface FirewallComponents extends FirewallHost {
@@ -52,6 +52,8 @@ export interface Step {
   readonly input: string;
   /** What is not as wanted, and will be. */
   readonly faults: readonly string[];
+  /** As in {@link Change}: when it is refused, the table that it begins with is left out from then on. */
+  readonly optional?: string;
 }
 
 /** The one firewall that takes the rules; none where nothing is wanted and no program is there. */
@@ -65,7 +67,8 @@ const ATTEMPTS = 3;
  * there with what is wanted; only a difference is written, as one transaction to a family.
  *
  * A packet passes nftables' chains and those of both kinds of iptables, and an accept in one does not undo a drop in
- * another. So where a firewall that is not in use stops forwarding (Docker's policy DROP), the forward rules go there too.
+ * another. So where a firewall that is not in use stops forwarding (Docker's policy DROP), the forward rules go there too,
+ * and where Docker drops in the raw table of iptables, the accept does.
  */
 export class Firewall {
   readonly #host: FirewallHost;
@@ -74,6 +77,8 @@ export class Firewall {
   readonly #names: Names;
   readonly #looked: Promise<Programs> | undefined;
   readonly #quiet: QuietRules;
+  /** Tables that the kernel refused, by the program that was to fill them. */
+  readonly #lacking = new Map<string, Set<string>>();
   #programs: Programs | undefined;
 
   constructor({ commands, files, ruleset, log, programs }: FirewallComponents, options: FirewallOptions) {
@@ -156,15 +161,29 @@ export class Firewall {
     const writers: (number | undefined)[] = [];
     for (let attempt = 1; ; attempt++) {
       let failure: WeftError | undefined;
-      for (const { command, input, faults } of await look()) {
+      let isShort = false;
+      for (const { command, input, faults, optional } of await look()) {
         const result = await this.#host.commands.run(command, { stdin: input, ...(signal && { signal }) });
         writers.push(result.pid);
         if (result.code === 0) mended.push(...faults);
-        else failure ??= failed('could not set the firewall rules', command, result);
+        else if (optional === undefined)
+          failure ??= failed('could not set the firewall rules', command, result);
+        else {
+          this.#leaveOut(optional, command, result);
+          isShort = true;
+        }
       }
-      if (failure === undefined) return { mended, writers };
-      if (attempt === ATTEMPTS) throw failure;
+      if (failure === undefined && !isShort) return { mended, writers };
+      if (failure !== undefined && attempt >= ATTEMPTS) throw failure;
     }
+  }
+
+  /** A kernel without the table has no drops of Docker's in it either. */
+  #leaveOut(table: string, command: Step['command'], result: CommandResult): void {
+    const tables = this.#lacking.get(command[0]) ?? new Set();
+    this.#lacking.set(command[0], tables.add(table));
+    const what = `Going on without rules in the table ${table}`;
+    this.#log.warning(`${what}: ${messageOf(failed('it could not be filled', command, result))}`);
   }
 
   /** `everywhere`: also where rules of ours can only be left-overs. */
@@ -227,12 +246,18 @@ export class Firewall {
       throw failed('could not read the firewall rules', save, result);
     }
     const saved = parseIptablesSave(result.stdout);
-    const blocks = blocksForwarding(saved);
-    if (!inUse && !everywhere && !blocks) return [];
-    const forwardOnly = { ...rules, masquerade: [], ...(blocks ? {} : { forward: [], fromPeers: [] }) };
-    const change = changeIptables(saved, inUse ? rules : forwardOnly, this.#names);
+    const [blocks, docker] = [blocksForwarding(saved), hasDocker(saved)];
+    if (!inUse && !everywhere && !blocks && !docker) return [];
+    const needed = {
+      ...NONE,
+      bare: rules.bare,
+      ...(blocks && { forward: rules.forward }),
+      ...(docker && { fromPeers: rules.fromPeers, raw: rules.raw }),
+    };
+    const restore = restoreCommand(iptables, family);
+    const change = changeIptables(saved, inUse ? rules : needed, this.#names, this.#lacking.get(restore[0]));
     const program = save[0].replace(/-save$/, '');
-    return step(restoreCommand(iptables, family), {
+    return step(restore, {
       ...change,
       faults: change.faults.map((fault) => `${program} ${fault}`),
     });
@@ -280,14 +305,16 @@ const NONE: FamilyRules = {
   masquerade: [],
   forward: [],
   fromPeers: [],
+  raw: [],
+  mark: [],
   bare: { masquerade: [], forward: [] },
 };
 
 const isNamed = (wanted: WantedRules, family: Family): boolean =>
   [wanted, wanted.previous].some((overlays) => (family === 4 ? overlays?.v4 : overlays?.v6) !== undefined);
 
-const step = (command: Step['command'], { faults, transaction }: Change): Step[] =>
-  transaction === '' ? [] : [{ command, input: transaction, faults }];
+const step = (command: Step['command'], { transaction, ...change }: Change): Step[] =>
+  transaction === '' ? [] : [{ command, input: transaction, ...change }];
 
 function failed(what: string, command: readonly string[], { code, stderr }: CommandResult): WeftError {
   // iptables-nft begins with remarks on tables of the other kind.

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
+import { Firewall, type FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
 
 const WANTED: WantedRules = {
@@ -13,6 +13,8 @@ const WANTED: WantedRules = {
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 const DOCKER = '*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i docker0 -j ACCEPT\nCOMMIT\n';
 const ABSENT: Partial<CommandResult> = { code: 127, stderr: 'spawn ENOENT' };
@@ -63,7 +65,7 @@ function listener(): { log: Logger; lines: string[] } {
 test('auto takes iptables, and reads once, writes once for each family', async () => {
   const { programs, firewall: own } = firewall({ ...IPTABLES, ...NFT, [RESTORE]: '' });
   const mended = await own.apply(WANTED);
-  assert.equal(mended.length, 4);
+  assert.equal(mended.length, 8, 'four chains, and a jump to each');
   assert.ok(mended.every((text) => text.startsWith('iptables ')));
   assert.deepEqual(programs.ran.slice(-2), ['iptables-save', RESTORE]);
   assert.equal(programs.inputs.length, 1);
@@ -276,6 +278,58 @@ test('a refused transaction is tried again from a fresh look; then one line says
     message: `could not set the firewall rules: "${RESTORE}" ended with 4: iptables-restore: line 3 failed`,
   });
   assert.deepEqual(programs.ran.slice(-6), new Array(3).fill(['iptables-save', RESTORE]).flat());
+});
+
+test('a kernel without the tables raw and mangle: the other rules are set, and it is said once', async () => {
+  const saved = '*nat\n:POSTROUTING ACCEPT [0:0]\n';
+  const { log, lines } = listener();
+  const refused: string[] = [];
+  const kernel = { text: '' };
+  const commands: CommandRunner = {
+    async run([program], { stdin } = {}) {
+      if (program === 'iptables') return { code: 0, stdout: 'iptables v1.8.9 (nf_tables)', stderr: '' };
+      if (program === 'iptables-save') return { code: 0, stdout: kernel.text, stderr: '' };
+      if (program !== 'iptables-restore' || stdin === undefined) return { code: 127, stdout: '', stderr: '' };
+      const tables = stdin.split(/^(?=\*)/m);
+      const kept = tables.filter((table) => /^\*(nat|filter)/.test(table)).join('');
+      if (kept !== '')
+        kernel.text = kept
+          .replace(/^-I (\S+) \d+/gm, '-A $1')
+          .replace('*nat\n', saved)
+          .replace('*filter\n', '*filter\n:FORWARD ACCEPT [0:0]\n');
+      const lacking = tables.find((table) => !/^\*(nat|filter)/.test(table));
+      if (lacking === undefined) return { code: 0, stdout: '', stderr: '' };
+      refused.push(lacking.split('\n')[0] ?? '');
+      return { code: 1, stdout: '', stderr: "can't initialize iptables table: Table does not exist" };
+    },
+  };
+  const own = new Firewall({ commands, log }, { mode: 'auto' });
+  await own.apply(WANTED);
+  assert.match(kernel.text, /FLANNEL-POSTRTG.*FLANNEL-FWD/s);
+  assert.deepEqual(refused, ['*mangle', '*mangle', '*raw']);
+  assert.equal(lines.length, 2);
+  assert.match(lines[0] ?? '', /^Going on without rules in the table mangle: .*Table does not exist/);
+  await own.apply(WANTED);
+  assert.equal(refused.length, 3);
+  assert.deepEqual(await own.verify(WANTED), { asWanted: true });
+});
+
+test('with nftables in use, an iptables in which Docker drops gets the accept, too, and no mark', async () => {
+  const docker = `*filter
+:FORWARD ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-USER - [0:0]
+COMMIT
+`;
+  const answers = { ...IPTABLES, ...NFT, [LIST]: NO_TABLE, 'nft -f -': '', [RESTORE]: '' };
+  const { programs, firewall: own } = firewall({ ...answers, 'iptables-save': docker }, { mode: 'nftables' });
+  await own.apply(WANTED);
+  assert.match(programs.inputs[0] ?? '', /meta mark set/);
+  const input = programs.inputs[1] ?? '';
+  assert.match(input, /-A FLANNEL-DOCKER .*-i flannel.1 .*-j ACCEPT/);
+  assert.match(input, /-I PREROUTING 1 .*-j FLANNEL-RAW/);
+  assert.doesNotMatch(input, /nat|mangle|FLANNEL-FWD/);
 });
 
 test('rules that can not be read are an error in the firewall in use, and nothing in another', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { QuietRules } from '#src/firewall/quiet-rules.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
 
 const wanted = (third: number): WantedRules => ({
   v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a050000 + third * 256), 24) },
@@ -10,6 +10,8 @@ const wanted = (third: number): WantedRules => ({
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 });
 const OURS = 4242;
 const FOREIGN = 17;
