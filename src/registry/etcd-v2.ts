@@ -23,6 +23,9 @@ const NOT_A_FILE = 102;
 const KEY_EXISTS = 105;
 const EVENT_INDEX_CLEARED = 401;
 
+/** Between two looks at the config. flannel reads it once. */
+const CONFIG_LOOK_MS = 5_000;
+
 /** The parameters of every read, as flannel v0.9.1 sends them. */
 const QUERY = {
   one: '?quorum=true&recursive=false&sorted=false',
@@ -54,6 +57,16 @@ export class EtcdV2Registry implements Registry {
     const what = `read the network config ${this.#configKey}`;
     const { body } = await this.#get(this.#configKey, QUERY.one, what, signal);
     return body.node?.value;
+  }
+
+  /** By looking: a long poll for each key would be a connection for each. Without a quorum, which costs v2 a write. */
+  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    const what = `watch the network config ${this.#configKey}`;
+    for (;;) {
+      const { body } = await this.#get(this.#configKey, '', what, signal);
+      yield body.node?.value;
+      await this.#clock.sleep(CONFIG_LOOK_MS, signal);
+    }
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -250,7 +263,7 @@ const LONGEST_NAME = 64;
 const SCRATCH = Buffer.alloc(3 * LONGEST_NAME);
 
 /** That there is no such key is an answer. */
-function assertFound(what: string, body: V2Body): void {
+export function assertFound(what: string, body: V2Body): void {
   const { errorCode } = body;
   if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, body);
 }
@@ -281,7 +294,7 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T | typeof QU
 }
 
 /** True when somebody else was first. Any other refusal throws. */
-function lostRace(body: V2Body, what: string): boolean {
+export function lostRace(body: V2Body, what: string): boolean {
   if (body.errorCode === undefined) return false;
   const { errorCode } = body;
   const lost = [KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, KEY_EXISTS].includes(errorCode);

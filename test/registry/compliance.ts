@@ -8,8 +8,8 @@ export interface Harness {
   readonly registry: Registry;
   /** A second client of the same store, or the same one where there is only one. */
   readonly other: Registry;
-  /** Puts the network config, as an operator does. */
-  writeConfig(text: string): Promise<void>;
+  /** Puts the network config, as an operator does, or removes it. */
+  writeConfig(text: string | undefined): Promise<void>;
   /** Makes the store forget the events so far. */
   compact(): Promise<void>;
   /** Writes a key that only begins like the folder: `<prefix>/subnets-extra/x`; absent where there are no such keys. */
@@ -45,6 +45,23 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       const config = '{"Network":"10.0.0.0/16",\n "Backend":{"Type":"vxlan"}}';
       await harness.writeConfig(config);
       assert.equal(await registry.readConfig(signal()), config);
+    });
+
+    test('the config is followed: another text, none, a text again', async () => {
+      const texts: (string | undefined)[] = [];
+      const steps = ['{"Network":"10.1.0.0/16"}', undefined, '{"Network":"10.2.0.0/16"}'];
+      await harness.writeConfig('{}');
+      for await (const text of registry.watchConfig(signal())) {
+        if (texts.length > 0 && texts.at(-1) === text) continue;
+        texts.push(text);
+        if (steps.length === 0) break;
+        await harness.writeConfig(steps.shift());
+      }
+      assert.deepEqual(texts, ['{}', '{"Network":"10.1.0.0/16"}', undefined, '{"Network":"10.2.0.0/16"}']);
+      const reason = new Error('enough');
+      await assert.rejects(async () => {
+        for await (const _ of registry.watchConfig(AbortSignal.abort(reason)));
+      }, reason);
     });
 
     test('a created record is read back, and is listed', async () => {
