@@ -42,7 +42,7 @@ export async function planStart(
   const facts = await readHostFacts(kernel);
   const underlay = await chooseUnderlay(options, facts, kernel);
   // A node without an identity gets one at its start, not here.
-  const looking = { ...files, writeAtomically: async () => {} };
+  const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => true };
   const identity = await readNodeIdentity({ files: looking, log }, options.stateDir);
   const instance = networkName(options.etcdPrefix);
   const host = prepareBackend(config, { links: facts.links, identity, instance });

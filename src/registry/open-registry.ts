@@ -201,8 +201,8 @@ class Finder {
   /** Asked for as long as a no may spare us gRPC. */
   async #isSurelyAbsentFromV3(signal: AbortSignal): Promise<boolean> {
     if (this.#api === 'v3' || this.#registries.has('v3')) return false;
-    const { endpoints, tls, prefix } = this.#etcd;
-    return isAbsentFromV3(endpoints, tls, posix.join(prefix, 'config'), signal);
+    const key = posix.join(this.#etcd.prefix, 'config');
+    return isAbsentFromV3(this.#components, this.#etcd, key, signal);
   }
 
   async #registry(api: EtcdApi): Promise<Registry> {
