@@ -58,8 +58,8 @@ export function networkHost(
     identity,
     reconciler,
     claims: new NetworkClaims(),
-    openRegistry: (prefix, logger, ended) =>
-      openRegistry({ ...components, logger }, { ...registryOptions(options), prefix }, ended),
+    openRegistry: ({ logger, ...request }, ended) =>
+      openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

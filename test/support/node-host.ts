@@ -28,7 +28,7 @@ export class MemoryFiles implements Files {
   writeAtomically(path: string, text: string | Iterable<string>): Promise<void> {
     return this.write(path, text);
   }
-  async create(path: string, text: string): Promise<boolean> {
+  async createExclusively(path: string, text: string): Promise<boolean> {
     if (this.texts.has(path)) return false;
     this.texts.set(path, text);
     return true;
@@ -102,7 +102,7 @@ export class MemoryHost {
       reconciler: this.reconciler,
       claims: new NetworkClaims(),
       locks: memoryLocks(),
-      openRegistry: (prefix, _logger, ended) => this.#open(prefix, ended),
+      openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       makeFirewall: this.firewalls.make,
       observeRules: () => () => {},
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
