@@ -1,4 +1,6 @@
+import { alloc } from '#src/backend/alloc.ts';
 import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
+import { hostGw } from '#src/backend/host-gw.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
@@ -6,7 +8,10 @@ import type { NetworkConfig } from '#src/network/network-config.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc];
+
+/** flannel's backends that set routes in a provider's network. */
+const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
 
 /** What is known of a host before a network starts on it. */
 export interface BackendHost {
@@ -24,7 +29,8 @@ export function prepareBackend(
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');
-    throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}`, {
+    const cloud = CLOUD_BACKENDS.includes(type) ? ' (it needs a cloud provider’s API)' : '';
+    throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}${cloud}`, {
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });
   }

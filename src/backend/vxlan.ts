@@ -1,5 +1,6 @@
 import type { Backend, BackendUnderlay, Inbound, PeerPath, Published } from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
+import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
@@ -13,7 +14,6 @@ import {
   type Route,
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
-  RTPROT_WEFT,
 } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -54,7 +54,7 @@ export class VxlanBackend implements Backend {
   readonly #tunnels: readonly Tunnel[];
 
   constructor(options: VxlanOptions, host: VxlanHost) {
-    const { underlay, macs } = host;
+    const { network, underlay, macs } = host;
     this.#options = options;
     this.#host = host;
     this.#tunnels = tunnelsOf(options, host);
@@ -69,9 +69,7 @@ export class VxlanBackend implements Backend {
     this.inbound = { devices: this.devices, underlay: options.directRouting };
     this.scopes = [
       ...this.#tunnels.map(scopeOnDevice),
-      // A direct route's slot may hold somebody else's, on the underlay.
-      { kinds: ['route'], filter: { device: underlay.name }, owns: (object) => this.#isDirect(object) },
-      { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: (object) => this.#isDirect(object) },
+      ...directScopes(underlay.name, network, this.devices),
     ];
   }
 
@@ -145,16 +143,6 @@ export class VxlanBackend implements Backend {
       ? `another program has UDP port ${port}: "ss -lunp sport = :${port}" names it`
       : undefined;
   }
-
-  /** A route of ours that is not on a device of ours. */
-  #isDirect(object: KernelObject): boolean {
-    if (object.kind !== 'route' || object.type !== 'unicast' || object.protocol !== RTPROT_WEFT) return false;
-    const { device, destination } = object;
-    return (
-      !this.devices.some((name) => name === device) &&
-      this.#tunnels.some(({ network }) => containsPrefix(network, destination))
-    );
-  }
 }
 
 function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
@@ -208,19 +196,6 @@ const overlayRoute = (destination: Prefix, device: string, metric: number): Rout
   onlink: true,
   metric,
   protocol: RTPROT_BOOT,
-  scope: RT_SCOPE_UNIVERSE,
-});
-
-/** DirectRouting and host-gw: to the host itself, which is on a link of ours. `ip route replace DEST via VIA dev DEVICE` */
-export const directRoute = (destination: Prefix, via: Ip, device: string, metric: number): Route => ({
-  kind: 'route',
-  destination,
-  type: 'unicast',
-  via,
-  device,
-  onlink: false,
-  metric,
-  protocol: RTPROT_WEFT,
   scope: RT_SCOPE_UNIVERSE,
 });
 

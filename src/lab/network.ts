@@ -1,3 +1,7 @@
+import { parseEnv } from 'node:util';
+import { askForDoors, doorOptions, readDockerdConfig } from '#src/docker/docker-doors.ts';
+import { DEFAULT_DOCKER_FWMARK, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
+import { dockerOptions } from '#src/docker/docker-options.ts';
 import { bridgeOptionsOf, makeBridge, makeContainer } from '#src/lab/container.ts';
 import { Docker } from '#src/lab/docker.ts';
 import { EmbeddedStore } from '#src/lab/embedded-store.ts';
@@ -92,11 +96,19 @@ async function raiseHost(
     return;
   }
   const dockerd = await Docker.start(host, {
-    options: [`--bip=${bridge.bip}`, `--mtu=${bridge.mtu}`, '--ip-masq=false'],
+    options: await dockerdOptions(host, subnetEnv),
     cgroup: lab.cgroup,
   });
   await dockerd.buildImage();
   for (const name of names) await dockerd.run(name);
+}
+
+/** What mk-docker-opts writes for the dockerd in this host's PATH. */
+async function dockerdOptions(host: Host, subnetEnv: string): Promise<string[]> {
+  const mark = parseDockerFwmark(DEFAULT_DOCKER_FWMARK);
+  const { doors } = await askForDoors(host);
+  const further = doors && 'mark' in mark ? doorOptions(mark.mark, readDockerdConfig('', undefined)) : {};
+  return dockerOptions(parseEnv(subnetEnv), { ipMasq: true, further }).map(([, option]) => option);
 }
 
 /** Waits until every host has a route to every other's subnet. */

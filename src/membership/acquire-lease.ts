@@ -127,7 +127,10 @@ async function tryToAcquire(
   }
 }
 
-/** Rewrites a record as ours: a reservation stays one, everything else lives for a whole TTL again. */
+/**
+ * Rewrites a record as ours: a reservation stays one, everything else lives for a whole TTL again. A record that says
+ * already what we publish is only renewed, which a store does that refuses writes.
+ */
 async function takeOver(
   { registry, log }: AcquireComponents,
   request: AcquireRequest,
@@ -136,7 +139,12 @@ async function takeOver(
 ): Promise<Acquired | undefined> {
   const attributes = request.attributesFor(lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
-  const outcome = await registry.replace(record, encodeAttributes(attributes), ttl, signal);
+  const value = encodeAttributes(attributes);
+  const isRenewed =
+    ttl !== undefined && record.value === value && (await registry.renew(record, ttl, signal));
+  const outcome: WriteOutcome = isRenewed
+    ? { outcome: 'written', record }
+    : await registry.replace(record, value, ttl, signal);
   if (outcome.outcome === 'written') {
     log.info(
       `Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`,

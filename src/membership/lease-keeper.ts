@@ -2,14 +2,15 @@ import { isAbort, messageOf } from '#src/lib/errors.ts';
 import { formatIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
-import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
+import type { Expiry, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
+import { RegistryError } from '#src/registry/errors.ts';
 import type { LeaseRecord, Registry, WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 
 export interface LeaseKeeperComponents {
-  readonly registry: Pick<Registry, 'read' | 'create' | 'replace'>;
+  readonly registry: Pick<Registry, 'read' | 'create' | 'replace' | 'renew'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -129,10 +130,17 @@ export class LeaseKeeper {
   async #write(signal: AbortSignal): Promise<Due | undefined> {
     const { registry } = this.#components;
     const { name } = this.#record;
+    // Before all else: it needs least of the store, and keeps the lease where a write is refused.
+    const isAlive = await this.#renew(signal);
     const current = await registry.read(name, signal);
     if (current !== undefined && !this.#isOurs(current)) {
       this.#reportHolder(current);
       return this.#after(LOST_PAUSE_MS);
+    }
+    if (isAlive && current?.value === this.#value && isSame(current.expiry, this.#record.expiry)) {
+      this.#record = current;
+      this.#reportHeld(`for ${this.#options.ttlSeconds} s`);
+      return this.#afterTtl();
     }
     const reserved = (current ?? this.#record).expiry.kind === 'reservation';
     const ttl = reserved ? undefined : this.#options.ttlSeconds;
@@ -144,6 +152,17 @@ export class LeaseKeeper {
     this.#record = written.record;
     this.#reportHeld(reserved ? 'a reservation' : `for ${ttl} s`);
     return this.#afterTtl();
+  }
+
+  async #renew(signal: AbortSignal): Promise<boolean> {
+    try {
+      return await this.#components.registry.renew(this.#record, this.#options.ttlSeconds, signal);
+    } catch (error) {
+      // A store that refuses this may still take a write.
+      if (error instanceof RegistryError && (error.reason === 'refused' || error.reason === 'denied'))
+        return false;
+      throw error;
+    }
   }
 
   #seeOwn(record: LeaseRecord): void {
@@ -237,6 +256,10 @@ export class LeaseKeeper {
     }
   }
 }
+
+/** Whether both are the lease that was just renewed. */
+const isSame = (a: Expiry, b: Expiry): boolean =>
+  a.kind === 'leased' ? b.kind === 'leased' && a.leaseId === b.leaseId : a.kind === 'expires';
 
 interface Due {
   readonly monotonic: number;

@@ -109,7 +109,11 @@ export class Overlay {
         name: 'firewall rules',
         ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
       },
-      { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
+      {
+        intervalMs: options.ruleCheckMs,
+        settleMs: RULES_SETTLE_MS,
+        mostPauseMs: RULES_PAUSE_MS,
+      },
     );
   }
 
@@ -387,6 +391,8 @@ function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
 const DEPARTURES_LOOK_MS = 250;
+/** While other programs keep changing rules, ours are looked at this often. */
+const RULES_PAUSE_MS = 1_000;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const LAST_METRIC = 0xffff_ffff;

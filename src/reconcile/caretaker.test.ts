@@ -103,3 +103,28 @@ test('a fight becomes one repair a second', async () => {
   assert.ok(care.repairs - before >= 9 && care.repairs - before <= 11, `${care.repairs - before} in 10 s`);
   stopper.abort();
 });
+
+test('while pokes keep coming and all is as wanted, the looks get further apart', async () => {
+  const rules = new Rules();
+  const clock = new FakeClock();
+  const options = { intervalMs: 3_600_000, settleMs: 5, mostPauseMs: 100 };
+  const care = new Caretaker({ clock, log: silentLogger }, rules, options);
+  const stopper = new AbortController();
+  await care.start(stopper.signal);
+  const pokes = async (times: number): Promise<number[]> => {
+    const pauses: number[] = [];
+    for (let n = 0; n < times; n++) {
+      const looks = rules.looks;
+      care.poke();
+      let ms = 0;
+      for (; rules.looks === looks && ms < 1_000; ms++) await clock.advance(1);
+      pauses.push(ms);
+    }
+    return pauses;
+  };
+  assert.deepEqual(await pokes(6), [5, 5, 30, 55, 105, 105]);
+  rules.broken = true;
+  assert.deepEqual(await pokes(1), [105], 'a drift among many changes waits for its turn');
+  assert.deepEqual(await pokes(2), [5, 5]);
+  stopper.abort();
+});

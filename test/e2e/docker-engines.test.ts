@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pingOnce } from '#src/lab/reach.ts';
+import { callerSeenBy, Traffic, type TrafficReport } from '#src/lab/traffic.ts';
+import { until } from '#src/lib/until.ts';
+import { dockerEngines, type Engine } from '../support/docker-engines.ts';
+import { type DockerNetwork, dockerNetwork, WEB } from '../support/docker-network.ts';
+import { CONFIG } from '../support/flanneld.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * Containers on two hosts reach each other whatever Docker and the host's administrator do meanwhile, with Debian's Docker
+ * and with Docker 29, which drops what reaches a container by another device than its bridge:
+ *
+ *     store .190     h1 .191 flanneld, dockerd ── docker0 10.0.A.1 ── web 10.0.A.2     h2 .192: the same with 10.0.B
+ */
+const cannot = cannotRun('dockerd', 'docker', 'busybox', 'ping', 'nft', 'iptables');
+const { debian, iptables, nftables } = dockerEngines();
+const OURS_IN_NFTABLES = CONFIG.replace('{', '{"EnableNFTables":true,');
+
+interface Setting {
+  readonly called: string;
+  readonly engine: Engine;
+  readonly config?: string;
+  readonly dockerOptions?: readonly string[];
+  readonly dockerFirst?: boolean;
+  /** Undoes a part of our rules, as a shell does it on the host. */
+  readonly drifts: Readonly<Record<string, string>>;
+}
+
+/** As an administrator reloads a saved firewall that never had our rules. */
+const RELOAD = 'iptables-save | grep -v -e FLANNEL -e flannel -e 10.0.0.0/16 | iptables-restore';
+
+const SETTINGS: readonly Setting[] = [
+  { called: debian.called, engine: debian, drifts: { 'firewall reload': RELOAD } },
+  {
+    called: `${iptables.called}, started before flanneld and without options for it`,
+    engine: iptables,
+    dockerOptions: ['--docker-version=20.10'],
+    dockerFirst: true,
+    drifts: {
+      'firewall reload': RELOAD,
+      'raw table flushed, Docker’s drops put back': `
+        drops=$(iptables -t raw -S PREROUTING | grep DROP)
+        iptables -t raw -F PREROUTING
+        echo "$drops" | while read -r rule; do iptables -t raw $rule; done`,
+      'another drop put first': 'iptables -t raw -I PREROUTING ! -i docker0 -d "$1" -j DROP',
+    },
+  },
+  {
+    called: `${iptables.called} without options for it, our rules in nftables`,
+    engine: iptables,
+    dockerOptions: ['--docker-version=20.10'],
+    config: OURS_IN_NFTABLES,
+    drifts: { 'firewall reload': `${RELOAD}; nft delete table ip flannel-ipv4` },
+  },
+  {
+    called: nftables.called,
+    engine: nftables,
+    drifts: {
+      'firewall reload': RELOAD,
+      'mangle table flushed': 'iptables -t mangle -F',
+    },
+  },
+  {
+    called: `${nftables.called}, our rules in nftables`,
+    engine: nftables,
+    config: OURS_IN_NFTABLES,
+    drifts: {
+      'our tables flushed': 'nft flush table ip flannel-ipv4',
+      'our tables deleted': 'nft delete table ip flannel-ipv4',
+    },
+  },
+];
+
+for (const { called, engine, drifts, ...setting } of SETTINGS) {
+  test(called, { skip: cannot || engine.skip, timeout: 240_000 }, async (t) => {
+    const network = await dockerNetwork(t, { engine, ...setting });
+    const [one, two] = network.nodes;
+
+    await t.test('containers reach each other by ICMP and TCP, with their own addresses', () =>
+      assertReach(network),
+    );
+    await t.test(
+      'a published port answers on the host’s address, and on the container’s over the overlay',
+      () => publishPorts(network),
+    );
+    await t.test('a container of a user-defined network reaches the overlay', () => useOwnNetwork(network));
+    for (const [name, script] of Object.entries(drifts)) {
+      await t.test(`repaired: ${name}`, async () => {
+        await two.host.must(['sh', '-ec', script, 'sh', two.web.address]);
+        await waitForReach(network);
+      });
+    }
+    await t.test('50 containers started and removed lose no packet between two others', async () => {
+      const report = await underTraffic(network, () => two.host.must(CHURN, { timeoutMs: 120_000 }));
+      assert.ok(report.sent > 200, JSON.stringify(report));
+      assert.equal(report.lost, 0, JSON.stringify(report));
+    });
+    await t.test('a restart of Docker with live-restore loses no packet', async () => {
+      const report = await underTraffic(network, () => two.docker.restart());
+      assert.equal(report.lost, 0, JSON.stringify(report));
+    });
+    await t.test('a restart of Docker that ends its containers', async () => {
+      await one.docker.restart({ config: engine.config });
+      await one.docker.must(['start', 'web']);
+      const web = await one.docker.container('web');
+      assert.ok(web);
+      await waitForReach({ ...network, nodes: [{ ...one, web }, two] });
+    });
+  });
+}
+
+async function assertReach({ nodes: [one, two] }: DockerNetwork): Promise<void> {
+  for (const [from, to] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    assert.notEqual((await pingOnce(from.web, to.web)).ms, undefined, `${from.host.name} to ${to.host.name}`);
+    assert.equal(await callerSeenBy(from.web, to.web.address), from.web.address);
+  }
+}
+
+async function waitForReach(network: DockerNetwork): Promise<void> {
+  const [one, two] = network.nodes;
+  await until(async () => (await pingOnce(one.web, two.web)).ms !== undefined, {
+    what: 'a ping after the repair',
+    signal: one.host.signal,
+  });
+  await assertReach(network);
+}
+
+async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<void> {
+  const shop = await one.docker.run('shop', WEB, ['--publish', '8081:8080']);
+  assert.equal(await callerSeenBy(lab.store, one.host.address, 8081), lab.store.address);
+  // What leaves the overlay for a host's address is masqueraded, as ever.
+  assert.equal(await callerSeenBy(two.web, one.host.address, 8081), two.host.address);
+  assert.equal(await callerSeenBy(two.web, shop.address), two.web.address);
+  // docker-proxy's own call.
+  assert.equal(await callerSeenBy(one.host, '127.0.0.1', 8081), `${one.subnet}.1`);
+  await one.docker.must(['rm', '--force', 'shop']);
+}
+
+/** As `docker compose` makes them: a bridge of its own, with addresses that are not the overlay's. */
+async function useOwnNetwork({ nodes: [one, two] }: DockerNetwork): Promise<void> {
+  await one.docker.must(['network', 'create', '--label', 'com.docker.compose.project=shop', 'shop_default']);
+  const db = await one.docker.run('db', WEB, ['--network', 'shop_default']);
+  // Docker gives it the address of the device that leads to the overlay.
+  assert.equal(await callerSeenBy(db, two.web.address), `${one.subnet}.0`);
+  await one.docker.must(['rm', '--force', 'db']);
+  await one.docker.must(['network', 'rm', 'shop_default']);
+}
+
+/** Four at once. */
+const CHURN = [
+  'sh',
+  '-c',
+  `seq 50 | xargs -P4 -I% docker run --detach --name churn% weft-lab sleep 100000 >/dev/null &&
+   seq 50 | xargs -P4 -I% docker rm --force churn% >/dev/null`,
+] as const;
+
+async function underTraffic(
+  { nodes: [one, two] }: DockerNetwork,
+  act: () => Promise<unknown>,
+): Promise<TrafficReport> {
+  const traffic = await Traffic.start(one.web, two.web.address);
+  try {
+    await act();
+  } catch (error) {
+    await traffic.stop();
+    throw error;
+  }
+  return traffic.stop();
+}
