@@ -271,3 +271,18 @@ test('events that attempts cause themselves do not make a hot loop', async (t) =
   await clock.advance(30_000);
   assert.deepEqual(blue.status.failing, []);
 });
+
+test('what two owners may have made goes only when both allow it', async (t) => {
+  const { kernel, reconciler } = await host(t);
+  const scopes: readonly Scope[] = [{ kinds: ['route'], filter: { protocol: 3 }, owns: () => true }];
+  const [blue, red] = ['blue', 'red'].map((name) => reconciler.own({ name, scopes: () => scopes }));
+  assert.ok(blue && red);
+  kernel.interfere({ verb: 'add', object: link('eth0') });
+  kernel.interfere({ verb: 'add', object: route('eth0', 1) });
+  blue.allowRemoval();
+  await reconciler.settled();
+  assert.ok(kernel.has(keyOf(route('eth0', 1))), 'red may have a peer there that it does not know yet');
+  red.allowRemoval();
+  await reconciler.settled();
+  assert.ok(!kernel.has(keyOf(route('eth0', 1))));
+});
