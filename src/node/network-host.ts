@@ -3,6 +3,7 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
+import type { WatchDrops } from '#src/node/watch-drops.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -23,6 +24,7 @@ export interface NetworkHost {
   /** Opens the registry of a network, and waits for its config; see registry/open-registry.ts. */
   readonly openRegistry: (request: RegistryRequest, signal: AbortSignal) => Promise<OpenedRegistry>;
   readonly makeFirewall: MakeFirewall;
+  readonly watchDrops: WatchDrops;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */

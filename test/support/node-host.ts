@@ -66,6 +66,7 @@ export class MemoryFirewalls {
       tell: () => {},
       plan: async () => [],
       cleanOther: async () => [],
+      programs: async () => ({ iptables: [], nft: async () => undefined, mixed: false }),
       removeAll: async () => [`removed ${mode} "${instance}"`],
     };
   };
@@ -105,6 +106,7 @@ export class MemoryHost {
       openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       makeFirewall: this.firewalls.make,
       observeRules: () => () => {},
+      watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
       files: this.files,
       folders: NO_FOLDERS,
