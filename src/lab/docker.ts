@@ -51,6 +51,11 @@ export class Docker {
     return this.#daemon;
   }
 
+  /** Its command line's options. */
+  get options(): readonly string[] {
+    return this.#options.options;
+  }
+
   /**
    * Stops dockerd and starts it again, with these options in place of its own. Its containers go on with `live-restore`,
    * and end without it.

@@ -32,7 +32,9 @@ export function dockerEngines(): { debian: Engine; iptables: Engine; nftables: E
 
 function whyNotDebian(): string | false {
   const help = spawnSync('dockerd', ['--help'], { encoding: 'utf8' }).stdout;
-  return help?.includes('--bridge-accept-fwmark') && 'needs Debian’s Docker in PATH, and there is a later one';
+  return (
+    help?.includes('--bridge-accept-fwmark') && 'needs Debian’s Docker in PATH, and there is a later one'
+  );
 }
 
 function whyMissing(folder: string): string | false {
