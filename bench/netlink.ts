@@ -59,7 +59,11 @@ function operations(): Operation[] {
   if (address === undefined || mac === undefined) throw new Error('no address');
   const backend = new VxlanBackend(
     { vni: 1, port: 8472, gbp: false, directRouting: false, learning: false, mtu: undefined },
-    { network: prefix4(ipv4(0x0a000000), 8), underlay: { name: 'eth0', mtu: 1500, address }, mac },
+    {
+      network: { v4: prefix4(ipv4(0x0a000000), 8) },
+      underlay: { name: 'eth0', mtu: 1500, address: { v4: address }, publicIp: { v4: address } },
+      macs: { v4: mac },
+    },
   );
   const objects: KernelObject[] = [];
   for (let n = 0; n < PEERS; n++) {

@@ -22,17 +22,25 @@ export interface NodeCommandContext {
 const JSON_FLAG = {
   json: { kind: 'bool', default: false, environment: false, description: 'print JSON' },
 } as const satisfies Readonly<Record<string, Flag>>;
+const ALL_FLAG = {
+  all: {
+    kind: 'bool',
+    default: false,
+    environment: false,
+    description: 'all networks of this host (cleanup)',
+  },
+} as const satisfies Readonly<Record<string, Flag>>;
 /** flanneld's own: a host is described to these commands as it is to the daemon. */
-const FLAGS = { ...FLANNELD_FLAGS, ...JSON_FLAG };
+const FLAGS = { ...FLANNELD_FLAGS, ...JSON_FLAG, ...ALL_FLAG };
 
-type Options = FlanneldOptions & { readonly json: boolean };
+type Options = FlanneldOptions & { readonly json: boolean; readonly all: boolean };
 type Run = (options: Options, words: readonly string[], context: NodeCommandContext) => Promise<number>;
 
 /** The commands about this host, with what `weft` says of each. */
 export const NODE_COMMANDS = {
   status: 'what the flanneld on this host knows: subnet, peers, troubles',
   plan: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
-  cleanup: 'remove all that flanneld made on this host, after it was stopped',
+  cleanup: 'remove what flanneld made on this host for one network, or with --all for every one',
   release: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
 } as const;
 export type NodeCommandName = keyof typeof NODE_COMMANDS;
@@ -107,7 +115,12 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     try {
       const done = await cleanHost(components, options, context.signal);
       for (const text of done) context.output.print(text);
-      if (done.length === 0) context.output.print('nothing to clean up');
+      if (done.length === 0)
+        context.output.print(
+          options.all
+            ? 'nothing to clean up'
+            : 'nothing to clean up for this network; --all removes every one',
+        );
       return 0;
     } finally {
       components.kernel.close();
@@ -116,7 +129,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
 
   async release(options, [subnet, ...more], context) {
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
-    const { releaseLease } = await import('#src/node/release-lease.ts');
+    const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     const { systemFiles } = await import('#src/sys/files.ts');
     if (subnet === undefined) await refuseWhileRunning(options);
@@ -169,13 +182,14 @@ async function withRegistry<T>(
   const { registryOptions } = await import('#src/node/registry-options.ts');
   const { systemClock } = await import('#src/sys/clock.ts');
   const { systemFiles } = await import('#src/sys/files.ts');
+  const { systemRandom } = await import('#src/sys/random.ts');
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PATIENCE_MS)]);
   let last = 'it did not answer';
   const remember = (message: string): void => {
     last = message;
   };
   const log = { ...silentLogger, warning: remember };
-  const components = { clock: systemClock, files: systemFiles, logger: log };
+  const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
   try {
     const opened = await openRegistry(components, registryOptions(options), signal);
     try {

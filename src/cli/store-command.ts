@@ -24,6 +24,7 @@ import { FileEnd } from '#src/store/transfer-file.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
+import { systemRandom } from '#src/sys/random.ts';
 
 export interface StoreCommandContext {
   readonly output: Output;
@@ -154,7 +155,10 @@ async function withStore<T>(
   options: ClientOptions,
   use: (connection: EtcdConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = new EtcdConnection({ random: Math.random }, await storeOptions(options));
+  const connection = new EtcdConnection(
+    { clock: systemClock, random: systemRandom },
+    await storeOptions(options),
+  );
   try {
     return await use(connection);
   } finally {

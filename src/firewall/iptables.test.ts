@@ -396,3 +396,13 @@ test('a network that is a single address reads back', () => {
   const { transaction } = change('', wanted);
   assert.equal(change(restore('', transaction), wanted).transaction, '');
 });
+
+test('a bare rule whose comment has a line break is left alone: iptables-restore could not name it', () => {
+  const text = `*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -s 10.5.0.0/16 -m comment --comment "one
+two" -j ACCEPT
+COMMIT
+`;
+  assert.doesNotMatch(change(text).transaction, /^-D|two/m);
+});

@@ -181,12 +181,16 @@ function mend(table: SavedTable, chain: OwnChain, lines: Lines): string[] {
   return [...faults, ...fillChain(table, chain, lines), ...placeJump(table, chain, bare, lines)];
 }
 
+/** The rules of a chain that can be named to iptables-restore, which reads a line as a rule. */
+const rulesIn = (table: SavedTable, chain: string): readonly SavedRule[] =>
+  (table.get(chain)?.rules ?? []).filter(({ text }) => !text.includes('\n'));
+
 /** Every copy of a rule that flannel 0.9 to 0.19 wrote; the later of them with a comment and random ports. */
 function bareRules(table: SavedTable, { parent, bare }: OwnChain): SavedRule[] {
   const plain = ({ options }: SavedRule) =>
     options.filter((option) => !/^(-m comment|--comment|--random-fully)/.test(option)).join(' ');
   const known = new Set(bare.map((rule) => plain(parseRule(formatRule(rule)))));
-  return (table.get(parent)?.rules ?? []).filter((rule) => known.has(plain(rule)));
+  return rulesIn(table, parent).filter((rule) => known.has(plain(rule)));
 }
 
 function fillChain(
@@ -215,7 +219,7 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
   const { parent, name, comment } = chain;
   const rules = table.get(parent)?.rules ?? [];
   const text = `-m comment --comment "${comment}" -j ${name}`;
-  const jumps = rules.filter(({ target }) => target === name);
+  const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
   const [only] = jumps;
   const before = only && wronglyBefore(table, chain, rules, only);
   let fault = `no jump to ${name}`;
@@ -247,8 +251,8 @@ function wronglyBefore(
 function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, lines: Lines): string[] {
   if (!table.has(name)) return [];
   lines.declare.push(`:${name} - [0:0]`);
-  for (const [parent, { rules }] of table) {
-    const jumps = rules.filter(({ target }) => target === name);
+  for (const parent of table.keys()) {
+    const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
     if (parent !== name) lines.remove.push(...jumps.map(({ text }) => `-D ${parent} ${text}`));
   }
   lines.drop.push(`-X ${name}`);

@@ -96,6 +96,7 @@ export const IFLA_VXLAN_PORT = 15;
 export const IFLA_VXLAN_GROUP6 = 16;
 export const IFLA_VXLAN_LOCAL6 = 17;
 export const IFLA_VXLAN_GBP = 23;
+export const IFLA_VXLAN_COLLECT_METADATA = 25;
 
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;

@@ -5,6 +5,9 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
 export interface Kernel {
+  /** What it can list, change and watch. */
+  readonly kinds: readonly KernelObject['kind'][];
+
   /** All devices. Equals `ip -d link show`. */
   links(): Promise<readonly Link[]>;
 
@@ -35,11 +38,11 @@ export interface Kernel {
   monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void>;
 
   /**
-   * Until the function that it returns is called, monitors tell nothing of neighbours and FDB entries; then who called
-   * has to look again. For thousands of changes of our own: the kernel tells of each FDB entry without saying whose hand it
-   * was, and to hear all that takes longer than to read them once.
+   * Monitors report no neighbours and FDB entries of these devices until the returned function is called; the caller
+   * then has to look again. For thousands of changes of our own: the kernel reports each FDB entry without naming who
+   * changed it, and reading all these reports takes longer than one scan. A device that is not there is not muffled.
    */
-  muffle(): () => void;
+  muffle(devices: readonly string[]): Promise<() => void>;
 
   /** The route the kernel would take. Equals `ip route get IP`. `undefined` when there is none. */
   routeTo(ip: Ip): Promise<RouteLookup | undefined>;

@@ -36,6 +36,7 @@ const VXLAN = attributes({
   l2miss: [k.IFLA_VXLAN_L2MISS, bool],
   l3miss: [k.IFLA_VXLAN_L3MISS, bool],
   gbp: [k.IFLA_VXLAN_GBP, flag],
+  external: [k.IFLA_VXLAN_COLLECT_METADATA, bool],
   port: [k.IFLA_VXLAN_PORT, u16be],
 });
 
@@ -151,5 +152,6 @@ function readVxlan(data: VxlanData, underlay: string | undefined): Vxlan {
     learning: data.learning ?? false,
     gbp: data.gbp ?? false,
     l2miss: data.l2miss ?? false,
+    ...(data.external && { external: true }),
   };
 }

@@ -1,6 +1,6 @@
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { containsAddress, type Ip } from '#src/lib/ip.ts';
-import { formatObject, type KernelObject, keyOf, type Link } from '#src/state/object.ts';
+import { deviceOf, formatObject, type KernelObject, KINDS, keyOf, type Link } from '#src/state/object.ts';
 import { commandOf, type Operation, type OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
@@ -9,10 +9,11 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
  * that goes takes along what hung on it; one that goes down loses its routes and neighbours in silence.
  */
 export class MemoryKernel implements Kernel {
+  readonly kinds = KINDS;
   readonly #objects = new Map<string, KernelObject>();
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   #nextIndex = 1;
-  #muffles = 0;
+  readonly #muffled = new Set<readonly string[]>();
   /** Every operation that was applied, as its command. */
   readonly history: string[] = [];
   /** Operations to refuse, by command; each is used up. */
@@ -36,8 +37,7 @@ export class MemoryKernel implements Kernel {
   }
 
   emit(event: KernelEvent): void {
-    const isMuffled = this.#muffles > 0 && 'object' in event && MUFFLED.includes(event.object.kind);
-    if (isMuffled) return;
+    if ('object' in event && this.#isMuffled(event.object)) return;
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -81,11 +81,16 @@ export class MemoryKernel implements Kernel {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  muffle(): () => void {
-    this.#muffles++;
-    return () => {
-      this.#muffles--;
-    };
+  async muffle(devices: readonly string[]): Promise<() => void> {
+    const muffled = [...devices];
+    this.#muffled.add(muffled);
+    return () => void this.#muffled.delete(muffled);
+  }
+
+  #isMuffled(object: KernelObject): boolean {
+    const device = deviceOf(object);
+    if (device === undefined || !MUFFLED.includes(object.kind)) return false;
+    return [...this.#muffled].some((devices) => devices.includes(device));
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
@@ -163,6 +168,3 @@ function sameTarget(there: KernelObject, named: KernelObject): boolean {
     return there.via === named.via && there.protocol === named.protocol;
   return true;
 }
-
-const deviceOf = (object: KernelObject): string | undefined =>
-  object.kind === 'link' ? object.name : object.device;

@@ -36,7 +36,7 @@ class ScriptedSocket implements NetlinkSocket {
     return this.#queue.shift();
   }
 
-  setMembership(): void {}
+  setMute(): void {}
 
   watch(): void {}
 

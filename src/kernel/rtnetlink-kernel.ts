@@ -1,5 +1,5 @@
 import { ChangeSender } from '#src/kernel/change-sender.ts';
-import { RTNLGRP_NEIGH } from '#src/kernel/constants.ts';
+import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { findBy } from '#src/kernel/find-device.ts';
@@ -10,10 +10,11 @@ import { readLookup, routeQuery } from '#src/kernel/routes.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Ip } from '#src/lib/ip.ts';
-import type { KernelObject, Link } from '#src/state/object.ts';
+import { deviceOf, type KernelObject, KINDS, type Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
+import type { Mute } from '#src/sys/mute-filter.ts';
 import { NETLINK_ROUTE, type Netlink } from '#src/sys/netlink-socket.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
@@ -34,6 +35,7 @@ const NO_ROUTE: readonly string[] = ['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'E
 
 /** Linux's rtnetlink in one network namespace. Sockets are opened when first needed. */
 export class RtnetlinkKernel implements Kernel {
+  readonly kinds = KINDS;
   readonly #netlink: Netlink;
   readonly #clock: Clock;
   readonly #options: RtnetlinkKernelOptions;
@@ -47,6 +49,8 @@ export class RtnetlinkKernel implements Kernel {
   #dumps: Promise<RtnetlinkClient> | undefined;
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #subscriptions = new Set<Subscription>();
+  /** The ifindexes that each call of {@link muffle} gave. */
+  readonly #muffled = new Set<readonly number[]>();
   readonly #closing = new AbortController();
 
   constructor(
@@ -140,7 +144,7 @@ export class RtnetlinkKernel implements Kernel {
       {
         protocol: NETLINK_ROUTE,
         groups: EVENT_GROUPS,
-        mute: { port: changes.port, types: ECHO_TYPES },
+        mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
@@ -161,13 +165,22 @@ export class RtnetlinkKernel implements Kernel {
     for (const link of await this.links()) names.follow({ type: 'changed', object: link });
   }
 
-  muffle(): () => void {
-    const subscriptions = [...this.#subscriptions];
-    for (const subscription of subscriptions) subscription.setMembership(RTNLGRP_NEIGH, false);
-    return () => {
-      for (const subscription of subscriptions)
-        if (this.#subscriptions.has(subscription)) subscription.setMembership(RTNLGRP_NEIGH, true);
+  async muffle(devices: readonly string[]): Promise<() => void> {
+    const [{ port }, find] = await Promise.all([this.#changeClient(), this.#finder()]);
+    const indexes = devices.flatMap((device) => find(device)?.index ?? []);
+    const refresh = () => {
+      for (const subscription of this.#subscriptions) subscription.setMute(this.#mute(port));
     };
+    this.#muffled.add(indexes);
+    refresh();
+    return () => {
+      if (this.#muffled.delete(indexes)) refresh();
+    };
+  }
+
+  #mute(port: number): Mute {
+    const indexes = [...this.#muffled].flat();
+    return { port, types: ECHO_TYPES, devices: { types: [RTM_NEWNEIGH, RTM_DELNEIGH], indexes } };
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
@@ -228,8 +241,5 @@ export class RtnetlinkKernel implements Kernel {
 
 /** Called before each dump of a kind and family; `again` when the one before it did not count. */
 type Begin = (again: boolean) => void;
-
-const deviceOf = (object: KernelObject): string | undefined =>
-  object.kind === 'link' ? object.name : object.device;
 
 const closed = (): WeftError => new WeftError('kernel-closed', 'the kernel connection is closed');

@@ -4,9 +4,7 @@ import {
   formatIp,
   formatPrefix,
   type Ipv4,
-  ipv4,
   isGlobalUnicast,
-  lastAddress,
   overlaps,
   type Prefix,
   type Prefix4,
@@ -42,20 +40,17 @@ export interface LeaseRules {
   identityOf(attributes: LeaseAttributes): string | undefined;
 }
 
-/** What a lease claims for itself: a block of SubnetLen, by its first address, or its identity. */
-export type Claim = Ipv4 | string;
-
-/** What is to be thought of a record, were it alone. */
+/** The verdict on a record by itself, before it is compared with others. */
 export type Judgement =
   | {
       readonly fit: true;
       readonly lease: Lease;
-      /** Records can only contradict each other in a common claim. */
-      readonly claims: readonly Claim[];
+      /** What no other peer may have: see {@link LeaseRules.identityOf}. */
+      readonly identity: string | undefined;
     }
   | { readonly fit: false; readonly reason: string };
 
-/** A lease may be this many bits wider than SubnetLen; it claims that many blocks, at most 256. */
+/** A lease may be this many bits wider than SubnetLen: one lease must not take a large part of the network. */
 const WIDEST_BITS = 8;
 /** A reason may quote what somebody else wrote. */
 const LONGEST_REASON = 200;
@@ -71,20 +66,11 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   const reason =
     faultOfSubnet(subnets.v4, rules) ?? faultOfAddress(attributes, rules) ?? rules.judge(attributes);
   if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
-  const identity = rules.identityOf(attributes);
   return {
     fit: true,
     lease: { subnets, attributes, expiry, name, revision },
-    claims: claimsOf(subnets.v4, rules.subnetLength, identity),
+    identity: rules.identityOf(attributes),
   };
-}
-
-/** Why a record can't be used beside another with this claim in common, both by name; `undefined` when it can. */
-export function contradiction(claim: Claim, name: string, other: string): string | undefined {
-  if (typeof claim === 'string') return `its identity ${claim} is also that of ${other}`;
-  const [mine, theirs] = [parseSubnetName(name)?.v4, parseSubnetName(other)?.v4];
-  const shared = mine !== undefined && theirs !== undefined && overlaps(mine, theirs);
-  return shared ? `its subnet overlaps that of ${other}` : undefined;
 }
 
 function faultOfSubnet(
@@ -109,15 +95,4 @@ function faultOfAddress(
   if (!isGlobalUnicast(publicIp)) return fault("is not a host's address");
   if (publicIp === ownPublicIp) return fault('is ours');
   return containsAddress(network, publicIp) ? fault('is inside the network itself') : undefined;
-}
-
-/** The blocks of SubnetLen that a subnet lies in or covers, and the identity. */
-function claimsOf(subnet: Prefix4, subnetLength: number, identity: string | undefined): readonly Claim[] {
-  const step = 2 ** (32 - subnetLength);
-  const first = Math.floor(subnet.address / step) * step;
-  const blocks = Math.floor((lastAddress(subnet) - first) / step) + 1;
-  // Nearly always it is one: an array of just these takes a fifth of one that grew.
-  if (blocks === 1) return identity === undefined ? [ipv4(first)] : [ipv4(first), identity];
-  const claims: Claim[] = Array.from({ length: blocks }, (_, n) => ipv4(first + n * step));
-  return identity === undefined ? claims : [...claims, identity];
 }

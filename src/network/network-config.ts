@@ -101,25 +101,23 @@ export function isUsable({ subnetLength, subnetMin, subnetMax }: NetworkConfig, 
 }
 
 function readObject(text: string): GoObject {
-  let value: unknown;
+  let object: GoObject | undefined;
   try {
-    value = JSON.parse(text);
+    object = GoObject.parse(text);
   } catch (cause) {
     // The parser's own message quotes the text as it is, line breaks included.
     throw new WeftError('config', `the network config is not JSON: ${excerpt(text)}`, { cause });
   }
-  if (!isJsonObject(value))
+  if (object === undefined)
     throw new WeftError('config', `the network config is not a JSON object: ${excerpt(text)}`);
-  return new GoObject(value);
+  return object;
 }
 
 function readNetwork(config: GoObject): Prefix4 {
-  const text = config.string('Network');
-  const network = parsePrefix4(text ?? '');
+  const network = config.parsed('Network', parsePrefix4, 'invalid IPv4 CIDR format');
   // 0.0.0.0/0 is what v0.9.1 takes an absent Network for, and HEAD takes for an absent one.
-  if (text === undefined || network?.length === 0)
+  if (network === undefined || network.length === 0)
     throw config.error('Network', 'please define a correct Network parameter in the flannel config');
-  if (network === undefined) throw config.error('Network', 'invalid IPv4 CIDR format');
   return masked(network);
 }
 
@@ -147,10 +145,8 @@ const defaultOfHead = (networkLength: number): number =>
   networkLength <= 22 ? DEFAULT_SUBNET_LENGTH : networkLength + 2;
 
 function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: Prefix4): Ipv4 | undefined {
-  const text = config.string(name);
-  if (text === undefined) return undefined;
-  const address = parseIpv4(text);
-  if (address === undefined) throw config.error(name, 'invalid IPv4 address format');
+  const address = config.parsed(name, parseIpv4, 'invalid IPv4 address format');
+  if (address === undefined) return undefined;
   if (!containsAddress(network, address))
     throw config.error(name, `${name} is not in the range of the Network`);
   return address;
@@ -158,10 +154,11 @@ function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: P
 
 function readBackend(config: GoObject): BackendConfig {
   const given = config.raw('Backend');
-  if (given !== undefined && !isJsonObject(given))
+  if (given !== undefined && given !== null && !isJsonObject(given))
     throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
+  // null is an object without a type, as flannel reads it.
   const options = config.object('Backend');
-  // Both versions fall back to udp, whatever their documentation says of vxlan.
+  // Both versions fall back to udp, although their documentation names vxlan.
   if (options === undefined) return { type: 'udp', options: new GoObject({}) };
   return { type: (options.string('Type') ?? '').toLowerCase(), options };
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
@@ -7,31 +8,28 @@ import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { VERSION } from '#src/lib/version.ts';
+import { join } from '#src/membership/join.ts';
+import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
-import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import { acquireLease } from '#src/node/acquire-lease.ts';
 import { checkHost } from '#src/node/check-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { followRegistry } from '#src/node/follow-registry.ts';
 import { followUnderlay } from '#src/node/follow-underlay.ts';
-import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
-import { LeaseKeeper } from '#src/node/lease-keeper.ts';
 import { startServers } from '#src/node/node-servers.ts';
 import { Overlay, type OverlayComponents, type OverlayPlace } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
+import { backendUnderlay, refuseHarm } from '#src/node/refuse-harm.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { Memory, networkName, type Remembered } from '#src/node/remembered.ts';
 import { chooseUnderlay, type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { findPrograms, type Programs } from '#src/reconcile/rules/programs.ts';
-import type { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
@@ -68,9 +66,8 @@ export class Agent {
   readonly #versions: CommandRunner;
   #identity = '';
   #overlay: Overlay | undefined;
-  #keeper: LeaseKeeper | undefined;
+  #membership: Membership | undefined;
   #programs: Promise<Programs> | undefined;
-  #watcher: LeaseWatcher | undefined;
   #registry: Registry | undefined;
   readonly #loopDelay = new LoopDelay();
   #configText = '';
@@ -87,7 +84,7 @@ export class Agent {
 
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
   get troubles(): string[] {
-    const keeper = this.#keeper?.trouble;
+    const keeper = this.#membership?.trouble;
     return [
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#overlay?.troubles() ?? []),
@@ -99,7 +96,8 @@ export class Agent {
     const { clock } = this.#components;
     const overlay = this.#overlay;
     const troubles = this.troubles;
-    const certainAt = this.#watcher?.certainAt;
+    const registry = this.#membership?.registry;
+    const certainAt = registry?.certainAt;
     return {
       version: VERSION,
       node: this.#identity,
@@ -108,12 +106,12 @@ export class Agent {
       ...(overlay !== undefined && { network: overlay.description }),
       registry: {
         description: this.#registry?.description ?? this.#options.etcdEndpoints.join(','),
-        state: this.#watcher?.state.kind ?? 'connecting',
+        state: registry?.state ?? 'connecting',
         ...(certainAt !== undefined && { ageSeconds: (clock.monotonic() - certainAt) / 1000 }),
       },
       peers: {
         accepted: overlay?.table.accepted ?? 0,
-        quarantined: Array.from(overlay?.table.quarantined ?? [], ([lease, reason]) => ({ lease, reason })),
+        quarantined: Array.from(overlay?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
       },
       kernel: overlay?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
       eventLoopDelayMs: this.#loopDelay.take(),
@@ -206,42 +204,32 @@ export class Agent {
       `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
     );
     const previous = await readSubnetFile(files, options.subnetFile);
-    const host = new HostBackend(config, facts, this.#identity);
-    refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, this.#log);
-    await this.#check(config, signal);
+    const host = this.#prepare(config, facts);
+    refuseHarm(config, host, underlay, facts, options.allowOverlap, this.#log);
+    await this.#check(config, host.requirements, signal);
     this.#waitFor('a lease');
     const ttlSeconds = options.leaseTtl / 1000;
-    const acquired = await acquireLease(
-      { registry, clock, random, log: createLogger('lease') },
+    const membership = await join(
+      { registry, clock, random, createLogger },
       {
         config,
         claimant: { node: this.#identity, publicIp: underlay.publicIp },
         previous: previous.subnet,
         avoid: (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []),
         ttlSeconds,
+        marginSeconds: options.subnetLeaseRenewMargin * 60,
         listing,
-        attributesFor: (taken) => this.#attributes(host.make(underlay, host.macFor(taken)), underlay),
+        attributesFor: (taken) => this.#attributes(host.make(backendUnderlay(underlay), taken), underlay),
       },
       signal,
     );
-    const subnet = acquired.subnets.v4;
-    if (subnet === undefined)
-      throw new WeftError('lease', `the lease ${acquired.record.name} has no IPv4 subnet`);
+    const { own } = membership;
+    const subnet = own.subnets.v4;
+    if (subnet === undefined) throw new WeftError('lease', `the lease ${own.record.name} has no IPv4 subnet`);
     this.#log.info(`Lease acquired: ${formatPrefix(subnet)}`);
-    const backend = host.make(underlay, host.macFor(acquired.attributes));
+    const backend = host.make(backendUnderlay(underlay), membership.attributes);
+    this.#membership = membership;
     const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
-    const margin = options.subnetLeaseRenewMargin * 60;
-    const keeper = new LeaseKeeper(
-      { registry, clock, log: createLogger('lease') },
-      acquired,
-      acquired.attributes,
-      {
-        ttlSeconds,
-        marginSeconds: margin,
-      },
-    );
-    this.#keeper = keeper;
-    keeper.keep(signal).catch(fail);
     followUnderlay(
       { kernel, log: this.#log },
       {
@@ -249,20 +237,14 @@ export class Agent {
         host,
         choose: (facts) => this.#chooseUnderlay(facts),
         publish: (made, at) => {
-          registry.reconnect();
-          keeper.publish(this.#attributes(made, at));
+          membership.reconnect();
+          membership.publish(this.#attributes(made, at));
         },
       },
       signal,
     );
     // Programs and disks are waited for while the peers are taken.
-    await Promise.all([overlay.isSetUp, this.#takePeers(overlay, acquired.seen.records)]);
-    const logger = createLogger('watch');
-    this.#watcher = followRegistry(
-      { registry, clock, random, logger },
-      { overlay, keeper, from: acquired.seen.revision, fail },
-      signal,
-    );
+    await Promise.all([overlay.isSetUp, this.#followPeers(membership, overlay, signal, fail)]);
     await this.#ready(overlay);
     await overlay.removeLeftovers(signal);
   }
@@ -277,10 +259,10 @@ export class Agent {
       if (subnet === undefined || !own.ok) return;
       const facts = await readHostFacts(kernel);
       const underlay = await this.#chooseUnderlay(facts);
-      const host = new HostBackend(config, facts, this.#identity);
-      refuseHarm(config, host.device, underlay.name, facts, this.#options.allowOverlap, this.#log);
+      const host = this.#prepare(config, facts);
+      refuseHarm(config, host, underlay, facts, this.#options.allowOverlap, this.#log);
       const previous = await readSubnetFile(files, this.#options.subnetFile);
-      const backend = host.make(underlay, host.macFor(own.attributes));
+      const backend = host.make(backendUnderlay(underlay), own.attributes);
       const overlay = await this.#bringUp({ config, subnet, underlay, backend, previous }, signal);
       await overlay.isSetUp.catch((error) => {
         this.#overlay = undefined;
@@ -292,7 +274,7 @@ export class Agent {
         expiry: { kind: 'reservation' } as const,
       }));
       await overlay.replacePeers(peers);
-      await overlay.reconciler.settled();
+      await overlay.owner.settled();
       const age = Math.round((clock.now() - remembered.at) / 1000);
       this.#log.warning(
         `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${overlay.table.accepted} peers known ${age} s ago`,
@@ -304,13 +286,22 @@ export class Agent {
     }
   }
 
-  async #check(config: NetworkConfig, signal: AbortSignal): Promise<void> {
+  #prepare(config: NetworkConfig, { links }: HostFacts): PreparedBackend {
+    const instance = networkName(this.#options.etcdPrefix);
+    return prepareBackend(config, { links, identity: this.#identity, instance });
+  }
+
+  async #check(
+    config: NetworkConfig,
+    requirements: readonly Requirement[],
+    signal: AbortSignal,
+  ): Promise<void> {
     if (this.#overlay !== undefined) return;
     const kind = config.nftables ? 'nftables' : 'iptables';
     const firewall = wantsRules(this.#options) ? kind : undefined;
     await checkHost(
       { ...this.#components, commands: this.#versions, log: this.#log },
-      { vxlan: true, firewall, ipv4: true, ipv6: false },
+      { requirements, firewall, ipv4: true, ipv6: false },
       signal,
     );
   }
@@ -350,11 +341,29 @@ export class Agent {
     return running;
   }
 
-  async #takePeers(overlay: Overlay, records: readonly RawLease[]): Promise<void> {
+  /** Hands what the registry says to the overlay, one message after the other. Resolves when the first is programmed. */
+  async #followPeers(
+    membership: Membership,
+    overlay: Overlay,
+    signal: AbortSignal,
+    fail: (error: unknown) => void,
+  ): Promise<void> {
     this.#waitFor('the peers to be programmed');
-    await overlay.replacePeers(records);
-    overlay.reconciler.allowRemoval();
-    await overlay.reconciler.settled();
+    const first = Promise.withResolvers<void>();
+    let last: Promise<void> = Promise.resolve();
+    const take = async (message: PeerMessage): Promise<void> => {
+      if (message.kind === 'batch') return overlay.changePeers(message.events);
+      await overlay.replacePeers(message.records);
+      first.resolve();
+    };
+    const deliver = (message: PeerMessage): void => {
+      last = last.then(() => take(message));
+      last.catch(fail);
+    };
+    membership.follow(deliver, signal).catch(fail);
+    await first.promise;
+    overlay.owner.allowRemoval();
+    await overlay.owner.settled();
   }
 
   async #chooseUnderlay(facts: HostFacts): Promise<Underlay> {
@@ -404,15 +413,15 @@ export class Agent {
 
   /** Another text whenever there is something else to remember. */
   get #version(): string {
-    const own = this.#keeper?.held.record;
+    const own = this.#membership?.own.record;
     return `${this.#overlay?.table.version} ${own?.name} ${own?.value}`;
   }
 
   async #write(memory: Memory): Promise<void> {
-    const keeper = this.#keeper;
+    const membership = this.#membership;
     const table = this.#overlay?.table;
-    if (keeper === undefined || table === undefined) return;
-    const { name, value } = keeper.held.record;
+    if (membership === undefined || table === undefined) return;
+    const { name, value } = membership.own.record;
     await memory.remember({
       at: this.#components.clock.now(),
       config: this.#configText,

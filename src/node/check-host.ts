@@ -15,28 +15,20 @@ export interface HostCheckComponents {
   readonly log: Logger;
 }
 
-/** A device that is made and taken away again, to see whether the kernel can. */
-const PROBE: Link = {
-  kind: 'link',
-  name: 'weft-probe',
-  type: 'vxlan',
-  vxlan: { vni: 0xfffffe, port: 65_535, learning: false, gbp: false },
-};
-
 /** Says what the host lacks; throws WeftError `host` with what makes a start impossible. */
 export async function checkHost(
   { kernel, files, commands, log }: HostCheckComponents,
   options: PreflightOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const tryVxlan = async (): Promise<KernelError | undefined> => {
-    const [made] = await kernel.apply([{ verb: 'add', object: PROBE }]);
+  const tryDevice = async (probe: Link): Promise<KernelError | undefined> => {
+    const [made] = await kernel.apply([{ verb: 'add', object: probe }]);
     if (made === undefined || !made.done) return made?.error;
-    await kernel.apply([{ verb: 'remove', object: PROBE }]);
+    await kernel.apply([{ verb: 'remove', object: probe }]);
     return undefined;
   };
   const findings = await preflight(
-    { files, commands, tryVxlan, kernelRelease: kernelRelease() },
+    { files, commands, tryDevice, kernelRelease: kernelRelease() },
     options,
     signal,
   );

@@ -1,24 +1,26 @@
+import type { NetworkTrace } from '#src/backend/backend.ts';
+import { leftovers } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { WeftError } from '#src/lib/errors.ts';
+import type { Prefix4 } from '#src/lib/ip.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Memory, socketPath } from '#src/node/remembered.ts';
+import { readHostFacts } from '#src/node/underlay.ts';
 import { askNode } from '#src/observe/local-api.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
-import { type Route, RTPROT_WEFT } from '#src/state/object.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 
-/** Devices of flannel's vxlan backend, whatever the VNI. */
-const OUR_DEVICE = /^flannel\.\d+$/;
-
 /**
- * Takes away all that flanneld made on this host: devices with everything on them, routes of ours over other devices,
- * firewall rules, subnet.env, what is remembered of peers. The node's identity and its lease stay; `weft release` gives
- * that back. Returns what was done, in words. Throws WeftError `running` while a flanneld would only put it back.
+ * Removes what flanneld made on this host for one network, which `--subnet-file` and `--etcd-prefix` name, or with `all`
+ * for every network: devices with everything on them, routes of ours over other devices. Firewall rules, subnet.env and
+ * what is remembered of peers are removed for the one network. The node's identity and its lease stay; `weft release`
+ * gives the lease back. Returns what was done, in words. Throws WeftError `running` while a flanneld would only put it back.
  */
 export async function cleanHost(
   components: AgentComponents,
-  options: FlanneldOptions,
+  options: FlanneldOptions & { readonly all: boolean },
   signal: AbortSignal,
 ): Promise<string[]> {
   const { kernel, files, commands, ruleset, createLogger } = components;
@@ -29,7 +31,11 @@ export async function cleanHost(
     });
   }
   const previous = await readSubnetFile(files, options.subnetFile);
-  const operations = await operationsOf(kernel);
+  const memory = new Memory({ files, log }, options.stateDir, options.etcdPrefix);
+  const found = await readHostFacts(kernel);
+  const trace = options.all ? 'all' : traceOf(previous.network, (await memory.recall())?.config);
+  const objects = trace === undefined ? [] : leftovers(found, trace);
+  const operations = objects.map((object): Operation => ({ verb: 'remove', object }));
   const done: string[] = [];
   for (const result of await kernel.apply(operations)) {
     if (result.done) done.push(commandOf(result.operation));
@@ -39,7 +45,6 @@ export async function cleanHost(
   const overlays = network && subnet ? { v4: { network, subnet } } : undefined;
   const firewall = new Firewall({ commands, files, ruleset, log }, { mode: 'auto' });
   for (const rule of await firewall.removeAll(overlays, signal)) done.push(rule);
-  const memory = new Memory({ files, log }, options.stateDir, options.etcdPrefix);
   for (const path of [options.subnetFile, memory.path]) {
     if ((await files.read(path)) === undefined) continue;
     await files.remove(path);
@@ -48,13 +53,18 @@ export async function cleanHost(
   return done;
 }
 
-async function operationsOf(kernel: AgentComponents['kernel']): Promise<Operation[]> {
-  const routes = await kernel.dump({ kinds: ['route'], protocol: RTPROT_WEFT });
-  const devices = (await kernel.links()).filter(
-    ({ name, type }) => type === 'vxlan' && OUR_DEVICE.test(name),
-  );
-  return [
-    ...routes.map((object): Operation => ({ verb: 'remove', object: object as Route })),
-    ...devices.map(({ name }): Operation => ({ verb: 'remove', object: { kind: 'link', name } })),
-  ];
+/** What is known of the network: subnet.env names it, and the remembered config names its backend's options as well. */
+function traceOf(network: Prefix4 | undefined, config: string | undefined): NetworkTrace | undefined {
+  const remembered = config === undefined ? undefined : parsed(config);
+  const v4 = network ?? remembered?.network;
+  if (v4 === undefined) return undefined;
+  return { network: { v4 }, ...(remembered !== undefined && { options: remembered.backend.options }) };
+}
+
+function parsed(config: string): NetworkConfig | undefined {
+  try {
+    return parseNetworkConfig(config);
+  } catch {
+    return undefined;
+  }
 }

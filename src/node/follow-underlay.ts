@@ -1,15 +1,15 @@
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend } from '#src/backend/backend.ts';
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import { formatIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { HostBackend } from '#src/node/host-backend.ts';
 import type { Overlay } from '#src/node/overlay.ts';
+import { backendUnderlay } from '#src/node/refuse-harm.ts';
 import { type HostFacts, readHostFacts, type Underlay } from '#src/node/underlay.ts';
 
 export interface UnderlayUse {
   readonly overlay: Overlay;
-  readonly host: HostBackend;
+  readonly host: PreparedBackend;
   /** Chooses as at the start. */
   choose(facts: HostFacts): Promise<Underlay>;
   /** Puts the new address into the lease. */
@@ -38,7 +38,7 @@ export function followUnderlay(
       log.info(
         `The underlay is now ${underlay.name} with ${formatIp(underlay.address)}, MTU ${underlay.mtu} (it was ${formatIp(before.address)}, MTU ${before.mtu}): following`,
       );
-      const moved = host.make(underlay, host.macFor(backend.published));
+      const moved = host.make(backendUnderlay(underlay), backend.published);
       publish(moved, underlay);
       await overlay.moveTo(underlay, moved);
     } catch (error) {

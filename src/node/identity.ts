@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import { type Mac, macFromBytes } from '#src/lib/mac.ts';
-import { sha256, sha256Hex } from '#src/lib/sha256.ts';
+import { sha256Hex } from '#src/lib/sha256.ts';
 import type { Files } from '#src/sys/files.ts';
 
 const MACHINE_ID = '/etc/machine-id';
@@ -37,16 +36,6 @@ export async function readNodeIdentity(
     );
     return machine;
   }
-}
-
-/**
- * A VTEP MAC that stays the same for a node and a device name: locally administered, unicast. Set explicitly, it is
- * also one that udev's MACAddressPolicy leaves alone (flannel issue 1155).
- */
-export function deriveMac(identity: string, device: string): Mac {
-  const bytes = sha256(`vtep ${device} ${identity}`).subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
-  return macFromBytes(bytes);
 }
 
 const hash = (text: string): string => sha256Hex(`weft node ${text.trim()}`).slice(0, 32);

@@ -6,21 +6,23 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { Departures } from '#src/membership/departures.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { Departures } from '#src/node/departures.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type Sysctl, Sysctls } from '#src/reconcile/sysctls.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -69,6 +71,7 @@ export class Overlay {
   readonly #options: OverlayOptions;
   readonly #log: Logger;
   readonly #reconciler: Reconciler;
+  readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #rules: Caretaker;
@@ -76,6 +79,7 @@ export class Overlay {
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
+  #scopes: readonly Scope[];
 
   constructor(components: OverlayComponents, place: OverlayPlace, options: OverlayOptions) {
     this.#components = components;
@@ -84,33 +88,33 @@ export class Overlay {
     const { kernel, clock, createLogger, firewall, files } = components;
     this.#log = createLogger('overlay');
     this.#reconciler = new Reconciler(
-      { kernel, clock, log: createLogger('reconciler') },
-      {
-        territory: {
-          devices: () => [...this.#place.backend.devices, this.#place.underlay.name],
-          routeProtocol: RTPROT_WEFT,
-          owns: (object) => this.#place.backend.owns(object),
-        },
-        fullCheckMs: options.fullCheckMs,
-        fullCheckShare: options.fullCheckShare,
-      },
+      { actuators: [kernel], clock, log: createLogger('reconciler') },
+      { fullCheckMs: options.fullCheckMs, fullCheckShare: options.fullCheckShare },
     );
+    this.#scopes = scopesOf(place);
+    this.#owner = this.#reconciler.own({
+      name: 'the network',
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#place.backend.explain(object, error, links),
+    });
     this.#table = new LeaseTable(this.#leaseRules());
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#reconciler, log: this.#log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log: this.#log },
       place.backend,
       options,
     );
-    this.#departures = new Departures({ clock, log: this.#log }, (names) =>
-      this.#follow(names.flatMap((name) => this.#table.remove(name))),
-    );
+    this.#departures = new Departures({ log: this.#log });
     this.#rules = new Caretaker(
       { clock, log: createLogger('firewall') },
       {
         name: 'firewall rules',
         ensure: async (signal) => (await firewall.apply(this.#wantedRules(), signal)).join('; ') || undefined,
       },
-      { intervalMs: options.ruleCheckMs, settleMs: RULES_SETTLE_MS },
+      {
+        intervalMs: options.ruleCheckMs,
+        settleMs: RULES_SETTLE_MS,
+        mostPauseMs: RULES_PAUSE_MS,
+      },
     );
     this.#sysctls = new Caretaker(
       { clock, log: createLogger('sysctls') },
@@ -134,6 +138,16 @@ export class Overlay {
     return this.#reconciler;
   }
 
+  get owner(): Owner {
+    return this.#owner;
+  }
+
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
   get description(): NonNullable<NodeStatus['network']> {
     const { config, subnet, backend, underlay } = this.#place;
     return {
@@ -148,7 +162,7 @@ export class Overlay {
   }
 
   get kernelStatus(): NodeStatus['kernel'] {
-    const status = this.#reconciler.status;
+    const status = this.#owner.status;
     return { ...status, repairs: status.repairs + this.#rules.repairs + this.#sysctls.repairs };
   }
 
@@ -158,7 +172,7 @@ export class Overlay {
    */
   async start(signal: AbortSignal): Promise<void> {
     this.#sayOwn();
-    this.#departures.start(signal);
+    void this.#letGo(signal);
     await this.#reconciler.start(signal);
     this.#reconciler.observe((event) => {
       if (event.type === 'netconf') this.#sysctls.poke();
@@ -211,7 +225,7 @@ export class Overlay {
   ): Promise<{ operations: Operation[]; transactions: Awaited<ReturnType<Firewall['plan']>> }> {
     this.#sayOwn();
     return {
-      operations: await this.#reconciler.plan(),
+      operations: await this.#owner.plan(),
       transactions: await this.#components.firewall.plan(this.#wantedRules(), signal),
     };
   }
@@ -222,11 +236,15 @@ export class Overlay {
    */
   async replacePeers(records: readonly RawLease[]): Promise<void> {
     const missing = this.#table.size === 0 ? [] : this.#missingIn(records);
-    this.#departures.missing(missing.map(({ name }) => name));
+    const { clock } = this.#components;
+    this.#departures.missing(
+      missing.map(({ name }) => name),
+      clock.monotonic(),
+    );
     const all = missing.length === 0 ? records : [...records, ...missing];
     const replace = () => this.#followEach(this.#table.replaceAll(all), records.length);
     const many = records.length - this.#table.accepted > MANY_PEERS;
-    await (many ? this.#reconciler.inBulk(replace) : replace());
+    await (many ? this.#owner.inBulk(replace) : replace());
   }
 
   #missingIn(records: readonly RawLease[]): RawLease[] {
@@ -250,17 +268,26 @@ export class Overlay {
       this.#departures.cancel(name);
       changes.push(...this.#table.put(event.record));
     }
-    this.#departures.removed(removed);
+    this.#departures.removed(removed, this.#components.clock.monotonic());
     await this.#follow(changes);
+  }
+
+  async #letGo(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#components;
+    while (!signal.aborted) {
+      await clock.sleep(DEPARTURES_LOOK_MS, signal).catch(() => {});
+      await this.#follow(this.#departures.due(clock.monotonic()).flatMap((name) => this.#table.remove(name)));
+    }
   }
 
   /** Another address of the underlay, in place: the device is made again, the peers' entries follow. */
   async moveTo(underlay: Underlay, backend: Backend): Promise<void> {
     this.#place = { ...this.#place, underlay, backend };
+    this.#scopes = scopesOf(this.#place);
     this.#sayOwn();
     await this.#followEach(this.#table.useRules(this.#leaseRules()));
     await this.#peers.use(backend);
-    await this.#reconciler.settled();
+    await this.#owner.settled();
   }
 
   /** The kernel may lead to peers another way now (DirectRouting). */
@@ -270,7 +297,7 @@ export class Overlay {
 
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
-    const { failing } = this.#reconciler.status;
+    const { failing } = this.#owner.status;
     const [first] = failing;
     return [
       ...(first === undefined
@@ -304,7 +331,7 @@ export class Overlay {
 
   #sayOwn(): void {
     const { backend, subnet } = this.#place;
-    this.#reconciler.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
+    this.#owner.set('own', [...backend.ownObjects({ v4: subnet }), ...this.#blackhole()]);
   }
 
   /** Packets to containers of ours that are gone stay here. Least preferred of all: the bridge's own route comes first. */
@@ -356,11 +383,17 @@ export class Overlay {
     };
   }
 
+  #forwardingDevices(): readonly string[] {
+    const { backend, underlay } = this.#place;
+    const { devices, underlay: byUnderlay } = backend.inbound;
+    return byUnderlay ? [...devices, underlay.name] : devices;
+  }
+
   /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
   #wantedSysctls(): Sysctl[] {
     return [
       { path: 'net/ipv4/ip_forward', value: '1' },
-      ...this.#place.backend.devices.map((device) => ({
+      ...this.#forwardingDevices().map((device) => ({
         path: `net/ipv4/conf/${device}/forwarding`,
         value: '1',
       })),
@@ -368,8 +401,20 @@ export class Overlay {
   }
 }
 
+/** The backend's scopes, the underlay's device, and the blackhole, which is on no device. */
+function scopesOf({ backend, underlay }: OverlayPlace): Scope[] {
+  return [
+    ...backend.scopes,
+    { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
+    { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
+  ];
+}
+
 /** A reload of the host's firewall is many messages: look when they have come. */
 const RULES_SETTLE_MS = 5;
+const DEPARTURES_LOOK_MS = 250;
+/** While other programs keep changing rules, ours are looked at this often. */
+const RULES_PAUSE_MS = 1_000;
 /** Peers that come at once. */
 const MANY_PEERS = 1_000;
 const SYSCTL_CHECK_MS = 10_000;

@@ -1,17 +1,19 @@
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { leasesOf } from '#src/membership/acquire-lease.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { leasesOf } from '#src/node/acquire-lease.ts';
 import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Overlay } from '#src/node/overlay.ts';
 import { overlayOptions } from '#src/node/overlay-options.ts';
+import { backendUnderlay, refuseHarm } from '#src/node/refuse-harm.ts';
+import { networkName } from '#src/node/remembered.ts';
 import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
 import { Firewall, type Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
@@ -42,15 +44,16 @@ export async function planStart(
   // A node without an identity gets one at its start, not here.
   const looking = { ...files, writeAtomically: async () => {} };
   const identity = await readNodeIdentity({ files: looking, log }, options.stateDir);
-  const host = new HostBackend(config, facts, identity);
-  refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, log);
+  const instance = networkName(options.etcdPrefix);
+  const host = prepareBackend(config, { links: facts.links, identity, instance });
+  refuseHarm(config, host, underlay, facts, options.allowOverlap, log);
   const previous = await readSubnetFile(files, options.subnetFile);
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: underlay.publicIp };
   const leases = await leasesOf(records, claimant, components.clock);
   const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
   const lease = describe(acquisition);
-  const backend = host.make(underlay, host.macFor(lease.taken));
+  const backend = host.make(backendUnderlay(underlay), lease.taken);
   const firewall = new Firewall(
     { commands, files, ruleset, log },
     { mode: config.nftables ? 'nftables' : 'auto' },

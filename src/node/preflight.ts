@@ -1,3 +1,5 @@
+import type { Requirement } from '#src/backend/backend.ts';
+import type { Link } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -17,15 +19,15 @@ export interface PreflightComponents {
   /** A file that may not be read counts as absent. */
   readonly files: Pick<Files, 'read'>;
   readonly commands: CommandRunner;
-  /** Makes a vxlan device under a name of its own and removes it; how the kernel refused, or `undefined`. */
-  readonly tryVxlan: () => Promise<KernelError | undefined>;
+  /** Makes a device and removes it; how the kernel refused, or `undefined`. */
+  readonly tryDevice: (probe: Link) => Promise<KernelError | undefined>;
   /** `uname -r`. */
   readonly kernelRelease: string;
 }
 
 export interface PreflightOptions {
-  /** The backend needs a vxlan device. */
-  readonly vxlan: boolean;
+  /** Types of device that the backend makes. */
+  readonly requirements: readonly Requirement[];
   /** What sets the rules; `undefined` when neither masquerade nor forward rules are wanted. */
   readonly firewall: 'iptables' | 'nftables' | undefined;
   readonly ipv4: boolean;
@@ -45,11 +47,11 @@ export async function preflight(
     ...given,
     files: { read: (path: string) => given.files.read(path).catch(() => undefined) },
   };
-  const missingDevice = async () =>
-    // Without the capability the kernel refuses any device, whether it knows vxlan or not.
-    (await hasNetAdmin(components)) ? missingVxlan(components, options) : [NO_NET_ADMIN];
+  const missingForDevices = async () =>
+    // Without the capability the kernel refuses any device, whether it knows the type or not.
+    (await hasNetAdmin(components)) ? missingDevices(components, options) : [NO_NET_ADMIN];
   const findings = await Promise.all([
-    missingDevice(),
+    missingForDevices(),
     missingFirewall(components, options, signal),
     missingSysctls(components, options),
   ]);
@@ -74,33 +76,41 @@ async function hasNetAdmin({ files }: PreflightComponents): Promise<boolean> {
 }
 
 /**
- * vxlan may be built in, loaded, or a module that the kernel loads itself when the first device is made. The module's
- * parameter file is there in the first two cases; only trying tells the third from none.
+ * A type of device may be built in, loaded, or a module that the kernel loads when the first device is made. The module's
+ * file under /sys is there in the first two cases. In the third case only an attempt shows it.
  */
-async function missingVxlan(
+async function missingDevices(
   components: PreflightComponents,
-  { vxlan }: PreflightOptions,
+  { requirements }: PreflightOptions,
 ): Promise<Finding[]> {
-  const { files, tryVxlan, kernelRelease } = components;
-  if (!vxlan || (await files.read('/sys/module/vxlan/parameters/udp_port')) !== undefined) return [];
-  const refused = await tryVxlan();
+  const findings: Finding[] = [];
+  for (const requirement of requirements) findings.push(...(await missingDevice(components, requirement)));
+  return findings;
+}
+
+async function missingDevice(components: PreflightComponents, requirement: Requirement): Promise<Finding[]> {
+  const { files, tryDevice, kernelRelease } = components;
+  const { module, evidence, probe } = requirement;
+  if ((await files.read(evidence)) !== undefined) return [];
+  const refused = await tryDevice(probe);
   if (refused === undefined) return [];
   const modules = await files.read(`/lib/modules/${kernelRelease}/modules.dep`);
   return [
     {
       severity: 'fatal',
-      what: 'No vxlan in the kernel',
-      why: `the kernel refused a vxlan device (${refused.errno}: ${refused.message})`,
-      remedy: await vxlanRemedy(components, modules),
+      what: `No ${module} in the kernel`,
+      why: `the kernel refused a ${module} device (${refused.errno}: ${refused.message})`,
+      remedy: await deviceRemedy(components, requirement, modules),
     },
   ];
 }
 
-async function vxlanRemedy(
+async function deviceRemedy(
   { files, kernelRelease }: PreflightComponents,
+  { module, buildOption }: Requirement,
   modules: string | undefined,
 ): Promise<string> {
-  if (modules !== undefined && /\/vxlan\.ko/.test(modules)) return 'modprobe vxlan';
+  if (modules?.includes(`/${module}.ko`)) return `modprobe ${module}`;
   // After an upgrade of the kernel's package the running kernel's modules are gone until the next boot.
   if (modules === undefined) {
     return `the modules of the running kernel ${kernelRelease} are not in /lib/modules: reboot into the installed kernel, or mount /lib/modules into the container`;
@@ -108,7 +118,7 @@ async function vxlanRemedy(
   const release = (await files.read('/etc/os-release')) ?? '';
   const id = /^ID="?([\w.-]+)"?$/m.exec(release)?.[1] ?? '';
   return (
-    PACKAGES[id]?.(kernelRelease) ?? `run a kernel with CONFIG_VXLAN; ${kernelRelease} has no such module`
+    PACKAGES[id]?.(kernelRelease) ?? `run a kernel with ${buildOption}; ${kernelRelease} has no such module`
   );
 }
 

@@ -21,12 +21,15 @@ export interface Remembered {
 
 const FORMAT = 1;
 
-/** Names a network's files in the node's state folder; each registry prefix has its own. */
-const networkName = (prefix: string): string => `network-${sha256Hex(prefix).slice(0, 12)}`;
+/** A short name of a network, by its registry prefix. */
+export const networkName = (prefix: string): string => sha256Hex(prefix).slice(0, 12);
+
+/** Names a network's files in the node's state folder. */
+const fileName = (prefix: string): string => `network-${networkName(prefix)}`;
 
 /** Where the flanneld of a network answers on this host. */
 export const socketPath = (stateFolder: string, prefix: string): string =>
-  join(stateFolder, `${networkName(prefix)}.sock`);
+  join(stateFolder, `${fileName(prefix)}.sock`);
 
 /** The file that remembers one network, in the node's state folder; each registry prefix has one of its own. */
 export class Memory {
@@ -41,7 +44,7 @@ export class Memory {
   ) {
     this.#files = files;
     this.#log = log;
-    this.path = join(stateFolder, `${networkName(prefix)}.json`);
+    this.path = join(stateFolder, `${fileName(prefix)}.json`);
   }
 
   /** What was remembered; `undefined` when there is nothing, or nothing readable, which is said. */

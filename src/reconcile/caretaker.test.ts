@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Cared, Caretaker } from '#src/reconcile/caretaker.ts';
-import { systemClock } from '#src/sys/clock.ts';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
 
 /** Rules that somebody can break, and that may refuse to be mended. */
 class Rules implements Cared {
@@ -90,4 +90,36 @@ test('a fight becomes slower and slower', async () => {
   clearInterval(fight);
   stopper.abort();
   assert.ok(care.repairs >= 30 && care.repairs < 35, `${care.repairs} repairs`);
+});
+
+test('while pokes keep coming and all is as wanted, the looks get further apart', async () => {
+  const rules = new Rules();
+  const pauses: number[] = [];
+  let now = 0;
+  const clock: Clock = {
+    ...systemClock,
+    monotonic: () => now,
+    sleep: async (ms, signal) => {
+      if (ms === 3_600_000) return systemClock.sleep(ms, signal);
+      pauses.push(ms);
+      now += ms;
+    },
+  };
+  const options = { intervalMs: 3_600_000, settleMs: 5, mostPauseMs: 100 };
+  const care = new Caretaker({ clock, log: silentLogger }, rules, options);
+  const stopper = new AbortController();
+  await care.start(stopper.signal);
+  const pokes = async (times: number) => {
+    for (let n = 0; n < times; n++) {
+      const looks = rules.looks;
+      care.poke();
+      await until(() => rules.looks > looks);
+    }
+    return pauses.splice(0);
+  };
+  assert.deepEqual(await pokes(6), [5, 5, 30, 55, 105, 105]);
+  rules.broken = true;
+  assert.deepEqual(await pokes(1), [105], 'a drift among many changes waits for its turn');
+  assert.deepEqual(await pokes(2), [5, 5]);
+  stopper.abort();
 });

@@ -1,5 +1,6 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { LookPacer } from '#src/reconcile/look-pacer.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -16,6 +17,8 @@ export interface CaretakerOptions {
   readonly intervalMs: number;
   /** Milliseconds to wait after a poke for others that belong to it: a firewall reload is many messages. */
   readonly settleMs: number;
+  /** Milliseconds between looks at most, while pokes keep coming and nothing is found. Default 0: each poke is a look. */
+  readonly mostPauseMs?: number;
 }
 
 /** Looks after one thing: at the start, when poked, and at an interval; never twice at once, never in a hot loop. */
@@ -25,6 +28,7 @@ export class Caretaker {
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
+  readonly #looks: LookPacer;
   #poked: (() => void) | undefined;
   #waiting = false;
   #failure: string | undefined;
@@ -39,6 +43,7 @@ export class Caretaker {
     this.#log = log;
     this.#cared = cared;
     this.#options = options;
+    this.#looks = new LookPacer(options.mostPauseMs ?? 0);
   }
 
   /** Why the thing is not as wanted; `undefined` when it was at the last look. */
@@ -74,10 +79,9 @@ export class Caretaker {
   async #care(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#pause(signal);
-      await this.#clock.sleep(
-        this.#options.settleMs + this.#pacer.delay(KEY, this.#clock.monotonic()),
-        signal,
-      );
+      const now = this.#clock.monotonic();
+      const pause = Math.max(this.#pacer.delay(KEY, now), this.#looks.delay(now));
+      await this.#clock.sleep(this.#options.settleMs + pause, signal);
       this.#waiting = false;
       await this.#look(signal);
     }
@@ -86,6 +90,7 @@ export class Caretaker {
   async #look(signal: AbortSignal): Promise<void> {
     try {
       const mended = await this.#cared.ensure(signal);
+      this.#looks.looked(this.#clock.monotonic(), mended !== undefined);
       this.#failure = undefined;
       if (mended === undefined) return;
       this.#repairs++;

@@ -1,7 +1,7 @@
 import * as http from 'node:http';
 import type { Agent as SecureAgent } from 'node:https';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
-import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { Credentials, EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import {
   describeSocketError,
@@ -80,7 +80,7 @@ export class EtcdV2Http {
   readonly #auth: Credentials | undefined;
   readonly #timeoutMs: number;
 
-  constructor(components: { readonly random: () => number }, options: Omit<EtcdOptions, 'prefix'>) {
+  constructor(components: EtcdComponents, options: Omit<EtcdOptions, 'prefix'>) {
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.#tls = options.tls;
     this.#auth = options.auth;

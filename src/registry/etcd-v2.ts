@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdV2Http, type V2Answer, type V2Body, type V2Node } from '#src/registry/etcd-v2-http.ts';
 import type {
   LeaseRecord,
@@ -41,11 +41,8 @@ export class EtcdV2Registry implements Registry {
   /** Of the cluster that was listed last. */
   #clusterId = '';
 
-  constructor(
-    components: { readonly clock: Clock; readonly random?: () => number },
-    { watchQuietMs = 3_000, ...options }: EtcdV2Options,
-  ) {
-    this.#http = new EtcdV2Http({ random: components.random ?? Math.random }, options);
+  constructor(components: EtcdComponents, { watchQuietMs = 3_000, ...options }: EtcdV2Options) {
+    this.#http = new EtcdV2Http(components, options);
     this.#clock = components.clock;
     this.#quietMs = watchQuietMs;
     this.description = `etcd v2 at ${this.#http.ring}`;
@@ -91,6 +88,11 @@ export class EtcdV2Registry implements Registry {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     return this.#write(previous.name, `?prevIndex=${previous.revision}`, value, ttlSeconds, signal);
+  }
+
+  /** v2 has no leases apart from the keys. */
+  async renew(): Promise<boolean> {
+    return false;
   }
 
   async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {

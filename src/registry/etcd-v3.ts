@@ -12,7 +12,7 @@ import {
   type TxnResponse,
 } from '#src/etcd/rpc.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
@@ -62,10 +62,10 @@ export class EtcdV3Registry implements Registry {
   #witness: LeaseRecord | undefined;
 
   constructor(
-    components: { readonly clock: Clock; readonly random?: () => number },
+    components: EtcdComponents,
     { prefix, pageSize = 4_000, watchQuietMs = 3_000, watchAnswerMs = 2_000, ...options }: EtcdV3Options,
   ) {
-    this.#connection = new EtcdConnection({ random: components.random ?? Math.random }, options);
+    this.#connection = new EtcdConnection(components, options);
     this.#leases = new EtcdLeases({ connection: this.#connection });
     this.#clock = components.clock;
     this.description = `etcd v3 at ${this.#connection.ring}`;
@@ -122,6 +122,13 @@ export class EtcdV3Registry implements Registry {
       await this.#leases.dropUnused(previous.expiry.leaseId, signal);
     }
     return outcome;
+  }
+
+  async renew({ name, expiry }: LeaseRecord, ttlSeconds: number, signal: AbortSignal): Promise<boolean> {
+    return (
+      expiry.kind === 'leased' &&
+      this.#leases.keepAlive(expiry.leaseId, ttlSeconds, `renew the lease ${name}`, signal)
+    );
   }
 
   async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {

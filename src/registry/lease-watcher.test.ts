@@ -83,7 +83,7 @@ async function play(
       onBatch: ({ events, revision }) => log.push(`batch ${revision}: ${events.length}`),
     },
   );
-  await watcher.run(controller.signal);
+  await assert.rejects(watcher.run(controller.signal));
   return { log, lines, clock, watcher, watches };
 }
 
@@ -168,7 +168,7 @@ test('a connection that lasted makes the next pause a short one again', async ()
   };
   const handlers = { onSnapshot() {}, onBatch() {} };
   const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
-  await watcher.run(controller.signal);
+  await assert.rejects(watcher.run(controller.signal));
   assert.deepEqual(clock.sleeps.slice(7), [5_000, 5_000, 200, 400]);
 });
 
@@ -188,7 +188,7 @@ test('with a real registry behind it, snapshot and batches add up to what is sto
   await registry.create('before', '', undefined, signal);
   const names: string[] = [];
   const watcher = new LeaseWatcher(
-    { registry, clock: systemClock, logger: silentLogger },
+    { registry, clock: systemClock, random: () => 1, logger: silentLogger },
     {
       onSnapshot: ({ records }) => names.push(...records.map(({ name }) => name)),
       onBatch: ({ events }) => {
@@ -202,6 +202,6 @@ test('with a real registry behind it, snapshot and batches add up to what is sto
     await turn();
     await registry.create(name, '', undefined, signal);
   }
-  await running;
+  await assert.rejects(running);
   assert.deepEqual(names, ['before', 'one', 'two', 'three']);
 });

@@ -10,12 +10,13 @@ import type { Registry } from '#src/registry/registry.ts';
 import { readTls, type TlsFiles, wantsTls } from '#src/registry/tls.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
+import type { Random } from '#src/sys/random.ts';
 
 export interface OpenRegistryComponents {
   readonly clock: Clock;
   readonly files: Files;
   readonly logger: Logger;
-  readonly random?: () => number;
+  readonly random: Random;
 }
 
 export interface OpenRegistryOptions {

@@ -42,6 +42,8 @@ export interface Vxlan {
   /** Group based policy extension. */
   readonly gbp: boolean;
   readonly l2miss?: boolean;
+  /** Only in what was found: the device takes its VNIs from each packet (`external`), and all packets of its port. */
+  readonly external?: boolean;
 }
 
 export interface Address {
@@ -101,6 +103,19 @@ export const RTPROT_WEFT = 87;
 
 export const RT_SCOPE_UNIVERSE = 0;
 export const RT_SCOPE_LINK = 253;
+
+export const KINDS: readonly KernelObject['kind'][] = ['link', 'address', 'fdb', 'neighbour', 'route'];
+
+/** The device that the object is on, or is. */
+export const deviceOf = (object: KernelObject): string | undefined =>
+  object.kind === 'link' ? object.name : object.device;
+
+/** Devices without which the object can't be made. */
+export function devicesNeededBy(object: KernelObject): readonly string[] {
+  if (object.kind !== 'link') return object.device === undefined ? [] : [object.device];
+  const underlay = object.vxlan?.underlay;
+  return underlay === undefined ? [object.name] : [object.name, underlay];
+}
 
 /** What makes two objects the same slot in the kernel: adding one replaces the other. */
 export function keyOf(object: KernelObject): string {

@@ -99,20 +99,22 @@ test('every change of another hand is told', { skip }, async (t) => {
   }
 });
 
-test('muffled, it tells of routes, and of neighbours and forwarding entries again afterwards', {
+test('a muffled device’s routes are reported, and its neighbours and forwarding entries again afterwards', {
   skip,
 }, async (t) => {
   const { kernel, namespace, events, seen } = await watched(t);
   const neighbour = 'ip neigh replace 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent';
   const route = 'ip route add 10.5.9.0/24 via 10.5.9.0 dev flannel.1 onlink';
-  const unmuffle = kernel.muffle();
+  const unmuffle = await kernel.muffle(['flannel.1']);
   namespace.run(neighbour);
   namespace.run('bridge fdb add 82:4b:b6:2f:54:4e dev flannel.1 dst 192.0.2.9 self permanent');
+  namespace.run('ip neigh replace 192.0.2.77 lladdr 82:4b:b6:2f:54:4e dev u0 nud permanent');
   namespace.run(route);
   await seen(/^changed route/);
   assert.deepEqual(
     events.map(textOf).filter((event) => !event.includes(' route ')),
-    [],
+    ['changed neighbour 192.0.2.77 lladdr 82:4b:b6:2f:54:4e dev u0 nud permanent'],
+    'the other device is heard',
   );
   unmuffle();
   namespace.run('ip neigh del 10.5.9.0 dev flannel.1');

@@ -128,6 +128,38 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       assert.ok(left > (DAY - 60) * 1000 && left < (DAY + 60) * 1000, `${left} ms left`);
     });
 
+    test('a lease is renewed without a change that anybody sees, or needs a write', async () => {
+      const record = written(await registry.create('10.1.9.0-24', VALUE, 100, signal()));
+      const { revision } = await registry.list(signal());
+      assert.equal(await registry.renew(record, 10, signal()), false, 'it has another TTL');
+      const renewed = await registry.renew(record, 100, signal());
+      assert.equal(renewed, registry.api !== 'v2');
+      assert.equal((await registry.list(signal())).revision, revision);
+      assert.equal((await registry.read(record.name, signal()))?.revision, record.revision);
+      const left = ((await registry.expiryOf(record, signal())) ?? 0) - Date.now();
+      assert.ok(left > 0 && left < 110_000, `${left} ms left`);
+    });
+
+    test('what can’t be renewed: a reservation, and a lease that is gone', async () => {
+      const reserved = written(await registry.create('10.1.11.0-24', VALUE, undefined, signal()));
+      assert.equal(await registry.renew(reserved, 100, signal()), false);
+      const lease = written(await registry.create('10.1.12.0-24', VALUE, 100, signal()));
+      assert.equal(await registry.remove(lease, signal()), true);
+      assert.equal(await registry.renew(lease, 100, signal()), false);
+    });
+
+    test('a lease that is renewed again and again does not end', async (t) => {
+      if (registry.api === 'v2') return t.skip('v2 renews by a write');
+      const record = written(await registry.create('10.1.13.0-24', VALUE, 2, signal()));
+      const other = written(await harness.other.create('10.1.14.0-24', VALUE, 2, signal()));
+      // As long as the other lease of the same age lives.
+      for (let lives = true; lives; ) {
+        assert.equal(await registry.renew(record, 2, signal()), true);
+        lives = (await harness.other.read(other.name, signal())) !== undefined;
+      }
+      assert.ok((await registry.read(record.name, signal())) !== undefined);
+    });
+
     test('values come back text for text', async () => {
       const values = {
         '10.2.0.0-24': '',

@@ -31,7 +31,7 @@ const isAbsent = async (url: string, files: TlsFiles = {}) =>
 /** What `auto` takes. */
 async function chosen(url: string, user: { username?: string; password?: string } = {}) {
   const { registry, config } = await openRegistry(
-    { clock: systemClock, logger: silentLogger, files: systemFiles },
+    { clock: systemClock, random: () => 0, logger: silentLogger, files: systemFiles },
     { endpoints: url, prefix: PREFIX, api: 'auto', tls: {}, ...user },
     AbortSignal.timeout(15_000),
   );

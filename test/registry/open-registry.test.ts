@@ -125,7 +125,7 @@ describe('opening the registry', () => {
   });
 
   test('bad endpoints and TLS files end it at once', async () => {
-    const components = { clock: systemClock, logger: silentLogger, files: systemFiles };
+    const components = { clock: systemClock, random: () => 0, logger: silentLogger, files: systemFiles };
     const options = { endpoints: server.url, prefix: PREFIX, api: 'auto', tls: {} } as const;
     const open = (change: Partial<OpenRegistryOptions>) =>
       openRegistry(components, { ...options, ...change }, AbortSignal.timeout(5_000));
@@ -139,7 +139,7 @@ describe('opening the registry', () => {
     const logger = { ...silentLogger, warning: () => controller.abort(reason) };
     await assert.rejects(
       openRegistry(
-        { clock: systemClock, logger, files: systemFiles },
+        { clock: systemClock, random: () => 0, logger, files: systemFiles },
         { endpoints: server.url, prefix: PREFIX, api: 'auto', tls: {} },
         controller.signal,
       ),

@@ -7,6 +7,7 @@ import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { type WatchProgress, watchRange } from '#src/registry/etcd-v3-watch.ts';
+import { systemClock } from '#src/sys/clock.ts';
 
 /** What an etcd may send and a test can't make it send: a server that plays a script to every watch. */
 type Script = (stream: ServerDuplexStream<WatchRequest, WatchResponse>, request: WatchRequest) => void;
@@ -31,7 +32,7 @@ async function watchScript(script: Script): Promise<{ seen: WatchProgress[]; end
     );
   });
   const endpoints = parseEndpoints(`http://127.0.0.1:${port}`, { tls: false });
-  const connection = new EtcdConnection({ random: () => 0 }, { endpoints, tls: {} });
+  const connection = new EtcdConnection({ clock: systemClock, random: () => 0 }, { endpoints, tls: {} });
   const key = Buffer.from('/x/subnets/');
   const options = {
     key,

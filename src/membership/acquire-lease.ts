@@ -1,12 +1,12 @@
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { HeldLease } from '#src/membership/membership.ts';
 import { type Claimant, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
-import type { HeldLease } from '#src/node/lease-keeper.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -127,7 +127,10 @@ async function tryToAcquire(
   }
 }
 
-/** Rewrites a record as ours: a reservation stays one, everything else lives for a whole TTL again. */
+/**
+ * Rewrites a record as ours: a reservation stays one, everything else lives for a whole TTL again. A record that says
+ * already what we publish is only renewed, which a store does that refuses writes.
+ */
 async function takeOver(
   { registry, log }: AcquireComponents,
   request: AcquireRequest,
@@ -136,7 +139,12 @@ async function takeOver(
 ): Promise<Acquired | undefined> {
   const attributes = request.attributesFor(lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
-  const outcome = await registry.replace(record, encodeAttributes(attributes), ttl, signal);
+  const value = encodeAttributes(attributes);
+  const isRenewed =
+    ttl !== undefined && record.value === value && (await registry.renew(record, ttl, signal));
+  const outcome: WriteOutcome = isRenewed
+    ? { outcome: 'written', record }
+    : await registry.replace(record, value, ttl, signal);
   if (outcome.outcome === 'written') {
     log.info(
       `Found lease (${lease.name}) for this node${ttl === undefined ? ', a reservation' : ''}, reusing`,
