@@ -13,6 +13,7 @@ import type { NetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Underlay } from '#src/node/underlay.ts';
+import { type DropsWatched, type WatchDropsComponents, watchDrops } from '#src/node/watch-drops.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
@@ -27,7 +28,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
-export interface OverlayComponents {
+export interface OverlayComponents extends WatchDropsComponents {
   readonly kernel: Kernel;
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
   readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
@@ -76,6 +77,7 @@ export class Overlay {
   readonly #peers: Peers;
   readonly #rules: Caretaker;
   readonly #sysctls: Caretaker;
+  readonly #drops: DropsWatched;
   readonly #departures: Departures;
   #isSetUp: Promise<void> = Promise.resolve();
   #place: OverlayPlace;
@@ -116,6 +118,7 @@ export class Overlay {
         mostPauseMs: RULES_PAUSE_MS,
       },
     );
+    this.#drops = watchDrops(components, () => this.#wantedRules());
     this.#sysctls = new Caretaker(
       { clock, log: createLogger('sysctls') },
       new Sysctls({ files }, this.#wantedSysctls()),
@@ -194,9 +197,12 @@ export class Overlay {
     await watchRules((event) => {
       firewall.tell(event);
       this.#rules.poke();
+      this.#drops.caretaker.poke();
     }, signal);
     // A sandbox may keep /proc/sys from us where somebody else sets it.
     await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
+    // Nobody need wait for it: it only says what it finds, and ends with the signal.
+    this.#drops.caretaker.start(signal).catch(() => {});
     const { config, subnet, backend } = this.#place;
     const { subnetFile, ipMasq } = this.#options;
     await writeSubnetFile(this.#components.files, subnetFile, {
@@ -305,6 +311,7 @@ export class Overlay {
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
       ...(this.#rules.failure === undefined ? [] : [`firewall rules: ${this.#rules.failure}`]),
       ...(this.#sysctls.failure === undefined ? [] : [`sysctls: ${this.#sysctls.failure}`]),
+      ...this.#drops.watch.troubles,
     ];
   }
 

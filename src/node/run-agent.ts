@@ -11,6 +11,7 @@ import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+import { systemUnixHttp } from '#src/sys/unix-http.ts';
 
 /** The real host, in the network namespace of this process. */
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): AgentComponents {
@@ -23,6 +24,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Agen
     commands: systemCommands,
     files: systemFiles,
     folders: systemFolders,
+    http: systemUnixHttp,
     random: Math.random,
     createLogger: log,
     serviceManager: systemd,
