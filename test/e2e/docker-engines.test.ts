@@ -102,7 +102,10 @@ for (const { called, engine, drifts, opened, churn = false, ...setting } of SETT
       'a published port answers on the host’s address, and on the container’s over the overlay',
       () => publishPorts(network),
     );
-    await t.test('a container of a user-defined network reaches the overlay', () => useOwnNetwork(network));
+    await t.test(
+      'a container of a user-defined network reaches the overlay, and is reached once it is on docker0 too',
+      () => useOwnNetwork(network),
+    );
     for (const [name, script] of Object.entries(drifts)) {
       await t.test(`repaired: ${name}`, async () => {
         const before = await ourRules(two);
@@ -199,6 +202,10 @@ async function useOwnNetwork({ nodes: [one, two] }: DockerNetwork): Promise<void
   const db = await one.docker.run('db', WEB, ['--network', 'shop_default']);
   // Docker gives it the address of the device that leads to the overlay.
   assert.equal(await callerSeenBy(db, two.web.address), `${one.subnet}.0`);
+  await one.docker.must(['network', 'connect', 'bridge', 'db']);
+  const address = '{{.NetworkSettings.Networks.bridge.IPAddress}}';
+  const onBridge = (await one.docker.must(['inspect', '--format', address, 'db'])).trim();
+  assert.equal(await callerSeenBy(two.web, onBridge), two.web.address);
   await one.docker.must(['rm', '--force', 'db']);
   await one.docker.must(['network', 'rm', 'shop_default']);
 }
