@@ -201,8 +201,7 @@ export class Overlay {
     }, signal);
     // A sandbox may keep /proc/sys from us where somebody else sets it.
     await Promise.all([this.#rules.start(signal), this.#sysctls.start(signal, { tolerated: true })]);
-    // Nobody need wait for it: it only says what it finds, and ends with the signal.
-    this.#drops.caretaker.start(signal).catch(() => {});
+    this.#drops.start(signal);
     const { config, subnet, backend } = this.#place;
     const { subnetFile, ipMasq } = this.#options;
     await writeSubnetFile(this.#components.files, subnetFile, {

@@ -20,8 +20,10 @@ export interface WatchDropsComponents extends FirewallHost {
 
 export interface DropsWatched {
   readonly watch: DropWatch;
-  /** To be started when our own rules are in place, and poked whenever any rules change. */
+  /** To be poked whenever any rules change. */
   readonly caretaker: Caretaker;
+  /** Begins to look, when our own rules are in place. A start that is under way is not held up. */
+  start(signal: AbortSignal): void;
 }
 
 /** Watches for what drops the packets of one overlay network on this host. */
@@ -32,7 +34,19 @@ export function watchDrops(components: WatchDropsComponents, wanted: () => Wante
     { ...components, log, programs: (signal) => firewall.programs(signal) },
     { wanted, bridge: () => bridgeOf(kernel, wanted()) },
   );
-  return { watch, caretaker: new Caretaker({ clock, log }, watch, LOOKS) };
+  const caretaker = new Caretaker({ clock, log }, watch, LOOKS);
+  const begin = async (signal: AbortSignal): Promise<void> => {
+    await clock.sleep(FIRST_LOOK_MS, signal);
+    await caretaker.start(signal);
+  };
+  return {
+    watch,
+    caretaker,
+    start(signal) {
+      // It finds what it can, and rejects only when the signal aborts.
+      begin(signal).catch(() => {});
+    },
+  };
 }
 
 /** The device with the first address of our subnet, as `--bip` gives it to docker0 or a user to a bridge of his own. */
@@ -46,3 +60,4 @@ async function bridgeOf(kernel: Kernel, { v4, arriveBy }: WantedRules): Promise<
 
 /** Seldom, for nothing is repaired here: a look lists whole tables. */
 const LOOKS = { intervalMs: 60_000, settleMs: 250, mostPauseMs: 10_000 };
+const FIRST_LOOK_MS = 500;
