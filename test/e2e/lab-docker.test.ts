@@ -50,7 +50,7 @@ for (const engine of [debian, iptables]) {
   });
 }
 
-test('traffic, callers and captures tell what went over a bridge', {
+test('traffic, callers and captures show what went over a bridge', {
   skip: cannotRun('ping', 'busybox', 'tcpdump'),
 }, async (t) => {
   const lab = await testLab(t, { hosts: 1 });
