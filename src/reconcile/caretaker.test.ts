@@ -78,43 +78,58 @@ test('a failure is told and goes with the next success', async () => {
   stopper.abort();
 });
 
+/** Time that passes only in pauses; the interval never ends. What was slept is noted. */
+function pausesOnly(): { clock: Clock; pauses: number[] } {
+  const pauses: number[] = [];
+  let now = 0;
+  const sleep = async (ms: number, signal?: AbortSignal): Promise<void> => {
+    if (ms === NEVER_MS) return systemClock.sleep(ms, signal);
+    pauses.push(ms);
+    now += ms;
+  };
+  return { clock: { ...systemClock, monotonic: () => now, sleep }, pauses };
+}
+
+const NEVER_MS = 3_600_000;
+
+/** Pokes, and waits for the look each time. */
+async function poke(care: Caretaker, rules: Rules, times: number, before = () => {}): Promise<void> {
+  for (let n = 0; n < times; n++) {
+    const { looks } = rules;
+    before();
+    care.poke();
+    await until(() => rules.looks > looks);
+  }
+}
+
 test('a fight becomes slower and slower', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 3_600_000);
+  const { clock, pauses } = pausesOnly();
+  const options = { intervalMs: NEVER_MS, settleMs: 1 };
+  const care = new Caretaker({ clock, log: silentLogger }, rules, options);
+  const stopper = new AbortController();
   await care.start(stopper.signal);
-  const fight = setInterval(() => {
+  await poke(care, rules, 40, () => {
     rules.broken = true;
-    care.poke();
-  }, 1);
-  await systemClock.sleep(300);
-  clearInterval(fight);
+  });
   stopper.abort();
-  assert.ok(care.repairs >= 30 && care.repairs < 35, `${care.repairs} repairs`);
+  assert.equal(care.repairs, 40);
+  assert.ok(pauses.slice(0, 29).every((ms) => ms === 1));
+  assert.ok(
+    pauses.slice(-9).every((ms) => ms > 900 && ms <= 1001),
+    pauses.join(),
+  );
 });
 
 test('while pokes keep coming and all is as wanted, the looks get further apart', async () => {
   const rules = new Rules();
-  const pauses: number[] = [];
-  let now = 0;
-  const clock: Clock = {
-    ...systemClock,
-    monotonic: () => now,
-    sleep: async (ms, signal) => {
-      if (ms === 3_600_000) return systemClock.sleep(ms, signal);
-      pauses.push(ms);
-      now += ms;
-    },
-  };
-  const options = { intervalMs: 3_600_000, settleMs: 5, mostPauseMs: 100 };
+  const { clock, pauses } = pausesOnly();
+  const options = { intervalMs: NEVER_MS, settleMs: 5, mostPauseMs: 100 };
   const care = new Caretaker({ clock, log: silentLogger }, rules, options);
   const stopper = new AbortController();
   await care.start(stopper.signal);
   const pokes = async (times: number) => {
-    for (let n = 0; n < times; n++) {
-      const looks = rules.looks;
-      care.poke();
-      await until(() => rules.looks > looks);
-    }
+    await poke(care, rules, times);
     return pauses.splice(0);
   };
   assert.deepEqual(await pokes(6), [5, 5, 30, 55, 105, 105]);
