@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Cared, Caretaker } from '#src/reconcile/caretaker.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 
 /** Rules that somebody can break, and that may refuse to be mended. */
 class Rules implements Cared {
@@ -25,8 +26,12 @@ async function until(condition: () => boolean): Promise<void> {
   assert.ok(condition());
 }
 
-function caretaker(rules: Rules, intervalMs: number): { care: Caretaker; stopper: AbortController } {
-  const care = new Caretaker({ clock: systemClock, log: silentLogger }, rules, { intervalMs, settleMs: 1 });
+function caretaker(
+  rules: Rules,
+  intervalMs: number,
+  clock: Clock = systemClock,
+): { care: Caretaker; stopper: AbortController } {
+  const care = new Caretaker({ clock, log: silentLogger }, rules, { intervalMs, settleMs: 1 });
   return { care, stopper: new AbortController() };
 }
 
@@ -80,16 +85,22 @@ test('a failure is told and goes with the next success', async () => {
 
 test('a fight becomes slower and slower', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 3_600_000);
+  const clock = new FakeClock();
+  const { care, stopper } = caretaker(rules, 3_600_000, clock);
   await care.start(stopper.signal);
-  const fight = setInterval(() => {
-    rules.broken = true;
-    care.poke();
-  }, 1);
-  await systemClock.sleep(300);
-  clearInterval(fight);
+  const fight = async (ms: number): Promise<void> => {
+    for (let times = 0; times < ms; times++) {
+      rules.broken = true;
+      care.poke();
+      await clock.pass(1);
+    }
+  };
+  await fight(300);
+  const soon = care.repairs;
+  assert.ok(soon >= 30 && soon < 35, `${soon} repairs in 0.3 s`);
+  await fight(3_000);
+  assert.equal(care.repairs - soon, 3);
   stopper.abort();
-  assert.ok(care.repairs >= 30 && care.repairs < 35, `${care.repairs} repairs`);
 });
 
 test('while pokes keep coming and all is as wanted, the looks get further apart', async () => {

@@ -9,7 +9,8 @@ import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type KernelObject, KINDS, keyOf, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
-import { systemClock } from '#src/sys/clock.ts';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 
 const mac = (n: number): Mac => macFromBytes(Uint8Array.of(2, 0, 0, 0, n >> 8, n & 255));
 const base = (n: number): Ipv4 => ipv4(0x0a000000 + n * 256);
@@ -57,6 +58,7 @@ async function start({
   fullCheckMs = 3_600_000,
   fullCheckShare = 1,
   kernel = new MemoryKernel(),
+  clock = systemClock as Clock,
 } = {}): Promise<{
   kernel: MemoryKernel;
   reconciler: Reconciler;
@@ -65,7 +67,7 @@ async function start({
 }> {
   kernel.interfere({ verb: 'add', object: { kind: 'link', name: 'eth0', up: true } });
   const reconciler = new Reconciler(
-    { actuators: [kernel], clock: systemClock, log: silentLogger },
+    { actuators: [kernel], clock, log: silentLogger },
     { fullCheckMs, fullCheckShare },
   );
   const owner = reconciler.own({ name: 'network', scopes: () => SCOPES });
@@ -196,25 +198,28 @@ test('a refused operation is told, tried again, and does not hold up the rest', 
 });
 
 test('a device that can not be made is tried again with pauses, and what belongs on it waits', async () => {
-  const { kernel, reconciler, owner, stop } = await start();
+  const clock = new FakeClock();
+  const { kernel, reconciler, owner, stop } = await start({ clock });
   owner.set('a', peer(1));
   await reconciler.settled();
   const [add] = kernel.history;
   assert.match(add ?? '', /^ip link add flannel\.1/);
   kernel.refuseAlways = (command) => (command === add ? 'ENOMEM' : undefined);
   kernel.interfere({ verb: 'remove', object: { kind: 'link', name: 'flannel.1' } });
-  await systemClock.sleep(200);
+  await clock.pass(200);
   const tries = kernel.history.filter((command) => command === add).length;
   assert.ok(tries >= 2 && tries < 8, `${tries} tries`);
   kernel.refuseAlways = undefined;
-  while (reconciler.status.failing.length > 0) await systemClock.sleep(5);
+  await clock.pass(60_000);
+  assert.deepEqual(reconciler.status.failing, []);
   await reconciler.settled();
   assert.deepEqual(onOverlay(kernel, peer(1)), wantedText(peer(1)));
   stop();
 });
 
 test('two programs that fight over one entry do not make a hot loop', async () => {
-  const { kernel, reconciler, owner, stop } = await start();
+  const clock = new FakeClock();
+  const { kernel, reconciler, owner, stop } = await start({ clock });
   owner.set('a', peer(1));
   await reconciler.settled();
   const route = peer(1)[2];
@@ -232,8 +237,14 @@ test('two programs that fight over one entry do not make a hot loop', async () =
     }
   });
   kernel.interfere({ verb: 'replace', object: { ...route, via: ipv4(0x0a0a0a0a) } });
-  await systemClock.sleep(250);
-  assert.ok(stolen >= 30 && stolen < 35, `repaired ${stolen} times`);
+  const fight = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed++) await clock.pass(1);
+  };
+  await fight(250);
+  const soon = stolen;
+  assert.ok(soon >= 30 && soon < 35, `repaired ${soon} times in 0.25 s`);
+  await fight(3_000);
+  assert.ok(stolen - soon <= 4, `repaired ${stolen - soon} times in 3 s`);
   stop();
 });
 
