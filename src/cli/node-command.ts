@@ -30,7 +30,7 @@ const ALL_FLAG = {
     description: 'all networks of this host (cleanup)',
   },
 } as const satisfies Readonly<Record<string, Flag>>;
-/** flanneld's own: a host is described to these commands as it is to the daemon. */
+/** flanneld's flags: these commands take the same description of the host as the daemon. */
 const FLAGS = { ...FLANNELD_FLAGS, ...JSON_FLAG, ...ALL_FLAG };
 
 type Options = FlanneldOptions & { readonly json: boolean; readonly all: boolean };
@@ -155,7 +155,7 @@ async function refuseWhileRunning({ stateDir, etcdPrefix }: FlanneldOptions): Pr
   });
 }
 
-/** Warnings and errors of the parts go to the terminal; the rest of a daemon's log does not belong there. */
+/** Warnings and errors go to the terminal. Other log lines are dropped. */
 function logSource({ output }: NodeCommandContext): LoggerSource {
   const complain = (message: string): void => output.complain(message);
   return () => ({ ...silentLogger, warning: complain, error: complain });

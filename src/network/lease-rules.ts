@@ -18,12 +18,12 @@ export interface RawLease {
   readonly name: string;
   readonly value: string;
   readonly revision: bigint;
-  /** The revision that created the key, where the registry tells it. */
+  /** The revision that created the key, if the registry reports it. */
   readonly created?: bigint;
   readonly expiry: Expiry;
 }
 
-/** What may be believed is judged by this. */
+/** Facts and functions by which records are judged. */
 export interface LeaseRules {
   readonly network: Prefix4;
   /** SubnetLen. Other lengths are accepted, because the config may have changed since a lease was taken. */
@@ -77,7 +77,7 @@ function faultOfSubnet(
   v4: Prefix4,
   { network, subnetLength, ownSubnet, underlay }: LeaseRules,
 ): string | undefined {
-  // Texts are made of what is wrong only: nearly nothing is.
+  // Texts are made for faults only, which are rare.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
   if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);

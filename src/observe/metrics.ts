@@ -19,7 +19,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'weft_registry_age_seconds',
     type: 'gauge',
-    help: 'seconds since the registry last showed that nothing is missing here',
+    help: 'seconds since the registry last confirmed that this host knows every change',
     value: ({ registry }) => registry.ageSeconds,
   },
   {
@@ -31,7 +31,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'weft_quarantined_leases',
     type: 'gauge',
-    help: 'leases that are not used because of what they say; weft status tells why',
+    help: 'leases that are not used because of their content; weft status shows why',
     value: ({ peers }) => peers.quarantined.length,
   },
   {
@@ -43,13 +43,13 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'weft_kernel_objects_failing',
     type: 'gauge',
-    help: 'those of them that the kernel refused; they are tried again',
+    help: 'wanted objects that the kernel refused; they are tried again',
     value: ({ kernel }) => kernel.failing.length,
   },
   {
     name: 'weft_repairs_total',
     type: 'counter',
-    help: 'repairs of kernel objects, rules and settings that somebody else changed',
+    help: 'repairs of kernel objects, rules and settings that another program changed',
     value: ({ kernel }) => kernel.repairs,
   },
   {
@@ -85,7 +85,7 @@ export function metricsPage(): string {
     'Served as `/metrics` beside `/healthz` when `--healthz-port` is set, in Prometheus’ text format.',
     'This page is made from `src/observe/metrics.ts` by `script/generate-docs`.',
     '',
-    '| name | type | what it tells |',
+    '| name | type | meaning |',
     '| --- | --- | --- |',
     ...rows,
     '',

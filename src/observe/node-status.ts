@@ -1,4 +1,4 @@
-/** What one node knows of itself, for `weft status`, the metrics and whoever asks the node's own API. */
+/** What a node knows of itself: the answer of its own API, the source of `weft status` and of the metrics. */
 export interface NodeStatus {
   readonly version: string;
   /** The node's identity. */
@@ -21,7 +21,7 @@ export interface NodeStatus {
   readonly registry: {
     readonly description: string;
     readonly state: string;
-    /** Seconds since it last showed that nothing is missing here; absent before the first time. */
+    /** Seconds since it last confirmed that this node knows every change; absent before the first time. */
     readonly ageSeconds?: number;
   };
   readonly peers: {
@@ -32,11 +32,11 @@ export interface NodeStatus {
   readonly kernel: {
     readonly wanted: number;
     readonly failing: readonly { readonly key: string; readonly reason: string }[];
-    /** Repairs of what had been right, since the start. */
+    /** Repairs of objects that had been right, since the start. */
     readonly repairs: number;
-    /** Comparisons of everything, since the start. */
+    /** Full comparisons since the start. */
     readonly checks: number;
   };
-  /** Milliseconds that the event loop was late at most in the last while. */
+  /** The largest delay of the event loop since the last question, in milliseconds. */
   readonly eventLoopDelayMs: number;
 }
