@@ -1,5 +1,5 @@
 import { Heap } from '#src/lib/heap.ts';
-import { lastAddress } from '#src/lib/ip.ts';
+import { lastAddress, type Prefix4 } from '#src/lib/ip.ts';
 import { RangeMap } from '#src/lib/range-map.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
@@ -100,8 +100,8 @@ export class LeaseClaims {
   readonly #opened = new Set<Queue>();
 
   /** Gives the claim its subnet and identity, or queues it behind the claim that holds one of them. True when it holds both. */
-  place(claim: Claim): boolean {
-    const { first, last } = rangeOf(claim);
+  place(claim: Claim, subnet = subnetOf(claim)): boolean {
+    const [first, last] = [subnet.address, lastAddress(subnet)];
     const neighbour = this.#subnets.add(first, last, claim);
     if (neighbour !== undefined) {
       neighbour.followers ??= new Queue({ holder: neighbour });
@@ -217,9 +217,14 @@ function compareOldest(a: Queue, b: Queue): number {
   return compareAge(first, second);
 }
 
-/** The addresses of a claim's subnet, parsed from its name on demand, which saves memory at 50,000 peers. */
-function rangeOf({ name }: Claim): { readonly first: number; readonly last: number } {
+/** A claim's subnet, parsed from its name on demand, which saves memory at 50,000 peers. */
+function subnetOf({ name }: Claim): Prefix4 {
   const v4 = parseSubnetName(name)?.v4;
   if (v4 === undefined) throw new RangeError(`${name} is not the name of a subnet`);
-  return { first: v4.address, last: lastAddress(v4) };
+  return v4;
+}
+
+function rangeOf(claim: Claim): { readonly first: number; readonly last: number } {
+  const subnet = subnetOf(claim);
+  return { first: subnet.address, last: lastAddress(subnet) };
 }

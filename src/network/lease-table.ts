@@ -134,13 +134,15 @@ export class LeaseTable {
   }
 
   *#read(reading: Reading, gone: readonly string[], raws: readonly RawLease[]): Generator<LeaseChange[]> {
-    const isCurrent = (name: string): boolean => !reading.overtaken.has(name);
+    const { overtaken } = reading;
     for (const [names, slice] of this.#slicesOf(gone, raws)) {
       if (this.#reading !== reading) return;
-      yield this.#settle(
-        names.filter(isCurrent),
-        slice.filter(({ name }) => isCurrent(name)),
-      );
+      yield overtaken.size === 0
+        ? this.#settle(names, slice)
+        : this.#settle(
+            names.filter((name) => !overtaken.has(name)),
+            slice.filter(({ name }) => !overtaken.has(name)),
+          );
     }
     if (this.#reading === reading) this.#reading = undefined;
   }
@@ -238,7 +240,7 @@ export class LeaseTable {
       followers: undefined,
     };
     this.#entries.set(raw.name, entry);
-    const accepted = judgement.fit && this.#claims.place(entry);
+    const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets.v4);
     if (accepted) this.#quarantined.delete(raw.name);
     else this.#quarantined.set(raw.name, entry);
     return this.#changeOf(before, entry, judgement);
