@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { socketPath } from '#src/node/remembered.ts';
+import { artefactsOf } from '#src/node/network-id.ts';
 import { askNode } from '#src/observe/local-api.ts';
 import { type Benchmark, Sheet } from './benchmark.ts';
 import { PREFIX } from './leases.ts';
@@ -27,7 +27,7 @@ export const check: Benchmark = {
       filled = size;
       const baseline = await rig.baseline();
       const program = { ...weft, flags: ['--full-check-interval=5s'] };
-      const socket = socketPath(rig.stateFolder, PREFIX);
+      const { socket } = artefactsOf({ prefix: PREFIX }, { stateDir: rig.stateFolder, subnetFile: '' });
       for (let join = 0; join < SAMPLES; join++) {
         await rig.with(program, async (run) => {
           const heldUp = await observeJoin(socket, () => run.routes() < size + baseline);
