@@ -48,8 +48,8 @@ export class NetworkSet {
     for (const { network, failure } of this.#members.values()) yield { network, failure };
   }
 
-  has(name: string): boolean {
-    return this.#members.has(name);
+  get(name: string): Network | undefined {
+    return this.#members.get(name)?.network;
   }
 
   add(name: string): void {
