@@ -8,7 +8,7 @@ import { Network } from '#src/node/network.ts';
 import { NetworkFollower } from '#src/node/network-follower.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
-import { NetworkSet } from '#src/node/network-set.ts';
+import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
 import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
@@ -76,7 +76,7 @@ export class Host {
     if (networks.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
-      life.run((signal) => this.#serve(network, signal));
+      life.run((signal) => this.#serve({ network, failure: undefined }, () => network.run(signal)));
       return;
     }
     const set = new NetworkSet(
@@ -84,7 +84,7 @@ export class Host {
         ...this.#components,
         log: this.#log,
         make: (name) => this.#makeNetwork(host, namedNetwork(etcdPrefix, name)),
-        run: (network, signal) => this.#serve(network, signal),
+        serve: (member, running) => this.#serve(member, running),
       },
       life,
     );
@@ -146,26 +146,27 @@ export class Host {
     return new Network(host, { id, options: this.#options, onReady: () => void this.#sayReady() });
   }
 
-  /** Runs a network, with its local API. */
-  async #serve(network: Network, signal: AbortSignal): Promise<never> {
+  /** Answers `weft status` for a network while it runs, and while it waits to be started again. */
+  async #serve(member: NetworkMember, running: () => Promise<void>): Promise<void> {
     const { files, folders } = this.#components;
     const stop = await serveLocally(
-      {
-        files,
-        folders,
-        log: this.#log,
-        status: () => ({ ...network.status(), eventLoopDelayMs: this.#loopDelay.take() }),
-      },
-      network.artefacts.socket,
+      { files, folders, log: this.#log, status: () => this.#statusOf(member, this.#loopDelay.take()) },
+      member.network.artefacts.socket,
     );
     try {
-      return await network.run(signal);
+      await running();
     } finally {
       await stop();
     }
   }
 
-  *#networks(): Generator<{ readonly network: Network; readonly failure: string | undefined }> {
+  #statusOf({ network, failure }: NetworkMember, eventLoopDelayMs: number): NodeStatus {
+    const status = network.status();
+    if (failure === undefined || network.isUp) return { ...status, eventLoopDelayMs };
+    return { ...status, ready: false, troubles: [failure], eventLoopDelayMs };
+  }
+
+  *#networks(): Generator<NetworkMember> {
     if (this.#only !== undefined) yield { network: this.#only, failure: undefined };
     yield* this.#set?.members() ?? [];
   }
@@ -173,7 +174,7 @@ export class Host {
   get #troubles(): string[] {
     const troubles = Array.from(this.#networks(), ({ network, failure }) => {
       const { title } = network.artefacts;
-      const all = failure === undefined ? network.troubles : [failure];
+      const all = failure === undefined || network.isUp ? network.troubles : [failure];
       return title === '' ? all : all.map((trouble) => `${title}: ${trouble}`);
     }).flat();
     const isStarted = this.#only !== undefined || this.#set !== undefined;
@@ -183,7 +184,7 @@ export class Host {
 
   #statuses(): NodeStatus[] {
     const eventLoopDelayMs = this.#loopDelay.take();
-    return Array.from(this.#networks(), ({ network }) => ({ ...network.status(), eventLoopDelayMs }));
+    return Array.from(this.#networks(), (member) => this.#statusOf(member, eventLoopDelayMs));
   }
 
   /** Started: Docker may go on. With several networks that is when all of them are up. */
@@ -196,7 +197,9 @@ export class Host {
   /** One line for a service manager. */
   get #summary(): string {
     const lines = Array.from(this.#networks(), ({ network, failure }) =>
-      [network.id.name, failure ?? network.summary].filter(Boolean).join(': '),
+      [network.id.name, network.isUp ? network.summary : (failure ?? network.summary)]
+        .filter(Boolean)
+        .join(': '),
     );
     return lines.join(' | ');
   }

@@ -185,7 +185,6 @@ export class Network {
       life.signal,
     );
     const { intent, draft } = joined;
-    draft.claim();
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);

@@ -51,6 +51,7 @@ export class RunningNetwork {
   #written = '';
   /** Why the network is not as its config says. */
   #configTrouble: string | undefined;
+  #isListed = false;
   /** When the registry last showed that it has lost our lease, by the monotonic clock. */
   #leaseLostAt: number | undefined;
 
@@ -122,7 +123,10 @@ export class RunningNetwork {
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
   #take(message: PeerMessage, first: PromiseWithResolvers<void>, life: Lifetime): void {
     const { inbox } = this.#dataPath;
-    if (this.#lacksOurLease(message)) this.#leaseLostAt = this.#parts.host.clock.monotonic();
+    // The first list is older than our lease.
+    if (this.#isListed && this.#lacksOurLease(message))
+      this.#leaseLostAt = this.#parts.host.clock.monotonic();
+    this.#isListed = true;
     if (message.kind === 'batch') {
       inbox.change(message.events).catch((error) => life.fail(error));
       return;
