@@ -47,7 +47,11 @@ export const LAB_FLAGS = {
       choices: ['1', '3'],
       description: 'of etcd, with --store=etcd',
     },
-    backend: { kind: 'string', default: 'vxlan', description: "the network's backend, by flannel's `name`" },
+    backend: {
+      kind: 'string',
+      default: 'vxlan',
+      description: "the network's backend, by flannel's `name`: vxlan, host-gw",
+    },
     docker: {
       kind: 'bool',
       default: false,

@@ -1,4 +1,5 @@
 import type { Ip } from '#src/lib/ip.ts';
+import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -6,7 +7,7 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
 /** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
 export interface Kernel {
   /** What it can list, change and watch. */
-  readonly kinds: readonly KernelObject['kind'][];
+  readonly kinds: readonly Kind<KernelObject>[];
 
   /** All devices. Equals `ip -d link show`. */
   links(): Promise<readonly Link[]>;

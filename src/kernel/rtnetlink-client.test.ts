@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as k from '#src/kernel/constants.ts';
-import { linkDump } from '#src/kernel/links.ts';
+import { linkDump } from '#src/kernel/kinds/link.ts';
 import { encodeRequests, messagesIn, type Request } from '#src/kernel/message.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { systemClock } from '#src/sys/clock.ts';

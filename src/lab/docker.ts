@@ -77,7 +77,9 @@ export class Docker {
     command: readonly string[] = ['sleep', '100000'],
     options: readonly string[] = [],
   ): Promise<Container> {
-    await this.must(['run', '--detach', '--name', name, ...options, IMAGE, ...command]);
+    // A first process without a handler for SIGTERM would be waited for ten seconds.
+    const always = ['--detach', '--name', name, '--stop-signal', 'SIGKILL'];
+    await this.must(['run', ...always, ...options, IMAGE, ...command]);
     const what = `address of container ${name}`;
     const container = await until(() => this.container(name), { what, signal: this.host.signal });
     await recordContainer(container);

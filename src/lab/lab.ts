@@ -5,6 +5,7 @@ import { cgroupName, namespacePrefix, tearDown } from '#src/lab/teardown.ts';
 import { placeOf, type UnderlayKind, type UnderlayPlan, underlayLines } from '#src/lab/underlay.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import { missingCapabilities } from '#src/sys/capabilities.ts';
 
 export interface LabOptions {
   /** Small letters and digits, at most 20. Everything the lab makes is found again by it. */
@@ -71,6 +72,7 @@ export class Lab implements AsyncDisposable {
   static async create(components: LabComponents, options: LabOptions): Promise<Lab> {
     const { name, root = LAB_ROOT, onStep = () => {} } = options;
     checkName(name);
+    await refuseWithoutRights(components, name);
     await components.folders.make(root);
     if (!(await components.folders.claim(join(root, name)))) {
       throw new WeftError('lab-exists', `cannot make lab ${name}: it exists`, {
@@ -107,6 +109,7 @@ export class Lab implements AsyncDisposable {
     { name, root = LAB_ROOT, signal }: { name: string; root?: string; signal?: AbortSignal },
   ): Promise<Lab> {
     checkName(name);
+    await refuseWithoutRights(components, name);
     const text = await components.files.read(join(root, name, 'lab.json'));
     if (text === undefined) {
       throw new WeftError('no-such-lab', `there is no lab ${name}`, { remedy: 'make one with: weft lab up' });
@@ -120,6 +123,7 @@ export class Lab implements AsyncDisposable {
     { name, root = LAB_ROOT }: { name: string; root?: string },
   ): Promise<void> {
     checkName(name);
+    await refuseWithoutRights(components, name);
     await tearDown(components, { name, folder: join(root, name) });
   }
 
@@ -222,6 +226,17 @@ export class Lab implements AsyncDisposable {
       signal: this.signal,
     });
   }
+}
+
+/** Namespaces, devices and control groups need root. Without it a lab would fail half-way, or seem to be gone. */
+async function refuseWithoutRights({ files }: LabComponents, name: string): Promise<void> {
+  const missing = await missingCapabilities(files, ['CAP_NET_ADMIN', 'CAP_SYS_ADMIN']);
+  if (missing.length === 0) return;
+  throw new WeftError(
+    'lab-rights',
+    `lab ${name} can't be made, entered or removed without root (${missing.join(' and ')})`,
+    { remedy: 'run the command with sudo' },
+  );
 }
 
 function checkName(name: string): void {

@@ -23,7 +23,7 @@ export interface NetworkOptions {
   readonly containers: number;
   /** Real Docker containers instead of plain namespaces. */
   readonly docker: boolean;
-  /** The network's backend by flannel's name: `vxlan`. */
+  /** The network's backend by flannel's name: `vxlan`, `host-gw`. */
   readonly backend: string;
   /** Of the whole overlay; each host gets a /24. */
   readonly network: string;
@@ -41,7 +41,8 @@ const AT_ONCE = 4;
 
 /** Starts all that makes a lab's hosts one network: the registry, flanneld on each host, containers behind it. */
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
-  const { onStep = () => {} } = options;
+  const { onStep = () => {}, backend } = options;
+  refuseBackend(backend, lab);
   onStep(`${options.store} store on ${lab.store.name}`);
   const { endpoints } = await startStore(lab, options);
   const waiting = [...lab.hosts];
@@ -54,6 +55,24 @@ export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<v
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   onStep('routes between all hosts');
   await routesOf(lab);
+}
+
+/** A backend that would start and carry nothing between the lab's hosts. */
+function refuseBackend(backend: string, { name, underlay }: Lab): void {
+  if (backend === 'alloc') {
+    throw new WeftError(
+      'lab-backend',
+      `the lab ${name} cannot use the backend alloc: it carries no packets`,
+      {
+        remedy: 'use --backend=vxlan or --backend=host-gw',
+      },
+    );
+  }
+  if (backend === 'host-gw' && underlay === 'l3') {
+    throw new WeftError('lab-backend', `the lab ${name} cannot use host-gw: a router is between its hosts`, {
+      remedy: 'use --underlay=l2, or --backend=vxlan',
+    });
+  }
 }
 
 /** Starts the store, with the network's config in it. */

@@ -2,6 +2,7 @@ import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/lib/until.ts';
 
 /** After the ping was answered, or not. */
@@ -23,7 +24,8 @@ export interface Hop {
 
 /**
  * Sends one packet from a container to one on another host and shows each hop with ordinary tools, the frame on the
- * wire included. Stops after the first hop that is not as it must be. For the vxlan backend.
+ * wire included. Stops after the first hop that is not as it must be. For the vxlan backend: throws WeftError `lab-walk`
+ * on a host without its device.
  */
 export async function* walkPacket(
   from: Container,
@@ -31,6 +33,11 @@ export async function* walkPacket(
   device = 'flannel.1',
 ): AsyncGenerator<Hop, void, void> {
   const hops = [leaveContainer, crossBridge, findRoute, findVtep, findHost, crossWire, enterContainer];
+  if ((await from.host.run(['ip', 'link', 'show', device])).code !== 0) {
+    throw new WeftError('lab-walk', `${from.host.name} has no device ${device}`, {
+      remedy: 'only a network with the backend vxlan can be walked',
+    });
+  }
   const path: Path = { from, to, device, nextHop: '', mac: '' };
   for (const look of hops) {
     const hop = await look(path);

@@ -51,7 +51,7 @@ export async function cleanHost(
       : [await traceOf(components, options, what, log)];
   const found = {
     ...(await readInterfaces(kernel)),
-    ...(await readRoutes(kernel, { wishes: [], reach: undefined, publicIp: undefined })),
+    ...(await readRoutes(kernel, { reach: undefined })),
   };
   const objects =
     what === 'all' ? leftovers(found, 'all') : traces.flatMap((trace) => leftoversOf(trace, found));

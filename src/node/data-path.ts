@@ -15,23 +15,20 @@ import {
   scopesOf,
   subnetFileOf,
   wantedRulesOf,
-  wantedSysctlsOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
-import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
-import { Sysctls } from '#src/reconcile/sysctls.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 
 export interface DataPathComponents {
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe'>;
+  readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
   readonly files: Files;
@@ -69,8 +66,6 @@ export class DataPath {
   readonly #peers: Peers;
   readonly #order = new InOrder();
   readonly inbox: PeerInbox;
-  readonly #sysctls: Caretaker;
-  #caresForSysctls = false;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
 
@@ -107,14 +102,6 @@ export class DataPath {
       clock,
       log,
     });
-    this.#sysctls = new Caretaker(
-      { clock, log: createLogger('sysctls') },
-      {
-        name: 'sysctls',
-        ensure: () => new Sysctls(components, wantedSysctlsOf(this.#intent)).ensure(),
-      },
-      { intervalMs: SYSCTL_CHECK_MS, settleMs: 0 },
-    );
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
   }
@@ -140,10 +127,7 @@ export class DataPath {
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return {
-      ...status,
-      repairs: status.repairs + this.#components.rules.repairs + this.#sysctls.repairs,
-    };
+    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
   }
 
   get owner(): Pick<Owner, 'status' | 'settled' | 'allowRemoval'> {
@@ -191,29 +175,9 @@ export class DataPath {
   async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
     const { rules, files, createLogger } = this.#components;
     const { subnetFile, previous } = this.#options;
-    const { signal } = this.#life;
-    await Promise.all([
-      rules.apply(wantedRulesOf(intent, this.#options, previous), use, signal),
-      this.#applySysctls(signal),
-    ]);
+    await rules.apply(wantedRulesOf(intent, this.#options, previous), use, this.#life.signal);
     if (await writeSubnetFile(files, subnetFile, subnetFileOf(intent, this.#options)))
       createLogger('overlay').info(`Wrote subnet file to ${subnetFile}`);
-  }
-
-  /** A sandbox may keep /proc/sys from us where another program sets it: a failure is a trouble, and no more. */
-  async #applySysctls(signal: AbortSignal): Promise<void> {
-    if (this.#caresForSysctls) {
-      this.#sysctls.poke();
-      return;
-    }
-    this.#caresForSysctls = true;
-    await this.#sysctls.start(signal, { tolerated: true });
-    const stop = this.#components.reconciler.observe((event) => {
-      // A device that is made again has its settings again.
-      const isDevice = event.type !== 'netconf' && event.type !== 'overrun' && event.object.kind === 'link';
-      if (event.type === 'netconf' || isDevice) this.#sysctls.poke();
-    });
-    signal.addEventListener('abort', stop, { once: true });
   }
 
   /** Nothing of the network's changes the kernel after its end. */
@@ -256,16 +220,12 @@ export class DataPath {
   troubles(): string[] {
     const { failing } = this.#owner.status;
     const rules = this.#components.rules.failure;
-    const sysctls = this.#sysctls.failure;
     const [first] = failing;
     return [
       ...(first === undefined
         ? []
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
       ...(rules === undefined ? [] : [`firewall rules: ${rules}`]),
-      ...(sysctls === undefined ? [] : [`sysctls: ${sysctls}`]),
     ];
   }
 }
-
-const SYSCTL_CHECK_MS = 10_000;

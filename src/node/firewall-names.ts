@@ -25,13 +25,18 @@ export class FirewallNames {
     return this.#instance;
   }
 
-  /** `own`: the backend's number. `remembered`: what the last run had. */
+  /** `own`: the backend's number. `remembered`: what the last run had. Chosen once, until {@link release}. */
   async choose(own: string, remembered: string | undefined): Promise<void> {
-    if (this.#instance !== undefined && this.#instance !== '') this.#instance = own;
     if (this.#instance !== undefined) return;
     const mayBeDefault = !this.#isNamed && (remembered === undefined || remembered === '');
     this.#unlock = mayBeDefault ? await this.#locks.claim(DEFAULT_NAMES_LOCK) : undefined;
     this.#instance = this.#unlock === undefined ? own : '';
+  }
+
+  /** What the last run had, or what a start would choose: for a plan, which must not take what a running flanneld has. */
+  async foresee(own: string, remembered: string | undefined): Promise<void> {
+    if (remembered === '' && !this.#isNamed) this.#instance = '';
+    else await this.choose(own, remembered);
   }
 
   /** What the rules of the intent need. */

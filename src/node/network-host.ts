@@ -1,9 +1,10 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
-import type { LoggerSource } from '#src/lib/log.ts';
+import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -19,6 +20,8 @@ export interface NetworkHost {
   readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
+  /** Opens the registry of the network at the prefix, and waits for its config; see registry/open-registry.ts. */
+  readonly openRegistry: (prefix: string, logger: Logger, signal: AbortSignal) => Promise<OpenedRegistry>;
   readonly makeFirewall: MakeFirewall;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;

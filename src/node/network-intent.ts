@@ -7,7 +7,6 @@ import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
-import type { Sysctl } from '#src/reconcile/sysctls.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 
@@ -51,11 +50,15 @@ export const scopesOf = ({ backend, underlay }: NetworkIntent): readonly Scope[]
 
 /** What the node needs once, for any number of peers. */
 export function ownObjectsOf(
-  { backend, subnet }: NetworkIntent,
-  { blackhole }: IntentOptions,
+  intent: NetworkIntent,
+  { blackhole }: Pick<IntentOptions, 'blackhole'>,
 ): readonly KernelObject[] {
-  const own = backend.ownObjects({ v4: subnet });
-  return blackhole ? [...own, blackholeRoute(subnet)] : own;
+  const { backend, subnet } = intent;
+  return [
+    ...backend.ownObjects({ v4: subnet }),
+    ...(blackhole ? [blackholeRoute(subnet)] : []),
+    ...forwardingOf(intent),
+  ];
 }
 
 /** Keeps packets to containers that are gone on this host. It has the last preference: the bridge's own route comes first. */
@@ -78,9 +81,11 @@ function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly string
 }
 
 /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
-export const wantedSysctlsOf = (intent: NetworkIntent): Sysctl[] => [
-  { path: 'net/ipv4/ip_forward', value: '1' },
-  ...inboundDevicesOf(intent).map((device) => ({ path: `net/ipv4/conf/${device}/forwarding`, value: '1' })),
+const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
+  { kind: 'sysctl', path: 'net/ipv4/ip_forward', value: '1' },
+  ...inboundDevicesOf(intent).map((device): KernelObject => {
+    return { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' };
+  }),
 ];
 
 /** By what the leases of other hosts are judged. */

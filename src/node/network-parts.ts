@@ -3,13 +3,13 @@ import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import { DataPath } from '#src/node/data-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { type Draft, IntentMaker } from '#src/node/intent-maker.ts';
+import { IntentMaker } from '#src/node/intent-maker.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
+import { Memory } from '#src/node/remembered.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {
@@ -42,23 +42,12 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
-export async function makeDataPath(
-  { id, artefacts, options, host, createLogger, names }: NetworkParts,
-  {
-    intent,
-    draft,
-    remembered,
-    previous,
-  }: {
-    readonly intent: NetworkIntent;
-    readonly draft: Draft;
-    readonly remembered: Remembered | undefined;
-    readonly previous: PreviousNetwork;
-  },
+export function makeDataPath(
+  { id, artefacts, options, host, createLogger }: NetworkParts,
+  { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
-): Promise<DataPath> {
+): DataPath {
   const { makeFirewall, clock, observeRules } = host;
-  await names.choose(draft.prepared.instance, remembered?.instance);
   const rules = new NetworkRules(
     { makeFirewall, clock, log: createLogger('firewall') },
     { intervalMs: ruleCheckMs(options) },

@@ -7,7 +7,10 @@ import type { Firewall, Step } from '#src/reconcile/rules/firewall.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** A firewall for the rules of one network under the names of its instance, in iptables or in nftables. */
-export type MakeFirewall = (use: FirewallUse) => Firewall;
+export type MakeFirewall = (use: FirewallUse) => NetworkFirewall;
+
+/** What a network asks of a firewall. */
+export type NetworkFirewall = Pick<Firewall, 'apply' | 'tell' | 'plan' | 'cleanOther' | 'removeAll'>;
 
 export interface FirewallUse {
   readonly mode: 'auto' | 'nftables';
@@ -30,7 +33,7 @@ const RULES_PAUSE_MS = 1_000;
 export class NetworkRules {
   readonly #components: NetworkRulesComponents;
   readonly #caretaker: Caretaker;
-  #firewall: Firewall | undefined;
+  #firewall: NetworkFirewall | undefined;
   #use: FirewallUse | undefined;
   #wanted: WantedRules | undefined;
   #cared = false;

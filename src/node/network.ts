@@ -9,11 +9,10 @@ import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, type NetworkParts, networkParts } from '#src/node/network-parts.ts';
 import { describeNetwork } from '#src/node/network-status.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
-import { registryOptions } from '#src/node/registry-options.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
-import { type OpenedRegistry, openRegistry } from '#src/registry/open-registry.ts';
+import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 
 /** How long a start waits for the registry before it forwards with what it remembers. */
 const PATIENCE_MS = 3_000;
@@ -133,12 +132,8 @@ export class Network {
 
   /** Begun first, because it takes the longest and needs nothing else. Closed with the network. */
   #openRegistry(life: Lifetime): Promise<OpenedRegistry> {
-    const { host, id, options, createLogger } = this.#parts;
-    const opening = openRegistry(
-      { ...host, logger: createLogger('registry') },
-      { ...registryOptions(options), prefix: id.prefix },
-      life.signal,
-    );
+    const { host, id, createLogger } = this.#parts;
+    const opening = host.openRegistry(id.prefix, createLogger('registry'), life.signal);
     opening.catch(() => {});
     life.run(async (signal) => {
       const { registry } = await opening;
@@ -184,7 +179,8 @@ export class Network {
     const { intent, draft } = joined;
     draft.claim();
     this.#waitFor('the host to be set up');
-    const dataPath = fromMemory ?? (await makeDataPath(parts, { intent, draft, ...past }, life));
+    await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
+    const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
     const applied = dataPath.apply(intent, parts.names.use(intent));
     await applied.device;
     this.#waitFor('the peers to be programmed');

@@ -63,7 +63,8 @@ export async function planStart(
   const intent = draft.intent(lease.subnet, lease.taken);
   const life = new Lifetime(signal);
   try {
-    const dataPath = await makeDataPath(parts, { intent, draft, remembered, previous }, life);
+    await parts.names.foresee(draft.prepared.instance, remembered?.instance);
+    const dataPath = makeDataPath(parts, { intent, previous }, life);
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],

@@ -5,9 +5,12 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
+import { registryOptions } from '#src/node/registry-options.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
+import { openRegistry } from '#src/registry/open-registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 
@@ -45,7 +48,7 @@ export function networkHost(
     : undefined;
   programs?.catch(() => {});
   const reconciler = new Reconciler(
-    { actuators: [kernel], clock, log: createLogger('reconciler') },
+    { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
     reconcilerOptions(options),
   );
   const listeners = new Set<(event: NftablesEvent) => void>();
@@ -55,6 +58,8 @@ export function networkHost(
     identity,
     reconciler,
     claims: new NetworkClaims(),
+    openRegistry: (prefix, logger, ended) =>
+      openRegistry({ ...components, logger }, { ...registryOptions(options), prefix }, ended),
     observeRules: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -43,7 +43,8 @@ export async function startFromMemory(
     const draft = await parts.maker.draft(parseNetworkConfig(remembered.config), { subnet });
     draft.claim();
     const intent = draft.intent(subnet, own.attributes);
-    const dataPath = await makeDataPath(parts, { intent, draft, remembered, previous }, attempt);
+    await parts.names.choose(draft.prepared.instance, remembered.instance);
+    const dataPath = makeDataPath(parts, { intent, previous }, attempt);
     await dataPath.apply(intent, parts.names.use(intent)).done;
     await dataPath.inbox.snapshot(recordsOf(remembered));
     await dataPath.owner.settled();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { formatIp, formatPrefix, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
@@ -10,6 +9,7 @@ import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { type KernelObject, RTPROT_BOOT } from '#src/state/object.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
 
 const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
 const address = (device: string, text: string): KernelObject => ({
@@ -30,47 +30,21 @@ const defaultRoute = (device: string, via: string, metric = 0): KernelObject => 
   scope: 0,
 });
 
-/** A clock that a test moves; sleepers wake in the order of their time. */
-class TestClock {
-  #now = 0;
-  readonly #sleepers = new Map<object, { readonly at: number; readonly wake: () => void }>();
-  now = (): number => this.#now;
-  monotonic = (): number => this.#now;
-  get sleeping(): number {
-    return this.#sleepers.size;
-  }
-  sleep(ms: number, signal?: AbortSignal): Promise<void> {
-    return new Promise((wake, reject) => {
-      const key = {};
-      if (signal?.aborted) return reject(signal.reason);
-      this.#sleepers.set(key, { at: this.#now + ms, wake });
-      const end = (): void => {
-        this.#sleepers.delete(key);
-        reject(signal?.reason);
-      };
-      signal?.addEventListener('abort', end, { once: true });
-    });
-  }
-  /** In steps, so that who sleeps again after a wake is woken in time. */
-  async advance(ms: number): Promise<void> {
-    for (const end = this.#now + ms; this.#now < end; ) {
-      this.#now = Math.min(end, this.#now + 50);
-      for (const [key, { at, wake }] of this.#sleepers) {
-        if (at > this.#now) continue;
-        this.#sleepers.delete(key);
-        wake();
-      }
-      for (let turn = 0; turn < 10; turn++) await nextTurn();
-    }
+/** In small steps: a look takes several turns of the event loop, and may sleep again after it. */
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= STEP_MS) {
+    await clock.pass(Math.min(left, STEP_MS));
+    for (let turns = 0; turns < 10; turns++) await clock.pass(0);
   }
 }
+const STEP_MS = 50;
 
 const NO_FLAGS: UnderlayFlags = { iface: [], ifaceRegex: [], ifaceCanReach: '', publicIp: '' };
 
 /** A host with eth0 and its default route, and a follower on it; what it reported, in order. */
 async function follow(flags: Partial<UnderlayFlags> = {}) {
   const kernel = new MemoryKernel();
-  const clock = new TestClock();
+  const clock = new FakeClock();
   const stopper = new AbortController();
   const add = (...objects: KernelObject[]): void => {
     for (const object of objects) kernel.interfere({ verb: 'add', object });
@@ -132,7 +106,7 @@ async function follow(flags: Partial<UnderlayFlags> = {}) {
   );
   const ended = follower.follow(stopper.signal);
   ended.catch(() => {});
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   return { kernel, clock, stopper, add, remove, reports, counts, hooks, follower, ended, listeners };
 }
 
@@ -140,7 +114,7 @@ test('a VPN’s default route and a renewal of the address change nothing', asyn
   const { add, reports, clock, follower } = await follow();
   add(link('tun0'), address('tun0', '10.8.0.2/24'), defaultRoute('tun0', '10.8.0.1', 1));
   add(address('eth0', '172.16.70.191/24'));
-  await clock.advance(20_000);
+  await pass(clock, 20_000);
   assert.deepEqual(reports, ['same']);
   assert.equal(follower.underlay.name, 'eth0');
   assert.equal(follower.trouble, undefined);
@@ -149,12 +123,12 @@ test('a VPN’s default route and a renewal of the address change nothing', asyn
 test('a renumbering that gets its route a second later is followed, and is a trouble meanwhile', async () => {
   const { add, remove, reports, clock, follower } = await follow();
   remove(defaultRoute('eth0', '172.16.70.1'), address('eth0', '172.16.70.191/24'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.match(follower.trouble ?? '', /^the underlay address 172\.16\.70\.191 is gone from eth0: /);
   add(address('eth0', '172.16.71.5/24'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   add(defaultRoute('eth0', '172.16.71.1'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.deepEqual(reports, [
     'gone: the underlay address 172.16.70.191 is gone from eth0',
     'moved to eth0 172.16.71.5 mtu 1500 in 172.16.71.0/24',
@@ -167,10 +141,10 @@ test('a renumbering that gets its route a second later is followed, and is a tro
 test('a card that comes back after a long time is taken at once', async () => {
   const { add, remove, reports, clock, follower } = await follow();
   remove(link('eth0'));
-  await clock.advance(45_000);
+  await pass(clock, 45_000);
   assert.match(follower.trouble ?? '', /^the underlay interface eth0 is gone: /);
   add(link('eth0'), address('eth0', '172.16.70.191/24'), defaultRoute('eth0', '172.16.70.1'));
-  await clock.advance(250);
+  await pass(clock, 250);
   assert.deepEqual(reports, ['gone: the underlay interface eth0 is gone', 'same']);
   assert.equal(follower.trouble, undefined);
 });
@@ -178,15 +152,15 @@ test('a card that comes back after a long time is taken at once', async () => {
 test('another interface is taken when the lost one does not come back soon, and kept', async () => {
   const { add, remove, reports, clock, follower } = await follow();
   add(link('eth1'), address('eth1', '192.0.2.7/24'), defaultRoute('eth1', '192.0.2.1', 9));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   // The kernel removes the address and the routes of a device that goes.
   remove(link('eth0'));
-  await clock.advance(4_000);
+  await pass(clock, 4_000);
   assert.equal(follower.underlay.name, 'eth0');
   assert.equal(follower.trouble, 'the underlay interface eth0 is gone');
-  await clock.advance(2_000);
+  await pass(clock, 2_000);
   add(link('eth0'), address('eth0', '172.16.70.191/24'), defaultRoute('eth0', '172.16.70.1'));
-  await clock.advance(20_000);
+  await pass(clock, 20_000);
   assert.deepEqual(reports, [
     // The second uplink's default route was news.
     'same',
@@ -202,18 +176,18 @@ test('a DHCP client that is restarted under a VPN does not move the overlay into
   const { add, remove, reports, clock } = await follow();
   add(link('tun0'), address('tun0', '10.8.0.2/24'), defaultRoute('tun0', '10.8.0.1', 1));
   remove(address('eth0', '172.16.70.191/24'));
-  await clock.advance(3_000);
+  await pass(clock, 3_000);
   add(address('eth0', '172.16.70.191/24'));
-  await clock.advance(20_000);
+  await pass(clock, 20_000);
   assert.deepEqual(reports, ['gone: the underlay address 172.16.70.191 is gone from eth0', 'same']);
 });
 
 test('a new MTU and another network on the interface are moves', async () => {
   const { add, kernel, reports, clock } = await follow();
   kernel.interfere({ verb: 'set', object: link('eth0', 1400) });
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   add(address('eth0', '10.5.7.1/24'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.deepEqual(reports, [
     'moved to eth0 172.16.70.191 mtu 1400 in 172.16.70.0/24',
     'moved to eth0 172.16.70.191 mtu 1400 in 172.16.70.0/24 10.5.7.0/24',
@@ -228,7 +202,7 @@ test('what changed between the choice and the first look is found', async () => 
   const again = new AbortController();
   const running = follower.follow(again.signal);
   running.catch(() => {});
-  await clock.advance(100);
+  await pass(clock, 100);
   assert.equal(follower.underlay.mtu, 1400);
   again.abort();
 });
@@ -239,12 +213,12 @@ test('looks do not overlap, and events during a look lead to one more', async ()
   hooks.read = () => gate.promise;
   const before = counts.looks;
   add(address('eth0', '10.5.7.1/24'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   for (const last of [2, 3, 4]) add(address('eth0', `10.5.7.${last}/24`));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.equal(counts.looks, before + 1);
   gate.resolve();
-  await clock.advance(10_000);
+  await pass(clock, 10_000);
   assert.equal(counts.looks, before + 2);
   assert.equal(counts.mostAtOnce, 1);
 });
@@ -255,11 +229,11 @@ test('a move that fails is tried again, with a trouble until it is done', async 
     throw new Error('the device is busy');
   };
   kernel.interfere({ verb: 'set', object: link('eth0', 1400) });
-  await clock.advance(500);
+  await pass(clock, 500);
   assert.equal(follower.trouble, 'the underlay could not be followed: the device is busy');
   assert.equal(follower.underlay.mtu, 1500);
   hooks.move = async () => {};
-  await clock.advance(1_500);
+  await pass(clock, 1_500);
   assert.equal(reports.length, 2);
   assert.equal(follower.underlay.mtu, 1400);
   assert.equal(follower.trouble, undefined);
@@ -270,7 +244,7 @@ test('events of other interfaces, and of other routes, cost nothing while the un
   const before = { ...counts };
   add(link('veth1'), address('veth1', '10.5.26.1/24'));
   add({ ...defaultRoute('veth1', '10.5.26.1'), destination: prefix('10.5.27.0/24') } as KernelObject);
-  await clock.advance(10_000);
+  await pass(clock, 10_000);
   assert.deepEqual(counts, before);
 });
 
@@ -278,10 +252,10 @@ test('the route table is read only when its answer is needed', async () => {
   const { add, counts, clock } = await follow();
   const before = counts.routeReads;
   add(address('eth0', '172.16.70.191/24'));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.equal(counts.routeReads, before);
   add(defaultRoute('eth0', '172.16.70.2', 5));
-  await clock.advance(1_000);
+  await pass(clock, 1_000);
   assert.equal(counts.routeReads, before + 1);
 });
 
@@ -290,17 +264,17 @@ test('it ends with its signal, after the move under way, and leaves no timer and
   const gate = Promise.withResolvers<void>();
   hooks.move = () => gate.promise;
   kernel.interfere({ verb: 'set', object: link('eth0', 1400) });
-  await clock.advance(500);
+  await pass(clock, 500);
   let hasEnded = false;
   const end = ended.catch((reason: unknown) => {
     hasEnded = true;
     assert.equal(reason, stopper.signal.reason);
   });
   stopper.abort();
-  await clock.advance(100);
+  await pass(clock, 100);
   assert.equal(hasEnded, false);
   gate.resolve();
   await end;
-  assert.equal(clock.sleeping, 0);
+  assert.equal(clock.sleepers, 0);
   assert.equal(listeners.size, 0);
 });

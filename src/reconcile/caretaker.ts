@@ -5,7 +5,7 @@ import { LookPacer } from '#src/reconcile/look-pacer.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** Something outside rtnetlink that has to be as wanted: firewall rules, sysctls. */
+/** Something that no actuator carries and that has to be as wanted: firewall rules. */
 export interface Cared {
   /** For the log: `firewall rules`. */
   readonly name: string;

@@ -30,8 +30,9 @@ const route = (device: string, n: number): Route => ({
   protocol: 3,
   scope: 0,
 });
+const ALL = KINDS.names;
 const scopesOf = (device: string): readonly Scope[] => [
-  { kinds: KINDS, filter: { device }, owns: ({ kind }) => kind !== 'link' },
+  { kinds: ALL, filter: { device }, owns: ({ kind }) => kind !== 'link' },
 ];
 
 interface Host {

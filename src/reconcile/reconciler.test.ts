@@ -46,8 +46,9 @@ function peer(n: number, macNumber = n): KernelObject[] {
   ];
 }
 
+const ALL = KINDS.names;
 const SCOPES: readonly Scope[] = [
-  { kinds: KINDS, filter: { device: 'flannel.1' }, owns: ({ kind }) => kind !== 'link' },
+  { kinds: ALL, filter: { device: 'flannel.1' }, owns: ({ kind }) => kind !== 'link' },
   { kinds: ['link'], filter: { device: 'eth0' }, owns: () => false },
   { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
 ];

@@ -30,7 +30,7 @@ export async function readInterfaces(kernel: Reader): Promise<Interfaces> {
 /** Equals `ip route show table main` and, for `--iface-can-reach`, `ip route get IP`. */
 export async function readRoutes(
   kernel: Reader,
-  { reach: target }: UnderlaySelection,
+  { reach: target }: Pick<UnderlaySelection, 'reach'>,
 ): Promise<Pick<HostFacts, 'routes' | 'reach'>> {
   const objects = await kernel.dump({ kinds: ['route'] });
   const routes = objects.filter((object) => object.kind === 'route');
@@ -38,8 +38,11 @@ export async function readRoutes(
   return { routes, ...(reach !== undefined && { reach }) };
 }
 
-/** All facts in one read. */
-export async function readHostFacts(kernel: Reader, selection: UnderlaySelection): Promise<HostFacts> {
+/** All facts in one read. Without a selection nothing is asked for `--iface-can-reach`. */
+export async function readHostFacts(
+  kernel: Reader,
+  selection: Pick<UnderlaySelection, 'reach'> = { reach: undefined },
+): Promise<HostFacts> {
   const interfaces = await readInterfaces(kernel);
   return { ...interfaces, ...(await readRoutes(kernel, selection)) };
 }

@@ -14,9 +14,11 @@ import {
 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
+import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
 import { isIpv4 } from '#src/lib/ip.ts';
-import type { Link, Vxlan } from '#src/state/object.ts';
+import { LINK, type Link, type Vxlan } from '#src/state/kinds/link.ts';
+import type { Verb } from '#src/state/operation.ts';
 
 /** struct ifinfomsg */
 const HEADER = struct({ family: u8, pad: u8, type: u16, index: i32, flags: u32, change: u32 });
@@ -40,7 +42,7 @@ const VXLAN = attributes({
   port: [k.IFLA_VXLAN_PORT, u16be],
 });
 
-const LINK = new MessageLayout(
+const MESSAGE = new MessageLayout(
   HEADER,
   attributes({
     name: [k.IFLA_IFNAME, text],
@@ -57,24 +59,24 @@ const LINK = new MessageLayout(
 
 /** `ip link show`, without the counters. */
 export const linkDump = (): Request =>
-  LINK.request(k.RTM_GETLINK, k.NLM_F_DUMP, {}, { extMask: k.RTEXT_FILTER_SKIP_STATS });
+  MESSAGE.request(k.RTM_GETLINK, k.NLM_F_DUMP, {}, { extMask: k.RTEXT_FILTER_SKIP_STATS });
 
 /** `ip link show NAME`, or that of an ifindex. */
 export const linkQuery = (device: string | number): Request =>
   typeof device === 'string'
-    ? LINK.request(k.RTM_GETLINK, 0, {}, { name: device, extMask: k.RTEXT_FILTER_SKIP_STATS })
-    : LINK.request(k.RTM_GETLINK, 0, { index: device }, { extMask: k.RTEXT_FILTER_SKIP_STATS });
+    ? MESSAGE.request(k.RTM_GETLINK, 0, {}, { name: device, extMask: k.RTEXT_FILTER_SKIP_STATS })
+    : MESSAGE.request(k.RTM_GETLINK, 0, { index: device }, { extMask: k.RTEXT_FILTER_SKIP_STATS });
 
 /**
  * `ip link add NAME type vxlan …`. Says what flannel says, zeros included (contract §5.1; netlink's `addVxlanAttrs`), so
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
-export function linkAdd(link: Link, names: DeviceNames): Request | undefined {
+function linkAdd(link: Link, names: DeviceNames): Request | undefined {
   const { name, mac, mtu, type, up, vxlan } = link;
   const underlay = vxlan?.underlay === undefined ? undefined : names.indexOf(vxlan.underlay);
   if (vxlan?.underlay !== undefined && underlay === undefined) return undefined;
   const kind = type ?? (vxlan && 'vxlan');
-  return LINK.request(k.RTM_NEWLINK, k.NLM_F_CREATE | k.NLM_F_EXCL, upOrDown(up), {
+  return MESSAGE.request(k.RTM_NEWLINK, k.NLM_F_CREATE | k.NLM_F_EXCL, upOrDown(up), {
     name,
     mac,
     mtu,
@@ -102,18 +104,18 @@ function vxlanData({ vni, local, group, port, learning, gbp, l2miss = false }: V
 }
 
 /** `ip link set NAME address … mtu … up`. The device is found by name, in the kernel and in one step. */
-export const linkSet = ({ name, mac, mtu, up }: Link): Request =>
-  LINK.request(k.RTM_NEWLINK, 0, upOrDown(up), { name, mac, mtu });
+const linkSet = ({ name, mac, mtu, up }: Link): Request =>
+  MESSAGE.request(k.RTM_NEWLINK, 0, upOrDown(up), { name, mac, mtu });
 
 /** `ip link del NAME` */
-export const linkRemove = ({ name }: Link): Request => LINK.request(k.RTM_DELLINK, 0, {}, { name });
+const linkRemove = ({ name }: Link): Request => MESSAGE.request(k.RTM_DELLINK, 0, {}, { name });
 
 const upOrDown = (up: boolean | undefined) =>
   up === undefined ? {} : { flags: up ? k.IFF_UP : 0, change: k.IFF_UP };
 
-/** An RTM_NEWLINK or RTM_DELLINK; `undefined` for a bridge's word on its port (AF_BRIDGE), which is none on the device. */
-export function readLink(message: Message, names: Pick<DeviceNames, 'nameOf'>): Link | undefined {
-  const read = LINK.read(message);
+/** An RTM_NEWLINK or RTM_DELLINK; `undefined` for a bridge's message about its port (AF_BRIDGE), which is not about the device. */
+export function readLink(message: Message, names: Names): Link | undefined {
+  const read = MESSAGE.read(message);
   if (read === undefined || read.header.family !== k.AF_UNSPEC) return undefined;
   const { header, values } = read;
   const { name, mac, mtu, master, info } = values;
@@ -155,3 +157,22 @@ function readVxlan(data: VxlanData, underlay: string | undefined): Vxlan {
     ...(data.external && { external: true }),
   };
 }
+
+function encode(verb: Verb, link: Link, names: DeviceNames): Request | 'unsupported' | undefined {
+  if (verb === 'add') return linkAdd(link, names);
+  if (verb === 'set') return linkSet(link);
+  return verb === 'remove' ? linkRemove(link) : 'unsupported';
+}
+
+export const LINK_CODEC: KindCodec<Link> = {
+  kind: LINK,
+  groups: [k.RTNLGRP_LINK],
+  changed: k.RTM_NEWLINK,
+  removed: k.RTM_DELLINK,
+  isEchoHeard: true,
+  endsBatch: true,
+  dumps: () => [{ request: linkDump(), read: readLink }],
+  read: readLink,
+  encode: ({ verb, object }, names) => encode(verb, object, names),
+  missingDevice: ({ vxlan }) => vxlan?.underlay,
+};

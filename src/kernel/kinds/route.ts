@@ -10,10 +10,15 @@ import {
 import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
+import { DeviceLookup } from '#src/kernel/device-names.ts';
+import { findBy } from '#src/kernel/find-device.ts';
+import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import { ADD, FAMILY_NUMBERS, familyNumberOf, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
-import { type Ip, ipv4, ipv6, isIpv4 } from '#src/lib/ip.ts';
-import type { Route } from '#src/state/object.ts';
+import type { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
+import { ADD, FAMILIES, FAMILY_NUMBERS, familyNumberOf, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
+import { equalPrefix, type Ip, ipv4, ipv6, isIpv4 } from '#src/lib/ip.ts';
+import { IP6_RT_PRIO_USER, ROUTE, type Route } from '#src/state/kinds/route.ts';
+import type { KernelError, Operation, Verb } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** struct rtmsg: u8 family, dst_len, src_len, tos, table, protocol, scope, type, then u32 flags */
@@ -115,7 +120,7 @@ function readRouteMessage({ view, offset, size }: Message): RouteMessage | undef
 }
 
 /** `ip route show table main`, of one device if its ifindex is given, of one protocol if that is. */
-export const routeDump = (family: 4 | 6, index?: number, protocol = 0): Request =>
+const routeDump = (family: 4 | 6, index?: number, protocol = 0): Request =>
   routeMessage(
     k.RTM_GETROUTE,
     k.NLM_F_DUMP,
@@ -140,11 +145,8 @@ export const routeQuery = (address: Ip, fibMatch = false): Request =>
  * `ip route add|replace|del …` in the main table. A removal names everything that the route has, so that no other is
  * taken; but for metric 0, which the kernel reads as any (see {@link meansAnyMetric}).
  */
-export function routeRequest(
-  verb: 'add' | 'replace' | 'remove',
-  route: Route,
-  names: DeviceNames,
-): Request | undefined {
+function routeRequest(verb: Verb, route: Route, names: DeviceNames): Request | 'unsupported' | undefined {
+  if (verb === 'set') return 'unsupported';
   const { destination, type, via, device, onlink, metric, protocol, scope, source } = route;
   const index = device === undefined ? undefined : names.indexOf(device);
   if (device !== undefined && index === undefined) return undefined;
@@ -161,7 +163,7 @@ export function routeRequest(
     destination: destination.address,
     gateway: via,
     device: index,
-    metric: metric || (destination.family === 6 && verb === 'remove' ? k.IP6_RT_PRIO_USER : undefined),
+    metric: metric || (destination.family === 6 && verb === 'remove' ? IP6_RT_PRIO_USER : undefined),
     source,
   };
   if (verb === 'remove') return routeMessage(k.RTM_DELROUTE, 0, header, values);
@@ -172,19 +174,21 @@ export function routeRequest(
  * An RTM_NEWROUTE or RTM_DELROUTE of the main table. `undefined` for what a Route cannot say: other types, a TOS, a
  * cached clone. One with several next hops has no device.
  */
-export function readRoute(message: Message, names: Pick<DeviceNames, 'nameOf'>): Route | undefined {
+function readRoute(message: Message, names: Names): Route | undefined {
   const read = readRouteMessage(message);
   if (read === undefined) return undefined;
   const { family, destinationLength, protocol, scope, type, flags } = read;
   const { destination = unspecified(family), gateway: via, device, metric = 0, source } = read;
   if (read.table !== k.RT_TABLE_MAIN || read.tos !== 0 || (flags & k.RTM_F_CLONED) !== 0) return undefined;
   if (type !== k.RTN_UNICAST && type !== k.RTN_BLACKHOLE) return undefined;
+  const prefix =
+    familyNumberOf(destination) === family ? prefixOf(destination, destinationLength) : undefined;
+  if (prefix === undefined) return undefined;
   // The kernel hangs IPv6 blackholes onto `lo`; nobody asked for that.
   const index = type === k.RTN_BLACKHOLE ? undefined : device;
   const name = index === undefined ? undefined : names.nameOf(index);
   if (index !== undefined && name === undefined) return undefined;
   const kind = type === k.RTN_UNICAST ? 'unicast' : 'blackhole';
-  const prefix = prefixOf(destination, destinationLength);
   const onlink = (flags & k.RTNH_F_ONLINK) !== 0;
   // Those of peers, and their fields in the order in which backends write them: one shape for all of them in V8.
   if (via !== undefined && name !== undefined && source === undefined) {
@@ -217,7 +221,7 @@ export function readRoute(message: Message, names: Pick<DeviceNames, 'nameOf'>):
 const unspecified = (family: number | undefined): Ip => (family === k.AF_INET6 ? ipv6(0n) : ipv4(0));
 
 /** The answer to {@link routeQuery}; `undefined` when it says that there is no way. */
-export function readLookup(message: Message, names: Pick<DeviceNames, 'nameOf'>): RouteLookup | undefined {
+export function readLookup(message: Message, names: Names): RouteLookup | undefined {
   const read = readRouteMessage(message);
   if (read === undefined || (read.type !== k.RTN_UNICAST && read.type !== k.RTN_LOCAL)) return undefined;
   const { device, source, gateway: via } = read;
@@ -230,4 +234,39 @@ export function readLookup(message: Message, names: Pick<DeviceNames, 'nameOf'>)
  * Whether the kernel would take more for this route than is meant: in a removal, metric 0 stands for any metric
  * (fib_nh_match in net/ipv4/fib_semantics.c), and the same destination may have another route with one.
  */
-export const meansAnyMetric = (route: Route): boolean => route.metric === 0 && route.destination.family === 4;
+const meansAnyMetric = (route: Route): boolean => route.metric === 0 && route.destination.family === 4;
+
+/** Whether another route to the destination, one with a metric, is what the kernel would remove in place of this one. */
+function isTaken(route: Route, questions: RtnetlinkClient): boolean {
+  const answer = questions.request(routeQuery(route.destination.address, true));
+  if ('error' in answer) return false;
+  const found = readRoute(answer.message, new DeviceLookup(findBy(questions)));
+  return found !== undefined && equalPrefix(found.destination, route.destination) && found.metric !== 0;
+}
+
+function refuse({ verb, object }: Operation<Route>, questions: RtnetlinkClient): KernelError | undefined {
+  if (verb !== 'remove' || !meansAnyMetric(object) || !isTaken(object, questions)) return undefined;
+  return { errno: 'ESRCH', message: 'there is no such route without a metric' };
+}
+
+export const ROUTE_CODEC: KindCodec<Route> = {
+  kind: ROUTE,
+  groups: [k.RTNLGRP_IPV4_ROUTE, k.RTNLGRP_IPV6_ROUTE],
+  changed: k.RTM_NEWROUTE,
+  removed: k.RTM_DELROUTE,
+  isEchoHeard: false,
+  endsBatch: false,
+  dumps: ({ index, protocol }) =>
+    FAMILIES.map((family) => ({
+      request: routeDump(family, index, protocol),
+      read(message, names) {
+        const route = readRoute(message, names);
+        if (route?.destination.family !== family) return undefined;
+        return protocol === undefined || route.protocol === protocol ? route : undefined;
+      },
+    })),
+  read: readRoute,
+  encode: ({ verb, object }, names) => routeRequest(verb, object, names),
+  missingDevice: ({ device }) => device,
+  refuse,
+};

@@ -10,11 +10,13 @@ import {
 import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
+import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
-import { ADD, FAMILY_NUMBERS, familyNumberOf, REPLACE } from '#src/kernel/verbs.ts';
-import type { Ip } from '#src/lib/ip.ts';
+import { ADD, FAMILIES, FAMILY_NUMBERS, familyNumberOf, REPLACE } from '#src/kernel/verbs.ts';
+import { type Ip, isIpv4 } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
-import type { Neighbour } from '#src/state/object.ts';
+import { NEIGHBOUR, type Neighbour } from '#src/state/kinds/neighbour.ts';
+import type { Verb } from '#src/state/operation.ts';
 
 /** struct ndmsg: u8 family, u8 and u16 of padding, s32 ifindex, u16 state, u8 flags, u8 type */
 const NDMSG_BYTES = 12;
@@ -60,6 +62,10 @@ export function neighbourMessage(
   };
 }
 
+/** Forwarding entries come in messages of the same types as neighbours. */
+export const isBridgeMessage = ({ view, offset, size }: Message): boolean =>
+  size >= NDMSG_BYTES && view.getUint8(offset) === k.AF_BRIDGE;
+
 /** `undefined` when the message is too short to be one. */
 export function readNeighbourMessage({ view, offset, size }: Message): NeighbourMessage | undefined {
   if (size < NDMSG_BYTES) return undefined;
@@ -85,7 +91,7 @@ export const NO_PARTS = { index: 0, state: 0, flags: 0, destination: undefined, 
 const NO_MAC = parseMac('00:00:00:00:00:00') as Mac;
 
 /** `ip neigh show nud all`, of one device if its ifindex is given. */
-export const neighbourDump = (family: 4 | 6, index?: number): Request =>
+const neighbourDump = (family: 4 | 6, index?: number): Request =>
   neighbourMessage(
     k.RTM_GETNEIGH,
     k.NLM_F_DUMP,
@@ -94,11 +100,12 @@ export const neighbourDump = (family: 4 | 6, index?: number): Request =>
   );
 
 /** `ip neigh add|replace|del IP lladdr MAC dev DEVICE nud permanent` */
-export function neighbourRequest(
-  verb: 'add' | 'replace' | 'remove',
+function neighbourRequest(
+  verb: Verb,
   { ip, mac, device }: Neighbour,
   names: DeviceNames,
-): Request | undefined {
+): Request | 'unsupported' | undefined {
+  if (verb === 'set') return 'unsupported';
   const index = names.indexOf(device);
   if (index === undefined) return undefined;
   const family = familyNumberOf(ip);
@@ -116,11 +123,13 @@ export function neighbourRequest(
  * An RTM_NEWNEIGH or RTM_DELNEIGH of AF_INET or AF_INET6. `undefined` for the kernel's own NOARP entries. One that is
  * not resolved (any more) has a MAC of all zeros.
  */
-export function readNeighbour(message: Message, names: Pick<DeviceNames, 'nameOf'>): Neighbour | undefined {
+function readNeighbour(message: Message, names: Names): Neighbour | undefined {
+  if (isBridgeMessage(message)) return undefined;
   const read = readNeighbourMessage(message);
   if (read === undefined) return undefined;
   const { family, index, state, destination, mac = NO_MAC } = read;
-  if (family === k.AF_BRIDGE || destination === undefined || (state & k.NUD_NOARP) !== 0) return undefined;
+  if (destination === undefined || family !== familyNumberOf(destination)) return undefined;
+  if ((state & k.NUD_NOARP) !== 0) return undefined;
   const device = names.nameOf(index);
   if (device === undefined) return undefined;
   return {
@@ -132,4 +141,27 @@ export function readNeighbour(message: Message, names: Pick<DeviceNames, 'nameOf
   };
 }
 
-export const isResolved = ({ mac }: Neighbour): boolean => mac !== NO_MAC;
+const isResolved = ({ mac }: Neighbour): boolean => mac !== NO_MAC;
+
+export const NEIGHBOUR_CODEC: KindCodec<Neighbour> = {
+  kind: NEIGHBOUR,
+  groups: [k.RTNLGRP_NEIGH],
+  changed: k.RTM_NEWNEIGH,
+  removed: k.RTM_DELNEIGH,
+  isEchoHeard: false,
+  endsBatch: false,
+  dumps: ({ index }) =>
+    FAMILIES.map((family) => ({
+      request: neighbourDump(family, index),
+      read(message, names) {
+        const neighbour = readNeighbour(message, names);
+        if (neighbour === undefined || !isResolved(neighbour)) return undefined;
+        return isIpv4(neighbour.ip) === (family === 4) ? neighbour : undefined;
+      },
+    })),
+  read: readNeighbour,
+  // One that lost its MAC (NUD_FAILED): older kernels leave it at that when an entry is deleted.
+  isGone: (neighbour) => !isResolved(neighbour),
+  encode: ({ verb, object }, names) => neighbourRequest(verb, object, names),
+  missingDevice: ({ device }) => device,
+};
