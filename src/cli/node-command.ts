@@ -11,7 +11,7 @@ import {
 } from '#src/lib/go-flags.ts';
 import { type LoggerSource, silentLogger } from '#src/lib/log.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, checkNetworkName, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
 
 export interface NodeCommandContext {
@@ -78,7 +78,7 @@ export async function nodeCommand(
 }
 
 const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
-  network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, checkNetworkName(network));
+  network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, network);
 
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
   async status({ options, id }, { output }) {

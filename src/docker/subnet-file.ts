@@ -3,7 +3,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, ipv4, masked, type Prefix4, parsePrefix4 } from '#src/lib/ip.ts';
 import type { Files } from '#src/sys/files.ts';
 
-/** What subnet.env tells Docker, CNI and the next start. */
+/** What Docker, CNI and the next start read in subnet.env. */
 export interface SubnetFile {
   readonly network: Prefix4;
   /** The node's subnet; written as its first host address, which the bridge takes. */

@@ -3,7 +3,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/lib/until.ts';
 
-/** Made without a registry: busybox under all its names, and a CGI script that tells a caller's address. */
+/** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';
 
 /** $1: a folder of the host's own. The script's header ends with an empty line, as CGI wants it. */
@@ -49,6 +49,11 @@ export class Docker {
 
   get daemon(): Daemon {
     return this.#daemon;
+  }
+
+  /** Its command line's options. */
+  get options(): readonly string[] {
+    return this.#options.options;
   }
 
   /**

@@ -5,22 +5,23 @@ import type { HeldLease } from '#src/membership/membership.ts';
 import { type Claimant, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
+import { faultOfAddress } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
+import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import type { Random } from '#src/sys/random.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface AcquireComponents {
   readonly registry: Registry;
   readonly clock: Clock;
-  readonly random: () => number;
+  readonly random: Random;
   readonly log: Logger;
 }
 
-export interface AcquireRequest {
-  readonly config: NetworkConfig;
-  readonly claimant: Claimant;
+export interface AcquireRequest extends LeaseReader {
   readonly previous: Prefix4 | undefined;
   readonly avoid: readonly Prefix4[];
   readonly ttlSeconds: number;
@@ -91,7 +92,7 @@ async function tryToAcquire(
 ): Promise<Acquired | undefined> {
   const { registry, clock, random, log } = components;
   const { records } = seen;
-  const leases = await leasesOf(records, request.claimant, clock);
+  const leases = await leasesOf(records, request, clock);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
@@ -189,16 +190,29 @@ async function challenge(
   return asked.record;
 }
 
+/** By whom and for what leases are looked at. */
+export interface LeaseReader {
+  readonly config: NetworkConfig;
+  readonly claimant: Claimant;
+  /** What subnets must not hide on this host. */
+  readonly overlap: OverlapRules;
+  /** Why the backend can't use what a host published. */
+  readonly judge?: (attributes: LeaseAttributes) => string | undefined;
+}
+
 /**
- * The leases that records stand for, whatever is in them; none for a key that names no subnet. What a record says of its
- * holder is read only where it speaks of the claimant: of 50,000 one or two do.
+ * The leases that records stand for; none for a key that names no subnet. A key of SubnetLen is taken, whatever is in it:
+ * it can't be created again. One of another length would take several subnets, or a part of one: it counts only when hosts
+ * would believe it. Values are parsed only where that or the claimant is the question: of 50,000 one or two are.
  */
 export async function leasesOf(
   records: readonly LeaseRecord[],
-  { node, publicIp }: Claimant,
+  { config, claimant, overlap, judge }: LeaseReader,
   clock: Clock,
 ): Promise<Lease[]> {
+  const { node, publicIp } = claimant;
   const address = formatIp(publicIp);
+  const rules = { ownPublicIp: publicIp, overlap };
   const budget = new TurnBudget(clock);
   const leases: Lease[] = [];
   for (const { name, value, revision, expiry } of records) {
@@ -206,10 +220,15 @@ export async function leasesOf(
     const subnets = parseSubnetName(name);
     if (subnets === undefined) continue;
     // JSON may write any character as an escape, though nobody does.
-    const isOfInterest = value.includes(node) || value.includes(address) || value.includes('\\u');
-    const decoded = isOfInterest ? decodeAttributes(value) : undefined;
-    // A key that names a subnet is taken, whatever is in it.
+    const concernsUs = value.includes(node) || value.includes(address) || value.includes('\\u');
+    const isOdd = subnets.v4?.length !== config.subnetLength;
+    const decoded = concernsUs || isOdd ? decodeAttributes(value) : undefined;
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
+    const isClaimants = attributes.node === node || attributes.publicIp === publicIp;
+    const fault = (): unknown =>
+      decoded?.ok !== true ||
+      (faultOfAddress(attributes, subnets.v4 ?? config.network, rules) ?? judge?.(attributes));
+    if (isOdd && !isClaimants && fault() !== undefined) continue;
     leases.push({ subnets, attributes, expiry, name, revision });
   }
   return leases;

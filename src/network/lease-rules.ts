@@ -74,23 +74,39 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   };
 }
 
-function faultOfSubnet(
-  v4: Prefix4,
-  { network, subnetLength, ownSubnet, overlap }: LeaseRules,
+/** Why no host can hold a subnet of this size, `undefined` when one can. */
+export function faultOfSize(
+  { length }: Prefix4,
+  { network, subnetLength }: Pick<LeaseRules, 'network' | 'subnetLength'>,
 ): string | undefined {
+  if (length >= subnetLength) return undefined;
+  if (length <= network.length) return 'is as wide as the network';
+  return length < subnetLength - WIDEST_BITS ? `is far wider than SubnetLen ${subnetLength}` : undefined;
+}
+
+function faultOfSubnet(v4: Prefix4, rules: LeaseRules): string | undefined {
+  const { network, ownSubnet, overlap } = rules;
   // Texts are made of what is wrong only: nearly nothing is.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
-  if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);
+  const size = faultOfSize(v4, rules);
+  if (size !== undefined) return fault(size);
   if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
   const clash = hiddenBy(v4, overlap);
   return clash && fault(clash);
 }
 
-function faultOfAddress(
+/** Why the address that a host publishes can't be used. */
+export function faultOfAddress(
   { publicIp }: LeaseAttributes,
   subnet: Prefix4,
-  { ownPublicIp, ownSubnet, overlap }: LeaseRules,
+  {
+    ownPublicIp,
+    ownSubnet,
+    overlap,
+  }: Pick<LeaseRules, 'ownPublicIp' | 'overlap'> & {
+    readonly ownSubnet?: Prefix4;
+  },
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
   const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;
@@ -98,7 +114,7 @@ function faultOfAddress(
   if (publicIp === ownPublicIp) return fault('is ours');
   // Packets to such an address would go into a tunnel or to a container.
   if (containsAddress(subnet, publicIp)) return fault('is inside its own subnet');
-  if (containsAddress(ownSubnet, publicIp)) return fault('is inside our subnet');
+  if (ownSubnet !== undefined && containsAddress(ownSubnet, publicIp)) return fault('is inside our subnet');
   const isContainers = !overlap.allowed && isInRange(overlap.handedOut, publicIp);
   return isContainers ? fault('is inside the network itself') : undefined;
 }

@@ -13,6 +13,7 @@ const check = (kernel: MemoryKernel): Promise<void> =>
       files: {
         read: async (path) => (path === '/proc/self/status' ? 'CapEff:\t000001ffffffffff\n' : undefined),
         write: async () => {},
+        createExclusively: async () => false,
         writeAtomically: async () => {},
         remove: async () => {},
       },

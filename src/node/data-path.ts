@@ -219,13 +219,12 @@ export class DataPath {
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
     const { failing } = this.#owner.status;
-    const rules = this.#components.rules.failure;
     const [first] = failing;
     return [
       ...(first === undefined
         ? []
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
-      ...(rules === undefined ? [] : [`firewall rules: ${rules}`]),
+      ...this.#components.rules.troubles,
     ];
   }
 }

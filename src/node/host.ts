@@ -4,7 +4,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { checkNetworkName, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { NetworkSet } from '#src/node/network-set.ts';
 import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
@@ -82,7 +82,7 @@ export class Host {
       life,
     );
     this.#set = set;
-    for (const name of networks) set.add(checkNetworkName(name));
+    for (const name of networks) set.add(name);
   }
 
   #makeNetwork(host: NetworkHost, id: NetworkId): Network {

@@ -43,6 +43,8 @@ export interface Draft {
   readonly overlap: OverlapRules;
   /** Takes the draft's devices and range for this network. Throws WeftError `network-clash`. */
   claim(): void;
+  /** Why the backend can't use what a host publishes; `undefined` when it can. */
+  judge(attributes: LeaseAttributes): string | undefined;
   /** What to publish, given the lease that is taken over, if one is. */
   attributes(taken?: Partial<LeaseAttributes>): LeaseAttributes;
   intent(subnet: Prefix4, taken?: Partial<LeaseAttributes>): NetworkIntent;
@@ -88,6 +90,7 @@ export class IntentMaker {
       selection,
       overlap,
       claim: () => claims.take(owner, claim),
+      judge: (attributes) => make().judge(attributes),
       attributes: (taken) => ({ publicIp: underlay.publicIp, ...make(taken).published, node: identity }),
       intent: (own, taken) => ({ config, subnet: own, underlay, backend: make(taken), overlap }),
     };

@@ -3,8 +3,9 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
+import type { WatchDrops } from '#src/node/watch-drops.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
-import type { OpenedRegistry } from '#src/registry/open-registry.ts';
+import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -20,9 +21,10 @@ export interface NetworkHost {
   readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
-  /** Opens the registry of the network at the prefix, and waits for its config; see registry/open-registry.ts. */
-  readonly openRegistry: (prefix: string, logger: Logger, signal: AbortSignal) => Promise<OpenedRegistry>;
+  /** Opens the registry of a network, and waits for its config; see registry/open-registry.ts. */
+  readonly openRegistry: (request: RegistryRequest, signal: AbortSignal) => Promise<OpenedRegistry>;
   readonly makeFirewall: MakeFirewall;
+  readonly watchDrops: WatchDrops;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */
@@ -34,4 +36,8 @@ export interface NetworkHost {
   readonly createLogger: LoggerSource;
   /** Called once a start has loaded what it needs. */
   readonly onLoaded: () => void;
+}
+
+export interface RegistryRequest extends Pick<OpenRegistryOptions, 'prefix' | 'lastConfig'> {
+  readonly logger: Logger;
 }

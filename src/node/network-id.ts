@@ -1,6 +1,6 @@
 import { join, posix } from 'node:path';
-import { WeftError } from '#src/lib/errors.ts';
 import { sha256Hex } from '#src/lib/sha256.ts';
+import { assertNetworkName } from '#src/registry/networks.ts';
 
 /** Which network: everything that a network names on a host is derived from this. */
 export interface NetworkId {
@@ -56,21 +56,11 @@ export function artefactsOf({ prefix, name }: NetworkId, places: NetworkPlaces):
 export const subnetFolder = ({ subnetFile }: NetworkPlaces): string =>
   subnetFile === DEFAULT_SUBNET_FILE ? DEFAULT_SUBNET_FOLDER : subnetFile;
 
-/** One of several networks below a prefix: `<prefix>/<name>/config` and `<prefix>/<name>/subnets`. */
-export const namedNetwork = (prefix: string, name: string): NetworkId => ({
-  prefix: posix.join(prefix, name),
-  name,
-});
-
-/** A name is part of keys, file names and labels. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
-/** Keys that a network itself has below its prefix. */
-const RESERVED = ['config', 'subnets'];
-
-/** Throws WeftError `network-name` for a name that can't be one. */
-export function checkNetworkName(name: string): string {
-  if (NAME.test(name) && !RESERVED.includes(name)) return name;
-  throw new WeftError('network-name', `a network can not be called ${JSON.stringify(name)}`, {
-    remedy: 'use letters, digits, ".", "_" and "-", 63 at most, and neither "config" nor "subnets"',
-  });
+/**
+ * One of several networks below a prefix: `<prefix>/<name>/config` and `<prefix>/<name>/subnets`. Throws WeftError
+ * `network-name` for a name that can't be one.
+ */
+export function namedNetwork(prefix: string, name: string): NetworkId {
+  assertNetworkName(name);
+  return { prefix: posix.join(prefix, name), name };
 }

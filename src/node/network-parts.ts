@@ -47,9 +47,9 @@ export function makeDataPath(
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
-  const { makeFirewall, clock, observeRules } = host;
+  const { makeFirewall, watchDrops, clock, observeRules } = host;
   const rules = new NetworkRules(
-    { makeFirewall, clock, log: createLogger('firewall') },
+    { makeFirewall, watchDrops, clock, log: createLogger('firewall') },
     { intervalMs: ruleCheckMs(options) },
   );
   const stop = observeRules((event) => rules.notice(event));

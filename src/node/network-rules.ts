@@ -1,7 +1,8 @@
-import type { WantedRules } from '#src/firewall/rules.ts';
+import { noRules, type WantedRules } from '#src/firewall/rules.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { DropsWatched, WatchDrops } from '#src/node/watch-drops.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Firewall, Step } from '#src/reconcile/rules/firewall.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -10,7 +11,10 @@ import type { Clock } from '#src/sys/clock.ts';
 export type MakeFirewall = (use: FirewallUse) => NetworkFirewall;
 
 /** What a network asks of a firewall. */
-export type NetworkFirewall = Pick<Firewall, 'apply' | 'tell' | 'plan' | 'cleanOther' | 'removeAll'>;
+export type NetworkFirewall = Pick<
+  Firewall,
+  'apply' | 'tell' | 'plan' | 'cleanOther' | 'removeAll' | 'programs'
+>;
 
 export interface FirewallUse {
   readonly mode: 'auto' | 'nftables';
@@ -20,6 +24,7 @@ export interface FirewallUse {
 
 export interface NetworkRulesComponents {
   readonly makeFirewall: MakeFirewall;
+  readonly watchDrops: WatchDrops;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -36,7 +41,7 @@ export class NetworkRules {
   #firewall: NetworkFirewall | undefined;
   #use: FirewallUse | undefined;
   #wanted: WantedRules | undefined;
-  #cared = false;
+  #drops: DropsWatched | undefined;
 
   constructor(components: NetworkRulesComponents, { intervalMs }: { readonly intervalMs: number }) {
     this.#components = components;
@@ -50,8 +55,13 @@ export class NetworkRules {
     );
   }
 
-  get failure(): string | undefined {
-    return this.#caretaker.failure;
+  /** Why rules keep the overlay's packets from passing, one clause each. */
+  get troubles(): string[] {
+    const { failure } = this.#caretaker;
+    return [
+      ...(failure === undefined ? [] : [`firewall rules: ${failure}`]),
+      ...(this.#drops?.troubles ?? []),
+    ];
   }
 
   get repairs(): number {
@@ -62,6 +72,7 @@ export class NetworkRules {
   notice(event: NftablesEvent): void {
     this.#firewall?.tell(event);
     this.#caretaker.poke();
+    this.#drops?.poke();
   }
 
   /** Makes the rules as wanted, and keeps them so until the signal aborts. Rejects when they could not be made. */
@@ -73,11 +84,32 @@ export class NetworkRules {
       this.#firewall = this.#components.makeFirewall(use);
       this.#use = use;
     }
-    if (this.#cared) await this.#caretaker.lookNow(signal);
-    else await this.#caretaker.start(signal);
-    this.#cared = true;
+    if (this.#drops === undefined) {
+      await this.#caretaker.start(signal);
+      this.#drops = this.#watchDrops(signal);
+    } else {
+      await this.#caretaker.lookNow(signal);
+      this.#drops.poke();
+    }
     // After the new rules are in force, so that there is no moment without any.
     if (other) await this.#removeLeftovers(() => before.removeAll(undefined, signal), signal);
+  }
+
+  /** What drops the overlay's packets all the same is watched from the first time that our own rules are in place. */
+  #watchDrops(signal: AbortSignal): DropsWatched {
+    const { watchDrops, log } = this.#components;
+    const drops = watchDrops({
+      wanted: () => this.#wanted ?? noRules(),
+      firewall: { programs: (ended) => this.#inUse.programs(ended) },
+      log,
+    });
+    drops.start(signal);
+    return drops;
+  }
+
+  get #inUse(): NetworkFirewall {
+    this.#firewall ??= this.#components.makeFirewall({ mode: 'auto', instance: '' });
+    return this.#firewall;
   }
 
   /** Removes what an earlier run left in firewalls that are not used now. A failure is a warning. */

@@ -115,25 +115,28 @@ export class Network {
     const { host, id, artefacts, memory, log } = this.#parts;
     const { clock, files, onLoaded } = host;
     this.#waitFor(`the network config ${id.prefix}/config`);
-    const opening = this.#openRegistry(life);
-    const previous = await readSubnetFile(files, artefacts.subnetFile);
     const remembered = await memory.recall();
+    const opening = this.#openRegistry(remembered?.config, life);
+    const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {
       this.#dataPath = await startFromMemory(this.#parts, { remembered, previous }, life);
       if (this.#dataPath !== undefined) this.#ready(this.#dataPath);
     }
-    const { registry, config } = await opening;
+    const { registry, config, missing } = await opening;
     onLoaded();
     const read = await readableConfig({ registry, clock, log }, config, life.signal, () =>
       this.#waitFor('a network config that can be used'),
     );
-    await this.#startFromRegistry({ registry, ...read }, { remembered, previous }, life);
+    await this.#startFromRegistry({ registry, missing, ...read }, { remembered, previous }, life);
   }
 
   /** Begun first, because it takes the longest and needs nothing else. Closed with the network. */
-  #openRegistry(life: Lifetime): Promise<OpenedRegistry> {
+  #openRegistry(lastConfig: string | undefined, life: Lifetime): Promise<OpenedRegistry> {
     const { host, id, createLogger } = this.#parts;
-    const opening = host.openRegistry(id.prefix, createLogger('registry'), life.signal);
+    const opening = host.openRegistry(
+      { prefix: id.prefix, lastConfig, logger: createLogger('registry') },
+      life.signal,
+    );
     opening.catch(() => {});
     life.run(async (signal) => {
       const { registry } = await opening;

@@ -39,7 +39,7 @@ export async function planStart(
 ): Promise<StartPlan> {
   const { files, random, clock, createLogger } = components;
   // A node without an identity gets one at its start, not here.
-  const looking = { ...files, writeAtomically: async () => {}, create: async () => false };
+  const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
   const parts = networkParts(networkHost(components, options, identity, signal), id, options);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
@@ -53,7 +53,16 @@ export async function planStart(
   const lease = describe(
     planAcquire({
       config,
-      leases: await leasesOf(records, claimant, clock),
+      leases: await leasesOf(
+        records,
+        {
+          config,
+          claimant,
+          overlap: draft.overlap,
+          judge: (attributes) => draft.judge(attributes),
+        },
+        clock,
+      ),
       claimant,
       previous: previous.subnet,
       avoid: addressesToAvoid(draft.overlap),

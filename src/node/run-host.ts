@@ -14,6 +14,7 @@ import { systemLocks } from '#src/sys/host-lock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+import { systemUnixHttp } from '#src/sys/unix-http.ts';
 
 /** The real host, in the network namespace of this process. */
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
@@ -26,6 +27,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     commands: systemCommands,
     files: systemFiles,
     folders: systemFolders,
+    http: systemUnixHttp,
     locks: systemLocks,
     random: systemRandom,
     createLogger: log,

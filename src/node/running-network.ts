@@ -26,6 +26,8 @@ export interface RunningRequest {
   readonly draft: Draft;
   /** The config as the registry has it. */
   readonly text: string;
+  /** Why that is the config of an earlier run; absent where the registry has it. */
+  readonly missing: string | undefined;
   /** Of an earlier run, while its peers are not in the table. */
   readonly remembered: Remembered | undefined;
 }
@@ -51,7 +53,7 @@ export class RunningNetwork {
   #configTrouble: string | undefined;
 
   constructor(parts: NetworkParts, request: RunningRequest) {
-    const { registry, membership, dataPath, draft, text, remembered } = request;
+    const { registry, membership, dataPath, draft, text, missing, remembered } = request;
     this.#parts = parts;
     this.#registry = registry;
     this.#dataPath = dataPath;
@@ -59,6 +61,7 @@ export class RunningNetwork {
     this.#draft = draft;
     this.#text = text;
     this.#remembered = remembered;
+    this.#configTrouble = missing;
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -94,8 +97,11 @@ export class RunningNetwork {
     life.run((signal) => this.#follower.follow(signal));
     life.run((signal) =>
       followConfig(
-        { registry: this.#registry, clock: host.clock, log },
-        { text: this.#text, onText: (text) => this.#steps.run(() => this.#configure(text)) },
+        { registry: this.#registry, clock: host.clock, random: host.random, log },
+        {
+          text: this.#configTrouble === undefined ? this.#text : undefined,
+          onText: (text) => this.#steps.run(() => this.#configure(text)),
+        },
         signal,
       ),
     );

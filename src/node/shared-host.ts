@@ -6,6 +6,7 @@ import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
+import { watchDrops } from '#src/node/watch-drops.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
@@ -13,6 +14,7 @@ import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+import type { UnixHttp } from '#src/sys/unix-http.ts';
 
 /** What the process has of its host. */
 export interface HostComponents
@@ -22,6 +24,7 @@ export interface HostComponents
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;
+  readonly http: UnixHttp;
   readonly commands: CommandRunner;
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
   readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
@@ -58,8 +61,9 @@ export function networkHost(
     identity,
     reconciler,
     claims: new NetworkClaims(),
-    openRegistry: (prefix, logger, ended) =>
-      openRegistry({ ...components, logger }, { ...registryOptions(options), prefix }, ended),
+    watchDrops: (request) => watchDrops({ ...components, commands: versions }, request),
+    openRegistry: ({ logger, ...request }, ended) =>
+      openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -67,6 +67,8 @@ export interface OpenedNetwork {
   readonly registry: Registry;
   readonly text: string;
   readonly config: NetworkConfig;
+  /** Why the config is that of an earlier run; absent where the registry has it. */
+  readonly missing: string | undefined;
 }
 
 export interface Joined {
@@ -111,6 +113,8 @@ export async function joinNetwork(
       ttlSeconds: options.leaseTtl / 1000,
       marginSeconds: options.subnetLeaseRenewMargin * 60,
       listing,
+      overlap: draft.overlap,
+      judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
     },
     signal,

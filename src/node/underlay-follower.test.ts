@@ -9,7 +9,7 @@ import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { type KernelObject, RTPROT_BOOT } from '#src/state/object.ts';
-import { FakeClock } from '../../test/support/fake-clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 
 const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
 const address = (device: string, text: string): KernelObject => ({
@@ -33,8 +33,8 @@ const defaultRoute = (device: string, via: string, metric = 0): KernelObject => 
 /** In small steps: a look takes several turns of the event loop, and may sleep again after it. */
 async function pass(clock: FakeClock, ms: number): Promise<void> {
   for (let left = ms; left > 0; left -= STEP_MS) {
-    await clock.pass(Math.min(left, STEP_MS));
-    for (let turns = 0; turns < 10; turns++) await clock.pass(0);
+    await clock.advance(Math.min(left, STEP_MS));
+    for (let turns = 0; turns < 10; turns++) await clock.advance(0);
   }
 }
 const STEP_MS = 50;
@@ -275,6 +275,6 @@ test('it ends with its signal, after the move under way, and leaves no timer and
   assert.equal(hasEnded, false);
   gate.resolve();
   await end;
-  assert.equal(clock.sleepers, 0);
+  assert.equal(clock.sleeping.length, 0);
   assert.equal(listeners.size, 0);
 });

@@ -94,16 +94,17 @@ export class Failures {
 
   /**
    * Something happened to a device: what failed for want of it need not wait for the end of its pause, and the next
-   * pause is a short one. Whether anything is to be tried earlier.
+   * pause is a short one, unless such events do not stop coming. Returns whether anything is to be tried earlier.
    */
   hurry(device: string, now: number): boolean {
     let hurried = false;
     for (const [key, failure] of this.#failing) {
       if (!this.#kinds.of(failure.object).devicesNeeded(failure.object).includes(device)) continue;
-      const notBefore = now + this.#hurried.delay(key, now);
-      if (notBefore >= failure.notBefore) continue;
+      const delay = this.#hurried.delay(key, now);
+      if (now + delay >= failure.notBefore) continue;
       this.#hurried.repaired(key, now);
-      this.#failing.set(key, { ...failure, attempts: 0, notBefore });
+      const attempts = delay === 0 ? 0 : failure.attempts;
+      this.#failing.set(key, { ...failure, attempts, notBefore: now + delay });
       hurried = true;
     }
     if (hurried) this.#hurried.forgetOld(now);

@@ -4,6 +4,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { Actuator } from '#src/reconcile/actuator.ts';
 import { Actuators } from '#src/reconcile/actuators.ts';
 import { Comparison, readAgain } from '#src/reconcile/comparison.ts';
+import { Contention } from '#src/reconcile/contention.ts';
 import { EventIntake } from '#src/reconcile/event-intake.ts';
 import { Failures } from '#src/reconcile/failures.ts';
 import { Holding } from '#src/reconcile/holding.ts';
@@ -12,9 +13,7 @@ import { Owner, type OwnerDesk, type OwnerRequest, type OwnerStatus } from '#src
 import { planFor } from '#src/reconcile/plan-for.ts';
 import { Repair } from '#src/reconcile/repair.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
-import type { Slot } from '#src/reconcile/slot.ts';
-import type { Rival } from '#src/reconcile/slot-table.ts';
-import type { KernelObject } from '#src/state/object.ts';
+import { type SlotView, viewSlots } from '#src/reconcile/slot-view.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -32,20 +31,6 @@ export interface ReconcilerOptions {
   readonly fullCheckShare: number;
 }
 
-/** One slot, as readers see it. */
-export interface SlotView {
-  /** The slot's key, as {@link OwnerStatus.failing} has it. */
-  readonly key: string;
-  /** The owner's name; `undefined` when nobody wants anything in the slot. */
-  readonly owner: string | undefined;
-  /** What the owner wants it for: a lease's name for a peer. */
-  readonly subject: string | undefined;
-  readonly wanted: KernelObject | undefined;
-  readonly found: KernelObject | undefined;
-  /** The kernel's last word, or which owner has the slot; `undefined` when nothing failed. */
-  readonly failure: string | undefined;
-}
-
 /**
  * Makes the kernel hold what its owners want, and keeps it so. Start, event, drift, restart and upgrade are one path: a
  * slot is looked at again, and the difference, if there is one, is applied. One for each host.
@@ -56,6 +41,7 @@ export class Reconciler {
   readonly #actuators: Actuators;
   readonly #ledger: Ledger;
   readonly #failures: Failures;
+  readonly #contention: Contention;
   readonly #intake: EventIntake;
   readonly #comparison: Comparison;
   readonly #repair: Repair;
@@ -76,6 +62,7 @@ export class Reconciler {
     const { kinds } = this.#actuators;
     this.#ledger = new Ledger(kinds, () => this.#work());
     this.#failures = new Failures({ log, kinds });
+    this.#contention = new Contention({ ledger: this.#ledger, log });
     const shared = { actuators: this.#actuators, ledger: this.#ledger, pacer: new RepairPacer(), clock };
     this.#intake = new EventIntake({ ...shared, failures: this.#failures, log });
     this.#comparison = new Comparison(shared);
@@ -86,7 +73,7 @@ export class Reconciler {
   get status(): OwnerStatus {
     return {
       wanted: this.#ledger.slots.wanted,
-      failing: [...this.#failures.list(), ...this.#lost()],
+      failing: this.#failing(),
       repairs: this.#repair.count,
       checks: this.#comparison.count,
     };
@@ -135,25 +122,9 @@ export class Reconciler {
     return () => this.#observers.delete(listener);
   }
 
-  /** Every slot in which anything is wanted or was found, as of now: to be read in one turn. */
-  *view(): Generator<SlotView> {
-    for (const { object, holding, subject, wanted, found } of this.#ledger.slots) {
-      const key = this.#ledger.kinds.of(object).key(object);
-      const failure = this.#failures.reasonOf(key);
-      yield { key, owner: holding?.name, subject, wanted, found, failure };
-    }
-    for (const { slot, rival } of this.#ledger.slots.contended()) {
-      const { holding, subject, object } = rival;
-      const lost = this.#lostTo(slot, rival);
-      yield {
-        ...lost,
-        owner: holding.name,
-        subject,
-        wanted: object,
-        found: slot.found,
-        failure: lost.reason,
-      };
-    }
+  /** Every slot as of now, with who wants what in it: to be read in one turn. */
+  view(): Generator<SlotView> {
+    return viewSlots(this.#ledger, this.#failures, this.#contention);
   }
 
   readonly #desk: OwnerDesk = {
@@ -163,7 +134,7 @@ export class Reconciler {
         this.#ledger.touch(slot, 'wanted', slot.holding ?? holding),
       );
       for (const actuator of this.#actuators.readersOf(objects)) this.#ledger.reread(actuator);
-      this.#logLost(holding);
+      this.#contention.log(holding);
     },
     allowRemoval: (holding) => {
       if (holding.mayRemove) return;
@@ -180,7 +151,7 @@ export class Reconciler {
     },
     statusOf: (holding) => ({
       wanted: holding.wanted,
-      failing: [...this.#failures.list(holding), ...this.#lost(holding)],
+      failing: this.#failing(holding),
       repairs: holding.repairs,
       checks: holding.checks,
     }),
@@ -214,27 +185,9 @@ export class Reconciler {
     for (const resolve of holding.waiters.splice(0)) resolve();
   }
 
-  /** What owners want in slots that others have. */
-  #lost(holding?: Holding): { readonly key: string; readonly reason: string }[] {
-    return Array.from(this.#ledger.slots.contended())
-      .filter(({ rival }) => holding === undefined || rival.holding === holding)
-      .map(({ slot, rival }) => this.#lostTo(slot, rival));
-  }
-
-  #lostTo({ holding, wanted }: Slot, { object }: Rival): { readonly key: string; readonly reason: string } {
-    const kind = this.#ledger.kinds.of(object);
-    const other = wanted === undefined ? '' : `: "${kind.format(wanted)}"`;
-    return { key: kind.key(object), reason: `${holding?.name ?? 'another owner'} has it first${other}` };
-  }
-
-  /** Logs each slot once that another owner has. */
-  #logLost(holding: Holding): void {
-    if (!this.#ledger.slots.hasRivals) return;
-    for (const { key, reason } of this.#lost(holding)) {
-      if (holding.lost.has(key)) continue;
-      holding.lost.add(key);
-      this.#components.log.error(`${holding.name} can't have ${key}: ${reason}`, { key, reason });
-    }
+  #failing(holding?: Holding): OwnerStatus['failing'] {
+    const lost = this.#contention.lost(holding).map(({ key, reason }) => ({ key, reason }));
+    return [...this.#failures.list(holding), ...lost];
   }
 
   #onEvent(event: KernelEvent): void {

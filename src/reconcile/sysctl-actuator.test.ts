@@ -119,6 +119,22 @@ test('a refusal names the command, and goes when the setting can be written', as
   assert.equal(settings.values.get(FORWARD), '1');
 });
 
+test('a setting of a device that can’t be made waits for the device', async (t) => {
+  const { settings, clock, kernel, owner } = await host(t);
+  kernel.refuseAlways = (command) => (command.startsWith('ip link add blue') ? 'ENOMEM' : undefined);
+  kernel.interfere({ verb: 'remove', object: { kind: 'link', name: 'blue' } });
+  await owner.settled();
+  assert.deepEqual(
+    owner.status.failing.map(({ key }) => key),
+    ['link blue'],
+  );
+  kernel.refuseAlways = undefined;
+  await clock.advance(1_000);
+  await owner.settled();
+  assert.equal(settings.values.get(DEVICE), '1');
+  assert.deepEqual(owner.status.failing, []);
+});
+
 test('a plan names the settings, and sets none', async (t) => {
   const { settings, owner } = await host(t);
   settings.values.set(FORWARD, '0');

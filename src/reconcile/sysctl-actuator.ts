@@ -59,6 +59,8 @@ export class SysctlActuator implements Actuator {
       return undefined;
     } catch (cause) {
       const { code = 'EIO', message } = cause as NodeJS.ErrnoException;
+      if (code === 'ENOENT' && !(await this.#hasDevice(object)))
+        return { errno: 'ENODEV', message: `there is no device ${SYSCTL.deviceOf(object)}` };
       const remedy = `run "${SYSCTL.command('replace', object)}" as root, or let the unit write to /proc/sys`;
       return { errno: code, message: `${message}; ${remedy}` };
     }

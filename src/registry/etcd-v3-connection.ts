@@ -42,11 +42,11 @@ export class EtcdConnection {
   readonly #tls: TlsMaterial;
   readonly #auth: Credentials | undefined;
   readonly #clients = new Map<Endpoint, Client>();
-  readonly #clock: Clock;
+  readonly clock: Clock;
   #token: string | undefined;
 
   constructor(components: EtcdComponents, options: Omit<EtcdOptions, 'prefix'>) {
-    this.#clock = components.clock;
+    this.clock = components.clock;
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.#tls = options.tls;
@@ -64,10 +64,21 @@ export class EtcdConnection {
     options: CallOptions,
     signal: AbortSignal,
   ): Promise<Answer> {
-    const ask = (endpoint: Endpoint) =>
-      this.#asUser(endpoint, signal, (metadata) => this.#send(endpoint, method, request, metadata, signal));
+    const ask = (endpoint: Endpoint) => this.callAt(endpoint, method, request, signal);
     const judge = (endpoint: Endpoint, error: unknown) => this.#judge(endpoint, error);
     return askInTurn(this.ring, options, { ask, judge }, signal);
+  }
+
+  /** One unary call of one endpoint. Rejects with what gRPC says. */
+  callAt<Request, Answer>(
+    endpoint: Endpoint,
+    method: Method<Request, Answer>,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    return this.#asUser(endpoint, signal, (metadata) =>
+      this.#send(endpoint, method, request, metadata, signal),
+    );
   }
 
   /**
@@ -187,7 +198,7 @@ export class EtcdConnection {
         method.responseDeserialize,
         request,
         metadata,
-        { deadline: this.#clock.now() + this.callTimeoutMs },
+        { deadline: this.clock.now() + this.callTimeoutMs },
         (error, answer) => {
           signal.removeEventListener('abort', abort);
           if (error !== null) reject(signal.aborted ? signal.reason : error);
@@ -213,7 +224,7 @@ export class EtcdConnection {
       method.requestSerialize,
       method.responseDeserialize,
       metadata,
-      { deadline: this.#clock.now() + this.callTimeoutMs },
+      { deadline: this.clock.now() + this.callTimeoutMs },
     );
     const abort = () => stream.cancel();
     signal.addEventListener('abort', abort, { once: true });
@@ -221,8 +232,14 @@ export class EtcdConnection {
     stream.on('error', () => {});
     try {
       stream.write(request);
-      for await (const answer of stream as AsyncIterable<Answer>) return answer;
-      throw new Error('empty answer');
+      let answer: Answer | undefined;
+      for await (const message of stream as AsyncIterable<Answer>) {
+        answer = message;
+        // Not before: etcd's gRPC proxy drops the answer to a stream that has ended.
+        stream.end();
+      }
+      if (answer === undefined) throw new Error('empty answer');
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       throw error;

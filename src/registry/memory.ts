@@ -40,6 +40,7 @@ export class MemoryRegistry implements Registry {
   writeConfig(text: string | undefined): void {
     this.#config = text;
     this.#revision++;
+    for (const wake of this.#changed) wake();
   }
 
   /** Forgets all events so far, as etcd's compaction does: a watch from before throws CompactedError. */
@@ -51,6 +52,21 @@ export class MemoryRegistry implements Registry {
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
     signal.throwIfAborted();
     return this.#config;
+  }
+
+  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    for (;;) {
+      signal.throwIfAborted();
+      const change = Promise.withResolvers<void>();
+      this.#changed.add(change.resolve);
+      try {
+        const known = this.#config;
+        yield known;
+        if (this.#config === known) await this.#changeOrExpiry(change.promise, signal);
+      } finally {
+        this.#changed.delete(change.resolve);
+      }
+    }
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {

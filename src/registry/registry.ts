@@ -16,6 +16,12 @@ export interface Registry {
   /** The operator's network config, `<prefix>/config`; `undefined` while there is none. */
   readConfig(signal: AbortSignal): Promise<string | undefined>;
 
+  /**
+   * The network config as {@link readConfig} gives it: now, and again whenever it may be another. Ends by throwing: the
+   * signal's reason or {@link RegistryError}.
+   */
+  watchConfig(signal: AbortSignal): AsyncIterable<string | undefined>;
+
   /** All records below `<prefix>/subnets/`, consistent as of `revision`. No such folder is an empty list. */
   list(signal: AbortSignal): Promise<Snapshot>;
 

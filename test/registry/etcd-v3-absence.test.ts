@@ -22,8 +22,11 @@ after(() => certificates.remove());
 
 const isAbsent = async (url: string, files: TlsFiles = {}) =>
   isAbsentFromV3(
-    parseEndpoints(url, { tls: false }),
-    await readTls({ files: systemFiles }, files),
+    { clock: systemClock },
+    {
+      endpoints: parseEndpoints(url, { tls: false }),
+      tls: await readTls({ files: systemFiles }, files),
+    },
     KEY,
     AbortSignal.timeout(5_000),
   );

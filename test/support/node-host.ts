@@ -28,7 +28,7 @@ export class MemoryFiles implements Files {
   writeAtomically(path: string, text: string | Iterable<string>): Promise<void> {
     return this.write(path, text);
   }
-  async create(path: string, text: string): Promise<boolean> {
+  async createExclusively(path: string, text: string): Promise<boolean> {
     if (this.texts.has(path)) return false;
     this.texts.set(path, text);
     return true;
@@ -66,6 +66,7 @@ export class MemoryFirewalls {
       tell: () => {},
       plan: async () => [],
       cleanOther: async () => [],
+      programs: async () => ({ iptables: [], nft: async () => undefined, mixed: false }),
       removeAll: async () => [`removed ${mode} "${instance}"`],
     };
   };
@@ -102,9 +103,10 @@ export class MemoryHost {
       reconciler: this.reconciler,
       claims: new NetworkClaims(),
       locks: memoryLocks(),
-      openRegistry: (prefix, _logger, ended) => this.#open(prefix, ended),
+      openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       makeFirewall: this.firewalls.make,
       observeRules: () => () => {},
+      watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
       files: this.files,
       folders: NO_FOLDERS,
