@@ -35,7 +35,7 @@ const COMMAND_FLAGS = {
     description: 'all networks of this host (cleanup)',
   },
 } as const satisfies Readonly<Record<string, Flag>>;
-/** flanneld's own: a host is described to these commands as it is to the daemon. */
+/** flanneld's flags: these commands take the same description of the host as the daemon. */
 const FLAGS = { ...FLANNELD_FLAGS, ...COMMAND_FLAGS };
 
 type Options = OptionsOf<typeof FLAGS>;
@@ -162,7 +162,7 @@ async function refuseWhileRunning(options: FlanneldOptions, id: NetworkId): Prom
   });
 }
 
-/** Warnings and errors of the parts go to the terminal; the rest of a daemon's log does not belong there. */
+/** Warnings and errors go to the terminal. Other log lines are dropped. */
 function logSource({ output }: NodeCommandContext): LoggerSource {
   const complain = (message: string): void => output.complain(message);
   return () => ({ ...silentLogger, warning: complain, error: complain });

@@ -13,7 +13,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   ...NODE_COMMANDS,
 };
 const USAGE = [
-  'Usage: weft COMMAND …; weft COMMAND --help tells more',
+  'Usage: weft COMMAND …; weft COMMAND --help explains a command',
   ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
 ].join('\n');
 

@@ -68,7 +68,7 @@ export class ChangeSender {
       sending.catch(() => {});
       const ahead = this.#loadAhead(operations, results.length + load.refusals.length, way);
       const answers = await sending;
-      if (answers !== undefined) tell(results, operations, load, answers);
+      if (answers !== undefined) addResults(results, operations, load, answers);
       load = (answers && ahead) ?? this.#load(operations, results.length, way);
       await budget.turn();
     }
@@ -143,7 +143,7 @@ export class ChangeSender {
   }
 }
 
-function tell(
+function addResults(
   results: OperationResult[],
   operations: readonly Operation[],
   { refusals }: Load,

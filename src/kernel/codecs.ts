@@ -19,7 +19,7 @@ export class Codecs {
   readonly kinds: Kinds<KernelObject>;
   /** The groups whose messages {@link readEvent} reads. */
   readonly groups: readonly number[];
-  /** Messages that need not be heard of our own changes: an operation's result says all of it. */
+  /** Messages of our own changes that need not be heard: an operation's result is all there is to know. */
   readonly echoTypes: readonly number[];
   readonly #byKind: ReadonlyMap<string, AnyCodec>;
   readonly #byType = new Map<number, { readonly codec: AnyCodec; readonly type: 'changed' | 'removed' }[]>();

@@ -20,8 +20,8 @@ export interface Kernel {
   dump(query: DumpQuery): Promise<KernelObject[]>;
 
   /**
-   * The same, told one by one as they are read: of 50,000 peers there are 150,000. What is told of a dump that is then
-   * taken again may be gone, and events say so.
+   * The same, one by one as they are read: 50,000 peers have 150,000 objects. Objects of a dump that is then taken again
+   * may be gone, and events report that.
    */
   scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void>;
 
@@ -63,5 +63,5 @@ export type KernelEvent =
   | { readonly type: 'removed'; readonly object: KernelObject }
   /** A netconf value changed (RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF): forwarding, rp_filter, of one device or of `all`. */
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
-  /** ENOBUFS: events were lost; only a full dump tells the truth. */
+  /** ENOBUFS: events were lost. Only a full dump shows what is there. */
   | { readonly type: 'overrun' };

@@ -29,7 +29,7 @@ export interface KindCodec<T extends StateObject> {
   /** RTM_NEW… and RTM_DEL…. Two kinds may share them: the one that can read a message has it. */
   readonly changed: number;
   readonly removed: number;
-  /** Whether an event of our own change says more than its result: of links and addresses the kernel has more to tell. */
+  /** Whether an event of our own change has more in it than the change: the kernel adds fields to links and addresses. */
   readonly isEchoHeard: boolean;
   /** Whether later operations of a batch must see what this one did: a device's index is known only once it is made. */
   readonly endsBatch: boolean;
@@ -44,6 +44,6 @@ export interface KindCodec<T extends StateObject> {
   encode(operation: Operation<T>, names: DeviceNames): Request | 'unsupported' | undefined;
   /** The device that {@link encode} has to find. */
   missingDevice(object: T): string | undefined;
-  /** Why the operation would do something else than it says, asked of the kernel; `undefined` when it would not. */
+  /** Why the kernel would do something else than the operation means, asked of the kernel; `undefined` when it would not. */
   refuse?(operation: Operation<T>, questions: RtnetlinkClient): KernelError | undefined;
 }

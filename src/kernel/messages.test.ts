@@ -140,10 +140,10 @@ const SENT: readonly (readonly [
 ];
 
 for (const [command, verb, object, hex] of SENT) {
-  test(`says what \`${command}\` says`, () => assert.equal(sent(verb, object, hex), hex));
+  test(`sends what \`${command}\` sends`, () => assert.equal(sent(verb, object, hex), hex));
 }
 
-test('a forwarding entry says what `bridge fdb replace` says, but for order and NUD_NOARP', () => {
+test('a forwarding entry sends what `bridge fdb replace` sends, but for order and NUD_NOARP', () => {
   // bridge: state 0xc0 (NOARP | PERMANENT) and the MAC first. flannel: state 0x80.
   const bridge =
     '300000001c0005052756036b000000000700000004000000c00002000a000200824bb62f544e000008000100c0000209';
@@ -153,7 +153,7 @@ test('a forwarding entry says what `bridge fdb replace` says, but for order and 
   );
 });
 
-test('a vxlan device says what `ip link add … type vxlan` says, and the zeros that flannel adds', () => {
+test('a vxlan device sends what `ip link add … type vxlan` sends, and the zeros that flannel adds', () => {
   const link = {
     kind: 'link',
     name: 'flannel.1',
@@ -359,7 +359,7 @@ for (const [cause, hex, event] of EVENTS) {
   test(`reads the event of: ${cause}`, () => assert.deepEqual(readEvent(messageOf(hex)), event));
 }
 
-test("tells a refusal in the kernel's own words", () => {
+test("a refusal has the kernel's own words", () => {
   const hex =
     '60000000020000024c56036bfe0400009bffffff2c000000180005064c56036b0000000002180000fe03000100000000080001000a06000008000500' +
     '0a090909200001004e657874686f702068617320696e76616c6964206761746577617900';
@@ -369,7 +369,7 @@ test("tells a refusal in the kernel's own words", () => {
   });
 });
 
-test('a refusal without words is told in those of errno', () => {
+test('a refusal without words has those of errno', () => {
   const hex = '2400000002000001ff000000000000009bffffff14000000180005060000000000000000';
   assert.deepEqual(errorIn(messageOf(hex)), { errno: 'ENETUNREACH', message: 'network is unreachable' });
 });

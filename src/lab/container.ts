@@ -13,7 +13,7 @@ export interface ContainerOptions {
   readonly address: string;
 }
 
-/** A container's network, whoever made it. What runs in it is this machine's programs, not the image's. */
+/** The network of a container, made by Docker or by the lab. Programs that run in it are this machine's, not the image's. */
 export class Container extends Machine {
   readonly host: Host;
   readonly address: string;
@@ -57,7 +57,7 @@ export async function recordContainer(container: Container): Promise<void> {
   );
 }
 
-/** The containers that were made on a host, by whichever process. */
+/** The containers that were made on a host, by any process. */
 export async function containersOf(host: Host): Promise<Container[]> {
   const folder = join(host.folder, 'containers');
   const containers: Container[] = [];

@@ -22,7 +22,7 @@ export interface LabOptions {
   readonly root?: string;
   /** Ends whatever is under way; `down` is not affected. */
   readonly signal?: AbortSignal;
-  /** Told before each thing that takes time. */
+  /** Called before each step that takes time. */
   readonly onStep?: (step: string) => void;
 }
 
@@ -33,7 +33,7 @@ interface LabRecord extends UnderlayPlan {
   readonly hosts: readonly { readonly name: string; readonly number: number }[];
 }
 
-/** Labs live in memory's folder, as what they describe does: both are gone after a reboot. */
+/** Labs are recorded in a folder in memory: after a reboot, the records and the namespaces are gone. */
 export const LAB_ROOT = '/run/weft/lab';
 const DEFAULT_BASE = ipv4(0xac1046be);
 
@@ -68,7 +68,7 @@ export class Lab implements AsyncDisposable {
     for (const { name, number } of record.hosts) this.#admit(this.#host(name, number), number);
   }
 
-  /** Makes the underlay and the hosts. What was made is taken away again when that fails. */
+  /** Makes the underlay and the hosts. A failure removes what was made. */
   static async create(components: LabComponents, options: LabOptions): Promise<Lab> {
     const { name, root = LAB_ROOT, onStep = () => {} } = options;
     checkName(name);
@@ -117,7 +117,7 @@ export class Lab implements AsyncDisposable {
     return new Lab(components, { root, signal }, JSON.parse(text) as LabRecord);
   }
 
-  /** Takes away what there is of the lab of this name, whatever state it is in. */
+  /** Removes the lab of this name, or what is left of it. */
   static async remove(
     components: LabComponents,
     { name, root = LAB_ROOT }: { name: string; root?: string },
@@ -180,7 +180,7 @@ export class Lab implements AsyncDisposable {
     outputOf(argv, await this.components.commands.run(argv, { stdin: `${lines.join('\n')}\n`, ...signal }));
   }
 
-  /** Ends all processes of the lab and takes away all that it made. Doing it twice is fine. */
+  /** Ends all processes of the lab and removes everything that it made. It may be called twice. */
   async down(): Promise<void> {
     await tearDown(this.components, { name: this.name, folder: this.folder });
   }

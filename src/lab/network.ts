@@ -36,10 +36,10 @@ export interface NetworkOptions {
 
 const PREFIX = '/coreos.com/network';
 const START_MS = 30_000;
-/** Hosts that start at once: more only wait for each other. */
+/** Hosts that start at the same time. More would only wait for each other. */
 const AT_ONCE = 4;
 
-/** Starts all that makes a lab's hosts one network: the registry, flanneld on each host, containers behind it. */
+/** Joins a lab's hosts to one network: starts the registry, flanneld on each host, and containers. */
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
   const { onStep = () => {}, backend } = options;
   refuseBackend(backend, lab);

@@ -12,11 +12,11 @@ const CAUGHT_MS = 2_000;
 export interface Hop {
   /** Where: a container or host. */
   readonly place: string;
-  /** What happens there, for someone who never saw VXLAN. */
+  /** What happens there, for readers who do not know VXLAN. */
   readonly about: string;
-  /** What anyone can type there to see it. */
+  /** The command that shows it. */
   readonly command: string;
-  /** What it shows, the lines that matter. */
+  /** The relevant lines of its output. */
   readonly seen: readonly string[];
   /** Whether it is as it must be. */
   readonly ok: boolean;
@@ -102,7 +102,7 @@ async function crossWire({ from, to }: Path): Promise<Hop> {
       (await capture.frames())
         .map(decodeVxlan)
         .find((it) => it?.innerIp.source === from.address && it.innerIp.destination === to.address);
-    // tcpdump writes it when it gets its turn.
+    // tcpdump writes the packet a little later.
     const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
     const frame = await until(caught, waiting).catch((error: unknown) => {
       if (to.signal?.aborted) throw error;

@@ -43,8 +43,8 @@ export function parseGoBool(text: string): ValueOrProblem<boolean> {
 }
 
 /**
- * `time.ParseDuration`, in milliseconds: `1h30m`, `1.5s`, `0`. Go counts whole nanoseconds, and so it is done here: 1.1h are
- * 3,960,000 ms exactly.
+ * `time.ParseDuration`, in milliseconds: `1h30m`, `1.5s`, `0`. Like Go, it counts whole nanoseconds: 1.1h is
+ * exactly 3,960,000 ms.
  */
 export function parseGoDuration(text: string): ValueOrProblem<number> {
   const negative = text.startsWith('-');
@@ -87,7 +87,7 @@ function afterUnit(text: string, start: number): number {
 
 const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 
-/** More digits than 2^63 has are out of range, and are not turned into a number: it would take quadratic time. */
+/** Numbers of more digits than 2^63 are out of range. They are not parsed, because that takes quadratic time. */
 function wholeIn(digits: string): bigint | undefined {
   const significant = digits.replace(/^0+/, '');
   return significant.length > 19 ? undefined : BigInt(significant);
@@ -126,8 +126,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * The text with all that Go's `strconv.IsPrint` refuses (control characters, line separators, direction marks, odd
- * blanks) written as an escape: one event stays one line, and a hostile value can't speak to the terminal.
+ * The text with each character that Go's `strconv.IsPrint` refuses (control characters, line separators, direction marks,
+ * odd blanks) written as an escape. So one event stays one line, and a hostile value can't control the terminal.
  */
 export const escapeControls = (text: string): string =>
   text.replace(/(?! )[\p{C}\p{Z}]/gu, (character) => ESCAPES[character] ?? hexEscape(character));

@@ -18,12 +18,12 @@ export interface RawLease {
   readonly name: string;
   readonly value: string;
   readonly revision: bigint;
-  /** The revision that created the key, where the registry tells it. */
+  /** The revision that created the key, if the registry reports it. */
   readonly created?: bigint;
   readonly expiry: Expiry;
 }
 
-/** What may be believed is judged by this. */
+/** Facts and functions by which records are judged. */
 export interface LeaseRules {
   readonly network: Prefix4;
   /** SubnetLen. Other lengths are accepted, because the config may have changed since a lease was taken. */
@@ -86,7 +86,7 @@ export function faultOfSize(
 
 function faultOfSubnet(v4: Prefix4, rules: LeaseRules): string | undefined {
   const { network, ownSubnet, overlap } = rules;
-  // Texts are made of what is wrong only: nearly nothing is.
+  // Texts are made for faults only, which are rare.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
   const size = faultOfSize(v4, rules);

@@ -28,7 +28,7 @@ function socketIn(t: TestContext): string {
   return join(folder, 'socket');
 }
 
-/** A program that holds the socket and does this with whoever connects, once something was sent. */
+/** A program that holds the socket and calls this for each connection, after its first bytes. */
 async function holder(t: TestContext, path: string, answer: (socket: Socket) => void): Promise<void> {
   const server = createServer((socket) => {
     t.after(() => socket.destroy());
@@ -67,7 +67,7 @@ const notFlanneld = (what: string): string =>
 const body = (text: string, status = '200 OK'): string =>
   `HTTP/1.1 ${status}\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
 
-/** What the holder of the socket does, and what the one who asks learns. */
+/** What the holder of the socket does, and what askNode returns or throws. */
 const HOLDERS: readonly [what: string, answer: (socket: Socket) => void, outcome: unknown][] = [
   ['ends in the middle of its answer', (socket) => socket.end(`${HEAD}{"a":`), 'silent'],
   [

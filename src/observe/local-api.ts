@@ -11,7 +11,7 @@ export interface LocalApiComponents {
   readonly status: () => NodeStatus;
 }
 
-/** An address, because node compiles a great regular expression to learn that a name is none: 15 ms of a start. */
+/** An address, because for a name node compiles a large regular expression, which takes 15 ms of a start. */
 const HOST = '127.0.0.1';
 
 /**
@@ -138,7 +138,7 @@ function outcomeOf(path: string, cause: NodeJS.ErrnoException, connected: boolea
     });
   }
   if (code.startsWith('HPE_')) notFlanneld(path, 'it is not HTTP', cause);
-  // EAGAIN: so many others wait for an answer that the kernel takes no more.
+  // EAGAIN: the queue of waiting connections is full.
   return connected || code === 'EAGAIN' ? 'silent' : undefined;
 }
 

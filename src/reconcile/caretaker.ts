@@ -60,7 +60,7 @@ export class Caretaker {
   }
 
   /**
-   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are said and shown. Then looks
+   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are logged and shown. Then looks
    * after it until the signal aborts.
    */
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {

@@ -182,7 +182,7 @@ test('what the kernel shows and does not let go does not make full comparisons f
   assert.equal(reconciler.status.checks - before, 1);
 });
 
-test('a refused operation is told, tried again, and does not hold up the rest', async () => {
+test('a refused operation is shown, tried again, and does not hold up the rest', async () => {
   const { kernel, clock, reconciler, owner, stop } = await start();
   const [fdb] = peer(1);
   assert.ok(fdb);
@@ -318,7 +318,7 @@ test('any sequence of leases and kernel changes ends with wanted = actual', asyn
   );
 });
 
-test('what is spoilt in bulk, while nobody listens, is mended in the end', async () => {
+test('what drifts in bulk, while its events are muted, is repaired in the end', async () => {
   const { kernel, reconciler, owner, stop } = await start();
   owner.set('a', peer(1));
   await reconciler.settled();
@@ -335,7 +335,7 @@ test('what is spoilt in bulk, while nobody listens, is mended in the end', async
   assert.deepEqual(onOverlay(kernel, all), wantedText(all));
   kernel.interfere({ verb: 'remove', object: fdb });
   await reconciler.settled();
-  assert.ok(kernel.has(keyOf(fdb)), 'events are told again');
+  assert.ok(kernel.has(keyOf(fdb)), 'events are heard again');
   stop();
 });
 

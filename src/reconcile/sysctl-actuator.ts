@@ -26,12 +26,12 @@ export class SysctlActuator implements Actuator {
         // A setting that comes with its device is not there yet; any other is one that this kernel does not have.
         else if (await this.#hasDevice(object)) visit({ kind: 'sysctl', path });
       } catch {
-        // What can't be read counts as not found: the attempt to write it says why.
+        // What can't be read counts as not found: the attempt to write it gives the reason.
       }
     }
   }
 
-  /** Every device has this file, and whoever may read sysctls may read it. */
+  /** Every device has this file. */
   async #hasDevice(object: Sysctl): Promise<boolean> {
     const device = SYSCTL.deviceOf(object);
     if (device === undefined) return true;

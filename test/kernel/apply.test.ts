@@ -308,7 +308,7 @@ test("a refusal comes with the kernel's words, for its own operation, and the re
   );
 });
 
-test('10,000 operations, every hundredth wrong, are told apart', { skip }, async (t) => {
+test('of 10,000 operations, every hundredth wrong, exactly those are refused', { skip }, async (t) => {
   const { namespace, kernel } = openKernel(t);
   await must(kernel, add(LINK), add(ADDRESS));
   const operations = Array.from({ length: 10_000 }, (_, index): Operation => {
@@ -371,7 +371,7 @@ test('looks routes up as `ip route get` does', { skip }, async (t) => {
   assert.equal(await kernel.routeTo(ip('2001:db8:99::1')), undefined);
 });
 
-test('a namespace that is not there is said', { skip }, async () => {
+test('a namespace that is not there is an error with its name', { skip }, async () => {
   const kernel = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: '/run/netns/weft-not-there' });
   await assert.rejects(kernel.links(), { code: 'netns' });
   kernel.close();

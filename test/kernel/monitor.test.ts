@@ -91,7 +91,7 @@ const CHANGES: readonly (readonly [command: string, event: RegExp])[] = [
   ['ip link del other0', /^removed link other0 /],
 ];
 
-test('every change of another hand is told', { skip }, async (t) => {
+test('every change of another program is reported', { skip }, async (t) => {
   const { namespace, events, seen } = await watched(t);
   for (const [command, event] of CHANGES) {
     events.length = 0;
@@ -122,7 +122,7 @@ test('a muffled device’s routes are reported, and its neighbours and forwardin
   await seen(/^removed neighbour/);
 });
 
-test('what hung on a device is told by its name while the device goes', { skip }, async (t) => {
+test('what is on a device is reported by the device’s name while the device goes', { skip }, async (t) => {
   const { namespace, seen } = await watched(t);
   namespace.run('ip neigh add 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent');
   await seen(/^changed neighbour/);
@@ -168,7 +168,7 @@ function batchFile(t: TestContext, commands: readonly string[]): string {
   return path;
 }
 
-test('an overrun is told, and events go on after it', { skip }, async (t) => {
+test('an overrun is reported, and events go on after it', { skip }, async (t) => {
   const { namespace, kernel, events, seen } = await watched(t, 4096);
   const lines = Array.from({ length: 3_000 }, (_, index) => {
     const net = `10.${64 + (index >> 8)}.${index & 255}.0`;
@@ -192,7 +192,7 @@ test('an overrun is told, and events go on after it', { skip }, async (t) => {
   assert.ok(found.length >= 3_000);
 });
 
-test('nothing is told after the signal', { skip }, async (t) => {
+test('nothing is reported after the signal', { skip }, async (t) => {
   const { namespace, kernel, seen } = await watched(t);
   const stop = new AbortController();
   const events: KernelEvent[] = [];
@@ -209,7 +209,9 @@ test('nothing is told after the signal', { skip }, async (t) => {
   );
 });
 
-test('a change of the nftables ruleset is told with who made it', { skip: cannotRun('nft') }, async (t) => {
+test('a change of the nftables ruleset is reported with the program that made it', {
+  skip: cannotRun('nft'),
+}, async (t) => {
   const namespace = scratchNamespace(t);
   const changes: NftablesEvent[] = [];
   await monitorNftables(

@@ -68,7 +68,7 @@ export const linkQuery = (device: string | number): Request =>
     : MESSAGE.request(k.RTM_GETLINK, 0, { index: device }, { extMask: k.RTEXT_FILTER_SKIP_STATS });
 
 /**
- * `ip link add NAME type vxlan …`. Says what flannel says, zeros included (contract §5.1; netlink's `addVxlanAttrs`), so
+ * `ip link add NAME type vxlan …`. Sends what flannel sends, zeros included (contract §5.1; netlink's `addVxlanAttrs`), so
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
 function linkAdd(link: Link, names: DeviceNames): Request | undefined {

@@ -37,7 +37,7 @@ interface RouteHeader {
   readonly flags?: number;
 }
 
-/** What is not given is not said. */
+/** What is not given is not sent. */
 interface RouteAttributes {
   readonly destination?: Ip | undefined;
   /** RTA_VIA where it is of the other family than the destination (RFC 5549), RTA_GATEWAY elsewhere. */
@@ -184,7 +184,7 @@ function readRoute(message: Message, names: Names): Route | undefined {
   const prefix =
     familyNumberOf(destination) === family ? prefixOf(destination, destinationLength) : undefined;
   if (prefix === undefined) return undefined;
-  // The kernel hangs IPv6 blackholes onto `lo`; nobody asked for that.
+  // The kernel puts IPv6 blackholes onto `lo`, which is not what was asked for.
   const index = type === k.RTN_BLACKHOLE ? undefined : device;
   const name = index === undefined ? undefined : names.nameOf(index);
   if (index !== undefined && name === undefined) return undefined;
@@ -220,7 +220,7 @@ function readRoute(message: Message, names: Names): Route | undefined {
 
 const unspecified = (family: number | undefined): Ip => (family === k.AF_INET6 ? ipv6(0n) : ipv4(0));
 
-/** The answer to {@link routeQuery}; `undefined` when it says that there is no way. */
+/** The answer to {@link routeQuery}; `undefined` when there is no way. */
 export function readLookup(message: Message, names: Names): RouteLookup | undefined {
   const read = readRouteMessage(message);
   if (read === undefined || (read.type !== k.RTN_UNICAST && read.type !== k.RTN_LOCAL)) return undefined;
