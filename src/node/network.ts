@@ -212,5 +212,5 @@ export class Network {
 
 const alreadyServed = ({ prefix }: NetworkId): WeftError =>
   new WeftError('running', `another flanneld serves the network ${prefix} on this host already`, {
-    remedy: 'stop it first; a second network needs an --etcd-prefix, a --subnet-file and a VNI of its own',
+    remedy: 'stop it first; a second network needs an --etcd-prefix, a --subnet-file and a device of its own',
   });
