@@ -58,6 +58,11 @@ export class Network {
     return this.#waitingFor === undefined;
   }
 
+  /** When the registry last showed that it has lost our lease, by the monotonic clock; `undefined` when it never did. */
+  get leaseLostAt(): number | undefined {
+    return this.#running?.leaseLostAt;
+  }
+
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
   get troubles(): string[] {
     return [
@@ -180,7 +185,6 @@ export class Network {
       life.signal,
     );
     const { intent, draft } = joined;
-    draft.claim();
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);

@@ -51,6 +51,9 @@ export class RunningNetwork {
   #written = '';
   /** Why the network is not as its config says. */
   #configTrouble: string | undefined;
+  #isListed = false;
+  /** When the registry last showed that it has lost our lease, by the monotonic clock. */
+  #leaseLostAt: number | undefined;
 
   constructor(parts: NetworkParts, request: RunningRequest) {
     const { registry, membership, dataPath, draft, text, missing, remembered } = request;
@@ -84,6 +87,11 @@ export class RunningNetwork {
     );
   }
 
+  /** See {@link Network.leaseLostAt}. */
+  get leaseLostAt(): number | undefined {
+    return this.#leaseLostAt;
+  }
+
   get troubles(): string[] {
     const troubles = [this.#follower.trouble, this.membership.trouble, this.#configTrouble];
     return troubles.filter((trouble) => trouble !== undefined);
@@ -115,6 +123,10 @@ export class RunningNetwork {
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
   #take(message: PeerMessage, first: PromiseWithResolvers<void>, life: Lifetime): void {
     const { inbox } = this.#dataPath;
+    // The first list is older than our lease.
+    if (this.#isListed && this.#lacksOurLease(message))
+      this.#leaseLostAt = this.#parts.host.clock.monotonic();
+    this.#isListed = true;
     if (message.kind === 'batch') {
       inbox.change(message.events).catch((error) => life.fail(error));
       return;
@@ -122,6 +134,12 @@ export class RunningNetwork {
     const remembered = this.#missedBy(message.records);
     this.#remembered = undefined;
     inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
+  }
+
+  #lacksOurLease(message: PeerMessage): boolean {
+    const own = this.membership.own.record.name;
+    if (message.kind === 'snapshot') return !message.records.some(({ name }) => name === own);
+    return message.events.some((event) => event.type === 'removed' && event.name === own);
   }
 
   /**

@@ -9,6 +9,7 @@ import type { FirewallUse, NetworkFirewall } from '#src/node/network-rules.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
+import { MemoryNetworks } from '#src/registry/memory-networks.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 import { RTPROT_KERNEL } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -104,6 +105,7 @@ export class MemoryHost {
       claims: new NetworkClaims(),
       locks: memoryLocks(),
       openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
+      openNetworks: async () => new MemoryNetworks({ clock }),
       makeFirewall: this.firewalls.make,
       observeRules: () => () => {},
       watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
