@@ -99,10 +99,18 @@ export class RunningNetwork {
 
   /** Starts to follow. Resolves when the peers of the first list are programmed. */
   async start(life: Lifetime): Promise<void> {
-    const { host, log } = this.#parts;
     const first = Promise.withResolvers<void>();
     life.run((signal) => this.membership.follow((message) => this.#take(message, first, life), signal));
     life.run((signal) => this.#follower.follow(signal));
+    life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
+    await first.promise;
+    this.#dataPath.owner.allowRemoval();
+    await this.#dataPath.owner.settled();
+  }
+
+  /** What a start need not wait for: follows the config, and writes down what a start without the registry needs. */
+  goOn(life: Lifetime): void {
+    const { host, log } = this.#parts;
     life.run((signal) =>
       followConfig(
         { registry: this.#registry, clock: host.clock, random: host.random, log },
@@ -114,10 +122,6 @@ export class RunningNetwork {
       ),
     );
     life.run((signal) => this.#rememberNowAndThen(signal));
-    life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
-    await first.promise;
-    this.#dataPath.owner.allowRemoval();
-    await this.#dataPath.owner.settled();
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
