@@ -6,7 +6,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { pingOnce } from '#src/lab/reach.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { inRepository, type Program } from './program.ts';
 import type { TrafficKind } from './traffic.ts';
 

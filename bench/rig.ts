@@ -6,7 +6,7 @@ import { systemLabComponents } from '#src/lab/components.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import { Lab } from '#src/lab/lab.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import type { Api } from './lease-writer.ts';
 import { NETWORK_CONFIG, PREFIX } from './leases.ts';
 import { inRepository, type Program, Run } from './program.ts';

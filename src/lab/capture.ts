@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { outputOf } from '#src/lab/components.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 /** Names are not used again, by this process or another: a log holds one run. */
 let started = 0;

@@ -3,7 +3,7 @@ import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 /** After the ping was answered, or not. */
 const CAUGHT_MS = 2_000;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pingOnce } from '#src/lab/reach.ts';
 import { callerSeenBy, Traffic, type TrafficReport } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import {
   assertReach,

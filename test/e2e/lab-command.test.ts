@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { LAB_ROOT } from '#src/lab/lab.ts';
-import { until } from '#src/lib/until.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { systemProcesses } from '#src/sys/process.ts';
+import { until } from '#src/sys/until.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 

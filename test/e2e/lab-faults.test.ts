@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Daemon } from '#src/lab/daemon.ts';
 import { FAULTS, faultCalled, kernelState } from '#src/lab/faults.ts';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*

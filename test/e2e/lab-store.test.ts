@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import { faultCalled } from '#src/lab/faults.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { STORES, startStore, WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 

@@ -5,7 +5,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { FLANNELD, startStore, WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';

@@ -4,7 +4,7 @@ import { after, before } from 'node:test';
 import type { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic, type TrafficReport } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { PREFIX } from '../support/flanneld.ts';
 import { type Network, type NetworkOptions, pairOf, testNetwork } from '../support/network.ts';
 

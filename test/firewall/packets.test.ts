@@ -7,7 +7,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { callerSeenBy, serveCaller } from '#src/lab/traffic.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 import { firewallOf, KINDS, type Kind } from './kinds.ts';
 

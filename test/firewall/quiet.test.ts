@@ -5,11 +5,11 @@ import { monitorNftables, type NftablesEvent } from '#src/kernel/nftables-monito
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
-import { until } from '#src/lib/until.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { commandsOf, IPTABLES, type Kind, NFTABLES } from './kinds.ts';
 import { Namespace } from './namespace.ts';

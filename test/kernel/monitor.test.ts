@@ -10,10 +10,10 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { monitorNftables, type NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
 import { formatObject } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
