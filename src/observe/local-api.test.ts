@@ -60,6 +60,21 @@ test('a node answers with its status; when it has stopped, nobody holds the sock
   assert.equal(await askNode(path), undefined);
 });
 
+test('of several that start at one instant one serves, and those that give up leave it its socket', async (t) => {
+  const path = socketIn(t);
+  const components = { files: systemFiles, folders: systemFolders, status: () => STATUS };
+  const apis = Array.from({ length: 6 }, () => new LocalApi(components, path));
+  const started = await Promise.allSettled(apis.map((api) => api.start()));
+  const serving = apis.filter((_, n) => started[n]?.status === 'fulfilled');
+  const stopAll = (): Promise<unknown> => Promise.all(serving.splice(0).map((api) => api.stop()));
+  t.after(stopAll);
+  const codes = started.map((it) => (it.status === 'rejected' ? it.reason.code : 'serves'));
+  assert.deepEqual(codes.sort(), [...Array(5).fill('running'), 'serves']);
+  assert.deepEqual(await askNode(path), STATUS);
+  await stopAll();
+  assert.equal(await askNode(path), undefined);
+});
+
 const HEAD = 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n';
 const REMEDY = '"ss -xlp src SOCKET" names it; stop it, or choose another --state-dir';
 const notFlanneld = (what: string): string =>
