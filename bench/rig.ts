@@ -20,7 +20,7 @@ export const LABELS: Readonly<Record<Store, string>> = {
 };
 export const apiOf = (store: Store): Api => (store === 'v2' ? 'v2' : 'v3');
 
-/** A registry on one host and a flanneld to be measured on another, anew for every run. */
+/** A registry on one host and a flanneld to be measured on another. Every run has new ones. */
 export class Rig {
   readonly store: Store;
   readonly host: Host;

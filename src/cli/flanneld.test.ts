@@ -108,7 +108,7 @@ test('the agent gets what command line and environment say', async () => {
   ]);
 });
 
-test('what is ignored is said', async () => {
+test('flags that are ignored are named in the log', async () => {
   const { lines } = await run(['--ip-masq', 'false', '--iface=eth0'], {
     environment: { FLANNELD_HEALTHZ_PORT: 'http' },
   });

@@ -127,7 +127,7 @@ function describe(text: string): string {
 
 const prepared = (config: NetworkConfig) => prepareBackend(config, { links: [], identity: '', instance: '' });
 
-/** Refuses a config that hosts could not use beside the networks that are there. */
+/** Refuses a config that hosts could not use together with the existing networks. */
 async function add(
   networks: Networks,
   { name, text, prefix }: { readonly name: string; readonly text: string; readonly prefix: string },

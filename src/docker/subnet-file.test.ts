@@ -92,7 +92,7 @@ for (const [name, text, expected] of PREVIOUS) {
   });
 }
 
-test('it is written world-readable into a folder that need not exist, leaving nothing beside it', async (t) => {
+test('it is written world-readable into a folder that need not exist, and no temporary file is left', async (t) => {
   const folder = join(makeFolder(t), 'run', 'flannel');
   const path = join(folder, 'subnet.env');
   await writeSubnetFile(systemFiles, path, CONTENT);
@@ -105,7 +105,7 @@ test('it is written world-readable into a folder that need not exist, leaving no
   });
 });
 
-test('what it says already is not written again', async (t) => {
+test('an unchanged file is not written again', async (t) => {
   const path = join(makeFolder(t), 'subnet.env');
   await writeSubnetFile(systemFiles, path, CONTENT);
   const { ino } = statSync(path);

@@ -248,7 +248,7 @@ const DOCKER_29_RAW = `*raw
 COMMIT
 `;
 
-test('in the raw table the jump is kept before the drops of Docker, whoever inserts before it', () => {
+test('in the raw table the jump stays before the drops of Docker, even if another program inserts before it', () => {
   const right = restore(DOCKER_29_RAW, change(DOCKER_29_RAW).transaction);
   assert.equal(change(right).transaction, '');
   const jump = RAW_JUMP.replace('-I PREROUTING 1', '-A PREROUTING');
@@ -316,7 +316,7 @@ test('Docker is known by its chains and by its drops', () => {
   );
 });
 
-test('what is not wanted goes; a host that never had it is left alone', () => {
+test('rules that are not wanted go; a host that never had them is left alone', () => {
   const nothing = rulesOf(noRules(), 4);
   assert.deepEqual(change('', nothing), { faults: [], transaction: '' });
   const { transaction } = change(DOCKER_28);
@@ -325,7 +325,7 @@ test('what is not wanted goes; a host that never had it is left alone', () => {
   assert.deepEqual(cleaned.replace(/\*(nat|mangle|raw)\n.*?COMMIT\n/gs, ''), DOCKER_28);
 });
 
-test('what stops forwarding, and what does not', () => {
+test('rules that stop forwarding, and rules that do not', () => {
   const blocks = (text: string) => blocksForwarding(parseIptablesSave(`*filter\n${text}COMMIT\n`));
   assert.ok(blocks(':FORWARD DROP [0:0]\n'));
   assert.ok(blocks(DOCKER_28.replace('*filter\n', '').replace('FORWARD DROP', 'FORWARD ACCEPT')));

@@ -94,7 +94,7 @@ export const hasDocker = (saved: SavedTables): boolean =>
   saved.get('filter')?.has('DOCKER') === true ||
   dropsDirectAccess(saved.get('raw') ?? new Map());
 
-/** Rules that are there, ours (by their chains) not counted: tells which iptables a host uses. */
+/** The number of rules outside of our chains. It shows which iptables a host uses. */
 export function countForeignRules(saved: SavedTables): number {
   let count = 0;
   for (const table of saved.values()) {

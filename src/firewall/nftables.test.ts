@@ -207,7 +207,7 @@ test('a chain that is gone, hooked elsewhere or not ours is noticed', () => {
   assert.match(judge([...ITEMS, chain('mine', 'nat', 'output', 0)]).faults.join(), /mine: not wanted/);
 });
 
-test('what is not wanted goes; a host that never had it is left alone', () => {
+test('a table that is not wanted goes; a host that never had it is left alone', () => {
   const nothing = rulesOf(noRules(), 4);
   assert.equal(judge(ITEMS, nothing).transaction, 'delete table ip flannel-ipv4\n');
   assert.deepEqual(changeNftables(undefined, 4, nothing, NAMES), { faults: [], transaction: '' });

@@ -339,7 +339,7 @@ for (const [name, [found, rules]] of Object.entries(FORWARD)) {
   });
 }
 
-test('what is dropped in IPv6 only is found as well', () => {
+test('a drop in IPv6 only is found as well', () => {
   const seen = iptables('*filter\n:FORWARD DROP [0:0]\nCOMMIT\n', 6);
   assert.deepEqual(what(seen), [
     'ip6tables drops packets of the overlay: table filter, chain FORWARD: policy drop',

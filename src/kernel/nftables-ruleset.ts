@@ -13,11 +13,11 @@ import { TurnBudget } from '#src/sys/turn-budget.ts';
 /** What the kernel says of nftables' rules, iptables-nft's among them, for a message where a program would be a process. */
 export interface Ruleset {
   /**
-   * Another number after each transaction, whoever made it: nf_tables counts those of a network namespace. `undefined`
-   * when the kernel does not tell.
+   * Another number after each transaction of any program: nf_tables counts those of a network
+   * namespace. `undefined` when the kernel does not report it.
    */
   generation(): Promise<number | undefined>;
-  /** The names of a family's tables; `undefined` when the kernel does not tell. */
+  /** The names of a family's tables; `undefined` when the kernel does not report them. */
   tables(family: NftFamily): Promise<readonly string[] | undefined>;
 }
 

@@ -59,8 +59,8 @@ export class RtnetlinkClient {
   }
 
   /**
-   * Sends them. One result each, `undefined` for done. Throws a SystemError when nothing was sent, for want of memory
-   * (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
+   * Sends them. One result each, `undefined` for done. Throws a SystemError when nothing was sent,
+   * for lack of memory (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
    */
   send(batch: Batch): (KernelError | undefined)[] {
     this.#socket.send(batch.bytes);

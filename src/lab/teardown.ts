@@ -67,7 +67,7 @@ async function pidsInNamespaces(components: LabComponents, namespaces: readonly 
     const { stdout } = await components.commands.run(['ip', 'netns', 'pids', namespace]);
     pids.push(...numbers(stdout));
   }
-  // A zombie that nobody collects is listed as well.
+  // A zombie that was not reaped is listed as well.
   return pids.filter((pid) => components.processes.find(pid) !== undefined);
 }
 

@@ -77,7 +77,10 @@ test('only sys/ touches the machine', () => {
   assert.deepEqual(outside, []);
 });
 
-/** Clocks, timers, random numbers and sockets. Outside of sys/ they come in through an interface of sys/. */
+/**
+ * Clocks, timers, random numbers and sockets. Outside of sys/ they come in through an interface of
+ * sys/.
+ */
 const MACHINE_WORDS: readonly (readonly [name: string, pattern: RegExp])[] = [
   ...['setTimeout', 'setInterval', 'setImmediate', 'randomBytes'].map(
     (name) => [name, new RegExp(`(?<![.\\w#])${name}\\(`)] as const,

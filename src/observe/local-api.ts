@@ -19,11 +19,11 @@ export interface LocalApiComponents {
 const HOST = '127.0.0.1';
 
 /**
- * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the one
- * flanneld of its network on this host; two would undo each other's work.
+ * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the
+ * one flanneld of its network on this host; two would undo each other's work.
  *
- * A lock is held with the socket. Without it, two that start at one instant both find the socket free, and
- * the one that gives up removes the other's.
+ * A lock is held with the socket. Without it, two that start at one instant both find the socket
+ * free, and the one that gives up removes the other's.
  */
 export class LocalApi {
   readonly #components: LocalApiComponents;
@@ -41,8 +41,8 @@ export class LocalApi {
   }
 
   /**
-   * Throws WeftError `running` when another flanneld holds the socket, `not-flanneld` when another program
-   * does, and `local-api` when it can't be made.
+   * Throws WeftError `running` when another flanneld holds the socket, `not-flanneld` when another
+   * program does, and `local-api` when it can't be made.
    */
   async start(): Promise<void> {
     const { locks = systemLocks } = this.#components;

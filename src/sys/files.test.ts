@@ -63,7 +63,7 @@ test('a pipe is written to and stays a pipe', async (t) => {
   assert.ok(lstatSync(pipe).isFIFO());
 });
 
-test('what can’t be replaced stays as it was, and nothing is left beside it', async (t) => {
+test('a file that can’t be replaced stays as it was, and no temporary file is left', async (t) => {
   const folder = makeFolder(t);
   mkdirSync(join(folder, 'path'));
   await assert.rejects(systemFiles.writeAtomically(join(folder, 'path'), 'new'), { code: 'EISDIR' });
@@ -75,7 +75,7 @@ test('what can’t be replaced stays as it was, and nothing is left beside it', 
   assert.equal(readFileSync(join(folder, 'file'), 'utf8'), 'old');
 });
 
-test('of many who create one file exclusively one succeeds, and nothing is left beside it', async (t) => {
+test('of many that create one file exclusively one succeeds, and no temporary file is left', async (t) => {
   const path = join(makeFolder(t), 'folder', 'file');
   const created = await Promise.all(
     Array.from({ length: 10 }, (_, n) => systemFiles.createExclusively(path, `text ${n}`)),

@@ -45,7 +45,7 @@ async function wholeLife(socket: string): Promise<void> {
 }
 const LIFE = ['STATUS=waiting for etcd', 'READY=1\nSTATUS=10.0.65.0/24, 2 peers', 'STOPPING=1'];
 
-test('systemd is told through a socket with a path', async () => {
+test('systemd is notified through a socket with a path', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'systemd-notify-'));
   try {
     const socket = join(folder, 'notify');
@@ -55,7 +55,7 @@ test('systemd is told through a socket with a path', async () => {
   }
 });
 
-test('systemd is told through an abstract socket', async () => {
+test('systemd is notified through an abstract socket', async () => {
   const socket = `@weft-notify-${process.pid}`;
   assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
 });

@@ -26,7 +26,7 @@ test('the body of an answer', async (t) => {
   assert.equal(await get(socket), 'you asked for /version');
 });
 
-test('nobody listens', async () => {
+test('a socket without a listener gives no answer', async () => {
   assert.equal(await get('/nowhere/docker.sock'), undefined);
 });
 

@@ -50,7 +50,7 @@ for (const fault of FAULTS.filter((it) => it.kind === 'host')) {
   });
 }
 
-/** `ip monitor link`, which listens when this returns: it has told of a change. */
+/** `ip monitor link`. It listens when this returns, for it has reported a change. */
 async function linkMonitor(host: Host): Promise<Daemon> {
   const monitor = await host.start('monitor', ['ip', 'monitor', 'link']);
   let changes = 0;

@@ -23,11 +23,12 @@ import {
 } from './suite.ts';
 
 /*
- * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on h2. Each drift is done
- * several times; each time the state must come back, and the time is taken until it has:
+ * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on
+ * h2. Each drift is done several times; each time the state must come back, and the time is taken
+ * until it has:
  *
  *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2
- *      └ the kernel's own messages change it, and tell when it is right again
+ *      └ the kernel's own messages change it, and show when it is right again
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft');
 const DEVICE = 'flannel.1';
@@ -39,7 +40,7 @@ const network = sharedNetwork(skip, { api: 3 });
 let opened: RtnetlinkKernel | undefined;
 after(() => opened?.close());
 
-/** The first host's kernel, seen with our own netlink code: it is fast enough to tell when a repair is done. */
+/** The first host's kernel, seen with our own netlink code: it is fast enough to time a repair. */
 function kernel(): RtnetlinkKernel {
   const [one] = pairOf(network());
   opened ??= new RtnetlinkKernel(

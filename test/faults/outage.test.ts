@@ -17,9 +17,9 @@ import {
 } from './suite.ts';
 
 /*
- * What happens to etcd, or to the embedded store in its place, while c on h1 sends 200 packets a second to c on h2.
- * Forwarding must not notice: no packet lost, nothing in the kernel changed, no busy loop; and when etcd is back, the
- * next peer must be heard of.
+ * What happens to etcd, or to the embedded store in its place, while c on h1 sends 200 packets a
+ * second to c on h2. Forwarding must not notice: no packet lost, nothing in the kernel changed, no
+ * busy loop; and when etcd is back, the next peer must be seen.
  *
  *     store .190 etcd (killed, frozen, cut off, emptied, …)
  *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2

@@ -289,7 +289,7 @@ async function echoesSeenBy(container: Container): Promise<number> {
 const DOCKER_SKIP = cannotRun('dockerd', 'iptables', 'nft', 'ping');
 
 for (const kind of KINDS.filter(({ iptables }) => iptables === '-nft')) {
-  test(`${kind.name}: with a real Docker, before and after it starts anew`, {
+  test(`${kind.name}: with a real Docker, before and after it restarts`, {
     skip: DOCKER_SKIP,
   }, async (t) => {
     const lab = await testLab(t, { hosts: 2 });

@@ -122,7 +122,7 @@ test('a muffled device’s routes are reported, and its neighbours and forwardin
   await seen(/^removed neighbour/);
 });
 
-test('what is on a device is reported by the device’s name while the device goes', { skip }, async (t) => {
+test('objects on a device are reported by the device’s name while the device goes', { skip }, async (t) => {
   const { namespace, seen } = await watched(t);
   namespace.run('ip neigh add 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent');
   await seen(/^changed neighbour/);

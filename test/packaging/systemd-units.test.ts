@@ -66,7 +66,7 @@ test('systemd would find a wrong key, a missing program and a second ExecStart',
   );
 });
 
-test('what flanneld.service promises in the guide is in it', () => {
+test('flanneld.service has all that the guide promises', () => {
   const unit = readFileSync(join(UNITS, 'flanneld.service'), 'utf8');
   for (const line of [
     'Before=docker.service',

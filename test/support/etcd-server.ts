@@ -107,7 +107,7 @@ export class EtcdServer {
     return this.#etcdctl('2', [`--endpoints=${this.url}`], args);
   }
 
-  /** Writes 1,100 keys elsewhere: v2 keeps the last 1,000 events, whoever's they are. */
+  /** Writes 1,100 keys elsewhere: v2 keeps the last 1,000 events of all keys. */
   async outrunHistory(): Promise<void> {
     for (let written = 0; written < 1_100; written += 50) {
       await Promise.all(

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { Lab, type LabOptions } from '#src/lab/lab.ts';
 
-/** Programs that a test may need beside iproute2, with the Debian package that brings each. */
+/** Programs that a test may need besides iproute2, with the Debian package that brings each. */
 const PACKAGES: Readonly<Record<string, string>> = {
   dockerd: 'docker.io',
   docker: 'docker.io',
@@ -28,7 +28,7 @@ export function cannotRun(...programs: string[]): string | false {
   return false;
 }
 
-/** Whatever a lab belongs to: a test, or a whole file of them. */
+/** The owner of a lab: a test, or a whole file of them. */
 export interface Owner {
   readonly signal: AbortSignal;
   after(cleanUp: () => Promise<void>): void;
