@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/', import.meta.url));
 const PROGRAM = join(BIN, 'mk-docker-opts.sh');
@@ -54,8 +55,7 @@ function dockerdWith(script: string): string {
 }
 
 function makeRoom(t: TestContext): Room {
-  const folder = mkdtempSync(join(tmpdir(), 'mk-docker-opts-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = scratchFolder(t);
   const room = { folder, subnetEnv: join(folder, 'subnet.env'), output: join(folder, 'docker_opts.env') };
   writeFileSync(room.subnetEnv, SUBNET_ENV);
   return room;

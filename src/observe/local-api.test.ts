@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { messageOf } from '#src/lib/errors.ts';
@@ -10,6 +8,7 @@ import { type AskOptions, askNode, LocalApi } from '#src/observe/local-api.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const STATUS: NodeStatus = {
   version: '0',
@@ -22,11 +21,7 @@ const STATUS: NodeStatus = {
   eventLoopDelayMs: 0,
 };
 
-function socketIn(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-local-api-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return join(folder, 'socket');
-}
+const socketIn = (t: TestContext): string => join(scratchFolder(t), 'socket');
 
 /** A program that holds the socket and calls this for each connection, after its first bytes. */
 async function holder(t: TestContext, path: string, answer: (socket: Socket) => void): Promise<void> {

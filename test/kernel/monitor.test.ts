@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { formatObject } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { until } from '#src/sys/until.ts';
+import { scratchFolder } from '../support/scratch-folder.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -161,8 +161,7 @@ test('the echo of own routes and neighbours is left out; the same by another han
 
 /** Commands in iproute2's batch form, in a file of the test's own. */
 function batchFile(t: TestContext, commands: readonly string[]): string {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-test-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = scratchFolder(t);
   const path = join(folder, 'batch');
   writeFileSync(path, commands.map((command) => command.replace(/^ip /, '')).join('\n'));
   return path;

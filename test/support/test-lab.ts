@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { after, before } from 'node:test';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { Lab, type LabOptions } from '#src/lab/lab.ts';
 
@@ -32,6 +33,23 @@ export function cannotRun(...programs: string[]): string | false {
 export interface Owner {
   readonly signal: AbortSignal;
   after(cleanUp: () => Promise<void>): void;
+}
+
+/**
+ * Makes something before the first test of a file, and takes it away after the last. With a reason to
+ * skip the tests, nothing is made.
+ */
+export function wholeFile(skip: string | false, make: (owner: Owner) => Promise<void>): void {
+  const stopper = new AbortController();
+  const cleanUps: (() => Promise<void>)[] = [];
+  before(async () => {
+    if (skip !== false) return;
+    await make({ signal: stopper.signal, after: (cleanUp) => void cleanUps.push(cleanUp) });
+  });
+  after(async () => {
+    stopper.abort();
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
 }
 
 /** Names of the labs that tests make: the process that made it, and a number. */
