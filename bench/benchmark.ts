@@ -22,7 +22,7 @@ export interface Row {
   readonly unit: string;
   /** By program, or by variant. */
   readonly samples: Readonly<Record<string, readonly number[]>>;
-  /** What is to be reached: so many times the peer's, or so many units. */
+  /** The target: a multiple of the peer's value, or a number of units. */
   readonly target?: { readonly ratio: number } | { readonly atMost: number };
 }
 

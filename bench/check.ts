@@ -68,7 +68,10 @@ async function observeJoin(socket: string, isJoining: () => boolean): Promise<nu
   return heldUp;
 }
 
-/** Waits for so many comparisons; the longest that the event loop was held up meanwhile, in milliseconds. */
+/**
+ * Waits for `checks` comparisons. Resolves with the longest delay of the event loop meanwhile, in
+ * milliseconds.
+ */
 async function observe(socket: string, checks: number): Promise<number> {
   let heldUp = 0;
   for (let first: number | undefined; ; await delay(LOOK_MS)) {

@@ -6,9 +6,9 @@ import { Script } from 'node:vm';
 const MODULE = /^\/\/ (\S+)$/;
 
 /**
- * V8's cache for a bundle, with every function of the modules whose paths are `wanted`. V8 compiles a function when it is
- * first called, and keeps in a cache what is compiled; a debugger who asks where it may stop has all of a range compiled,
- * without running any of it.
+ * V8's cache for a bundle, with every function of the modules whose paths are `wanted`. V8 compiles
+ * a function at its first call, and its cache holds compiled functions only. A debugger's request
+ * for the possible breakpoints of a range compiles all of it without running it.
  */
 export function compileAhead(text: string, wanted: (path: string) => boolean): Buffer {
   const session = new Session();

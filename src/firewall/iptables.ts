@@ -110,7 +110,8 @@ const isOurs = (chain: string): boolean => /^FLANNEL-(POSTRTG|FWD|DOCKER|RAW|MAR
 
 function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnChain[] {
   const filter: SavedTable = saved.get('filter') ?? new Map();
-  // Once made, it stays for as long as Docker's hook does: Docker takes its drops away and puts them back when it restarts.
+  // Once made, it stays as long as Docker's hook: a restart of Docker removes its drops and adds
+  // them again.
   const underDocker =
     filter.has('DOCKER-USER') &&
     (filter.has('DOCKER-FORWARD') || dropsFromPeers(filter) || filter.has(names.fromPeers));

@@ -32,7 +32,7 @@ export class Capture {
     return new Capture(machine, daemon, join(outside, `${name}.pcap`));
   }
 
-  /** Waits until so many frames are caught. */
+  /** Waits until this number of frames is caught. */
   async waitFor(count: number): Promise<void> {
     const what = `${count} frames caught on ${this.#machine.name}`;
     await until(async () => (await this.frames()).length >= count, { what, signal: this.#machine.signal });

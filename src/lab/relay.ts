@@ -4,7 +4,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import { startTimer } from '#src/sys/timer.ts';
 import { until } from '#src/sys/until.ts';
 
-/** Where the relay listens: beside etcd's ports, on its host. */
+/** The relay's port, on etcd's host. */
 const RELAY_PORT = 12379;
 const TABLE = 'weft_lab_slow';
 

@@ -92,9 +92,9 @@ export class LocalApi {
 }
 
 /**
- * Asks the node that holds the socket for its status: `silent` when it holds the socket and gives no whole answer in time,
- * `undefined` when nobody holds it. Throws WeftError `not-flanneld` when the answer is not a flanneld's, and `local-api` when
- * this user must not ask.
+ * Asks the node that holds the socket for its status: `silent` when it holds the socket and gives
+ * no whole answer in time, `undefined` when no process holds it. Throws WeftError `not-flanneld`
+ * when the answer is not a flanneld's, and `local-api` when this user must not ask.
  */
 export function askNode(
   path: string,

@@ -18,7 +18,7 @@ import { test } from 'node:test';
 import { systemFiles } from '#src/sys/files.ts';
 import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
-test('a file is replaced, not written over: who reads the old one reads it to its end', async (t) => {
+test('a file is replaced, not written over: a reader of the old one reads it to its end', async (t) => {
   const folder = scratchFolder(t);
   const path = join(folder, 'file');
   writeFileSync(path, 'old');

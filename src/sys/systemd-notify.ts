@@ -21,7 +21,7 @@ const MSG_NOSIGNAL = 0x4000;
 /** sizeof(struct sockaddr_un.sun_path), unix(7). */
 const SUN_PATH_BYTES = 108;
 
-/** When systemd's receive buffer is full, it is tried so many times. */
+/** Tries to send while systemd's receive buffer is full. */
 const TRIES = 20;
 const PAUSE_MS = 50;
 

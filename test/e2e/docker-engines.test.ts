@@ -32,7 +32,7 @@ interface Setting {
   readonly config?: string;
   readonly dockerOptions?: readonly string[];
   readonly dockerFirst?: boolean;
-  /** What a stranger finds, see `tryStranger`; Docker before 28 keeps nobody out who knows the way. */
+  /** See `tryStranger`. Absent for Docker before 28, which stops no host that has a route. */
   readonly opened?: boolean;
   /** Whether 50 containers come and go. */
   readonly churn?: true;

@@ -79,7 +79,7 @@ export class EtcdServer {
     await gone;
   }
 
-  /** SIGSTOP: the kernel still takes connections, nobody answers. */
+  /** SIGSTOP: the kernel still takes connections, and no answer comes. */
   freeze(): void {
     this.#process?.kill('SIGSTOP');
   }
@@ -136,7 +136,7 @@ export class EtcdServer {
   }
 }
 
-/** A port that nobody listens on now. */
+/** A port without a listener. */
 export async function unusedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
