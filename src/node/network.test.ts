@@ -215,6 +215,21 @@ test('what of the config can not change in place is refused, by field, until it 
   await isReady(again);
 });
 
+test('a change that the packet filter refuses is a trouble until it is in force', async (t) => {
+  const host = await hostWithPast(t);
+  const again = run(t, host);
+  await isReady(again);
+  host.firewalls.fail = () => new Error('xtables is locked');
+  host
+    .registry(ID.prefix, systemClock)
+    .writeConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","MTU":1400}}');
+  await troubleOf(again, /xtables is locked/);
+  assert.doesNotMatch(fileOf(host) ?? '', /FLANNEL_MTU=1350/);
+  host.firewalls.fail = undefined;
+  await until(() => /FLANNEL_MTU=1350/.test(fileOf(host) ?? '') || undefined, { what: 'MTU in subnet.env' });
+  await isReady(again);
+});
+
 test('a moved underlay is in the device and the lease; a peer that changed meanwhile is right', async (t) => {
   const host = await hostWithPast(t);
   const again = run(t, host);
@@ -239,6 +254,9 @@ test('a moved underlay is in the device and the lease; a peer that changed meanw
     },
     { what: 'new address in the lease' },
   );
+  await until(() => host.announced.join() === '172.16.0.9' || undefined, {
+    what: 'announcement on the link',
+  });
 });
 
 test('two networks on one host share no name, and the end of one is not the other’s', async (t) => {
