@@ -89,6 +89,36 @@ test('a start takes a lease, and makes device, peers and subnet.env', async (t) 
   );
 });
 
+test('a start does not wait for what it does not need: drops, the config, and the memory come after it', async (t) => {
+  const host = hostFor(t);
+  const registry = host.registry(ID.prefix, systemClock);
+  registry.writeConfig(CONFIG);
+  const done: string[] = [];
+  const note = (what: string): void => void (done.includes(what) || done.push(what));
+  const network = new Network(
+    {
+      ...host.parts,
+      watchDrops: () => ({ troubles: [], poke: () => {}, start: () => note('drops') }),
+    },
+    { id: ID, options: testOptions(), onReady: () => note('ready') },
+  );
+  const [write, follow] = [host.files.write.bind(host.files), registry.watchConfig.bind(registry)];
+  host.files.writeAtomically = (path, text) => {
+    if (path === artefactsOf(ID, testOptions()).stateFile) note('memory');
+    return write(path, text);
+  };
+  registry.watchConfig = (signal) => {
+    note('config');
+    return follow(signal);
+  };
+  const stop = new AbortController();
+  const ended = network.run(stop.signal).catch(() => {});
+  await until(() => done.length === 4 || undefined, { what: 'all four' });
+  stop.abort();
+  await ended;
+  assert.equal(done[0], 'ready');
+});
+
 test('after its end nothing of a network changes the kernel, and all it made stays', async (t) => {
   const host = await hostWithPast(t);
   const [text, done] = [host.kernel.text, host.kernel.history.length];

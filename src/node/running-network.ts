@@ -114,13 +114,17 @@ export class RunningNetwork {
     const first = Promise.withResolvers<void>();
     life.run((signal) => this.membership.follow((message) => this.#take(message, first, life), signal));
     life.run((signal) => this.#follower.follow(signal));
-    life.run((signal) => this.#config.follow(signal));
-    life.run((signal) => this.#rememberNowAndThen(signal));
-    life.run((signal) => this.#applyUntilDone(signal));
     life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
     await first.promise;
     this.#dataPath.owner.allowRemoval();
     await this.#dataPath.owner.settled();
+  }
+
+  /** What a start need not wait for: follows the config, and writes down what a start without the registry needs. */
+  goOn(life: Lifetime): void {
+    life.run((signal) => this.#config.follow(signal));
+    life.run((signal) => this.#rememberNowAndThen(signal));
+    life.run((signal) => this.#applyUntilDone(signal));
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
