@@ -10,6 +10,8 @@ export const alloc: BackendKind = {
     type: 'alloc',
     instance,
     devices: [],
+    settings: {},
+    inPlace: [],
     requirements: [],
     check: () => [],
     make: ({ mtu }): Backend => ({

@@ -42,6 +42,10 @@ export interface PreparedBackend {
   readonly instance: string;
   /** The devices it will make. */
   readonly devices: readonly string[];
+  /** The options by their names in the network config, with defaults filled in. */
+  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  /** Those of them that a network can change while it runs. */
+  readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
   readonly requirements: readonly Requirement[];
 

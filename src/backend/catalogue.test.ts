@@ -118,13 +118,22 @@ const KNOWING = ['backend', 'state', 'kernel', 'lab'];
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
   ['cli/lab-command.ts', /That is VXLAN/],
-  ['cli/lab-flags.ts', /default: 'vxlan'/],
+  ['cli/lab-flags.ts', /default: 'vxlan'|flannel's `name`: vxlan/],
   ['node/flanneld-flags.ts', /vxlan=2,etcd/],
   ['observe/local-api.ts', /a VNI of its own/],
   ['registry/choose-api.ts', /"Type":"vxlan"/],
   ['reconcile/compare.ts', /vxlan|vtep|vni/i],
 ];
 const OWN_WORDS = /vxlan|vtep|\bvni\b|flannel\.(?:\d|\$|\\)|flannel-v6/i;
+
+test('a backend is pure: it knows values and the kinds of kernel state, and no other room', () => {
+  const folder = fileURLToPath(new URL('.', import.meta.url));
+  const rooms = readdirSync(folder)
+    .filter((name) => !name.endsWith('.test.ts'))
+    .flatMap((name) => readFileSync(join(folder, name), 'utf8').match(/(?<=from ')[^']+/g) ?? [])
+    .map((path) => /^#src\/(\w+)\//.exec(path)?.[1] ?? path);
+  assert.deepEqual([...new Set(rooms)].sort(), ['backend', 'lib', 'network', 'state']);
+});
 
 test('outside of the backends nothing knows a device name, a VNI, a VTEP MAC or an overhead', () => {
   const source = fileURLToPath(new URL('..', import.meta.url));

@@ -29,6 +29,8 @@ class PreparedHostGw implements PreparedBackend {
   readonly type = hostGw.type;
   readonly instance: string;
   readonly devices = [];
+  readonly settings = {};
+  readonly inPlace = [];
   readonly requirements = [];
   readonly #network: BackendPlace['network'];
 

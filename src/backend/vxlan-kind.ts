@@ -66,6 +66,8 @@ class PreparedVxlan implements PreparedBackend {
   readonly type = 'vxlan';
   readonly instance: string;
   readonly devices: readonly string[];
+  readonly settings: PreparedBackend['settings'];
+  readonly inPlace = ['MTU', 'DirectRouting'];
   readonly requirements = [VXLAN_DEVICES];
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;
@@ -77,7 +79,16 @@ class PreparedVxlan implements PreparedBackend {
     this.#place = place;
     this.#options = readVxlanOptions(options, has);
     this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
-    this.instance = String(this.#options.vni);
+    const { vni, port, gbp, learning, directRouting, mtu } = this.#options;
+    this.settings = {
+      VNI: vni,
+      Port: port,
+      GBP: gbp,
+      Learning: learning,
+      DirectRouting: directRouting,
+      MTU: mtu,
+    };
+    this.instance = String(vni);
     this.devices = this.#families.map((family) => vxlanDeviceName(this.#options.vni, family));
   }
 

@@ -38,8 +38,9 @@ interface Tunnel {
 }
 
 /**
- * flannel's vxlan backend (v0.9.1 and HEAD, backend/vxlan): one device for each family, and for each peer a route to its
- * subnet through a neighbour that is never asked for, to a MAC whose VTEP is known. Nothing is flooded or learnt.
+ * flannel's vxlan backend (v0.9.1 and HEAD, backend/vxlan): one device for each family. Each peer has a route to its
+ * subnet, a permanent neighbour as that route's gateway, and a forwarding entry from the neighbour's MAC to the peer's
+ * address. The host never floods and never sends ARP on the device.
  */
 export class VxlanBackend implements Backend {
   readonly type = 'vxlan';

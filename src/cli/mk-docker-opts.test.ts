@@ -155,6 +155,13 @@ test('what daemon.json has already is left out, for dockerd refuses it twice, an
   );
 });
 
+test('what Debian’s unit keeps in DOCKER_OPTS is read beside another key', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  const env = { PATH: docker29, DOCKER_OPTS: '--firewall-backend=iptables --bridge-accept-fwmark=0x2000' };
+  run([PROGRAM, '-c', '-k', 'OPTIONS', '-f', subnetEnv, '-d', output], { env });
+  assert.equal(readFileSync(output, 'utf8'), `OPTIONS="${OPTIONS}"\n`);
+});
+
 test('a dockerd that gives no help is said in one line, and gets flannel’s options', (t) => {
   const { subnetEnv, output } = makeRoom(t);
   const broken = dockerdWith('echo "exec format error" >&2; exit 126');

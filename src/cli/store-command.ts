@@ -239,13 +239,13 @@ async function readUsers({ user, userFile }: ServeOptions): Promise<ReadonlyMap<
   return users;
 }
 
-/** Like etcd, the store does what it is told; unlike etcd it says what that means. */
+/** Like etcd, the store accepts open settings. Unlike etcd, it warns of what they mean. */
 function exposure(host: string, encrypted: boolean, guarded: boolean): string[] {
   if (/^(127\.|::1$|localhost$)/.test(host)) return [];
   const warnings: string[] = [];
   if (!guarded) {
     warnings.push(
-      `whoever reaches ${host} can read and change everything; ask for certificates with --cafile, or for users with --user-file`,
+      `anyone who can reach ${host} can read and change everything; ask for certificates with --cafile, or for users with --user-file`,
     );
   }
   if (!encrypted) {

@@ -53,9 +53,9 @@ export function oversizedMtus(
     .filter((mtu) => mtu > limit);
 }
 
-/** All that the caller's own variables say to dockerd. */
+/** All that the caller's own variables say to dockerd; Debian's unit keeps its options in DOCKER_OPTS. */
 export const handWritten = (environment: Variables, combinedKey: string): string =>
-  ownValues(environment, combinedKey).join(' ');
+  [...ownValues(environment, combinedKey), environment.DOCKER_OPTS ?? ''].join(' ');
 
 const ownValues = (environment: Variables, combinedKey: string): string[] =>
   Object.entries(environment)

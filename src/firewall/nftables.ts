@@ -1,3 +1,4 @@
+import { type NftStatement, parseNftTable } from '#src/firewall/nft-listing.ts';
 import {
   type Change,
   type Family,
@@ -8,22 +9,6 @@ import {
   type Rule,
 } from '#src/firewall/rules.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
-
-/** What `nft -j list table` printed, as far as we look at it. The schema is libnftables-json(5)'s. */
-interface Listing {
-  readonly nftables?: readonly ListedItem[];
-}
-interface ListedItem {
-  readonly chain?: {
-    readonly name: string;
-    readonly type?: string;
-    readonly hook?: string;
-    readonly prio?: number;
-    readonly policy?: string;
-  };
-  readonly rule?: { readonly chain: string; readonly expr?: readonly Statement[] };
-}
-type Statement = Readonly<Record<string, unknown>>;
 
 interface OwnChain {
   readonly name: string;
@@ -109,9 +94,7 @@ function ownChains(family: Family, wanted: FamilyRules): OwnChain[] {
 }
 
 function faultsOf(listing: string, family: Family, table: string, wanted: readonly OwnChain[]): string[] {
-  const items = (JSON.parse(listing) as Listing).nftables ?? [];
-  const chains = items.flatMap(({ chain }) => chain ?? []);
-  const rules = items.flatMap(({ rule }) => rule ?? []);
+  const { chains, rules } = parseNftTable(listing);
   const faults: string[] = [];
   for (const chain of wanted) {
     const there = chains.find(({ name }) => name === chain.name);
@@ -155,14 +138,14 @@ function formatMatch(field: string, { prefix, not }: Match, family: Family): str
 }
 
 /** A listed rule in the words of {@link formatRule}; what it has no words for reads as JSON, which no wanted rule does. */
-function readRule(statements: readonly Statement[], family: Family): string {
+function readRule(statements: readonly NftStatement[], family: Family): string {
   return statements
     .filter((statement) => !('counter' in statement))
     .map((statement) => readStatement(statement, family) ?? JSON.stringify(statement))
     .join(' ');
 }
 
-function readStatement(statement: Statement, family: Family): string | undefined {
+function readStatement(statement: NftStatement, family: Family): string | undefined {
   for (const verdict of ['accept', 'return']) if (verdict in statement) return verdict;
   if ('masquerade' in statement) {
     const { flags } = (statement.masquerade ?? {}) as { flags?: string | readonly string[] };

@@ -1,4 +1,5 @@
 import type { Ip } from '#src/lib/ip.ts';
+import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -6,7 +7,7 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
 /** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
 export interface Kernel {
   /** What it can list, change and watch. */
-  readonly kinds: readonly KernelObject['kind'][];
+  readonly kinds: readonly Kind<KernelObject>[];
 
   /** All devices. Equals `ip -d link show`. */
   links(): Promise<readonly Link[]>;
@@ -19,8 +20,8 @@ export interface Kernel {
   dump(query: DumpQuery): Promise<KernelObject[]>;
 
   /**
-   * The same, told one by one as they are read: of 50,000 peers there are 150,000. What is told of a dump that is then
-   * taken again may be gone, and events say so.
+   * The same, one by one as they are read: 50,000 peers have 150,000 objects. Objects of a dump that is then taken again
+   * may be gone, and events report that.
    */
   scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void>;
 
@@ -62,5 +63,5 @@ export type KernelEvent =
   | { readonly type: 'removed'; readonly object: KernelObject }
   /** A netconf value changed (RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF): forwarding, rp_filter, of one device or of `all`. */
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
-  /** ENOBUFS: events were lost; only a full dump tells the truth. */
+  /** ENOBUFS: events were lost. Only a full dump shows what is there. */
   | { readonly type: 'overrun' };

@@ -41,7 +41,7 @@ export async function subscribe(
       if (datagram === undefined) return;
       if (datagram === 'overrun') listener.overrun();
       else for (const message of messagesIn(datagram)) listener.message(message);
-      // What is left is told in the next turn: the socket stays readable.
+      // The rest is read in the next turn: the socket stays readable.
     } while (!closed && clock.monotonic() < until);
   });
   return socket;

@@ -1,16 +1,17 @@
 import { ChangeSender } from '#src/kernel/change-sender.ts';
+import { type Codecs, RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
-import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
-import { ECHO_TYPES, EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
+import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
+import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
-import { readLookup, routeQuery } from '#src/kernel/routes.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Ip } from '#src/lib/ip.ts';
-import { deviceOf, type KernelObject, KINDS, type Link } from '#src/state/object.ts';
+import type { Kind } from '#src/state/kind.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
@@ -21,6 +22,8 @@ import { TurnBudget } from '#src/sys/turn-budget.ts';
 export interface RtnetlinkKernelComponents {
   readonly netlink: Netlink;
   readonly clock?: Clock;
+  /** The kinds that it carries. Default: all. */
+  readonly codecs?: Codecs;
 }
 
 export interface RtnetlinkKernelOptions {
@@ -35,10 +38,10 @@ const NO_ROUTE: readonly string[] = ['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'E
 
 /** Linux's rtnetlink in one network namespace. Sockets are opened when first needed. */
 export class RtnetlinkKernel implements Kernel {
-  readonly kinds = KINDS;
   readonly #netlink: Netlink;
   readonly #clock: Clock;
   readonly #options: RtnetlinkKernelOptions;
+  readonly #codecs: Codecs;
   /** For single questions: synchronous, and so never in each other's way. */
   #requests: Promise<RtnetlinkClient> | undefined;
   /** For changes, which take turns: another thread may be sending some. */
@@ -54,12 +57,17 @@ export class RtnetlinkKernel implements Kernel {
   readonly #closing = new AbortController();
 
   constructor(
-    { netlink, clock = systemClock }: RtnetlinkKernelComponents,
+    { netlink, clock = systemClock, codecs = RTNETLINK_CODECS }: RtnetlinkKernelComponents,
     options: RtnetlinkKernelOptions = {},
   ) {
     this.#netlink = netlink;
     this.#clock = clock;
     this.#options = options;
+    this.#codecs = codecs;
+  }
+
+  get kinds(): readonly Kind<KernelObject>[] {
+    return this.#codecs.kinds.all;
   }
 
   async links(): Promise<readonly Link[]> {
@@ -102,7 +110,11 @@ export class RtnetlinkKernel implements Kernel {
     const client = await this.#dumpClient();
     const budget = new TurnBudget(this.#clock);
     try {
-      for (const { request, read } of kinds.flatMap((kind) => dumpsOf(kind, index, protocol))) {
+      const codecs = kinds.map((kind) => this.#codecs.of(kind));
+      const dumps = codecs.flatMap((codec) =>
+        codec.dumps({ index, protocol }).map((dump) => ({ ...dump, kind: codec.kind })),
+      );
+      for (const { kind, request, read } of dumps) {
         let again = false;
         await client.dump(
           request,
@@ -113,7 +125,8 @@ export class RtnetlinkKernel implements Kernel {
           },
           (message) => {
             const object = read(message, names);
-            if (object !== undefined && (device === undefined || deviceOf(object) === device)) visit(object);
+            if (object !== undefined && (device === undefined || kind.deviceOf(object) === device))
+              visit(object);
           },
         );
       }
@@ -128,7 +141,7 @@ export class RtnetlinkKernel implements Kernel {
   apply(operations: readonly Operation[]): Promise<OperationResult[]> {
     const apply = this.#lastApply.then(async () => {
       const [changes, questions] = await Promise.all([this.#changeClient(), this.#requestClient()]);
-      this.#sender ??= new ChangeSender({ changes, questions, clock: this.#clock });
+      this.#sender ??= new ChangeSender({ changes, questions, clock: this.#clock, codecs: this.#codecs });
       return this.#sender.apply(operations);
     });
     this.#lastApply = apply.catch(() => {});
@@ -143,14 +156,14 @@ export class RtnetlinkKernel implements Kernel {
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
-        groups: EVENT_GROUPS,
+        groups: [...this.#codecs.groups, ...NETCONF_GROUPS],
         mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
       {
-        message(message) {
-          const event = readEvent(message, names);
+        message: (message) => {
+          const event = readNetconf(message, names) ?? this.#codecs.readEvent(message, names);
           if (event === undefined) return;
           names.follow(event);
           listener(event);
@@ -180,7 +193,7 @@ export class RtnetlinkKernel implements Kernel {
 
   #mute(port: number): Mute {
     const indexes = [...this.#muffled].flat();
-    return { port, types: ECHO_TYPES, devices: { types: [RTM_NEWNEIGH, RTM_DELNEIGH], indexes } };
+    return { port, types: this.#codecs.echoTypes, devices: { types: [RTM_NEWNEIGH, RTM_DELNEIGH], indexes } };
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {

@@ -3,7 +3,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/lib/until.ts';
 
-/** Made without a registry: busybox under all its names, and a CGI script that tells a caller's address. */
+/** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';
 
 /** $1: a folder of the host's own. The script's header ends with an empty line, as CGI wants it. */
@@ -51,6 +51,11 @@ export class Docker {
     return this.#daemon;
   }
 
+  /** Its command line's options. */
+  get options(): readonly string[] {
+    return this.#options.options;
+  }
+
   /**
    * Stops dockerd and starts it again, with these options in place of its own. Its containers go on with `live-restore`,
    * and end without it.
@@ -77,7 +82,9 @@ export class Docker {
     command: readonly string[] = ['sleep', '100000'],
     options: readonly string[] = [],
   ): Promise<Container> {
-    await this.must(['run', '--detach', '--name', name, ...options, IMAGE, ...command]);
+    // A first process without a handler for SIGTERM would be waited for ten seconds.
+    const always = ['--detach', '--name', name, '--stop-signal', 'SIGKILL'];
+    await this.must(['run', ...always, ...options, IMAGE, ...command]);
     const what = `address of container ${name}`;
     const container = await until(() => this.container(name), { what, signal: this.host.signal });
     await recordContainer(container);

@@ -9,9 +9,9 @@ interface Chunk<K, V> {
 const LONGEST_CHUNK = 64;
 
 /**
- * Values by ranges of numbers (or bigints) that never overlap: which of them overlaps another range is found without
- * looking at the rest. A sorted list in chunks: 24 bytes a range, and no step takes more than logarithmic time and the
- * moving of one chunk.
+ * Values by ranges of numbers (or bigints) that never overlap. It finds the range that overlaps another without looking at
+ * all of them. It is a sorted list in chunks of 24 bytes a range: a search takes logarithmic time, and an addition moves
+ * at most one chunk.
  */
 export class RangeMap<K extends number | bigint, V> {
   readonly #chunks: Chunk<K, V>[] = [];
@@ -30,7 +30,7 @@ export class RangeMap<K extends number | bigint, V> {
     return this.#inTheWay(first, last, index, chunk === undefined ? -1 : lastAtMost(chunk.firsts, first));
   }
 
-  /** Adds a range; where one that is there overlaps it, nothing is added, and the value of the lowest such is returned. */
+  /** Adds a range. When it overlaps others, adds nothing and returns the value of the lowest of them. */
   add(first: K, last: K, value: V): V | undefined {
     const index = this.#chunkOf(first);
     const chunk = this.#chunks[Math.max(0, index)] ?? this.#firstChunk();
@@ -66,7 +66,7 @@ export class RangeMap<K extends number | bigint, V> {
     }
   }
 
-  /** Of the range that begins at or before `first`, which is at this place, and the one after it. */
+  /** Looks at the range at this place, which begins at or before `first`, and at the next one. */
   #inTheWay(first: K, last: K, index: number, at: number): V | undefined {
     const chunk = this.#chunks[index];
     if (chunk !== undefined && at >= 0 && (chunk.lasts[at] as K) >= first) return chunk.values[at];
@@ -105,7 +105,7 @@ function lastAtMost<K extends number | bigint>(sorted: readonly K[], number: K):
   return low - 1;
 }
 
-/** As `splice` does, which makes an array of what it took out each time: half the time of an addition. */
+/** Equals `splice`, which takes twice the time because it returns an array of removed items. */
 function insert<T>(items: T[], at: number, item: T): void {
   items.push(item);
   for (let n = items.length - 1; n > at; n--) items[n] = items[n - 1] as T;

@@ -6,12 +6,14 @@ import { acquireLease, leasesOf } from '#src/membership/acquire-lease.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { handedOutBy } from '#src/network/overlap-rules.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 
 const CONFIG = parseNetworkConfig('{"Network":"10.8.0.0/16","Backend":{"Type":"vxlan"}}');
+const NO_OVERLAP = { handedOut: handedOutBy(CONFIG), connected: [], needed: [], allowed: false };
 const CLAIMANT = { node: 'n1', publicIp: ipv4(0xac104601) };
 const ATTRIBUTES: LeaseAttributes = {
   ...CLAIMANT,
@@ -33,6 +35,7 @@ function setUp() {
         previous: undefined,
         avoid: [],
         ttlSeconds: 86_400,
+        overlap: NO_OVERLAP,
         judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : 'it has another backend'),
         attributesFor: () => ATTRIBUTES,
       },
@@ -62,7 +65,11 @@ test('a lease of our own of another length is found, whatever is thought of it',
   const records = [
     { name: '10.8.2.0-23', value: '{"Node":"n1"}', revision: 1n, expiry: { kind: 'reservation' } as const },
   ];
-  const leases = await leasesOf(records, { config: CONFIG, claimant: CLAIMANT }, systemClock);
+  const leases = await leasesOf(
+    records,
+    { config: CONFIG, claimant: CLAIMANT, overlap: NO_OVERLAP },
+    systemClock,
+  );
   assert.deepEqual(
     leases.map(({ name }) => name),
     ['10.8.2.0-23'],

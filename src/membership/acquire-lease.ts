@@ -7,6 +7,7 @@ import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import { faultOfAddress } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
+import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -193,6 +194,8 @@ async function challenge(
 export interface LeaseReader {
   readonly config: NetworkConfig;
   readonly claimant: Claimant;
+  /** What subnets must not hide on this host. */
+  readonly overlap: OverlapRules;
   /** Why the backend can't use what a host published. */
   readonly judge?: (attributes: LeaseAttributes) => string | undefined;
 }
@@ -204,12 +207,12 @@ export interface LeaseReader {
  */
 export async function leasesOf(
   records: readonly LeaseRecord[],
-  { config, claimant, judge }: LeaseReader,
+  { config, claimant, overlap, judge }: LeaseReader,
   clock: Clock,
 ): Promise<Lease[]> {
   const { node, publicIp } = claimant;
   const address = formatIp(publicIp);
-  const rules = { network: config.network, ownPublicIp: publicIp };
+  const rules = { ownPublicIp: publicIp, overlap };
   const budget = new TurnBudget(clock);
   const leases: Lease[] = [];
   for (const { name, value, revision, expiry } of records) {
@@ -223,7 +226,8 @@ export async function leasesOf(
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
     const isClaimants = attributes.node === node || attributes.publicIp === publicIp;
     const fault = (): unknown =>
-      decoded?.ok !== true || (faultOfAddress(attributes, rules) ?? judge?.(attributes));
+      decoded?.ok !== true ||
+      (faultOfAddress(attributes, subnets.v4 ?? config.network, rules) ?? judge?.(attributes));
     if (isOdd && !isClaimants && fault() !== undefined) continue;
     leases.push({ subnets, attributes, expiry, name, revision });
   }

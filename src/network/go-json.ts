@@ -13,8 +13,12 @@ export class GoObject {
   readonly #members: readonly JsonMember[];
   readonly #path: string;
 
+  /** What `JSON.parse` made of the members, where that is at hand. */
+  readonly #parsed: JsonObject | undefined;
+
   /** `path` is put before field names in errors: `Backend.` */
-  constructor(object: JsonObject | readonly JsonMember[], path = '') {
+  constructor(object: JsonObject | readonly JsonMember[], path = '', parsed?: JsonObject) {
+    this.#parsed = parsed;
     this.#members = isMembers(object)
       ? object
       : Object.entries(object).map(([name, value]) => ({ name, text: JSON.stringify(value) }));
@@ -23,15 +27,17 @@ export class GoObject {
 
   /** Reads a text; `undefined` when it is JSON, but no object. Throws SyntaxError when it is not JSON. */
   static parse(text: string, path = ''): GoObject | undefined {
-    JSON.parse(text);
-    const members = membersOf(text);
-    return members === undefined ? undefined : new GoObject(members, path);
+    const value: Json = JSON.parse(text);
+    return isJsonObject(value) ? new GoObject(membersOf(text) ?? [], path, value) : undefined;
   }
 
   /** A json.RawMessage: the value as it is, null included; `undefined` when the field is absent. */
   raw(name: string): Json | undefined {
-    const text = this.#lastText(name);
-    return text === undefined ? undefined : valueIn(text);
+    const member = this.#lastMember(name);
+    if (member === undefined) return undefined;
+    const parsed = this.#parsed?.[member.name];
+    // Of a name that is there twice JSON.parse, too, keeps the last value.
+    return inTextOrder(member.text, parsed === undefined ? JSON.parse(member.text) : parsed);
   }
 
   /** A string, or `undefined`. null changes nothing. Throws WeftError `config` when the field is there and no string. */
@@ -67,7 +73,8 @@ export class GoObject {
    */
   parsed<T>(name: string, parse: (text: string) => T | undefined, problem: string): T | undefined {
     let found: T | undefined;
-    for (const text of this.#textsOf(name)) {
+    for (const { name: key, text } of this.#members) {
+      if (!isSameName(key, name)) continue;
       if (text[0] !== '"') throw this.#wrongType(name, text, 'a string');
       found = parse(text.slice(1, -1));
       if (found === undefined) throw this.#problem(name, text, problem);
@@ -77,20 +84,18 @@ export class GoObject {
 
   /** Such a field behind a pointer: null takes back what came before it. */
   parsedOrNull<T>(name: string, parse: (text: string) => T | undefined, problem: string): T | undefined {
-    const texts = this.#textsOf(name);
-    const counts = texts.slice(texts.lastIndexOf('null') + 1);
-    const of = (some: readonly string[]) =>
-      new GoObject(
-        some.map((text) => ({ name, text })),
-        this.#path,
-      );
-    of(texts.filter((text) => text !== 'null')).parsed(name, parse, problem);
-    return of(counts).parsed(name, parse, problem);
+    let found: T | undefined;
+    for (const member of this.#members) {
+      if (!isSameName(member.name, name)) continue;
+      found =
+        member.text === 'null' ? undefined : new GoObject([member], this.#path).parsed(name, parse, problem);
+    }
+    return found;
   }
 
   /** An object that is read later, as flannel does with Backend: null is an empty one. Throws WeftError `config`. */
   object(name: string): GoObject | undefined {
-    const text = this.#lastText(name);
+    const text = this.#lastMember(name)?.text;
     if (text === undefined) return undefined;
     const members = text === 'null' ? [] : membersOf(text);
     if (members === undefined) throw this.#wrongType(name, text, 'an object');
@@ -99,28 +104,22 @@ export class GoObject {
 
   /** An error that names the field and its value. */
   error(name: string, message: string): WeftError {
-    return this.#problem(name, this.#lastText(name) ?? 'null', message);
+    return this.#problem(name, this.#lastMember(name)?.text ?? 'null', message);
   }
 
   /** The last of the values that is not null; all have to be of the type. */
   #last<T>(name: string, wanted: string, read: (text: string) => T | undefined): T | undefined {
     let found: T | undefined;
-    for (const text of this.#textsOf(name)) {
-      if (text === 'null') continue;
+    for (const { name: key, text } of this.#members) {
+      if (!isSameName(key, name) || text === 'null') continue;
       found = read(text);
       if (found === undefined) throw this.#wrongType(name, text, wanted);
     }
     return found;
   }
 
-  #textsOf(name: string): string[] {
-    const texts: string[] = [];
-    for (const member of this.#members) if (isSameName(member.name, name)) texts.push(member.text);
-    return texts;
-  }
-
-  #lastText(name: string): string | undefined {
-    return this.#members.findLast((member) => isSameName(member.name, name))?.text;
+  #lastMember(name: string): JsonMember | undefined {
+    return this.#members.findLast((member) => isSameName(member.name, name));
   }
 
   #problem(name: string, text: string, message: string): WeftError {
@@ -135,9 +134,8 @@ export class GoObject {
 const isMembers = (object: JsonObject | readonly JsonMember[]): object is readonly JsonMember[] =>
   Array.isArray(object);
 
-/** A value, whose members are in the order in which each name occurs last: {@link fieldOf} counts on it. */
-function valueIn(text: string): Json {
-  const value: Json = JSON.parse(text);
+/** The value, its members in the order in which each name occurs last: {@link fieldOf} counts on it. */
+function inTextOrder(text: string, value: Json): Json {
   if (!isJsonObject(value)) return value;
   const members = membersOf(text) ?? [];
   if (members.length === Object.keys(value).length) return value;
@@ -161,10 +159,10 @@ export function fieldOf(object: JsonObject, name: string): Json | undefined {
 
 /** Whether Go takes the key for the field's name. */
 function isSameName(key: string, name: string): boolean {
+  if (key === name) return true;
   if (key.length !== name.length) return false;
   for (let at = 0; at < key.length; at++) {
-    const [a, b] = [key.charCodeAt(at), name.charCodeAt(at)];
-    if (a !== b && fold(a) !== fold(b)) return false;
+    if (fold(key.charCodeAt(at)) !== fold(name.charCodeAt(at))) return false;
   }
   return true;
 }

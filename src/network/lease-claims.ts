@@ -1,5 +1,5 @@
 import { Heap } from '#src/lib/heap.ts';
-import { lastAddress } from '#src/lib/ip.ts';
+import { lastAddress, type Prefix4 } from '#src/lib/ip.ts';
 import { RangeMap } from '#src/lib/range-map.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
@@ -25,7 +25,7 @@ class Queue {
   readonly identity: string | undefined;
   /** The claim whose subnet they want. */
   holder: Claim | undefined;
-  /** Claims that went stay here until they come up, or until they are the greater part. */
+  /** Removed claims stay here until they reach the top, or until they are the majority. */
   #claims = new Heap<Claim>(compareAge);
   #waiting = 0;
 
@@ -84,11 +84,11 @@ export type { Queue };
 const SMALL = 32;
 
 /**
- * Who holds which subnet and which identity, and who waits for them. Subnets that are held do not overlap, and an
- * identity has one holder. A claim that contradicts a holder waits for that holder to go, in a queue.
+ * The holders of subnets and identities, and the claims that wait for them. Held subnets do not overlap, and an identity
+ * has one holder. A claim that contradicts a holder waits in that holder's queue.
  *
- * When a holder goes, its queues open, and {@link nextInLine} gives out those that wait, the oldest first. Where the
- * first of a queue takes all that the queue waits for, the queue passes to it as it is: a departure costs the same
+ * When a holder goes, its queues open, and {@link nextInLine} returns the waiting claims, the oldest first. When the first
+ * of a queue takes everything that the queue waits for, the whole queue passes to it. So a departure costs the same,
  * whether one claim waits or 20,000.
  */
 export class LeaseClaims {
@@ -99,9 +99,9 @@ export class LeaseClaims {
   #open: Heap<Queue> | undefined;
   readonly #opened = new Set<Queue>();
 
-  /** The claim holds what it wants from here on; or it waits, where another holds that. True when it holds it. */
-  place(claim: Claim): boolean {
-    const { first, last } = rangeOf(claim);
+  /** Gives the claim its subnet and identity, or queues it behind the claim that holds one of them. True when it holds both. */
+  place(claim: Claim, subnet = subnetOf(claim)): boolean {
+    const [first, last] = [subnet.address, lastAddress(subnet)];
     const neighbour = this.#subnets.add(first, last, claim);
     if (neighbour !== undefined) {
       neighbour.followers ??= new Queue({ holder: neighbour });
@@ -119,7 +119,7 @@ export class LeaseClaims {
     return true;
   }
 
-  /** The claim neither holds nor waits for anything any more. It is not placed again: its record gets a new one. */
+  /** Removes the claim, which must not be placed again: its record gets a new one. */
   withdraw(claim: Claim): void {
     if (claim.queue !== undefined) {
       const { queue } = claim;
@@ -138,8 +138,8 @@ export class LeaseClaims {
   }
 
   /**
-   * The oldest claim whose turn may have come since holders went, taken out of its queue; it is to be placed again. Only
-   * one that is older than `before`, where that is given. Claims are withdrawn first and then placed in order.
+   * Takes the oldest claim out of the open queues; the caller places it again. With `before`, only a claim that is older.
+   * Withdraw all claims of a change first, and then place claims in order.
    */
   nextInLine(before?: Pick<Claim, 'age' | 'name'>): Claim | undefined {
     const open = this.#openQueues();
@@ -172,7 +172,7 @@ export class LeaseClaims {
     return this.#open;
   }
 
-  /** Whether a claim holds again what the queue waits for; then those in it go on waiting, for that one. */
+  /** True when a claim holds again what the queue waits for. The queue then waits for that claim. */
   #passOn(queue: Queue): boolean {
     if (queue.identity !== undefined) return this.#identities.has(queue.identity);
     const gone = queue.holder;
@@ -181,7 +181,7 @@ export class LeaseClaims {
     const holder = this.#subnets.overlapping(first, last);
     if (holder === undefined) return false;
     const range = rangeOf(holder);
-    // A part of it is held: each has to be looked at.
+    // A part of it is held, so each claim is checked by itself.
     if (range.first > first || range.last < last) return false;
     this.#unite(queue, holder);
     return true;
@@ -217,9 +217,14 @@ function compareOldest(a: Queue, b: Queue): number {
   return compareAge(first, second);
 }
 
-/** The addresses of a claim's subnet. They are read from its name when needed: 50,000 of them are not kept. */
-function rangeOf({ name }: Claim): { readonly first: number; readonly last: number } {
+/** A claim's subnet, parsed from its name on demand, which saves memory at 50,000 peers. */
+function subnetOf({ name }: Claim): Prefix4 {
   const v4 = parseSubnetName(name)?.v4;
   if (v4 === undefined) throw new RangeError(`${name} is not the name of a subnet`);
-  return { first: v4.address, last: lastAddress(v4) };
+  return v4;
+}
+
+function rangeOf(claim: Claim): { readonly first: number; readonly last: number } {
+  const subnet = subnetOf(claim);
+  return { first: subnet.address, last: lastAddress(subnet) };
 }

@@ -6,11 +6,11 @@ import {
   type Ipv4,
   isGlobalUnicast,
   overlaps,
-  type Prefix,
   type Prefix4,
 } from '#src/lib/ip.ts';
 import type { Expiry, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
+import { hiddenBy, isInRange, type OverlapRules } from '#src/network/overlap-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
 /** A record as the registry holds it. */
@@ -18,12 +18,12 @@ export interface RawLease {
   readonly name: string;
   readonly value: string;
   readonly revision: bigint;
-  /** The revision that created the key, where the registry tells it. */
+  /** The revision that created the key, if the registry reports it. */
   readonly created?: bigint;
   readonly expiry: Expiry;
 }
 
-/** What may be believed is judged by this. */
+/** Facts and functions by which records are judged. */
 export interface LeaseRules {
   readonly network: Prefix4;
   /** SubnetLen. Other lengths are accepted, because the config may have changed since a lease was taken. */
@@ -32,8 +32,7 @@ export interface LeaseRules {
   readonly ownName: string;
   readonly ownSubnet: Prefix4;
   readonly ownPublicIp: Ipv4;
-  /** Prefixes of the underlay: a subnet there would cut us off from other hosts. */
-  readonly underlay: readonly Prefix[];
+  readonly overlap: OverlapRules;
   /** Why the backend can't use what a peer published. */
   judge(attributes: LeaseAttributes): string | undefined;
   /** What no two peers may share beside their subnet: the VTEP MAC. */
@@ -64,7 +63,9 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   if (!decoded.ok) return { fit: false, reason: decoded.reason };
   const { attributes } = decoded;
   const reason =
-    faultOfSubnet(subnets.v4, rules) ?? faultOfAddress(attributes, rules) ?? rules.judge(attributes);
+    faultOfSubnet(subnets.v4, rules) ??
+    faultOfAddress(attributes, subnets.v4, rules) ??
+    rules.judge(attributes);
   if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
   return {
     fit: true,
@@ -84,25 +85,36 @@ export function faultOfSize(
 }
 
 function faultOfSubnet(v4: Prefix4, rules: LeaseRules): string | undefined {
-  const { network, ownSubnet, underlay } = rules;
-  // Texts are made of what is wrong only: nearly nothing is.
+  const { network, ownSubnet, overlap } = rules;
+  // Texts are made for faults only, which are rare.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
   const size = faultOfSize(v4, rules);
   if (size !== undefined) return fault(size);
   if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
-  const clash = underlay.find((prefix) => overlaps(prefix, v4));
-  return clash && fault(`overlaps the underlay's ${formatPrefix(clash)}`);
+  const clash = hiddenBy(v4, overlap);
+  return clash && fault(clash);
 }
 
 /** Why the address that a host publishes can't be used. */
 export function faultOfAddress(
   { publicIp }: LeaseAttributes,
-  { network, ownPublicIp }: Pick<LeaseRules, 'network' | 'ownPublicIp'>,
+  subnet: Prefix4,
+  {
+    ownPublicIp,
+    ownSubnet,
+    overlap,
+  }: Pick<LeaseRules, 'ownPublicIp' | 'overlap'> & {
+    readonly ownSubnet?: Prefix4;
+  },
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
   const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;
   if (!isGlobalUnicast(publicIp)) return fault("is not a host's address");
   if (publicIp === ownPublicIp) return fault('is ours');
-  return containsAddress(network, publicIp) ? fault('is inside the network itself') : undefined;
+  // Packets to such an address would go into a tunnel or to a container.
+  if (containsAddress(subnet, publicIp)) return fault('is inside its own subnet');
+  if (ownSubnet !== undefined && containsAddress(ownSubnet, publicIp)) return fault('is inside our subnet');
+  const isContainers = !overlap.allowed && isInRange(overlap.handedOut, publicIp);
+  return isContainers ? fault('is inside the network itself') : undefined;
 }

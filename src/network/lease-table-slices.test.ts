@@ -16,7 +16,12 @@ const RULES: LeaseRules = {
   ownName: '10.5.1.0-24',
   ownSubnet: prefix('10.5.1.0/24'),
   ownPublicIp: ip('192.168.0.1'),
-  underlay: [],
+  overlap: {
+    handedOut: { first: ip('10.0.0.0'), last: ip('10.255.255.255') },
+    connected: [],
+    needed: [],
+    allowed: false,
+  },
   judge: ({ backendData }) => (backendData === 'bad' ? 'its data is bad' : undefined),
   identityOf: macOf,
 };
@@ -67,7 +72,10 @@ test('a second snapshot ends the first', () => {
 test('new rules look at the records as they are when their slice comes', () => {
   const table = new LeaseTable(RULES, { slice: 1 });
   for (const n of [2, 3, 4]) table.put(record(`10.5.${n}.0-24`, `m${n}`, n));
-  const slices = table.useRules({ ...RULES, underlay: [prefix('10.5.4.0/24')] });
+  const slices = table.useRules({
+    ...RULES,
+    overlap: { ...RULES.overlap, connected: [prefix('10.5.4.0/24')] },
+  });
   slices.next();
   table.remove('10.5.3.0-24');
   table.put(record('10.5.2.0-24', 'm8', 9));
@@ -128,7 +136,7 @@ const anySnapshot = fc.uniqueArray(anyRecord, { selector: ({ name }) => name, ma
 const RULINGS: readonly LeaseRules[] = [
   RULES,
   { ...RULES, identityOf: () => undefined },
-  { ...RULES, underlay: [prefix('10.5.17.0/24')] },
+  { ...RULES, overlap: { ...RULES.overlap, connected: [prefix('10.5.17.0/24')] } },
   { ...RULES, subnetLength: 26 },
 ];
 

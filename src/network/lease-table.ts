@@ -30,9 +30,9 @@ interface Before {
   readonly verdict: 'accepted' | 'waits' | 'unfit';
 }
 
-/** All records of the registry, taken slice by slice. */
+/** A snapshot that is taken slice by slice. */
 interface Reading {
-  /** Names that were put or removed since it began: what was said then is newer. */
+  /** Names that were put or removed since it began; these changes are newer. */
   readonly overtaken: Set<string>;
 }
 
@@ -60,7 +60,7 @@ export class LeaseTable {
     this.#slice = slice;
   }
 
-  /** Another number whenever a record comes, says something else, or goes; not when it is renewed. */
+  /** Changes whenever a record comes, changes its value, or goes; not when it is renewed. */
   get version(): number {
     return this.#version;
   }
@@ -75,9 +75,14 @@ export class LeaseTable {
     return this.#entries.size - this.#quarantined.size;
   }
 
-  /** Reasons, by name. It is made when it is asked for. */
+  /** Reasons, by name. Built on each call. */
   get quarantined(): ReadonlyMap<string, string> {
     return new Map(Array.from(this.#quarantined, ([name, entry]) => [name, this.#reasonOf(entry)]));
+  }
+
+  /** Whether there is a record of that name, accepted or not. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
   }
 
   /** The records of all leases but our own, as they came. */
@@ -112,8 +117,8 @@ export class LeaseTable {
   }
 
   /**
-   * All records there are: what is not among them is removed. Slice by slice, so that other work has its turn between.
-   * What is put or removed between two slices is newer than the reading, and another reading ends this one.
+   * Replaces all records: those that are missing here are removed. In slices, so that other work has its turn between them.
+   * A put or a removal between two slices is newer than the snapshot and wins. Another snapshot ends this one.
    */
   replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
     const reading: Reading = { overtaken: new Set() };
@@ -134,18 +139,20 @@ export class LeaseTable {
   }
 
   *#read(reading: Reading, gone: readonly string[], raws: readonly RawLease[]): Generator<LeaseChange[]> {
-    const isCurrent = (name: string): boolean => !reading.overtaken.has(name);
+    const { overtaken } = reading;
     for (const [names, slice] of this.#slicesOf(gone, raws)) {
       if (this.#reading !== reading) return;
-      yield this.#settle(
-        names.filter(isCurrent),
-        slice.filter(({ name }) => isCurrent(name)),
-      );
+      yield overtaken.size === 0
+        ? this.#settle(names, slice)
+        : this.#settle(
+            names.filter((name) => !overtaken.has(name)),
+            slice.filter(({ name }) => !overtaken.has(name)),
+          );
     }
     if (this.#reading === reading) this.#reading = undefined;
   }
 
-  /** What is gone comes first. The rest of it comes with the first records, so that a name is reported once there. */
+  /** Removals come first. The last of them share a slice with the first records, so that this slice reports a name once. */
   *#slicesOf(
     gone: readonly string[],
     raws: readonly RawLease[],
@@ -176,7 +183,7 @@ export class LeaseTable {
     }
   }
 
-  /** Takes these names out and these records in, whose turn it is then included; what that changes. */
+  /** Removes these names, puts these records, and accepts waiting records whose turn it is. Returns what changed. */
   #settle(gone: readonly string[], raws: readonly RawLease[]): LeaseChange[] {
     const changes: LeaseChange[] = [];
     for (const name of gone) {
@@ -201,7 +208,7 @@ export class LeaseTable {
     }
     this.#version += changes.length + todo.size;
     for (const next of inOrder(todo.values(), before)) {
-      // What was accepted stays so, where it can; among the others the older comes first.
+      // An accepted record stays accepted if it can. Among the others the older comes first.
       if (!next.stood) this.#takeTurns(changes, next);
       report(changes, this.#place(next.raw, next.age, before.get(next.name)));
     }
@@ -209,7 +216,7 @@ export class LeaseTable {
     return changes;
   }
 
-  /** Places those that waited for what is free now, as far as they are older than the given one. */
+  /** Places records that waited for something that is free now, up to the age of the given one. */
   #takeTurns(changes: LeaseChange[], until?: Aged): void {
     for (let claim = this.#claims.nextInLine(until); claim; claim = this.#claims.nextInLine(until)) {
       const entry = this.#entries.get(claim.name);
@@ -224,7 +231,7 @@ export class LeaseTable {
     }
   }
 
-  /** Gives the record its verdict beside those that are accepted; what that changes. */
+  /** Judges the record beside the accepted ones. Returns what changed. */
   #place(raw: RawLease, age: number, before: Before | undefined): LeaseChange | undefined {
     const judgement = judgeAlone(raw, this.#rules);
     const entry: Entry = {
@@ -238,13 +245,13 @@ export class LeaseTable {
       followers: undefined,
     };
     this.#entries.set(raw.name, entry);
-    const accepted = judgement.fit && this.#claims.place(entry);
+    const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets.v4);
     if (accepted) this.#quarantined.delete(raw.name);
     else this.#quarantined.set(raw.name, entry);
     return this.#changeOf(before, entry, judgement);
   }
 
-  /** Its place is free from here on. It stays known, for {@link #place} to replace it. */
+  /** Withdraws its claims. The entry stays in the table until {@link #place} replaces it. */
   #lift(entry: Entry): Before {
     const verdict = verdictOn(entry);
     if (verdict !== 'unfit') this.#claims.withdraw(entry);
@@ -261,7 +268,7 @@ export class LeaseTable {
         ? undefined
         : { kind: 'accepted', name, lease: judgement.lease };
     }
-    // That it waits is reported once, whichever record it waits for.
+    // A waiting record is reported once, even when it comes to wait for another record.
     if (verdict === 'waits' && before?.verdict === 'waits' && same) return undefined;
     const reason = this.#reasonOf(entry);
     return verdict === 'unfit' && before?.entry.fault === reason
@@ -293,7 +300,7 @@ function inOrder(
 ): (Aged & { readonly raw: RawLease; readonly stood: boolean })[] {
   const aged = Array.from(raws, (raw) => {
     const known = before.get(raw.name);
-    // A renewal has a revision of its own, and does not make the record younger.
+    // A renewal has a new revision but does not make the record younger.
     const age = known?.entry.raw.value === raw.value ? known.entry.age : ageOf(raw);
     return { raw, name: raw.name, age, stood: known?.verdict === 'accepted' };
   });

@@ -28,7 +28,7 @@ export interface NetworkConfig {
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
-  /** What flannel HEAD would refuse and v0.9.1 accepts: said once, not refused. */
+  /** Values that flannel HEAD refuses and v0.9.1 accepts. They are accepted here with a warning. */
   readonly warnings: readonly string[];
 }
 
@@ -39,15 +39,15 @@ export interface BackendConfig {
   readonly options: GoObject;
 }
 
-/** A subnet of its own for each host leaves addresses for the bridge and a container: no longer than this. */
+/** The longest prefix of a host's subnet: the bridge and one container need addresses. */
 const LONGEST_SUBNET = 30;
 const DEFAULT_SUBNET_LENGTH = 24;
 
 /**
- * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): what either version
- * accepts is accepted, with the default of the version that accepts it; what both refuse is refused in flannel's words,
- * followed by the field and its value. Only the default of SubnetLen differs: the dialect is that of the flannels that can
- * share the registry with us, v0.9.1 on etcd v2 and HEAD on v3.
+ * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): a value that
+ * either version accepts is accepted, with the default of that version. A value that both refuse is refused in flannel's
+ * words, followed by the field and its value. The default of SubnetLen depends on the dialect, which is that of the
+ * flannels on the same registry: v0.9.1 on etcd v2, HEAD on v3.
  *
  * Throws WeftError `config`.
  */
@@ -68,7 +68,7 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
     : ipv4(network.address + step);
   const lowest = readBound(config, 'SubnetMin', network) ?? first;
   const highest = readBound(config, 'SubnetMax', network) ?? last;
-  // v0.9.1 does not look at boundaries and walks from SubnetMin; only whole subnets between the two are handed out here.
+  // v0.9.1 ignores boundaries and counts from SubnetMin. Here only whole subnets between the two are handed out.
   const subnetMin = Math.ceil(lowest / step) * step;
   const subnetMax = Math.floor(highest / step) * step;
   if (subnetMin !== lowest) warnings.push(`SubnetMin is not on a SubnetLen boundary: ${formatIp(lowest)}`);
@@ -115,7 +115,7 @@ function readObject(text: string): GoObject {
 
 function readNetwork(config: GoObject): Prefix4 {
   const network = config.parsed('Network', parsePrefix4, 'invalid IPv4 CIDR format');
-  // 0.0.0.0/0 is what v0.9.1 takes an absent Network for, and HEAD takes for an absent one.
+  // v0.9.1 reads an absent Network as 0.0.0.0/0, and HEAD reads 0.0.0.0/0 as an absent one.
   if (network === undefined || network.length === 0)
     throw config.error('Network', 'please define a correct Network parameter in the flannel config');
   return masked(network);
@@ -123,7 +123,7 @@ function readNetwork(config: GoObject): Prefix4 {
 
 function readSubnetLength(config: GoObject, network: Prefix4, dialect: Dialect, warnings: string[]): number {
   const given = config.integer('SubnetLen', 0, 32);
-  // Go can't tell 0 from absent.
+  // In Go, 0 and an absent field are the same.
   if (given !== undefined && given !== 0) {
     if (given > LONGEST_SUBNET) throw config.error('SubnetLen', 'SubnetLen must be less than /31');
     if (given < network.length)

@@ -15,7 +15,7 @@ export interface HostCheckComponents {
   readonly log: Logger;
 }
 
-/** Says what the host lacks; throws WeftError `host` with what makes a start impossible. */
+/** Warns of what the host lacks. Throws WeftError `host` with everything that makes a start impossible. */
 export async function checkHost(
   { kernel, files, commands, log }: HostCheckComponents,
   options: PreflightOptions,
@@ -23,7 +23,8 @@ export async function checkHost(
 ): Promise<void> {
   const tryDevice = async (probe: Link): Promise<KernelError | undefined> => {
     const [made] = await kernel.apply([{ verb: 'add', object: probe }]);
-    if (made === undefined || !made.done) return made?.error;
+    // Another network's start may try at the same moment, and a start that was killed leaves its device behind.
+    if (made !== undefined && !made.done && made.error.errno !== 'EEXIST') return made.error;
     await kernel.apply([{ verb: 'remove', object: probe }]);
     return undefined;
   };
@@ -35,5 +36,5 @@ export async function checkHost(
   const fatal = findings.filter(({ severity }) => severity === 'fatal');
   for (const finding of findings) if (!fatal.includes(finding)) log.warning(formatFinding(finding));
   if (fatal.length > 0)
-    throw new WeftError('host', `this host can not run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
+    throw new WeftError('host', `this host can't run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
 }

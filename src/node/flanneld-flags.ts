@@ -56,6 +56,22 @@ export const FLANNELD_FLAGS = {
     default: '/coreos.com/network',
     description: 'the `key` below which the network config and the leases are kept',
   },
+  networks: {
+    group: 'etcd',
+    since: 'weft',
+    kind: 'list',
+    default: [],
+    description:
+      'serve several networks: their `names`, separated by commas; the config of each is at PREFIX/NAME/config',
+  },
+  'watch-networks': {
+    group: 'etcd',
+    since: 'weft',
+    kind: 'bool',
+    default: false,
+    description:
+      'serve every network that has a config at PREFIX/NAME/config, or those of --networks; they come and go while the daemon runs',
+  },
   'etcd-api': {
     group: 'etcd',
     since: 'weft',

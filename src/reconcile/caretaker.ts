@@ -1,10 +1,11 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { LookPacer } from '#src/reconcile/look-pacer.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** Something outside rtnetlink that has to be as wanted: firewall rules, sysctls. */
+/** Something that no actuator carries and that has to be as wanted: firewall rules. */
 export interface Cared {
   /** For the log: `firewall rules`. */
   readonly name: string;
@@ -28,6 +29,8 @@ export class Caretaker {
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
+  /** One look at a time. */
+  readonly #order = new InOrder();
   readonly #looks: LookPacer;
   #poked: (() => void) | undefined;
   #waiting = false;
@@ -57,17 +60,23 @@ export class Caretaker {
   }
 
   /**
-   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are said and shown. Then looks
+   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are logged and shown. Then looks
    * after it until the signal aborts.
    */
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
     if (tolerated) await this.#look(signal);
-    else await this.#cared.ensure(signal);
+    else await this.lookNow(signal);
     // What the start found had never been right.
     this.#repairs = 0;
     this.#care(signal).catch((error) => {
       if (!signal.aborted) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });
+  }
+
+  /** Looks and mends at once: what is wanted has changed. Throws when that fails. */
+  async lookNow(signal: AbortSignal): Promise<void> {
+    await this.#order.run(() => this.#cared.ensure(signal));
+    this.#failure = undefined;
   }
 
   /** Something may have changed: look again, soon. */
@@ -89,7 +98,7 @@ export class Caretaker {
 
   async #look(signal: AbortSignal): Promise<void> {
     try {
-      const mended = await this.#cared.ensure(signal);
+      const mended = await this.#order.run(() => this.#cared.ensure(signal));
       this.#looks.looked(this.#clock.monotonic(), mended !== undefined);
       this.#failure = undefined;
       if (mended === undefined) return;

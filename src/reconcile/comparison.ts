@@ -1,5 +1,5 @@
 import type { Actuator } from '#src/reconcile/actuator.ts';
-import { scanThrough } from '#src/reconcile/actuators.ts';
+import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
 import type { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { SlotTable } from '#src/reconcile/slot-table.ts';
@@ -9,7 +9,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface ComparisonComponents {
-  readonly actuators: readonly Actuator[];
+  readonly actuators: Actuators;
   readonly ledger: Ledger;
   readonly pacer: RepairPacer;
   readonly clock: Clock;
@@ -57,16 +57,30 @@ export class Comparison {
   }
 }
 
+/** Reads the slots of an actuator whose objects can't be listed, and marks what is not right in them. */
+export async function readAgain(actuator: Actuator, ledger: Ledger): Promise<void> {
+  await actuator.read?.(wantedOf(ledger.slots, actuator), (object) => {
+    const slot = ledger.slots.put(object);
+    if (!ledger.isRight(slot) && slot.cause === undefined) ledger.touch(slot, 'kernel');
+  });
+}
+
+function wantedOf(slots: SlotTable, { kinds }: Actuator): KernelObject[] {
+  const objects: KernelObject[] = [];
+  for (const { name } of kinds)
+    slots.eachOf(name, ({ wanted }) => {
+      if (wanted !== undefined) objects.push(wanted);
+    });
+  return objects;
+}
+
 /** Reads what is in the kernel, scope by scope and in turns: at 50,000 peers there are 150,000 objects. */
-export async function look(
-  actuators: readonly Actuator[],
-  slots: SlotTable,
-  territory: Territory,
-): Promise<void> {
+export async function look(actuators: Actuators, slots: SlotTable, territory: Territory): Promise<void> {
   slots.beginLook();
   const take = (object: KernelObject) => {
     const slot = slots.find(object);
     if (slot !== undefined || territory.isFollowed(object)) slots.sight(object, slot);
   };
-  for (const query of territory.queries()) await scanThrough(actuators, query, take);
+  for (const query of territory.queries()) await actuators.scan(query, take);
+  for (const actuator of actuators.readers) await actuator.read?.(wantedOf(slots, actuator), take);
 }

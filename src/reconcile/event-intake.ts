@@ -1,100 +1,68 @@
 import type { KernelEvent } from '#src/kernel/kernel.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
-import type { KernelObject, Link } from '#src/state/object.ts';
+import type { KernelObject } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
+
+export interface EventIntakeComponents {
+  readonly actuators: Actuators;
+  readonly ledger: Ledger;
+  readonly failures: Failures;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
 
 /** Writes the kernel's events into the ledger, and marks what is not right after them. */
 export class EventIntake {
+  readonly #components: EventIntakeComponents;
   readonly #ledger: Ledger;
-  readonly #failures: Failures;
-  readonly #clock: Clock;
-  readonly #log: Logger;
 
-  constructor(components: {
-    readonly ledger: Ledger;
-    readonly failures: Failures;
-    readonly clock: Clock;
-    readonly log: Logger;
-  }) {
+  constructor(components: EventIntakeComponents) {
+    this.#components = components;
     this.#ledger = components.ledger;
-    this.#failures = components.failures;
-    this.#clock = components.clock;
-    this.#log = components.log;
   }
 
   take(event: KernelEvent): void {
+    for (const actuator of this.#components.actuators.staleAfter(event)) this.#ledger.reread(actuator);
     if (event.type === 'netconf') return;
     if (event.type === 'overrun') {
-      this.#log.warning('The kernel dropped events (ENOBUFS): comparing everything');
+      this.#components.log.warning('The kernel dropped events (ENOBUFS): comparing everything');
       this.#ledger.check();
       return;
     }
-    const { object } = event;
-    if (event.type === 'changed') this.#endPauses(object);
-    const { slots } = this.#ledger;
+    this.#takeObject(event.object, event.type === 'removed');
+  }
+
+  #takeObject(object: KernelObject, removed: boolean): void {
+    const { slots, territory, kinds } = this.#ledger;
+    const kind = kinds.of(object);
     let slot = slots.find(object);
-    if (slot === undefined && !this.#isFollowed(object)) return;
-    const before = slot?.found;
-    if (event.type === 'changed') slot = slots.put(object);
-    else if (slot !== undefined && (before === undefined || sameTarget(before, object))) slots.clear(slot);
+    if (slot === undefined && !territory.isFollowed(object)) {
+      if (!removed) this.#endPauses(object);
+      return;
+    }
+    const found = slot?.found;
+    if (!removed) slot = slots.put(object);
+    else if (slot !== undefined && (found === undefined || kind.isTarget(found, object))) slots.clear(slot);
     else return;
     slot.reported = true;
-    if (object.kind === 'link') this.#onLinkChange(object, before, event.type === 'removed');
-    // With a device's last address the kernel takes its routes and neighbours, and reports neither.
-    if (object.kind === 'address' && event.type === 'removed') this.#ledger.check();
+    if (removed && kind.isDevice) this.#ledger.forgetDevice(object);
+    const takesAlong = kind.takesAlong(found, removed ? undefined : object);
+    if (takesAlong) this.#ledger.check();
+    if (!removed && (takesAlong || !kind.isDevice)) this.#endPauses(object);
     if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 
   /** A device that came back, or got an address, may be what failures waited for. */
   #endPauses(object: KernelObject): void {
-    if (object.kind !== 'link' && object.kind !== 'address') return;
-    const device = object.kind === 'link' ? object.name : object.device;
-    if (this.#failures.hurry(device, this.#clock.monotonic())) this.#ledger.retry();
-  }
-
-  /** The kernel takes routes and neighbours away with a device that goes down, and reports neither. */
-  #onLinkChange(link: Link, before: KernelObject | undefined, removed: boolean): void {
-    const was = before?.kind === 'link' ? before : undefined;
-    if (removed) this.#forgetDevice(link.name);
-    if (
-      removed ||
-      was === undefined ||
-      was.up !== link.up ||
-      was.index !== link.index ||
-      was.running !== link.running
-    ) {
-      this.#ledger.check();
-    }
-  }
-
-  #forgetDevice(device: string): void {
-    forgetDevice(this.#ledger, device);
-  }
-
-  /** Whether it is kept, though nothing is wanted in its slot. */
-  #isFollowed(object: KernelObject): boolean {
-    return this.#ledger.territory.isFollowed(object);
+    const { failures, clock } = this.#components;
+    if (!failures.any || !ENDS_PAUSES.includes(object.kind)) return;
+    const device = this.#ledger.kinds.of(object).deviceOf(object);
+    if (device !== undefined && failures.hurry(device, clock.monotonic())) this.#ledger.retry();
   }
 }
 
-/** A device went, and everything on it. */
-export function forgetDevice({ slots }: Ledger, device: string): void {
-  slots.each((slot) => {
-    const { found } = slot;
-    if (found !== undefined && found.kind !== 'link' && found.device === device) slots.clear(slot);
-  });
-}
-
-/**
- * Whether the object that a removal event names is the one in the slot. After a route or forwarding entry was replaced,
- * the kernel sometimes reports the removal of the old one, and later than the new one.
- */
-function sameTarget(found: KernelObject, removed: KernelObject): boolean {
-  if (found.kind === 'fdb' && removed.kind === 'fdb') return found.destination === removed.destination;
-  if (found.kind === 'route' && removed.kind === 'route') {
-    return found.via === removed.via && found.device === removed.device && found.type === removed.type;
-  }
-  return true;
-}
+/** Kinds whose events may be what failures on their device waited for. */
+const ENDS_PAUSES: readonly KernelObject['kind'][] = ['link', 'address'];

@@ -1,8 +1,9 @@
 import type { Logger } from '#src/lib/log.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
-import { devicesNeededBy, type KernelObject, keyOf } from '#src/state/object.ts';
-import { commandOf, type Operation } from '#src/state/operation.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, KINDS } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 
 interface Failure {
   readonly holding: Holding | undefined;
@@ -22,12 +23,22 @@ const LONGEST_RETRY_MS = 30_000;
  */
 export class Failures {
   readonly #log: Logger;
+  readonly #kinds: Kinds<KernelObject>;
   readonly #failing = new Map<string, Failure>();
   /** Keeps events that our own attempts cause from becoming a hot loop. */
   readonly #hurried = new RepairPacer();
 
-  constructor({ log }: { readonly log: Logger }) {
+  constructor({ log, kinds = KINDS }: { readonly log: Logger; readonly kinds?: Kinds<KernelObject> }) {
     this.#log = log;
+    this.#kinds = kinds;
+  }
+
+  get any(): boolean {
+    return this.#failing.size > 0;
+  }
+
+  #keyOf(object: KernelObject): string {
+    return this.#kinds.of(object).key(object);
   }
 
   /** Those of one owner, or all of them. */
@@ -46,19 +57,20 @@ export class Failures {
   /** When the object's slot may be tried again, by the monotonic clock; `undefined` when nothing has failed there. */
   notBefore(object: KernelObject): number | undefined {
     // Making a key takes longer than the rest of the work on a slot, and nearly always nothing fails.
-    return this.#failing.size > 0 ? this.#failing.get(keyOf(object))?.notBefore : undefined;
+    return this.#failing.size > 0 ? this.#failing.get(this.#keyOf(object))?.notBefore : undefined;
   }
 
   /** Each reason is logged once. */
   note(operation: Operation, reason: string, now: number, holding: Holding | undefined): void {
-    const { object } = operation;
-    const key = keyOf(object);
+    const { verb, object } = operation;
+    const kind = this.#kinds.of(object);
+    const key = kind.key(object);
     const before = this.#failing.get(key);
     const attempts = (before?.attempts ?? 0) + 1;
     const pause = Math.min(FIRST_RETRY_MS * 2 ** (attempts - 1), LONGEST_RETRY_MS);
     if (before?.reason !== reason) {
       this.#log.error(
-        `Could not apply "${commandOf(operation)}": ${reason}; trying again in ${pause} ms and on`,
+        `Could not apply "${kind.command(verb, object)}": ${reason}; trying again in ${pause} ms and on`,
         { key, reason },
       );
     }
@@ -66,7 +78,7 @@ export class Failures {
   }
 
   forgive(object: KernelObject): void {
-    if (this.#failing.size > 0) this.#failing.delete(keyOf(object));
+    if (this.#failing.size > 0) this.#failing.delete(this.#keyOf(object));
   }
 
   /** Forgets what failed for an owner. */
@@ -82,16 +94,17 @@ export class Failures {
 
   /**
    * Something happened to a device: what failed for want of it need not wait for the end of its pause, and the next
-   * pause is a short one. Whether anything is to be tried earlier.
+   * pause is a short one, unless such events do not stop coming. Returns whether anything is to be tried earlier.
    */
   hurry(device: string, now: number): boolean {
     let hurried = false;
     for (const [key, failure] of this.#failing) {
-      if (!devicesNeededBy(failure.object).includes(device)) continue;
-      const notBefore = now + this.#hurried.delay(key, now);
-      if (notBefore >= failure.notBefore) continue;
+      if (!this.#kinds.of(failure.object).devicesNeeded(failure.object).includes(device)) continue;
+      const delay = this.#hurried.delay(key, now);
+      if (now + delay >= failure.notBefore) continue;
       this.#hurried.repaired(key, now);
-      this.#failing.set(key, { ...failure, attempts: 0, notBefore });
+      const attempts = delay === 0 ? 0 : failure.attempts;
+      this.#failing.set(key, { ...failure, attempts, notBefore: now + delay });
       hurried = true;
     }
     if (hurried) this.#hurried.forgetOld(now);

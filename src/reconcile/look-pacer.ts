@@ -7,7 +7,7 @@ export class LookPacer {
   #vain = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
 
-  /** `mostMs`: the longest pause, and how long nobody may ask until the next look is made at once again. */
+  /** `mostMs`: the longest pause, and how long it must be quiet until the next look is made at once again. */
   constructor(mostMs: number) {
     this.#mostMs = mostMs;
   }

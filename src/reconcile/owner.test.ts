@@ -8,7 +8,8 @@ import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type FdbEntry, type KernelObject, KINDS, keyOf, type Link, type Route } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
-import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 
 /* One host with two networks: blue on the device `blue`, red on `red`, each with everything on its device. */
 
@@ -30,11 +31,13 @@ const route = (device: string, n: number): Route => ({
   protocol: 3,
   scope: 0,
 });
+const ALL = KINDS.names;
 const scopesOf = (device: string): readonly Scope[] => [
-  { kinds: KINDS, filter: { device }, owns: ({ kind }) => kind !== 'link' },
+  { kinds: ALL, filter: { device }, owns: ({ kind }) => kind !== 'link' },
 ];
 
 interface Host {
+  readonly clock: FakeClock;
   readonly kernel: MemoryKernel;
   readonly reconciler: Reconciler;
   own(device: string): Owner;
@@ -42,8 +45,9 @@ interface Host {
 
 async function host(t: TestContext): Promise<Host> {
   const kernel = new MemoryKernel();
+  const clock = new FakeClock();
   const reconciler = new Reconciler(
-    { actuators: [kernel], clock: systemClock, log: silentLogger },
+    { actuators: [kernel], clock, log: silentLogger },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const stopper = new AbortController();
@@ -55,7 +59,7 @@ async function host(t: TestContext): Promise<Host> {
     owner.set('own', [link(device)]);
     return owner;
   };
-  return { kernel, reconciler, own };
+  return { clock, kernel, reconciler, own };
 }
 
 test('while one owner works in bulk, another’s drift is repaired at once', async (t) => {
@@ -179,13 +183,13 @@ test('what a released owner made stays, and is no longer looked after', async (t
 });
 
 test('a release waits for changes that are under way', async (t) => {
-  const { kernel, own } = await host(t);
+  const { clock, kernel, own } = await host(t);
   const blue = own('blue');
   await blue.settled();
   for (let n = 0; n < 5_000; n++) blue.set(`peer ${n}`, [route('blue', n)]);
   await blue.release();
   const made = kernel.history.length;
-  await systemClock.sleep(1);
+  await clock.advance(1_000);
   assert.equal(kernel.history.length, made);
 });
 
@@ -223,4 +227,62 @@ test('an owner explains what the kernel’s words leave open', async (t) => {
   assert.deepEqual(blue.status.failing, [
     { key: 'link blue', reason: 'link blue: EEXIST beside eth0 (EEXIST)' },
   ]);
+});
+
+test('a device that comes back ends the pauses of what waits for it', async (t) => {
+  const { clock, kernel, reconciler } = await host(t);
+  const underlay: Scope = { kinds: ['link'], filter: { device: 'eth0' }, owns: () => false };
+  const scopes = [...scopesOf('blue'), underlay];
+  const blue = reconciler.own({ name: 'blue', scopes: () => scopes });
+  const tunnel: Link = {
+    ...link('blue'),
+    vxlan: { vni: 1, underlay: 'eth0', port: 8472, learning: false, gbp: false },
+  };
+  kernel.refuseAlways = (command) =>
+    command.startsWith('ip link add blue') && !kernel.has('link eth0') ? 'ENODEV' : undefined;
+  blue.set('own', [tunnel]);
+  blue.set('peer', [fdb('blue', 1)]);
+  await clock.advance(45_000);
+  const tries = kernel.history.filter((command) => command.startsWith('ip link add blue')).length;
+  assert.ok(tries >= 8 && tries <= 12, `the pauses grow: ${tries} tries`);
+  kernel.interfere({ verb: 'add', object: link('eth0') });
+  await blue.settled();
+  assert.ok(kernel.has('link blue') && kernel.has(keyOf(fdb('blue', 1))), 'without any time going by');
+  assert.deepEqual(blue.status.failing, []);
+});
+
+test('events that attempts cause themselves do not make a hot loop', async (t) => {
+  const { clock, kernel, own } = await host(t);
+  let tries = 0;
+  kernel.refuseAlways = (command) => {
+    if (!command.startsWith('ip link add blue')) return undefined;
+    tries++;
+    const object: Link = { kind: 'link', name: 'blue', index: tries, up: false };
+    void nextTurn().then(() => {
+      kernel.emit({ type: 'changed', object });
+      kernel.emit({ type: 'removed', object });
+    });
+    return 'ENOMEM';
+  };
+  const blue = own('blue');
+  await clock.advance(60_000);
+  assert.ok(tries >= 40 && tries < 200, `${tries} tries in a minute`);
+  kernel.refuseAlways = undefined;
+  await clock.advance(30_000);
+  assert.deepEqual(blue.status.failing, []);
+});
+
+test('what two owners may have made goes only when both allow it', async (t) => {
+  const { kernel, reconciler } = await host(t);
+  const scopes: readonly Scope[] = [{ kinds: ['route'], filter: { protocol: 3 }, owns: () => true }];
+  const [blue, red] = ['blue', 'red'].map((name) => reconciler.own({ name, scopes: () => scopes }));
+  assert.ok(blue && red);
+  kernel.interfere({ verb: 'add', object: link('eth0') });
+  kernel.interfere({ verb: 'add', object: route('eth0', 1) });
+  blue.allowRemoval();
+  await reconciler.settled();
+  assert.ok(kernel.has(keyOf(route('eth0', 1))), 'red may have a peer there that it does not know yet');
+  red.allowRemoval();
+  await reconciler.settled();
+  assert.ok(!kernel.has(keyOf(route('eth0', 1))));
 });

@@ -1,4 +1,4 @@
-import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Actuators } from '#src/reconcile/actuators.ts';
 import { look } from '#src/reconcile/comparison.ts';
 import { Holding } from '#src/reconcile/holding.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
@@ -13,10 +13,10 @@ import type { Operation } from '#src/state/operation.ts';
  */
 export async function planFor(
   holding: Holding,
-  actuators: readonly Actuator[],
+  actuators: Actuators,
   { slots: current }: Ledger,
 ): Promise<Operation[]> {
-  const [slots, territory] = [new SlotTable(), new Territory()];
+  const [slots, territory] = [new SlotTable(actuators.kinds), new Territory(actuators.kinds)];
   const planned = new Holding({ name: holding.name, scopes: holding.scopes });
   planned.mayRemove = true;
   territory.add(planned);
@@ -35,5 +35,6 @@ export async function planFor(
         wanted !== undefined ||
         (found !== undefined && territory.remover(found) !== undefined && !isAnothers(found)),
     ),
+    actuators.kinds,
   );
 }

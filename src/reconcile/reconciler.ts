@@ -2,8 +2,9 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Actuator } from '#src/reconcile/actuator.ts';
-import { muffle } from '#src/reconcile/actuators.ts';
-import { Comparison } from '#src/reconcile/comparison.ts';
+import { Actuators } from '#src/reconcile/actuators.ts';
+import { Comparison, readAgain } from '#src/reconcile/comparison.ts';
+import { Contention } from '#src/reconcile/contention.ts';
 import { EventIntake } from '#src/reconcile/event-intake.ts';
 import { Failures } from '#src/reconcile/failures.ts';
 import { Holding } from '#src/reconcile/holding.ts';
@@ -12,8 +13,7 @@ import { Owner, type OwnerDesk, type OwnerRequest, type OwnerStatus } from '#src
 import { planFor } from '#src/reconcile/plan-for.ts';
 import { Repair } from '#src/reconcile/repair.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
-import type { Rival } from '#src/reconcile/slot-table.ts';
-import { formatObject, type KernelObject, keyOf } from '#src/state/object.ts';
+import { type SlotView, viewSlots } from '#src/reconcile/slot-view.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -31,20 +31,6 @@ export interface ReconcilerOptions {
   readonly fullCheckShare: number;
 }
 
-/** One slot, as readers see it. */
-export interface SlotView {
-  /** The slot's key, as {@link OwnerStatus.failing} has it. */
-  readonly key: string;
-  /** The owner's name; `undefined` when nobody wants anything in the slot. */
-  readonly owner: string | undefined;
-  /** What the owner wants it for: a lease's name for a peer. */
-  readonly subject: string | undefined;
-  readonly wanted: KernelObject | undefined;
-  readonly found: KernelObject | undefined;
-  /** The kernel's last word, or which owner has the slot; `undefined` when nothing failed. */
-  readonly failure: string | undefined;
-}
-
 /**
  * Makes the kernel hold what its owners want, and keeps it so. Start, event, drift, restart and upgrade are one path: a
  * slot is looked at again, and the difference, if there is one, is applied. One for each host.
@@ -52,8 +38,10 @@ export interface SlotView {
 export class Reconciler {
   readonly #components: ReconcilerComponents;
   readonly #options: ReconcilerOptions;
-  readonly #ledger = new Ledger(() => this.#work());
+  readonly #actuators: Actuators;
+  readonly #ledger: Ledger;
   readonly #failures: Failures;
+  readonly #contention: Contention;
   readonly #intake: EventIntake;
   readonly #comparison: Comparison;
   readonly #repair: Repair;
@@ -70,19 +58,22 @@ export class Reconciler {
     this.#components = components;
     this.#options = options;
     const { actuators, clock, log } = components;
-    const pacer = new RepairPacer();
-    const shared = { ledger: this.#ledger, pacer, clock };
-    this.#failures = new Failures({ log });
+    this.#actuators = new Actuators(actuators);
+    const { kinds } = this.#actuators;
+    this.#ledger = new Ledger(kinds, () => this.#work());
+    this.#failures = new Failures({ log, kinds });
+    this.#contention = new Contention({ ledger: this.#ledger, log });
+    const shared = { actuators: this.#actuators, ledger: this.#ledger, pacer: new RepairPacer(), clock };
     this.#intake = new EventIntake({ ...shared, failures: this.#failures, log });
-    this.#comparison = new Comparison({ ...shared, actuators });
-    this.#repair = new Repair({ ...shared, failures: this.#failures, log, actuators });
+    this.#comparison = new Comparison(shared);
+    this.#repair = new Repair({ ...shared, failures: this.#failures, log });
   }
 
   /** The whole host's. */
   get status(): OwnerStatus {
     return {
       wanted: this.#ledger.slots.wanted,
-      failing: [...this.#failures.list(), ...this.#lost()],
+      failing: this.#failing(),
       repairs: this.#repair.count,
       checks: this.#comparison.count,
     };
@@ -91,10 +82,11 @@ export class Reconciler {
   /** Subscribes to the kernel and compares once. Owners may come before or after. */
   async start(signal: AbortSignal): Promise<void> {
     this.#signal = signal;
-    for (const actuator of this.#components.actuators)
-      await actuator.monitor((event) => this.#onEvent(event), signal);
+    await this.#actuators.monitor((event) => this.#onEvent(event), signal);
     this.check();
     this.#checkAtInterval().catch((error) => this.#stumble(error));
+    for (const actuator of this.#actuators.readers)
+      this.#readAtInterval(actuator).catch((error) => this.#stumble(error));
     await this.settled();
   }
 
@@ -130,25 +122,9 @@ export class Reconciler {
     return () => this.#observers.delete(listener);
   }
 
-  /** Every slot in which anything is wanted or was found, as of now: to be read in one turn. */
-  *view(): Generator<SlotView> {
-    for (const { object, holding, subject, wanted, found } of this.#ledger.slots) {
-      const key = keyOf(object);
-      const failure = this.#failures.reasonOf(key);
-      yield { key, owner: holding?.name, subject, wanted, found, failure };
-    }
-    for (const { slot, rival } of this.#ledger.slots.contended()) {
-      const { holding, subject, object } = rival;
-      const lost = lostTo(slot, rival);
-      yield {
-        ...lost,
-        owner: holding.name,
-        subject,
-        wanted: object,
-        found: slot.found,
-        failure: lost.reason,
-      };
-    }
+  /** Every slot as of now, with who wants what in it: to be read in one turn. */
+  view(): Generator<SlotView> {
+    return viewSlots(this.#ledger, this.#failures, this.#contention);
   }
 
   readonly #desk: OwnerDesk = {
@@ -157,7 +133,8 @@ export class Reconciler {
       this.#ledger.slots.want(holding, subject, objects, (slot) =>
         this.#ledger.touch(slot, 'wanted', slot.holding ?? holding),
       );
-      this.#logLost(holding);
+      for (const actuator of this.#actuators.readersOf(objects)) this.#ledger.reread(actuator);
+      this.#contention.log(holding);
     },
     allowRemoval: (holding) => {
       if (holding.mayRemove) return;
@@ -174,17 +151,17 @@ export class Reconciler {
     },
     statusOf: (holding) => ({
       wanted: holding.wanted,
-      failing: [...this.#failures.list(holding), ...this.#lost(holding)],
+      failing: this.#failing(holding),
       repairs: holding.repairs,
       checks: holding.checks,
     }),
-    plan: (holding) => planFor(holding, this.#components.actuators, this.#ledger),
+    plan: (holding) => planFor(holding, this.#actuators, this.#ledger),
     release: (holding) => this.#release(holding),
   };
 
   async #inBulk(holding: Holding, work: () => Promise<void>): Promise<void> {
     const devices = this.#ledger.territory.devicesOf(holding, ['neighbour', 'fdb']);
-    const unmuffle = await muffle(this.#components.actuators, devices);
+    const unmuffle = await this.#actuators.muffle(devices);
     try {
       await work();
       await this.#desk.settled(holding);
@@ -208,21 +185,9 @@ export class Reconciler {
     for (const resolve of holding.waiters.splice(0)) resolve();
   }
 
-  /** What owners want in slots that others have. */
-  #lost(holding?: Holding): { readonly key: string; readonly reason: string }[] {
-    return Array.from(this.#ledger.slots.contended())
-      .filter(({ rival }) => holding === undefined || rival.holding === holding)
-      .map(({ slot, rival }) => lostTo(slot, rival));
-  }
-
-  /** Logs each slot once that another owner has. */
-  #logLost(holding: Holding): void {
-    if (!this.#ledger.slots.hasRivals) return;
-    for (const { key, reason } of this.#lost(holding)) {
-      if (holding.lost.has(key)) continue;
-      holding.lost.add(key);
-      this.#components.log.error(`${holding.name} can't have ${key}: ${reason}`, { key, reason });
-    }
+  #failing(holding?: Holding): OwnerStatus['failing'] {
+    const lost = this.#contention.lost(holding).map(({ key, reason }) => ({ key, reason }));
+    return [...this.#failures.list(holding), ...lost];
   }
 
   #onEvent(event: KernelEvent): void {
@@ -248,7 +213,7 @@ export class Reconciler {
     }
     this.#working = false;
     // More may have come just as the last round ended.
-    if (!stumbled && (this.#ledger.checkWanted || !this.#ledger.queue.isEmpty)) this.#work();
+    if (!stumbled && this.#ledger.hasWork) this.#work();
     if (this.#working) return;
     this.#endRound(true);
     for (const resolve of this.#waiters.splice(0)) resolve();
@@ -258,6 +223,8 @@ export class Reconciler {
   async #workAll(): Promise<void> {
     while (!this.#signal.aborted) {
       if (this.#ledger.checkWanted) await this.#comparison.run();
+      else if (this.#ledger.stale)
+        for (const actuator of this.#ledger.takeStale()) await readAgain(actuator, this.#ledger);
       else if (!(await this.#repair.some())) return;
       this.#endRound(false);
     }
@@ -266,7 +233,7 @@ export class Reconciler {
   /** Wakes owners with nothing more to do. */
   #endRound(isOver: boolean): void {
     for (const resolve of this.#roundWaiters.splice(0)) resolve();
-    if (this.#ledger.checkWanted && !isOver) return;
+    if ((this.#ledger.checkWanted || this.#ledger.stale) && !isOver) return;
     for (const holding of this.#ledger.territory.holdings) {
       if (holding.waiters.length > 0 && (isOver || this.#ledger.queue.isIdle(holding)))
         for (const resolve of holding.waiters.splice(0)) resolve();
@@ -280,6 +247,13 @@ export class Reconciler {
       await clock.sleep(Math.max(fullCheckMs, this.#comparison.tookMs / fullCheckShare), this.#signal);
       this.#repair.forgetMissed();
       this.check();
+    }
+  }
+
+  async #readAtInterval(actuator: Actuator): Promise<void> {
+    while (actuator.readEveryMs !== undefined) {
+      await this.#components.clock.sleep(actuator.readEveryMs, this.#signal);
+      this.#ledger.reread(actuator);
     }
   }
 
@@ -315,11 +289,3 @@ export class Reconciler {
 }
 
 const STUMBLE_PAUSE_MS = 1_000;
-
-function lostTo(
-  { holding, wanted }: { readonly holding: Holding | undefined; readonly wanted: KernelObject | undefined },
-  { object }: Rival,
-): { readonly key: string; readonly reason: string } {
-  const other = wanted === undefined ? '' : `: "${formatObject(wanted)}"`;
-  return { key: keyOf(object), reason: `${holding?.name ?? 'another owner'} has it first${other}` };
-}

@@ -1,20 +1,18 @@
 import type { Logger } from '#src/lib/log.ts';
-import type { Actuator } from '#src/reconcile/actuator.ts';
-import { applyThrough, linksOf } from '#src/reconcile/actuators.ts';
-import { differences } from '#src/reconcile/compare.ts';
-import { forgetDevice } from '#src/reconcile/event-intake.ts';
+import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import type { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Cause, Slot } from '#src/reconcile/slot.ts';
 import type { Job } from '#src/reconcile/work-queue.ts';
-import { formatObject, type KernelObject, keyOf } from '#src/state/object.ts';
+import type { Kind } from '#src/state/kind.ts';
+import type { KernelObject } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface RepairComponents {
-  readonly actuators: readonly Actuator[];
+  readonly actuators: Actuators;
   readonly ledger: Ledger;
   readonly failures: Failures;
   readonly pacer: RepairPacer;
@@ -59,7 +57,7 @@ export class Repair {
     const slots = wrong.map(({ slot }) => slot);
     this.#logRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
-    const results = await applyThrough(actuators, planOf(slots));
+    const results = await actuators.apply(planOf(slots, this.#ledger.kinds));
     const failed = new Set<Slot>();
     for (const result of await this.#explained(results)) this.#settle(result, now, failed);
     return true;
@@ -73,7 +71,7 @@ export class Repair {
   #waitFor(slot: Slot, cause: Cause, now: number, pacer: RepairPacer): number {
     const notBefore = this.#failures.notBefore(slot.object);
     if (notBefore !== undefined) return notBefore - now;
-    return cause === 'kernel' ? pacer.delay(keyOf(slot.object), now) : 0;
+    return cause === 'kernel' ? pacer.delay(this.#keyOf(slot.object), now) : 0;
   }
 
   /** Leaves out what belongs on a device that is not there and can't be made now: making the device marks them again. */
@@ -81,8 +79,8 @@ export class Repair {
     const made = jobs.flatMap(({ slot: { wanted } }) => (wanted?.kind === 'link' ? wanted.name : []));
     const isThere = new Map<string, boolean>();
     return jobs.filter(({ slot: { wanted } }) => {
-      if (wanted === undefined || wanted.kind === 'link' || wanted.device === undefined) return true;
-      const { device } = wanted;
+      const device = wanted && this.#deviceUnder(wanted);
+      if (device === undefined) return true;
       const known = isThere.get(device);
       if (known !== undefined) return known;
       const link = this.#ledger.slots.find({ kind: 'link', name: device });
@@ -108,13 +106,13 @@ export class Repair {
     if (verb === 'remove') {
       // An object that an event has put into the slot since is newer.
       if (slot !== undefined && (object.kind === 'link' || slot.found === object)) slots.clear(slot);
-      if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(keyOf(object));
-      if (object.kind === 'link') forgetDevice(this.#ledger, object.name);
+      if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(this.#keyOf(object));
+      if (object.kind === 'link') this.#ledger.forgetDevice(object);
     } else if (object.kind === 'link') {
       const before = slot?.found;
       slot = slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
       // What was on the device before it was made again went with the old one.
-      if (verb === 'add' && this.#hasAnyOn(object.name)) this.#ledger.check();
+      if (verb === 'add' && this.#ledger.hasAnyOn(object)) this.#ledger.check();
     } else if (slot?.reported !== true) {
       // Where an event named the slot meanwhile, the event stands: at worst the same is put there again.
       slot = slots.put(object);
@@ -130,7 +128,7 @@ export class Repair {
   async #explained(results: readonly OperationResult[]): Promise<readonly OperationResult[]> {
     const refused = results.some(({ operation, done }) => !done && operation.object.kind === 'link');
     if (!refused) return results;
-    const links = await linksOf(this.#components.actuators);
+    const links = await this.#components.actuators.links();
     return results.map((result) => {
       if (result.done) return result;
       const { operation, error } = result;
@@ -165,17 +163,20 @@ export class Repair {
 
   /** The device went while something was put on it: the comparison makes it again, and then everything on it. */
   #losesItsDevice(object: KernelObject): boolean {
-    if (object.kind === 'link' || object.device === undefined) return false;
-    return this.#ledger.slots.find({ kind: 'link', name: object.device })?.wanted !== undefined;
+    const device = this.#deviceUnder(object);
+    return (
+      device !== undefined && this.#ledger.slots.find({ kind: 'link', name: device })?.wanted !== undefined
+    );
   }
 
-  /** Whether anything is believed to be on the device. */
-  #hasAnyOn(device: string): boolean {
-    let any = false;
-    this.#ledger.slots.each(({ found }) => {
-      any ||= found !== undefined && found.kind !== 'link' && found.device === device;
-    });
-    return any;
+  /** The device that the object is on; `undefined` for a device itself. */
+  #deviceUnder(object: KernelObject): string | undefined {
+    const kind = this.#ledger.kinds.of(object);
+    return kind.isDevice ? undefined : kind.deviceOf(object);
+  }
+
+  #keyOf(object: KernelObject): string {
+    return this.#ledger.kinds.of(object).key(object);
   }
 
   #logRepairs(jobs: readonly Job[], now: number): void {
@@ -186,27 +187,32 @@ export class Repair {
     for (const [index, { slot }] of drifted.entries()) {
       const { wanted, found } = slot;
       const object = wanted ?? found ?? slot.object;
-      const key = keyOf(object);
+      const kind = this.#ledger.kinds.of(object);
+      const key = kind.key(object);
       this.#count++;
       const holding = this.#ledger.holdingOf(slot);
       if (holding !== undefined) holding.repairs++;
       const fight = pacer.repaired(key, now);
-      const how = describe(wanted, found);
+      const how = describe(kind, wanted, found);
       if (fight) {
         log.warning(
-          `Another program keeps changing "${formatObject(object)}" (${how}); repairing it once a second`,
+          `Another program keeps changing "${kind.format(object)}" (${how}); repairing it once a second`,
         );
       } else if (index < LOGGED_REPAIRS) {
-        log.info(`Repairing ${object.kind} "${formatObject(object)}" (${how})`, { key });
+        log.info(`Repairing ${object.kind} "${kind.format(object)}" (${how})`, { key });
       }
     }
     if (drifted.length > LOGGED_REPAIRS) log.info(`Repairing ${drifted.length - LOGGED_REPAIRS} more`);
   }
 }
 
-function describe(wanted: KernelObject | undefined, found: KernelObject | undefined): string {
+function describe(
+  kind: Kind<KernelObject>,
+  wanted: KernelObject | undefined,
+  found: KernelObject | undefined,
+): string {
   if (wanted === undefined) return 'stale';
-  return found === undefined ? 'was gone' : differences(wanted, found).join(', ');
+  return found === undefined ? 'was gone' : kind.differences(wanted, found).join(', ');
 }
 
 /** A removal that finds nothing has what it wanted. */

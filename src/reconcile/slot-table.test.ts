@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { ipv4 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import { differences, isAsWanted } from '#src/reconcile/compare.ts';
 import { Holding } from '#src/reconcile/holding.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import { SlotTable } from '#src/reconcile/slot-table.ts';
-import { type KernelObject, keyOf, type Neighbour, sharesSlot } from '#src/state/object.ts';
+import { type KernelObject, keyOf, type Neighbour } from '#src/state/object.ts';
+import { anyObject } from '../../test/support/any-object.ts';
 
 const mac = (n: number) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n));
 const neighbour = (n: number, macNumber = n): Neighbour => ({
@@ -18,60 +18,7 @@ const neighbour = (n: number, macNumber = n): Neighbour => ({
   permanent: true,
 });
 
-/** Few values of everything, so that objects often meet in a slot. */
-const small = fc.integer({ min: 0, max: 2 });
-const device = fc.constantFrom('flannel.1', 'eth0');
-const ip = fc.oneof(
-  small.map((n) => ipv4(n * 0x7fffffff)),
-  small.map((n) => ipv6(BigInt(n))),
-);
-const prefix = fc.oneof(
-  fc.tuple(small, fc.constantFrom(24, 32)).map(([n, length]) => prefix4(ipv4(n * 0x7fffff00), length)),
-  fc.tuple(small, fc.constantFrom(64, 128)).map(([n, length]) => prefix6(ipv6(BigInt(n) << 64n), length)),
-);
-const object: fc.Arbitrary<KernelObject> = fc.oneof(
-  device.map((name) => ({ kind: 'link', name }) as const),
-  fc.record({ kind: fc.constant('address' as const), prefix, device }),
-  fc.record({
-    kind: fc.constant('fdb' as const),
-    mac: small.map(mac),
-    destination: ip,
-    device,
-    permanent: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant('neighbour' as const),
-    ip,
-    mac: small.map(mac),
-    device,
-    permanent: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant('route' as const),
-    destination: prefix,
-    type: fc.constantFrom('unicast' as const, 'blackhole' as const),
-    onlink: fc.boolean(),
-    metric: small,
-    protocol: fc.constant(3),
-    scope: fc.constant(0),
-  }),
-);
-
-test('two objects share a slot when their keys are the same', () => {
-  fc.assert(
-    fc.property(object, object, (a, b) => {
-      assert.equal(sharesSlot(a, b), keyOf(a) === keyOf(b));
-    }),
-  );
-});
-
-test('what has no differences is as wanted', () => {
-  fc.assert(
-    fc.property(object, object, (a, b) => {
-      assert.equal(isAsWanted(a, b), differences(a, b).length === 0);
-    }),
-  );
-});
+const object = anyObject;
 
 test('the table holds what two maps by key would, through changes, looks and withdrawals', () => {
   const subject = fc.constantFrom('a', 'b', 'c');

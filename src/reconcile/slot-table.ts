@@ -1,8 +1,8 @@
-import { isAsWanted } from '#src/reconcile/compare.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import { SlotBuckets } from '#src/reconcile/slot-buckets.ts';
-import { type KernelObject, keyOf } from '#src/state/object.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, KINDS } from '#src/state/object.ts';
 
 /** What an owner wants in a slot that another owner took first. */
 export interface Rival {
@@ -13,7 +13,8 @@ export interface Rival {
 
 /** What should be in the kernel and what is, slot by slot. One lease's event costs one lease's work, not the network's. */
 export class SlotTable {
-  readonly #buckets = new SlotBuckets();
+  readonly #kinds: Kinds<KernelObject>;
+  readonly #buckets: SlotBuckets;
   /** Later owners of a slot, in the order in which they came. */
   readonly #rivals = new Map<Slot, readonly Rival[]>();
   #wanted = 0;
@@ -21,6 +22,11 @@ export class SlotTable {
   #look = 0;
   /** Keys of slots that were emptied while the look is under way, and in which nothing is wanted. */
   #left: Set<string> | undefined;
+
+  constructor(kinds: Kinds<KernelObject> = KINDS) {
+    this.#kinds = kinds;
+    this.#buckets = new SlotBuckets(kinds);
+  }
 
   /** Slots in which something is wanted. */
   get wanted(): number {
@@ -34,6 +40,11 @@ export class SlotTable {
   /** See {@link SlotBuckets.each}. */
   each(visit: (slot: Slot) => void): void {
     this.#buckets.each(visit);
+  }
+
+  /** Calls back with every slot of one kind. */
+  eachOf(kind: KernelObject['kind'], visit: (slot: Slot) => void): void {
+    this.#buckets.eachOf(kind, visit);
   }
 
   /** The slot that the object is in or would be in, where anything is wanted in it or was found. */
@@ -70,14 +81,14 @@ export class SlotTable {
     if (slot.wanted === undefined) this.#count(holding, 1);
     slot.holding = holding;
     slot.subject = subject;
-    if (slot.wanted === undefined || !isEqual(slot.wanted, object)) this.#fillWanted(slot, object);
+    if (slot.wanted === undefined || !this.#isEqual(slot.wanted, object)) this.#fillWanted(slot, object);
     return slot;
   }
 
   #fillWanted(slot: Slot, object: KernelObject): void {
     slot.object = object;
     slot.wanted = object;
-    if (slot.found !== undefined && isEqual(object, slot.found)) slot.found = object;
+    if (slot.found !== undefined && this.#isEqual(object, slot.found)) slot.found = object;
   }
 
   #withdraw(slot: Slot, holding: Holding, subject: string, look: (slot: Slot) => void): void {
@@ -127,8 +138,7 @@ export class SlotTable {
     for (const [slot, rivals] of this.#rivals) {
       for (const rival of rivals) {
         const { wanted } = slot;
-        if (wanted !== undefined && !(isAsWanted(wanted, rival.object) && isAsWanted(rival.object, wanted)))
-          yield { slot, rival };
+        if (wanted !== undefined && !this.#isSame(wanted, rival.object)) yield { slot, rival };
       }
     }
   }
@@ -168,7 +178,7 @@ export class SlotTable {
   }
 
   #hasLeft(object: KernelObject): boolean {
-    return this.#left !== undefined && this.#left.size > 0 && this.#left.has(keyOf(object));
+    return this.#left !== undefined && this.#left.size > 0 && this.#left.has(this.#keyOf(object));
   }
 
   /** Every slot; those that the look did not find are emptied. To be gone through before the next look begins. */
@@ -182,18 +192,31 @@ export class SlotTable {
 
   #fill(slot: Slot, object: KernelObject, seen: number): Slot {
     const { wanted } = slot;
-    slot.found = wanted !== undefined && isEqual(wanted, object) ? wanted : object;
+    slot.found = wanted !== undefined && this.#isEqual(wanted, object) ? wanted : object;
     slot.seen = seen;
     return slot;
   }
 
   /** Takes out an empty slot in which nothing is wanted. */
   #leave(slot: Slot): void {
-    if (slot.seen > this.#look) this.#left?.add(keyOf(slot.object));
+    if (slot.seen > this.#look) this.#left?.add(this.#keyOf(slot.object));
     this.#buckets.remove(slot);
   }
-}
 
-/** A link that is as wanted has more to it than is wanted. */
-const isEqual = (a: KernelObject, b: KernelObject): boolean =>
-  a === b || (a.kind !== 'link' && isAsWanted(a, b));
+  #keyOf(object: KernelObject): string {
+    return this.#kinds.of(object).key(object);
+  }
+
+  /** Whether one object may stand for the other. What is found of a device is more than what is wanted of it. */
+  #isEqual(wanted: KernelObject, object: KernelObject): boolean {
+    if (wanted === object) return true;
+    const kind = this.#kinds.of(wanted);
+    return !kind.isDevice && kind.isAsWanted(wanted, object);
+  }
+
+  /** Whether two owners want the same. */
+  #isSame(a: KernelObject, b: KernelObject): boolean {
+    const kind = this.#kinds.of(a);
+    return kind.isAsWanted(a, b) && kind.isAsWanted(b, a);
+  }
+}

@@ -6,7 +6,7 @@ import type { KernelObject } from '#src/state/object.ts';
  * decides what a network takes: nothing is held twice, and no text is held that could be made.
  */
 export class Slot {
-  /** Any object that is wanted, is or was in the slot: it tells the slot from others. */
+  /** Any object that is wanted, is or was in the slot: it identifies the slot. */
   object: KernelObject;
   wanted: KernelObject | undefined;
   /** Who wants it. */

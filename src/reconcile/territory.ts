@@ -1,20 +1,26 @@
 import type { DumpQuery } from '#src/kernel/kernel.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
-import { deviceOf, type KernelObject } from '#src/state/object.ts';
-import { covers, type Scope } from '#src/state/scope.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, KINDS } from '#src/state/object.ts';
+import type { Scope } from '#src/state/scope.ts';
 
 interface Claim {
   readonly holding: Holding;
   readonly scope: Scope;
 }
 
-type Kind = KernelObject['kind'];
+type KindName = KernelObject['kind'];
 
 /** The scopes of all owners: which part of the kernel is looked at, and whose it is. */
 export class Territory {
+  readonly #kinds: Kinds<KernelObject>;
   readonly #holdings = new Map<Holding, readonly Scope[] | undefined>();
   /** By kind, then by device; `undefined` for scopes without one. */
-  #claims = new Map<Kind, Map<string | undefined, Claim[]>>();
+  #claims = new Map<KindName, Map<string | undefined, Claim[]>>();
+
+  constructor(kinds: Kinds<KernelObject> = KINDS) {
+    this.#kinds = kinds;
+  }
 
   get holdings(): Iterable<Holding> {
     return this.#holdings.keys();
@@ -32,7 +38,7 @@ export class Territory {
   /** Whether it is kept though nobody wants it: an owner made it, or it is a device that matters to one. */
   isFollowed(object: KernelObject): boolean {
     for (const { scope } of this.#claimsOn(object))
-      if (object.kind === 'link' || scope.owns(object)) return true;
+      if (this.#kinds.of(object).isDevice || scope.owns(object)) return true;
     return false;
   }
 
@@ -72,7 +78,7 @@ export class Territory {
   }
 
   /** Devices of which this owner alone follows the entries of these kinds. */
-  devicesOf(holding: Holding, kinds: readonly Kind[]): string[] {
+  devicesOf(holding: Holding, kinds: readonly KindName[]): string[] {
     this.#refresh();
     const devices = new Set<string>();
     for (const scope of holding.scopes()) {
@@ -92,10 +98,10 @@ export class Territory {
     this.#refresh();
     const byDevice = this.#claims.get(object.kind);
     if (byDevice === undefined) return;
-    const device = deviceOf(object);
-    for (const claim of byDevice.get(device) ?? []) if (covers(claim.scope, object)) yield claim;
+    const device = this.#kinds.of(object).deviceOf(object);
+    for (const claim of byDevice.get(device) ?? []) if (hasProtocol(object, claim.scope)) yield claim;
     if (device === undefined) return;
-    for (const claim of byDevice.get(undefined) ?? []) if (covers(claim.scope, object)) yield claim;
+    for (const claim of byDevice.get(undefined) ?? []) if (hasProtocol(object, claim.scope)) yield claim;
   }
 
   /** Owners hand out the same list as long as it has not changed. */
@@ -124,6 +130,12 @@ export class Territory {
     }
   }
 }
+
+/** Scopes are found by kind and device; what remains to be asked is the protocol. */
+const hasProtocol = (object: KernelObject, { filter }: Scope): boolean =>
+  filter === undefined ||
+  !('protocol' in filter) ||
+  (object.kind === 'route' && object.protocol === filter.protocol);
 
 const deviceIn = ({ filter }: Scope): string | undefined =>
   filter !== undefined && 'device' in filter ? filter.device : undefined;

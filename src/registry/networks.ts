@@ -34,7 +34,10 @@ export interface Networks {
 /** A segment of a key, of a file's name and of a metric's label. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
 
-export const isNetworkName = (name: string): boolean => NAME.test(name);
+/** Keys that a network itself has below its prefix. */
+const RESERVED = ['config', 'subnets'];
+
+export const isNetworkName = (name: string): boolean => NAME.test(name) && !RESERVED.includes(name);
 
 /** @throws {WeftError} `network-name` */
 export function assertNetworkName(name: string): void {
@@ -44,7 +47,7 @@ export function assertNetworkName(name: string): void {
     `${JSON.stringify(name.slice(0, 100))} can't be the name of a network`,
     {
       remedy:
-        'begin with a letter or a digit, and use up to 64 letters, digits, points, hyphens and underscores',
+        'begin with a letter or a digit, use up to 64 letters, digits, points, hyphens and underscores, and neither "config" nor "subnets"',
     },
   );
 }

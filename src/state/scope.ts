@@ -1,4 +1,4 @@
-import type { KernelObject } from '#src/state/object.ts';
+import { deviceOf, type KernelObject } from '#src/state/object.ts';
 
 /**
  * A part of the kernel's state that one owner looks after: which objects are looked at, and which of them the owner may
@@ -19,7 +19,7 @@ export function covers({ kinds, filter }: Scope, object: KernelObject): boolean 
   if (!kinds.includes(object.kind)) return false;
   if (filter === undefined) return true;
   if ('protocol' in filter) return object.kind === 'route' && object.protocol === filter.protocol;
-  return (object.kind === 'link' ? object.name : object.device) === filter.device;
+  return deviceOf(object) === filter.device;
 }
 
 /** Whether the object lies in one of the scopes and is its owner's to remove. */

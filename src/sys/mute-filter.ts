@@ -2,10 +2,10 @@ import { endianness } from 'node:os';
 
 /** Which messages a netlink socket leaves out. */
 export interface Mute {
-  /** nlmsg_pid of another socket of ours: messages of the `types` that tell of its own requests are left out. */
+  /** nlmsg_pid of another socket of ours: messages of the `types` that its own requests caused are left out. */
   readonly port: number;
   readonly types: readonly number[];
-  /** Messages of these types are left out where they are about one of these devices, whoever caused them. */
+  /** Messages of these types are left out where they are about one of these devices, by any cause. */
   readonly devices?: { readonly types: readonly number[]; readonly indexes: readonly number[] };
 }
 

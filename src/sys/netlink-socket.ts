@@ -24,7 +24,7 @@ export interface NetlinkSocketOptions {
 
 /** One AF_NETLINK socket to the kernel, never blocking. */
 export interface NetlinkSocket {
-  /** nlmsg_pid: the socket's address, and the sender of what the kernel tells others of its requests. */
+  /** nlmsg_pid: the socket's address, and the sender in messages that its requests cause. */
   readonly port: number;
   /**
    * Sends one datagram of one or more messages. The kernel does the work inside this call: when it returns, the
@@ -39,7 +39,7 @@ export interface NetlinkSocket {
   /**
    * The next datagram from the kernel, `undefined` when there is none. The bytes are overwritten by the next call.
    * `overrun` when something was lost, and the socket goes on: the kernel had to drop datagrams (ENOBUFS), one was longer
-   * than any we know of, or a notification could not be made, which is told to all who listen with whatever errno the
+   * than any we know of, or a notification could not be made, which all listeners get with whatever errno the
    * kernel failed with (netlink_set_err of net/netlink/af_netlink.c). Throws a {@link SystemError} when there is no such socket (any more).
    */
   receive(): Uint8Array | 'overrun' | undefined;

@@ -220,6 +220,22 @@ test('a clean-up of one network leaves the other network of the host', { skip },
   assert.deepEqual(await names(), []);
 });
 
+test('a network goes from one backend to another as the documentation says', { skip }, async (t) => {
+  const network = await testNetwork(t, { api: 3 });
+  const [one, two] = pairOf(network);
+  for (const { host, flags } of [one, two]) {
+    await (await host.daemon('flanneld'))?.stop();
+    await host.must([WEFT, 'cleanup', ...flags]);
+    assert.deepEqual(await host.ip(['link', 'show', 'type', 'vxlan']), []);
+  }
+  await writeConfig(network.etcd, 3, HOST_GW);
+  for (const { host, flags, subnet } of [one, two])
+    assert.equal(subnetOf((await startFlanneld(host, flags)).subnetEnv), subnet);
+  await waitForRoute(one.host, two.subnet);
+  await waitForRoute(two.host, one.subnet);
+  await one.container.must(['ping', '-c1', '-W5', two.container.address]);
+});
+
 async function oneHost(t: TestContext): Promise<{ host: Host; etcd: Etcd }> {
   const lab = await testLab(t, { hosts: 1 });
   const etcd = await Etcd.start(lab);

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { VxlanBackend } from '#src/backend/vxlan.ts';
 import { readVxlanOptions } from '#src/backend/vxlan-options.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { ipv4, lastAddress, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { until } from '#src/lib/until.ts';
@@ -158,7 +158,12 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
       ownName: '10.5.26.0-24',
       ownSubnet: OWN_SUBNET,
       ownPublicIp: UNDERLAY.address,
-      underlay: [],
+      overlap: {
+        handedOut: { first: NETWORK.address, last: lastAddress(NETWORK) },
+        connected: [],
+        needed: [],
+        allowed: false,
+      },
       judge: (attributes) => backend.judge(attributes),
       identityOf: (attributes) => backend.identityOf(attributes),
     });

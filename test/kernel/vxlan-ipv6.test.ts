@@ -6,8 +6,8 @@ import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { type Ipv4, type Ipv6, type Prefix4, type Prefix6, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { GoObject } from '#src/network/go-json.ts';
 import type { Lease } from '#src/network/lease.ts';
-import { incompatibilities } from '#src/reconcile/compare.ts';
 import { planOf } from '#src/reconcile/plan.ts';
+import { LINK } from '#src/state/kinds/link.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
@@ -88,7 +88,7 @@ test('packets of both families pass between two hosts, at the full size of each'
     for (const link of wanted.filter((object) => object.kind === 'link')) {
       const made = found.find(({ name }) => name === link.name);
       assert.ok(made);
-      assert.deepEqual(incompatibilities(link, made), []);
+      assert.deepEqual(LINK.mustRecreate(link, made), []);
       assert.deepEqual([made.mac, made.mtu, made.up], [link.mac, link.mtu, true]);
     }
     // Both devices have one VNI and port, and neither is in the other's way.

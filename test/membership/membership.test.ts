@@ -8,6 +8,7 @@ import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { handedOutBy } from '#src/network/overlap-rules.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
@@ -65,6 +66,7 @@ function overRegistry(): Place {
           avoid: [],
           ttlSeconds: 86_400,
           marginSeconds: 3_600,
+          overlap: { handedOut: handedOutBy(CONFIG), connected: [], needed: [], allowed: false },
           attributesFor: () => attributesOf(node),
         },
         signal,

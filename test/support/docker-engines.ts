@@ -15,15 +15,12 @@ export interface Engine {
 
 const SCRIPT = fileURLToPath(new URL('../../script/docker-engine', import.meta.url));
 
-/** All three, those that can't run here too. */
-export const everyEngine = (): Engine[] => Object.values(dockerEngines());
-
 /** Debian's Docker, which has one back end, and a current engine with each of its two. */
 export function dockerEngines(): { debian: Engine; iptables: Engine; nftables: Engine } {
   const folder = spawnSync(SCRIPT, ['--folder'], { encoding: 'utf8' }).stdout.trim();
   const current = { programs: folder, skip: whyMissing(folder) };
   return {
-    debian: { called: 'Debian’s Docker', programs: undefined, config: {}, skip: false },
+    debian: { called: 'Debian’s Docker', programs: undefined, config: {}, skip: whyNotDebian() },
     iptables: { called: 'Docker 29 with iptables', config: {}, ...current },
     nftables: {
       called: 'Docker 29 with nftables',
@@ -31,6 +28,13 @@ export function dockerEngines(): { debian: Engine; iptables: Engine; nftables: E
       ...current,
     },
   };
+}
+
+function whyNotDebian(): string | false {
+  const help = spawnSync('dockerd', ['--help'], { encoding: 'utf8' }).stdout;
+  return (
+    help?.includes('--bridge-accept-fwmark') && 'needs Debian’s Docker in PATH, and there is a later one'
+  );
 }
 
 function whyMissing(folder: string): string | false {

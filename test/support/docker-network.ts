@@ -1,9 +1,12 @@
+import assert from 'node:assert/strict';
 import { parseEnv } from 'node:util';
 import type { Container } from '#src/lab/container.ts';
 import { Docker, firstInPath } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
+import { pingOnce } from '#src/lab/reach.ts';
 import type { Store } from '#src/lab/store.ts';
+import { callerSeenBy } from '#src/lab/traffic.ts';
 import type { Engine } from './docker-engines.ts';
 import {
   CONFIG,
@@ -79,7 +82,7 @@ export async function dockerNetwork(t: Owner, options: DockerNetworkOptions): Pr
   };
   const [h1, h2] = lab.hosts;
   if (h1 === undefined || h2 === undefined) throw new Error('a lab of two hosts has two');
-  const nodes = [await nodeOf(h1), await nodeOf(h2)] as const;
+  const nodes = await Promise.all([nodeOf(h1), nodeOf(h2)]);
   await waitForRoute(h1, nodes[1].subnet);
   await waitForRoute(h2, nodes[0].subnet);
   return { lab, etcd, nodes };
@@ -94,4 +97,15 @@ export async function writtenOptions(
   await host.must([...firstInPath(programs), MK_DOCKER_OPTS, '-d', '/run/docker_opts.env', ...words]);
   const { DOCKER_OPTS = '' } = parseEnv((await host.read('/run/docker_opts.env')) ?? '');
   return DOCKER_OPTS.split(' ').filter(Boolean);
+}
+
+/** Containers of both hosts reach each other by ICMP and TCP, with their own addresses. */
+export async function assertReach({ nodes: [one, two] }: DockerNetwork): Promise<void> {
+  for (const [from, to] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    assert.notEqual((await pingOnce(from.web, to.web)).ms, undefined, `${from.host.name} to ${to.host.name}`);
+    assert.equal(await callerSeenBy(from.web, to.web.address), from.web.address);
+  }
 }

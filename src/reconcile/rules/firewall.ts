@@ -108,6 +108,11 @@ export class Firewall {
     return mended;
   }
 
+  /** The programs of this host, looked for once. */
+  programs(signal?: AbortSignal): Promise<Programs> {
+    return this.#find(signal);
+  }
+
   /** To be called with each of the kernel's events, which spare the look after a write of ours. */
   tell(event: NftablesEvent): void {
     this.#quiet.tell(event);

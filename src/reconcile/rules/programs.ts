@@ -53,7 +53,7 @@ export interface FirewallHost {
 }
 
 /** What iptables-nft keeps its rules in, and prints; other tables are nftables' own (iptables/nft.c). */
-const IPTABLES_TABLES = ['filter', 'nat', 'mangle', 'raw', 'security'];
+export const IPTABLES_TABLES: readonly string[] = ['filter', 'nat', 'mangle', 'raw', 'security'];
 
 /** What `iptables-save` prints. Where the kernel has no table that it would print, there is no need to run it. */
 export async function readRules(
