@@ -15,7 +15,7 @@ export const check: Benchmark = {
   name: 'check',
   title: 'Full comparison with nothing to do, and the event loop',
   method:
-    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted (here every 5 s; by default each minute, for a thousandth of a processor at most): seconds of processor for one comparison, and the longest that the event loop was held up meanwhile. Before that, the longest that it was held up while the host joined. flannel never looks.',
+    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted (here every 5 s; by default each minute, for a thousandth of a processor at most). Measured are the processor seconds of one comparison and the longest delay of the event loop during it, and also the longest delay while the host joined. flannel has no such comparison.',
   async run(bench) {
     const sheet = new Sheet();
     const weft = bench.programs.find(({ name }) => name === 'weft');

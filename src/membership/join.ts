@@ -41,7 +41,7 @@ class EtcdMembership implements Membership {
   #seen: Snapshot | undefined;
   #deliver: (message: PeerMessage) => void = () => {};
 
-  constructor(components: JoinComponents, acquired: Acquired, options: LeaseKeeperOptions) {
+  constructor(components: JoinComponents, acquired: Acquired, request: JoinRequest) {
     const { createLogger } = components;
     this.#components = components;
     this.#seen = acquired.seen;
@@ -49,13 +49,14 @@ class EtcdMembership implements Membership {
       { ...components, log: createLogger('lease') },
       acquired,
       acquired.attributes,
-      options,
+      request,
     );
     // The keeper hears of our own lease at once, whatever is done with the peers.
     this.#watcher = new LeaseWatcher(
       { ...components, logger: createLogger('watch') },
       {
         from: acquired.seen.revision,
+        maxPauseMs: longestPause(Math.max(acquired.seen.records.length, request.avoid.length)),
         onSnapshot: ({ records }) => {
           this.#keeper.onSnapshot(records);
           this.#deliver({ kind: 'snapshot', records });
@@ -114,3 +115,12 @@ class EtcdMembership implements Membership {
     }
   }
 }
+
+const SHORTEST_MS = 1_000;
+const LONGEST_MS = 5_000;
+
+/**
+ * The longest pause between two attempts to reach the registry. All hosts of a network together make about one attempt a
+ * millisecond, so that a store that comes back is found within a second where there are few, and not overrun by many.
+ */
+export const longestPause = (hosts: number): number => Math.min(LONGEST_MS, Math.max(SHORTEST_MS, hosts));

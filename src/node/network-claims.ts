@@ -28,7 +28,9 @@ export class NetworkClaims {
         throw new WeftError(
           'network-clash',
           `${claim.title} can not start: its device would be ${device}, which is that of ${taken.title}`,
-          { remedy: 'change the Backend of one of them in its network config, so that it has another device' },
+          {
+            remedy: 'change the Backend of one of them in its network config, so that it has another device',
+          },
         );
       }
       if (overlaps(claim.network, taken.network)) {

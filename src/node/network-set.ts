@@ -1,5 +1,5 @@
 import { Backoff } from '#src/lib/backoff.ts';
-import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Network } from '#src/node/network.ts';
@@ -12,21 +12,25 @@ export interface NetworkSetComponents {
   readonly log: Logger;
   /** A network by its name, which does not run yet. */
   readonly make: (name: string) => Network;
-  /** Runs it until the signal aborts; rejects when every part has ended. */
-  readonly run: (network: Network, signal: AbortSignal) => Promise<never>;
+  /** Answers for a member while `running` runs. */
+  readonly serve: (member: NetworkMember, running: () => Promise<void>) => Promise<void>;
 }
 
-/** A network of the set. */
-interface Member {
+/** A network of the set, as readers see it. */
+export interface NetworkMember {
   readonly network: Network;
+  /** Why it does not run; `undefined` while it does. */
+  readonly failure: string | undefined;
+}
+
+interface Member extends NetworkMember {
   readonly end: AbortController;
   /** Resolves when every part of the network has ended. */
   running: Promise<void>;
-  /** Why it does not run; `undefined` while it does. */
   failure: string | undefined;
 }
 
-const FIRST_PAUSE_MS = 1_000;
+const FIRST_PAUSE_MS = 4_000;
 const LONGEST_PAUSE_MS = 60_000;
 
 /**
@@ -44,12 +48,12 @@ export class NetworkSet {
   }
 
   /** Those that there are, with why they don't run. */
-  *members(): Generator<{ readonly network: Network; readonly failure: string | undefined }> {
-    for (const { network, failure } of this.#members.values()) yield { network, failure };
+  members(): Iterable<NetworkMember> {
+    return this.#members.values();
   }
 
-  has(name: string): boolean {
-    return this.#members.has(name);
+  get(name: string): Network | undefined {
+    return this.#members.get(name)?.network;
   }
 
   add(name: string): void {
@@ -59,7 +63,8 @@ export class NetworkSet {
     const member: Member = { network, end, running: Promise.resolve(), failure: undefined };
     this.#members.set(name, member);
     this.#life.run((signal) => {
-      member.running = this.#runAgainAndAgain(name, member, AbortSignal.any([signal, end.signal]));
+      const ended = AbortSignal.any([signal, end.signal]);
+      member.running = this.#keep(name, member, ended);
       return member.running;
     });
   }
@@ -72,19 +77,29 @@ export class NetworkSet {
     await member?.running;
   }
 
-  async #runAgainAndAgain(name: string, member: Member, signal: AbortSignal): Promise<void> {
-    const { clock, random, log, run } = this.#components;
+  /** Runs a network again and again. Its failure ends neither its answers nor another network. */
+  async #keep(name: string, member: Member, signal: AbortSignal): Promise<void> {
+    const { serve } = this.#components;
+    const run = (): Promise<void> => this.#again(name, member, () => member.network.run(signal), signal);
+    await this.#again(name, member, () => serve(member, run), signal);
+  }
+
+  /** Calls `step` until the signal aborts, with growing pauses between failures. */
+  async #again(name: string, member: Member, step: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, random, log } = this.#components;
     const backoff = new Backoff({ random }, { baseMs: FIRST_PAUSE_MS, capMs: LONGEST_PAUSE_MS });
     while (!signal.aborted) {
       const began = clock.monotonic();
       try {
-        member.failure = undefined;
-        await run(member.network, signal);
+        await step();
       } catch (error) {
-        if (signal.aborted || isAbort(error)) return;
-        member.failure = messageOf(error);
-        log.error(`network ${name} ended: ${member.failure}; it starts again after a pause`);
+        if (signal.aborted) return;
+        const failure = messageOf(error);
+        if (failure !== member.failure)
+          log.error(`network ${name} ended: ${failure}; it is started again until it runs`);
+        member.failure = failure;
       }
+      if (signal.aborted) return;
       // Only a network that ran for a while was a success.
       if (clock.monotonic() - began > LONGEST_PAUSE_MS) backoff.reset();
       await clock.sleep(backoff.next(), signal).catch(() => {});

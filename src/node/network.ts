@@ -58,6 +58,11 @@ export class Network {
     return this.#waitingFor === undefined;
   }
 
+  /** When the registry last showed that it has lost our lease, by the monotonic clock; `undefined` when it never did. */
+  get leaseLostAt(): number | undefined {
+    return this.#running?.leaseLostAt;
+  }
+
   /** Why packets don't flow as they should, one clause each; nothing when they do. */
   get troubles(): string[] {
     return [
@@ -120,7 +125,7 @@ export class Network {
     const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {
       this.#dataPath = await startFromMemory(this.#parts, { remembered, previous }, life);
-      if (this.#dataPath !== undefined) this.#ready(this.#dataPath);
+      if (this.#dataPath !== undefined) this.#ready(this.#dataPath, life.signal);
     }
     const { registry, config, missing } = await opening;
     onLoaded();
@@ -180,7 +185,6 @@ export class Network {
       life.signal,
     );
     const { intent, draft } = joined;
-    draft.claim();
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
@@ -194,11 +198,12 @@ export class Network {
     this.#running = running;
     // Programs and the disk are waited for while the peers are taken.
     await Promise.all([applied.done, running.start(life)]);
-    this.#ready(dataPath);
+    this.#ready(dataPath, life.signal);
+    running.goOn(life);
     await dataPath.removeLeftovers(life.signal);
   }
 
-  #ready(dataPath: DataPath): void {
+  #ready(dataPath: DataPath, signal: AbortSignal): void {
     const again = this.#waitingFor === undefined;
     this.#waitingFor = undefined;
     const ms = Math.round(this.#parts.host.clock.monotonic() - this.#startedAt);
@@ -207,6 +212,7 @@ export class Network {
       `Running backend ${backend.type}: subnet ${formatPrefix(subnet)}, ${dataPath.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
     );
     this.#onReady();
+    dataPath.watchDrops(signal);
   }
 }
 

@@ -20,7 +20,7 @@ import type { UnixHttp } from '#src/sys/unix-http.ts';
 export interface HostComponents
   extends Pick<
     NetworkHost,
-    'kernel' | 'files' | 'folders' | 'locks' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
+    'kernel' | 'files' | 'folders' | 'locks' | 'announcer' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;
@@ -61,6 +61,10 @@ export function networkHost(
     identity,
     reconciler,
     claims: new NetworkClaims(),
+    openNetworks: async (logger, ended) => {
+      const { openNetworks } = await import('#src/registry/open-networks.ts');
+      return openNetworks({ ...components, logger }, registryOptions(options), ended);
+    },
     watchDrops: (request) => watchDrops({ ...components, commands: versions }, request),
     openRegistry: ({ logger, ...request }, ended) =>
       openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),

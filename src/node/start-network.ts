@@ -96,6 +96,8 @@ export async function joinNetwork(
     ...(previous.subnet !== undefined && { subnet: previous.subnet }),
     ...(running !== undefined && { current: running.intent.underlay }),
   });
+  // Before the lease: a network that can't run here must not take a subnet.
+  draft.claim();
   const { underlay } = draft;
   log.info(
     `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,

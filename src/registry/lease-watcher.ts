@@ -21,7 +21,7 @@ export interface LeaseWatcherOptions {
   onSnapshot(snapshot: Snapshot): void;
   /** What changed since, in order; never empty. What it throws ends the run. */
   onBatch(batch: WatchBatch): void;
-  /** The longest pause between two attempts. Default 5,000. */
+  /** The longest pause between two attempts, in milliseconds. Default 5,000. */
   readonly maxPauseMs?: number;
 }
 
@@ -32,6 +32,8 @@ export type WatcherState =
 
 const FIRST_PAUSE_MS = 200;
 const LISTS_APART_MS = 1_000;
+/** A watch that answered for so long was a success. A store that restarts now and then is found again after a short pause. */
+const LASTED_MS = 1_000;
 
 /**
  * Follows all leases for as long as it runs, through outages, compactions and stores that begin from nothing: list, watch from
@@ -42,7 +44,8 @@ export class LeaseWatcher {
   readonly #components: LeaseWatcherComponents;
   readonly #options: LeaseWatcherOptions;
   readonly #backoff: Backoff;
-  readonly #maxPauseMs: number;
+  /** When the present watch began to answer; `undefined` before that. */
+  #connectedAt: number | undefined;
   #state: WatcherState = { kind: 'connecting' };
   #outageBegan: number | undefined;
   #certainAt: number | undefined;
@@ -59,7 +62,6 @@ export class LeaseWatcher {
     const { maxPauseMs = 5_000, from } = options;
     this.#components = components;
     this.#options = options;
-    this.#maxPauseMs = maxPauseMs;
     this.#revision = from;
     this.#backoff = new Backoff(components, { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs });
   }
@@ -78,7 +80,7 @@ export class LeaseWatcher {
     const { clock } = this.#components;
     const either = AbortSignal.any([signal, this.#broken.signal]);
     while (!either.aborted) {
-      const began = clock.monotonic();
+      this.#connectedAt = undefined;
       try {
         this.#revision ??= await this.#list(either);
         await this.#follow(this.#revision, either);
@@ -89,7 +91,7 @@ export class LeaseWatcher {
         if (error instanceof CompactedError && clock.monotonic() - this.#listedAt > LISTS_APART_MS) continue;
       }
       // A connection that ends as soon as it stands is a failure like another: only time is a success.
-      if (clock.monotonic() - began > this.#maxPauseMs) this.#backoff.reset();
+      if (clock.monotonic() - (this.#connectedAt ?? Infinity) > LASTED_MS) this.#backoff.reset();
       await clock.sleep(this.#backoff.next(), either).catch(() => {});
     }
     await this.#delivery;
@@ -108,6 +110,7 @@ export class LeaseWatcher {
     try {
       for await (const batch of this.#components.registry.watch(revision, signal)) {
         this.#certainAt = this.#components.clock.monotonic();
+        this.#connectedAt ??= this.#certainAt;
         this.#connected();
         this.#revision = batch.revision;
         if (batch.events.length > 0) this.#collect(batch.events, signal);

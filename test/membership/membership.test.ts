@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { until } from '#src/lib/until.ts';
-import { join } from '#src/membership/join.ts';
+import { join, longestPause } from '#src/membership/join.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
@@ -250,4 +250,8 @@ test('the own lease is kept while the peers’ listener is busy with kernel work
   await until(restored, { what: 'own lease, claimed again' });
   stopper.abort();
   await assert.rejects(ended);
+});
+
+test('few hosts look for a lost registry each second, many more rarely', () => {
+  assert.deepEqual([0, 3, 1_000, 3_000, 50_000].map(longestPause), [1_000, 1_000, 1_000, 3_000, 5_000]);
 });
