@@ -85,6 +85,7 @@ const MACHINE_WORDS: readonly (readonly [name: string, pattern: RegExp])[] = [
   ...['setTimeout', 'setInterval', 'setImmediate', 'randomBytes'].map(
     (name) => [name, new RegExp(`(?<![.\\w#])${name}\\(`)] as const,
   ),
+  ['AbortSignal.timeout', /\bAbortSignal\.timeout\b/],
   ['Date.now', /\bDate\.now\b/],
   ['new Date', /\bnew Date\(\)/],
   ['performance', /\bperformance\.(?:now|timeOrigin)\b/],

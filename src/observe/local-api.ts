@@ -6,6 +6,7 @@ import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import { type HostLocks, systemLocks } from '#src/sys/host-lock.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
 
 export interface LocalApiComponents {
   readonly files: Files;
@@ -110,7 +111,7 @@ export function askNode(
     }
     call.destroy();
   };
-  const signal = AbortSignal.timeout(answerMs);
+  const signal = deadlineIn(answerMs);
   const call = request(
     { socketPath: path, path: '/status', headers: { host: HOST }, timeout: silenceMs, signal },
     (response) => {
