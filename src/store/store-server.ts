@@ -1,11 +1,11 @@
 import type { RequestListener } from 'node:http';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { AuthTokens } from '#src/store/auth-tokens.ts';
 import { AutoCompactor } from '#src/store/auto-compactor.ts';
 import { ConnectionListener, type ServerTls } from '#src/store/connection-listener.ts';
 import { openDatabase } from '#src/store/database.ts';
+import { GrpcServer } from '#src/store/grpc-server.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
 import { addServices, MAX_REQUEST_BYTES } from '#src/store/services.ts';
 import { WatchHub } from '#src/store/watch-hub.ts';
@@ -61,18 +61,17 @@ export async function startStoreServer(
   const store = new RevisionStore({ db: openDatabase(data), clock, fatal });
   const failed = (error: unknown): void => log.error(`store: ${messageOf(error)}`);
   const hub = new WatchHub(store);
-  const grpc = new Server({
-    'grpc.max_receive_message_length': MAX_REQUEST_BYTES + GRPC_OVERHEAD_BYTES,
-    'grpc.enable_channelz': 0,
-  });
+  const tokens = new AuthTokens(users, clock);
+  const grpc = new GrpcServer(
+    { clock, failed, admit: (token) => tokens.check(token) },
+    { maxMessageBytes: MAX_REQUEST_BYTES + GRPC_OVERHEAD_BYTES },
+  );
   let url = '';
   const services = addServices(
     grpc,
-    { store, hub, tokens: new AuthTokens(users, clock), failed },
+    { store, hub, tokens },
     { version: STORE_VERSION, clientUrl: () => url },
   );
-  // TLS ends at the listener, so gRPC is handed plain HTTP/2 either way.
-  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
   let listener: ConnectionListener | undefined;
   const timers: NodeJS.Timeout[] = [];
   const close = async (): Promise<void> => {
@@ -82,12 +81,12 @@ export async function startStoreServer(
     store.close();
     // The answers to what was just committed leave before the connections do.
     await new Promise((resolve) => setImmediate(resolve));
-    grpc.forceShutdown();
+    grpc.close();
     await listener?.close();
   };
   try {
     listener = new ConnectionListener(
-      { http2: (connection) => injector.injectConnection(connection), http1: plainPages },
+      { http2: (connection) => grpc.accept(connection), http1: plainPages },
       tls,
     );
     const bound = await listener.listen(host, port);

@@ -4,13 +4,20 @@ import { keyRange } from '#src/store/key-range.ts';
 import { encodeResponse } from '#src/store/watch-encoding.ts';
 import type { Interest, Watcher, WatchHub } from '#src/store/watch-hub.ts';
 
-/** A reader that leaves this many bytes untaken is slow, and is served again when half of them are gone. */
-const CONGESTED_BYTES = 1 << 20;
 /** The id of responses that concern no watcher or all. */
 const NO_WATCHER = -1n;
 
-/** Takes one message; `taken` is called when it has left for the reader. */
-export type SendMessage = (message: Buffer, taken: () => void) => void;
+/** The way to a watch's reader. */
+export interface WatchOutput {
+  /** True while its reader takes messages slower than they come. */
+  readonly congested: boolean;
+  /** Sends one message, given in pieces. */
+  send(pieces: readonly Buffer[]): void;
+  /** Runs the task when the reader has caught up. */
+  whenClear(task: () => void): void;
+  /** Runs the task after others had their turn. */
+  later(task: () => void): void;
+}
 
 interface StreamWatcher extends Watcher {
   readonly id: bigint;
@@ -22,20 +29,18 @@ interface StreamWatcher extends Watcher {
 /** One Watch call: the watchers a client made on it, and how fast it reads. */
 export class WatchStream {
   readonly #hub: WatchHub;
-  readonly #send: SendMessage;
+  readonly #output: WatchOutput;
   readonly #watchers = new Map<bigint, StreamWatcher>();
   /** Watchers that read history, each with the revision it is to read next. */
   readonly #behind = new Map<StreamWatcher, bigint>();
   #nextId = 0n;
-  #untaken = 0;
-  #congested = false;
   #pumping = false;
   #progressAsked = false;
   #closed = false;
 
-  constructor(hub: WatchHub, send: SendMessage) {
+  constructor(hub: WatchHub, output: WatchOutput) {
     this.#hub = hub;
-    this.#send = send;
+    this.#output = output;
   }
 
   handle({ requestUnion }: WatchRequest): void {
@@ -102,11 +107,11 @@ export class WatchStream {
       progressNotify: request.progressNotify,
       quiet: false,
       get congested() {
-        return stream.#congested;
+        return stream.#output.congested;
       },
       deliver(messages) {
         watcher.quiet = false;
-        for (const message of messages) stream.#write(message);
+        for (const message of messages) stream.#output.send([message]);
       },
       leftBehind(first) {
         stream.#behind.set(watcher, first);
@@ -129,14 +134,16 @@ export class WatchStream {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    setImmediate(() => {
-      this.#pumping = false;
-      const [next] = this.#behind;
-      if (next === undefined || this.#congested || this.#closed) return;
-      this.#catchUp(...next);
-      if (this.#behind.size > 0) this.#pump();
-      else this.#answerProgress();
-    });
+    this.#output.whenClear(() =>
+      this.#output.later(() => {
+        this.#pumping = false;
+        const [next] = this.#behind;
+        if (next === undefined || this.#closed) return;
+        if (!this.#output.congested) this.#catchUp(...next);
+        if (this.#behind.size > 0) this.#pump();
+        else this.#answerProgress();
+      }),
+    );
   }
 
   #catchUp(watcher: StreamWatcher, first: bigint): void {
@@ -160,18 +167,7 @@ export class WatchStream {
   }
 
   #respond(fields: Partial<WatchResponse>): void {
-    this.#write(encodeResponse({ header: this.#hub.store.header(), ...fields }));
-  }
-
-  #write(message: Buffer): void {
-    this.#untaken += message.length;
-    if (this.#untaken > CONGESTED_BYTES) this.#congested = true;
-    this.#send(message, () => {
-      this.#untaken -= message.length;
-      if (!this.#congested || this.#untaken > CONGESTED_BYTES / 2) return;
-      this.#congested = false;
-      if (this.#behind.size > 0) this.#pump();
-    });
+    this.#output.send([encodeResponse({ header: this.#hub.store.header(), ...fields })]);
   }
 
   #freeId(): bigint {
