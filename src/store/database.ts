@@ -109,6 +109,16 @@ function sqliteCode(error: unknown): number {
   return typeof errcode === 'number' ? errcode & 0xff : 0;
 }
 
+/**
+ * Results that are about the one statement, not about the file: SQLITE_ERROR, TOOBIG, CONSTRAINT, MISMATCH, MISUSE and
+ * RANGE (sqlite3.h). All others leave open what the file holds.
+ */
+const STATEMENT_FAILURES = new Set([0, 1, 18, 19, 20, 21, 25]);
+
+export function isDiskFailure(error: unknown): boolean {
+  return !STATEMENT_FAILURES.has(sqliteCode(error));
+}
+
 export function isDiskFull(error: unknown): boolean {
   return sqliteCode(error) === SQLITE_FULL;
 }

@@ -7,7 +7,7 @@ import {
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { status } from '@grpc/grpc-js';
-import { EtcdError } from '#src/store/etcd-error.ts';
+import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import { GrpcCall } from '#src/store/grpc-call.ts';
 import { LargeBodies } from '#src/store/large-bodies.ts';
 import { OutputAccount } from '#src/store/output-account.ts';
@@ -229,7 +229,7 @@ export class GrpcServer {
   #refusal(error: unknown): EtcdError {
     if (error instanceof EtcdError) return error;
     this.#failed(error);
-    return new EtcdError(status.INTERNAL, 'weft store: internal error, see its log');
+    return etcdError('internal');
   }
 
   #tick(): void {

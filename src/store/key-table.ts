@@ -9,6 +9,13 @@ export interface Change {
   readonly deleted: boolean;
 }
 
+/** The changes of a range in some revisions. */
+export interface ChangeWindow {
+  readonly changes: Change[];
+  /** The first revision that was not looked at. */
+  readonly next: bigint;
+}
+
 type Row = readonly [id: bigint, Uint8Array, created: bigint, version: bigint, lease: bigint, Uint8Array];
 
 const COLUMNS = 'id, key, created, version, lease, value';
@@ -88,10 +95,21 @@ export class KeyTable {
     return kv?.version === 0n ? undefined : kv;
   }
 
-  /** The range's changes of the revisions `first` up to but not including `end`, in order. */
-  changes(range: KeyRange, first: bigint, end: bigint): Change[] {
-    const kvs = keyValues(this.#changes.all(range, firstId(first), firstId(end)));
-    return kvs.map((kv) => ({ kv, deleted: kv.version === 0n }));
+  /**
+   * The range's changes of the revisions `first` up to but not including `end`, in order. Ends earlier, after a whole
+   * revision, when the values make up `maxBytes`.
+   */
+  changes(range: KeyRange, first: bigint, end: bigint, maxBytes: number): ChangeWindow {
+    const changes: Change[] = [];
+    let bytes = 0;
+    for (const row of this.#changes.iterate(range, firstId(first), firstId(end))) {
+      const kv = keyValue(row as Row);
+      const last = changes.at(-1)?.kv.modRevision;
+      if (bytes >= maxBytes && last !== kv.modRevision) return { changes, next: kv.modRevision };
+      bytes += kv.key.length + kv.value.length;
+      changes.push({ kv, deleted: kv.version === 0n });
+    }
+    return { changes, next: end };
   }
 
   /** Writes one change as the `sub`th of its revision, `kv.modRevision`, and ends what the key was. */
@@ -139,6 +157,13 @@ class RangeStatement {
     return to === undefined
       ? this.#unbounded.all(from, ...parameters)
       : this.#bounded.all(from, to, ...parameters);
+  }
+
+  /** Row by row, for a reader that may stop early. */
+  iterate({ from, to }: KeyRange, ...parameters: bigint[]): Iterable<unknown> {
+    return to === undefined
+      ? this.#unbounded.iterate(from, ...parameters)
+      : this.#bounded.iterate(from, to, ...parameters);
   }
 }
 

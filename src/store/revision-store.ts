@@ -21,7 +21,7 @@ import { prepare } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import { GroupCommit } from '#src/store/group-commit.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
-import { type Change, KeyTable } from '#src/store/key-table.ts';
+import { type Change, type ChangeWindow, KeyTable } from '#src/store/key-table.ts';
 import { LeaseTable } from '#src/store/lease-table.ts';
 import { queryRange } from '#src/store/range-query.ts';
 import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
@@ -35,6 +35,8 @@ export interface RevisionStoreComponents {
   /** From {@link openDatabase}; the store closes it. */
   readonly db: DatabaseSync;
   readonly clock: Clock;
+  /** Called with an error of ours that failed one write, and no other. */
+  readonly failed: (error: unknown) => void;
   /** Called once when the disk failed; the store refuses every write from then on. */
   readonly fatal: (error: unknown) => void;
 }
@@ -58,7 +60,7 @@ export class RevisionStore {
   /** Of the transaction under way. */
   #changes: Change[] = [];
 
-  constructor({ db, clock, fatal }: RevisionStoreComponents) {
+  constructor({ db, clock, failed, fatal }: RevisionStoreComponents) {
     this.#db = db;
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
@@ -73,7 +75,9 @@ export class RevisionStore {
     this.#compacted = this.#meta('compacted');
     this.#commits = new GroupCommit(db, {
       committed: () => this.#committed(),
+      mark: () => this.#mark(),
       rolledBack: () => this.#rolledBack(),
+      failed,
       fatal,
     });
     // A compaction that the last run did not finish.
@@ -111,9 +115,9 @@ export class RevisionStore {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The range's changes of the revisions `first` up to but not including `end`. */
-  changes(range: KeyRange, first: bigint, end: bigint): Change[] {
-    return this.#table.changes(range, first, end);
+  /** See {@link KeyTable.changes}. */
+  changes(range: KeyRange, first: bigint, end: bigint, maxBytes = Number.POSITIVE_INFINITY): ChangeWindow {
+    return this.#table.changes(range, first, end, maxBytes);
   }
 
   /** What the changed key was before, if history still knows. */
@@ -222,7 +226,19 @@ export class RevisionStore {
     });
   }
 
+  #mark(): () => void {
+    const [revision, compacted, changes] = [this.#revision, this.#compacted, this.#changes.length];
+    const restoreLeases = this.#leases.mark();
+    return () => {
+      this.#revision = revision;
+      this.#compacted = compacted;
+      this.#changes.length = changes;
+      restoreLeases();
+    };
+  }
+
   #committed(): void {
+    this.#leases.committed();
     const changes = this.#changes;
     if (changes.length === 0) return;
     this.#changes = [];
@@ -231,7 +247,7 @@ export class RevisionStore {
 
   #rolledBack(): void {
     this.#changes = [];
-    this.#leases.reload();
+    this.#leases.rolledBack();
     this.#revision = this.#table.lastRevision();
     this.#compacted = this.#meta('compacted');
   }

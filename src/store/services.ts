@@ -15,9 +15,13 @@ import type { RevisionStore } from '#src/store/revision-store.ts';
 import { serveKeepAlive, serveWatch } from '#src/store/stream-services.ts';
 import type { WatchHub } from '#src/store/watch-hub.ts';
 import type { WatchStream } from '#src/store/watch-stream.ts';
+import { WatcherQuotas } from '#src/store/watcher-quotas.ts';
 
 /** etcd's default `--max-request-bytes`. */
 export const MAX_REQUEST_BYTES = 1536 * 1024;
+
+/** Some 10,000 watchers with short keys on each connection, and ten times as many in all. */
+const WATCHER_BYTES = { perConnection: 12 << 20, total: 128 << 20 };
 
 export interface ServiceComponents {
   readonly store: RevisionStore;
@@ -46,6 +50,7 @@ export function addServices(
   { version, clientUrl }: ServiceOptions,
 ): Services {
   const streams = new Set<WatchStream>();
+  const watchers = new WatcherQuotas(WATCHER_BYTES);
   server.unary(KVService.range, (request) => store.range(request));
   server.unary(limited(KVService.put), (request) => store.put(request));
   server.unary(limited(KVService.deleteRange), (request) => store.deleteRange(request));
@@ -66,9 +71,8 @@ export function addServices(
   server.stream(WatchService.watch, (call, connection) => {
     const stream = serveWatch(
       call,
-      hub,
-      () => server.check(call, connection),
-      () => streams.delete(stream),
+      { hub, quota: watchers.of(connection) },
+      { check: () => server.check(call, connection), closed: () => streams.delete(stream) },
     );
     streams.add(stream);
   });

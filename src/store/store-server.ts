@@ -58,8 +58,8 @@ export async function startStoreServer(
   { clock, log, fatal }: StoreServerComponents,
   { data, host, port, tls, users = new Map(), retentionMs = 0 }: StoreServerOptions,
 ): Promise<StoreServer> {
-  const store = new RevisionStore({ db: openDatabase(data), clock, fatal });
   const failed = (error: unknown): void => log.error(`store: ${messageOf(error)}`);
+  const store = new RevisionStore({ db: openDatabase(data), clock, failed, fatal });
   const hub = new WatchHub(store);
   const tokens = new AuthTokens(users, clock);
   const grpc = new GrpcServer(

@@ -3,7 +3,7 @@ import type { GrpcCall } from '#src/store/grpc-call.ts';
 import { decode } from '#src/store/grpc-server.ts';
 import type { RevisionStore } from '#src/store/revision-store.ts';
 import type { WatchHub } from '#src/store/watch-hub.ts';
-import { WatchStream } from '#src/store/watch-stream.ts';
+import { type WatcherQuota, type WatchOutput, WatchStream } from '#src/store/watch-stream.ts';
 
 /**
  * Serves one Watch call. `check` throws when the client may not go on; `closed` is called when the call is over.
@@ -11,18 +11,18 @@ import { WatchStream } from '#src/store/watch-stream.ts';
  */
 export function serveWatch(
   call: GrpcCall,
-  hub: WatchHub,
-  check: () => void,
-  closed: () => void,
+  { hub, quota }: { readonly hub: WatchHub; readonly quota: WatcherQuota },
+  { check, closed }: { readonly check: () => void; readonly closed: () => void },
 ): WatchStream {
-  const stream = new WatchStream(hub, {
+  const output: WatchOutput = {
     get congested() {
       return call.output.congested;
     },
     send: (pieces) => call.send(...pieces),
     whenClear: (task) => call.output.whenClear(() => call.attempt(task)),
     later: (task) => setImmediate(() => call.attempt(task)),
-  });
+  };
+  const stream = new WatchStream(hub, output, quota);
   call.listen({
     message(bytes) {
       check();

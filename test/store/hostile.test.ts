@@ -4,7 +4,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:h
 import { test } from 'node:test';
 import { LeaseKeepAliveRequest, WatchRequest } from '#src/etcd/rpc.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
-import { put, range } from './script.ts';
+import { bytes, put, range } from './script.ts';
 import { StoreProcess } from './store-process.ts';
 
 /** What a client that is no client can do to the store, before it has logged in or after: it goes on serving the others. */
@@ -72,7 +72,7 @@ test('a call that is reset at any moment ends itself alone, whatever its path an
     ['/etcdserverpb.Watch/Watch', 'application/grpc'],
     ['/etcdserverpb.Lease/LeaseKeepAlive', 'application/grpc'],
   ] as const;
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < 10; round++) {
     const session = await link(context, store);
     const streams = kinds.flatMap(([path, type], index) => {
       const early = call(session, path, { 'content-type': type });
@@ -180,4 +180,72 @@ test('requests that are never finished take turns, and are given up after a whil
   const growth = (await store.memory()) - before;
   assert.ok(growth < 120, `grew by ${growth} MB`);
   for (const stream of streams) stream.close(8);
+});
+
+test('a large value for 500 watchers of one stream is kept once, and each of them gets it', async (context) => {
+  const { store, api } = await startStore(context);
+  const watchers = 500;
+  const watch = api.watch();
+  context.after(() => watch.end());
+  for (let n = 0; n < watchers; n++) watch.create({ key: bytes('shared'), prevKv: n % 2 === 0 });
+  for (let n = 0; n < watchers; n++) await watch.next();
+  const before = await store.memory();
+  watch.call.pause();
+  const other = new EtcdApi(store.url);
+  context.after(() => other.close());
+  const value = 'x'.repeat(1_400_000);
+  const { header } = await other.call(other.kv, other.kv.put, put('shared', value));
+  for (let n = 0; n < 20; n++) await assertServes(store, other);
+  const growth = (await store.memory()) - before;
+  assert.ok(growth < 60, `grew by ${growth} MB`);
+  const served = new Set<bigint>();
+  while (served.size < watchers) {
+    const { events, watchId } = await watch.next();
+    assert.deepEqual(
+      events.map(({ kv }) => [kv?.modRevision, kv?.value.length]),
+      [[header?.revision, value.length]],
+    );
+    assert.equal(served.has(watchId), false, 'each watcher sees it once');
+    served.add(watchId);
+  }
+});
+
+test('a watcher that reads a history of large values costs a window of it', async (context) => {
+  const { store, api } = await startStore(context);
+  const [writes, value] = [80, 'x'.repeat(1_000_000)];
+  for (let n = 0; n < writes; n++) await api.call(api.kv, api.kv.put, put('large', value));
+  await assertServes(store, api);
+  const before = await store.memory();
+  const slow = new EtcdApi(store.url);
+  context.after(() => slow.close());
+  const watch = slow.watch();
+  context.after(() => watch.end());
+  watch.create({ key: bytes('large'), startRevision: 1n });
+  await watch.next();
+  watch.call.pause();
+  for (let n = 0; n < 20; n++) await assertServes(store, api);
+  const growth = (await store.memory()) - before;
+  assert.ok(growth < 60, `grew by ${growth} MB`);
+  let revision = 1n;
+  while (revision < BigInt(writes) + 1n) {
+    for (const { kv } of (await watch.next()).events) assert.equal(kv?.modRevision, ++revision);
+  }
+});
+
+test('watchers beyond what a connection may have are refused, and room is given back', async (context) => {
+  const { api } = await startStore(context);
+  const watch = api.watch();
+  context.after(() => watch.end());
+  const key = Buffer.alloc(1 << 20, 'k');
+  const answers: string[] = [];
+  for (let n = 0; n < 8; n++) {
+    watch.create({ key });
+    answers.push((await watch.next()).cancelReason);
+  }
+  const refused = answers.filter((reason) => reason === 'etcdserver: too many requests').length;
+  assert.ok(refused > 0 && refused < 8, `${refused} refused`);
+  watch.cancel(0n);
+  assert.equal((await watch.next()).canceled, true);
+  watch.create({ key });
+  assert.equal((await watch.next()).cancelReason, '');
 });
