@@ -5,6 +5,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { status } from '@grpc/grpc-js';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
@@ -23,9 +24,13 @@ export interface Method<Request, Response> {
 /** A connection, as a key for what is limited for each of them. */
 export interface ConnectionIdentity {
   readonly socket: Duplex;
+  readonly remoteAddress: string | undefined;
 }
 
-export type UnaryHandler<Request, Response> = (request: Request) => Response | Promise<Response>;
+export type UnaryHandler<Request, Response> = (
+  request: Request,
+  connection: ConnectionIdentity,
+) => Response | Promise<Response>;
 
 /** A call of which both sides may be many messages. The handler listens to it and sends. */
 export type StreamHandler = (call: GrpcCall, connection: ConnectionIdentity) => void;
@@ -127,10 +132,11 @@ export class GrpcServer {
   }
 
   /** Serves a connection that speaks HTTP/2, already decrypted. */
-  accept(socket: Duplex): void {
+  accept(socket: Socket): void {
     const session = performServerHandshake(socket, SESSION_OPTIONS);
     const connection: Connection = {
       socket,
+      remoteAddress: socket.remoteAddress,
       session,
       unary: new OutputAccount(OUTPUT.connection, this.#output),
       streams: new OutputAccount(OUTPUT.connection, this.#output),
@@ -202,7 +208,7 @@ export class GrpcServer {
         if (arrived) return;
         arrived = true;
         connection.calls.delete(call);
-        this.#handle(call, bytes, method, handle).catch(this.#failed);
+        this.#handle(call, bytes, method, (request) => handle(request, connection)).catch(this.#failed);
       },
       ended() {
         if (!arrived) call.fail(NO_REQUEST);
@@ -215,7 +221,7 @@ export class GrpcServer {
     call: GrpcCall,
     bytes: Buffer,
     { requestDeserialize, responseSerialize }: Method<Request, Response>,
-    handle: UnaryHandler<Request, Response>,
+    handle: (request: Request) => Response | Promise<Response>,
   ): Promise<void> {
     try {
       const response = await handle(decode(requestDeserialize, bytes));

@@ -11,6 +11,7 @@ import {
 import type { AuthTokens } from '#src/store/auth-tokens.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import type { GrpcServer, Method } from '#src/store/grpc-server.ts';
+import type { LoginPauses } from '#src/store/login-pauses.ts';
 import type { RevisionStore } from '#src/store/revision-store.ts';
 import { serveKeepAlive, serveWatch } from '#src/store/stream-services.ts';
 import type { WatchHub } from '#src/store/watch-hub.ts';
@@ -27,6 +28,7 @@ export interface ServiceComponents {
   readonly store: RevisionStore;
   readonly hub: WatchHub;
   readonly tokens: AuthTokens;
+  readonly logins: LoginPauses;
 }
 
 export interface ServiceOptions {
@@ -46,7 +48,7 @@ export interface Services {
 /** Everything of etcd's API that is served. What is not named here is UNIMPLEMENTED. */
 export function addServices(
   server: GrpcServer,
-  { store, hub, tokens }: ServiceComponents,
+  { store, hub, tokens, logins }: ServiceComponents,
   { version, clientUrl }: ServiceOptions,
 ): Services {
   const streams = new Set<WatchStream>();
@@ -87,10 +89,11 @@ export function addServices(
     throw new EtcdError(status.UNIMPLEMENTED, 'weft store: alarms cannot be raised by hand');
   });
   server.open(MaintenanceService.status, () => statusOf(store, version));
-  server.open(AuthService.authenticate, ({ name, password }) => ({
-    header: store.header(),
-    token: tokens.authenticate(name, password),
-  }));
+  server.open(AuthService.authenticate, async ({ name, password }, { remoteAddress }) => {
+    if (!tokens.enabled) throw etcdError('authNotEnabled');
+    const token = await logins.attempt(remoteAddress, () => tokens.authenticate(name, password));
+    return { header: store.header(), token };
+  });
   return {
     progressTick() {
       for (const stream of streams) stream.progressTick();

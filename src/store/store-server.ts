@@ -6,6 +6,7 @@ import { AutoCompactor } from '#src/store/auto-compactor.ts';
 import { ConnectionListener, type ServerTls } from '#src/store/connection-listener.ts';
 import { openDatabase } from '#src/store/database.ts';
 import { GrpcServer } from '#src/store/grpc-server.ts';
+import { LoginPauses } from '#src/store/login-pauses.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
 import { addServices, MAX_REQUEST_BYTES } from '#src/store/services.ts';
 import { WatchHub } from '#src/store/watch-hub.ts';
@@ -62,17 +63,24 @@ export async function startStoreServer(
   const store = new RevisionStore({ db: openDatabase(data), clock, failed, fatal });
   const hub = new WatchHub(store);
   const tokens = new AuthTokens(users, clock);
+  let listener: ConnectionListener | undefined;
   const grpc = new GrpcServer(
-    { clock, failed, admit: (token) => tokens.check(token) },
+    {
+      clock,
+      failed,
+      admit(token, { socket }) {
+        tokens.check(token);
+        listener?.admitted(socket);
+      },
+    },
     { maxMessageBytes: MAX_REQUEST_BYTES + GRPC_OVERHEAD_BYTES },
   );
   let url = '';
   const services = addServices(
     grpc,
-    { store, hub, tokens },
+    { store, hub, tokens, logins: new LoginPauses(clock) },
     { version: STORE_VERSION, clientUrl: () => url },
   );
-  let listener: ConnectionListener | undefined;
   const timers: NodeJS.Timeout[] = [];
   const close = async (): Promise<void> => {
     for (const timer of timers) clearInterval(timer);
@@ -87,7 +95,7 @@ export async function startStoreServer(
   try {
     listener = new ConnectionListener(
       { http2: (connection) => grpc.accept(connection), http1: plainPages },
-      tls,
+      { tls },
     );
     const bound = await listener.listen(host, port);
     url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${bound}`;
