@@ -12,6 +12,8 @@ export interface GroupCommitOptions {
   readonly mark: () => () => void;
   /** After a rollback: nothing of the group has happened. */
   readonly rolledBack: () => void;
+  /** The disk is full. True: there is room again for some writes, so they are tried once more. */
+  readonly full: () => boolean;
   /** A write failed for a reason of ours. It changed nothing, and the other writes go on. */
   readonly failed: (error: unknown) => void;
   /** The disk failed in a way that leaves unknown what it holds; the process has to start over from the file. */
@@ -116,14 +118,17 @@ export class GroupCommit {
   }
 
   #rollBack(group: readonly Job[], cause: unknown): void {
-    // A full disk is told to the clients, as etcd does; the store goes on serving reads.
     const full = isDiskFull(cause);
     if (!full) this.#stopped = true;
+    let again = false;
     try {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       this.#options.rolledBack();
+      again = full && this.#options.full();
     } finally {
-      for (const job of group) job.fail(etcdError(full ? 'noSpace' : 'stopped'));
+      if (again) this.#jobs.unshift(...group);
+      // A full disk is an error for the clients, as with etcd; the store goes on serving reads.
+      else for (const job of group) job.fail(etcdError(full ? 'noSpace' : 'stopped'));
       if (!full) this.#options.fatal(cause);
     }
   }

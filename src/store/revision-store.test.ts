@@ -9,6 +9,7 @@ import { openDatabase } from '#src/store/database.ts';
 import { EtcdError } from '#src/store/etcd-error.ts';
 import { keyRange } from '#src/store/key-range.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
+import { Space } from '#src/store/space.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'weft-revisions-'));
@@ -38,7 +39,9 @@ function open(
   const fatal = (error: unknown): void => {
     throw error;
   };
-  return new RevisionStore({ db: openDatabase(path), clock, failed, fatal });
+  const db = openDatabase(path);
+  const space = new Space({ db, reserve: { hold: () => true, release: () => false } }, { quota: 1n << 30n });
+  return new RevisionStore({ db, clock, space, failed, fatal });
 }
 
 const bytes = (text: string): Buffer => Buffer.from(text);

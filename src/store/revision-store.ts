@@ -17,14 +17,15 @@ import type {
   TxnRequest,
   TxnResponse,
 } from '#src/etcd/rpc.ts';
-import { prepare } from '#src/store/database.ts';
-import { etcdError } from '#src/store/etcd-error.ts';
+import { isDiskFull, prepare } from '#src/store/database.ts';
+import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import { GroupCommit } from '#src/store/group-commit.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
 import { type Change, type ChangeWindow, KeyTable } from '#src/store/key-table.ts';
 import { LeaseTable } from '#src/store/lease-table.ts';
 import { queryRange } from '#src/store/range-query.ts';
 import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
+import { LEASE_WRITE_BYTES, putBytes, type Space, txnBytes } from '#src/store/space.ts';
 import { Write } from '#src/store/write.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -35,6 +36,7 @@ export interface RevisionStoreComponents {
   /** From {@link openDatabase}; the store closes it. */
   readonly db: DatabaseSync;
   readonly clock: Clock;
+  readonly space: Space;
   /** Called with an error of ours that failed one write, and no other. */
   readonly failed: (error: unknown) => void;
   /** Called once when the disk failed; the store refuses every write from then on. */
@@ -50,6 +52,7 @@ export type CommitListener = (changes: readonly Change[], revision: bigint) => v
  */
 export class RevisionStore {
   readonly #db: DatabaseSync;
+  readonly #space: Space;
   readonly #table: KeyTable;
   readonly #leases: LeaseTable;
   readonly #commits: GroupCommit;
@@ -60,23 +63,25 @@ export class RevisionStore {
   /** Of the transaction under way. */
   #changes: Change[] = [];
 
-  constructor({ db, clock, failed, fatal }: RevisionStoreComponents) {
+  constructor({ db, clock, space, failed, fatal }: RevisionStoreComponents) {
     this.#db = db;
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
-    // A term is one run of the store: it grows with every start, as a leader's does.
-    this.#setMeta('term', this.#meta('term') + 1n);
+    this.#space = space;
     this.#identity = {
       clusterId: this.#meta('cluster'),
       memberId: this.#meta('member'),
-      raftTerm: this.#meta('term'),
+      // A term is one run of the store: it grows with every start, as a leader's does.
+      raftTerm: this.#meta('term') + 1n,
     };
-    this.#revision = this.#table.lastRevision();
+    this.#saveTerm();
+    this.#revision = this.#lastRevision();
     this.#compacted = this.#meta('compacted');
     this.#commits = new GroupCommit(db, {
       committed: () => this.#committed(),
       mark: () => this.#mark(),
       rolledBack: () => this.#rolledBack(),
+      full: () => space.diskFull(),
       failed,
       fatal,
     });
@@ -98,15 +103,8 @@ export class RevisionStore {
     return { ...this.#identity, revision };
   }
 
-  /** Bytes: the whole file, and the part of it in use. */
-  size(): { readonly total: bigint; readonly used: bigint } {
-    const pragma = (name: string): bigint => {
-      const row = prepare(this.#db, `PRAGMA ${name}`).get();
-      return (row as Record<string, bigint>)[name] ?? 0n;
-    };
-    const pages = pragma('page_count');
-    const pageSize = pragma('page_size');
-    return { total: pages * pageSize, used: (pages - pragma('freelist_count')) * pageSize };
+  get space(): Space {
+    return this.#space;
   }
 
   /** Tells `listener` of every commit, in order, before its writes are acknowledged. Returns what ends that. */
@@ -133,7 +131,10 @@ export class RevisionStore {
 
   async put(request: PutRequest): Promise<PutResponse> {
     checkPut(request);
-    return this.#write((write) => write.put(request));
+    return this.#write((write) => {
+      this.#space.admit(putBytes(request));
+      return write.put(request);
+    });
   }
 
   async deleteRange(request: DeleteRangeRequest): Promise<DeleteRangeResponse> {
@@ -143,7 +144,10 @@ export class RevisionStore {
 
   async txn(request: TxnRequest): Promise<TxnResponse> {
     checkTxn(request);
-    return this.#write((write) => write.txn(request));
+    return this.#write((write) => {
+      this.#space.admit(txnBytes(request));
+      return write.txn(request);
+    });
   }
 
   /** Resolves when the revision is refused to readers; with `physical`, when its rows are gone too. */
@@ -162,7 +166,10 @@ export class RevisionStore {
   }
 
   async leaseGrant({ ID, TTL }: LeaseGrantRequest): Promise<LeaseGrantResponse> {
-    const lease = await this.#commits.submit(() => this.#leases.grant(ID, TTL));
+    const lease = await this.#commits.submit(() => {
+      this.#space.admit(LEASE_WRITE_BYTES);
+      return this.#leases.grant(ID, TTL);
+    });
     return { header: this.header(), ID: lease.id, TTL: lease.ttl, error: '' };
   }
 
@@ -203,7 +210,11 @@ export class RevisionStore {
         return { header: undefined };
       }),
     );
-    await Promise.all(revoked);
+    // What is refused now, such as on a full disk, is tried again next time.
+    const outcomes = await Promise.allSettled(revoked);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected' && !(outcome.reason instanceof EtcdError)) throw outcome.reason;
+    }
   }
 
   /** Acknowledges what is under way, refuses the rest and closes the file. */
@@ -239,6 +250,7 @@ export class RevisionStore {
 
   #committed(): void {
     this.#leases.committed();
+    this.#space.committed();
     const changes = this.#changes;
     if (changes.length === 0) return;
     this.#changes = [];
@@ -248,8 +260,26 @@ export class RevisionStore {
   #rolledBack(): void {
     this.#changes = [];
     this.#leases.rolledBack();
-    this.#revision = this.#table.lastRevision();
+    this.#revision = this.#lastRevision();
     this.#compacted = this.#meta('compacted');
+  }
+
+  /** A store that was restored from a snapshot goes on at a revision that was never given out. */
+  #lastRevision(): bigint {
+    const last = this.#table.lastRevision();
+    const restored = this.#meta('floor');
+    if (last > restored) return last;
+    return restored;
+  }
+
+  /** On a full disk the start goes on without: reads are served all the same. */
+  #saveTerm(): void {
+    try {
+      this.#setMeta('term', this.#identity.raftTerm);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      if (this.#space.diskFull()) this.#saveTerm();
+    }
   }
 
   async #removeCompacted(revision: bigint): Promise<void> {
@@ -262,7 +292,7 @@ export class RevisionStore {
 
   #meta(name: string): bigint {
     const row = prepare(this.#db, 'SELECT value FROM meta WHERE name = ?').get(name);
-    return (row as { value: bigint }).value;
+    return (row as { value: bigint } | undefined)?.value ?? 0n;
   }
 
   #setMeta(name: string, value: bigint): void {

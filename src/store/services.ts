@@ -1,6 +1,8 @@
 import { status } from '@grpc/grpc-js';
-import { AlarmAction } from '#src/etcd/names.ts';
+import { AlarmAction, AlarmType } from '#src/etcd/names.ts';
 import {
+  type AlarmRequest,
+  type AlarmResponse,
   AuthService,
   ClusterService,
   KVService,
@@ -84,10 +86,7 @@ export function addServices(
     const member = { ID: header.memberId, name: 'weft', clientURLs: [clientUrl()] };
     return { header, members: [{ ...member, peerURLs: [], isLearner: false }] };
   });
-  server.unary(MaintenanceService.alarm, ({ action }) => {
-    if (action !== AlarmAction.ACTIVATE) return { header: store.header(), alarms: [] };
-    throw new EtcdError(status.UNIMPLEMENTED, 'weft store: alarms cannot be raised by hand');
-  });
+  server.unary(MaintenanceService.alarm, (request) => serveAlarm(store, request));
   server.open(MaintenanceService.status, () => statusOf(store, version));
   server.open(AuthService.authenticate, async ({ name, password }, { remoteAddress }) => {
     if (!tokens.enabled) throw etcdError('authNotEnabled');
@@ -116,8 +115,27 @@ function limited<Request, Response>(method: Method<Request, Response>): Method<R
   };
 }
 
+/** The answer holds the alarms that there are, or that were raised or disarmed by this. etcd gives it no header. */
+function serveAlarm(store: RevisionStore, { action, alarm, memberID }: AlarmRequest): AlarmResponse {
+  const own = store.header().memberId;
+  const nospace = { memberID: own, alarm: AlarmType.NOSPACE };
+  const answer = (raised: boolean): AlarmResponse => ({ header: undefined, alarms: raised ? [nospace] : [] });
+  switch (action) {
+    case AlarmAction.ACTIVATE:
+      if (alarm !== AlarmType.NOSPACE) {
+        throw new EtcdError(status.UNIMPLEMENTED, 'weft store: NOSPACE is the only alarm there is');
+      }
+      store.space.raise();
+      return answer(true);
+    case AlarmAction.DEACTIVATE:
+      return answer(alarm === AlarmType.NOSPACE && memberID === own && store.space.disarm());
+    default:
+      return answer(alarm !== AlarmType.CORRUPT && store.space.alarmed);
+  }
+}
+
 function statusOf(store: RevisionStore, version: string) {
-  const { total, used } = store.size();
+  const { total, used } = store.space.size;
   const header = store.header();
   return {
     header,
@@ -129,7 +147,7 @@ function statusOf(store: RevisionStore, version: string) {
     // There is no raft log; the revision tells how much has been done.
     raftIndex: header.revision,
     raftAppliedIndex: header.revision,
-    errors: [],
+    errors: store.space.alarmed ? [`memberID:${header.memberId} alarm:NOSPACE `] : [],
     isLearner: false,
   };
 }

@@ -9,11 +9,17 @@ import { GrpcServer } from '#src/store/grpc-server.ts';
 import { LoginPauses } from '#src/store/login-pauses.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
 import { addServices, MAX_REQUEST_BYTES } from '#src/store/services.ts';
+import { Space } from '#src/store/space.ts';
 import { WatchHub } from '#src/store/watch-hub.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { fileReserve } from '#src/sys/disk-reserve.ts';
 
-/** The etcd API that is spoken. */
-const API_VERSION = '3.4.0';
+/**
+ * The etcd whose behaviour this is. From 3.4.31 on (3.5.13), a requested progress notification comes after the events
+ * before it (etcd-io/etcd#15220), also for a watcher that gets none (#17507). From 3.4.34 on (3.5.15), a watch sees the
+ * deletions at the very revision that was compacted (#18089). Kubernetes' API server asks for the first two.
+ */
+const API_VERSION = '3.4.34';
 /** And who speaks it: build metadata in the sense of semver, which clients that compare versions ignore. */
 const STORE_VERSION = `${API_VERSION}+weft`;
 
@@ -22,6 +28,12 @@ const EXPIRY_INTERVAL_MS = 500;
 const PROGRESS_INTERVAL_MS = 600_000;
 /** What etcd lets gRPC read above its request limit, so that its own error can be the answer. */
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
+
+/** etcd's default for `--quota-backend-bytes`. */
+const DEFAULT_QUOTA = 2n << 30n;
+/** What deletions and a compaction need on a full disk: SQLite's log is some 4 MB before it is written back. */
+const RESERVE_BYTES = 8 << 20;
+const SPACE_INTERVAL_MS = 5_000;
 
 export interface StoreServerComponents {
   readonly clock: Clock;
@@ -41,6 +53,8 @@ export interface StoreServerOptions {
   readonly users?: ReadonlyMap<string, string> | undefined;
   /** History older than this is compacted, milliseconds; 0 or absent keeps it all, as etcd does. */
   readonly retentionMs?: number | undefined;
+  /** Bytes that keys, their history and leases may take before NOSPACE is raised; etcd's default when absent. */
+  readonly quota?: bigint | undefined;
 }
 
 export interface StoreServer {
@@ -57,10 +71,12 @@ export interface StoreServer {
  */
 export async function startStoreServer(
   { clock, log, fatal }: StoreServerComponents,
-  { data, host, port, tls, users = new Map(), retentionMs = 0 }: StoreServerOptions,
+  { data, host, port, tls, users = new Map(), retentionMs = 0, quota = DEFAULT_QUOTA }: StoreServerOptions,
 ): Promise<StoreServer> {
   const failed = (error: unknown): void => log.error(`store: ${messageOf(error)}`);
-  const store = new RevisionStore({ db: openDatabase(data), clock, failed, fatal });
+  const db = openDatabase(data);
+  const space = new Space({ db, reserve: fileReserve(`${data}-reserve`, RESERVE_BYTES) }, { quota });
+  const store = new RevisionStore({ db, clock, space, failed, fatal });
   const hub = new WatchHub(store);
   const tokens = new AuthTokens(users, clock);
   let listener: ConnectionListener | undefined;
@@ -94,7 +110,7 @@ export async function startStoreServer(
   };
   try {
     listener = new ConnectionListener(
-      { http2: (connection) => grpc.accept(connection), http1: plainPages },
+      { http2: (connection) => grpc.accept(connection), http1: plainPages(space) },
       { tls },
     );
     const bound = await listener.listen(host, port);
@@ -103,6 +119,7 @@ export async function startStoreServer(
       timers.push(setInterval(() => Promise.try(task).catch(failed), ms));
     };
     every(EXPIRY_INTERVAL_MS, () => store.revokeExpired());
+    every(SPACE_INTERVAL_MS, () => space.tick());
     every(PROGRESS_INTERVAL_MS, () => services.progressTick());
     if (retentionMs > 0) {
       const compactor = new AutoCompactor(store, clock, retentionMs);
@@ -123,15 +140,20 @@ export async function startStoreServer(
 }
 
 /** What etcd answers over plain HTTP/1.1. Its JSON gateway (`/v3/…`) and `/metrics` are not served. */
-const plainPages: RequestListener = ({ url, method }, response) => {
-  const pages: Readonly<Record<string, unknown>> = {
-    '/version': { etcdserver: STORE_VERSION, etcdcluster: API_VERSION },
-    '/health': { health: 'true' },
+function plainPages(space: Space): RequestListener {
+  return ({ url, method }, response) => {
+    const health = space.alarmed ? 'false' : 'true';
+    const pages: Readonly<Record<string, unknown>> = {
+      '/version': { etcdserver: STORE_VERSION, etcdcluster: API_VERSION },
+      '/health': { health },
+    };
+    const path = url?.split('?')[0] ?? '';
+    const page = pages[path];
+    if (page === undefined || (method !== 'GET' && method !== 'HEAD')) {
+      response.writeHead(page === undefined ? 404 : 405).end();
+      return;
+    }
+    const code = path === '/health' && space.alarmed ? 503 : 200;
+    response.writeHead(code, { 'Content-Type': 'application/json' }).end(JSON.stringify(page));
   };
-  const page = pages[url?.split('?')[0] ?? ''];
-  if (page === undefined || (method !== 'GET' && method !== 'HEAD')) {
-    response.writeHead(page === undefined ? 404 : 405).end();
-    return;
-  }
-  response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(page));
-};
+}
