@@ -47,6 +47,7 @@ export class GrpcCall {
   readonly #reader: MessageReader;
   readonly #maxMessageBytes: number;
   readonly #untaken = new Set<() => void>();
+  readonly #waiting = new Set<() => void>();
   #listener: CallListener | undefined;
   /** The client has sent all it will. */
   #received = false;
@@ -99,8 +100,13 @@ export class GrpcCall {
     try {
       work();
     } catch (error) {
-      this.fail(this.#refusal(error));
+      this.throw(error);
     }
+  }
+
+  /** Ends the call with the answer for this error. */
+  throw(error: unknown): void {
+    this.fail(this.#refusal(error));
   }
 
   /** Sends one message, given in pieces. Large pieces are not copied, so that many calls may share them. */
@@ -121,6 +127,23 @@ export class GrpcCall {
     for (const piece of written) this.#stream.write(piece);
     this.#stream.write(last, taken);
     this.#stream.uncork();
+  }
+
+  /** Runs the task when the client has taken what it was sent, or when the call is over. */
+  whenClear(task: () => void): void {
+    if (this.closed) {
+      task();
+      return;
+    }
+    let done = false;
+    const once = (): void => {
+      if (done) return;
+      done = true;
+      this.#waiting.delete(once);
+      task();
+    };
+    this.#waiting.add(once);
+    this.output.whenClear(once);
   }
 
   /** Ends the call well. */
@@ -259,6 +282,7 @@ export class GrpcCall {
     this.#closed = true;
     this.#leaveTurn();
     for (const taken of [...this.#untaken]) taken();
+    for (const task of [...this.#waiting]) task();
     this.#listener?.closed();
     this.#listener = undefined;
   }

@@ -3,12 +3,7 @@ import { etcdError } from '#src/store/etcd-error.ts';
 import { KeyIntervals } from '#src/store/key-intervals.ts';
 import { singleKey } from '#src/store/key-range.ts';
 
-/**
- * What etcd refuses before it looks at any key (api/v3rpc/key.go, v3.4), in its order. These are limits of etcd's
- * default configuration: `--max-txn-ops`.
- */
-const MAX_TXN_OPS = 128;
-
+/** What etcd refuses before it looks at any key (api/v3rpc/key.go, v3.4), in its order. */
 export function checkKey(request: { readonly key: Buffer }): void {
   if (request.key.length === 0) throw etcdError('emptyKey');
 }
@@ -19,8 +14,9 @@ export function checkPut(request: PutRequest): void {
   if (request.ignoreLease && request.lease !== 0n) throw etcdError('leaseProvided');
 }
 
-export function checkTxn(request: TxnRequest): void {
-  checkOps(request, MAX_TXN_OPS);
+/** `maxOps`: operations in each list of a txn and those nested in it; comparisons likewise. */
+export function checkTxn(request: TxnRequest, maxOps: number): void {
+  checkOps(request, maxOps);
   touched(request.success);
   touched(request.failure);
 }

@@ -43,6 +43,13 @@ export interface RevisionStoreComponents {
   readonly fatal: (error: unknown) => void;
 }
 
+export interface RevisionStoreOptions {
+  /** Operations in a txn; etcd's default for `--max-txn-ops` when absent. */
+  readonly maxTxnOps?: number | undefined;
+}
+
+const MAX_TXN_OPS = 128;
+
 /** The changes of one commit, which may be several revisions, up to and with `revision`. */
 export type CommitListener = (changes: readonly Change[], revision: bigint) => void;
 
@@ -53,6 +60,7 @@ export type CommitListener = (changes: readonly Change[], revision: bigint) => v
 export class RevisionStore {
   readonly #db: DatabaseSync;
   readonly #space: Space;
+  readonly #maxTxnOps: number;
   readonly #table: KeyTable;
   readonly #leases: LeaseTable;
   readonly #commits: GroupCommit;
@@ -63,7 +71,11 @@ export class RevisionStore {
   /** Of the transaction under way. */
   #changes: Change[] = [];
 
-  constructor({ db, clock, space, failed, fatal }: RevisionStoreComponents) {
+  constructor(
+    { db, clock, space, failed, fatal }: RevisionStoreComponents,
+    { maxTxnOps = MAX_TXN_OPS }: RevisionStoreOptions = {},
+  ) {
+    this.#maxTxnOps = maxTxnOps;
     this.#db = db;
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
@@ -118,6 +130,21 @@ export class RevisionStore {
     return this.#table.changes(range, first, end, maxBytes);
   }
 
+  /** See {@link KeyTable.historySlice}. */
+  historySlice(from: bigint, last: bigint, maxBytes: number) {
+    return this.#table.historySlice(from, last, this.#compacted, maxBytes);
+  }
+
+  /** Gives free pages back to the disk. Nothing else is answered meanwhile, as at etcd. */
+  defragment(): void {
+    try {
+      this.#db.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      throw isDiskFull(error) ? etcdError('noSpace') : error;
+    }
+    this.#space.committed();
+  }
+
   /** What the changed key was before, if history still knows. */
   previousOf({ kv }: Change) {
     return kv.modRevision - 1n < this.#compacted ? undefined : this.#table.before(kv.key, kv.modRevision);
@@ -143,7 +170,7 @@ export class RevisionStore {
   }
 
   async txn(request: TxnRequest): Promise<TxnResponse> {
-    checkTxn(request);
+    checkTxn(request, this.#maxTxnOps);
     return this.#write((write) => {
       this.#space.admit(txnBytes(request));
       return write.txn(request);

@@ -13,15 +13,14 @@ import {
 import type { AuthTokens } from '#src/store/auth-tokens.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import type { GrpcServer, Method } from '#src/store/grpc-server.ts';
+import { hashHistory } from '#src/store/history-hash.ts';
 import type { LoginPauses } from '#src/store/login-pauses.ts';
 import type { RevisionStore } from '#src/store/revision-store.ts';
+import type { Snapshots } from '#src/store/snapshot.ts';
 import { serveKeepAlive, serveWatch } from '#src/store/stream-services.ts';
 import type { WatchHub } from '#src/store/watch-hub.ts';
 import type { WatchStream } from '#src/store/watch-stream.ts';
 import { WatcherQuotas } from '#src/store/watcher-quotas.ts';
-
-/** etcd's default `--max-request-bytes`. */
-export const MAX_REQUEST_BYTES = 1536 * 1024;
 
 /** Some 10,000 watchers with short keys on each connection, and ten times as many in all. */
 const WATCHER_BYTES = { perConnection: 12 << 20, total: 128 << 20 };
@@ -31,6 +30,7 @@ export interface ServiceComponents {
   readonly hub: WatchHub;
   readonly tokens: AuthTokens;
   readonly logins: LoginPauses;
+  readonly snapshots: Snapshots;
 }
 
 export interface ServiceOptions {
@@ -38,6 +38,8 @@ export interface ServiceOptions {
   readonly version: string;
   /** Where clients reach the store, for `member list`; known once it listens. */
   readonly clientUrl: () => string;
+  /** Bytes of the largest write. */
+  readonly maxRequestBytes: number;
 }
 
 export interface Services {
@@ -50,15 +52,15 @@ export interface Services {
 /** Everything of etcd's API that is served. What is not named here is UNIMPLEMENTED. */
 export function addServices(
   server: GrpcServer,
-  { store, hub, tokens, logins }: ServiceComponents,
-  { version, clientUrl }: ServiceOptions,
+  { store, hub, tokens, logins, snapshots }: ServiceComponents,
+  { version, clientUrl, maxRequestBytes }: ServiceOptions,
 ): Services {
   const streams = new Set<WatchStream>();
   const watchers = new WatcherQuotas(WATCHER_BYTES);
   server.unary(KVService.range, (request) => store.range(request));
-  server.unary(limited(KVService.put), (request) => store.put(request));
-  server.unary(limited(KVService.deleteRange), (request) => store.deleteRange(request));
-  server.unary(limited(KVService.txn), (request) => store.txn(request));
+  server.unary(limited(KVService.put, maxRequestBytes), (request) => store.put(request));
+  server.unary(limited(KVService.deleteRange, maxRequestBytes), (request) => store.deleteRange(request));
+  server.unary(limited(KVService.txn, maxRequestBytes), (request) => store.txn(request));
   server.unary(KVService.compact, (request) => store.compact(request));
 
   server.unary(LeaseService.leaseGrant, (request) => store.leaseGrant(request));
@@ -87,6 +89,30 @@ export function addServices(
     return { header, members: [{ ...member, peerURLs: [], isLearner: false }] };
   });
   server.unary(MaintenanceService.alarm, (request) => serveAlarm(store, request));
+  server.unary(MaintenanceService.defragment, () => {
+    store.defragment();
+    return { header: undefined };
+  });
+  server.unary(MaintenanceService.hashKv, async ({ revision }) => {
+    const { hash, compactRevision } = await hashHistory(store, revision);
+    return { header: store.header(), hash, compactRevision };
+  });
+  server.unary(MaintenanceService.hash, async () => {
+    const { hash } = await hashHistory(store, 0n);
+    return { header: store.header(), hash };
+  });
+  server.stream(MaintenanceService.snapshot, (call) => {
+    let asked = false;
+    call.listen({
+      message() {
+        if (asked) return;
+        asked = true;
+        snapshots.send(call).catch((error: unknown) => call.throw(error));
+      },
+      ended() {},
+      closed() {},
+    });
+  });
   server.open(MaintenanceService.status, () => statusOf(store, version));
   server.open(AuthService.authenticate, async ({ name, password }, { remoteAddress }) => {
     if (!tokens.enabled) throw etcdError('authNotEnabled');
@@ -105,11 +131,14 @@ export function addServices(
 }
 
 /** A write over etcd's limit is refused with etcd's error before it is decoded. */
-function limited<Request, Response>(method: Method<Request, Response>): Method<Request, Response> {
+function limited<Request, Response>(
+  method: Method<Request, Response>,
+  maxBytes: number,
+): Method<Request, Response> {
   return {
     ...method,
     requestDeserialize(bytes) {
-      if (bytes.length > MAX_REQUEST_BYTES) throw etcdError('requestTooLarge');
+      if (bytes.length > maxBytes) throw etcdError('requestTooLarge');
       return method.requestDeserialize(bytes);
     },
   };

@@ -8,9 +8,11 @@ import { openDatabase } from '#src/store/database.ts';
 import { GrpcServer } from '#src/store/grpc-server.ts';
 import { LoginPauses } from '#src/store/login-pauses.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
-import { addServices, MAX_REQUEST_BYTES } from '#src/store/services.ts';
+import { addServices } from '#src/store/services.ts';
+import { Snapshots } from '#src/store/snapshot.ts';
 import { Space } from '#src/store/space.ts';
 import { WatchHub } from '#src/store/watch-hub.ts';
+import { systemByteFiles } from '#src/sys/byte-files.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { fileReserve } from '#src/sys/disk-reserve.ts';
 
@@ -29,6 +31,8 @@ const PROGRESS_INTERVAL_MS = 600_000;
 /** What etcd lets gRPC read above its request limit, so that its own error can be the answer. */
 const GRPC_OVERHEAD_BYTES = 512 * 1024;
 
+/** etcd's default for `--max-request-bytes`. */
+const MAX_REQUEST_BYTES = 1536 * 1024;
 /** etcd's default for `--quota-backend-bytes`. */
 const DEFAULT_QUOTA = 2n << 30n;
 /** What deletions and a compaction need on a full disk: SQLite's log is some 4 MB before it is written back. */
@@ -55,6 +59,9 @@ export interface StoreServerOptions {
   readonly retentionMs?: number | undefined;
   /** Bytes that keys, their history and leases may take before NOSPACE is raised; etcd's default when absent. */
   readonly quota?: bigint | undefined;
+  /** Bytes of the largest write, and operations in a txn; etcd's defaults when absent. */
+  readonly maxRequestBytes?: number | undefined;
+  readonly maxTxnOps?: number | undefined;
 }
 
 export interface StoreServer {
@@ -71,13 +78,24 @@ export interface StoreServer {
  */
 export async function startStoreServer(
   { clock, log, fatal }: StoreServerComponents,
-  { data, host, port, tls, users = new Map(), retentionMs = 0, quota = DEFAULT_QUOTA }: StoreServerOptions,
+  {
+    data,
+    host,
+    port,
+    tls,
+    users = new Map(),
+    retentionMs = 0,
+    quota = DEFAULT_QUOTA,
+    maxRequestBytes = MAX_REQUEST_BYTES,
+    maxTxnOps,
+  }: StoreServerOptions,
 ): Promise<StoreServer> {
   const failed = (error: unknown): void => log.error(`store: ${messageOf(error)}`);
   const db = openDatabase(data);
   const space = new Space({ db, reserve: fileReserve(`${data}-reserve`, RESERVE_BYTES) }, { quota });
-  const store = new RevisionStore({ db, clock, space, failed, fatal });
+  const store = new RevisionStore({ db, clock, space, failed, fatal }, { maxTxnOps });
   const hub = new WatchHub(store);
+  const snapshots = new Snapshots({ db, files: systemByteFiles }, data);
   const tokens = new AuthTokens(users, clock);
   let listener: ConnectionListener | undefined;
   const grpc = new GrpcServer(
@@ -89,13 +107,13 @@ export async function startStoreServer(
         listener?.admitted(socket);
       },
     },
-    { maxMessageBytes: MAX_REQUEST_BYTES + GRPC_OVERHEAD_BYTES },
+    { maxMessageBytes: maxRequestBytes + GRPC_OVERHEAD_BYTES },
   );
   let url = '';
   const services = addServices(
     grpc,
-    { store, hub, tokens, logins: new LoginPauses(clock) },
-    { version: STORE_VERSION, clientUrl: () => url },
+    { store, hub, tokens, logins: new LoginPauses(clock), snapshots },
+    { version: STORE_VERSION, clientUrl: () => url, maxRequestBytes },
   );
   const timers: NodeJS.Timeout[] = [];
   const close = async (): Promise<void> => {

@@ -30,7 +30,9 @@ const ABSENT: KeyValue = {
   lease: 0n,
 };
 
-/** Half of what database.ts has room for in one revision; the puts of a txn, which 1.5 MB must hold, never need the rest. */
+/** What database.ts has room for in one revision. */
+const MAX_CHANGES = (1n << SUB_BITS) - 1n;
+/** Half of it, so that a range to delete is refused for what it is. */
 const MAX_DELETIONS = 1n << (SUB_BITS - 1n);
 
 const NO_HEADER: ResponseHeader = { clusterId: 0n, memberId: 0n, revision: 0n, raftTerm: 0n };
@@ -45,6 +47,7 @@ export class Write {
   readonly #leases: LeaseTable;
   readonly #begin: ReadView;
   #deletions = 0n;
+  #puts = 0n;
 
   constructor(table: KeyTable, leases: LeaseTable, begin: ReadView) {
     this.#table = table;
@@ -90,6 +93,7 @@ export class Write {
   txn(request: TxnRequest): TxnResponse {
     const plan = this.#plan(request);
     this.#checkPlan(plan);
+    this.#reserve(0n);
     const response = this.#apply(plan);
     return { ...response, header: this.#header() };
   }
@@ -144,8 +148,10 @@ export class Write {
   #checkPlan({ ops }: TxnPlan): void {
     for (const op of ops) {
       if ('succeeded' in op) this.#checkPlan(op);
-      else if (op.request?.$case === 'requestPut') this.#checkPut(op.request.requestPut);
-      else if (op.request?.$case === 'requestRange') {
+      else if (op.request?.$case === 'requestPut') {
+        this.#checkPut(op.request.requestPut);
+        this.#puts++;
+      } else if (op.request?.$case === 'requestRange') {
         readRevision(this.#begin, op.request.requestRange.revision);
       } else if (op.request?.$case === 'requestDeleteRange') {
         const { key, rangeEnd } = op.request.requestDeleteRange;
@@ -157,7 +163,8 @@ export class Write {
   /** Deletions are announced before the first change: a revision has room for so many changes only. */
   #reserve(deletions: bigint): void {
     this.#deletions += deletions;
-    if (this.#deletions > MAX_DELETIONS) throw etcdError('tooManyOps');
+    if (this.#deletions > MAX_DELETIONS || this.#deletions + this.#puts > MAX_CHANGES)
+      throw etcdError('tooManyOps');
   }
 
   /** A nested txn's header is empty in etcd. */

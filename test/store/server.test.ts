@@ -87,7 +87,7 @@ test('what is not served is UNIMPLEMENTED', async (context) => {
   const api = connectTo(context, store.url);
   const call = new Promise((_resolve, reject) => {
     api.kv.makeUnaryRequest(
-      '/etcdserverpb.Maintenance/Defragment',
+      '/etcdserverpb.Maintenance/MoveLeader',
       () => Buffer.alloc(0),
       () => undefined,
       {},
