@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { socketPath } from '#src/node/remembered.ts';
+import { artefactsOf } from '#src/node/network-id.ts';
 import { askNode } from '#src/observe/local-api.ts';
 import { type Benchmark, Sheet } from './benchmark.ts';
 import { PREFIX } from './leases.ts';
@@ -15,7 +15,7 @@ export const check: Benchmark = {
   name: 'check',
   title: 'Full comparison with nothing to do, and the event loop',
   method:
-    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted (here every 5 s; by default each minute, for a thousandth of a processor at most): seconds of processor for one comparison, and the longest that the event loop was held up meanwhile. Before that, the longest that it was held up while the host joined. flannel never looks.',
+    'Every route, neighbour and forwarding entry is read from the kernel and compared with what is wanted (here every 5 s; by default each minute, for a thousandth of a processor at most). Measured are the processor seconds of one comparison and the longest delay of the event loop during it, and also the longest delay while the host joined. flannel has no such comparison.',
   async run(bench) {
     const sheet = new Sheet();
     const weft = bench.programs.find(({ name }) => name === 'weft');
@@ -27,7 +27,7 @@ export const check: Benchmark = {
       filled = size;
       const baseline = await rig.baseline();
       const program = { ...weft, flags: ['--full-check-interval=5s'] };
-      const socket = socketPath(rig.stateFolder, PREFIX);
+      const { socket } = artefactsOf({ prefix: PREFIX }, { stateDir: rig.stateFolder, subnetFile: '' });
       for (let join = 0; join < SAMPLES; join++) {
         await rig.with(program, async (run) => {
           const heldUp = await observeJoin(socket, () => run.routes() < size + baseline);

@@ -19,7 +19,7 @@ export const join: Benchmark = {
   name: 'join',
   title: 'Join',
   method:
-    'A host that never had a flanneld joins a network of so many leases: seconds from the start of the process until the kernel has all routes (the kernel’s own count, looked at every 2 ms, above 20,000 every 20 ms), and the most memory until then (VmHWM). Afterwards neighbours, forwarding entries and routes are counted with ip and bridge: a run in which one lacks fails.',
+    'A host that never had a flanneld joins a network of so many leases. Measured are the seconds from the start of the process until the kernel has all routes (by the kernel’s own count, read every 2 ms, above 20,000 every 20 ms) and the peak memory until then (VmHWM). Afterwards ip and bridge count neighbours, forwarding entries and routes: a run in which one is missing fails.',
   async run(bench) {
     const sheet = new Sheet();
     for (const store of STORES) {

@@ -11,7 +11,7 @@ const ROUNDS = 3;
 export const putToRoute: Benchmark = {
   name: 'put-to-route',
   title: 'From a peer’s put to the route',
-  method: `One process on the measured host writes a peer’s lease and listens to the kernel: milliseconds from sending the put to the kernel’s telling of the route, at ${LEASES} leases; ${PUTS} puts one by one, then ${BURST} as fast as the store takes them (v2: 32 at a time; v3: transactions of 128), each timed likewise, and all of them by the time from the last answer to the last route. etcd’s own time, disk included, is part of it.`,
+  method: `One process on the measured host writes a peer’s lease and listens to the kernel. Measured are the milliseconds from sending the put to the kernel’s report of the route, at ${LEASES} leases: ${PUTS} puts one by one, then ${BURST} as fast as the store takes them (v2: 32 at a time; v3: transactions of 128). Each of these is timed in the same way, and all of them by the time from the last answer to the last route. etcd’s own time, disk included, is part of it.`,
   async run(bench) {
     const sheet = new Sheet();
     for (const store of ['v2', 'v3', 'embedded'] as const) {

@@ -8,7 +8,7 @@ const PEERS = 10;
 export const ready: Benchmark = {
   name: 'ready',
   title: 'Start to READY',
-  method: `Milliseconds from the start of the process to its telling that it runs (the log line that all versions of flannel write, and systemd is told at), ${PEERS} peers. flannel says so before it has programmed its peers, weft after.`,
+  method: `Milliseconds from the start of the process to the log line that it runs, which all versions of flannel write when they notify systemd, ${PEERS} peers. flannel writes it before it has programmed its peers, weft after.`,
   async run(bench) {
     const sheet = new Sheet();
     for (const store of ['v2', 'v3'] as const) {

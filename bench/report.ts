@@ -21,7 +21,9 @@ export interface Result {
 
 const RESULTS = inRepository('bench/results');
 const DOCS = inRepository('docs');
+/** What stands before the results, and after them. */
 const NOTES = inRepository('bench/notes.md');
+const DIARY = inRepository('bench/diary.md');
 
 export function keep(result: Result): void {
   mkdirSync(RESULTS, { recursive: true });
@@ -35,7 +37,8 @@ export function writePage(order: readonly string[]): void {
     .map((file) => JSON.parse(readFileSync(join(RESULTS, file), 'utf8')) as Result)
     .sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
   mkdirSync(join(DOCS, 'performance'), { recursive: true });
-  const page = [readFileSync(NOTES, 'utf8').trimEnd(), ...results.map(section), ''].join('\n\n');
+  const text = (path: string): string => readFileSync(path, 'utf8').trimEnd();
+  const page = `${[text(NOTES), ...results.map(section), text(DIARY)].join('\n\n')}\n`;
   writeFileSync(join(DOCS, 'performance.md'), page);
 }
 

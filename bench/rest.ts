@@ -15,7 +15,7 @@ const SETTLE_MS = 5_000;
 export const rest: Benchmark = {
   name: 'rest',
   title: 'At rest, and under churn',
-  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute in which nothing happens. Then ${WAVE} hosts join and leave, again and again with two seconds between, for a minute or as long as --churn says: memory half way and at the end, after a pause.`,
+  method: `With ${PEERS} peers: memory and processor (user and system, of the process itself) over a minute without events. Then ${WAVE} hosts join and leave repeatedly, with two seconds between, for a minute or the time of --churn: memory half way and at the end, after a pause.`,
   async run(bench) {
     const sheet = new Sheet();
     await using rig = await Rig.create('v2', bench.signal);

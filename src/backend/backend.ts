@@ -1,26 +1,121 @@
-import type { Prefix } from '#src/lib/ip.ts';
-import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
-import type { KernelObject } from '#src/state/object.ts';
+import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
+import type { GoObject } from '#src/network/go-json.ts';
+import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
+import type { Scope } from '#src/state/scope.ts';
 
 /**
- * A way to carry packets between hosts: pure functions from leases to wanted kernel state. A backend never asks
- * the machine anything; what it has to know of it comes in when it is made.
+ * One type of backend. Backends are pure: they turn leases into wanted kernel state and never ask the machine anything.
+ * What a backend has to know of its host comes in, first to `prepare`, then to `make`.
  */
-export interface Backend {
-  /** As the network config and the leases name it. */
+export interface BackendKind {
+  /** As the network config names it, in lower case. */
   readonly type: string;
-  /** The devices it makes; whatever is on them is ours. */
+
+  /** Reads the backend's options and the host. Throws WeftError `config` with the field's name. */
+  prepare(place: BackendPlace): PreparedBackend;
+
+  /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
+  leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
+}
+
+/** One network on one host, before its lease is known. */
+export interface BackendPlace {
+  readonly network: PerFamily<Prefix4, Prefix6>;
+  /** `Backend` of the network config. */
+  readonly options: GoObject;
+  /** The node's stable identity. Hardware addresses are derived from it. */
+  readonly identity: string;
+  /** All devices of the host. */
+  readonly links: readonly Link[];
+  /** A short name of the network, for backends whose options have none. */
+  readonly instance: string;
+}
+
+/** The backend of one network on this host. Its underlay and its lease may still change. */
+export interface PreparedBackend {
+  readonly type: string;
+  /** What distinguishes this network's names from those of other networks on the host: the VNI, for example. */
+  readonly instance: string;
+  /** The devices it will make. */
+  readonly devices: readonly string[];
+  /** The options by their names in the network config, with defaults filled in. */
+  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  /** Those of them that a network can change while it runs. */
+  readonly inPlace: readonly string[];
+  /** What the kernel must be able to do. The preflight tries it. */
+  readonly requirements: readonly Requirement[];
+
+  /**
+   * Looks for what would make a start do harm or fail, before anything is touched. Returns what the operator should
+   * know, one clause each. Throws WeftError `foreign-device`, `device-clash` or `backend`.
+   */
+  check(underlay: BackendUnderlay, found: Pick<FoundState, 'links'>): readonly string[];
+
+  /** `taken`: what the lease says that this node holds already. Peers send by it, so it is kept where it can be. */
+  make(underlay: BackendUnderlay, taken?: Partial<Published>): Backend;
+}
+
+/** A type of device that the kernel must know. */
+export interface Requirement {
+  /** The kernel's module, which is also the word in `ip link add … type`. */
+  readonly module: string;
+  /** The kernel's build option. */
+  readonly buildOption: string;
+  /** A file that exists where the module is loaded or built in; its absence proves nothing. */
+  readonly evidence: string;
+  /** A device to make and remove again: the kernel loads a module when it is first asked for. */
+  readonly probe: Link;
+}
+
+/** The device that carries the outer packets. */
+export interface BackendUnderlay {
+  readonly name: string;
+  /** Bytes. */
+  readonly mtu: number;
+  /** The device's own addresses: the source of outer packets. */
+  readonly address: PerFamily<Ipv4, Ipv6>;
+  /** Where peers send to. It differs from `address` behind a NAT. */
+  readonly publicIp: PerFamily<Ipv4, Ipv6>;
+}
+
+/** What the node publishes in its lease beside its addresses. */
+export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+
+/** What was read from the kernel. */
+export interface FoundState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  readonly routes: readonly Route[];
+}
+
+/** What is still known of a network that is to be removed from a host: subnet.env and the node's memory say it. */
+export interface NetworkTrace {
+  readonly network: PerFamily<Prefix4, Prefix6>;
+  /** `Backend` of the network config, where it is remembered. */
+  readonly options?: GoObject;
+}
+
+/** A network's backend on this host, as it is now. Another underlay or another lease makes another one. */
+export interface Backend {
+  readonly type: string;
+  /** The devices it makes. Everything on them is the network's. */
   readonly devices: readonly string[];
   /** Bytes of payload that containers may use: FLANNEL_MTU. */
   readonly mtu: number;
-  /** Whether {@link PeerPath.lookup} is wanted: it costs a question to the kernel for each peer. */
+  /** Whether {@link PeerPath.lookup} is needed. It costs one question to the kernel for each peer. */
   readonly needsLookup: boolean;
-  /** What the node publishes in its lease beside its addresses. */
-  readonly published: Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+  readonly published: Published;
+  /** By which ways packets of the overlay come in from other hosts. */
+  readonly inbound: Inbound;
+  /** Where its objects are in the kernel, and which of them it may remove. */
+  readonly scopes: readonly Scope[];
 
-  /** What the node needs once, whoever its peers are. */
-  ownObjects(subnets: Subnets): readonly KernelObject[];
+  /** What the node needs once, whatever its peers are. */
+  ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[];
 
   /** What one peer needs. Called only for leases that {@link judge} accepts. */
   peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[];
@@ -31,14 +126,28 @@ export interface Backend {
   /** A key that no two peers may share, such as the VTEP MAC; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): string | undefined;
 
-  /** Whether an object was made by this backend, or by a flannel before us, judged by its shape alone. */
-  owns(object: KernelObject): boolean;
+  /**
+   * Why packets can't reach a peer by this path, though its lease is good; `undefined` when they can. A peer that can't be
+   * reached has no objects.
+   */
+  unreachable(lease: Lease, path: PeerPath): string | undefined;
+
+  /** What a refusal of the kernel means, where its own words don't say what is in the way. */
+  explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
+}
+
+/** A firewall that drops what other hosts send to containers has to let these in. */
+export interface Inbound {
+  /** Devices of the overlay itself. */
+  readonly devices: readonly string[];
+  /** Packets also come in by the underlay as they are, with addresses of the overlay. */
+  readonly underlay: boolean;
 }
 
 /** What is known of the way to a peer when its state is planned. */
 export interface PeerPath {
   /** The kernel's route to the peer's public address; only looked up for backends that ask for it. */
-  readonly lookup?: RouteLookup;
+  readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
 }
 

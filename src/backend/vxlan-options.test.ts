@@ -31,7 +31,7 @@ const READ: readonly [fields: string, expected: Partial<VxlanOptions>][] = [
   [',"VNI":null,"Port":null,"GBP":null,"MTU":null', {}],
   // The default is there before Go reads: a VNI of 0 is a 0; Port and MTU of 0 ask for the default.
   [',"VNI":0,"Port":0,"MTU":0', { vni: 0 }],
-  [',"VNI":16777215,"Port":65535,"MTU":65535', { vni: 16_777_215, port: 65_535, mtu: 65_535 }],
+  [',"VNI":9999999,"Port":65535,"MTU":65535', { vni: 9_999_999, port: 65_535, mtu: 65_535 }],
   [',"MTU":118', { mtu: 118 }],
   [',"MacPrefix":"0E-2A","Name":"x"', {}],
 ];
@@ -42,6 +42,14 @@ for (const [fields, expected] of READ) {
 
 const REFUSED: readonly [fields: string, message: string][] = [
   [',"VNI":16777216', 'Backend.VNI must be between 0 and 16777215, it is 16777216'],
+  [
+    ',"VNI":10000000',
+    'the device flannel.10000000 would have a name of 16 characters, and the kernel takes 15: choose a VNI up to 9999999 (Backend.VNI: 10000000)',
+  ],
+  [
+    ',"VNI":16777215',
+    'the device flannel.16777215 would have a name of 16 characters, and the kernel takes 15: choose a VNI up to 9999999 (Backend.VNI: 16777215)',
+  ],
   [',"VNI":-1', 'Backend.VNI must be between 0 and 16777215, it is -1'],
   [',"VNI":"1"', 'Backend.VNI must be a whole number, it is "1"'],
   [',"VNI":1.5', 'Backend.VNI must be a whole number, it is 1.5'],
@@ -73,9 +81,24 @@ test('any values at all are read as ones the kernel takes, or refused with a con
         assert.ok(error instanceof WeftError && error.code === 'config', String(error));
         return;
       }
-      assert.ok(options.vni >= 0 && options.vni < 2 ** 24, `VNI ${options.vni}`);
+      assert.ok(options.vni >= 0 && options.vni < 10_000_000, `VNI ${options.vni}`);
       assert.ok(options.port > 0 && options.port < 2 ** 16, `port ${options.port}`);
       assert.ok(options.mtu === undefined || (options.mtu >= 118 && options.mtu < 2 ** 16), `${options.mtu}`);
     }),
   );
+});
+
+test('an IPv6 device leaves less room for the VNI in its name, and needs a larger MTU', () => {
+  const both = { v4: true, v6: true };
+  const options = (given: Record<string, number>) => readVxlanOptions(new GoObject(given, 'Backend.'), both);
+  assert.equal(options({ VNI: 9999, MTU: 1350 }).vni, 9999);
+  assert.throws(() => options({ VNI: 10_000 }), {
+    code: 'config',
+    message:
+      'the device flannel-v6.10000 would have a name of 16 characters, and the kernel takes 15: choose a VNI up to 9999 (Backend.VNI: 10000)',
+  });
+  assert.throws(() => options({ MTU: 1349 }), {
+    code: 'config',
+    message: 'an MTU below 1350 leaves no packet room (Backend.MTU: 1349)',
+  });
 });

@@ -2,7 +2,7 @@ import type { GoObject } from '#src/network/go-json.ts';
 
 /** The vxlan backend's part of the network config (flannel v0.9.1 and HEAD, backend/vxlan/vxlan.go). */
 export interface VxlanOptions {
-  /** VXLAN network identifier, 24 bits. Default 1; the device is called after it. */
+  /** VXLAN network identifier, 24 bits. Default 1. The device is named after it. */
   readonly vni: number;
   /** UDP destination port. Default 8472, the kernel's. */
   readonly port: number;
@@ -12,22 +12,52 @@ export interface VxlanOptions {
   readonly directRouting: boolean;
   /** Default false: every VTEP is known. */
   readonly learning: boolean;
-  /** MTU of the underlay to reckon with, in bytes; default is the interface's. */
+  /** The underlay's MTU to assume, in bytes. Default is the interface's; a larger one counts as that. */
   readonly mtu: number | undefined;
 }
 
+/** The vxlan devices of a network, by the family of its outer and inner packets, with what an outer header takes. */
+export const TUNNELS = {
+  /** Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). */
+  v4: { prefix: 'flannel.', overhead: 50, leastMtu: 68 },
+  /** The same with IPv6 40. flannel reckons with 50 here too, and its full-size packets need a Packet Too Big. */
+  v6: { prefix: 'flannel-v6.', overhead: 70, leastMtu: 1280 },
+} as const;
+export type Family = keyof typeof TUNNELS;
+
+/** `flannel.1` or `flannel-v6.1` for VNI 1, as flannel names them. */
+export const vxlanDeviceName = (vni: number, family: Family = 'v4'): string =>
+  `${TUNNELS[family].prefix}${vni}`;
+
 /** linux/vxlan.c: the port of a device that is made without one. */
 export const VXLAN_DEFAULT_PORT = 8472;
-/** The least MTU an IPv4 host must take (RFC 791), and the overhead. */
-const LEAST_MTU = 68 + 50;
+/** IFNAMSIZ of linux/if.h, less the terminating zero. */
+const LONGEST_DEVICE_NAME = 15;
 
-/** Throws WeftError `config`, naming field and value. */
-export function readVxlanOptions(options: GoObject): VxlanOptions {
+/** Throws WeftError `config`, naming field and value. `families`: those that the network has. */
+export function readVxlanOptions(
+  options: GoObject,
+  families: { readonly v4: boolean; readonly v6: boolean } = { v4: true, v6: false },
+): VxlanOptions {
+  const vni = options.integer('VNI', 0, 2 ** 24 - 1) ?? 1;
   const mtu = options.integer('MTU', 0, 65_535);
-  if (mtu !== undefined && mtu !== 0 && mtu < LEAST_MTU)
-    throw options.error('MTU', `an MTU below ${LEAST_MTU} leaves no packet room`);
+  for (const family of ['v4', 'v6'] as const) {
+    if (!families[family]) continue;
+    const { prefix, overhead, leastMtu } = TUNNELS[family];
+    const name = vxlanDeviceName(vni, family);
+    if (name.length > LONGEST_DEVICE_NAME) {
+      const largest = 10 ** (LONGEST_DEVICE_NAME - prefix.length) - 1;
+      throw options.error(
+        'VNI',
+        `the device ${name} would have a name of ${name.length} characters, and the kernel takes ${LONGEST_DEVICE_NAME}: choose a VNI up to ${largest}`,
+      );
+    }
+    const least = leastMtu + overhead;
+    if (mtu !== undefined && mtu !== 0 && mtu < least)
+      throw options.error('MTU', `an MTU below ${least} leaves no packet room`);
+  }
   return {
-    vni: options.integer('VNI', 0, 2 ** 24 - 1) ?? 1,
+    vni,
     // Go can't tell 0 from absent.
     port: options.integer('Port', 0, 65_535) || VXLAN_DEFAULT_PORT,
     gbp: options.boolean('GBP') ?? false,

@@ -1,81 +1,109 @@
-import type { Backend, PeerPath } from '#src/backend/backend.ts';
+import type { Backend, BackendUnderlay, Inbound, PeerPath, Published } from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
-import type { VxlanOptions } from '#src/backend/vxlan-options.ts';
-import { containsPrefix, type Ip, type Ipv4, type Prefix, type Prefix4 } from '#src/lib/ip.ts';
+import { directRoute, directScopes } from '#src/backend/direct-route.ts';
+import { vxlanClash } from '#src/backend/vxlan-clash.ts';
+import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
+import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
-import type { Json, Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
+import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import {
   type KernelObject,
   type Link,
   type Route,
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
-  RTPROT_WEFT,
 } from '#src/state/object.ts';
+import type { KernelError } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
 
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {
-  readonly network: Prefix4;
-  /** The device that carries the outer packets, and its MTU in bytes. */
-  readonly underlay: { readonly name: string; readonly mtu: number; readonly address: Ipv4 };
-  /** The VTEP's hardware address; published in the lease. */
-  readonly mac: Mac;
+  readonly network: PerFamily<Prefix4, Prefix6>;
+  readonly underlay: BackendUnderlay;
+  /** The VTEPs' hardware addresses; published in the lease. */
+  readonly macs: PerFamily<Mac>;
 }
 
-/** Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). */
-export const VXLAN_OVERHEAD_BYTES = 50;
+/** One family's device. */
+interface Tunnel {
+  readonly family: Family;
+  readonly network: Prefix;
+  readonly device: string;
+  readonly local: Ip;
+  readonly mac: Mac;
+  /** Bytes. */
+  readonly mtu: number;
+}
 
 /**
- * flannel's vxlan backend (v0.9.1 and HEAD, backend/vxlan): one device, and for each peer a route to its subnet
- * through a neighbour that is never asked for, to a MAC whose VTEP is known. Nothing is flooded or learnt.
+ * flannel's vxlan backend (v0.9.1 and HEAD, backend/vxlan): one device for each family. Each peer has a route to its
+ * subnet, a permanent neighbour as that route's gateway, and a forwarding entry from the neighbour's MAC to the peer's
+ * address. The host never floods and never sends ARP on the device.
  */
 export class VxlanBackend implements Backend {
   readonly type = 'vxlan';
   readonly devices: readonly string[];
   readonly mtu: number;
   readonly needsLookup: boolean;
-  readonly published: Backend['published'];
+  readonly published: Published;
+  readonly inbound: Inbound;
+  readonly scopes: readonly Scope[];
   readonly #options: VxlanOptions;
   readonly #host: VxlanHost;
-  readonly #device: string;
+  readonly #tunnels: readonly Tunnel[];
 
   constructor(options: VxlanOptions, host: VxlanHost) {
+    const { network, underlay, macs } = host;
     this.#options = options;
     this.#host = host;
-    this.#device = vxlanDeviceName(options.vni);
-    this.devices = [this.#device];
-    this.mtu = (options.mtu ?? host.underlay.mtu) - VXLAN_OVERHEAD_BYTES;
+    this.#tunnels = tunnelsOf(options, host);
+    this.devices = this.#tunnels.map(({ device }) => device);
+    this.mtu = Math.min(...this.#tunnels.map(({ mtu }) => mtu));
     this.needsLookup = options.directRouting;
-    this.published = { backendType: this.type, backendData: { VNI: options.vni, VtepMAC: host.mac } };
-  }
-
-  ownObjects({ v4 }: Subnets): readonly KernelObject[] {
-    if (v4 === undefined) return [];
-    const { vni, port, learning, gbp } = this.#options;
-    const { underlay, mac } = this.#host;
-    const link: Link = {
-      kind: 'link',
-      name: this.#device,
-      type: 'vxlan',
-      mac,
-      mtu: this.mtu,
-      up: true,
-      vxlan: { vni, underlay: underlay.name, local: underlay.address, port, learning, gbp },
+    this.published = {
+      backendType: this.type,
+      ...(macs.v4 !== undefined && { backendData: { VNI: options.vni, VtepMAC: macs.v4 } }),
+      ...(macs.v6 !== undefined && { backendV6Data: { VNI: options.vni, VtepMAC: macs.v6 } }),
     };
-    // The subnet's own base address, so that the node's packets to other subnets have a source there.
-    return [link, { kind: 'address', prefix: { ...v4, length: 32 }, device: this.#device }];
+    this.inbound = { devices: this.devices, underlay: options.directRouting };
+    this.scopes = [
+      ...this.#tunnels.map(scopeOnDevice),
+      ...directScopes(underlay.name, network, this.devices),
+    ];
   }
 
-  peerObjects(lease: Lease, { lookup, routeForm }: PeerPath): readonly KernelObject[] {
-    const subnet = lease.subnets.v4;
-    const vtep = lease.attributes.publicIp;
-    const mac = vtepMacOf(lease.attributes.backendData);
+  ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
+    const { vni, port, learning, gbp } = this.#options;
+    return this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
+      const subnet = subnets[family];
+      if (subnet === undefined) return [];
+      const vxlan = { vni, underlay: this.#host.underlay.name, local, port, learning, gbp };
+      return [
+        { kind: 'link', name: device, type: 'vxlan', mac, mtu, up: true, vxlan },
+        // The subnet's own base address, so that the node's packets to other subnets have a source there.
+        { kind: 'address', prefix: hostPrefix(subnet.address), device },
+      ];
+    });
+  }
+
+  peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[] {
+    const [first, second] = this.#tunnels;
+    const objects = first === undefined ? [] : this.#peerOn(first, lease, path);
+    return second === undefined ? objects : [...objects, ...this.#peerOn(second, lease, path)];
+  }
+
+  #peerOn(tunnel: Tunnel, { subnets, attributes }: Lease, { lookup, routeForm }: PeerPath): KernelObject[] {
+    const v4 = tunnel.family === 'v4';
+    const subnet = v4 ? subnets.v4 : subnets.v6;
+    const vtep = v4 ? attributes.publicIp : attributes.publicIpv6;
+    const mac = vtepMacOf(v4 ? attributes.backendData : attributes.backendV6Data);
     if (subnet === undefined || vtep === undefined || mac === undefined) return [];
-    const metric = routeMetric(routeForm, this.#host.network, subnet);
-    if (this.#options.directRouting && lookup !== undefined && lookup.via === undefined)
-      return [directRoute(subnet, vtep, lookup.device, metric)];
-    const device = this.#device;
+    const metric = routeMetric(routeForm, tunnel.network, subnet);
+    const way = this.#options.directRouting ? lookup?.[tunnel.family] : undefined;
+    if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
+    const { device } = tunnel;
     return [
       { kind: 'fdb', mac, destination: vtep, device, permanent: true },
       { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
@@ -86,46 +114,81 @@ export class VxlanBackend implements Backend {
   judge(attributes: LeaseAttributes): string | undefined {
     if (attributes.backendType !== this.type)
       return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
-    if (attributes.publicIp === undefined) return 'it has no PublicIP';
-    const mac = vtepMacOf(attributes.backendData);
-    if (mac === undefined) return 'its BackendData has no readable VtepMAC';
-    if (!isUnicastMac(mac)) return `its VtepMAC ${mac} is not a unicast address`;
-    if (mac === this.#host.mac) return `its VtepMAC ${mac} is ours`;
-    return undefined;
+    const { macs, network } = this.#host;
+    if (network.v4 !== undefined && attributes.publicIp === undefined) return 'it has no PublicIP';
+    // A peer without an IPv6 address is a peer in IPv4 alone.
+    const hasV6 = network.v6 !== undefined && attributes.publicIpv6 !== undefined;
+    return (
+      (network.v4 === undefined ? undefined : faultOf('BackendData', attributes.backendData, macs.v4)) ??
+      (hasV6 ? faultOf('BackendV6Data', attributes.backendV6Data, macs.v6) : undefined)
+    );
   }
 
   identityOf(attributes: LeaseAttributes): string | undefined {
-    return vtepMacOf(attributes.backendData);
+    const { v4 } = this.#host.network;
+    return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
   }
 
-  owns(object: KernelObject): boolean {
-    switch (object.kind) {
-      case 'link':
-        return false; // A device goes only with `weft cleanup`.
-      case 'address':
-        return object.device === this.#device && this.#covers(object.prefix);
-      case 'fdb':
-        return object.device === this.#device && object.permanent;
-      case 'neighbour':
-        return object.device === this.#device && object.permanent && this.#covers(hostPrefix(object.ip));
-      case 'route':
-        return this.#ownsRoute(object);
-    }
+  /** The tunnel reaches whatever the underlay reaches. */
+  unreachable(): undefined {
+    return undefined;
   }
 
-  #ownsRoute(route: Route): boolean {
-    if (route.type !== 'unicast' || !this.#covers(route.destination)) return false;
-    if (route.device === this.#device) return route.onlink && route.via === route.destination.address;
-    return route.protocol === RTPROT_WEFT;
-  }
-
-  #covers(prefix: Prefix): boolean {
-    return containsPrefix(this.#host.network, prefix);
+  explain(object: KernelObject, { errno }: KernelError, links: readonly Link[]): string | undefined {
+    const tunnel = this.#tunnels.find(({ device }) => object.kind === 'link' && object.name === device);
+    if (tunnel === undefined || (errno !== 'EEXIST' && errno !== 'EADDRINUSE')) return undefined;
+    const { port } = this.#options;
+    const clash = vxlanClash({ ...this.#options, ...tunnel }, links);
+    if (clash !== undefined) return clash.text;
+    return errno === 'EADDRINUSE'
+      ? `another program has UDP port ${port}: "ss -lunp sport = :${port}" names it`
+      : undefined;
   }
 }
 
+function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
+  return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
+    const [range, local, mac] = [network[family], underlay.address[family], macs[family]];
+    if (range === undefined || local === undefined || mac === undefined) return [];
+    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu);
+    const device = vxlanDeviceName(vni, family);
+    return [{ family, network: range, device, local, mac, mtu: outer - TUNNELS[family].overhead }];
+  });
+}
+
+/** What is on the device is ours if it has the shape of what we make, or a flannel before us. The device itself stays. */
+const scopeOnDevice = ({ device, network }: Tunnel): Scope => ({
+  kinds: ['link', 'address', 'fdb', 'neighbour', 'route'],
+  filter: { device },
+  owns(object) {
+    switch (object.kind) {
+      case 'address':
+        return containsPrefix(network, object.prefix);
+      case 'fdb':
+        return object.permanent;
+      case 'neighbour':
+        return object.permanent && containsPrefix(network, hostPrefix(object.ip));
+      case 'route': {
+        const { type, destination, onlink, via } = object;
+        return (
+          type === 'unicast' && containsPrefix(network, destination) && onlink && via === destination.address
+        );
+      }
+      default:
+        return false;
+    }
+  },
+});
+
+function faultOf(field: string, data: Json | undefined, own: Mac | undefined): string | undefined {
+  const mac = vtepMacOf(data);
+  if (mac === undefined) return `its ${field} has no readable VtepMAC`;
+  if (!isUnicastMac(mac)) return `its VtepMAC ${mac} is not a unicast address`;
+  return mac === own ? `its VtepMAC ${mac} is ours` : undefined;
+}
+
 /** Through the neighbour whose address is the subnet's first. */
-const overlayRoute = (destination: Prefix4, device: string, metric: number): Route => ({
+const overlayRoute = (destination: Prefix, device: string, metric: number): Route => ({
   kind: 'route',
   destination,
   type: 'unicast',
@@ -136,22 +199,6 @@ const overlayRoute = (destination: Prefix4, device: string, metric: number): Rou
   protocol: RTPROT_BOOT,
   scope: RT_SCOPE_UNIVERSE,
 });
-
-/** DirectRouting: to the host itself, which is on a link of ours. */
-const directRoute = (destination: Prefix4, via: Ipv4, device: string, metric: number): Route => ({
-  kind: 'route',
-  destination,
-  type: 'unicast',
-  via,
-  device,
-  onlink: false,
-  metric,
-  protocol: RTPROT_WEFT,
-  scope: RT_SCOPE_UNIVERSE,
-});
-
-/** `flannel.1` for VNI 1, as flannel names it. */
-export const vxlanDeviceName = (vni: number): string => `flannel.${vni}`;
 
 /** The VTEP MAC in a lease's BackendData, read as Go reads it: names in any case, the last of two counts. */
 export function vtepMacOf(data: Json | undefined): Mac | undefined {

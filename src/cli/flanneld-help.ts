@@ -36,7 +36,7 @@ The last column says whether flannel knows the flag.
 /** The text of `flanneld --help`. */
 export const usageText = (): string => `Usage: flanneld [OPTION]...\n${formatUsage(FLANNELD_FLAGS)}`;
 
-/** What was given, for the log: without passwords, those inside of URLs included. */
+/** The given flags, for the log. Passwords are left out, also those in URLs. */
 export function flagsLine(given: ReadonlyMap<string, FlagValue>): string {
   const flags: [string, Flag & FlanneldFlagNotes][] = Object.entries(FLANNELD_FLAGS);
   return flags

@@ -16,7 +16,7 @@ export interface AgentComponents {
   readonly systemd: ServiceManager;
 }
 
-/** The node's agent: runs until the signal aborts, and leaves the data path standing. Resolves with the exit code. */
+/** The node's agent: runs until the signal aborts, and leaves the data path in place. Resolves with the exit code. */
 export type RunAgent = (
   options: FlanneldOptions,
   components: AgentComponents,
@@ -33,7 +33,7 @@ export interface FlanneldProcess {
   readonly now: () => number;
   /** `SIGINT`, `SIGTERM` and `uncaughtException`. */
   readonly events: Pick<NodeJS.EventEmitter, 'once' | 'off'>;
-  /** Loaded only when there is something to run: `--help` need not wait for it. */
+  /** Loaded only when it is run, so that `--help` does not wait for it. */
   readonly loadAgent: () => Promise<RunAgent>;
 }
 
@@ -78,7 +78,7 @@ export async function main(words: readonly string[], surroundings: FlanneldProce
       return error.exitCode;
     }
     log.error(messageOf(error));
-    // A fault of the program: whoever reports it needs to know where.
+    // A fault of the program: the report needs the stack.
     if (error instanceof Error) log.verbose(1, error.stack ?? '');
     return 1;
   }
@@ -96,7 +96,7 @@ function logSource(options: FlanneldOptions, { writeLine, now, pid }: FlanneldPr
   );
 }
 
-/** Refuses what is well-formed and yet can't be. */
+/** Refuses well-formed values that make no sense together. */
 function checkOptions(options: FlanneldOptions): void {
   const margin = options.subnetLeaseRenewMargin;
   if (margin < 1 || margin >= 24 * 60) {
@@ -113,7 +113,7 @@ function checkOptions(options: FlanneldOptions): void {
 }
 
 /**
- * Runs the agent. The first SIGINT or SIGTERM asks it to stop; with that the handlers are gone, so a second one kills.
+ * Runs the agent. The first SIGINT or SIGTERM asks it to stop; the handlers are removed then, so a second signal kills.
  * SIGHUP keeps its default, as in flannel.
  */
 async function runUntilSignal(
@@ -165,10 +165,10 @@ async function run(): Promise<void> {
     now: systemClock.now,
     events: process,
     loadAgent: async () => {
-      const { runAgent } = await import('#src/node/run-agent.ts');
-      // Node would do so at the end, which for a daemon may be a SIGKILL.
+      const { runHost } = await import('#src/node/run-host.ts');
+      // Node would do it at the end of the process, but a daemon may end by SIGKILL.
       flushCompileCache();
-      return runAgent;
+      return runHost;
     },
   });
   process.exit(code);

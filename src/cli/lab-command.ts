@@ -16,7 +16,7 @@ import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } fr
 export interface LabCommandContext {
   readonly output: Output;
   readonly signal: AbortSignal;
-  /** Commands that run this program's parts in a host: on another machine they are somewhere else. */
+  /** Commands that run parts of this program in a host. Their paths depend on the machine. */
   readonly programs: { readonly flanneld: readonly string[]; readonly weft: readonly string[] };
   /** Runs a command on this terminal and returns its exit code. */
   readonly attach: (argv: readonly [string, ...string[]]) => Promise<number>;

@@ -47,7 +47,11 @@ export const LAB_FLAGS = {
       choices: ['1', '3'],
       description: 'of etcd, with --store=etcd',
     },
-    backend: { kind: 'string', default: 'vxlan', description: "the network's backend, by flannel's `name`" },
+    backend: {
+      kind: 'string',
+      default: 'vxlan',
+      description: "the network's backend, by flannel's `name`: vxlan, host-gw",
+    },
     docker: {
       kind: 'bool',
       default: false,
@@ -76,7 +80,7 @@ export const LAB_FLAGS = {
 
 export type LabCommandName = keyof typeof LAB_FLAGS;
 
-/** What each subcommand takes after its flags, and does; `relay` is for the lab itself. */
+/** The words that each subcommand takes after its flags, and its purpose. `relay` is for the lab itself. */
 export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readonly [string, string]>> = {
   up: ['', 'make a whole network on this machine: store, hosts, flanneld, containers'],
   exec: ['HOST[/CONTAINER] -- COMMAND…', 'run a command on a host or in a container'],

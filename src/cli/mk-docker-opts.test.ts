@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const BIN = fileURLToPath(new URL('../../bin/', import.meta.url));
@@ -30,6 +30,29 @@ interface Room {
   readonly output: string;
 }
 
+/** Folders with a dockerd that only helps: of Docker 20.10, and of Docker 29 (its list of options, cut short). */
+let docker20 = '';
+let docker29 = '';
+const HELP =
+  '      --bip string                Specify network bridge IP\n      --mtu int                   Set the MTU\n';
+const DOOR_HELP =
+  '      --allow-direct-routing                  Allow remote access to\n' +
+  '      --bridge-accept-fwmark string           In bridge networks, accept\n';
+
+before(() => {
+  docker20 = dockerdWith(`cat <<E\n${HELP}E`);
+  docker29 = dockerdWith(`cat <<E\n${DOOR_HELP}${HELP}E`);
+});
+after(() => {
+  for (const folder of [docker20, docker29]) rmSync(folder, { recursive: true, force: true });
+});
+
+function dockerdWith(script: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mk-docker-opts-dockerd-'));
+  writeFileSync(join(folder, 'dockerd'), `#!/bin/sh\nPATH=/usr/bin:/bin\n${script}\n`, { mode: 0o755 });
+  return folder;
+}
+
 function makeRoom(t: TestContext): Room {
   const folder = mkdtempSync(join(tmpdir(), 'mk-docker-opts-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -44,7 +67,11 @@ function run(
 ): { status: number | null; stdout: string; stderr: string } {
   const [program = PROGRAM, ...rest] = argv;
   // Nothing of the environment this test runs in, PATH included.
-  return spawnSync(program, rest, { env, encoding: 'utf8', ...(cwd !== undefined && { cwd }) });
+  return spawnSync(program, rest, {
+    env: { PATH: docker20, ...env },
+    encoding: 'utf8',
+    ...(cwd !== undefined && { cwd }),
+  });
 }
 
 const OUTPUTS: readonly [flags: string, expected: string][] = [
@@ -65,6 +92,100 @@ for (const [flags, expected] of OUTPUTS) {
     assert.equal(readFileSync(output, 'utf8'), expected);
   });
 }
+
+const DOORS = '--allow-direct-routing --bip=10.5.26.1/24 --bridge-accept-fwmark=0x2000/0x2000';
+const DOOR_CASES: readonly [name: string, flags: string[], env: Record<string, string>, options: string][] = [
+  ['a dockerd that knows them', [], {}, ` ${DOORS} --ip-masq=false --mtu=1450`],
+  [
+    'a version by hand',
+    ['--docker-version=29.0.1'],
+    { PATH: '/nowhere' },
+    ` ${DOORS} --ip-masq=false --mtu=1450`,
+  ],
+  ['a version by hand that lacks them', ['--docker-version=28.5'], {}, OPTIONS],
+  ['no mark', [], { FLANNELD_DOCKER_FWMARK: '0' }, OPTIONS],
+  [
+    'another mark',
+    [],
+    { FLANNELD_DOCKER_FWMARK: '0x10' },
+    ` ${DOORS.replaceAll('0x2000', '0x10')} --ip-masq=false --mtu=1450`,
+  ],
+  [
+    'a back end that needs no direct routing',
+    [],
+    { DOCKER_OPTS: '--firewall-backend=iptables' },
+    '--firewall-backend=iptables  --bip=10.5.26.1/24 --bridge-accept-fwmark=0x2000/0x2000 --ip-masq=false --mtu=1450',
+  ],
+];
+
+for (const [name, flags, env, expected] of DOOR_CASES) {
+  test(`Docker's own doors for the overlay: ${name}`, (t) => {
+    const { subnetEnv, output } = makeRoom(t);
+    const argv = [PROGRAM, '-c', '-f', subnetEnv, '-d', output, ...flags];
+    const result = run(argv, { env: { PATH: docker29, ...env } });
+    assert.deepEqual([result.status, result.stdout, result.stderr], [0, '', '']);
+    assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${expected}"\n`);
+  });
+}
+
+test('each of Docker’s doors has a variable of its own', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  run([PROGRAM, '-i', '-f', subnetEnv, '-d', output], { env: { PATH: docker29 } });
+  const doors = [
+    'DOCKER_OPT_ALLOW_DIRECT_ROUTING="--allow-direct-routing"\n',
+    'DOCKER_OPT_BRIDGE_ACCEPT_FWMARK="--bridge-accept-fwmark=0x2000/0x2000"\n',
+  ];
+  const [bip = '', ...rest] = INDIVIDUAL.split(/(?<=\n)/);
+  assert.equal(readFileSync(output, 'utf8'), [doors[0], bip, doors[1], ...rest].join(''));
+});
+
+test('what daemon.json has already is left out, for dockerd refuses it twice, and another mark is said', (t) => {
+  const { folder, subnetEnv, output } = makeRoom(t);
+  const config = join(folder, 'daemon.json');
+  const own = `--config-file=${config}`;
+  const env = { PATH: docker29, DOCKER_OPTS: own };
+  writeFileSync(config, '{"allow-direct-routing": true, "bridge-accept-fwmark": "0x2000/0x2000"}');
+  const argv = [PROGRAM, '-c', '-f', subnetEnv, '-d', output];
+  assert.equal(run(argv, { env }).stderr, '');
+  assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${own} ${OPTIONS}"\n`);
+  writeFileSync(config, '{"bridge-accept-fwmark": "0x10/0x10"}');
+  assert.match(
+    run(argv, { env }).stderr,
+    /^mk-docker-opts: dockerd has --bridge-accept-fwmark=0x10\/0x10 already, but flanneld marks with 0x2000\/0x2000: .*\n$/,
+  );
+});
+
+test('what Debian’s unit keeps in DOCKER_OPTS is read beside another key', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  const env = { PATH: docker29, DOCKER_OPTS: '--firewall-backend=iptables --bridge-accept-fwmark=0x2000' };
+  run([PROGRAM, '-c', '-k', 'OPTIONS', '-f', subnetEnv, '-d', output], { env });
+  assert.equal(readFileSync(output, 'utf8'), `OPTIONS="${OPTIONS}"\n`);
+});
+
+test('a dockerd that gives no help is said in one line, and gets flannel’s options', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  const broken = dockerdWith('echo "exec format error" >&2; exit 126');
+  t.after(() => rmSync(broken, { recursive: true }));
+  const result = run([PROGRAM, '-c', '-f', subnetEnv, '-d', output], { env: { PATH: broken } });
+  assert.equal(result.status, 0);
+  assert.match(
+    result.stderr,
+    /^mk-docker-opts: dockerd --help gave no answer \(exec format error\): .* --docker-version=29\n$/,
+  );
+  assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${OPTIONS}"\n`);
+});
+
+test('a mark that is none is one line and exit 1, and nothing is written', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  const env = { PATH: docker29, FLANNELD_DOCKER_FWMARK: '0x4000' };
+  const result = run([PROGRAM, '-c', '-f', subnetEnv, '-d', output], { env });
+  assert.equal(result.status, 1);
+  assert.match(
+    result.stderr,
+    /^mk-docker-opts: Invalid value of FLANNELD_DOCKER_FWMARK: 0x4000; kube-proxy .*\n$/,
+  );
+  assert.throws(() => readFileSync(output), { code: 'ENOENT' });
+});
 
 test('the caller’s options come first, and its too large MTU is said', (t) => {
   const { subnetEnv, output } = makeRoom(t);
@@ -95,7 +216,7 @@ test('an output that is no regular file is written to, not replaced', (t) => {
 
 test('wrong use and help print the usage and exit 1', (t) => {
   const { subnetEnv, output } = makeRoom(t);
-  for (const wrong of [['-x'], ['-h'], ['-?'], ['-f'], ['-k', 'a b']]) {
+  for (const wrong of [['-x'], ['-h'], ['-?'], ['-f'], ['-k', 'a b'], ['--docker-version=new']]) {
     const result = run([PROGRAM, '-d', output, ...wrong]);
     assert.equal(result.status, 1, wrong.join(' '));
     assert.match(result.stderr, /mk-docker-opts \[-f FLANNEL-ENV-FILE\]/, wrong.join(' '));
@@ -171,7 +292,9 @@ test('the launcher runs through links, from any folder, under any shell, with no
   ];
   for (const [call, cwd, env] of calls) {
     rmSync(output, { force: true });
-    const result = run([...call, '-c', '-f', subnetEnv, '-d', output], { cwd, env });
+    // Without a PATH the machine's own dockerd is found.
+    const words = ['--docker-version=20.10', '-c', '-f', subnetEnv, '-d', output];
+    const result = run([...call, ...words], { cwd, env });
     assert.equal(result.status, 0, `${call.join(' ')}: ${result.stderr}`);
     assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${OPTIONS}"\n`);
   }

@@ -1,27 +1,56 @@
 import { parseArgs, parseEnv } from 'node:util';
-import { formatDockerOptions, oversizedMtus, type Variables } from '#src/docker/docker-options.ts';
+import {
+  askForDoors,
+  daemonJsonOf,
+  doorOptions,
+  hasDoors,
+  otherFwmark,
+  readDockerdConfig,
+} from '#src/docker/docker-doors.ts';
+import {
+  DEFAULT_DOCKER_FWMARK,
+  DOCKER_FWMARK_VARIABLE,
+  parseDockerFwmark,
+} from '#src/docker/docker-fwmark.ts';
+import {
+  formatDockerOptions,
+  handWritten,
+  oversizedMtus,
+  type Variables,
+} from '#src/docker/docker-options.ts';
 import { hasGatewayRoute } from '#src/docker/route-table.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, masked, parsePrefix4 } from '#src/lib/ip.ts';
+import { type CommandRunner, systemCommands } from '#src/sys/command.ts';
 import { type Files, systemFiles } from '#src/sys/files.ts';
 
-const USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY]
+const USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--docker-version=auto|N]
 
 Turns the file that flanneld writes into options for the Docker daemon.
   -f FILE  what flanneld wrote (default /run/flannel/subnet.env)
   -d FILE  what to write for dockerd's unit (default /run/docker_opts.env)
-  -i       a variable for each option: DOCKER_OPT_BIP, DOCKER_OPT_IPMASQ, DOCKER_OPT_MTU
+  -i       a variable for each option: DOCKER_OPT_BIP, DOCKER_OPT_IPMASQ, DOCKER_OPT_MTU, and for Docker 29
+           DOCKER_OPT_ALLOW_DIRECT_ROUTING, DOCKER_OPT_BRIDGE_ACCEPT_FWMARK
   -c       one variable with all options (neither -i nor -c: both)
   -k KEY   the name of that variable (default DOCKER_OPTS)
   -m       leave --ip-masq out
+  --docker-version=auto|N  Docker 29 and later get --allow-direct-routing and --bridge-accept-fwmark, by which they let the
+           overlay's packets through with either firewall back end; auto (the default) asks the dockerd in PATH
+
+FLANNELD_DOCKER_FWMARK  the mark that flanneld sets (default 0x2000); with 0 these two options are left out. The first one
+           is left out as well where daemon.json says "firewall-backend": "iptables".
 `;
 
 /**
  * flannel's mk-docker-opts.sh: the same options, output and exit codes, so that a unit that calls it needs no change.
  * A missing subnet.env is no failure, as there: Docker then starts on its own network, but it is said on stderr.
  */
-async function mkDockerOpts(argv: readonly string[], environment: Variables, files: Files): Promise<void> {
-  const { f: subnetFile, d: dockerFile, i, c, k: key, m } = readArguments(argv);
+async function mkDockerOpts(
+  argv: readonly string[],
+  environment: Variables,
+  { files, commands }: { readonly files: Files; readonly commands: CommandRunner },
+): Promise<void> {
+  const { f: subnetFile, d: dockerFile, i, c, k: key, m, 'docker-version': version } = readArguments(argv);
   const text = await files.read(subnetFile).catch((cause) => {
     throw new WeftError('docker-options', `could not read ${subnetFile}: ${messageOf(cause)}`, {
       remedy: 'name the file that flanneld writes with -f',
@@ -43,6 +72,7 @@ async function mkDockerOpts(argv: readonly string[], environment: Variables, fil
     individual: i || !c,
     combined: c || !i ? key : undefined,
     ipMasq: !m,
+    further: variables.FLANNEL_SUBNET ? await doors(version, { environment, key }, { files, commands }) : {},
   });
   try {
     await files.writeAtomically(dockerFile, options);
@@ -61,6 +91,39 @@ async function mkDockerOpts(argv: readonly string[], environment: Variables, fil
   }
 }
 
+/** The options for Docker's own doors, and what to say of them on stderr. */
+async function doors(
+  version: string,
+  { environment, key }: { readonly environment: Variables; readonly key: string },
+  { files, commands }: { readonly files: Files; readonly commands: CommandRunner },
+): Promise<Record<string, string>> {
+  const read = parseDockerFwmark(environment[DOCKER_FWMARK_VARIABLE] ?? DEFAULT_DOCKER_FWMARK);
+  if ('problem' in read) {
+    throw new WeftError(
+      'docker-options',
+      `Invalid value of ${DOCKER_FWMARK_VARIABLE}: ${environment[DOCKER_FWMARK_VARIABLE]}`,
+      { remedy: read.problem },
+    );
+  }
+  if (read.mark === 0) return {};
+  if (version !== 'auto') {
+    if (hasDoors(version) !== true) return {};
+  } else {
+    const { doors: known, problem } = await askForDoors(commands);
+    if (problem !== undefined) {
+      say(
+        `dockerd --help gave no answer (${problem}): no options for Docker 29; name it with --docker-version=29`,
+      );
+    }
+    if (!known) return {};
+  }
+  const own = handWritten(environment, key);
+  const config = readDockerdConfig(own, await files.read(daemonJsonOf(own)).catch(() => undefined));
+  const other = otherFwmark(read.mark, config);
+  if (other !== undefined) say(`${other}: Docker drops the overlay's packets; make them equal`);
+  return doorOptions(read.mark, config);
+}
+
 function readArguments(argv: readonly string[]) {
   const flag = { type: 'boolean', default: false } as const;
   const value = (fallback: string) => ({ type: 'string', default: fallback }) as const;
@@ -76,12 +139,16 @@ function readArguments(argv: readonly string[]) {
         m: { ...flag, short: 'm' },
         h: { ...flag, short: 'h' },
         '?': { ...flag, short: '?' },
+        'docker-version': value('auto'),
       },
       allowPositionals: true,
     });
     if (values.h || values['?']) throw new UsageError();
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(values.k))
       throw new UsageError(`-k ${values.k} is no variable's name`);
+    const version = values['docker-version'];
+    if (version !== 'auto' && hasDoors(version) === undefined)
+      throw new UsageError(`--docker-version=${version} is no version of Docker, such as 20.10 or 29`);
     return values;
   } catch (error) {
     throw error instanceof UsageError ? error : new UsageError(messageOf(error));
@@ -94,7 +161,7 @@ const say = (line: string): void => void process.stderr.write(`mk-docker-opts: $
 
 async function run(): Promise<void> {
   try {
-    await mkDockerOpts(process.argv.slice(2), process.env, systemFiles);
+    await mkDockerOpts(process.argv.slice(2), process.env, { files: systemFiles, commands: systemCommands });
   } catch (error) {
     if (messageOf(error) !== '') say(messageOf(error));
     if (error instanceof UsageError) process.stderr.write(USAGE);

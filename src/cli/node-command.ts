@@ -5,12 +5,13 @@ import {
   type Flag,
   type FlagTable,
   formatUsage,
+  type OptionsOf,
   optionsOf,
   parseFlags,
 } from '#src/lib/go-flags.ts';
 import { type LoggerSource, silentLogger } from '#src/lib/log.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
 
 export interface NodeCommandContext {
@@ -19,20 +20,38 @@ export interface NodeCommandContext {
   readonly signal: AbortSignal;
 }
 
-const JSON_FLAG = {
+const COMMAND_FLAGS = {
   json: { kind: 'bool', default: false, environment: false, description: 'print JSON' },
+  network: {
+    kind: 'string',
+    default: '',
+    environment: false,
+    description: 'the `name` of one network, where the daemon serves several',
+  },
+  all: {
+    kind: 'bool',
+    default: false,
+    environment: false,
+    description: 'all networks of this host (cleanup)',
+  },
 } as const satisfies Readonly<Record<string, Flag>>;
-/** flanneld's own: a host is described to these commands as it is to the daemon. */
-const FLAGS = { ...FLANNELD_FLAGS, ...JSON_FLAG };
+/** flanneld's flags: these commands take the same description of the host as the daemon. */
+const FLAGS = { ...FLANNELD_FLAGS, ...COMMAND_FLAGS };
 
-type Options = FlanneldOptions & { readonly json: boolean };
-type Run = (options: Options, words: readonly string[], context: NodeCommandContext) => Promise<number>;
+type Options = OptionsOf<typeof FLAGS>;
+interface Given {
+  readonly options: Options;
+  readonly words: readonly string[];
+  /** The network that was asked for; `undefined` when no flag or variable names one. */
+  readonly id: NetworkId | undefined;
+}
+type Run = (given: Given, context: NodeCommandContext) => Promise<number>;
 
 /** The commands about this host, with what `weft` says of each. */
 export const NODE_COMMANDS = {
   status: 'what the flanneld on this host knows: subnet, peers, troubles',
   plan: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
-  cleanup: 'remove all that flanneld made on this host, after it was stopped',
+  cleanup: 'remove what flanneld made on this host for one network, or with --all for every one',
   release: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
 } as const;
 export type NodeCommandName = keyof typeof NODE_COMMANDS;
@@ -53,36 +72,29 @@ export async function nodeCommand(
     return parsed.outcome === 'invalid' ? 2 : 0;
   }
   const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
-  return RUN[name](optionsOf(FLAGS, given), parsed.rest, context);
+  const options = optionsOf(FLAGS, given);
+  const isNamed = options.network !== '' || given.has('etcd-prefix');
+  return RUN[name]({ options, words: parsed.rest, id: isNamed ? idOf(options) : undefined }, context);
 }
 
+const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
+  network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, network);
+
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
-  async status(options, _words, { output }) {
-    const { askNode } = await import('#src/observe/local-api.ts');
-    const { socketPath } = await import('#src/node/remembered.ts');
-    const path = socketPath(options.stateDir, options.etcdPrefix);
-    const status = await askNode(path);
-    if (status === undefined || status === 'silent') {
-      const what =
-        status === 'silent'
-          ? 'flanneld holds its socket but does not answer'
-          : 'no flanneld serves this network';
-      throw new WeftError('not-running', `${what} on this host (${path})`, {
-        remedy:
-          'look at "systemctl status flanneld"; --etcd-prefix and --state-dir must be those of the daemon',
-      });
-    }
-    for (const line of options.json ? [JSON.stringify(status, undefined, 2)] : formatStatus(status))
-      output.print(line);
-    return status.ready ? 0 : 1;
+  async status({ options, id }, { output }) {
+    const { statusCommand } = await import('#src/cli/status-command.ts');
+    return statusCommand({ options, id, json: options.json }, output);
   },
 
-  async plan(options, _words, context) {
+  async plan({ options }, context) {
     const { planStart } = await import('#src/node/plan-start.ts');
     const components = await openHost(context);
     try {
-      const { registry, commands, transactions } = await withRegistry(options, context, (opened, signal) =>
-        planStart(components, options, opened, signal),
+      const id = idOf(options);
+      const { registry, commands, transactions } = await withRegistry(
+        { ...options, etcdPrefix: id.prefix },
+        context,
+        (opened, signal) => planStart(components, { id, options }, opened, signal),
       );
       if (options.json) {
         context.output.print(JSON.stringify({ registry, commands, transactions }, undefined, 2));
@@ -101,31 +113,40 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     }
   },
 
-  async cleanup(options, _words, context) {
+  async cleanup({ options }, context) {
     const { cleanHost } = await import('#src/node/clean-host.ts');
     const components = await openHost(context);
     try {
-      const done = await cleanHost(components, options, context.signal);
+      const what = options.all ? 'all' : idOf(options);
+      const done = await cleanHost(components, { options, what }, context.signal);
       for (const text of done) context.output.print(text);
-      if (done.length === 0) context.output.print('nothing to clean up');
+      if (done.length === 0)
+        context.output.print(
+          options.all
+            ? 'nothing to clean up'
+            : 'nothing to clean up for this network; --all removes every one',
+        );
       return 0;
     } finally {
       components.kernel.close();
     }
   },
 
-  async release(options, [subnet, ...more], context) {
+  async release({ options, words: [subnet, ...more] }, context) {
+    const id = idOf(options);
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
-    const { releaseLease } = await import('#src/node/release-lease.ts');
+    const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     const { systemFiles } = await import('#src/sys/files.ts');
-    if (subnet === undefined) await refuseWhileRunning(options);
+    if (subnet === undefined) await refuseWhileRunning(options, id);
     const whose =
       subnet === undefined
         ? { node: await readNodeIdentity({ files: systemFiles, log: silentLogger }, options.stateDir) }
         : { subnet };
-    const record = await withRegistry(options, context, ({ registry }, signal) =>
-      releaseLease(registry, whose, signal),
+    const record = await withRegistry(
+      { ...options, etcdPrefix: id.prefix },
+      context,
+      ({ registry }, signal) => releaseLease(registry, whose, signal),
     );
     context.output.print(`released ${record.name}: ${record.value}`);
     return 0;
@@ -133,16 +154,15 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
 };
 
 /** A flanneld whose lease is released claims it again. */
-async function refuseWhileRunning({ stateDir, etcdPrefix }: FlanneldOptions): Promise<void> {
+async function refuseWhileRunning(options: FlanneldOptions, id: NetworkId): Promise<void> {
   const { askNode } = await import('#src/observe/local-api.ts');
-  const { socketPath } = await import('#src/node/remembered.ts');
-  if ((await askNode(socketPath(stateDir, etcdPrefix))) === undefined) return;
+  if ((await askNode(artefactsOf(id, options).socket)) === undefined) return;
   throw new WeftError('running', 'flanneld runs on this host, and would claim the lease again', {
     remedy: 'stop it first: systemctl stop flanneld',
   });
 }
 
-/** Warnings and errors of the parts go to the terminal; the rest of a daemon's log does not belong there. */
+/** Warnings and errors go to the terminal. Other log lines are dropped. */
 function logSource({ output }: NodeCommandContext): LoggerSource {
   const complain = (message: string): void => output.complain(message);
   return () => ({ ...silentLogger, warning: complain, error: complain });
@@ -150,8 +170,8 @@ function logSource({ output }: NodeCommandContext): LoggerSource {
 
 async function openHost(
   context: NodeCommandContext,
-): Promise<ReturnType<typeof import('#src/node/run-agent.ts').hostComponents>> {
-  const { hostComponents } = await import('#src/node/run-agent.ts');
+): Promise<ReturnType<typeof import('#src/node/run-host.ts').hostComponents>> {
+  const { hostComponents } = await import('#src/node/run-host.ts');
   return hostComponents(
     logSource(context),
     serviceManager({}, () => {}),
@@ -169,13 +189,14 @@ async function withRegistry<T>(
   const { registryOptions } = await import('#src/node/registry-options.ts');
   const { systemClock } = await import('#src/sys/clock.ts');
   const { systemFiles } = await import('#src/sys/files.ts');
+  const { systemRandom } = await import('#src/sys/random.ts');
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PATIENCE_MS)]);
   let last = 'it did not answer';
   const remember = (message: string): void => {
     last = message;
   };
   const log = { ...silentLogger, warning: remember };
-  const components = { clock: systemClock, files: systemFiles, logger: log };
+  const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
   try {
     const opened = await openRegistry(components, registryOptions(options), signal);
     try {
@@ -189,33 +210,4 @@ async function withRegistry<T>(
       cause: messageOf(error),
     });
   }
-}
-
-function formatStatus({
-  ready,
-  troubles,
-  network,
-  registry,
-  peers,
-  kernel,
-  version,
-  node,
-}: NodeStatus): string[] {
-  const age =
-    registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
-  return [
-    `weft ${version}, node ${node}: ${ready ? 'ready' : 'NOT READY'}`,
-    ...troubles.map((trouble) => `  trouble    ${trouble}`),
-    ...(network === undefined
-      ? []
-      : [
-          `  subnet     ${network.subnet} of ${network.network} (${network.backend}, MTU ${network.mtu})`,
-          `  underlay   ${network.underlay}, public IP ${network.publicIp}`,
-        ]),
-    `  registry   ${registry.description}: ${registry.state}, ${age}`,
-    `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
-    ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${lease}: ${reason}`),
-    `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
-    ...kernel.failing.map(({ key, reason }) => `  failing    ${key}: ${reason}`),
-  ];
 }

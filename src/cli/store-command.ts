@@ -26,6 +26,7 @@ import { systemByteFiles } from '#src/sys/byte-files.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
+import { systemRandom } from '#src/sys/random.ts';
 
 export interface StoreCommandContext {
   readonly output: Output;
@@ -185,7 +186,10 @@ async function withStore<T>(
   options: ClientOptions,
   use: (connection: EtcdConnection) => Promise<T>,
 ): Promise<T> {
-  const connection = new EtcdConnection({ random: Math.random }, await storeOptions(options));
+  const connection = new EtcdConnection(
+    { clock: systemClock, random: systemRandom },
+    await storeOptions(options),
+  );
   try {
     return await use(connection);
   } finally {
@@ -266,13 +270,13 @@ async function readUsers({ user, userFile }: ServeOptions): Promise<ReadonlyMap<
   return users;
 }
 
-/** Like etcd, the store does what it is told; unlike etcd it says what that means. */
+/** Like etcd, the store accepts open settings. Unlike etcd, it warns of what they mean. */
 function exposure(host: string, encrypted: boolean, guarded: boolean): string[] {
   if (/^(127\.|::1$|localhost$)/.test(host)) return [];
   const warnings: string[] = [];
   if (!guarded) {
     warnings.push(
-      `whoever reaches ${host} can read and change everything; ask for certificates with --cafile, or for users with --user-file`,
+      `anyone who can reach ${host} can read and change everything; ask for certificates with --cafile, or for users with --user-file`,
     );
   }
   if (!encrypted) {

@@ -6,7 +6,7 @@ export const STORE_ENVIRONMENT = 'WEFT_STORE_';
 const string = <Default extends string>(initial: Default, description: string) =>
   ({ kind: 'string', default: initial, description }) as const satisfies Flag;
 
-/** Where the store is, and how to be let in. */
+/** The address of the store, and the credentials for it. */
 const STORE_CLIENT_FLAGS = {
   store: string('http://127.0.0.1:2379', '`URL` of the embedded store'),
   'store-cafile': string('', "PEM `file` with the authority that signed the store's certificate"),
@@ -84,7 +84,7 @@ export const STORE_FLAGS = {
 
 export type StoreCommandName = keyof typeof STORE_FLAGS;
 
-/** What each subcommand takes after its flags, and does. A word in brackets may be left out. */
+/** The words that each subcommand takes after its flags, and its purpose. A word in brackets may be left out. */
 export const STORE_USAGE: Readonly<Record<StoreCommandName, readonly [string, string]>> = {
   serve: ['', "serve etcd's v3 API from one file, so that a small site needs no etcd"],
   put: [

@@ -2,7 +2,7 @@
 export interface Output {
   /** Results: one line. */
   print(line: string): void;
-  /** What is going on: overwritten in place on a terminal, a line each where there is none. */
+  /** Progress: overwritten in place on a terminal, else one line each. */
   progress(line: string): void;
   /** Ends the progress, so that results begin on a line of their own. */
   progressEnds(): void;

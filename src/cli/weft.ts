@@ -9,11 +9,12 @@ import { programPath } from '#src/sys/program-path.ts';
 
 const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
+  network: 'the networks below a prefix, for a daemon of several: weft network --help',
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
 };
 const USAGE = [
-  'Usage: weft COMMAND …; weft COMMAND --help tells more',
+  'Usage: weft COMMAND …; weft COMMAND --help explains a command',
   ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
 ].join('\n');
 
@@ -33,6 +34,10 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
       flushCompileCache();
       const readInput = () => buffer(process.stdin);
       return await storeCommand(rest, { output, environment: process.env, readInput, signal });
+    }
+    if (command === 'network') {
+      const { networkCommand } = await import('#src/cli/network-command.ts');
+      return await networkCommand(rest, { output, environment: process.env, signal });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

@@ -15,7 +15,7 @@ test('individual and combined options, as flannel’s script prints them', () =>
   );
 });
 
-test('dockerd masquerades when flanneld does not, and is not told when -m says so', () => {
+test('dockerd masquerades when flanneld does not, and gets no option for it with -m', () => {
   const combined = { ...BOTH, individual: false };
   assert.match(formatDockerOptions({ ...SUBNET_ENV, FLANNEL_IPMASQ: 'false' }, combined), / --ip-masq=true /);
   assert.equal(

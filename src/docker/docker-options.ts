@@ -8,15 +8,17 @@ export interface DockerOptionsShape {
   readonly individual: boolean;
   /** The name of the one variable that holds all options; `undefined` for none. */
   readonly combined: string | undefined;
-  /** Whether dockerd is told to masquerade or not to: the inverse of what flanneld does. */
+  /** Whether `--ip-masq` is written: dockerd masquerades when flanneld does not. */
   readonly ipMasq: boolean;
+  /** Further `DOCKER_OPT_*` variables, which go along with the subnet only. */
+  readonly further?: Readonly<Record<string, string>>;
 }
 
 const OPTION = /^DOCKER_OPT_/;
 
 /**
  * The options dockerd needs for the overlay as an environment file, byte for byte what flannel's mk-docker-opts.sh
- * writes under dash: a `DOCKER_OPT_*` variable of the caller is taken along, all are in alphabetical order, a value that
+ * writes under dash where there are no further ones: a `DOCKER_OPT_*` variable of the caller is taken along, all are in alphabetical order, a value that
  * the combined variable has already comes first. Unlike the script's, the file stays readable to a shell and to systemd
  * when such a value holds quotes, and a value with blanks stays whole.
  *
@@ -24,9 +26,9 @@ const OPTION = /^DOCKER_OPT_/;
  */
 export function formatDockerOptions(
   variables: Variables,
-  { individual, combined, ipMasq }: DockerOptionsShape,
+  { individual, combined, ...shape }: DockerOptionsShape,
 ): string {
-  const options = dockerOptions(variables, ipMasq);
+  const options = dockerOptions(variables, shape);
   const lines = individual ? options.map(([name, value]) => assignment(name, value)) : [];
   if (combined !== undefined) {
     const handWritten = variables[combined] ?? '';
@@ -46,18 +48,30 @@ export function oversizedMtus(
   overlayMtu: string | undefined,
 ): number[] {
   const limit = Number(overlayMtu);
-  return Object.entries(environment)
-    .filter(([name]) => name === combinedKey || OPTION.test(name))
-    .flatMap(([, value = '']) => Array.from(value.matchAll(/--?mtu[= ]"?(\d+)/g), ([, mtu]) => Number(mtu)))
+  return ownValues(environment, combinedKey)
+    .flatMap((value) => Array.from(value.matchAll(/--?mtu[= ]"?(\d+)/g), ([, mtu]) => Number(mtu)))
     .filter((mtu) => mtu > limit);
 }
 
-function dockerOptions(variables: Variables, ipMasq: boolean): [name: string, value: string][] {
+/** All that the caller's own variables say to dockerd; Debian's unit keeps its options in DOCKER_OPTS. */
+export const handWritten = (environment: Variables, combinedKey: string): string =>
+  [...ownValues(environment, combinedKey), environment.DOCKER_OPTS ?? ''].join(' ');
+
+const ownValues = (environment: Variables, combinedKey: string): string[] =>
+  Object.entries(environment)
+    .filter(([name]) => name === combinedKey || OPTION.test(name))
+    .map(([, value = '']) => value);
+
+/** The options by the names of their variables, in alphabetical order. Throws as {@link formatDockerOptions} does. */
+export function dockerOptions(
+  variables: Variables,
+  { ipMasq, further = {} }: Pick<DockerOptionsShape, 'ipMasq' | 'further'>,
+): [name: string, value: string][] {
   const { FLANNEL_SUBNET: subnet, FLANNEL_MTU: mtu, FLANNEL_IPMASQ: masquerades } = variables;
   const options: Record<string, string | undefined> = Object.fromEntries(
     Object.entries(variables).filter(([name]) => OPTION.test(name)),
   );
-  if (subnet) options.DOCKER_OPT_BIP = `--bip=${subnet}`;
+  if (subnet) Object.assign(options, further, { DOCKER_OPT_BIP: `--bip=${subnet}` });
   if (mtu) options.DOCKER_OPT_MTU = `--mtu=${mtu}`;
   if (masquerades && ipMasq) {
     if (masquerades !== 'true' && masquerades !== 'false') {

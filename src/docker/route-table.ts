@@ -1,7 +1,7 @@
 import { equalPrefix, ipv4, masked, netmask4, type Prefix4, prefix4 } from '#src/lib/ip.ts';
 
 /**
- * Whether the kernel's IPv4 routes, as /proc/net/route tells them (`fib_route_seq_show`, net/ipv4/fib_trie.c), send
+ * Whether the kernel's IPv4 routes, as /proc/net/route lists them (`fib_route_seq_show`, net/ipv4/fib_trie.c), send
  * exactly this prefix through a gateway. What `ip route show | grep "PREFIX via"` would find.
  */
 export function hasGatewayRoute(procNetRoute: string, prefix: Prefix4): boolean {

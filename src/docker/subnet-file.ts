@@ -3,7 +3,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, ipv4, masked, type Prefix4, parsePrefix4 } from '#src/lib/ip.ts';
 import type { Files } from '#src/sys/files.ts';
 
-/** What subnet.env tells Docker, CNI and the next start. */
+/** What Docker, CNI and the next start read in subnet.env. */
 export interface SubnetFile {
   readonly network: Prefix4;
   /** The node's subnet; written as its first host address, which the bridge takes. */
@@ -46,13 +46,14 @@ export async function readSubnetFile(
   return text === undefined ? {} : parseSubnetFile(text);
 }
 
-/** Writes the file so that no reader sees a part of it. Throws WeftError `subnet-file`. */
-export async function writeSubnetFile(files: Files, path: string, content: SubnetFile): Promise<void> {
+/** Writes the file so that no reader sees a part of it; false when it says so already. Throws WeftError `subnet-file`. */
+export async function writeSubnetFile(files: Files, path: string, content: SubnetFile): Promise<boolean> {
   const text = formatSubnetFile(content);
   // Written again only when it says something else: systemd path units watch it.
-  if ((await files.read(path).catch(() => undefined)) === text) return;
+  if ((await files.read(path).catch(() => undefined)) === text) return false;
   try {
     await files.writeAtomically(path, text);
+    return true;
   } catch (cause) {
     throw new WeftError('subnet-file', `could not write the subnet file ${path}: ${messageOf(cause)}`, {
       remedy: 'make its folder writable, or choose another with --subnet-file',

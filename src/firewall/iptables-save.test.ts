@@ -83,3 +83,26 @@ test('no text makes the reader throw', () => {
     }),
   );
 });
+
+test('a line break in a comment ends no rule, and begins none of another chain', () => {
+  const text = `*nat
+:POSTROUTING ACCEPT [0:0]
+:X - [0:0]
+[3:252] -A X -m comment --comment "hello \\"
+-A POSTROUTING -s 10.0.0.0/8 -j ACCEPT
+*raw
+" -j RETURN
+-A POSTROUTING -m comment --comment "it\\'s" -j X
+COMMIT
+`;
+  const tables = parseIptablesSave(text);
+  assert.deepEqual([...tables.keys()], ['nat']);
+  const nat = tables.get('nat');
+  assert.deepEqual(
+    nat?.get('POSTROUTING')?.rules.map(({ target }) => target),
+    ['X'],
+  );
+  const [rule, ...others] = nat?.get('X')?.rules ?? [];
+  assert.equal(rule?.target, 'RETURN');
+  assert.deepEqual(others, []);
+});

@@ -11,7 +11,7 @@ export interface SavedChain {
 }
 
 export interface SavedRule {
-  /** The rule as printed, without `-A CHAIN`: fit for a `-D`. */
+  /** The rule as printed, without `-A CHAIN`: fit for a `-D` unless a comment in it has a line break. */
   readonly text: string;
   /** Its options, each with its values, sorted: two rules are the same when these are. */
   readonly options: readonly string[];
@@ -25,8 +25,8 @@ export interface SavedRule {
 export function parseIptablesSave(text: string): SavedTables {
   const tables = new Map<string, Map<string, { policy: string; rules: SavedRule[] }>>();
   let table = new Map<string, { policy: string; rules: SavedRule[] }>();
-  for (const line of text.split('\n')) {
-    const [, sort, name = '', rest = ''] = /^(?:\[\d+:\d+\] )?(\*|:|-A )(\S+) ?(.*?)\s*$/.exec(line) ?? [];
+  for (const line of linesOf(text)) {
+    const [, sort, name = '', rest = ''] = /^(?:\[\d+:\d+\] )?(\*|:|-A )(\S+) ?(.*?)\s*$/s.exec(line) ?? [];
     if (sort === '*') {
       table = new Map();
       tables.set(name, table);
@@ -38,6 +38,19 @@ export function parseIptablesSave(text: string): SavedTables {
   }
   return tables;
 }
+
+/** The lines, those of a rule joined: a comment is printed as it is, line breaks and all (xtables_save_string). */
+function* linesOf(text: string): Generator<string> {
+  let begun: string | undefined;
+  for (const line of text.split('\n')) {
+    const whole: string = begun === undefined ? line : `${begun}\n${line}`;
+    const isRule = begun !== undefined || /^(?:\[\d+:\d+\] )?-A /.test(line);
+    begun = isRule && hasOpenQuote(whole) ? whole : undefined;
+    if (begun === undefined) yield whole;
+  }
+}
+
+const hasOpenQuote = (text: string): boolean => text.replace(/\\./gs, '').split('"').length % 2 === 0;
 
 export function parseRule(text: string): SavedRule {
   const options: string[] = [];

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { blocksForwarding, changeIptables, countForeignRules } from '#src/firewall/iptables.ts';
+import { blocksForwarding, changeIptables, countForeignRules, hasDocker } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
-import { namesOf, rulesOf, type WantedRules } from '#src/firewall/rules.ts';
+import { namesOf, noRules, rulesOf, type WantedRules } from '#src/firewall/rules.ts';
 import { type Prefix4, type Prefix6, parsePrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 
 const WANTED: WantedRules = {
@@ -12,6 +12,8 @@ const WANTED: WantedRules = {
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 const NAMES = namesOf();
 const wanted4 = rulesOf(WANTED, 4);
@@ -39,9 +41,25 @@ const FORWARD_RULES = `-A FLANNEL-FWD -s 10.5.0.0/16 -m comment --comment "flann
 -A FLANNEL-FWD -d 10.5.0.0/16 -m comment --comment "flanneld forward" -j ACCEPT
 `;
 const FORWARD_JUMP = '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD\n';
+const MARK_RULES =
+  '-A FLANNEL-MARK -s 10.5.0.0/16 -d 10.5.26.0/24 -i flannel.1 -m comment --comment "flanneld mark" -j MARK --set-xmark 0x2000/0x2000\n';
+const MARK_JUMP = '-A PREROUTING -m comment --comment "flanneld mark" -j FLANNEL-MARK\n';
+const RAW_RULES =
+  '-A FLANNEL-RAW -s 10.5.0.0/16 -d 10.5.26.0/24 -i flannel.1 -m comment --comment "flanneld raw" -j ACCEPT\n';
+const RAW_JUMP = '-I PREROUTING 1 -m comment --comment "flanneld raw" -j FLANNEL-RAW\n';
+const PREROUTING =
+  `*mangle\n:FLANNEL-MARK - [0:0]\n${MARK_RULES}${MARK_JUMP}COMMIT\n` +
+  `*raw\n:FLANNEL-RAW - [0:0]\n${RAW_RULES}${RAW_JUMP}COMMIT\n`;
 
 const change = (saved: string, wanted = wanted4, names = NAMES) =>
   changeIptables(parseIptablesSave(saved), wanted, names);
+
+const BASE_CHAINS: Readonly<Record<string, string[]>> = {
+  nat: ['POSTROUTING'],
+  filter: ['FORWARD'],
+  mangle: ['PREROUTING'],
+  raw: ['PREROUTING'],
+};
 
 /**
  * What iptables-restore --noflush does with the words that we use, to one saved text. Real kernels are asked in
@@ -63,7 +81,7 @@ function restore(saved: string, transaction: string): string {
     const text = rest.join(' ');
     if (verb.startsWith('*')) {
       table = verb.slice(1);
-      const base = table === 'nat' ? ['POSTROUTING'] : ['FORWARD'];
+      const base = BASE_CHAINS[table] ?? [];
       if (!tables.has(table)) {
         tables.set(table, new Map(base.map((it) => [it, { policy: 'ACCEPT', rules: [] }])));
       }
@@ -109,7 +127,7 @@ test('on an untouched host: flannel 0.28 rules, a chain and a jump to each table
   assert.equal(
     transaction,
     `*nat\n:FLANNEL-POSTRTG - [0:0]\n${MASQUERADE_RULES}${MASQUERADE_JUMP}COMMIT\n` +
-      `*filter\n:FLANNEL-FWD - [0:0]\n${FORWARD_RULES}${FORWARD_JUMP}COMMIT\n`,
+      `*filter\n:FLANNEL-FWD - [0:0]\n${FORWARD_RULES}${FORWARD_JUMP}COMMIT\n${PREROUTING}`,
   );
   assert.deepEqual(change(restore('', transaction)), { faults: [], transaction: '' });
 });
@@ -182,10 +200,10 @@ ${FORWARD_RULES}COMMIT
 `;
   const wanted = rulesOf({ ...WANTED, masquerade: false }, 4);
   const { faults, transaction } = change(rejecting(FORWARD_JUMP), wanted);
-  assert.deepEqual(faults, ['filter FORWARD: the jump to FLANNEL-FWD is behind "-j LOGGED"']);
+  assert.equal(faults[0], 'filter FORWARD: the jump to FLANNEL-FWD is behind "-j LOGGED"');
   assert.equal(
     transaction,
-    `*filter\n${FORWARD_JUMP.replace('-A', '-D')}${FORWARD_JUMP.replace('-A FORWARD', '-I FORWARD 3')}COMMIT\n`,
+    `*filter\n${FORWARD_JUMP.replace('-A', '-D')}${FORWARD_JUMP.replace('-A FORWARD', '-I FORWARD 3')}COMMIT\n${PREROUTING}`,
   );
   assert.equal(change(restore(rejecting(FORWARD_JUMP), transaction), wanted).transaction, '');
   assert.ok(blocksForwarding(parseIptablesSave(rejecting(''))));
@@ -212,10 +230,7 @@ test("where Docker drops what other hosts send to containers, its own hook lets 
   const { transaction } = change(DOCKER_28, wanted);
   assert.match(
     transaction,
-    new RegExp(
-      '-A FLANNEL-DOCKER -s 10.5.26.0/24 -d 10.5.26.0/24 .* -j RETURN\n' +
-        '-A FLANNEL-DOCKER -s 10.5.0.0/16 -d 10.5.26.0/24 .* -j ACCEPT\n',
-    ),
+    /-A FLANNEL-DOCKER -s 10.5.0.0\/16 -d 10.5.26.0\/24 -i flannel.1 .* -j ACCEPT\n-I DOCKER-USER/,
   );
   assert.match(transaction, /-I DOCKER-USER 2 -m comment --comment "flanneld forward" -j FLANNEL-DOCKER\n/);
   const after = restore(DOCKER_28, transaction);
@@ -224,13 +239,90 @@ test("where Docker drops what other hosts send to containers, its own hook lets 
   assert.equal(change(restarting, wanted).transaction, '');
 });
 
+/** As dockerd 29 writes it for two containers, one with a port published and one on a bridge of its own. */
+const DOCKER_29_RAW = `*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -d 10.5.26.2/32 ! -i docker0 -j DROP
+-A PREROUTING -d 172.18.0.2/32 ! -i br-9a1b2c3d4e5f -j DROP
+COMMIT
+`;
+
+test('in the raw table the jump is kept before the drops of Docker, whoever inserts before it', () => {
+  const right = restore(DOCKER_29_RAW, change(DOCKER_29_RAW).transaction);
+  assert.equal(change(right).transaction, '');
+  const jump = RAW_JUMP.replace('-I PREROUTING 1', '-A PREROUTING');
+  assert.match(right, new RegExp(`OUTPUT ACCEPT .*\n:FLANNEL-RAW - .*\n${jump}-A PREROUTING -d 10.5.26.2`));
+  for (const inserted of [
+    '-A PREROUTING -d 10.5.26.3/32 ! -i docker0 -j DROP',
+    '-A PREROUTING -j firewalld',
+  ]) {
+    const behind = right.replace(jump, `${inserted}\n${jump}`);
+    const { faults, transaction } = change(behind);
+    assert.deepEqual(faults, [
+      `raw PREROUTING: the jump to FLANNEL-RAW is behind "${inserted.replace('-A PREROUTING ', '')}"`,
+    ]);
+    assert.equal(change(restore(behind, transaction)).transaction, '');
+  }
+});
+
+test('two networks share the first places of the raw table', () => {
+  const both = (text: string) =>
+    [NAMES, namesOf('100')].reduce((saved, names) => {
+      const { transaction } = change(saved, wanted4, names);
+      return restore(saved, transaction);
+    }, text);
+  const right = both(DOCKER_29_RAW);
+  assert.equal(both(right), right);
+  const removed = restore(right, change(right, rulesOf(noRules(), 4), namesOf('100')).transaction);
+  assert.doesNotMatch(removed, /-100/);
+  assert.deepEqual(change(removed), { faults: [], transaction: '' });
+});
+
+test('with DirectRouting the device of the underlay counts as well; without devices or a mark nothing is put there', () => {
+  const direct = rulesOf({ ...WANTED, arriveBy: ['flannel.1', 'eth0'] }, 4);
+  const { transaction } = change('', direct);
+  for (const device of ['flannel.1', 'eth0'])
+    assert.match(transaction, new RegExp(`-A FLANNEL-RAW -s 10.5.0.0/16 -d 10.5.26.0/24 -i ${device} `));
+  assert.doesNotMatch(change('', rulesOf({ ...WANTED, arriveBy: [] }, 4)).transaction, /RAW|MARK|PREROUTING/);
+  assert.doesNotMatch(change('', rulesOf({ ...WANTED, dockerMark: 0 }, 4)).transaction, /MARK |MARK\n/);
+  assert.doesNotMatch(
+    change('', rulesOf({ ...WANTED, forward: false }, 4)).transaction,
+    /RAW|MARK |PREROUTING/,
+  );
+});
+
+test('tables that the kernel may lack come last, are said, and are left alone when it lacks them', () => {
+  assert.equal(change('').optional, undefined);
+  const without = restore('', change('').transaction).replace(/\*mangle.*/s, '');
+  const saved = parseIptablesSave(without);
+  assert.equal(changeIptables(saved, wanted4, NAMES).optional, 'mangle');
+  const lacking = (...tables: string[]) => changeIptables(saved, wanted4, NAMES, new Set(tables));
+  assert.equal(lacking('mangle').optional, 'raw');
+  assert.equal(lacking('mangle', 'raw').transaction, '');
+  const drops = parseIptablesSave(without + DOCKER_29_RAW);
+  const change29 = changeIptables(drops, wanted4, NAMES, new Set(['mangle', 'raw']));
+  assert.equal(change29.optional, undefined, 'what Docker drops must be accepted');
+  assert.match(change29.transaction, /^\*raw\n/);
+});
+
+test('Docker is known by its chains and by its drops', () => {
+  const known = (text: string) => hasDocker(parseIptablesSave(text));
+  assert.ok(known(DOCKER_28));
+  assert.ok(known(DOCKER_29_RAW));
+  assert.ok(!known(''));
+  assert.ok(
+    !known('*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -d 10.0.0.0/8 ! -i eth0 -j DROP\nCOMMIT\n'),
+  );
+});
+
 test('what is not wanted goes; a host that never had it is left alone', () => {
-  const nothing = rulesOf({ masquerade: false, forward: false, randomFully: false }, 4);
+  const nothing = rulesOf(noRules(), 4);
   assert.deepEqual(change('', nothing), { faults: [], transaction: '' });
   const { transaction } = change(DOCKER_28);
   const after = restore(DOCKER_28, transaction);
   const cleaned = restore(after, change(after, nothing).transaction);
-  assert.deepEqual(cleaned.replace(/\*nat\n.*?COMMIT\n/s, ''), DOCKER_28);
+  assert.deepEqual(cleaned.replace(/\*(nat|mangle|raw)\n.*?COMMIT\n/gs, ''), DOCKER_28);
 });
 
 test('what stops forwarding, and what does not', () => {
@@ -248,8 +340,12 @@ test('rules of others are counted, ours are not', () => {
 });
 
 test('after any disorder one transaction makes it right, a second look finds nothing, and foreign rules stay in order', () => {
-  const ours = `${MASQUERADE_RULES}${FORWARD_RULES}${MASQUERADE_JUMP}${FORWARD_JUMP}`.trim().split('\n');
+  const ours =
+    `${MASQUERADE_RULES}${FORWARD_RULES}${MASQUERADE_JUMP}${FORWARD_JUMP}${RAW_RULES}${RAW_JUMP.replace('-I PREROUTING 1', '-A PREROUTING')}`
+      .trim()
+      .split('\n');
   const foreign = [
+    '-A PREROUTING -d 10.5.26.2/32 ! -i docker0 -m comment --comment raw -j DROP',
     '-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE',
     '-A POSTROUTING -j MASQUERADE',
     '-A FORWARD -j OTHER',
@@ -263,6 +359,7 @@ test('after any disorder one transaction makes it right, a second look finds not
     '-A POSTROUTING -s 10.5.0.0/16 -d 10.5.0.0/16 -j RETURN',
   ];
   const isOfNat = (line: string) => /POSTRTG|^-A POSTROUTING/.test(line);
+  const isOfRaw = (line: string) => /raw/.test(line);
   const isForeign = (line: string) =>
     line.startsWith('-A') && !line.includes('FLANNEL-') && !bare.includes(line);
   fc.assert(
@@ -271,10 +368,11 @@ test('after any disorder one transaction makes it right, a second look finds not
       fc.boolean(),
       (lines, on) => {
         const nat = lines.filter(isOfNat).join('\n');
-        const filter = lines.filter((line) => !isOfNat(line)).join('\n');
+        const raw = lines.filter(isOfRaw).join('\n');
+        const filter = lines.filter((line) => !isOfNat(line) && !isOfRaw(line)).join('\n');
         const before = restore(
           '',
-          `*nat\n:FLANNEL-POSTRTG - [0:0]\n${nat}\nCOMMIT\n*filter\n:OTHER - [0:0]\n:FLANNEL-FWD - [0:0]\n${filter}\nCOMMIT\n`,
+          `*nat\n:FLANNEL-POSTRTG - [0:0]\n${nat}\nCOMMIT\n*filter\n:OTHER - [0:0]\n:FLANNEL-FWD - [0:0]\n${filter}\nCOMMIT\n*raw\n:FLANNEL-RAW - [0:0]\n${raw}\nCOMMIT\n`,
         );
         const wanted = rulesOf({ ...WANTED, masquerade: on }, 4);
         const { transaction } = change(before, wanted);
@@ -283,6 +381,8 @@ test('after any disorder one transaction makes it right, a second look finds not
         assert.deepEqual(after.split('\n').filter(isForeign), before.split('\n').filter(isForeign));
         const jumps = after.split('\n').filter((line) => /^-A (POSTROUTING|FORWARD) .*FLANNEL-/.test(line));
         assert.equal(jumps.length, on ? 2 : 1);
+        const first = after.split('\n').find((line) => /^-A PREROUTING .*raw/.test(line));
+        assert.match(first ?? '', /-j FLANNEL-RAW$/);
       },
     ),
   );
@@ -295,4 +395,14 @@ test('a network that is a single address reads back', () => {
   const wanted = rulesOf({ ...WANTED, v4 }, 4);
   const { transaction } = change('', wanted);
   assert.equal(change(restore('', transaction), wanted).transaction, '');
+});
+
+test('a bare rule whose comment has a line break is left alone: iptables-restore could not name it', () => {
+  const text = `*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -s 10.5.0.0/16 -m comment --comment "one
+two" -j ACCEPT
+COMMIT
+`;
+  assert.doesNotMatch(change(text).transaction, /^-D|two/m);
 });

@@ -24,6 +24,11 @@ interface OwnChain {
   readonly rules: readonly Rule[];
   /** Rules of earlier versions in the parent. */
   readonly bare: readonly Rule[];
+  /**
+   * Where the jump stands in the parent. `last`: what Docker or the user drop before it stays dropped, as flannel does it.
+   * `first`: a drop of Docker's that comes before it can't be undone.
+   */
+  readonly place: 'first' | 'last';
 }
 
 /** The lines of one table's transaction, in the order in which they have to stand. */
@@ -34,26 +39,42 @@ interface Lines {
   readonly drop: string[];
 }
 
-const TABLES = ['nat', 'filter'];
+/** Those that a kernel may lack come last: the program gives up at the first table that is refused. */
+const TABLES = ['nat', 'filter', 'mangle', 'raw'];
+const OPTIONAL = ['mangle', 'raw'];
 
 /**
  * What to feed to `iptables-restore --noflush` so that one family's rules are as wanted. Each table changes in one
- * step; chains of ours are filled anew, of foreign ones only our jump and flannel's old bare rules are touched.
+ * step; chains of ours are filled again, of foreign ones only our jump and flannel's old bare rules are touched.
  * A `-D` in it names a rule that was there when `saved` was read: when it is gone, the kernel refuses the whole table.
+ *
+ * `lacking` names optional tables that the kernel refused before: nothing is put into them while there is nothing in them.
  */
-export function changeIptables(saved: SavedTables, wanted: FamilyRules, names: Names): Change {
+export function changeIptables(
+  saved: SavedTables,
+  wanted: FamilyRules,
+  names: Names,
+  lacking: ReadonlySet<string> = new Set(),
+): Change {
   const faults: string[] = [];
+  const changed: string[] = [];
   let transaction = '';
   for (const name of TABLES) {
+    if (lacking.has(name) && !saved.has(name)) continue;
     const table = saved.get(name) ?? new Map();
     const lines: Lines = { declare: [], remove: [], add: [], drop: [] };
     for (const chain of ownChains(saved, wanted, names)) {
       if (chain.table === name) faults.push(...mend(table, chain, lines));
     }
     const all = [...lines.declare, ...lines.remove, ...lines.add, ...lines.drop];
-    if (all.length > 0) transaction += `${[`*${name}`, ...all, 'COMMIT'].join('\n')}\n`;
+    if (all.length === 0) continue;
+    transaction += `${[`*${name}`, ...all, 'COMMIT'].join('\n')}\n`;
+    changed.push(name);
   }
-  return { faults, transaction };
+  const [optional] = changed;
+  if (optional === undefined || !changed.every((name) => OPTIONAL.includes(name) && !saved.has(name)))
+    return { faults, transaction };
+  return { faults, transaction, optional };
 }
 
 /**
@@ -67,6 +88,12 @@ export function blocksForwarding(saved: SavedTables): boolean {
   return forward.policy === 'DROP' || endsAt(table, forward.rules) >= 0 || dropsFromPeers(table);
 }
 
+/** Whether Docker keeps its rules here, so that its drops are here or may come with the next container. */
+export const hasDocker = (saved: SavedTables): boolean =>
+  saved.get('filter')?.has('DOCKER-USER') === true ||
+  saved.get('filter')?.has('DOCKER') === true ||
+  dropsDirectAccess(saved.get('raw') ?? new Map());
+
 /** Rules that are there, ours (by their chains) not counted: tells which iptables a host uses. */
 export function countForeignRules(saved: SavedTables): number {
   let count = 0;
@@ -79,13 +106,16 @@ export function countForeignRules(saved: SavedTables): number {
   return count;
 }
 
-const isOurs = (chain: string): boolean => /^FLANNEL-(POSTRTG|FWD|DOCKER)\b/.test(chain);
+const isOurs = (chain: string): boolean => /^FLANNEL-(POSTRTG|FWD|DOCKER|RAW|MARK)\b/.test(chain);
 
 function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnChain[] {
   const filter: SavedTable = saved.get('filter') ?? new Map();
   // Once made, it stays for as long as Docker's hook does: Docker takes its drops away and puts them back when it restarts.
-  const underDocker = filter.has('DOCKER-USER') && (dropsFromPeers(filter) || filter.has(names.fromPeers));
-  const forward = { table: 'filter', comment: 'flanneld forward' };
+  const underDocker =
+    filter.has('DOCKER-USER') &&
+    (filter.has('DOCKER-FORWARD') || dropsFromPeers(filter) || filter.has(names.fromPeers));
+  const forward = { table: 'filter', comment: 'flanneld forward', bare: [], place: 'last' } as const;
+  const prerouting = { parent: 'PREROUTING', bare: [] };
   return [
     {
       table: 'nat',
@@ -94,6 +124,7 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
       comment: 'flanneld masq',
       rules: wanted.masquerade,
       bare: wanted.bare.masquerade,
+      place: 'last',
     },
     { ...forward, parent: 'FORWARD', name: names.forward, rules: wanted.forward, bare: wanted.bare.forward },
     {
@@ -101,7 +132,23 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
       parent: 'DOCKER-USER',
       name: names.fromPeers,
       rules: underDocker ? wanted.fromPeers : [],
-      bare: [],
+    },
+    {
+      ...prerouting,
+      table: 'mangle',
+      name: names.mark,
+      comment: 'flanneld mark',
+      rules: wanted.mark,
+      // What restores a connection's mark comes before it and can't clear the bit.
+      place: 'last',
+    },
+    {
+      ...prerouting,
+      table: 'raw',
+      name: names.raw,
+      comment: 'flanneld raw',
+      rules: wanted.raw,
+      place: 'first',
     },
   ];
 }
@@ -116,6 +163,16 @@ const dropsFromPeers = (filter: SavedTable): boolean =>
       /^-o /.test(options[2] ?? ''),
   );
 
+/** Docker 28 and later: what arrives for a container's address by another device than its bridge goes no further. */
+const dropsDirectAccess = (raw: SavedTable): boolean =>
+  (raw.get('PREROUTING')?.rules ?? []).some(
+    ({ target, options }) =>
+      target === 'DROP' &&
+      options.length === 3 &&
+      options.some((option) => /^! -i /.test(option)) &&
+      options.some((option) => /^-d \S+\/(?:32|128)$/.test(option)),
+  );
+
 function mend(table: SavedTable, chain: OwnChain, lines: Lines): string[] {
   const bare = bareRules(table, chain);
   const faults = bare.map(({ text }) => `${chain.table} ${chain.parent}: rule of an older flannel: ${text}`);
@@ -124,12 +181,16 @@ function mend(table: SavedTable, chain: OwnChain, lines: Lines): string[] {
   return [...faults, ...fillChain(table, chain, lines), ...placeJump(table, chain, bare, lines)];
 }
 
+/** The rules of a chain that can be named to iptables-restore, which reads a line as a rule. */
+const rulesIn = (table: SavedTable, chain: string): readonly SavedRule[] =>
+  (table.get(chain)?.rules ?? []).filter(({ text }) => !text.includes('\n'));
+
 /** Every copy of a rule that flannel 0.9 to 0.19 wrote; the later of them with a comment and random ports. */
 function bareRules(table: SavedTable, { parent, bare }: OwnChain): SavedRule[] {
   const plain = ({ options }: SavedRule) =>
     options.filter((option) => !/^(-m comment|--comment|--random-fully)/.test(option)).join(' ');
   const known = new Set(bare.map((rule) => plain(parseRule(formatRule(rule)))));
-  return (table.get(parent)?.rules ?? []).filter((rule) => known.has(plain(rule)));
+  return rulesIn(table, parent).filter((rule) => known.has(plain(rule)));
 }
 
 function fillChain(
@@ -151,41 +212,47 @@ function fillChain(
 }
 
 /**
- * One jump, at the end of the parent as flannel does it: what Docker or the user drop before it stays dropped. Only
- * before a rule that ends the chain for every packet (a REJECT at the end, the RETURN in DOCKER-USER).
+ * One jump, first or last in the parent. Last is before a rule that ends the chain for every packet (a REJECT at the end,
+ * the RETURN in DOCKER-USER). First is behind nothing but the jumps of our other networks.
  */
-function placeJump(
-  table: SavedTable,
-  { table: tableName, parent, name, comment }: OwnChain,
-  bare: readonly SavedRule[],
-  lines: Lines,
-): string[] {
+function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[], lines: Lines): string[] {
+  const { parent, name, comment } = chain;
   const rules = table.get(parent)?.rules ?? [];
   const text = `-m comment --comment "${comment}" -j ${name}`;
-  const jumps = rules.filter(({ target }) => target === name);
-  const end = endsAt(table, rules);
-  const place = rules.findIndex(({ target }) => target === name);
+  const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
   const [only] = jumps;
+  const before = only && wronglyBefore(table, chain, rules, only);
   let fault = `no jump to ${name}`;
   if (jumps.length > 1) fault = `${jumps.length} jumps to ${name}`;
   else if (only !== undefined && only.options.join(' ') !== keyOf(text))
     fault = `the jump to ${name} differs`;
-  else if (only !== undefined && end >= 0 && end < place)
-    fault = `the jump to ${name} is behind "${rules[end]?.text}"`;
+  else if (before !== undefined) fault = `the jump to ${name} is behind "${before.text}"`;
   else if (only !== undefined) return [];
 
   lines.remove.push(...jumps.map((jump) => `-D ${parent} ${jump.text}`));
   const kept = rules.filter((rule) => !jumps.includes(rule) && !bare.includes(rule));
-  const number = endsAt(table, kept) + 1;
+  const number = chain.place === 'first' ? 1 : endsAt(table, kept) + 1;
   lines.add.push(number === 0 ? `-A ${parent} ${text}` : `-I ${parent} ${number} ${text}`);
-  return [`${tableName} ${parent}: ${fault}`];
+  return [`${chain.table} ${parent}: ${fault}`];
+}
+
+/** The rule that must not stand before the jump, if there is one. */
+function wronglyBefore(
+  table: SavedTable,
+  { place }: OwnChain,
+  rules: readonly SavedRule[],
+  jump: SavedRule,
+): SavedRule | undefined {
+  const before = rules.slice(0, rules.indexOf(jump));
+  if (place === 'first') return before.find(({ target }) => !isOurs(target ?? ''));
+  return before[endsAt(table, before)];
 }
 
 function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, lines: Lines): string[] {
   if (!table.has(name)) return [];
   lines.declare.push(`:${name} - [0:0]`);
-  for (const [parent, { rules }] of table) {
-    const jumps = rules.filter(({ target }) => target === name);
+  for (const parent of table.keys()) {
+    const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
     if (parent !== name) lines.remove.push(...jumps.map(({ text }) => `-D ${parent} ${text}`));
   }
   lines.drop.push(`-X ${name}`);
@@ -211,15 +278,19 @@ const keyOf = (text: string): string => parseRule(text).options.join(' ');
 /** The rule in iptables' words, as flannel writes it: the comment before the target. */
 function formatRule(rule: Rule, comment?: string): string {
   const words: string[] = [];
-  const mark = `0x${MASQUERADE_MARK.toString(16)}`;
-  if (rule.marked) words.push(`-m mark --mark ${mark}/${mark}`);
+  if (rule.marked) words.push(`-m mark --mark ${bitOf(MASQUERADE_MARK)}`);
   if (rule.from) words.push(formatMatch('-s', rule.from));
   if (rule.to) words.push(formatMatch('-d', rule.to));
+  if (rule.by !== undefined) words.push(`-i ${rule.by}`);
   if (comment !== undefined) words.push(`-m comment --comment "${comment}"`);
   words.push(`-j ${rule.verdict.toUpperCase()}`);
+  if (rule.mark !== undefined) words.push(`--set-xmark ${bitOf(rule.mark)}`);
   if (rule.randomFully) words.push('--random-fully');
   return words.join(' ');
 }
+
+/** Value and mask. */
+const bitOf = (bit: number): string => `0x${bit.toString(16)}/0x${bit.toString(16)}`;
 
 const formatMatch = (option: string, { prefix, not }: Match): string =>
   `${not ? '! ' : ''}${option} ${formatPrefix(prefix)}`;

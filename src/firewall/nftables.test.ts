@@ -13,6 +13,8 @@ const WANTED: WantedRules = {
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 const NAMES = namesOf();
 const wanted4 = rulesOf(WANTED, 4);
@@ -28,12 +30,16 @@ const rule = (chain: string, ...expr: object[]) => ({
   rule: { family: 'ip', table: 'flannel-ipv4', chain, handle: 3, expr },
 });
 const MARKED = { match: { op: '==', left: { '&': [{ meta: { key: 'mark' } }, 16384] }, right: 16384 } };
+const ARRIVES = { match: { op: '==', left: { meta: { key: 'iifname' } }, right: 'flannel.1' } };
+const META_MARK = { meta: { key: 'mark' } };
+const MARKS = { mangle: { key: META_MARK, value: { '|': [META_MARK, 8192] } } };
 const FORWARD = chain('forward', 'filter', 'forward', 0);
 const ITEMS: readonly object[] = [
   { metainfo: { version: '1.0.6', release_name: 'Lester Gooch #5', json_schema_version: 1 } },
   { table: { family: 'ip', name: 'flannel-ipv4', handle: 2 } },
   FORWARD,
   chain('postrtg', 'nat', 'postrouting', 100),
+  chain('fwmark', 'filter', 'prerouting', -150),
   rule(
     'forward',
     match('saddr', '==', '10.5.0.0', 16),
@@ -57,8 +63,10 @@ const ITEMS: readonly object[] = [
   rule('postrtg', match('saddr', '!=', '10.5.0.0', 16), match('daddr', '==', '10.5.0.0', 16), {
     masquerade: { flags: ['fully-random'] },
   }),
+  rule('fwmark', ARRIVES, match('saddr', '==', '10.5.0.0', 16), match('daddr', '==', '10.5.26.0', 24), MARKS),
 ];
 
+const chainOf = (item: object): unknown => (item as { rule?: { chain: string } }).rule?.chain;
 const judge = (items: readonly object[], wanted = wanted4) =>
   changeNftables(JSON.stringify({ nftables: items }), 4, wanted, NAMES);
 
@@ -85,13 +93,18 @@ table ip flannel-ipv4 {
 		ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
 		ip saddr != 10.5.0.0/16 ip daddr 10.5.0.0/16 masquerade fully-random
 	}
+	chain fwmark {
+		comment "chain to mark what peers send, for docker"
+		type filter hook prerouting priority -150; policy accept;
+		iifname "flannel.1" ip saddr 10.5.0.0/16 ip daddr 10.5.26.0/24 meta mark set meta mark | 8192
+	}
 }
 `,
   );
 });
 
 test('IPv6, no comments for an old nft, a second network, one chain only', () => {
-  const wanted = rulesOf({ ...WANTED, masquerade: false }, 6);
+  const wanted = rulesOf({ ...WANTED, masquerade: false, dockerMark: 0 }, 6);
   assert.equal(
     changeNftables(undefined, 6, wanted, namesOf('100'), false).transaction,
     `add table ip6 flannel-ipv6-100
@@ -119,8 +132,8 @@ test('every rule that is missing, twice there, or in another place is noticed', 
     assert.ok(item);
     assert.match(judge(without).faults.join(), /^table ip flannel-ipv4 \w+: missing /);
     assert.match(judge(ITEMS.toSpliced(index, 0, item)).faults.join(), /other rules, or another order/);
-    const last = item === ITEMS[first] || item === ITEMS[first + 1] ? first + 2 : ITEMS.length;
-    if (index + 1 < last) {
+    const next = ITEMS[index + 1];
+    if (next !== undefined && chainOf(next) === chainOf(item)) {
       assert.match(judge(without.toSpliced(index + 1, 0, item)).faults.join(), /another order/);
     }
   }
@@ -144,7 +157,7 @@ test('a rule that says a little more or less than ours is another', () => {
     [],
   ];
   for (const expr of foreign) {
-    const items = ITEMS.with(4, rule('forward', ...expr));
+    const items = ITEMS.with(5, rule('forward', ...expr));
     assert.match(judge(items).faults.join(), /missing ip saddr 10.5.0.0\/16 accept/);
   }
 });
@@ -155,13 +168,31 @@ test('the chains of flannel 0.28, the exact mark and the rule that returns too e
     return: null,
   });
   assert.match(
-    judge(ITEMS.with(6, rule('postrtg', marked, { return: null }))).faults.join(),
+    judge(ITEMS.with(7, rule('postrtg', marked, { return: null }))).faults.join(),
     /missing meta mark &/,
   );
   assert.match(
-    judge(ITEMS.with(9, early)).faults.join(),
+    judge(ITEMS.with(10, early)).faults.join(),
     /missing ip saddr != 10.5.0.0\/16 ip daddr 10.5.26.0\/24/,
   );
+});
+
+test('a mark that says something else is another', () => {
+  const foreign: object[] = [
+    { mangle: { key: META_MARK, value: { '|': [META_MARK, 4096] } } },
+    { mangle: { key: META_MARK, value: 8192 } },
+    { mangle: { key: META_MARK, value: { '&': [META_MARK, 8192] } } },
+    { mangle: { key: { ct: { key: 'mark' } }, value: { '|': [META_MARK, 8192] } } },
+  ];
+  const last = ITEMS.length - 1;
+  for (const statement of foreign) {
+    const items = [match('saddr', '==', '10.5.0.0', 16), match('daddr', '==', '10.5.26.0', 24), statement];
+    assert.match(judge(ITEMS.with(last, rule('fwmark', ARRIVES, ...items))).faults.join(), /missing iifname/);
+    assert.match(
+      judge(ITEMS.with(last, rule('fwmark', ...items.toSpliced(2, 1, MARKS)))).faults.join(),
+      /missing/,
+    );
+  }
 });
 
 test('a chain that is gone, hooked elsewhere or not ours is noticed', () => {
@@ -184,7 +215,10 @@ test('what is not wanted goes; a host that never had it is left alone', () => {
 
 test('a network that is a single address reads back', () => {
   const one = prefix4(ipv4(0x0a050001), 32);
-  const wanted = rulesOf({ ...WANTED, v4: { network: one, subnet: one }, masquerade: false }, 4);
+  const wanted = rulesOf(
+    { ...WANTED, v4: { network: one, subnet: one }, masquerade: false, dockerMark: 0 },
+    4,
+  );
   const equals = (field: string) => ({
     match: { op: '==', left: { payload: { protocol: 'ip', field } }, right: '10.5.0.1' },
   });

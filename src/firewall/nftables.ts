@@ -1,3 +1,4 @@
+import { type NftStatement, parseNftTable } from '#src/firewall/nft-listing.ts';
 import {
   type Change,
   type Family,
@@ -8,22 +9,6 @@ import {
   type Rule,
 } from '#src/firewall/rules.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
-
-/** What `nft -j list table` printed, as far as we look at it. The schema is libnftables-json(5)'s. */
-interface Listing {
-  readonly nftables?: readonly ListedItem[];
-}
-interface ListedItem {
-  readonly chain?: {
-    readonly name: string;
-    readonly type?: string;
-    readonly hook?: string;
-    readonly prio?: number;
-    readonly policy?: string;
-  };
-  readonly rule?: { readonly chain: string; readonly expr?: readonly Statement[] };
-}
-type Statement = Readonly<Record<string, unknown>>;
 
 interface OwnChain {
   readonly name: string;
@@ -97,14 +82,19 @@ function ownChains(family: Family, wanted: FamilyRules): OwnChain[] {
       comment: 'chain to manage traffic masquerading by flannel',
       rules: wanted.masquerade.map((rule) => formatRule(rule, family)),
     },
+    {
+      name: 'fwmark',
+      base: 'filter prerouting -150 accept',
+      type: 'type filter hook prerouting priority -150; policy accept;',
+      comment: 'chain to mark what peers send, for docker',
+      rules: wanted.mark.map((rule) => formatRule(rule, family)),
+    },
   ];
   return chains.filter(({ rules }) => rules.length > 0);
 }
 
 function faultsOf(listing: string, family: Family, table: string, wanted: readonly OwnChain[]): string[] {
-  const items = (JSON.parse(listing) as Listing).nftables ?? [];
-  const chains = items.flatMap(({ chain }) => chain ?? []);
-  const rules = items.flatMap(({ rule }) => rule ?? []);
+  const { chains, rules } = parseNftTable(listing);
   const faults: string[] = [];
   for (const chain of wanted) {
     const there = chains.find(({ name }) => name === chain.name);
@@ -130,13 +120,16 @@ const MARK = `meta mark & ${MASQUERADE_MARK} == ${MASQUERADE_MARK}`;
 /** The rule in nft's words. */
 function formatRule(rule: Rule, family: Family): string {
   const words: string[] = [];
+  if (rule.by !== undefined) words.push(`iifname ${JSON.stringify(rule.by)}`);
   if (rule.marked) words.push(MARK);
   if (rule.from) words.push(formatMatch('saddr', rule.from, family));
   if (rule.to) words.push(formatMatch('daddr', rule.to, family));
-  words.push(rule.verdict);
+  words.push(rule.mark === undefined ? rule.verdict : formatMark(rule.mark));
   if (rule.randomFully) words.push('fully-random');
   return words.join(' ');
 }
+
+const formatMark = (bit: number): string => `meta mark set meta mark | ${bit}`;
 
 function formatMatch(field: string, { prefix, not }: Match, family: Family): string {
   const whole = prefix.length === (family === 4 ? 32 : 128);
@@ -145,29 +138,41 @@ function formatMatch(field: string, { prefix, not }: Match, family: Family): str
 }
 
 /** A listed rule in the words of {@link formatRule}; what it has no words for reads as JSON, which no wanted rule does. */
-function readRule(statements: readonly Statement[], family: Family): string {
+function readRule(statements: readonly NftStatement[], family: Family): string {
   return statements
     .filter((statement) => !('counter' in statement))
     .map((statement) => readStatement(statement, family) ?? JSON.stringify(statement))
     .join(' ');
 }
 
-function readStatement(statement: Statement, family: Family): string | undefined {
+function readStatement(statement: NftStatement, family: Family): string | undefined {
   for (const verdict of ['accept', 'return']) if (verdict in statement) return verdict;
   if ('masquerade' in statement) {
     const { flags } = (statement.masquerade ?? {}) as { flags?: string | readonly string[] };
     return flags === undefined ? 'masquerade' : `masquerade ${[flags].flat().join(',')}`;
   }
+  if ('mangle' in statement) return readMark(statement.mangle);
   const { op, left, right } = (statement.match ?? {}) as { op?: string; left?: unknown; right?: unknown };
   const [test, to] = [JSON.stringify(left), JSON.stringify(right)];
   const mark = JSON.stringify({ '&': [{ meta: { key: 'mark' } }, MASQUERADE_MARK] });
   if (test === mark && op === '==' && right === MASQUERADE_MARK) return MARK;
+  if (test === IIFNAME && op === '==' && typeof right === 'string') return `iifname ${JSON.stringify(right)}`;
   for (const field of ['saddr', 'daddr']) {
     if (test !== JSON.stringify({ payload: { protocol: nftFamily(family), field } })) continue;
     const { addr, len } = /^"/.test(to) ? { addr: right, len: undefined } : prefixOf(right);
     return `${nftFamily(family)} ${field} ${op === '!=' ? '!= ' : ''}${addr}${len === undefined ? '' : `/${len}`}`;
   }
   return undefined;
+}
+
+const META_MARK = { meta: { key: 'mark' } };
+const IIFNAME = JSON.stringify({ meta: { key: 'iifname' } });
+
+function readMark(statement: unknown): string | undefined {
+  const { key, value } = (statement ?? {}) as { key?: unknown; value?: { '|'?: readonly unknown[] } };
+  const [left, bit] = value?.['|'] ?? [];
+  const isMark = [key, left].every((side) => JSON.stringify(side) === JSON.stringify(META_MARK));
+  return isMark && typeof bit === 'number' ? formatMark(bit) : undefined;
 }
 
 function prefixOf(value: unknown): { addr?: unknown; len?: unknown } {

@@ -28,6 +28,13 @@ export interface WantedRules extends Overlays {
   readonly forward: boolean;
   /** Random source ports when masquerading; off with `--ip-masq-fully-random-disable`. */
   readonly randomFully: boolean;
+  /**
+   * The devices by which peers' packets arrive: the backend's own. With host-gw and DirectRouting also the underlay's,
+   * which trusts the underlay for source addresses. Docker goes on dropping what arrives by any other device.
+   */
+  readonly arriveBy: readonly string[];
+  /** `--docker-fwmark`: one bit for {@link arriveBy}'s packets to our containers; 0 for none. */
+  readonly dockerMark: number;
   /** Destinations outside the overlay that shall see the containers' own addresses. */
   readonly exempt?: readonly Prefix[];
   /** What subnet.env said before: rules with these values are taken away in the same transaction. */
@@ -39,6 +46,8 @@ export const noRules = (previous?: Overlays): WantedRules => ({
   masquerade: false,
   forward: false,
   randomFully: false,
+  arriveBy: [],
+  dockerMark: 0,
   ...(previous === undefined ? {} : { previous }),
 });
 
@@ -52,11 +61,15 @@ export interface Match {
 
 /** One rule, in no firewall's words. All that is set must match. */
 export interface Rule {
+  /** The device by which the packet arrived. */
+  readonly by?: string;
   /** Only packets that carry {@link MASQUERADE_MARK}. */
   readonly marked?: true;
   readonly from?: Match;
   readonly to?: Match;
-  readonly verdict: 'accept' | 'return' | 'masquerade';
+  readonly verdict: 'accept' | 'return' | 'masquerade' | 'mark';
+  /** The bit that `mark` sets; other bits stay. */
+  readonly mark?: number;
   readonly randomFully?: true;
 }
 
@@ -67,8 +80,12 @@ export const MASQUERADE_MARK = 0x4000;
 export interface FamilyRules {
   readonly masquerade: readonly Rule[];
   readonly forward: readonly Rule[];
-  /** For Docker's own hook, where Docker drops what other hosts send to containers (28.0 and later). */
+  /** For DOCKER-USER, Docker's own hook before the drops of its filter table (28.0 and later). */
   readonly fromPeers: readonly Rule[];
+  /** For the raw table, where Docker drops what arrives for a container by another device (28.0 and later). */
+  readonly raw: readonly Rule[];
+  /** Sets the mark that Docker's nftables back end accepts with `--bridge-accept-fwmark`. */
+  readonly mark: readonly Rule[];
   /** What flannel 0.9 to 0.19 put straight into POSTROUTING and FORWARD. */
   readonly bare: { readonly masquerade: readonly Rule[]; readonly forward: readonly Rule[] };
 }
@@ -86,7 +103,9 @@ export function rulesOf(wanted: WantedRules, family: Family): FamilyRules {
   return {
     masquerade: current && wanted.masquerade ? masqueradeRules(current, family, wanted) : [],
     forward: current && wanted.forward ? forwardRules(current) : [],
-    fromPeers: current && wanted.forward ? peerRules(current) : [],
+    fromPeers: current && wanted.forward ? arrivalRules(current, wanted, ACCEPT) : [],
+    raw: current && wanted.forward ? arrivalRules(current, wanted, ACCEPT) : [],
+    mark: current && wanted.forward ? markRules(current, wanted) : [],
     bare: {
       masquerade: old.flatMap((overlay) => bareMasqueradeRules(overlay, family)),
       forward: old.flatMap(forwardRules),
@@ -124,11 +143,20 @@ const forwardRules = ({ network }: Overlay): Rule[] => [
   { to: is(network), verdict: 'accept' },
 ];
 
-/** Containers of this host among themselves stay Docker's matter (`--icc=false`, internal networks). */
-const peerRules = ({ network, subnet }: Overlay): Rule[] => [
-  { from: is(subnet), to: is(subnet), verdict: 'return' },
-  { from: is(network), to: is(subnet), verdict: 'accept' },
-];
+const ACCEPT = { verdict: 'accept' } as const;
+
+/**
+ * What arrives from peers for containers of ours. Containers of this host among themselves stay Docker's matter
+ * (`--icc=false`, internal networks), and so does what arrives by another device, whatever source it claims.
+ */
+const arrivalRules = (
+  { network, subnet }: Overlay,
+  { arriveBy }: WantedRules,
+  verdict: Pick<Rule, 'verdict' | 'mark'>,
+): Rule[] => arriveBy.map((by) => ({ by, from: is(network), to: is(subnet), ...verdict }));
+
+const markRules = (overlay: Overlay, wanted: WantedRules): Rule[] =>
+  wanted.dockerMark === 0 ? [] : arrivalRules(overlay, wanted, { verdict: 'mark', mark: wanted.dockerMark });
 
 /** flannel 0.9.1, network/iptables.go. */
 function bareMasqueradeRules({ network, subnet }: Overlay, family: Family): Rule[] {
@@ -145,6 +173,8 @@ export interface Names {
   readonly masquerade: string;
   readonly forward: string;
   readonly fromPeers: string;
+  readonly raw: string;
+  readonly mark: string;
   readonly table: (family: Family) => string;
 }
 
@@ -158,6 +188,8 @@ export function namesOf(instance = ''): Names {
     masquerade: `FLANNEL-POSTRTG${suffix}`,
     forward: `FLANNEL-FWD${suffix}`,
     fromPeers: `FLANNEL-DOCKER${suffix}`,
+    raw: `FLANNEL-RAW${suffix}`,
+    mark: `FLANNEL-MARK${suffix}`,
     table: (family) => `flannel-ipv${family}${suffix}`,
   };
 }
@@ -166,4 +198,9 @@ export function namesOf(instance = ''): Names {
 export interface Change {
   readonly faults: readonly string[];
   readonly transaction: string;
+  /**
+   * The table that the transaction begins with, when it holds only tables which the host works without: no rules are in
+   * them, and the kernel may not have them.
+   */
+  readonly optional?: string;
 }

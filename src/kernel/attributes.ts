@@ -90,7 +90,7 @@ export const text: Codec<string> = {
   },
 };
 
-/** An address of either family, told apart by its length. */
+/** An address of either family: its length says which. */
 export const ip: Codec<Ip> = {
   size: (value) => (isIpv4(value) ? 4 : 16),
   write(view, offset, value) {

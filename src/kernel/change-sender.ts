@@ -1,11 +1,8 @@
+import type { Codecs } from '#src/kernel/codecs.ts';
 import { DeviceLookup, type DeviceNames } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
-import { requestOf } from '#src/kernel/operation-request.ts';
-import { meansAnyMetric, readRoute, routeQuery } from '#src/kernel/routes.ts';
 import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { equalPrefix } from '#src/lib/ip.ts';
-import type { Route } from '#src/state/object.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { SystemError } from '#src/sys/errno.ts';
@@ -31,6 +28,7 @@ export interface ChangeSenderComponents {
   readonly changes: RtnetlinkClient;
   readonly questions: RtnetlinkClient;
   readonly clock: Clock;
+  readonly codecs: Codecs;
 }
 
 /** What goes into one send. */
@@ -48,10 +46,12 @@ export class ChangeSender {
   readonly #changes: RtnetlinkClient;
   readonly #questions: RtnetlinkClient;
   readonly #clock: Clock;
+  readonly #codecs: Codecs;
   /** Messages of the next send. */
   readonly #sizes: Record<Way, number> = { here: 64, aside: BATCH_ASIDE };
 
-  constructor({ changes, questions, clock }: ChangeSenderComponents) {
+  constructor({ changes, questions, clock, codecs }: ChangeSenderComponents) {
+    this.#codecs = codecs;
     this.#changes = changes;
     this.#questions = questions;
     this.#clock = clock;
@@ -68,7 +68,7 @@ export class ChangeSender {
       sending.catch(() => {});
       const ahead = this.#loadAhead(operations, results.length + load.refusals.length, way);
       const answers = await sending;
-      if (answers !== undefined) tell(results, operations, load, answers);
+      if (answers !== undefined) addResults(results, operations, load, answers);
       load = (answers && ahead) ?? this.#load(operations, results.length, way);
       await budget.turn();
     }
@@ -78,7 +78,9 @@ export class ChangeSender {
   /** Made while the kernel works, unless it has to see what that changes. */
   #loadAhead(operations: readonly Operation[], start: number, way: Way): Load | undefined {
     const [before, next] = [operations[start - 1], operations[start]];
-    return next === undefined || startsBatch(next, before) ? undefined : this.#load(operations, start, way);
+    return next === undefined || this.#startsBatch(next, before)
+      ? undefined
+      : this.#load(operations, start, way);
   }
 
   #load(operations: readonly Operation[], start: number, way: Way): Load {
@@ -88,8 +90,8 @@ export class ChangeSender {
     let bytes = 0;
     for (let at = start; at < operations.length && requests.length < this.#sizes[way]; at++) {
       const operation = operations[at];
-      if (operation === undefined || (at > start && startsBatch(operation, operations[at - 1]))) break;
-      const made = prepare(this.#questions, operation, names);
+      if (operation === undefined || (at > start && this.#startsBatch(operation, operations[at - 1]))) break;
+      const made = this.#prepare(operation, names);
       if ('request' in made) {
         bytes += sizeOf(made.request);
         if (bytes > BATCH_BYTES && requests.length > 0) break;
@@ -117,6 +119,21 @@ export class ChangeSender {
     }
   }
 
+  /**
+   * Whether it may not go out together with the operation before it: a device's index is known only once it is made, and
+   * {@link KindCodec.refuse} must see what was done before.
+   */
+  #startsBatch(operation: Operation, before: Operation | undefined): boolean {
+    if (before === undefined) return false;
+    if (this.#codecs.of(before.object.kind).endsBatch) return true;
+    return (before.verb === 'remove') !== (operation.verb === 'remove');
+  }
+
+  #prepare(operation: Operation, names: DeviceNames) {
+    const error = this.#codecs.of(operation.object.kind).refuse?.(operation, this.#questions);
+    return error === undefined ? this.#codecs.requestOf(operation, names) : { error };
+  }
+
   /** A route may cost a hundred times what another does: with thousands that differ by gateway only, each add walks them all. */
   #adapt(count: number, ms: number): void {
     let size = this.#sizes.here;
@@ -126,7 +143,7 @@ export class ChangeSender {
   }
 }
 
-function tell(
+function addResults(
   results: OperationResult[],
   operations: readonly Operation[],
   { refusals }: Load,
@@ -138,27 +155,4 @@ function tell(
     const error = refused ?? answers[next++];
     results.push(error === undefined ? { operation, done: true } : { operation, done: false, error });
   }
-}
-
-/**
- * What may not go out together with the operation before it: a device's index is known only once it is made, and
- * {@link isTaken} must see what was done before.
- */
-const startsBatch = (operation: Operation, before: Operation | undefined): boolean =>
-  before?.object.kind === 'link' || (before?.verb === 'remove') !== (operation.verb === 'remove');
-
-function prepare(questions: RtnetlinkClient, operation: Operation, names: DeviceNames) {
-  const { verb, object } = operation;
-  if (verb === 'remove' && object.kind === 'route' && meansAnyMetric(object) && isTaken(questions, object)) {
-    return { error: { errno: 'ESRCH', message: 'there is no such route without a metric' } };
-  }
-  return requestOf(operation, names);
-}
-
-/** Whether another route to the destination, one with a metric, is what the kernel would remove in this one's place. */
-function isTaken(questions: RtnetlinkClient, route: Route): boolean {
-  const answer = questions.request(routeQuery(route.destination.address, true));
-  if ('error' in answer) return false;
-  const found = readRoute(answer.message, new DeviceLookup(findBy(questions)));
-  return found !== undefined && equalPrefix(found.destination, route.destination) && found.metric !== 0;
 }

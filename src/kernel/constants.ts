@@ -63,8 +63,6 @@ export const RTA_PRIORITY = 6;
 export const RTA_PREFSRC = 7;
 export const RTA_TABLE = 15;
 export const RTA_VIA = 18;
-/** linux/ipv6_route.h: the metric an IPv6 route gets when none is given. */
-export const IP6_RT_PRIO_USER = 1024;
 
 // linux/if.h
 export const IFF_UP = 0x1;
@@ -96,6 +94,7 @@ export const IFLA_VXLAN_PORT = 15;
 export const IFLA_VXLAN_GROUP6 = 16;
 export const IFLA_VXLAN_LOCAL6 = 17;
 export const IFLA_VXLAN_GBP = 23;
+export const IFLA_VXLAN_COLLECT_METADATA = 25;
 
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;

@@ -12,7 +12,7 @@ export type FindDevice = (
 ) => { readonly name: string; readonly index: number } | undefined;
 
 /**
- * What the kernel says now, each asked for once. Meant to live as long as one step of work: a device may be renamed,
+ * The kernel's present names and indexes, each asked for once. Meant to live as long as one step of work: a device may be renamed,
  * or deleted and made again, at any time, and an old answer would then name the wrong one.
  */
 export class DeviceLookup implements DeviceNames {
@@ -47,7 +47,7 @@ export class DeviceTable {
     this.#find = find;
   }
 
-  /** Takes in what the event, which was read before, says of a device. */
+  /** Keeps the names up to date with an event. */
   follow(event: KernelEvent): void {
     if (event.type !== 'changed' && event.type !== 'removed') return;
     const { object } = event;

@@ -1,5 +1,5 @@
 import type { FindDevice } from '#src/kernel/device-names.ts';
-import { linkQuery, readLink } from '#src/kernel/links.ts';
+import { linkQuery, readLink } from '#src/kernel/kinds/link.ts';
 import type { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 
 /** Asks the kernel for one device, by name or by ifindex. Equals `ip link show DEVICE`. */

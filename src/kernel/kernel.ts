@@ -1,10 +1,14 @@
 import type { Ip } from '#src/lib/ip.ts';
+import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** One network namespace's rtnetlink, as the reconciler sees it. `RtnetlinkKernel` is the real one. */
 export interface Kernel {
+  /** What it can list, change and watch. */
+  readonly kinds: readonly Kind<KernelObject>[];
+
   /** All devices. Equals `ip -d link show`. */
   links(): Promise<readonly Link[]>;
 
@@ -16,8 +20,8 @@ export interface Kernel {
   dump(query: DumpQuery): Promise<KernelObject[]>;
 
   /**
-   * The same, told one by one as they are read: of 50,000 peers there are 150,000. What is told of a dump that is then
-   * taken again may be gone, and events say so.
+   * The same, one by one as they are read: 50,000 peers have 150,000 objects. Objects of a dump that is then taken again
+   * may be gone, and events report that.
    */
   scan(query: DumpQuery, visit: (object: KernelObject) => void): Promise<void>;
 
@@ -35,11 +39,11 @@ export interface Kernel {
   monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void>;
 
   /**
-   * Until the function that it returns is called, monitors tell nothing of neighbours and FDB entries; then who called
-   * has to look again. For thousands of changes of our own: the kernel tells of each FDB entry without saying whose hand it
-   * was, and to hear all that takes longer than to read them once.
+   * Monitors report no neighbours and FDB entries of these devices until the returned function is called; the caller
+   * then has to look again. For thousands of changes of our own: the kernel reports each FDB entry without naming who
+   * changed it, and reading all these reports takes longer than one scan. A device that is not there is not muffled.
    */
-  muffle(): () => void;
+  muffle(devices: readonly string[]): Promise<() => void>;
 
   /** The route the kernel would take. Equals `ip route get IP`. `undefined` when there is none. */
   routeTo(ip: Ip): Promise<RouteLookup | undefined>;
@@ -59,5 +63,5 @@ export type KernelEvent =
   | { readonly type: 'removed'; readonly object: KernelObject }
   /** A netconf value changed (RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF): forwarding, rp_filter, of one device or of `all`. */
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
-  /** ENOBUFS: events were lost; only a full dump tells the truth. */
+  /** ENOBUFS: events were lost. Only a full dump shows what is there. */
   | { readonly type: 'overrun' };

@@ -1,18 +1,23 @@
+import { RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { containsAddress, type Ip } from '#src/lib/ip.ts';
-import { formatObject, type KernelObject, keyOf, type Link } from '#src/state/object.ts';
-import { commandOf, type Operation, type OperationResult } from '#src/state/operation.ts';
+import type { Kind } from '#src/state/kind.ts';
+import { metricOf } from '#src/state/kinds/route.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
+import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /**
- * A network namespace in memory, for tests: the kernel's habits that matter to a reconciler, told as events. A device
- * that goes takes along what hung on it; one that goes down loses its routes and neighbours in silence.
+ * A network namespace in memory, for tests, with the habits of the kernel that matter to a reconciler. A device that
+ * goes takes along what is on it. One that goes down loses its routes and neighbours, and no event reports that.
  */
 export class MemoryKernel implements Kernel {
+  readonly #kinds: Kinds<KernelObject>;
   readonly #objects = new Map<string, KernelObject>();
   readonly #listeners = new Set<(event: KernelEvent) => void>();
   #nextIndex = 1;
-  #muffles = 0;
+  readonly #muffled = new Set<readonly string[]>();
   /** Every operation that was applied, as its command. */
   readonly history: string[] = [];
   /** Operations to refuse, by command; each is used up. */
@@ -20,24 +25,33 @@ export class MemoryKernel implements Kernel {
   /** The errno with which a command is refused, for as long as this is set. */
   refuseAlways: ((command: string) => string | undefined) | undefined;
 
-  /** The whole state as sorted text, in iproute2's words. */
-  get text(): string[] {
-    return [...this.#objects.values()].map((object) => `${object.kind} ${formatObject(object)}`).sort();
+  constructor(kinds: Kinds<KernelObject> = RTNETLINK_CODECS.kinds) {
+    this.#kinds = kinds;
   }
 
-  /** Somebody else's hand: changes the state and tells the listeners. */
+  get kinds(): readonly Kind<KernelObject>[] {
+    return this.#kinds.all;
+  }
+
+  /** The whole state as sorted text, in iproute2's words. */
+  get text(): string[] {
+    return [...this.#objects.values()]
+      .map((object) => `${object.kind} ${this.#kinds.of(object).format(object)}`)
+      .sort();
+  }
+
+  /** Another program's change, with its event. */
   interfere({ verb, object }: Operation): void {
     this.#change(verb, object);
   }
 
-  /** Loses what is in a slot without telling anybody. */
+  /** Loses what is in a slot, without an event. */
   loseSilently(key: string): void {
     this.#objects.delete(key);
   }
 
   emit(event: KernelEvent): void {
-    const isMuffled = this.#muffles > 0 && 'object' in event && MUFFLED.includes(event.object.kind);
-    if (isMuffled) return;
+    if ('object' in event && this.#isMuffled(event.object)) return;
     for (const listener of this.#listeners) listener(event);
   }
 
@@ -54,7 +68,7 @@ export class MemoryKernel implements Kernel {
     return [...this.#objects.values()].filter(
       (object) =>
         kinds.includes(object.kind) &&
-        (device === undefined || deviceOf(object) === device) &&
+        (device === undefined || this.#kinds.of(object).deviceOf(object) === device) &&
         (protocol === undefined || object.kind !== 'route' || object.protocol === protocol),
     );
   }
@@ -66,12 +80,13 @@ export class MemoryKernel implements Kernel {
   async apply(operations: readonly Operation[]): Promise<OperationResult[]> {
     await Promise.resolve();
     return operations.map((operation) => {
-      const command = commandOf(operation);
+      const { verb, object } = operation;
+      const command = this.#kinds.of(object).command(verb, object);
       this.history.push(command);
       const errno = this.refuseAlways?.(command) ?? this.refusals.get(command) ?? this.#refuse(operation);
       this.refusals.delete(command);
       if (errno !== undefined) return { operation, done: false, error: { errno, message: errno } };
-      this.#change(operation.verb, operation.object);
+      this.#change(verb, object);
       return { operation, done: true };
     });
   }
@@ -81,11 +96,16 @@ export class MemoryKernel implements Kernel {
     signal.addEventListener('abort', () => this.#listeners.delete(listener), { once: true });
   }
 
-  muffle(): () => void {
-    this.#muffles++;
-    return () => {
-      this.#muffles--;
-    };
+  async muffle(devices: readonly string[]): Promise<() => void> {
+    const muffled = [...devices];
+    this.#muffled.add(muffled);
+    return () => void this.#muffled.delete(muffled);
+  }
+
+  #isMuffled(object: KernelObject): boolean {
+    const device = this.#kinds.of(object).deviceOf(object);
+    if (device === undefined || !MUFFLED.includes(object.kind)) return false;
+    return [...this.#muffled].some((devices) => devices.includes(device));
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
@@ -102,7 +122,7 @@ export class MemoryKernel implements Kernel {
   }
 
   #refuse({ verb, object }: Operation): string | undefined {
-    const there = this.#objects.get(keyOf(object));
+    const there = this.#objects.get(this.#kinds.of(object).key(object));
     const exists = there !== undefined;
     if (verb === 'remove') {
       if (exists && sameTarget(there, object)) return undefined;
@@ -110,7 +130,7 @@ export class MemoryKernel implements Kernel {
     }
     if (verb === 'add' && exists) return 'EEXIST';
     if (verb === 'set' && !exists) return 'ENODEV';
-    const device = object.kind === 'link' ? undefined : object.device;
+    const device = object.kind === 'link' ? undefined : this.#kinds.of(object).deviceOf(object);
     if (device === undefined) return undefined;
     const link = this.#objects.get(`link ${device}`);
     if (link?.kind !== 'link') return 'ENODEV';
@@ -118,7 +138,7 @@ export class MemoryKernel implements Kernel {
   }
 
   #change(verb: Operation['verb'], object: KernelObject): void {
-    const key = keyOf(object);
+    const key = this.#kinds.of(object).key(object);
     if (object.kind === 'link') {
       this.#changeLink(verb, object);
     } else if (verb === 'remove') {
@@ -126,13 +146,14 @@ export class MemoryKernel implements Kernel {
       this.#objects.delete(key);
       if (gone !== undefined) this.emit({ type: 'removed', object: gone });
     } else {
-      this.#objects.set(key, object);
-      this.emit({ type: 'changed', object });
+      const stored = asStored(object);
+      this.#objects.set(key, stored);
+      this.emit({ type: 'changed', object: stored });
     }
   }
 
   #changeLink(verb: Operation['verb'], link: Link): void {
-    const key = keyOf(link);
+    const key = `link ${link.name}`;
     const before = this.#objects.get(key);
     if (verb === 'remove') {
       this.#objects.delete(key);
@@ -149,9 +170,16 @@ export class MemoryKernel implements Kernel {
 
   #dropFrom(device: string, kinds: readonly KernelObject['kind'][]): void {
     for (const [key, object] of this.#objects) {
-      if (kinds.includes(object.kind) && deviceOf(object) === device) this.#objects.delete(key);
+      if (kinds.includes(object.kind) && this.#kinds.of(object).deviceOf(object) === device)
+        this.#objects.delete(key);
     }
   }
+}
+
+/** IPv6 routes have a metric in any case, and no scope. */
+function asStored(object: KernelObject): KernelObject {
+  if (object.kind !== 'route' || object.destination.family === 4) return object;
+  return { ...object, metric: metricOf(object), scope: 0 };
 }
 
 const MUFFLED: readonly KernelObject['kind'][] = ['neighbour', 'fdb'];
@@ -163,6 +191,3 @@ function sameTarget(there: KernelObject, named: KernelObject): boolean {
     return there.via === named.via && there.protocol === named.protocol;
   return true;
 }
-
-const deviceOf = (object: KernelObject): string | undefined =>
-  object.kind === 'link' ? object.name : object.device;

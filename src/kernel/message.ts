@@ -132,7 +132,8 @@ export function errorIn({ type, flags, view, offset, size }: Message): KernelErr
   let start = i32.bytes;
   if (type === NLMSG_ERROR) {
     const refused = u32.read(view, offset + start, size - start) ?? MESSAGE_HEADER;
-    start += (flags & NLM_F_CAPPED) !== 0 ? MESSAGE_HEADER : align4(refused);
+    // A length beyond the message, which may be 2^31 and more, leaves no room for words.
+    start += (flags & NLM_F_CAPPED) !== 0 ? MESSAGE_HEADER : refused > size ? size : align4(refused);
   }
   const hasText = (flags & NLM_F_ACK_TLVS) !== 0 && start < size;
   const words = hasText ? EXTENDED_ACK.read(view, offset + start, size - start)?.message : undefined;

@@ -1,23 +1,31 @@
 import { attributes, i32, struct, u8 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
+import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { type Message, MessageLayout } from '#src/kernel/message.ts';
 
 /** struct netconfmsg */
 const HEADER = struct({ family: u8 });
 const NETCONF = new MessageLayout(HEADER, attributes({ index: [k.NETCONFA_IFINDEX, i32] }));
 
-/** An RTM_NEWNETCONF: whose sysctl under net.ipv4.conf or net.ipv6.conf changed; `all` and `default` are names, too. */
+/** The groups whose messages {@link readNetconf} reads. */
+export const NETCONF_GROUPS = [k.RTNLGRP_IPV4_NETCONF, k.RTNLGRP_IPV6_NETCONF] as const;
+
+/**
+ * An RTM_NEWNETCONF: whose sysctl below net.ipv4.conf or net.ipv6.conf changed; `all` and `default` are names as well.
+ * `undefined` for other messages.
+ */
 export function readNetconf(
   message: Message,
   names: Pick<DeviceNames, 'nameOf'>,
-): { readonly family: 4 | 6; readonly device: string } | undefined {
+): (KernelEvent & { readonly type: 'netconf' }) | undefined {
+  if (message.type !== k.RTM_NEWNETCONF) return undefined;
   const read = NETCONF.read(message);
   const family = read?.header.family;
   const index = read?.values.index;
   if (index === undefined || (family !== k.AF_INET && family !== k.AF_INET6)) return undefined;
   const device = deviceOf(index, names);
-  return device === undefined ? undefined : { family: family === k.AF_INET ? 4 : 6, device };
+  return device === undefined ? undefined : { type: 'netconf', family: family === k.AF_INET ? 4 : 6, device };
 }
 
 function deviceOf(index: number, names: Pick<DeviceNames, 'nameOf'>): string | undefined {

@@ -12,7 +12,7 @@ export interface SubscriptionListener {
 /** Milliseconds of events in a row before the event loop gets its turn. Twice what `apply` works in one: its own echo never overruns us. */
 const TURN_MS = 6;
 
-export type Subscription = Pick<NetlinkSocket, 'setMembership'>;
+export type Subscription = Pick<NetlinkSocket, 'setMute'>;
 
 /** Hands what the kernel multicasts to the listener until the signal aborts. Resolves when the subscription is in force. */
 export async function subscribe(
@@ -41,7 +41,7 @@ export async function subscribe(
       if (datagram === undefined) return;
       if (datagram === 'overrun') listener.overrun();
       else for (const message of messagesIn(datagram)) listener.message(message);
-      // What is left is told in the next turn: the socket stays readable.
+      // The rest is read in the next turn: the socket stays readable.
     } while (!closed && clock.monotonic() < until);
   });
   return socket;

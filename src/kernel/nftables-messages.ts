@@ -30,14 +30,15 @@ export const generationRequest = (): Request =>
 export const readGeneration = (message: Message): Generation | undefined =>
   message.type === typeOf(k.NFT_MSG_NEWGEN) ? GENERATION.read(message)?.values : undefined;
 
-/** `nft list tables ip`. NFPROTO_IPV4 and NFPROTO_IPV6 are the numbers of AF_INET and AF_INET6. */
-export const tableDump = (family: 4 | 6): Request =>
-  TABLE.request(
-    typeOf(k.NFT_MSG_GETTABLE),
-    k.NLM_F_DUMP,
-    { family: family === 4 ? k.AF_INET : k.AF_INET6 },
-    {},
-  );
+/** A family of tables: `inet` ones hold rules for both. */
+export type NftFamily = 4 | 6 | 'inet';
+
+/** linux/netfilter.h: NFPROTO_INET; NFPROTO_IPV4 and NFPROTO_IPV6 are the numbers of AF_INET and AF_INET6. */
+const FAMILY_NUMBERS: Readonly<Record<NftFamily, number>> = { 4: k.AF_INET, 6: k.AF_INET6, inet: 1 };
+
+/** `nft list tables ip` */
+export const tableDump = (family: NftFamily): Request =>
+  TABLE.request(typeOf(k.NFT_MSG_GETTABLE), k.NLM_F_DUMP, { family: FAMILY_NUMBERS[family] }, {});
 
 export const readTable = (message: Message): string | undefined =>
   message.type === typeOf(k.NFT_MSG_NEWTABLE) ? TABLE.read(message)?.values.name : undefined;

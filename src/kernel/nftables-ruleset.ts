@@ -1,4 +1,10 @@
-import { generationRequest, readGeneration, readTable, tableDump } from '#src/kernel/nftables-messages.ts';
+import {
+  generationRequest,
+  type NftFamily,
+  readGeneration,
+  readTable,
+  tableDump,
+} from '#src/kernel/nftables-messages.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { NETLINK_NETFILTER, type Netlink } from '#src/sys/netlink-socket.ts';
@@ -12,7 +18,7 @@ export interface Ruleset {
    */
   generation(): Promise<number | undefined>;
   /** The names of a family's tables; `undefined` when the kernel does not tell. */
-  tables(family: 4 | 6): Promise<readonly string[] | undefined>;
+  tables(family: NftFamily): Promise<readonly string[] | undefined>;
 }
 
 export interface NftablesRulesetOptions {
@@ -42,7 +48,7 @@ export class NftablesRuleset implements Ruleset {
     });
   }
 
-  tables(family: 4 | 6): Promise<readonly string[] | undefined> {
+  tables(family: NftFamily): Promise<readonly string[] | undefined> {
     return this.#ask(async (client) => {
       const names: string[] = [];
       await client.dump(

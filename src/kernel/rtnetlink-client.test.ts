@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as k from '#src/kernel/constants.ts';
-import { linkDump } from '#src/kernel/links.ts';
+import { linkDump } from '#src/kernel/kinds/link.ts';
 import { encodeRequests, messagesIn, type Request } from '#src/kernel/message.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -36,7 +36,7 @@ class ScriptedSocket implements NetlinkSocket {
     return this.#queue.shift();
   }
 
-  setMembership(): void {}
+  setMute(): void {}
 
   watch(): void {}
 
@@ -66,7 +66,7 @@ const sendTo = (socket: ScriptedSocket, count: number) => {
   return client.send(client.prepare(requests(count)));
 };
 
-test('a batch asks for one acknowledgement, and tells refusals by their place', () => {
+test('a batch asks for one acknowledgement, and finds refusals by their place', () => {
   const socket = new ScriptedSocket((first, count) => [
     refusal(first + 1, EEXIST),
     refusal(first + count - 1, 0),
@@ -90,7 +90,7 @@ test('answers to what was asked before are no answers to this', () => {
   assert.deepEqual(client.send(client.prepare(requests(2))), [undefined, undefined]);
 });
 
-test('where answers were lost, nothing is said to be done', () => {
+test('where answers were lost, nothing counts as done', () => {
   const socket = new ScriptedSocket((first, count) => [
     refusal(first, EEXIST),
     'overrun',

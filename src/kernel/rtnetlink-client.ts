@@ -20,7 +20,7 @@ const DUMP_ATTEMPTS = 10;
 
 /**
  * Questions and answers on one socket. The kernel works inside `send`, so that a request and its answer are one
- * synchronous step, and nobody can come in between.
+ * synchronous step, and no other request comes in between.
  */
 export class RtnetlinkClient {
   /** nlmsg_pid of the events that our changes cause. */
@@ -50,7 +50,7 @@ export class RtnetlinkClient {
 
   /**
    * Makes many changes into one datagram. An acknowledgement is asked of the last only, which is the fastest; the
-   * kernel tells of every refusal all the same, and goes on with the next.
+   * kernel reports every refusal all the same, and goes on with the next.
    */
   prepare(requests: readonly Request[]): Batch {
     const count = requests.length;
@@ -92,7 +92,7 @@ export class RtnetlinkClient {
         if (index === last) complete = true;
       }
     }
-    // Without its answer a change may have been made or refused: who asked has to look again.
+    // Without its answer a change may have been made or refused: the caller has to look again.
     return complete && !lost ? results : results.map((error) => error ?? LOST);
   }
 
@@ -113,7 +113,7 @@ export class RtnetlinkClient {
     );
   }
 
-  /** Whether the kernel says that it is consistent. */
+  /** Whether the dump is consistent, by the kernel's own word. */
   async #dumpOnce(request: Request, budget: TurnBudget, visit: (message: Message) => void): Promise<boolean> {
     const sequence = this.#take(1);
     this.#socket.send(encodeRequests([request], sequence));

@@ -26,7 +26,7 @@ function narrowKernel(room: number): { netlink: Netlink; sends: number[] } {
       this.send(bytes);
     },
     receive: () => queue.shift(),
-    setMembership() {},
+    setMute() {},
     watch() {},
     close() {},
   };

@@ -1,25 +1,29 @@
 import { ChangeSender } from '#src/kernel/change-sender.ts';
-import { RTNLGRP_NEIGH } from '#src/kernel/constants.ts';
+import { type Codecs, RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
+import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
-import { dumpsOf } from '#src/kernel/dump-request.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
-import { ECHO_TYPES, EVENT_GROUPS, readEvent } from '#src/kernel/kernel-event.ts';
+import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
+import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
-import { readLookup, routeQuery } from '#src/kernel/routes.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Ip } from '#src/lib/ip.ts';
+import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
+import type { Mute } from '#src/sys/mute-filter.ts';
 import { NETLINK_ROUTE, type Netlink } from '#src/sys/netlink-socket.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface RtnetlinkKernelComponents {
   readonly netlink: Netlink;
   readonly clock?: Clock;
+  /** The kinds that it carries. Default: all. */
+  readonly codecs?: Codecs;
 }
 
 export interface RtnetlinkKernelOptions {
@@ -37,6 +41,7 @@ export class RtnetlinkKernel implements Kernel {
   readonly #netlink: Netlink;
   readonly #clock: Clock;
   readonly #options: RtnetlinkKernelOptions;
+  readonly #codecs: Codecs;
   /** For single questions: synchronous, and so never in each other's way. */
   #requests: Promise<RtnetlinkClient> | undefined;
   /** For changes, which take turns: another thread may be sending some. */
@@ -47,15 +52,22 @@ export class RtnetlinkKernel implements Kernel {
   #dumps: Promise<RtnetlinkClient> | undefined;
   #lastDump: Promise<unknown> = Promise.resolve();
   readonly #subscriptions = new Set<Subscription>();
+  /** The ifindexes that each call of {@link muffle} gave. */
+  readonly #muffled = new Set<readonly number[]>();
   readonly #closing = new AbortController();
 
   constructor(
-    { netlink, clock = systemClock }: RtnetlinkKernelComponents,
+    { netlink, clock = systemClock, codecs = RTNETLINK_CODECS }: RtnetlinkKernelComponents,
     options: RtnetlinkKernelOptions = {},
   ) {
     this.#netlink = netlink;
     this.#clock = clock;
     this.#options = options;
+    this.#codecs = codecs;
+  }
+
+  get kinds(): readonly Kind<KernelObject>[] {
+    return this.#codecs.kinds.all;
   }
 
   async links(): Promise<readonly Link[]> {
@@ -98,7 +110,11 @@ export class RtnetlinkKernel implements Kernel {
     const client = await this.#dumpClient();
     const budget = new TurnBudget(this.#clock);
     try {
-      for (const { request, read } of kinds.flatMap((kind) => dumpsOf(kind, index, protocol))) {
+      const codecs = kinds.map((kind) => this.#codecs.of(kind));
+      const dumps = codecs.flatMap((codec) =>
+        codec.dumps({ index, protocol }).map((dump) => ({ ...dump, kind: codec.kind })),
+      );
+      for (const { kind, request, read } of dumps) {
         let again = false;
         await client.dump(
           request,
@@ -109,7 +125,8 @@ export class RtnetlinkKernel implements Kernel {
           },
           (message) => {
             const object = read(message, names);
-            if (object !== undefined && (device === undefined || deviceOf(object) === device)) visit(object);
+            if (object !== undefined && (device === undefined || kind.deviceOf(object) === device))
+              visit(object);
           },
         );
       }
@@ -124,7 +141,7 @@ export class RtnetlinkKernel implements Kernel {
   apply(operations: readonly Operation[]): Promise<OperationResult[]> {
     const apply = this.#lastApply.then(async () => {
       const [changes, questions] = await Promise.all([this.#changeClient(), this.#requestClient()]);
-      this.#sender ??= new ChangeSender({ changes, questions, clock: this.#clock });
+      this.#sender ??= new ChangeSender({ changes, questions, clock: this.#clock, codecs: this.#codecs });
       return this.#sender.apply(operations);
     });
     this.#lastApply = apply.catch(() => {});
@@ -139,14 +156,14 @@ export class RtnetlinkKernel implements Kernel {
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
-        groups: EVENT_GROUPS,
-        mute: { port: changes.port, types: ECHO_TYPES },
+        groups: [...this.#codecs.groups, ...NETCONF_GROUPS],
+        mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
       {
-        message(message) {
-          const event = readEvent(message, names);
+        message: (message) => {
+          const event = readNetconf(message, names) ?? this.#codecs.readEvent(message, names);
           if (event === undefined) return;
           names.follow(event);
           listener(event);
@@ -161,13 +178,22 @@ export class RtnetlinkKernel implements Kernel {
     for (const link of await this.links()) names.follow({ type: 'changed', object: link });
   }
 
-  muffle(): () => void {
-    const subscriptions = [...this.#subscriptions];
-    for (const subscription of subscriptions) subscription.setMembership(RTNLGRP_NEIGH, false);
-    return () => {
-      for (const subscription of subscriptions)
-        if (this.#subscriptions.has(subscription)) subscription.setMembership(RTNLGRP_NEIGH, true);
+  async muffle(devices: readonly string[]): Promise<() => void> {
+    const [{ port }, find] = await Promise.all([this.#changeClient(), this.#finder()]);
+    const indexes = devices.flatMap((device) => find(device)?.index ?? []);
+    const refresh = () => {
+      for (const subscription of this.#subscriptions) subscription.setMute(this.#mute(port));
     };
+    this.#muffled.add(indexes);
+    refresh();
+    return () => {
+      if (this.#muffled.delete(indexes)) refresh();
+    };
+  }
+
+  #mute(port: number): Mute {
+    const indexes = [...this.#muffled].flat();
+    return { port, types: this.#codecs.echoTypes, devices: { types: [RTM_NEWNEIGH, RTM_DELNEIGH], indexes } };
   }
 
   async routeTo(ip: Ip): Promise<RouteLookup | undefined> {
@@ -228,8 +254,5 @@ export class RtnetlinkKernel implements Kernel {
 
 /** Called before each dump of a kind and family; `again` when the one before it did not count. */
 type Begin = (again: boolean) => void;
-
-const deviceOf = (object: KernelObject): string | undefined =>
-  object.kind === 'link' ? object.name : object.device;
 
 const closed = (): WeftError => new WeftError('kernel-closed', 'the kernel connection is closed');

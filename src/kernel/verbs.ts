@@ -10,5 +10,10 @@ export const REPLACE = NLM_F_CREATE | NLM_F_REPLACE;
 export const FAMILY_NUMBERS = { 4: AF_INET, 6: AF_INET6 } as const;
 export const familyNumberOf = (ip: Ip): number => (isIpv4(ip) ? AF_INET : AF_INET6);
 
-export const prefixOf = (address: Ip, length: number): Prefix =>
-  isIpv4(address) ? prefix4(address, length) : prefix6(address, length);
+export const FAMILIES = [4, 6] as const;
+
+/** The prefix that a message names; `undefined` when the address has fewer bits than that. */
+export function prefixOf(address: Ip, length: number): Prefix | undefined {
+  if (isIpv4(address)) return length <= 32 ? prefix4(address, length) : undefined;
+  return length <= 128 ? prefix6(address, length) : undefined;
+}

@@ -4,7 +4,7 @@ import { type Files, systemFiles } from '#src/sys/files.ts';
 import { type Folders, systemFolders } from '#src/sys/folders.ts';
 import { type Processes, systemProcesses } from '#src/sys/process.ts';
 
-/** What a lab works with. It makes its hosts with iproute2, never with our own netlink code, which its tests judge. */
+/** The parts of a lab. It makes its hosts with iproute2 and never with our own netlink code, which its tests verify. */
 export interface LabComponents {
   readonly commands: CommandRunner;
   readonly processes: Processes;

@@ -13,7 +13,7 @@ export interface ContainerOptions {
   readonly address: string;
 }
 
-/** A container's network, whoever made it. What runs in it is this machine's programs, not the image's. */
+/** The network of a container, made by Docker or by the lab. Programs that run in it are this machine's, not the image's. */
 export class Container extends Machine {
   readonly host: Host;
   readonly address: string;
@@ -57,7 +57,7 @@ export async function recordContainer(container: Container): Promise<void> {
   );
 }
 
-/** The containers that were made on a host, by whichever process. */
+/** The containers that were made on a host, by any process. */
 export async function containersOf(host: Host): Promise<Container[]> {
   const folder = join(host.folder, 'containers');
   const containers: Container[] = [];
@@ -88,23 +88,24 @@ export function bridgeOptionsOf(subnetEnv: string): BridgeOptions {
   return { bip, mtu: Number(mtu) };
 }
 
-/** Makes docker0 as dockerd does, and turns forwarding on as it does. For hosts without Docker. */
-export async function makeBridge(host: Host, { bip, mtu }: BridgeOptions): Promise<void> {
+/** Makes docker0, or a bridge of another name, as dockerd does, and turns forwarding on as it does. For hosts without Docker. */
+export async function makeBridge(host: Host, { bip, mtu }: BridgeOptions, name = 'docker0'): Promise<void> {
   await host.batch([
-    `link add docker0 mtu ${mtu} type bridge`,
-    `addr add ${bip} brd + dev docker0`,
-    'link set docker0 up',
+    `link add ${name} mtu ${mtu} type bridge`,
+    `addr add ${bip} brd + dev ${name}`,
+    `link set ${name} up`,
   ]);
   await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
 }
 
-/** Makes a namespace wired to the host's docker0, with the next free address: the first container has .2. */
-export async function makeContainer(host: Host, name: string): Promise<Container> {
-  const [bridge] = await host.ip(['addr', 'show', 'dev', 'docker0']);
+/** Makes a namespace wired to a bridge of the host, with the next free address: the first container has .2. */
+export async function makeContainer(host: Host, name: string, bridgeName = 'docker0'): Promise<Container> {
+  const [bridge] = await host.ip(['addr', 'show', 'dev', bridgeName]);
   const own = bridge?.addr_info?.find((it) => it.family === 'inet');
   const gateway = parsePrefix4(`${own?.local}/${own?.prefixlen}`);
-  if (gateway === undefined) throw new WeftError('lab-bridge', `docker0 of ${host.name} has no IPv4 address`);
-  const neighbours = await host.ip(['link', 'show', 'master', 'docker0']);
+  if (gateway === undefined)
+    throw new WeftError('lab-bridge', `${bridgeName} of ${host.name} has no IPv4 address`);
+  const neighbours = await host.ip(['link', 'show', 'master', bridgeName]);
   const address = formatIpv4(ipv4(gateway.address + 1 + neighbours.length));
 
   const namespace = `${host.namespace}-${name}`;
@@ -114,7 +115,7 @@ export async function makeContainer(host: Host, name: string): Promise<Container
   const link = `veth-${name}`;
   const pair = `link add ${link} mtu ${bridge?.mtu} type veth peer name eth0 mtu ${bridge?.mtu} netns ${namespace}`;
   const wire = ['ip', '-n', host.namespace, '-batch', '-'] as const;
-  const stdin = `${pair}\nlink set ${link} master docker0\nlink set ${link} up\n`;
+  const stdin = `${pair}\nlink set ${link} master ${bridgeName}\nlink set ${link} up\n`;
   outputOf(wire, await host.components.commands.run(wire, { stdin }));
   await container.batch([
     'link set lo up',

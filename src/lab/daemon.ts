@@ -63,13 +63,16 @@ export class Daemon {
     return (await this.#components.files.read(this.logPath)) ?? '';
   }
 
-  /** Waits for a match in its log. When the program ends without one, the error carries the log's last line. */
-  async waitForLog(pattern: RegExp, timeoutMs = 10_000): Promise<RegExpMatchArray> {
+  /**
+   * Waits for a match in its log, at or behind the letter `from`: an earlier start wrote into the same log. When the
+   * program ends without one, the error carries the log's last line.
+   */
+  async waitForLog(pattern: RegExp, timeoutMs = 10_000, from = 0): Promise<RegExpMatchArray> {
     const what = `${pattern} in the log of ${this.name}`;
     return until(
       async () => {
         const alive = this.isAlive();
-        const log = await this.log();
+        const log = (await this.log()).slice(from);
         const match = log.match(pattern);
         if (match !== null) return match;
         if (alive) return undefined;

@@ -3,7 +3,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/lib/until.ts';
 
-/** Made without a registry: busybox under all its names, and a CGI script that tells a caller's address. */
+/** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';
 
 /** $1: a folder of the host's own. The script's header ends with an empty line, as CGI wants it. */
@@ -16,34 +16,54 @@ printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\n\\\\n$REMOTE_ADDR\\\\n"
 chmod +x "$1/www/cgi-bin/caller"
 tar -c -C "$1" . | docker import - ${IMAGE}`;
 
+export interface DockerOptions {
+  /** Of dockerd's command line: `--bip=…`. */
+  readonly options: readonly string[];
+  /** Where its containers' control groups go. */
+  readonly cgroup: string;
+  /** A folder with the dockerd, docker-proxy and runc to use; the first in PATH without it. */
+  readonly programs?: string | undefined;
+  /** What the host's daemon.json holds; the machine's own is left out. */
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+const CONFIG_FILE = '/run/docker-daemon.json';
+const START_MS = 30_000;
+
 /** dockerd on one host, at its ordinary paths: the host's /run and /var/lib are its own. */
 export class Docker {
   readonly host: Host;
-  readonly daemon: Daemon;
+  #options: DockerOptions;
+  #daemon: Daemon;
 
-  private constructor(host: Host, daemon: Daemon) {
+  private constructor(host: Host, options: DockerOptions, daemon: Daemon) {
     this.host = host;
-    this.daemon = daemon;
+    this.#options = options;
+    this.#daemon = daemon;
+  }
+
+  /** Starts dockerd and waits until it answers. */
+  static async start(host: Host, options: DockerOptions): Promise<Docker> {
+    return new Docker(host, options, await startDockerd(host, options));
+  }
+
+  get daemon(): Daemon {
+    return this.#daemon;
+  }
+
+  /** Its command line's options. */
+  get options(): readonly string[] {
+    return this.#options.options;
   }
 
   /**
-   * Starts dockerd with the given options (`--bip=…`) and waits until it answers. `cgroup` is where its containers'
-   * control groups go. The machine's own /etc/docker/daemon.json is left out.
+   * Stops dockerd and starts it again, with these options in place of its own. Its containers go on with `live-restore`,
+   * and end without it.
    */
-  static async start(
-    host: Host,
-    { options, cgroup }: { options: readonly string[]; cgroup: string },
-  ): Promise<Docker> {
-    await host.write('/run/docker-daemon.json', '{}\n');
-    const daemon = await host.start('dockerd', [
-      'dockerd',
-      ...options,
-      '--config-file=/run/docker-daemon.json',
-      '--exec-opt=native.cgroupdriver=cgroupfs',
-      `--cgroup-parent=/${cgroup}`,
-    ]);
-    await daemon.waitForLog(/API listen on/, 30_000);
-    return new Docker(host, daemon);
+  async restart(options: Partial<DockerOptions> = {}): Promise<void> {
+    this.#options = { ...this.#options, ...options };
+    await this.#daemon.stop(START_MS);
+    this.#daemon = await startDockerd(this.host, this.#options);
   }
 
   /** `docker ARGUMENTS` on this host; its standard output. */
@@ -56,9 +76,15 @@ export class Docker {
     await this.host.must(['sh', '-c', BUILD_IMAGE, 'sh', '/var/lib/weft-lab-image'], { timeoutMs: 60_000 });
   }
 
-  /** `docker run -d` of {@link IMAGE}; resolves when it has its address. */
-  async run(name: string, command: readonly string[] = ['sleep', '100000']): Promise<Container> {
-    await this.must(['run', '--detach', '--name', name, IMAGE, ...command]);
+  /** `docker run -d OPTIONS` of {@link IMAGE}; resolves when it has its address. */
+  async run(
+    name: string,
+    command: readonly string[] = ['sleep', '100000'],
+    options: readonly string[] = [],
+  ): Promise<Container> {
+    // A first process without a handler for SIGTERM would be waited for ten seconds.
+    const always = ['--detach', '--name', name, '--stop-signal', 'SIGKILL'];
+    await this.must(['run', ...always, ...options, IMAGE, ...command]);
     const what = `address of container ${name}`;
     const container = await until(() => this.container(name), { what, signal: this.host.signal });
     await recordContainer(container);
@@ -67,7 +93,8 @@ export class Docker {
 
   /** A container that runs; `undefined` when it doesn't. */
   async container(name: string): Promise<Container | undefined> {
-    const format = '{{.State.Pid}} {{.NetworkSettings.IPAddress}}';
+    // Engine 29 has addresses only below Networks.
+    const format = '{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}';
     const [pid, address] = (await this.must(['inspect', '--format', format, name])).trim().split(' ');
     if (pid === undefined || pid === '0' || address === undefined || address === '') return undefined;
     return new Container(this.host, { name, address, namespacePath: `/proc/${pid}/ns/net` });
@@ -78,3 +105,25 @@ export class Docker {
     return this.must(['exec', name, ...command]);
   }
 }
+
+async function startDockerd(
+  host: Host,
+  { options, cgroup, programs, config }: DockerOptions,
+): Promise<Daemon> {
+  await host.write(CONFIG_FILE, `${JSON.stringify(config ?? {})}\n`);
+  const before = (await (await host.daemon('dockerd'))?.log())?.length;
+  const daemon = await host.start('dockerd', [
+    ...firstInPath(programs),
+    'dockerd',
+    ...options,
+    `--config-file=${CONFIG_FILE}`,
+    '--exec-opt=native.cgroupdriver=cgroupfs',
+    `--cgroup-parent=/${cgroup}`,
+  ]);
+  await daemon.waitForLog(/API listen on/, START_MS, before);
+  return daemon;
+}
+
+/** The command before a command that looks into this folder first, and so do the programs it starts. */
+export const firstInPath = (folder: string | undefined): string[] =>
+  folder === undefined ? [] : ['sh', '-c', 'PATH="$0:$PATH" exec "$@"', folder];

@@ -11,7 +11,7 @@ export interface FaultTarget {
   readonly host: Host;
   /** The overlay's device on it. Default `flannel.1`. */
   readonly device?: string;
-  /** The peer whose entries are deleted. Default: the first that the kernel tells. */
+  /** The peer whose entries are deleted. Default: the first that the kernel lists. */
   readonly peer?: Host;
   /** For the faults of `store`: etcd, or the embedded store in its place. */
   readonly etcd?: Store;
@@ -19,7 +19,7 @@ export interface FaultTarget {
   readonly relay?: readonly string[];
 }
 
-/** Something that goes wrong in a network's life, done to a lab by name. */
+/** Something that goes wrong in a network. A lab can cause it by name. */
 export interface Fault {
   readonly name: string;
   /** One line: what is done. */
@@ -27,7 +27,7 @@ export interface Fault {
   /** `host`: kernel state that the daemon should mend. `store`: lasts until {@link end}. */
   readonly kind: 'host' | 'store';
   start(target: FaultTarget): Promise<void>;
-  /** Ends what lasts; nothing for what the daemon mends. */
+  /** Ends a lasting fault; does nothing when the daemon mends it. */
   end(target: FaultTarget): Promise<void>;
 }
 
@@ -70,7 +70,7 @@ const startAgain = async (store: Store): Promise<void> => {
   await store.ready();
 };
 
-/** All faults, in the order in which they are told to a user. */
+/** All faults, in the order of the list that a user sees. */
 export const FAULTS: readonly Fault[] = [
   hostFault('route-deleted', 'a route to a peer is deleted', async (host, device, peer) => {
     const { subnet } = await entriesFor(host, device, peer);
@@ -159,8 +159,8 @@ export function faultCalled(name: string): Fault {
 }
 
 /**
- * A host's kernel state as text, less what changes by itself: equal before a fault and after, the fault is mended.
- * Lines are sorted, for the kernel's order is not state.
+ * A host's kernel state as text, without values that change by themselves. When it is the same before a fault and after,
+ * the fault is mended. Lines are sorted, because the kernel's order is not state.
  */
 export async function kernelState(host: Host, device = 'flannel.1'): Promise<string> {
   const commands = [

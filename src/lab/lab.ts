@@ -5,6 +5,7 @@ import { cgroupName, namespacePrefix, tearDown } from '#src/lab/teardown.ts';
 import { placeOf, type UnderlayKind, type UnderlayPlan, underlayLines } from '#src/lab/underlay.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import { missingCapabilities } from '#src/sys/capabilities.ts';
 
 export interface LabOptions {
   /** Small letters and digits, at most 20. Everything the lab makes is found again by it. */
@@ -21,7 +22,7 @@ export interface LabOptions {
   readonly root?: string;
   /** Ends whatever is under way; `down` is not affected. */
   readonly signal?: AbortSignal;
-  /** Told before each thing that takes time. */
+  /** Called before each step that takes time. */
   readonly onStep?: (step: string) => void;
 }
 
@@ -32,7 +33,7 @@ interface LabRecord extends UnderlayPlan {
   readonly hosts: readonly { readonly name: string; readonly number: number }[];
 }
 
-/** Labs live in memory's folder, as what they describe does: both are gone after a reboot. */
+/** Labs are recorded in a folder in memory: after a reboot, the records and the namespaces are gone. */
 export const LAB_ROOT = '/run/weft/lab';
 const DEFAULT_BASE = ipv4(0xac1046be);
 
@@ -67,10 +68,11 @@ export class Lab implements AsyncDisposable {
     for (const { name, number } of record.hosts) this.#admit(this.#host(name, number), number);
   }
 
-  /** Makes the underlay and the hosts. What was made is taken away again when that fails. */
+  /** Makes the underlay and the hosts. A failure removes what was made. */
   static async create(components: LabComponents, options: LabOptions): Promise<Lab> {
     const { name, root = LAB_ROOT, onStep = () => {} } = options;
     checkName(name);
+    await refuseWithoutRights(components, name);
     await components.folders.make(root);
     if (!(await components.folders.claim(join(root, name)))) {
       throw new WeftError('lab-exists', `cannot make lab ${name}: it exists`, {
@@ -107,6 +109,7 @@ export class Lab implements AsyncDisposable {
     { name, root = LAB_ROOT, signal }: { name: string; root?: string; signal?: AbortSignal },
   ): Promise<Lab> {
     checkName(name);
+    await refuseWithoutRights(components, name);
     const text = await components.files.read(join(root, name, 'lab.json'));
     if (text === undefined) {
       throw new WeftError('no-such-lab', `there is no lab ${name}`, { remedy: 'make one with: weft lab up' });
@@ -114,12 +117,13 @@ export class Lab implements AsyncDisposable {
     return new Lab(components, { root, signal }, JSON.parse(text) as LabRecord);
   }
 
-  /** Takes away what there is of the lab of this name, whatever state it is in. */
+  /** Removes the lab of this name, or what is left of it. */
   static async remove(
     components: LabComponents,
     { name, root = LAB_ROOT }: { name: string; root?: string },
   ): Promise<void> {
     checkName(name);
+    await refuseWithoutRights(components, name);
     await tearDown(components, { name, folder: join(root, name) });
   }
 
@@ -176,7 +180,7 @@ export class Lab implements AsyncDisposable {
     outputOf(argv, await this.components.commands.run(argv, { stdin: `${lines.join('\n')}\n`, ...signal }));
   }
 
-  /** Ends all processes of the lab and takes away all that it made. Doing it twice is fine. */
+  /** Ends all processes of the lab and removes everything that it made. It may be called twice. */
   async down(): Promise<void> {
     await tearDown(this.components, { name: this.name, folder: this.folder });
   }
@@ -222,6 +226,17 @@ export class Lab implements AsyncDisposable {
       signal: this.signal,
     });
   }
+}
+
+/** Namespaces, devices and control groups need root. Without it a lab would fail half-way, or seem to be gone. */
+async function refuseWithoutRights({ files }: LabComponents, name: string): Promise<void> {
+  const missing = await missingCapabilities(files, ['CAP_NET_ADMIN', 'CAP_SYS_ADMIN']);
+  if (missing.length === 0) return;
+  throw new WeftError(
+    'lab-rights',
+    `lab ${name} can't be made, entered or removed without root (${missing.join(' and ')})`,
+    { remedy: 'run the command with sudo' },
+  );
 }
 
 function checkName(name: string): void {

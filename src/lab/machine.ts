@@ -3,7 +3,7 @@ import { type LabComponents, outputOf } from '#src/lab/components.ts';
 import { Daemon, type DaemonRecord } from '#src/lab/daemon.ts';
 import type { CommandOptions, CommandResult } from '#src/sys/command.ts';
 
-/** An object as `ip -j` or `bridge -j` tells it; which fields there are depends on its kind. */
+/** An object as `ip -j` or `bridge -j` prints it. Its fields depend on its kind. */
 export interface IpRecord {
   readonly ifname?: string;
   readonly ifindex?: number;
@@ -49,7 +49,7 @@ export abstract class Machine {
   /** The command that runs `argv` in it. */
   abstract enter(argv: readonly string[]): [string, ...string[]];
 
-  /** The command that runs `argv` in its network only: a few milliseconds less, which many hosts make seconds. */
+  /** The command that runs `argv` in its network only: it saves a few milliseconds, which is seconds with many hosts. */
   abstract enterNetwork(argv: readonly string[]): [string, ...string[]];
 
   /** A folder for files that programs in it and this machine share: its path in there, and the one out here. */
@@ -73,7 +73,7 @@ export abstract class Machine {
   /** `ip -j ARGUMENTS`, or `bridge -j ARGUMENTS`, parsed. */
   async ip(args: readonly string[], program: 'ip' | 'bridge' = 'ip'): Promise<IpRecord[]> {
     const text = await this.#network([program, '-j', ...args]);
-    // iproute2 writes an empty object for what a filter left out.
+    // iproute2 writes an empty object for each object that a filter left out.
     return text.trim() === ''
       ? []
       : (JSON.parse(text) as IpRecord[]).filter((it) => Object.keys(it).length > 0);
@@ -92,7 +92,7 @@ export abstract class Machine {
     return new Daemon(this.components, { name, logPath, record, signal: this.signal });
   }
 
-  /** A program that was started under this name, by whichever process; it may have ended. */
+  /** A program that any process started under this name. It may have ended. */
   async daemon(name: string): Promise<Daemon | undefined> {
     const text = await this.components.files.read(this.#recordPath(name));
     if (text === undefined) return undefined;

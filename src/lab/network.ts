@@ -1,3 +1,7 @@
+import { parseEnv } from 'node:util';
+import { askForDoors, doorOptions, readDockerdConfig } from '#src/docker/docker-doors.ts';
+import { DEFAULT_DOCKER_FWMARK, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
+import { dockerOptions } from '#src/docker/docker-options.ts';
 import { bridgeOptionsOf, makeBridge, makeContainer } from '#src/lab/container.ts';
 import { Docker } from '#src/lab/docker.ts';
 import { EmbeddedStore } from '#src/lab/embedded-store.ts';
@@ -19,7 +23,7 @@ export interface NetworkOptions {
   readonly containers: number;
   /** Real Docker containers instead of plain namespaces. */
   readonly docker: boolean;
-  /** The network's backend by flannel's name: `vxlan`. */
+  /** The network's backend by flannel's name: `vxlan`, `host-gw`. */
   readonly backend: string;
   /** Of the whole overlay; each host gets a /24. */
   readonly network: string;
@@ -32,12 +36,13 @@ export interface NetworkOptions {
 
 const PREFIX = '/coreos.com/network';
 const START_MS = 30_000;
-/** Hosts that start at once: more only wait for each other. */
+/** Hosts that start at the same time. More would only wait for each other. */
 const AT_ONCE = 4;
 
-/** Starts all that makes a lab's hosts one network: the registry, flanneld on each host, containers behind it. */
+/** Joins a lab's hosts to one network: starts the registry, flanneld on each host, and containers. */
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
-  const { onStep = () => {} } = options;
+  const { onStep = () => {}, backend } = options;
+  refuseBackend(backend, lab);
   onStep(`${options.store} store on ${lab.store.name}`);
   const { endpoints } = await startStore(lab, options);
   const waiting = [...lab.hosts];
@@ -50,6 +55,24 @@ export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<v
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   onStep('routes between all hosts');
   await routesOf(lab);
+}
+
+/** A backend that would start and carry nothing between the lab's hosts. */
+function refuseBackend(backend: string, { name, underlay }: Lab): void {
+  if (backend === 'alloc') {
+    throw new WeftError(
+      'lab-backend',
+      `the lab ${name} cannot use the backend alloc: it carries no packets`,
+      {
+        remedy: 'use --backend=vxlan or --backend=host-gw',
+      },
+    );
+  }
+  if (backend === 'host-gw' && underlay === 'l3') {
+    throw new WeftError('lab-backend', `the lab ${name} cannot use host-gw: a router is between its hosts`, {
+      remedy: 'use --underlay=l2, or --backend=vxlan',
+    });
+  }
 }
 
 /** Starts the store, with the network's config in it. */
@@ -92,11 +115,19 @@ async function raiseHost(
     return;
   }
   const dockerd = await Docker.start(host, {
-    options: [`--bip=${bridge.bip}`, `--mtu=${bridge.mtu}`, '--ip-masq=false'],
+    options: await dockerdOptions(host, subnetEnv),
     cgroup: lab.cgroup,
   });
   await dockerd.buildImage();
   for (const name of names) await dockerd.run(name);
+}
+
+/** What mk-docker-opts writes for the dockerd in this host's PATH. */
+async function dockerdOptions(host: Host, subnetEnv: string): Promise<string[]> {
+  const mark = parseDockerFwmark(DEFAULT_DOCKER_FWMARK);
+  const { doors } = await askForDoors(host);
+  const further = doors && 'mark' in mark ? doorOptions(mark.mark, readDockerdConfig('', undefined)) : {};
+  return dockerOptions(parseEnv(subnetEnv), { ipMasq: true, further }).map(([, option]) => option);
 }
 
 /** Waits until every host has a route to every other's subnet. */

@@ -21,7 +21,7 @@ export interface RehearsalReport {
   readonly fault: string;
   /** Whether the host's kernel state was as before within ten seconds. */
   readonly mended: boolean;
-  /** How long that took at most, in milliseconds; not told of the store's faults, which leave it as it is. */
+  /** The longest repair, in milliseconds; absent for faults of the store, which do not change the kernel state. */
   readonly mendedMs: number | undefined;
   /** Between two containers, 200 packets a second, meanwhile; `undefined` when there are no two hosts with one. */
   readonly traffic: TrafficReport | undefined;
@@ -29,7 +29,7 @@ export interface RehearsalReport {
 
 const PATIENCE_MS = 10_000;
 
-/** Does one fault to a lab under traffic and tells what came of it. */
+/** Causes one fault in a lab under traffic and reports the outcome. */
 export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions): Promise<RehearsalReport> {
   const host = lab.host(options.host);
   const etcd = (await EmbeddedStore.find(lab)) ?? (await Etcd.find(lab));

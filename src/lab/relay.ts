@@ -44,8 +44,8 @@ export async function runRelay({ listen, to, delayMs }: RelayOptions, signal: Ab
 }
 
 /**
- * Puts the relay before a port of the host. New connections from outside are turned to it; those there were are
- * reset, or they would go on at full speed.
+ * Puts the relay before a port of the host. New connections from outside go through it. Existing connections are
+ * reset, because they would bypass it.
  */
 export async function startRelay(
   host: Host,
@@ -66,7 +66,7 @@ export async function startRelay(
   await host.must(['nft', '-f', '-'], { stdin: rules });
 }
 
-/** Takes it away again; its connections are reset. */
+/** Removes the relay and resets its connections. */
 export async function stopRelay(host: Host): Promise<void> {
   await host.must(['nft', 'delete', 'table', 'ip', TABLE]);
   await (await host.daemon('relay'))?.stop();

@@ -93,7 +93,7 @@ export class StoreMember {
     await daemon.exited();
   }
 
-  /** It keeps its connections and answers nothing. */
+  /** Freezes it: it keeps its connections and answers nothing. */
   async freeze(): Promise<void> {
     (await this.#daemon()).kill('SIGSTOP');
   }

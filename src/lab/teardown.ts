@@ -4,18 +4,18 @@ import { until } from '#src/lib/until.ts';
 
 const NAMESPACES = '/run/netns';
 const CGROUPS = '/sys/fs/cgroup';
-/** What the programs of the hosts get to end by themselves. */
+/** Time for the programs of the hosts to end by themselves, in milliseconds. */
 const GRACE_MS = 3_000;
-/** What the kernel gets to end a killed process. */
+/** Time for the kernel to end a killed process, in milliseconds. */
 const KILL_MS = 10_000;
 
-/** What a lab's things are called. All that is called so belongs to it, so taking them away needs no list. */
+/** The names of a lab's namespaces and control groups. Everything with such a name belongs to the lab, so no list is needed. */
 export const namespacePrefix = (lab: string): string => `weft-${lab}-`;
 export const cgroupName = (lab: string): string => `weft-${lab}`;
 
 /**
- * Ends all processes of the lab of this name and takes away its namespaces, its control groups and its folder, in
- * whatever state it is. Doing it twice is fine.
+ * Ends all processes of the lab of this name and removes its namespaces, its control groups and its folder, in any state.
+ * It may be called twice.
  */
 export async function tearDown(
   components: LabComponents,
@@ -34,7 +34,7 @@ export async function tearDown(
     });
   // Containers first: dockerd would give each of them ten seconds.
   await killContainers();
-  // A frozen process takes its SIGTERM only once it goes on.
+  // A frozen process handles SIGTERM only after SIGCONT.
   for (const name of ['SIGTERM', 'SIGCONT'] as const) {
     signalAll(components, await pidsInNamespaces(components, namespaces), name);
   }

@@ -18,7 +18,7 @@ export interface TrafficReport {
   readonly longestGapMs: number;
 }
 
-/** A packet younger than this at the end is under way, not lost. */
+/** A packet younger than this at the end counts as under way and not as lost. */
 const UNDER_WAY_MS = 100;
 /** Names are not used again, by this process or another: a log holds one run. */
 let started = 0;
@@ -96,7 +96,7 @@ function answersIn(log: string): Answer[] {
   return answers;
 }
 
-/** $1: a folder; $2: a port. A CGI script that tells the caller's address as the server's socket has it. */
+/** $1: a folder; $2: a port. A CGI script that prints the caller's address, as seen by the server's socket. */
 const SERVE = `
 set -e
 mkdir -p "$1/cgi-bin"

@@ -10,7 +10,7 @@ export type UnderlayKind = 'l2' | 'l3';
  */
 const MAX_HOSTS_ON_L2 = 30;
 
-/** The underlay for so many hosts where nobody asked for one. */
+/** The default underlay for this number of hosts. */
 export const underlayFor = (hosts: number): UnderlayKind => (hosts <= MAX_HOSTS_ON_L2 ? 'l2' : 'l3');
 
 export interface UnderlayPlan {

@@ -2,6 +2,7 @@ import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/lib/until.ts';
 
 /** After the ping was answered, or not. */
@@ -11,11 +12,11 @@ const CAUGHT_MS = 2_000;
 export interface Hop {
   /** Where: a container or host. */
   readonly place: string;
-  /** What happens there, for someone who never saw VXLAN. */
+  /** What happens there, for readers who do not know VXLAN. */
   readonly about: string;
-  /** What anyone can type there to see it. */
+  /** The command that shows it. */
   readonly command: string;
-  /** What it shows, the lines that matter. */
+  /** The relevant lines of its output. */
   readonly seen: readonly string[];
   /** Whether it is as it must be. */
   readonly ok: boolean;
@@ -23,7 +24,8 @@ export interface Hop {
 
 /**
  * Sends one packet from a container to one on another host and shows each hop with ordinary tools, the frame on the
- * wire included. Stops after the first hop that is not as it must be. For the vxlan backend.
+ * wire included. Stops after the first hop that is not as it must be. For the vxlan backend: throws WeftError `lab-walk`
+ * on a host without its device.
  */
 export async function* walkPacket(
   from: Container,
@@ -31,6 +33,11 @@ export async function* walkPacket(
   device = 'flannel.1',
 ): AsyncGenerator<Hop, void, void> {
   const hops = [leaveContainer, crossBridge, findRoute, findVtep, findHost, crossWire, enterContainer];
+  if ((await from.host.run(['ip', 'link', 'show', device])).code !== 0) {
+    throw new WeftError('lab-walk', `${from.host.name} has no device ${device}`, {
+      remedy: 'only a network with the backend vxlan can be walked',
+    });
+  }
   const path: Path = { from, to, device, nextHop: '', mac: '' };
   for (const look of hops) {
     const hop = await look(path);
@@ -95,7 +102,7 @@ async function crossWire({ from, to }: Path): Promise<Hop> {
       (await capture.frames())
         .map(decodeVxlan)
         .find((it) => it?.innerIp.source === from.address && it.innerIp.destination === to.address);
-    // tcpdump writes it when it gets its turn.
+    // tcpdump writes the packet a little later.
     const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
     const frame = await until(caught, waiting).catch((error: unknown) => {
       if (to.signal?.aborted) throw error;

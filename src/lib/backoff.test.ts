@@ -10,7 +10,7 @@ test('pauses double up to the cap and stay there', () => {
   assert.deepEqual(pauses, [200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
 });
 
-test('after a reset the pauses begin anew', () => {
+test('after a reset the pauses are short again', () => {
   const backoff = new Backoff(longest, { baseMs: 200, capMs: 5_000 });
   for (let i = 0; i < 2_000; i++) backoff.next();
   backoff.reset();

@@ -6,8 +6,8 @@ export interface BackoffOptions {
 }
 
 /**
- * How long to pause before trying again: anything up to a limit that doubles from attempt to attempt ("full jitter"),
- * so that many hosts that lost one server do not come back in step.
+ * The pause before the next attempt: a random time below a limit that doubles with each attempt ("full jitter"), so that
+ * hosts that lost one server together do not all return at the same moment.
  */
 export class Backoff {
   readonly #random: () => number;
@@ -27,7 +27,7 @@ export class Backoff {
     return this.#random() * limit;
   }
 
-  /** Success that lasted: the next pause is a short one again. */
+  /** To be called after a lasting success: the next pause is short again. */
   reset(): void {
     this.#attempts = 0;
   }

@@ -13,7 +13,7 @@ test('an error is its message, and after a semicolon what to do', () => {
   assert.equal(messageOf('text'), 'text');
 });
 
-test('the reason of an abort is told from a failure', () => {
+test('the reason of an abort is not a failure', () => {
   assert.equal(isAbort(AbortSignal.abort().reason), true);
   assert.equal(isAbort(new DOMException('late', 'TimeoutError')), false);
   assert.equal(isAbort(new WeftError('x', 'AbortError')), false);

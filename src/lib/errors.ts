@@ -1,6 +1,6 @@
 /**
- * One shape for everything that a user may read: what could not be done, to what, why; and, where there is
- * one, the command or setting that mends it. Expected outcomes (a lost race, a missing key) are return values.
+ * An error that a user may read. It says what could not be done, to what and why, and names the command or setting that
+ * mends it, if there is one. Expected outcomes (a lost race, a missing key) are return values, not errors.
  */
 export interface WeftErrorOptions {
   /** The exit code a supervisor sees when this error ends the process. Default 1. */
@@ -31,7 +31,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether the value is the reason an abort signal carries, not a failure. */
+/** Whether the error is the reason of an abort signal and not a failure. */
 export function isAbort(error: unknown): boolean {
   return (
     error instanceof Error &&

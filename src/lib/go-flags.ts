@@ -96,7 +96,7 @@ export function parseFlags(table: FlagTable, words: readonly string[]): ParsedFl
 
 export interface EnvironmentFlags {
   readonly given: ReadonlyMap<string, FlagValue>;
-  /** One line for each variable that was ignored because its value is none. */
+  /** One line for each variable that was ignored because its value can not be read. */
   readonly problems: readonly string[];
 }
 
@@ -105,8 +105,8 @@ export const variableOf = (prefix: string, name: string): string =>
   prefix + name.toUpperCase().replaceAll('-', '_');
 
 /**
- * Adds the environment's word on flags that the command line left out. An empty variable counts as unset, a
- * repeatable flag takes it as one value, and a bad one is ignored: so does flannel's flagutil.
+ * Adds the values of environment variables for flags that the command line left out. As in flannel's flagutil, an empty
+ * variable counts as unset, a repeatable flag takes the variable as one value, and a bad value is ignored.
  */
 export function addEnvironment(
   table: FlagTable,
@@ -136,7 +136,7 @@ export function optionsOf<Table extends FlagTable>(
     camelCase(name),
     given.get(name) ?? flag.default,
   ]);
-  // readValue gave each flag a value of its kind; the compiler can't follow that through a Map.
+  // readValue gives each flag a value of its kind, which the compiler can't follow through a Map.
   return Object.fromEntries(entries) as OptionsOf<Table>;
 }
 

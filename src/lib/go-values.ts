@@ -1,24 +1,23 @@
 /**
- * Values as Go's `strconv`, `time` and `fmt` read and write them: what a unit file says to flannel has to mean the
- * same to us.
+ * Values as Go's `strconv`, `time` and `fmt` read and write them: a unit file has to mean the same to us as to
+ * flannel.
  */
 
 const INTEGER = /^[+-]?(0[xX](_?[0-9a-fA-F])+|0[oO](_?[0-7])+|0[bB](_?[01])+|0(_?[0-7])*|[1-9](_?[0-9])*)$/;
-const DURATION_PART = /([0-9]*\.?[0-9]*)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/y;
 
-const MILLISECONDS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
+const NANOSECONDS: Readonly<Record<string, number>> = {
+  ns: 1,
+  us: 1e3,
+  µs: 1e3,
+  μs: 1e3,
+  ms: 1e6,
+  s: 1e9,
+  m: 60e9,
+  h: 3600e9,
 };
 
-/** Go counts nanoseconds in 63 bits: 292 years. */
-const MAX_DURATION = 2 ** 63 / 1e6;
+/** The longest that Go's `time.Duration` holds, 2^63 - 1 nanoseconds: 292 years. One more fits when negative. */
+const MAX_NANOSECONDS = 2n ** 63n - 1n;
 
 /** Why a text is not a value, in the words of Go's `flag` package. */
 export type ValueProblem = 'parse error' | 'value out of range';
@@ -43,21 +42,69 @@ export function parseGoBool(text: string): ValueOrProblem<boolean> {
   return { problem: 'parse error' };
 }
 
-/** `time.ParseDuration`, in milliseconds: `1h30m`, `1.5s`, `0`. */
+/**
+ * `time.ParseDuration`, in milliseconds: `1h30m`, `1.5s`, `0`. Like Go, it counts whole nanoseconds: 1.1h is
+ * exactly 3,960,000 ms.
+ */
 export function parseGoDuration(text: string): ValueOrProblem<number> {
+  const negative = text.startsWith('-');
   const unsigned = text.replace(/^[+-]/, '');
   if (unsigned === '0') return { value: 0 };
-  let total = 0;
-  let end = 0;
-  while (end < unsigned.length) {
-    DURATION_PART.lastIndex = end;
-    const [part, amount = '', unit = ''] = DURATION_PART.exec(unsigned) ?? [];
-    if (part === undefined || amount === '' || amount === '.') return { problem: 'parse error' };
-    total += Number(amount) * (MILLISECONDS[unit] ?? Number.NaN);
-    end += part.length;
+  const longest = negative ? MAX_NANOSECONDS + 1n : MAX_NANOSECONDS;
+  let total = 0n;
+  let at = 0;
+  do {
+    const dot = afterDigits(unsigned, at);
+    const hasFraction = unsigned[dot] === '.';
+    const unitStart = hasFraction ? afterDigits(unsigned, dot + 1) : dot;
+    const unitEnd = afterUnit(unsigned, unitStart);
+    const nanoseconds = NANOSECONDS[unsigned.slice(unitStart, unitEnd)];
+    const isNumber = unitStart - at > (hasFraction ? 1 : 0);
+    if (!isNumber || nanoseconds === undefined) return { problem: 'parse error' };
+    const whole = wholeIn(unsigned.slice(at, dot));
+    if (whole === undefined) return { problem: 'parse error' };
+    total += whole * BigInt(nanoseconds);
+    if (hasFraction) total += fractionOf(unsigned.slice(dot + 1, unitStart), nanoseconds);
+    if (total > longest) return { problem: 'parse error' };
+    at = unitEnd;
+  } while (at < unsigned.length);
+  const milliseconds = Number(total) / 1e6;
+  return { value: negative && milliseconds !== 0 ? -milliseconds : milliseconds };
+}
+
+function afterDigits(text: string, start: number): number {
+  let at = start;
+  while (isDigit(text.charCodeAt(at))) at++;
+  return at;
+}
+
+/** A unit ends where the next number begins. */
+function afterUnit(text: string, start: number): number {
+  let at = start;
+  while (at < text.length && text[at] !== '.' && !isDigit(text.charCodeAt(at))) at++;
+  return at;
+}
+
+const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
+
+/** Numbers of more digits than 2^63 are out of range. They are not parsed, because that takes quadratic time. */
+function wholeIn(digits: string): bigint | undefined {
+  const significant = digits.replace(/^0+/, '');
+  return significant.length > 19 ? undefined : BigInt(significant);
+}
+
+/** A fraction of a unit in nanoseconds, cut off as Go does: in floating point, from as many digits as 63 bits hold. */
+function fractionOf(digits: string, nanoseconds: number): bigint {
+  const most = 2n ** 63n;
+  let value = 0n;
+  let scale = 1;
+  for (const digit of digits) {
+    const next = value * 10n + BigInt(digit);
+    if (value > (most - 1n) / 10n || next > most) break;
+    value = next;
+    scale *= 10;
   }
-  if (end === 0 || total > MAX_DURATION) return { problem: 'parse error' };
-  return { value: text.startsWith('-') && total !== 0 ? -total : total };
+  return BigInt(Math.trunc(Number(value) * (nanoseconds / scale)));
 }
 
 /** `time.Duration.String` for whole milliseconds of at least a second: 5400000 is `1h30m0s`. Zero is `0s`. */
@@ -79,8 +126,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * The text with all that Go's `strconv.IsPrint` refuses (control characters, line separators, direction marks, odd
- * blanks) written as an escape: one event stays one line, and a hostile value can't speak to the terminal.
+ * The text with each character that Go's `strconv.IsPrint` refuses (control characters, line separators, direction marks,
+ * odd blanks) written as an escape. So one event stays one line, and a hostile value can't control the terminal.
  */
 export const escapeControls = (text: string): string =>
   text.replace(/(?! )[\p{C}\p{Z}]/gu, (character) => ESCAPES[character] ?? hexEscape(character));

@@ -38,7 +38,7 @@ const ZERO = 0x30;
 /** '.', counted from '0'. */
 const DOT = -2;
 
-/** Reads dotted decimal, of a text or of a part of one; `undefined` when it is anything else. */
+/** Reads dotted decimal in a text or a part of it; `undefined` when that is anything else. */
 export function parseIpv4(text: string, start = 0, end = text.length): Ipv4 | undefined {
   // Character by character: a start with 50,000 leases reads 200,000 addresses.
   let value = 0;
@@ -133,7 +133,7 @@ export function masked(prefix: Prefix): Prefix {
   return prefix6(ipv6((prefix.address >> host) << host), prefix.length);
 }
 
-/** Whether it is not what {@link masked} would make of it. */
+/** Whether a host bit is set: see {@link masked}. */
 export const hasHostBits = (prefix: Prefix): boolean =>
   prefix.family === 4
     ? (prefix.address & ~netmask4(prefix.length)) !== 0
@@ -170,8 +170,8 @@ export const equalPrefix = (a: Prefix, b: Prefix): boolean =>
   a.length === b.length && a.address === b.address;
 
 /**
- * Neither unspecified, loopback, multicast, link-local nor broadcast: Go's `IsGlobalUnicast`, which counts 240.0.0.0/4
- * in, less 0.0.0.0/8 ("this network", RFC 1122 §3.2.1.3) and IPv4-mapped addresses, which no host has on the wire.
+ * Neither unspecified, loopback, multicast, link-local nor broadcast: Go's `IsGlobalUnicast`, which includes 240.0.0.0/4,
+ * without 0.0.0.0/8 ("this network", RFC 1122 §3.2.1.3) and without IPv4-mapped addresses, which no host has on the wire.
  */
 export function isGlobalUnicast(ip: Ip): boolean {
   if (isIpv4(ip)) {

@@ -95,7 +95,7 @@ test('--vmodule takes klog globs and refuses what is no list of pattern=N', () =
   }
 });
 
-test('lost lines are counted, and told when somebody reads again', () => {
+test('lost lines are counted, and reported when lines are read again', () => {
   const { lines, deaf, source } = collect();
   const log = source('a');
   deaf.now = true;

@@ -3,7 +3,7 @@ import type { LogFields, Logger, LoggerSource } from '#src/lib/log.ts';
 
 /**
  * Log lines as flannel's users grep them, in klog's format (k8s.io/klog v2, klog.go `formatHeader`; glog's is the
- * same), or as one JSON object a line. Pure: where lines go, and what time it is, comes in.
+ * same), or as one JSON object a line. Pure: the caller passes the writer and the clock.
  */
 export interface LogComponents {
   /** Takes one line with its newline. False when it was lost. */

@@ -1,6 +1,6 @@
 /**
- * Logging as every part sees it: a message that reads alone, and fields for the JSON form. Which format is
- * written, and where, is decided once in cli/.
+ * Logging as every part sees it: a message that reads alone, and fields for the JSON form. cli/ decides the format and
+ * the destination.
  */
 export type LogFields = Readonly<Record<string, string | number | boolean | bigint | undefined>>;
 

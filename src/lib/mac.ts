@@ -52,7 +52,7 @@ export function writeMac(view: DataView, at: number, mac: Mac): void {
     view.setUint8(at + octet, (hexDigit(mac, 3 * octet) << 4) | hexDigit(mac, 3 * octet + 1));
 }
 
-/** Fit to be a VTEP's address: not a group address (I/G bit set) and not all zeros. */
+/** Whether it can be a VTEP's address: no group address (I/G bit set) and not all zeros. */
 export function isUnicastMac(mac: Mac): boolean {
   return (Number.parseInt(mac.slice(0, 2), 16) & 1) === 0 && mac !== '00:00:00:00:00:00';
 }
@@ -65,5 +65,5 @@ function hexDigit(text: string, at: number): number {
 
 const hexCode = (digit: number): number => (digit < 10 ? ZERO + digit : LOWER_A - 10 + digit);
 
-/** Where a MAC's text is put together: one string of its own, and not a chain of pieces. */
+/** A MAC's text is put together here, because a flat string takes less memory than a chain of pieces. */
 const CODES = Buffer.from('00:00:00:00:00:00');

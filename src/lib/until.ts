@@ -12,8 +12,8 @@ export interface UntilOptions {
 }
 
 /**
- * Asks until the answer is something other than `undefined` or `false`, and returns it. For what the machine
- * brings about in its own time and tells nobody: a socket that listens, a line in a log.
+ * Asks until the answer is something other than `undefined` or `false`, and returns it. For conditions without an event: a
+ * socket that listens, a line in a log.
  * Throws `timed-out` at the deadline and the signal's reason when that aborts.
  */
 export async function until<T>(

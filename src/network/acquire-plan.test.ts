@@ -163,3 +163,26 @@ test('the last free subnet of 65,535 is found, and then none', () => {
   assert.equal(pickSubnet(config, all, picks), undefined);
   assert.equal(pickSubnet(config, [prefix('10.0.0.0/8')], picks), undefined);
 });
+
+test('a key as wide as the network, or far wider than a subnet, keeps nobody out', () => {
+  for (const name of ['10.5.0.0-16', '10.4.0.0-15', '0.0.0.0-0'])
+    assert.equal(plan({ leases: [lease(name, '192.168.0.66', 'there')] }), 'create 10.5.1.0/24', name);
+  const config = parseNetworkConfig('{"Network":"10.0.0.0/8","SubnetLen":24}');
+  assert.equal(plan({ config, leases: [lease('10.0.0.0-15', '192.168.0.66')] }), 'create 10.0.1.0/24');
+  const previous = PREVIOUS;
+  assert.equal(plan({ leases: [lease('10.5.0.0-16', '192.168.0.66')], previous }), 'create 10.5.7.0/24');
+});
+
+test('a network of one subnet is leased by a key as wide as itself', () => {
+  const config = parseNetworkConfig('{"Network":"10.5.7.0/24","SubnetLen":24}');
+  assert.equal(plan({ config, leases: [] }), 'create 10.5.7.0/24');
+  assert.match(plan({ config, leases: [lease('10.5.7.0-24', '192.168.0.66')] }), /^refuse: out of subnets/);
+});
+
+test('where wide leases take the room they are named', () => {
+  const leases = ['10.5.0.0-17', '10.5.128.0-18', '10.5.192.0-19', '10.5.224.0-20', '10.5.240.0-20'];
+  assert.equal(
+    plan({ leases: leases.map((name) => lease(name, '192.168.0.66')) }),
+    'refuse: out of subnets: all 255 between 10.5.1.0 and 10.5.255.0 are leased: of these 10.5.0.0/17 takes 127, 10.5.128.0/18 takes 64, 10.5.192.0/19 takes 32, and 2 more leases take several',
+  );
+});

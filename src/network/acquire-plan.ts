@@ -1,5 +1,15 @@
-import { formatIp, type Ipv4, ipv4, lastAddress, overlaps, type Prefix4, prefix4 } from '#src/lib/ip.ts';
+import {
+  formatIp,
+  formatPrefix,
+  type Ipv4,
+  ipv4,
+  lastAddress,
+  overlaps,
+  type Prefix4,
+  prefix4,
+} from '#src/lib/ip.ts';
 import type { Lease, Subnets } from '#src/network/lease.ts';
+import { faultOfSize } from '#src/network/lease-rules.ts';
 import { isUsable, type NetworkConfig } from '#src/network/network-config.ts';
 
 /** Who asks for a subnet. */
@@ -11,6 +21,7 @@ export interface Claimant {
 
 export interface AcquireFacts {
   readonly config: NetworkConfig;
+  /** Those of keys that name a subnet, whatever is in them. */
   readonly leases: readonly Lease[];
   readonly claimant: Claimant;
   /** The subnet of the node's last run, from subnet.env. */
@@ -52,7 +63,7 @@ export function planAcquire(facts: AcquireFacts): AcquirePlan {
   }
   const rival = leases.find(({ attributes: { publicIp } }) => publicIp === claimant.publicIp);
   if (rival !== undefined) return { kind: 'challenge', lease: rival };
-  const taken = leases.flatMap(({ subnets: { v4 } }) => (v4 === undefined ? [] : [v4]));
+  const taken = takenSubnets(config, leases);
   const { previous } = facts;
   if (
     previous !== undefined &&
@@ -65,10 +76,38 @@ export function planAcquire(facts: AcquireFacts): AcquirePlan {
   if (subnet !== undefined) return { kind: 'create', subnets: { v4: subnet } };
   return {
     kind: 'refuse',
-    reason: `out of subnets: all ${subnetCount(config)} between ${formatIp(config.subnetMin)} and ${formatIp(config.subnetMax)} are leased`,
+    reason: outOfSubnets(config, taken),
     remedy: 'release those of hosts that are gone with "weft release SUBNET", or use a larger Network',
   };
 }
+
+/**
+ * The subnets that can't be handed out. A key of SubnetLen stands in the way of one with its name, whatever is in it. Of
+ * the others only those count that hosts believe: a lease as wide as the network, or far wider than a subnet, is nobody's.
+ */
+const takenSubnets = (config: NetworkConfig, leases: readonly Lease[]): Prefix4[] =>
+  leases.flatMap(({ subnets: { v4 } }) =>
+    v4 === undefined || faultOfSize(v4, config) !== undefined ? [] : [v4],
+  );
+
+/** Names the leases that take more than one subnet: of those there should be none. */
+function outOfSubnets(config: NetworkConfig, taken: readonly Prefix4[]): string {
+  const count = subnetCount(config);
+  const range = `between ${formatIp(config.subnetMin)} and ${formatIp(config.subnetMax)}`;
+  const wide = taken.map((prefix) => ({ prefix, takes: numbersOf(config, [prefix]).size }));
+  const widest = wide.filter(({ takes }) => takes > 1).sort((a, b) => b.takes - a.takes);
+  if (widest.length === 0) return `out of subnets: all ${count} ${range} are leased`;
+  const named = widest
+    .slice(0, MOST_NAMED)
+    .map(({ prefix, takes }) => `${formatPrefix(prefix)} takes ${takes}`)
+    .join(', ');
+  const others = widest.length - MOST_NAMED;
+  const more =
+    others > 0 ? `, and ${others} more ${others === 1 ? 'lease takes' : 'leases take'} several` : '';
+  return `out of subnets: all ${count} ${range} are leased: of these ${named}${more}`;
+}
+
+const MOST_NAMED = 3;
 
 /** How many subnets the config has to hand out. */
 export const subnetCount = ({ subnetMin, subnetMax, subnetLength }: NetworkConfig): number =>

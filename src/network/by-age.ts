@@ -1,3 +1,5 @@
+import { Heap } from '#src/lib/heap.ts';
+import { compareAge } from '#src/network/lease-claims.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 
 /** Records that are sorted in one go: some milliseconds of work. */
@@ -5,11 +7,12 @@ const RUN = 4_096;
 
 interface Aged {
   readonly raw: RawLease;
+  readonly name: string;
   readonly age: number;
 }
 
 /**
- * The records in the order in which their keys were created, in slices. Of 50,000 the sorting alone would hold up the event
+ * The records in the order in which their keys were created, in slices. Sorting 50,000 at once would hold up the event
  * loop, so it is done in runs, with an empty slice after each, and the runs are merged as the slices are taken.
  */
 export function* byAge(raws: readonly RawLease[], slice: number): Generator<readonly RawLease[]> {
@@ -18,21 +21,21 @@ export function* byAge(raws: readonly RawLease[], slice: number): Generator<read
     runs.push(new Run(raws.slice(at, at + RUN)));
     if (at + RUN < raws.length) yield [];
   }
+  const heads = new Heap(compareHeads, runs);
   for (;;) {
-    const next = merge(runs, slice);
+    const next = merge(heads, slice);
     if (next.length === 0) return;
     yield next;
   }
 }
 
-/** Takes so many of all runs together, in order. */
-function merge(runs: readonly Run[], count: number): RawLease[] {
+/** Takes this many of all runs together, in order. */
+function merge(runs: Heap<Run>, count: number): RawLease[] {
   const taken: RawLease[] = [];
-  while (taken.length < count) {
-    let first: Run | undefined;
-    for (const run of runs) if (run.isBefore(first)) first = run;
-    if (first === undefined) break;
-    taken.push(first.take());
+  for (let run = runs.peek(); run !== undefined && taken.length < count; run = runs.peek()) {
+    taken.push(run.take());
+    runs.pop();
+    if (run.head !== undefined) runs.push(run);
   }
   return taken;
 }
@@ -43,24 +46,24 @@ class Run {
   #next = 0;
 
   constructor(raws: readonly RawLease[]) {
-    this.#aged = raws.map((raw) => ({ raw, age: ageOf(raw) })).sort(compare);
+    this.#aged = raws.map((raw) => ({ raw, name: raw.name, age: ageOf(raw) })).sort(compareAge);
   }
 
-  /** Whether there is a next one, and it comes before that of the other run. */
-  isBefore(other: Run | undefined): boolean {
-    const mine = this.#aged[this.#next];
-    const theirs = other === undefined ? undefined : other.#aged[other.#next];
-    return mine !== undefined && (theirs === undefined || compare(mine, theirs) < 0);
+  get head(): Aged | undefined {
+    return this.#aged[this.#next];
   }
 
   take(): RawLease {
     const aged = this.#aged[this.#next++];
-    if (aged === undefined) throw new RangeError('nothing is left');
+    if (aged === undefined) throw new RangeError('the run has no more records');
     return aged.raw;
   }
 }
 
-/** Revisions below 2^53 are exact, and no store comes to others. */
-const ageOf = ({ created, revision }: RawLease): number => Number(created ?? revision);
+/** Runs that are empty are not compared. */
+const compareHeads = ({ head: a }: Run, { head: b }: Run): number =>
+  a === undefined || b === undefined ? 0 : compareAge(a, b);
 
-const compare = (a: Aged, b: Aged): number => a.age - b.age || (a.raw.name < b.raw.name ? -1 : 1);
+/** The revision that created the key. Revisions below 2^53 are exact, and no store comes to others. */
+export const ageOf = ({ created, revision }: Pick<RawLease, 'created' | 'revision'>): number =>
+  Number(created ?? revision);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Ipv4, type Ipv6, ipv4, ipv6, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
+import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, LeaseAttributes } from '#src/network/lease.ts';
 import { type Dialect, decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 
@@ -123,6 +124,20 @@ test('names are read in any case, unknown fields ignored', () => {
   );
 });
 
+test('of several spellings the last in the text counts, as in flannel', () => {
+  const read = (fields: string) => {
+    const decoded = decodeAttributes(`{"PublicIP":"10.0.0.1",${fields}}`);
+    return decoded.ok ? decoded.attributes : assert.fail(decoded.reason);
+  };
+  assert.equal(read('"BackendType":"a","backendtype":"b","BackendType":"c"').backendType, 'c');
+  assert.equal(read('"BackendType":"vxlan","BackendType":null').backendType, 'vxlan');
+  assert.equal(read('"publicip":"10.0.0.2","PublicIP":"10.0.0.3"').publicIp, v4('10.0.0.3'));
+  assert.deepEqual(read('"BackendData":{"a":1},"backenddata":{"b":1}').backendData, { b: 1 });
+  assert.equal(read('"BackendData":{"a":1},"BackendData":null').backendData, null);
+  const data = read('"BackendData":{"VtepMAC":"a","vtepmac":"b","VtepMAC":"c"}').backendData;
+  assert.equal(isJsonObject(data) && fieldOf(data, 'VtepMAC'), 'c');
+});
+
 test('an operator’s reservation has an address and nothing else', () => {
   assert.deepEqual(decodeAttributes('{"PublicIP":"10.0.0.1"}'), {
     ok: true,
@@ -138,6 +153,9 @@ const UNREADABLE: readonly [text: string, reason: string][] = [
   ['null', 'its value is not a JSON object'],
   ['"x"', 'its value is not a JSON object'],
   ['{"PublicIP":7}', 'PublicIP must be a string, it is 7'],
+  ['{"PublicIP":null}', 'PublicIP must be a string, it is null'],
+  ['{"PublicIP":"10.0.0.1","publicip":null}', 'PublicIP must be a string, it is null'],
+  ['{"PublicIP":"\\u00310.0.0.1"}', 'it has no readable address (PublicIP: "10.0.0.1")'],
   ['{"PublicIP":"10.0.0"}', 'it has no readable address (PublicIP: "10.0.0")'],
   ['{"PublicIP":"10.0.0.1","PublicIPv6":"10.0.0.1"}', 'it has no readable address (PublicIPv6: "10.0.0.1")'],
   ['{"PublicIP":"10.0.0.1","BackendType":{}}', 'BackendType must be a string, it is {}'],
@@ -168,11 +186,8 @@ test('what we write is read back the same', () => {
       publicIp: fc.integer({ min: 0, max: 0xffffffff }).map(ipv4),
       publicIpv6: fc.bigInt(0n, (1n << 128n) - 1n).map(ipv6),
       backendType: fc.string(),
-      // -0 is no JSON, and null means absent.
-      backendData: fc
-        .jsonValue()
-        .map((value): Json => JSON.parse(JSON.stringify(value)))
-        .filter((value) => value !== null),
+      // -0 is no JSON.
+      backendData: fc.jsonValue().map((value): Json => JSON.parse(JSON.stringify(value))),
       node: fc.string(),
     },
     { requiredKeys: ['publicIp', 'backendType'] },

@@ -1,8 +1,9 @@
+import { messageOf } from '#src/lib/errors.ts';
 import { formatIpv4, formatIpv6, ipv4, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
-import { GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { GoObject } from '#src/network/go-json.ts';
 import type { Json, LeaseAttributes } from '#src/network/lease.ts';
 
-/** Who has to read the value: both flannels read both; the shapes differ in what they leave out. */
+/** The flannel that has to read the value. Both versions read both shapes; the shapes differ in what they leave out. */
 export type Dialect = 'v0.9.1' | 'head';
 
 export type Decoded =
@@ -14,8 +15,8 @@ const LONGEST_VALUE = 4_096;
 
 /**
  * A lease's value, byte for byte as flannel marshals its LeaseAttrs: no blanks, fields in struct order, `<`, `>` and `&`
- * escaped as Go does. What a flannel does not know (PublicIPv6 for v0.9.1, our Node for both) it ignores, so `head` with
- * our field is what we write.
+ * escaped as Go does. A flannel ignores fields that it does not know (PublicIPv6 for v0.9.1, our Node for both), so we
+ * write `head` with our field.
  */
 export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect = 'head'): string {
   const { publicIp, publicIpv6, backendType, backendData, backendV6Data, node } = attributes;
@@ -31,27 +32,27 @@ export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect =
   return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escapeLikeGo);
 }
 
-/** Reads what any flannel or weft wrote; says why when it can't. Never throws: values come from others. */
+/** Reads what any flannel or weft wrote, or says why that is impossible. Never throws: values come from others. */
 export function decodeAttributes(text: string): Decoded {
   if (text.length > LONGEST_VALUE) return { ok: false, reason: `its value has ${text.length} characters` };
-  let value: unknown;
+  let object: GoObject | undefined;
   try {
-    value = JSON.parse(text);
+    object = GoObject.parse(text);
   } catch {
     return { ok: false, reason: 'its value is not JSON' };
   }
-  if (!isJsonObject(value)) return { ok: false, reason: 'its value is not a JSON object' };
+  if (object === undefined) return { ok: false, reason: 'its value is not a JSON object' };
   try {
-    return { ok: true, attributes: readAttributes(new GoObject(value)) };
+    return { ok: true, attributes: readAttributes(object) };
   } catch (error) {
-    return { ok: false, reason: (error as Error).message };
+    return { ok: false, reason: messageOf(error) };
   }
 }
 
 function readAttributes(object: GoObject): LeaseAttributes {
   const attributes: Mutable<LeaseAttributes> = { backendType: object.string('BackendType') ?? '' };
-  const publicIp = readIp(object, 'PublicIP', parseIpv4);
-  const publicIpv6 = readIp(object, 'PublicIPv6', parseIpv6);
+  const publicIp = object.parsed('PublicIP', parseIpv4, UNREADABLE);
+  const publicIpv6 = object.parsedOrNull('PublicIPv6', parseIpv6, UNREADABLE);
   const [backendData, backendV6Data] = [object.raw('BackendData'), object.raw('BackendV6Data')];
   const node = object.string('Node');
   if (publicIp !== undefined) attributes.publicIp = publicIp;
@@ -64,13 +65,7 @@ function readAttributes(object: GoObject): LeaseAttributes {
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-function readIp<A>(object: GoObject, name: string, parse: (text: string) => A | undefined): A | undefined {
-  const text = object.string(name);
-  if (text === undefined) return undefined;
-  const ip = parse(text);
-  if (ip === undefined) throw object.error(name, 'it has no readable address');
-  return ip;
-}
+const UNREADABLE = 'it has no readable address';
 
 const escapeLikeGo = (character: string): string =>
   `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

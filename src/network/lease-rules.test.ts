@@ -11,21 +11,21 @@ const RULES: LeaseRules = {
   ownName: '10.5.1.0-24',
   ownSubnet: prefix('10.5.1.0/24'),
   ownPublicIp: ip('192.168.0.1'),
-  underlay: ['192.168.0.0/24', '10.5.200.0/25', 'fd00::/64'].map(
-    (text) => parsePrefix(text) ?? assert.fail(),
-  ),
+  overlap: {
+    handedOut: { first: ip('10.5.1.0'), last: ip('10.5.127.255') },
+    connected: ['192.168.0.0/24', '10.5.200.0/23', 'fd00::/64'].map(
+      (text) => parsePrefix(text) ?? assert.fail(),
+    ),
+    needed: [{ ip: ip('10.5.220.9'), use: 'the default gateway' }],
+    allowed: false,
+  },
   judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : `its backend is "${backendType}"`),
   identityOf: ({ backendData }) => (backendData === undefined ? undefined : String(backendData)),
 };
 const PEER = '{"PublicIP":"192.168.0.2","BackendType":"vxlan","BackendData":"m1"}';
 const judge = (name: string, value = PEER, rules = RULES) =>
   judgeAlone({ name, value, revision: 7n, expiry: { kind: 'leased', leaseId: 1n } }, rules);
-const claimsOf = (name: string, value?: string) => {
-  const judgement = judge(name, value);
-  return judgement.fit ? judgement.claims : assert.fail(judgement.reason);
-};
-
-test('a peer’s lease is fit, and claims its block and its identity', () => {
+test('a peer’s lease is fit, and has its identity', () => {
   assert.deepEqual(judge('10.5.2.0-24'), {
     fit: true,
     lease: {
@@ -35,21 +35,20 @@ test('a peer’s lease is fit, and claims its block and its identity', () => {
       revision: 7n,
       expiry: { kind: 'leased', leaseId: 1n },
     },
-    claims: [ip('10.5.2.0'), 'm1'],
+    identity: 'm1',
   });
 });
 
 test('other lengths than SubnetLen are fit: the config may have changed since', () => {
-  assert.deepEqual(claimsOf('10.5.2.128-25'), [ip('10.5.2.0'), 'm1']);
-  assert.deepEqual(claimsOf('10.5.2.0-23'), [ip('10.5.2.0'), ip('10.5.3.0'), 'm1']);
-  assert.deepEqual(claimsOf('10.5.2.0-32'), [ip('10.5.2.0'), 'm1']);
-  const withoutIdentity = claimsOf('10.5.2.0-30', '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}');
-  assert.deepEqual(withoutIdentity, [ip('10.5.2.0')]);
+  for (const name of ['10.5.2.128-25', '10.5.2.0-23', '10.5.2.0-32']) assert.ok(judge(name).fit, name);
 });
 
-test('a dual stack lease counts for its IPv4 part', () => {
-  assert.deepEqual(claimsOf('10.5.2.0-24&fd00:5::-64'), [ip('10.5.2.0'), 'm1']);
+test('a lease without an identity is fit', () => {
+  const judgement = judge('10.5.2.0-30', '{"PublicIP":"192.168.0.2","BackendType":"vxlan"}');
+  assert.ok(judgement.fit && judgement.identity === undefined);
 });
+
+test('a dual stack lease is fit by its IPv4 part', () => assert.ok(judge('10.5.2.0-24&fd00:5::-64').fit));
 
 const peerAt = (publicIp: string): string => PEER.replace('192.168.0.2', publicIp);
 const UNFIT: readonly [name: string, value: string, reason: string][] = [
@@ -62,9 +61,12 @@ const UNFIT: readonly [name: string, value: string, reason: string][] = [
   ['0.0.0.0-0', PEER, 'its subnet 0.0.0.0/0 is not in the network 10.5.0.0/16'],
   ['10.5.0.0-23', PEER, 'its subnet 10.5.0.0/23 overlaps ours, 10.5.1.0/24'],
   ['10.5.1.128-25', PEER, 'its subnet 10.5.1.128/25 overlaps ours, 10.5.1.0/24'],
-  ['10.5.200.0-24', PEER, "its subnet 10.5.200.0/24 overlaps the underlay's 10.5.200.0/25"],
+  ['10.5.200.0-24', PEER, "its subnet 10.5.200.0/24 overlaps the underlay's 10.5.200.0/23"],
+  ['10.5.220.0-24', PEER, 'its subnet 10.5.220.0/24 holds 10.5.220.9, the default gateway'],
   ['10.5.2.0-24', peerAt('192.168.0.1'), 'its PublicIP 192.168.0.1 is ours'],
   ['10.5.2.0-24', peerAt('10.5.9.9'), 'its PublicIP 10.5.9.9 is inside the network itself'],
+  ['10.5.2.0-24', peerAt('10.5.2.9'), 'its PublicIP 10.5.2.9 is inside its own subnet'],
+  ['10.5.2.0-24', peerAt('10.5.1.9'), 'its PublicIP 10.5.1.9 is inside our subnet'],
   ['10.5.2.0-24', peerAt('127.0.0.1'), "its PublicIP 127.0.0.1 is not a host's address"],
   ['10.5.2.0-24', peerAt('224.0.0.1'), "its PublicIP 224.0.0.1 is not a host's address"],
   ['10.5.2.0-24', peerAt('0.0.0.0'), "its PublicIP 0.0.0.0 is not a host's address"],
@@ -84,7 +86,19 @@ test('a lease much wider than SubnetLen is unfit: it would claim a block for eac
     fit: false,
     reason: 'its subnet 10.4.0.0/15 is far wider than SubnetLen 24',
   });
-  assert.equal(judge('10.4.0.0-16', PEER, { ...rules, underlay: [] }).fit, true);
+  assert.equal(judge('10.4.0.0-16', PEER, rules).fit, true);
+});
+
+test('a host may have an address of the network that is not handed out', () => {
+  assert.equal(judge('10.5.2.0-24', peerAt('10.5.200.9')).fit, true);
+});
+
+test('with the operator’s permission a peer may hide hosts, but nothing that we need', () => {
+  const rules = { ...RULES, overlap: { ...RULES.overlap, allowed: true } };
+  assert.equal(judge('10.5.200.0-24', PEER, rules).fit, true);
+  assert.equal(judge('10.5.2.0-24', peerAt('10.5.9.9'), rules).fit, true);
+  assert.equal(judge('10.5.220.0-24', PEER, rules).fit, false);
+  assert.equal(judge('10.5.2.0-24', peerAt('10.5.2.9'), rules).fit, false);
 });
 
 test('a reason quotes only so much of a hostile value', () => {

@@ -4,15 +4,13 @@ import {
   formatIp,
   formatPrefix,
   type Ipv4,
-  ipv4,
   isGlobalUnicast,
-  lastAddress,
   overlaps,
-  type Prefix,
   type Prefix4,
 } from '#src/lib/ip.ts';
 import type { Expiry, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
+import { hiddenBy, isInRange, type OverlapRules } from '#src/network/overlap-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
 /** A record as the registry holds it. */
@@ -20,12 +18,12 @@ export interface RawLease {
   readonly name: string;
   readonly value: string;
   readonly revision: bigint;
-  /** The revision that created the key, where the registry tells it. */
+  /** The revision that created the key, if the registry reports it. */
   readonly created?: bigint;
   readonly expiry: Expiry;
 }
 
-/** What may be believed is judged by this. */
+/** Facts and functions by which records are judged. */
 export interface LeaseRules {
   readonly network: Prefix4;
   /** SubnetLen. Other lengths are accepted, because the config may have changed since a lease was taken. */
@@ -34,28 +32,24 @@ export interface LeaseRules {
   readonly ownName: string;
   readonly ownSubnet: Prefix4;
   readonly ownPublicIp: Ipv4;
-  /** Prefixes of the underlay: a subnet there would cut us off from other hosts. */
-  readonly underlay: readonly Prefix[];
+  readonly overlap: OverlapRules;
   /** Why the backend can't use what a peer published. */
   judge(attributes: LeaseAttributes): string | undefined;
   /** What no two peers may share beside their subnet: the VTEP MAC. */
   identityOf(attributes: LeaseAttributes): string | undefined;
 }
 
-/** What a lease claims for itself: a block of SubnetLen, by its first address, or its identity. */
-export type Claim = Ipv4 | string;
-
-/** What is to be thought of a record, were it alone. */
+/** The verdict on a record by itself, before it is compared with others. */
 export type Judgement =
   | {
       readonly fit: true;
       readonly lease: Lease;
-      /** Records can only contradict each other in a common claim. */
-      readonly claims: readonly Claim[];
+      /** What no other peer may have: see {@link LeaseRules.identityOf}. */
+      readonly identity: string | undefined;
     }
   | { readonly fit: false; readonly reason: string };
 
-/** A lease may be this many bits wider than SubnetLen; it claims that many blocks, at most 256. */
+/** A lease may be this many bits wider than SubnetLen: one lease must not take a large part of the network. */
 const WIDEST_BITS = 8;
 /** A reason may quote what somebody else wrote. */
 const LONGEST_REASON = 200;
@@ -69,55 +63,58 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
   if (!decoded.ok) return { fit: false, reason: decoded.reason };
   const { attributes } = decoded;
   const reason =
-    faultOfSubnet(subnets.v4, rules) ?? faultOfAddress(attributes, rules) ?? rules.judge(attributes);
+    faultOfSubnet(subnets.v4, rules) ??
+    faultOfAddress(attributes, subnets.v4, rules) ??
+    rules.judge(attributes);
   if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
-  const identity = rules.identityOf(attributes);
   return {
     fit: true,
     lease: { subnets, attributes, expiry, name, revision },
-    claims: claimsOf(subnets.v4, rules.subnetLength, identity),
+    identity: rules.identityOf(attributes),
   };
 }
 
-/** Why a record can't be used beside another with this claim in common, both by name; `undefined` when it can. */
-export function contradiction(claim: Claim, name: string, other: string): string | undefined {
-  if (typeof claim === 'string') return `its identity ${claim} is also that of ${other}`;
-  const [mine, theirs] = [parseSubnetName(name)?.v4, parseSubnetName(other)?.v4];
-  const shared = mine !== undefined && theirs !== undefined && overlaps(mine, theirs);
-  return shared ? `its subnet overlaps that of ${other}` : undefined;
+/** Why no host can hold a subnet of this size, `undefined` when one can. */
+export function faultOfSize(
+  { length }: Prefix4,
+  { network, subnetLength }: Pick<LeaseRules, 'network' | 'subnetLength'>,
+): string | undefined {
+  if (length >= subnetLength) return undefined;
+  if (length <= network.length) return 'is as wide as the network';
+  return length < subnetLength - WIDEST_BITS ? `is far wider than SubnetLen ${subnetLength}` : undefined;
 }
 
-function faultOfSubnet(
-  v4: Prefix4,
-  { network, subnetLength, ownSubnet, underlay }: LeaseRules,
-): string | undefined {
-  // Texts are made of what is wrong only: nearly nothing is.
+function faultOfSubnet(v4: Prefix4, rules: LeaseRules): string | undefined {
+  const { network, ownSubnet, overlap } = rules;
+  // Texts are made for faults only, which are rare.
   const fault = (text: string): string => `its subnet ${formatPrefix(v4)} ${text}`;
   if (!containsPrefix(network, v4)) return fault(`is not in the network ${formatPrefix(network)}`);
-  if (v4.length < subnetLength - WIDEST_BITS) return fault(`is far wider than SubnetLen ${subnetLength}`);
+  const size = faultOfSize(v4, rules);
+  if (size !== undefined) return fault(size);
   if (overlaps(v4, ownSubnet)) return fault(`overlaps ours, ${formatPrefix(ownSubnet)}`);
-  const clash = underlay.find((prefix) => overlaps(prefix, v4));
-  return clash && fault(`overlaps the underlay's ${formatPrefix(clash)}`);
+  const clash = hiddenBy(v4, overlap);
+  return clash && fault(clash);
 }
 
-function faultOfAddress(
+/** Why the address that a host publishes can't be used. */
+export function faultOfAddress(
   { publicIp }: LeaseAttributes,
-  { network, ownPublicIp }: LeaseRules,
+  subnet: Prefix4,
+  {
+    ownPublicIp,
+    ownSubnet,
+    overlap,
+  }: Pick<LeaseRules, 'ownPublicIp' | 'overlap'> & {
+    readonly ownSubnet?: Prefix4;
+  },
 ): string | undefined {
   if (publicIp === undefined) return 'it has no PublicIP';
   const fault = (text: string): string => `its PublicIP ${formatIp(publicIp)} ${text}`;
   if (!isGlobalUnicast(publicIp)) return fault("is not a host's address");
   if (publicIp === ownPublicIp) return fault('is ours');
-  return containsAddress(network, publicIp) ? fault('is inside the network itself') : undefined;
-}
-
-/** The blocks of SubnetLen that a subnet lies in or covers, and the identity. */
-function claimsOf(subnet: Prefix4, subnetLength: number, identity: string | undefined): readonly Claim[] {
-  const step = 2 ** (32 - subnetLength);
-  const first = Math.floor(subnet.address / step) * step;
-  const blocks = Math.floor((lastAddress(subnet) - first) / step) + 1;
-  // Nearly always it is one: an array of just these takes a fifth of one that grew.
-  if (blocks === 1) return identity === undefined ? [ipv4(first)] : [ipv4(first), identity];
-  const claims: Claim[] = Array.from({ length: blocks }, (_, n) => ipv4(first + n * step));
-  return identity === undefined ? claims : [...claims, identity];
+  // Packets to such an address would go into a tunnel or to a container.
+  if (containsAddress(subnet, publicIp)) return fault('is inside its own subnet');
+  if (ownSubnet !== undefined && containsAddress(ownSubnet, publicIp)) return fault('is inside our subnet');
+  const isContainers = !overlap.allowed && isInRange(overlap.handedOut, publicIp);
+  return isContainers ? fault('is inside the network itself') : undefined;
 }

@@ -1,56 +1,66 @@
-import { byAge } from '#src/network/by-age.ts';
+import { ageOf, byAge } from '#src/network/by-age.ts';
 import type { Lease } from '#src/network/lease.ts';
-import {
-  type Claim,
-  contradiction,
-  type Judgement,
-  judgeAlone,
-  type LeaseRules,
-  type RawLease,
-} from '#src/network/lease-rules.ts';
+import { type Claim, compareAge, LeaseClaims } from '#src/network/lease-claims.ts';
+import { type Judgement, judgeAlone, type LeaseRules, type RawLease } from '#src/network/lease-rules.ts';
 
 export type LeaseChange =
   | { readonly kind: 'accepted'; readonly name: string; readonly lease: Lease }
   | { readonly kind: 'removed'; readonly name: string }
-  /** What was accepted before, if it was, is no longer. */
+  /** If it was accepted before, it no longer is. */
   | { readonly kind: 'quarantined'; readonly name: string; readonly reason: string };
 
-/** A record and its verdict. The lease itself is made of the record when it is needed: of 50,000 it would be most of what they take. */
-interface Entry {
-  /** As it was last renewed. */
-  raw: RawLease;
-  readonly claims: readonly Claim[];
-  /** Why it is not used; `undefined` when it is. */
-  readonly fault: string | undefined;
-  /** The claim that an accepted lease holds against it; its turn comes when that claim is free. */
-  readonly waitsFor: Claim | undefined;
+export interface LeaseTableOptions {
+  /** Records that are settled in one go. Default 250: 2 ms of work. */
+  readonly slice?: number;
 }
 
-/** Mostly one entry a claim. */
-type Index = Map<Claim, Entry | Entry[]>;
+/** A record and its verdict. Parsed leases would dominate memory at 50,000 peers, so they are parsed on demand. */
+interface Entry extends Claim {
+  /** As it was last renewed. */
+  raw: RawLease;
+  /** Why it can't be used even alone; `undefined` when it could. Only such an entry has a place in the claims. */
+  readonly fault: string | undefined;
+  /** By which rules it was judged. */
+  readonly ruling: number;
+}
+
+/** What the verdict on a record was, before this change. */
+interface Before {
+  readonly entry: Entry;
+  readonly verdict: 'accepted' | 'waits' | 'unfit';
+}
+
+/** A snapshot that is taken slice by slice. */
+interface Reading {
+  /** Names that were put or removed since it began; these changes are newer. */
+  readonly overtaken: Set<string>;
+}
 
 /**
- * All leases of a network as the registry tells them, each accepted or quarantined with a reason. A record is judged
- * alone first. Of records that contradict each other (overlapping subnets, one VTEP MAC twice) the one that is accepted
- * stands: a renewal, which makes a record the younger one, must not hand its packets to somebody else. Where none is
- * accepted yet, the one whose key was created first is taken; the others' turn comes when it goes.
+ * All leases of a network as the registry has them, each accepted or quarantined with a reason. A record is judged
+ * alone first. Of records that contradict each other (overlapping subnets, one VTEP MAC twice) the accepted one stands:
+ * a renewal, which makes a record the younger one, must not hand its packets to somebody else. Where none is accepted
+ * yet, the one whose key was created first is taken; the others' turn comes when it goes.
  *
- * One record costs one record's work, and each call reports a name once.
+ * One record costs one record's work, and each call reports a name once. Other calls may come between two slices of
+ * {@link replaceAll} and {@link useRules}: slices look at the records as they are by then.
  */
 export class LeaseTable {
   #rules: LeaseRules;
+  readonly #slice: number;
   readonly #entries = new Map<string, Entry>();
-  /** By claim: the accepted leases that hold it, and the records that wait for it. */
-  readonly #holders: Index = new Map();
-  readonly #waiters: Index = new Map();
-  readonly #quarantined = new Map<string, string>();
+  readonly #quarantined = new Map<string, Entry>();
+  readonly #claims = new LeaseClaims();
+  #reading: Reading | undefined;
+  #ruling = 0;
   #version = 0;
 
-  constructor(rules: LeaseRules) {
+  constructor(rules: LeaseRules, { slice = 250 }: LeaseTableOptions = {}) {
     this.#rules = rules;
+    this.#slice = slice;
   }
 
-  /** Another number whenever a record comes, says something else, or goes; not when it is renewed. */
+  /** Changes whenever a record comes, changes its value, or goes; not when it is renewed. */
   get version(): number {
     return this.#version;
   }
@@ -65,9 +75,14 @@ export class LeaseTable {
     return this.#entries.size - this.#quarantined.size;
   }
 
-  /** Reasons, by name. */
+  /** Reasons, by name. Built on each call. */
   get quarantined(): ReadonlyMap<string, string> {
-    return this.#quarantined;
+    return new Map(Array.from(this.#quarantined, ([name, entry]) => [name, this.#reasonOf(entry)]));
+  }
+
+  /** Whether there is a record of that name, accepted or not. */
+  has(name: string): boolean {
+    return this.#entries.has(name);
   }
 
   /** The records of all leases but our own, as they came. */
@@ -77,11 +92,13 @@ export class LeaseTable {
 
   /** A record that is new or was written again. A renewal that says the same changes nothing. */
   put(raw: RawLease): LeaseChange[] {
+    this.#reading?.overtaken.add(raw.name);
     return this.#settle([], [raw]);
   }
 
   /** A record that is gone. */
   remove(name: string): LeaseChange[] {
+    this.#reading?.overtaken.add(name);
     return this.#settle([name], []);
   }
 
@@ -99,16 +116,21 @@ export class LeaseTable {
     }
   }
 
-  #leaseOf({ raw, fault }: Entry): Lease | undefined {
-    const judgement = fault === undefined ? judgeAlone(raw, this.#rules) : undefined;
-    return judgement?.fit ? judgement.lease : undefined;
+  /**
+   * Replaces all records: those that are missing here are removed. In slices, so that other work has its turn between them.
+   * A put or a removal between two slices is newer than the snapshot and wins. Another snapshot ends this one.
+   */
+  replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
+    const reading: Reading = { overtaken: new Set() };
+    this.#reading = reading;
+    return this.#read(reading, this.#entries.size === 0 ? [] : this.#namesBut(raws), raws);
   }
 
-  /** All records there are: what is not among them is removed. Slice by slice, so that other work has its turn between. */
-  *replaceAll(raws: readonly RawLease[]): Generator<LeaseChange[]> {
-    const gone = this.#entries.size === 0 ? [] : this.#namesBut(raws);
-    // Of records that contradict each other the older must not come in a later slice.
-    yield* this.#settleInSlices(gone, byAge(raws, SLICE));
+  /** Judges everything by other rules, slice by slice: the underlay or our own lease changed. */
+  useRules(rules: LeaseRules): Generator<LeaseChange[]> {
+    this.#rules = rules;
+    this.#ruling++;
+    return this.#judgeAgain(this.#ruling, [...this.#entries.keys()]);
   }
 
   #namesBut(raws: readonly RawLease[]): string[] {
@@ -116,162 +138,175 @@ export class LeaseTable {
     return Array.from(this.#entries.keys()).filter((name) => !names.has(name));
   }
 
-  /** Judges everything anew by other rules, slice by slice: the underlay or our own lease changed. */
-  *useRules(rules: LeaseRules): Generator<LeaseChange[]> {
-    this.#rules = rules;
-    const raws = [...this.records()];
-    const slices = Array.from({ length: Math.ceil(raws.length / SLICE) }, (_, n) =>
-      raws.slice(n * SLICE, (n + 1) * SLICE),
-    );
-    yield* this.#settleInSlices([rules.ownName], slices, { anew: true });
-  }
-
-  /** What is gone goes with the first slice, so that a name is reported once. */
-  *#settleInSlices(
-    gone: readonly string[],
-    slices: Iterable<readonly RawLease[]>,
-    options?: { readonly anew: boolean },
-  ): Generator<LeaseChange[]> {
-    let left = gone;
-    for (const slice of slices) {
-      yield slice.length === 0 ? [] : this.#settle(left, slice, options);
-      if (slice.length > 0) left = [];
+  *#read(reading: Reading, gone: readonly string[], raws: readonly RawLease[]): Generator<LeaseChange[]> {
+    const { overtaken } = reading;
+    for (const [names, slice] of this.#slicesOf(gone, raws)) {
+      if (this.#reading !== reading) return;
+      yield overtaken.size === 0
+        ? this.#settle(names, slice)
+        : this.#settle(
+            names.filter((name) => !overtaken.has(name)),
+            slice.filter(({ name }) => !overtaken.has(name)),
+          );
     }
-    if (left.length > 0) yield this.#settle(left, [], options);
+    if (this.#reading === reading) this.#reading = undefined;
   }
 
-  #settle(
+  /** Removals come first. The last of them share a slice with the first records, so that this slice reports a name once. */
+  *#slicesOf(
     gone: readonly string[],
     raws: readonly RawLease[],
-    { anew }: { readonly anew: boolean } = { anew: false },
-  ): LeaseChange[] {
-    const lifted = new Map<string, Entry>();
-    const lift = (entry: Entry): void => {
+  ): Generator<readonly [gone: readonly string[], raws: readonly RawLease[]]> {
+    let at = 0;
+    for (; gone.length - at > this.#slice; at += this.#slice) yield [gone.slice(at, at + this.#slice), []];
+    let rest = gone.slice(at);
+    // Of records that contradict each other the older must not come in a later slice.
+    for (const slice of byAge(raws, this.#slice)) {
+      yield [slice.length === 0 ? [] : rest, slice];
+      if (slice.length > 0) rest = [];
+    }
+    if (rest.length > 0) yield [rest, []];
+  }
+
+  *#judgeAgain(ruling: number, names: readonly string[]): Generator<LeaseChange[]> {
+    // A lease that turns out to be our own is no peer's.
+    yield this.#settle([this.#rules.ownName], []);
+    for (let at = 0; at < names.length && this.#ruling === ruling; at += this.#slice) {
+      const outdated = names.slice(at, at + this.#slice).flatMap((name) => {
+        const entry = this.#entries.get(name);
+        return entry === undefined || entry.ruling === ruling ? [] : entry;
+      });
+      yield this.#settle(
+        [],
+        outdated.map(({ raw }) => raw),
+      );
+    }
+  }
+
+  /** Removes these names, puts these records, and accepts waiting records whose turn it is. Returns what changed. */
+  #settle(gone: readonly string[], raws: readonly RawLease[]): LeaseChange[] {
+    const changes: LeaseChange[] = [];
+    for (const name of gone) {
+      const entry = this.#entries.get(name);
+      if (entry === undefined) continue;
       this.#lift(entry);
-      lifted.set(entry.raw.name, entry);
-    };
-    const removed = gone.flatMap((name) => this.#entries.get(name) ?? []);
-    removed.forEach(lift);
-    const todo: RawLease[] = [];
+      this.#entries.delete(name);
+      changes.push({ kind: 'removed', name });
+    }
+    const todo = new Map<string, RawLease>();
+    const before = new Map<string, Before>();
     for (const raw of raws) {
-      if (raw.name === this.#rules.ownName) continue;
-      const entry = this.#entries.get(raw.name);
-      if (entry !== undefined && entry.raw.value === raw.value && !anew) {
+      const { name, value } = raw;
+      if (name === this.#rules.ownName) continue;
+      const entry = this.#entries.get(name);
+      if (entry !== undefined && entry.raw.value === value && entry.ruling === this.#ruling) {
         entry.raw = raw;
       } else {
-        if (entry !== undefined) lift(entry);
-        todo.push(raw);
+        if (entry !== undefined && !before.has(name)) before.set(name, this.#lift(entry));
+        todo.set(name, raw);
       }
     }
-    for (const waiter of this.#waitersFor(lifted.values())) {
-      lift(waiter);
-      todo.push(waiter.raw);
+    this.#version += changes.length + todo.size;
+    for (const next of inOrder(todo.values(), before)) {
+      // An accepted record stays accepted if it can. Among the others the older comes first.
+      if (!next.stood) this.#takeTurns(changes, next);
+      report(changes, this.#place(next.raw, next.age, before.get(next.name)));
     }
-    this.#version += removed.length + todo.length;
-    const inOrder = lifted.size === 0 ? todo : sortByStanding(todo, lifted);
-    const changes = removed.map(({ raw: { name } }): LeaseChange => ({ kind: 'removed', name }));
-    for (const raw of inOrder) {
-      const change = this.#place(raw, lifted.get(raw.name));
-      if (change !== undefined) changes.push(change);
-    }
+    this.#takeTurns(changes);
     return changes;
   }
 
-  /** Gives the record its verdict beside those that are accepted; what that changes. */
-  #place(raw: RawLease, before: Entry | undefined): LeaseChange | undefined {
-    const judgement = judgeAlone(raw, this.#rules);
-    const { fault, waitsFor } = this.#verdict(raw, judgement);
-    const entry: Entry = { raw, claims: judgement.fit ? judgement.claims : NO_CLAIMS, fault, waitsFor };
-    this.#add(entry);
-    return changeOf(before, entry, judgement);
-  }
-
-  #verdict({ name }: RawLease, judgement: Judgement): Pick<Entry, 'fault' | 'waitsFor'> {
-    if (!judgement.fit) return { fault: judgement.reason, waitsFor: undefined };
-    for (const claim of judgement.claims) {
-      for (const other of entriesOf(this.#holders, claim)) {
-        const fault = contradiction(claim, name, other.raw.name);
-        if (fault !== undefined) return { fault, waitsFor: claim };
+  /** Places records that waited for something that is free now, up to the age of the given one. */
+  #takeTurns(changes: LeaseChange[], until?: Aged): void {
+    for (let claim = this.#claims.nextInLine(until); claim; claim = this.#claims.nextInLine(until)) {
+      const entry = this.#entries.get(claim.name);
+      if (entry === undefined) continue;
+      if (entry.ruling !== this.#ruling) {
+        report(changes, this.#place(entry.raw, entry.age, { entry, verdict: 'waits' }));
+      } else if (this.#claims.place(entry)) {
+        this.#quarantined.delete(entry.name);
+        const lease = this.#leaseOf(entry);
+        if (lease !== undefined) changes.push({ kind: 'accepted', name: entry.name, lease });
       }
     }
-    return ACCEPTED;
   }
 
-  #add(entry: Entry): void {
-    const { raw, fault, waitsFor, claims } = entry;
+  /** Judges the record beside the accepted ones. Returns what changed. */
+  #place(raw: RawLease, age: number, before: Before | undefined): LeaseChange | undefined {
+    const judgement = judgeAlone(raw, this.#rules);
+    const entry: Entry = {
+      raw,
+      name: raw.name,
+      age,
+      identity: judgement.fit ? judgement.identity : undefined,
+      fault: judgement.fit ? undefined : judgement.reason,
+      ruling: this.#ruling,
+      queue: undefined,
+      followers: undefined,
+    };
     this.#entries.set(raw.name, entry);
-    if (fault !== undefined) this.#quarantined.set(raw.name, fault);
-    if (waitsFor !== undefined) addTo(this.#waiters, waitsFor, entry);
-    else if (fault === undefined) for (const claim of claims) addTo(this.#holders, claim, entry);
+    const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets.v4);
+    if (accepted) this.#quarantined.delete(raw.name);
+    else this.#quarantined.set(raw.name, entry);
+    return this.#changeOf(before, entry, judgement);
   }
 
-  #lift(entry: Entry): void {
-    const { raw, fault, waitsFor, claims } = entry;
-    this.#entries.delete(raw.name);
-    this.#quarantined.delete(raw.name);
-    if (waitsFor !== undefined) deleteFrom(this.#waiters, waitsFor, entry);
-    else if (fault === undefined) for (const claim of claims) deleteFrom(this.#holders, claim, entry);
+  /** Withdraws its claims. The entry stays in the table until {@link #place} replaces it. */
+  #lift(entry: Entry): Before {
+    const verdict = verdictOn(entry);
+    if (verdict !== 'unfit') this.#claims.withdraw(entry);
+    this.#quarantined.delete(entry.name);
+    return { entry, verdict };
   }
 
-  /** Those whose turn may have come, now that these do not hold or wait for their claims any more. */
-  #waitersFor(lifted: Iterable<Entry>): Set<Entry> {
-    const waiters = new Set<Entry>();
-    for (const { claims, fault, waitsFor } of lifted) {
-      const freed = waitsFor !== undefined ? [waitsFor] : fault === undefined ? claims : [];
-      for (const claim of freed) for (const waiter of entriesOf(this.#waiters, claim)) waiters.add(waiter);
+  #changeOf(before: Before | undefined, entry: Entry, judgement: Judgement): LeaseChange | undefined {
+    const { name, raw } = entry;
+    const same = before?.entry.raw.value === raw.value;
+    const verdict = verdictOn(entry);
+    if (judgement.fit && verdict === 'accepted') {
+      return same && before.verdict === 'accepted'
+        ? undefined
+        : { kind: 'accepted', name, lease: judgement.lease };
     }
-    return waiters;
-  }
-}
-
-const NO_CLAIMS: readonly Claim[] = [];
-const ACCEPTED: Pick<Entry, 'fault' | 'waitsFor'> = { fault: undefined, waitsFor: undefined };
-
-/** Records that are settled in one go: 2 ms of work. */
-const SLICE = 250;
-
-/** What was accepted comes first, then the older key. */
-function sortByStanding(raws: readonly RawLease[], before: ReadonlyMap<string, Entry>): RawLease[] {
-  const stood = ({ name }: RawLease): number => {
-    const entry = before.get(name);
-    return entry !== undefined && entry.fault === undefined ? 0 : 1;
-  };
-  return [...byAge(raws, raws.length)].flat().sort((a, b) => stood(a) - stood(b));
-}
-
-function changeOf(
-  before: Entry | undefined,
-  { raw, fault, waitsFor }: Entry,
-  judgement: Judgement,
-): LeaseChange | undefined {
-  const { name } = raw;
-  const same = before?.raw.value === raw.value;
-  if (judgement.fit && fault === undefined) {
-    return same && before.fault === undefined
+    // A waiting record is reported once, even when it comes to wait for another record.
+    if (verdict === 'waits' && before?.verdict === 'waits' && same) return undefined;
+    const reason = this.#reasonOf(entry);
+    return verdict === 'unfit' && before?.entry.fault === reason
       ? undefined
-      : { kind: 'accepted', name, lease: judgement.lease };
+      : { kind: 'quarantined', name, reason };
   }
-  // Who waits goes on waiting, for whomever: said once.
-  const waits = waitsFor !== undefined && before?.waitsFor !== undefined;
-  return fault === undefined || before?.fault === fault || (same && waits)
-    ? undefined
-    : { kind: 'quarantined', name, reason: fault };
+
+  #reasonOf(entry: Entry): string {
+    return entry.fault ?? this.#claims.contradiction(entry);
+  }
+
+  #leaseOf(entry: Entry): Lease | undefined {
+    const judgement = verdictOn(entry) === 'accepted' ? judgeAlone(entry.raw, this.#rules) : undefined;
+    return judgement?.fit ? judgement.lease : undefined;
+  }
 }
 
-function entriesOf(index: Index, claim: Claim): readonly Entry[] {
-  const found = index.get(claim);
-  return found === undefined ? NOBODY : Array.isArray(found) ? found : [found];
+function verdictOn({ fault, queue }: Entry): Before['verdict'] {
+  if (fault !== undefined) return 'unfit';
+  return queue === undefined ? 'accepted' : 'waits';
 }
 
-const NOBODY: readonly Entry[] = [];
+type Aged = Pick<Claim, 'age' | 'name'>;
 
-function addTo(index: Index, claim: Claim, entry: Entry): void {
-  const found = index.get(claim);
-  index.set(claim, found === undefined ? entry : [...entriesOf(index, claim), entry]);
+/** What was accepted before comes first, then the older key. */
+function inOrder(
+  raws: Iterable<RawLease>,
+  before: ReadonlyMap<string, Before>,
+): (Aged & { readonly raw: RawLease; readonly stood: boolean })[] {
+  const aged = Array.from(raws, (raw) => {
+    const known = before.get(raw.name);
+    // A renewal has a new revision but does not make the record younger.
+    const age = known?.entry.raw.value === raw.value ? known.entry.age : ageOf(raw);
+    return { raw, name: raw.name, age, stood: known?.verdict === 'accepted' };
+  });
+  return aged.sort((a, b) => Number(b.stood) - Number(a.stood) || compareAge(a, b));
 }
 
-function deleteFrom(index: Index, claim: Claim, entry: Entry): void {
-  const [first, ...others] = entriesOf(index, claim).filter((other) => other !== entry);
-  if (first === undefined) index.delete(claim);
-  else index.set(claim, others.length === 0 ? first : [first, ...others]);
+function report(changes: LeaseChange[], change: LeaseChange | undefined): void {
+  if (change !== undefined) changes.push(change);
 }

@@ -27,7 +27,7 @@ export type Expiry =
   | { readonly kind: 'reservation' }
   /** `at`: milliseconds since the epoch. */
   | { readonly kind: 'expires'; readonly at: number }
-  /** etcd v3 tells a lease's remaining time only on request. */
+  /** etcd v3 reports a lease's remaining time only on request. */
   | { readonly kind: 'leased'; readonly leaseId: bigint };
 
 export interface Lease {

@@ -98,6 +98,9 @@ const REFUSED: readonly [json: string, message: string][] = [
   ['{"Network":"10.5.0/16"}', 'invalid IPv4 CIDR format (Network: "10.5.0/16")'],
   ['{"Network":"fd00::/48"}', 'invalid IPv4 CIDR format (Network: "fd00::/48")'],
   ['{"Network":"10.5.0.0/16","SubnetLen":"24"}', 'SubnetLen must be a whole number, it is "24"'],
+  ['{"Network":"10.5.0.0/16","SubnetLen":24.0}', 'SubnetLen must be a whole number, it is 24.0'],
+  ['{"Network":"10.5.0.0/16","SubnetLen":2.4e1}', 'SubnetLen must be a whole number, it is 2.4e1'],
+  ['{"Network":"10.5.0.0/16","SubnetMin":null}', 'SubnetMin must be a string, it is null'],
   ['{"Network":"10.5.0.0/16","SubnetLen":31}', 'SubnetLen must be less than /31 (SubnetLen: 31)'],
   ['{"Network":"10.5.0.0/16","SubnetLen":33}', 'SubnetLen must be between 0 and 32, it is 33'],
   [
@@ -144,6 +147,18 @@ test('the backend: udp when absent, none when it has no type, lower case for the
   assert.equal(typeOf(''), 'udp');
   assert.equal(typeOf(',"Backend":{}'), '');
   assert.equal(typeOf(',"Backend":{"type":"VXLAN"}'), 'vxlan');
+  assert.equal(typeOf(',"Backend":null'), '');
+  assert.equal(typeOf(',"Backend":{"Type":"vxlan"},"backend":null'), '');
+  assert.equal(typeOf(',"Backend":{"Type":"host-gw","type":"vxlan"}'), 'vxlan');
+  assert.equal(typeOf(',"Backend":{"Type":"vxlan","Type":null}'), 'vxlan');
+});
+
+test('a field has the last value in the text, in whatever spelling, and null changes nothing', () => {
+  const read = (fields: string) => parseNetworkConfig(`{"Network":"10.0.0.0/8",${fields}}`);
+  assert.equal(read('"SubnetLen":20,"subnetlen":21,"SubnetLen":22').subnetLength, 22);
+  assert.equal(read('"SubnetLen":20,"SubnetLen":null').subnetLength, 20);
+  assert.equal(read('"\u017fubnetLen":20').subnetLength, 20);
+  assert.equal(formatPrefix(read('"Network":"10.5.0.0/16"').network), '10.5.0.0/16');
 });
 
 test('the backend’s own options are there for it to read', () => {

@@ -28,7 +28,7 @@ export interface NetworkConfig {
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
-  /** What flannel HEAD would refuse and v0.9.1 accepts: said once, not refused. */
+  /** Values that flannel HEAD refuses and v0.9.1 accepts. They are accepted here with a warning. */
   readonly warnings: readonly string[];
 }
 
@@ -39,15 +39,15 @@ export interface BackendConfig {
   readonly options: GoObject;
 }
 
-/** A subnet of its own for each host leaves addresses for the bridge and a container: no longer than this. */
+/** The longest prefix of a host's subnet: the bridge and one container need addresses. */
 const LONGEST_SUBNET = 30;
 const DEFAULT_SUBNET_LENGTH = 24;
 
 /**
- * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): what either version
- * accepts is accepted, with the default of the version that accepts it; what both refuse is refused in flannel's words,
- * followed by the field and its value. Only the default of SubnetLen differs: the dialect is that of the flannels that can
- * share the registry with us, v0.9.1 on etcd v2 and HEAD on v3.
+ * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): a value that
+ * either version accepts is accepted, with the default of that version. A value that both refuse is refused in flannel's
+ * words, followed by the field and its value. The default of SubnetLen depends on the dialect, which is that of the
+ * flannels on the same registry: v0.9.1 on etcd v2, HEAD on v3.
  *
  * Throws WeftError `config`.
  */
@@ -68,7 +68,7 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
     : ipv4(network.address + step);
   const lowest = readBound(config, 'SubnetMin', network) ?? first;
   const highest = readBound(config, 'SubnetMax', network) ?? last;
-  // v0.9.1 does not look at boundaries and walks from SubnetMin; only whole subnets between the two are handed out here.
+  // v0.9.1 ignores boundaries and counts from SubnetMin. Here only whole subnets between the two are handed out.
   const subnetMin = Math.ceil(lowest / step) * step;
   const subnetMax = Math.floor(highest / step) * step;
   if (subnetMin !== lowest) warnings.push(`SubnetMin is not on a SubnetLen boundary: ${formatIp(lowest)}`);
@@ -101,31 +101,29 @@ export function isUsable({ subnetLength, subnetMin, subnetMax }: NetworkConfig, 
 }
 
 function readObject(text: string): GoObject {
-  let value: unknown;
+  let object: GoObject | undefined;
   try {
-    value = JSON.parse(text);
+    object = GoObject.parse(text);
   } catch (cause) {
     // The parser's own message quotes the text as it is, line breaks included.
     throw new WeftError('config', `the network config is not JSON: ${excerpt(text)}`, { cause });
   }
-  if (!isJsonObject(value))
+  if (object === undefined)
     throw new WeftError('config', `the network config is not a JSON object: ${excerpt(text)}`);
-  return new GoObject(value);
+  return object;
 }
 
 function readNetwork(config: GoObject): Prefix4 {
-  const text = config.string('Network');
-  const network = parsePrefix4(text ?? '');
-  // 0.0.0.0/0 is what v0.9.1 takes an absent Network for, and HEAD takes for an absent one.
-  if (text === undefined || network?.length === 0)
+  const network = config.parsed('Network', parsePrefix4, 'invalid IPv4 CIDR format');
+  // v0.9.1 reads an absent Network as 0.0.0.0/0, and HEAD reads 0.0.0.0/0 as an absent one.
+  if (network === undefined || network.length === 0)
     throw config.error('Network', 'please define a correct Network parameter in the flannel config');
-  if (network === undefined) throw config.error('Network', 'invalid IPv4 CIDR format');
   return masked(network);
 }
 
 function readSubnetLength(config: GoObject, network: Prefix4, dialect: Dialect, warnings: string[]): number {
   const given = config.integer('SubnetLen', 0, 32);
-  // Go can't tell 0 from absent.
+  // In Go, 0 and an absent field are the same.
   if (given !== undefined && given !== 0) {
     if (given > LONGEST_SUBNET) throw config.error('SubnetLen', 'SubnetLen must be less than /31');
     if (given < network.length)
@@ -147,10 +145,8 @@ const defaultOfHead = (networkLength: number): number =>
   networkLength <= 22 ? DEFAULT_SUBNET_LENGTH : networkLength + 2;
 
 function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: Prefix4): Ipv4 | undefined {
-  const text = config.string(name);
-  if (text === undefined) return undefined;
-  const address = parseIpv4(text);
-  if (address === undefined) throw config.error(name, 'invalid IPv4 address format');
+  const address = config.parsed(name, parseIpv4, 'invalid IPv4 address format');
+  if (address === undefined) return undefined;
   if (!containsAddress(network, address))
     throw config.error(name, `${name} is not in the range of the Network`);
   return address;
@@ -158,10 +154,11 @@ function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: P
 
 function readBackend(config: GoObject): BackendConfig {
   const given = config.raw('Backend');
-  if (given !== undefined && !isJsonObject(given))
+  if (given !== undefined && given !== null && !isJsonObject(given))
     throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
+  // null is an object without a type, as flannel reads it.
   const options = config.object('Backend');
-  // Both versions fall back to udp, whatever their documentation says of vxlan.
+  // Both versions fall back to udp, although their documentation names vxlan.
   if (options === undefined) return { type: 'udp', options: new GoObject({}) };
   return { type: (options.string('Type') ?? '').toLowerCase(), options };
 }

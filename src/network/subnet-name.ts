@@ -21,8 +21,8 @@ export function formatSubnetName({ v4, v6 }: Subnets): string {
 }
 
 /**
- * Reads the whole name; `undefined` when it is anything but one. flannel searches for the pattern anywhere in the
- * key and lets host bits be set: such a key is nobody's lease, and is not taken for one here.
+ * Reads the whole name; `undefined` when it is not the name of a subnet. flannel finds the pattern anywhere in the key and
+ * accepts host bits. No program writes such a key as a lease, so it is refused here.
  */
 export function parseSubnetName(name: string): Subnets | undefined {
   const and = name.indexOf('&');

@@ -15,33 +15,26 @@ export interface HostCheckComponents {
   readonly log: Logger;
 }
 
-/** A device that is made and taken away again, to see whether the kernel can. */
-const PROBE: Link = {
-  kind: 'link',
-  name: 'weft-probe',
-  type: 'vxlan',
-  vxlan: { vni: 0xfffffe, port: 65_535, learning: false, gbp: false },
-};
-
-/** Says what the host lacks; throws WeftError `host` with what makes a start impossible. */
+/** Warns of what the host lacks. Throws WeftError `host` with everything that makes a start impossible. */
 export async function checkHost(
   { kernel, files, commands, log }: HostCheckComponents,
   options: PreflightOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const tryVxlan = async (): Promise<KernelError | undefined> => {
-    const [made] = await kernel.apply([{ verb: 'add', object: PROBE }]);
-    if (made === undefined || !made.done) return made?.error;
-    await kernel.apply([{ verb: 'remove', object: PROBE }]);
+  const tryDevice = async (probe: Link): Promise<KernelError | undefined> => {
+    const [made] = await kernel.apply([{ verb: 'add', object: probe }]);
+    // Another network's start may try at the same moment, and a start that was killed leaves its device behind.
+    if (made !== undefined && !made.done && made.error.errno !== 'EEXIST') return made.error;
+    await kernel.apply([{ verb: 'remove', object: probe }]);
     return undefined;
   };
   const findings = await preflight(
-    { files, commands, tryVxlan, kernelRelease: kernelRelease() },
+    { files, commands, tryDevice, kernelRelease: kernelRelease() },
     options,
     signal,
   );
   const fatal = findings.filter(({ severity }) => severity === 'fatal');
   for (const finding of findings) if (!fatal.includes(finding)) log.warning(formatFinding(finding));
   if (fatal.length > 0)
-    throw new WeftError('host', `this host can not run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
+    throw new WeftError('host', `this host can't run an overlay: ${fatal.map(formatFinding).join(' | ')}`);
 }

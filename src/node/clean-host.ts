@@ -1,46 +1,68 @@
+import { dirname, join } from 'node:path';
+import type { NetworkTrace } from '#src/backend/backend.ts';
+import { leftovers } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall } from '#src/firewall/firewall.ts';
+import type { Overlays } from '#src/firewall/rules.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import type { AgentComponents } from '#src/node/agent.ts';
+import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { Memory, socketPath } from '#src/node/remembered.ts';
+import { artefactsOf, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import { Memory, type Remembered } from '#src/node/remembered.ts';
+import type { HostComponents } from '#src/node/shared-host.ts';
+import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
 import { askNode } from '#src/observe/local-api.ts';
-import { type Route, RTPROT_WEFT } from '#src/state/object.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 
-/** Devices of flannel's vxlan backend, whatever the VNI. */
-const OUR_DEVICE = /^flannel\.\d+$/;
+export interface CleanRequest {
+  readonly options: FlanneldOptions;
+  /** The network whose things are removed, or every one. */
+  readonly what: NetworkId | 'all';
+}
+
+/** What is known of one network: a file of its own, or subnet.env. */
+interface Trace {
+  readonly remembered: Remembered | undefined;
+  readonly config: NetworkConfig | undefined;
+  readonly network: Prefix4 | undefined;
+  readonly subnet: Prefix4 | undefined;
+  readonly files: readonly string[];
+}
 
 /**
- * Takes away all that flanneld made on this host: devices with everything on them, routes of ours over other devices,
- * firewall rules, subnet.env, what is remembered of peers. The node's identity and its lease stay; `weft release` gives
- * that back. Returns what was done, in words. Throws WeftError `running` while a flanneld would only put it back.
+ * Removes what flanneld made on this host for one network, or for all: devices with everything on them, routes over other
+ * devices, firewall rules, subnet.env, and what is remembered of peers. The node's identity and its lease stay; `weft
+ * release` gives the lease back. Returns what was done, in words. Throws WeftError `running` while a flanneld serves a
+ * network that is meant, because it would repair everything.
  */
 export async function cleanHost(
-  components: AgentComponents,
-  options: FlanneldOptions,
+  components: HostComponents,
+  { options, what }: CleanRequest,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { kernel, files, commands, ruleset, createLogger } = components;
+  const { kernel, files, createLogger } = components;
   const log = createLogger('cleanup');
-  if ((await askNode(socketPath(options.stateDir, options.etcdPrefix))) !== undefined) {
-    throw new WeftError('running', 'flanneld runs on this host, and would repair all that is cleaned up', {
-      remedy: 'stop it first: systemctl stop flanneld',
-    });
-  }
-  const previous = await readSubnetFile(files, options.subnetFile);
-  const operations = await operationsOf(kernel);
+  await refuseWhileRunning(components, options, what);
+  const traces =
+    what === 'all'
+      ? await allTraces(components, options, log)
+      : [await traceOf(components, options, what, log)];
+  const found = {
+    ...(await readInterfaces(kernel)),
+    ...(await readRoutes(kernel, { reach: undefined })),
+  };
+  const objects =
+    what === 'all' ? leftovers(found, 'all') : traces.flatMap((trace) => leftoversOf(trace, found));
+  const operations = objects.map((object): Operation => ({ verb: 'remove', object }));
   const done: string[] = [];
   for (const result of await kernel.apply(operations)) {
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
-  const { network, subnet } = previous;
-  const overlays = network && subnet ? { v4: { network, subnet } } : undefined;
-  const firewall = new Firewall({ commands, files, ruleset, log }, { mode: 'auto' });
-  for (const rule of await firewall.removeAll(overlays, signal)) done.push(rule);
-  const memory = new Memory({ files, log }, options.stateDir, options.etcdPrefix);
-  for (const path of [options.subnetFile, memory.path]) {
+  done.push(...(await removeRules(components, traces, what === 'all', signal)));
+  for (const path of new Set(traces.flatMap((trace) => trace.files))) {
     if ((await files.read(path)) === undefined) continue;
     await files.remove(path);
     done.push(`rm ${path}`);
@@ -48,13 +70,119 @@ export async function cleanHost(
   return done;
 }
 
-async function operationsOf(kernel: AgentComponents['kernel']): Promise<Operation[]> {
-  const routes = await kernel.dump({ kinds: ['route'], protocol: RTPROT_WEFT });
-  const devices = (await kernel.links()).filter(
-    ({ name, type }) => type === 'vxlan' && OUR_DEVICE.test(name),
+function leftoversOf({ network, config }: Trace, found: Parameters<typeof leftovers>[0]) {
+  const v4 = network ?? config?.network;
+  if (v4 === undefined) return [];
+  const trace: NetworkTrace = {
+    network: { v4 },
+    ...(config !== undefined && { options: config.backend.options }),
+  };
+  return leftovers(found, trace);
+}
+
+/** The rules under the names that each network had, and under flannel's own where nothing says otherwise. */
+async function removeRules(
+  { commands, files, ruleset, createLogger }: HostComponents,
+  traces: readonly Trace[],
+  all: boolean,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const log = createLogger('cleanup');
+  const overlays = traces.map(({ network, subnet }): Overlays | undefined =>
+    network && subnet ? { v4: { network, subnet } } : undefined,
   );
-  return [
-    ...routes.map((object): Operation => ({ verb: 'remove', object: object as Route })),
-    ...devices.map(({ name }): Operation => ({ verb: 'remove', object: { kind: 'link', name } })),
-  ];
+  const instances = new Set(traces.map(({ remembered }) => remembered?.instance ?? ''));
+  if (all) instances.add('');
+  const done: string[] = [];
+  for (const instance of instances) {
+    const firewall = new Firewall({ commands, files, ruleset, log }, { mode: 'auto', instance });
+    const bare = overlays.find((_, index) => (traces[index]?.remembered?.instance ?? '') === instance);
+    done.push(...(await firewall.removeAll(bare, signal)));
+  }
+  return done;
+}
+
+async function traceOf(
+  { files }: HostComponents,
+  options: FlanneldOptions,
+  id: NetworkId,
+  log: Logger,
+): Promise<Trace> {
+  const { stateFile, subnetFile } = artefactsOf(id, options);
+  const remembered = await new Memory({ files, log }, stateFile).recall();
+  const config = remembered && parsed(remembered.config);
+  const previous = await readSubnetFile(files, subnetFile);
+  // A file that two networks were given by mistake belongs to the network that it names.
+  const isOurs =
+    config === undefined || previous.network === undefined || equalPrefix(config.network, previous.network);
+  return {
+    remembered,
+    config,
+    network: isOurs ? previous.network : config?.network,
+    subnet: isOurs ? previous.subnet : undefined,
+    files: isOurs ? [subnetFile, stateFile] : [stateFile],
+  };
+}
+
+/** Every network that left a file on this host. */
+async function allTraces(
+  components: HostComponents,
+  options: FlanneldOptions,
+  log: Logger,
+): Promise<Trace[]> {
+  const { files, folders } = components;
+  const only = await traceOf(components, options, { prefix: options.etcdPrefix }, log);
+  const traces = [only];
+  for (const name of await folders.list(options.stateDir)) {
+    if (!/^network-[0-9a-f]{12}\.json$/.test(name)) continue;
+    const stateFile = join(options.stateDir, name);
+    const remembered = await new Memory({ files, log }, stateFile).recall();
+    const config = remembered && parsed(remembered.config);
+    traces.push({ remembered, config, network: config?.network, subnet: undefined, files: [stateFile] });
+  }
+  for (const folder of new Set([subnetFolder(options), dirname(options.subnetFile)])) {
+    for (const name of await folders.list(folder).catch(() => [])) {
+      if (!name.endsWith('.env')) continue;
+      const path = join(folder, name);
+      const previous = await readSubnetFile(files, path);
+      if (previous.network === undefined) continue;
+      traces.push({
+        remembered: undefined,
+        config: undefined,
+        network: previous.network,
+        subnet: previous.subnet,
+        files: [path],
+      });
+    }
+  }
+  return traces;
+}
+
+async function refuseWhileRunning(
+  { folders, locks }: HostComponents,
+  options: FlanneldOptions,
+  what: NetworkId | 'all',
+): Promise<void> {
+  const sockets =
+    what === 'all'
+      ? (await folders.list(options.stateDir))
+          .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
+          .map((name) => join(options.stateDir, name))
+      : [artefactsOf(what, options).socket];
+  const answers = await Promise.all(sockets.map((path) => askNode(path)));
+  const unlock = what === 'all' ? undefined : await locks.claim(artefactsOf(what, options).lock);
+  await unlock?.();
+  const isLocked = what !== 'all' && unlock === undefined;
+  if (!isLocked && answers.every((answer) => answer === undefined)) return;
+  throw new WeftError('running', 'flanneld runs on this host, and would repair everything that is removed', {
+    remedy: 'stop it first: systemctl stop flanneld',
+  });
+}
+
+function parsed(config: string): NetworkConfig | undefined {
+  try {
+    return parseNetworkConfig(config);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,3 +1,4 @@
+import { DEFAULT_DOCKER_FWMARK, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
 import type { Flag, OptionsOf } from '#src/lib/go-flags.ts';
 import { parseVmodule } from '#src/lib/klog.ts';
 
@@ -34,6 +35,11 @@ const checkVmodule = (text: string): string | undefined =>
 const checkBacktraceAt = (text: string): string | undefined =>
   text === '' || /^[^:]+\.[^:]*:[0-9]+$/.test(text) ? undefined : 'syntax error: expect file.go:234';
 
+const checkDockerFwmark = (text: string): string | undefined => {
+  const read = parseDockerFwmark(text);
+  return 'problem' in read ? read.problem : undefined;
+};
+
 export const FLANNELD_FLAGS = {
   'etcd-endpoints': {
     group: 'etcd',
@@ -49,6 +55,22 @@ export const FLANNELD_FLAGS = {
     kind: 'string',
     default: '/coreos.com/network',
     description: 'the `key` below which the network config and the leases are kept',
+  },
+  networks: {
+    group: 'etcd',
+    since: 'weft',
+    kind: 'list',
+    default: [],
+    description:
+      'serve several networks: their `names`, separated by commas; the config of each is at PREFIX/NAME/config',
+  },
+  'watch-networks': {
+    group: 'etcd',
+    since: 'weft',
+    kind: 'bool',
+    default: false,
+    description:
+      'serve every network that has a config at PREFIX/NAME/config, or those of --networks; they come and go while the daemon runs',
   },
   'etcd-api': {
     group: 'etcd',
@@ -187,6 +209,15 @@ export const FLANNELD_FLAGS = {
     kind: 'int',
     default: 5,
     description: 'check every so many `seconds` that the packet filter rules are in place',
+  },
+  'docker-fwmark': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'string',
+    default: DEFAULT_DOCKER_FWMARK,
+    check: checkDockerFwmark,
+    description:
+      'the `bit` to set in the mark of packets that come from peers, which Docker accepts with --bridge-accept-fwmark; 0 for none',
   },
   'ip-blackhole-route': {
     group: 'Packet filter and routes',

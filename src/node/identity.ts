@@ -1,18 +1,18 @@
 import { join } from 'node:path';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import { type Mac, macFromBytes } from '#src/lib/mac.ts';
-import { sha256, sha256Hex } from '#src/lib/sha256.ts';
+import { sha256Hex } from '#src/lib/sha256.ts';
 import type { Files } from '#src/sys/files.ts';
 
 const MACHINE_ID = '/etc/machine-id';
-/** Another one for each reader (random(4)). */
+/** Another one at each read (random(4)). */
 const RANDOM_UUID = '/proc/sys/kernel/random/uuid';
 
 /**
- * Who this node is, whatever its addresses are: a random name, kept in the state folder. It is made anew when the
- * machine is another one than it was made on (a cloned disk), told by /etc/machine-id. Where the folder can't be
- * written, the machine id itself serves, hashed.
+ * Who this node is, whatever its addresses are: a random name, kept in the state folder. Of several processes that start at
+ * one instant one creates the file, and all of them take what is in it. On another machine than the one it was made on (a
+ * cloned disk), told by /etc/machine-id, the name becomes another one, the same for every process there. Where the folder
+ * can't be written, the machine id itself serves, hashed.
  */
 export async function readNodeIdentity(
   { files, log }: { readonly files: Files; readonly log: Logger },
@@ -21,14 +21,22 @@ export async function readNodeIdentity(
   const path = join(stateFolder, 'node-id');
   const machine = hash((await files.read(MACHINE_ID).catch(() => undefined)) ?? '');
   try {
-    const [identity, madeOn] = ((await files.read(path)) ?? '').trim().split(' ');
-    if (identity && madeOn === machine) return identity;
-    if (identity)
+    const kept = await readKept(files, path);
+    if (kept?.madeOn === machine) return kept.identity;
+    if (kept !== undefined) {
       log.warning(
         `${path} was made on another machine (a cloned disk?): this node gets an identity of its own`,
       );
+      const own = hash(`${kept.identity} ${machine}`);
+      await files.writeAtomically(path, `${own} ${machine}\n`);
+      return own;
+    }
     const fresh = (await files.read(RANDOM_UUID))?.trim();
     if (!fresh) throw new Error(`there is no ${RANDOM_UUID}`);
+    if (await files.createExclusively(path, `${fresh} ${machine}\n`)) return fresh;
+    const created = await readKept(files, path);
+    if (created !== undefined) return created.identity;
+    // A file without an identity in it is not one to keep.
     await files.writeAtomically(path, `${fresh} ${machine}\n`);
     return fresh;
   } catch (error) {
@@ -39,14 +47,12 @@ export async function readNodeIdentity(
   }
 }
 
-/**
- * A VTEP MAC that stays the same for a node and a device name: locally administered, unicast. Set explicitly, it is
- * also one that udev's MACAddressPolicy leaves alone (flannel issue 1155).
- */
-export function deriveMac(identity: string, device: string): Mac {
-  const bytes = sha256(`vtep ${device} ${identity}`).subarray(0, 6);
-  bytes[0] = ((bytes[0] ?? 0) & 0xfe) | 0x02;
-  return macFromBytes(bytes);
+async function readKept(
+  files: Files,
+  path: string,
+): Promise<{ readonly identity: string; readonly madeOn: string | undefined } | undefined> {
+  const [identity, madeOn] = ((await files.read(path)) ?? '').trim().split(' ');
+  return identity ? { identity, madeOn } : undefined;
 }
 
 const hash = (text: string): string => sha256Hex(`weft node ${text.trim()}`).slice(0, 32);

@@ -1,6 +1,23 @@
 import { WeftError } from '#src/lib/errors.ts';
-import { containsAddress, formatPrefix, type Ip, overlaps, type Prefix } from '#src/lib/ip.ts';
+import {
+  containsPrefix,
+  formatIp,
+  formatPrefix,
+  isIpv4,
+  type Prefix4,
+  parseIp,
+  prefix4,
+} from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
+import {
+  handedOutBy,
+  isInRange,
+  type NeededAddress,
+  type OverlapRules,
+  rangeOverlaps,
+} from '#src/network/overlap-rules.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
 import type { Link, Route } from '#src/state/object.ts';
 
 export interface OverlapFacts {
@@ -8,38 +25,81 @@ export interface OverlapFacts {
   readonly links: readonly Link[];
   /** The device that carries the outer packets: its network counts even if it is a bridge. */
   readonly underlay: string;
-  /** Devices of the overlay: what is on them is ours. */
+  /** The overlay's devices: what is on them is ours. */
   readonly ownDevices: readonly string[];
-  /** `--allow-overlap`: say it and go on. */
+  /** `--allow-overlap`: warn and go on. */
   readonly allowed: boolean;
 }
 
+type Handed = Pick<NetworkConfig, 'network' | 'subnetMin' | 'subnetMax' | 'subnetLength'>;
+
 /**
- * Refuses a network that takes addresses of a network that this host is on: its neighbours there would be cut off
- * (flannel issue 611: a user lost SSH). Container bridges don't count, they hold our own subnet; a route through a
- * gateway to something wider is only said, because many hosts route all private addresses to one.
+ * Refuses a network whose subnets take addresses of a network that this host is connected to: its neighbours there would be
+ * cut off (flannel issue 611: a user lost SSH). Only the subnets that are handed out count, because the overlay has no route
+ * for the rest of the network. Container bridges don't count, because they hold our own subnet. A route through a gateway is
+ * only warned of, because many hosts route all private addresses to one.
  *
  * Throws WeftError `overlap`.
  */
-export function refuseOverlap(network: Prefix, facts: OverlapFacts, log: Logger): void {
+export function refuseOverlap(config: Handed, facts: OverlapFacts, log: Logger): void {
+  const handedOut = handedOutBy(config);
   const bridges = facts.links
     .filter(({ type, name }) => type === 'bridge' && name !== facts.underlay)
     .map(({ name }) => name);
-  for (const route of facts.routes) {
-    const { destination, device, via, type } = route;
-    if (destination.length === 0 || type !== 'unicast' || !overlaps(network, destination)) continue;
+  for (const { destination, device, via, type } of facts.routes) {
+    if (destination.length === 0 || type !== 'unicast' || !rangeOverlaps(handedOut, destination)) continue;
     if (device === undefined || facts.ownDevices.includes(device) || bridges.includes(device)) continue;
-    const text = `the network ${formatPrefix(network)} overlaps this host's route ${formatPrefix(destination)} dev ${device}`;
+    const text = `${subnetsOf(config)} overlap this host's route ${formatPrefix(destination)} dev ${device}`;
     if (via === undefined && !facts.allowed) {
       throw new WeftError('overlap', text, {
-        remedy: 'choose another Network, or start with --allow-overlap if hosts there may become unreachable',
+        remedy:
+          'choose another Network, or narrow what it hands out with SubnetMin and SubnetMax, or start with --allow-overlap if hosts there may become unreachable',
       });
     }
-    // Routes to single subnets of the network may be a flannel's before us; they are replaced, not hidden.
-    if (via === undefined || !containsOnly(network, destination))
-      log.warning(`${text}: what is there may become unreachable`);
+    // A flannel before us may have made routes to single subnets of the network. They are replaced, and hide nothing.
+    const isSubnet =
+      destination.length > config.network.length && containsPrefix(config.network, destination);
+    if (via === undefined || !isSubnet) log.warning(`${text}: what is there may become unreachable`);
   }
 }
 
-const containsOnly = (network: Prefix, destination: Prefix): boolean =>
-  destination.length > network.length && containsAddress(network, destination.address as Ip);
+const subnetsOf = ({ network, subnetMin, subnetMax, subnetLength }: Handed): string =>
+  `the subnets ${formatIp(subnetMin)} to ${formatIp(subnetMax)} (/${subnetLength}) of the network ${formatPrefix(network)}`;
+
+export interface OverlapOptions {
+  /** `--allow-overlap` */
+  readonly allowOverlap: boolean;
+  /** The URLs of the registry's servers. */
+  readonly etcdEndpoints: readonly string[];
+}
+
+/** By what the subnets of peers are judged on this host. */
+export const overlapRulesOf = (
+  config: Handed,
+  underlay: Underlay,
+  { allowOverlap, etcdEndpoints }: OverlapOptions,
+): OverlapRules => ({
+  handedOut: handedOutBy(config),
+  connected: underlay.prefixes,
+  needed: neededAddresses(underlay, etcdEndpoints),
+  allowed: allowOverlap,
+});
+
+/** What this host must reach outside the overlay, as far as it is known by address: a server's name is not looked up. */
+function neededAddresses(
+  { address, gateways }: Underlay,
+  etcdEndpoints: readonly string[],
+): readonly NeededAddress[] {
+  return [
+    { ip: address, use: "this host's own address" },
+    ...gateways.map((ip) => ({ ip, use: 'the default gateway' })),
+    ...etcdEndpoints.flatMap((url) => {
+      const ip = URL.canParse(url) ? parseIp(new URL(url).hostname.replace(/^\[|\]$/g, '')) : undefined;
+      return ip === undefined ? [] : [{ ip, use: `the etcd server of ${url}` }];
+    }),
+  ];
+}
+
+/** Addresses in use outside the overlay that the network could hand out: a new subnet must not hold one of them. */
+export const addressesToAvoid = ({ handedOut, needed }: OverlapRules): Prefix4[] =>
+  needed.flatMap(({ ip }) => (isIpv4(ip) && isInRange(handedOut, ip) ? [prefix4(ip, 32)] : []));

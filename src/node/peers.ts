@@ -4,7 +4,7 @@ import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
-import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
@@ -12,7 +12,7 @@ export interface PeersComponents {
   readonly leases: Pick<LeaseTable, 'accepted' | 'lease' | 'leases'>;
   readonly kernel: Pick<Kernel, 'routeTo'>;
   readonly clock: Clock;
-  readonly reconciler: Pick<Reconciler, 'set'>;
+  readonly reconciler: Pick<Owner, 'set'>;
   readonly log: Logger;
 }
 
@@ -27,6 +27,7 @@ export class Peers {
   readonly #options: PeersOptions;
   #backend: Backend;
   #routeForm: RouteForm = 'flannel';
+  readonly #unreachable = new Map<string, string>();
 
   constructor(components: PeersComponents, backend: Backend, options: PeersOptions) {
     this.#components = components;
@@ -36,6 +37,11 @@ export class Peers {
 
   get routeForm(): RouteForm {
     return this.#routeForm;
+  }
+
+  /** Peers whose lease is good but to which no packets go, by the lease's name, with the reason. */
+  get unreachable(): ReadonlyMap<string, string> {
+    return this.#unreachable;
   }
 
   /** Another backend value (the underlay's address changed): everything is planned anew. */
@@ -49,8 +55,10 @@ export class Peers {
     const all = this.#chooseForm(Math.max(expected, this.#components.leases.accepted));
     const budget = new TurnBudget(this.#components.clock);
     for (const change of changes) {
-      if (change.kind !== 'accepted') this.#components.reconciler.set(change.name, []);
-      else if (!all) await this.#plan(change.lease, budget);
+      if (change.kind !== 'accepted') {
+        this.#unreachable.delete(change.name);
+        this.#components.reconciler.set(change.name, []);
+      } else if (!all) await this.#plan(change.lease, budget);
     }
     if (all) await this.planAll();
   }
@@ -77,8 +85,20 @@ export class Peers {
     const lookup = await kernel.routeTo(publicIp);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
-    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup }) };
-    if (lease?.attributes.publicIp === publicIp) reconciler.set(name, this.#backend.peerObjects(lease, path));
+    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup: { v4: lookup } }) };
+    if (lease?.attributes.publicIp !== publicIp) return;
+    this.#noteReach(name, this.#backend.unreachable(lease, path));
+    reconciler.set(name, this.#backend.peerObjects(lease, path));
+  }
+
+  /** Said once for each reason. */
+  #noteReach(name: string, reason: string | undefined): void {
+    if (this.#unreachable.get(name) === reason) return;
+    if (reason === undefined) this.#unreachable.delete(name);
+    else this.#unreachable.set(name, reason);
+    const { log } = this.#components;
+    if (reason === undefined) log.info(`The peer ${name} can be reached again`);
+    else log.warning(`No way to the peer ${name}: ${reason}`, { lease: name });
   }
 
   /** Goes to the other form above the limit, and back only below half of it. True when the form changed. */

@@ -1,19 +1,19 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { Firewall, type Step } from '#src/firewall/firewall.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import { leasesOf } from '#src/membership/acquire-lease.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
-import { leasesOf } from '#src/node/acquire-lease.ts';
-import type { AgentComponents } from '#src/node/agent.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { HostBackend, refuseHarm } from '#src/node/host-backend.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
-import { Overlay } from '#src/node/overlay.ts';
-import { overlayOptions } from '#src/node/overlay-options.ts';
-import { chooseUnderlay, readHostFacts } from '#src/node/underlay.ts';
+import type { NetworkId } from '#src/node/network-id.ts';
+import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
+import { addressesToAvoid } from '#src/node/overlap.ts';
+import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import type { Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -27,42 +27,63 @@ export interface StartPlan {
   readonly transactions: readonly Step[];
 }
 
-/** Plans a start without doing any of it: reads the registry, the kernel and the firewall, and writes nothing. */
+/**
+ * Plans a start of one network without doing any of it: reads the registry, the kernel and the firewall, and writes
+ * nothing. The intent and the data path are those of a start.
+ */
 export async function planStart(
-  components: AgentComponents,
-  options: FlanneldOptions,
+  components: HostComponents,
+  { id, options }: { readonly id: NetworkId; readonly options: FlanneldOptions },
   { registry, config: text }: { readonly registry: Registry; readonly config: string },
   signal: AbortSignal,
 ): Promise<StartPlan> {
-  const { kernel, files, random, commands, ruleset, createLogger } = components;
-  const log = createLogger('plan');
-  const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-  const facts = await readHostFacts(kernel);
-  const underlay = await chooseUnderlay(options, facts, kernel);
+  const { files, random, clock, createLogger } = components;
   // A node without an identity gets one at its start, not here.
-  const looking = { ...files, writeAtomically: async () => {} };
-  const identity = await readNodeIdentity({ files: looking, log }, options.stateDir);
-  const host = new HostBackend(config, facts, identity);
-  refuseHarm(config, host.device, underlay.name, facts, options.allowOverlap, log);
-  const previous = await readSubnetFile(files, options.subnetFile);
+  const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
+  const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
+  const parts = networkParts(networkHost(components, options, identity, signal), id, options);
+  const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
+  const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
+  const remembered = await parts.memory.recall();
+  const draft = await parts.maker.draft(config, {
+    ...(previous.subnet !== undefined && { subnet: previous.subnet }),
+  });
   const { records } = await registry.list(signal);
-  const claimant = { node: identity, publicIp: underlay.publicIp };
-  const leases = await leasesOf(records, claimant, components.clock);
-  const acquisition = planAcquire({ config, leases, claimant, previous: previous.subnet, avoid: [], random });
-  const lease = describe(acquisition);
-  const backend = host.make(underlay, host.macFor(lease.taken));
-  const firewall = new Firewall(
-    { commands, files, ruleset, log },
-    { mode: config.nftables ? 'nftables' : 'auto' },
+  const claimant = { node: identity, publicIp: draft.underlay.publicIp };
+  const lease = describe(
+    planAcquire({
+      config,
+      leases: await leasesOf(
+        records,
+        {
+          config,
+          claimant,
+          overlap: draft.overlap,
+          judge: (attributes) => draft.judge(attributes),
+        },
+        clock,
+      ),
+      claimant,
+      previous: previous.subnet,
+      avoid: addressesToAvoid(draft.overlap),
+      random,
+    }),
   );
-  const overlay = new Overlay(
-    { ...components, firewall },
-    { config, subnet: lease.subnet, underlay, backend, previous },
-    overlayOptions(options),
-  );
-  await overlay.replacePeers(records);
-  const { operations, transactions } = await overlay.plan(signal);
-  return { registry: [lease.text], commands: operations.map(commandOf), transactions };
+  const intent = draft.intent(lease.subnet, lease.taken);
+  const life = new Lifetime(signal);
+  try {
+    await parts.names.foresee(draft.prepared.instance, remembered?.instance);
+    const dataPath = makeDataPath(parts, { intent, previous }, life);
+    const plan = await dataPath.plan(records, parts.names.use(intent), signal);
+    return {
+      registry: [lease.text],
+      commands: plan.operations.map(commandOf),
+      transactions: plan.transactions,
+    };
+  } finally {
+    await life.stop();
+    await parts.names.release();
+  }
 }
 
 interface PlannedLease {

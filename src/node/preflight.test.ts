@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VXLAN_DEVICES } from '#src/backend/vxlan-kind.ts';
 import {
   type Finding,
   formatFinding,
@@ -48,12 +49,12 @@ function inspect(host: Host): Promise<Finding[]> {
           : { code: 0, stdout, stderr: '' };
       },
     },
-    tryVxlan: async () =>
+    tryDevice: async () =>
       host.vxlanRefused ? { errno: 'EOPNOTSUPP', message: 'Unknown device type' } : undefined,
     kernelRelease: host.release ?? RELEASE,
   };
   const options: PreflightOptions = {
-    vxlan: true,
+    requirements: [VXLAN_DEVICES],
     firewall: 'iptables',
     ipv4: true,
     ipv6: false,
@@ -107,7 +108,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       [['fatal', /CONFIG_VXLAN/]],
     ],
     ['a kernel upgraded but not rebooted', noVxlan, [['fatal', /reboot into the installed kernel/]]],
-    ['a backend that needs no vxlan', { ...noVxlan, options: { vxlan: false } }, []],
+    ['a backend that needs no vxlan', { ...noVxlan, options: { requirements: [] } }, []],
     [
       'a user without rights, who is not told about vxlan too',
       { ...noVxlan, files: { ...noVxlan.files, '/proc/self/status': 'CapEff:\t0000000000000000\n' } },

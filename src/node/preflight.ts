@@ -1,4 +1,7 @@
+import type { Requirement } from '#src/backend/backend.ts';
+import type { Link } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
+import { missingCapabilities } from '#src/sys/capabilities.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -7,9 +10,9 @@ export interface Finding {
   readonly severity: 'fatal' | 'warning';
   /** What is missing. */
   readonly what: string;
-  /** What does not work without it. */
+  /** What fails without it. */
   readonly why: string;
-  /** The command that mends it. */
+  /** The command that supplies it. */
   readonly remedy: string;
 }
 
@@ -17,25 +20,22 @@ export interface PreflightComponents {
   /** A file that may not be read counts as absent. */
   readonly files: Pick<Files, 'read'>;
   readonly commands: CommandRunner;
-  /** Makes a vxlan device under a name of its own and removes it; how the kernel refused, or `undefined`. */
-  readonly tryVxlan: () => Promise<KernelError | undefined>;
+  /** Makes a device and removes it. Returns the kernel's refusal, if it refused. */
+  readonly tryDevice: (probe: Link) => Promise<KernelError | undefined>;
   /** `uname -r`. */
   readonly kernelRelease: string;
 }
 
 export interface PreflightOptions {
-  /** The backend needs a vxlan device. */
-  readonly vxlan: boolean;
-  /** What sets the rules; `undefined` when neither masquerade nor forward rules are wanted. */
+  /** Types of device that the backend makes. */
+  readonly requirements: readonly Requirement[];
+  /** The program for the rules; `undefined` when neither masquerade nor forward rules are wanted. */
   readonly firewall: 'iptables' | 'nftables' | undefined;
   readonly ipv4: boolean;
   readonly ipv6: boolean;
 }
 
-/** linux/capability.h */
-const CAP_NET_ADMIN = 12n;
-
-/** Looks at the host before the start and names everything that is missing, fatal findings first. */
+/** Examines the host before the start and names everything that is missing, fatal findings first. */
 export async function preflight(
   given: PreflightComponents,
   options: PreflightOptions,
@@ -45,11 +45,13 @@ export async function preflight(
     ...given,
     files: { read: (path: string) => given.files.read(path).catch(() => undefined) },
   };
-  const missingDevice = async () =>
-    // Without the capability the kernel refuses any device, whether it knows vxlan or not.
-    (await hasNetAdmin(components)) ? missingVxlan(components, options) : [NO_NET_ADMIN];
+  const missingForDevices = async () => {
+    // Without the capability the kernel refuses any device, whether it knows the type or not.
+    const missing = await missingCapabilities(components.files, ['CAP_NET_ADMIN']);
+    return missing.length === 0 ? missingDevices(components, options) : [NO_NET_ADMIN];
+  };
   const findings = await Promise.all([
-    missingDevice(),
+    missingForDevices(),
     missingFirewall(components, options, signal),
     missingSysctls(components, options),
   ]);
@@ -67,52 +69,54 @@ const NO_NET_ADMIN: Finding = {
     'run as root, or add AmbientCapabilities=CAP_NET_ADMIN to the unit, or --cap-add=NET_ADMIN to the container',
 };
 
-async function hasNetAdmin({ files }: PreflightComponents): Promise<boolean> {
-  const status = (await files.read('/proc/self/status')) ?? '';
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0';
-  return ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n;
+/**
+ * A type of device may be built in, loaded, or a module that the kernel loads when the first device is made. The module's
+ * file under /sys is there in the first two cases. In the third case only an attempt shows it.
+ */
+async function missingDevices(
+  components: PreflightComponents,
+  { requirements }: PreflightOptions,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const requirement of requirements) findings.push(...(await missingDevice(components, requirement)));
+  return findings;
 }
 
-/**
- * vxlan may be built in, loaded, or a module that the kernel loads itself when the first device is made. The module's
- * parameter file is there in the first two cases; only trying tells the third from none.
- */
-async function missingVxlan(
-  components: PreflightComponents,
-  { vxlan }: PreflightOptions,
-): Promise<Finding[]> {
-  const { files, tryVxlan, kernelRelease } = components;
-  if (!vxlan || (await files.read('/sys/module/vxlan/parameters/udp_port')) !== undefined) return [];
-  const refused = await tryVxlan();
+async function missingDevice(components: PreflightComponents, requirement: Requirement): Promise<Finding[]> {
+  const { files, tryDevice, kernelRelease } = components;
+  const { module, evidence, probe } = requirement;
+  if ((await files.read(evidence)) !== undefined) return [];
+  const refused = await tryDevice(probe);
   if (refused === undefined) return [];
   const modules = await files.read(`/lib/modules/${kernelRelease}/modules.dep`);
   return [
     {
       severity: 'fatal',
-      what: 'No vxlan in the kernel',
-      why: `the kernel refused a vxlan device (${refused.errno}: ${refused.message})`,
-      remedy: await vxlanRemedy(components, modules),
+      what: `No ${module} in the kernel`,
+      why: `the kernel refused a ${module} device (${refused.errno}: ${refused.message})`,
+      remedy: await deviceRemedy(components, requirement, modules),
     },
   ];
 }
 
-async function vxlanRemedy(
+async function deviceRemedy(
   { files, kernelRelease }: PreflightComponents,
+  { module, buildOption }: Requirement,
   modules: string | undefined,
 ): Promise<string> {
-  if (modules !== undefined && /\/vxlan\.ko/.test(modules)) return 'modprobe vxlan';
-  // After an upgrade of the kernel's package the running kernel's modules are gone until the next boot.
+  if (modules?.includes(`/${module}.ko`)) return `modprobe ${module}`;
+  // An upgrade of the kernel's package removes the running kernel's modules until the next boot.
   if (modules === undefined) {
     return `the modules of the running kernel ${kernelRelease} are not in /lib/modules: reboot into the installed kernel, or mount /lib/modules into the container`;
   }
   const release = (await files.read('/etc/os-release')) ?? '';
   const id = /^ID="?([\w.-]+)"?$/m.exec(release)?.[1] ?? '';
   return (
-    PACKAGES[id]?.(kernelRelease) ?? `run a kernel with CONFIG_VXLAN; ${kernelRelease} has no such module`
+    PACKAGES[id]?.(kernelRelease) ?? `run a kernel with ${buildOption}; ${kernelRelease} has no such module`
   );
 }
 
-/** Where distributions keep the modules that their smallest kernel packages lack. */
+/** The packages with the modules that a distribution's smallest kernel package lacks, by the ID of /etc/os-release. */
 const PACKAGES: Readonly<Record<string, (release: string) => string>> = {
   ubuntu: (release) =>
     release.endsWith('-raspi')
@@ -158,20 +162,20 @@ async function missingFirewall(
 const noFirewall = (program: string, problem: string, remedy: string): Finding => ({
   severity: 'fatal',
   what: `${program} ${problem}`,
-  why: 'masquerade and forward rules can not be set',
+  why: "masquerade and forward rules can't be set",
   remedy,
 });
 
-/** iptables is either of two programs, and rules set with one are not seen by the other. */
+/** There are two programs named iptables. Neither sees the rules that the other has set. */
 async function twoFirewalls(files: Pick<Files, 'read'>): Promise<Finding[]> {
-  // The kernel names the legacy tables that somebody uses here.
+  // The kernel lists the legacy tables in use here.
   const legacy = ((await files.read('/proc/net/ip_tables_names')) ?? '').split('\n').filter(Boolean);
   if (legacy.length === 0) return [];
   return [
     {
       severity: 'warning',
       what: `iptables sets rules in nf_tables, but this host has legacy tables as well (${legacy.join(', ')})`,
-      why: 'a packet must pass both, and a DROP in one is not undone by an ACCEPT in the other',
+      why: 'a packet must pass both, and an ACCEPT in one does not undo a DROP in the other',
       remedy:
         'compare iptables-legacy-save and iptables-nft-save, keep one: update-alternatives --config iptables, then restart Docker',
     },
@@ -179,8 +183,8 @@ async function twoFirewalls(files: Pick<Files, 'read'>): Promise<Finding[]> {
 }
 
 /**
- * flannel since 2024 refuses to start without br_netfilter, v0.9.1 does not look. Routed overlay traffic does not need
- * it, so a host that v0.9.1 served must not fail here.
+ * flannel since 2024 refuses to start without br_netfilter; v0.9.1 does not check. Routed overlay traffic does not need
+ * it, so a host that ran v0.9.1 must not fail here.
  */
 async function noBridgeNetfilter(files: Pick<Files, 'read'>): Promise<Finding[]> {
   if ((await files.read('/proc/sys/net/bridge/bridge-nf-call-iptables')) !== undefined) return [];
@@ -194,7 +198,7 @@ async function noBridgeNetfilter(files: Pick<Files, 'read'>): Promise<Finding[]>
   ];
 }
 
-/** Only a warning: we turn forwarding on, as Docker does when it starts, which is after us. */
+/** A warning and not an error: flanneld turns forwarding on, and so does Docker, which starts later. */
 async function missingSysctls(
   { files }: PreflightComponents,
   { ipv4, ipv6 }: PreflightOptions,
@@ -209,7 +213,7 @@ async function missingSysctls(
       severity: 'warning',
       what: `${sysctl} is 0`,
       why: 'the host forwards nothing between containers and the overlay until it is turned on, which flanneld does now',
-      remedy: `to have it from the boot on: echo ${sysctl}=1 > /etc/sysctl.d/90-forwarding.conf && sysctl -w ${sysctl}=1`,
+      remedy: `to set it at every boot: echo ${sysctl}=1 > /etc/sysctl.d/90-forwarding.conf && sysctl -w ${sysctl}=1`,
     });
   }
   return findings;

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
-import { Memory, socketPath } from '#src/node/remembered.ts';
+import { Memory } from '#src/node/remembered.ts';
 import { systemFiles } from '#src/sys/files.ts';
 
 for (const count of [0, 1, 500, 1_234]) {
   test(`${count} peers are recalled as they were remembered`, async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'remembered-'));
     t.after(() => rmSync(folder, { recursive: true }));
-    const memory = new Memory({ files: systemFiles, log: silentLogger }, folder, '/network');
+    const memory = new Memory({ files: systemFiles, log: silentLogger }, join(folder, 'network.json'));
     const peers = Array.from({ length: count }, (_, n) => ({
       name: `10.5.${n}.0-24`,
       value: `{"n":"${n}"}`,
@@ -26,10 +26,3 @@ for (const count of [0, 1, 500, 1_234]) {
     assert.deepEqual(await memory.recall(), remembered);
   });
 }
-
-test('a network’s files keep the names that earlier versions gave them', () => {
-  const prefix = '/coreos.com/network';
-  const memory = new Memory({ files: systemFiles, log: silentLogger }, '/var/lib/weft', prefix);
-  assert.equal(memory.path, '/var/lib/weft/network-a87dabce5cd3.json');
-  assert.equal(socketPath('/var/lib/weft', prefix), '/var/lib/weft/network-a87dabce5cd3.sock');
-});

@@ -1,7 +1,5 @@
-import { join } from 'node:path';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import { sha256Hex } from '#src/lib/sha256.ts';
 import type { Files } from '#src/sys/files.ts';
 
 /** A lease record as the registry held it, kept for a start without the registry. */
@@ -15,33 +13,24 @@ export interface Remembered {
   /** Milliseconds since the epoch, when the registry was last heard. */
   readonly at: number;
   readonly config: string;
+  /** What was behind the names of its rules; absent in a file of an earlier version. */
+  readonly instance?: string;
   readonly own: RememberedRecord;
   readonly peers: readonly RememberedRecord[];
 }
 
 const FORMAT = 1;
 
-/** Names a network's files in the node's state folder; each registry prefix has its own. */
-const networkName = (prefix: string): string => `network-${sha256Hex(prefix).slice(0, 12)}`;
-
-/** Where the flanneld of a network answers on this host. */
-export const socketPath = (stateFolder: string, prefix: string): string =>
-  join(stateFolder, `${networkName(prefix)}.sock`);
-
-/** The file that remembers one network, in the node's state folder; each registry prefix has one of its own. */
+/** The file that remembers one network; see {@link NetworkArtefacts.stateFile}. */
 export class Memory {
   readonly #files: Files;
   readonly #log: Logger;
   readonly path: string;
 
-  constructor(
-    { files, log }: { readonly files: Files; readonly log: Logger },
-    stateFolder: string,
-    prefix: string,
-  ) {
+  constructor({ files, log }: { readonly files: Files; readonly log: Logger }, path: string) {
     this.#files = files;
     this.#log = log;
-    this.path = join(stateFolder, `${networkName(prefix)}.json`);
+    this.path = path;
   }
 
   /** What was remembered; `undefined` when there is nothing, or nothing readable, which is said. */
@@ -89,6 +78,7 @@ function isRemembered(value: Remembered): boolean {
   return (
     typeof value.at === 'number' &&
     typeof value.config === 'string' &&
+    (value.instance === undefined || typeof value.instance === 'string') &&
     isRecord(value.own) &&
     Array.isArray(value.peers) &&
     value.peers.every(isRecord)

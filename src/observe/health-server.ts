@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { WeftError } from '#src/lib/errors.ts';
 
-/** Whether the host's part of the network works, asked anew for each request. */
+/** Whether the host's part of the network works. Evaluated for each request. */
 export interface Readiness {
   readonly ready: boolean;
   /** Why not, one clause each. */
@@ -21,13 +21,13 @@ export interface HealthServerOptions {
   readonly port: number;
 }
 
-/** What a panicking Go program exits with: flannel's code when the port can't be had. */
+/** The exit code of a Go program that panics, as flannel does when it can't have the port. */
 const EXIT_CODE = 2;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 /**
- * `/healthz` says that the process is alive, in flannel's words; `/readyz` says whether the network works now, and
- * goes back to 503 when it does not: flannel's stays at 200 for ever. `/metrics` are figures for Prometheus. Any method does, as in Go's mux.
+ * `/healthz` answers 200 while the process is alive, in flannel's words. `/readyz` answers 503 whenever the network does not
+ * work, while flannel's stays at 200 for ever. `/metrics` has figures for Prometheus. Any method is accepted, as by Go's mux.
  */
 export class HealthServer {
   readonly #components: HealthServerComponents;
@@ -61,7 +61,7 @@ export class HealthServer {
     return typeof bound === 'object' && bound !== null ? bound.port : port;
   }
 
-  /** Stops listening and closes every connection. Answers take no time, so there is none to wait for. */
+  /** Stops listening and closes every connection. Answers take no time, so no request is waited for. */
   async stop(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());

@@ -11,14 +11,12 @@ export interface LocalApiComponents {
   readonly status: () => NodeStatus;
 }
 
-/** An address, because node compiles a great regular expression to learn that a name is none: 15 ms of a start. */
+/** An address, because for a name node compiles a large regular expression, which takes 15 ms of a start. */
 const HOST = '127.0.0.1';
-/** How long a socket's owner may take to answer. */
-const ANSWER_MS = 2_000;
 
 /**
- * The node's own API on a unix socket: `GET /status`, JSON. Whoever answers on it is the one flanneld of its network on
- * this host; two would undo each other's work.
+ * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the one flanneld of its
+ * network on this host; two would undo each other's work.
  */
 export class LocalApi {
   readonly #components: LocalApiComponents;
@@ -34,7 +32,10 @@ export class LocalApi {
     });
   }
 
-  /** Throws WeftError `running` when another flanneld holds the socket, `local-api` when it can't be made. */
+  /**
+   * Throws WeftError `running` when another flanneld holds the socket, `not-flanneld` when another program does, and
+   * `local-api` when it can't be made.
+   */
   async start(): Promise<void> {
     const { files, folders } = this.#components;
     if ((await askNode(this.#path)) !== undefined) {
@@ -70,23 +71,104 @@ export class LocalApi {
   }
 }
 
-/** What a node says of itself: `silent` when it holds the socket and does not answer; `undefined` when nobody holds it. */
-export function askNode(path: string): Promise<NodeStatus | 'silent' | undefined> {
-  return new Promise((resolve) => {
-    const options = { socketPath: path, path: '/status', headers: { host: HOST }, timeout: ANSWER_MS };
-    const call = request(options, (response) => {
-      let text = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        text += chunk;
+/**
+ * Asks the node that holds the socket for its status: `silent` when it holds the socket and gives no whole answer in time,
+ * `undefined` when nobody holds it. Throws WeftError `not-flanneld` when the answer is not a flanneld's, and `local-api` when
+ * this user must not ask.
+ */
+export function askNode(
+  path: string,
+  { silenceMs = SILENCE_MS, answerMs = ANSWER_MS }: AskOptions = {},
+): Promise<NodeStatus | 'silent' | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<NodeStatus | 'silent' | undefined>();
+  let connected = false;
+  const end = (outcome: () => NodeStatus | 'silent' | undefined): void => {
+    try {
+      resolve(outcome());
+    } catch (error) {
+      reject(error);
+    }
+    call.destroy();
+  };
+  const signal = AbortSignal.timeout(answerMs);
+  const call = request(
+    { socketPath: path, path: '/status', headers: { host: HOST }, timeout: silenceMs, signal },
+    (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > LONGEST_ANSWER) end(() => notFlanneld(path, `more than ${LONGEST_ANSWER} bytes`));
       });
-      response.on('end', () => resolve(JSON.parse(text) as NodeStatus));
+      response.on('end', () => end(() => readStatus(path, response.statusCode, Buffer.concat(chunks))));
+      // It ended in the middle, or the time is up.
+      response.on('error', () => end(() => 'silent'));
+    },
+  );
+  call.on('socket', (socket) => {
+    socket.once('connect', () => {
+      connected = true;
     });
-    call.on('timeout', () => {
-      resolve('silent');
-      call.destroy();
+  });
+  call.on('timeout', () => end(() => 'silent'));
+  call.on('error', (error: NodeJS.ErrnoException) => end(() => outcomeOf(path, error, connected)));
+  call.end();
+  return promise;
+}
+
+export interface AskOptions {
+  /** How long the holder of the socket may send nothing, in milliseconds. Default 2,000. */
+  readonly silenceMs?: number;
+  /** How long the whole answer may take, in milliseconds. Default 10,000. */
+  readonly answerMs?: number;
+}
+
+const SILENCE_MS = 2_000;
+const ANSWER_MS = 10_000;
+/** A status that names each of 50,000 leases with a reason has 10 MB. */
+const LONGEST_ANSWER = 64 * 2 ** 20;
+
+function outcomeOf(path: string, cause: NodeJS.ErrnoException, connected: boolean): 'silent' | undefined {
+  const { code = '' } = cause;
+  if (code === 'EACCES' || code === 'EPERM') {
+    throw new WeftError('local-api', `could not ask flanneld at ${path}: permission denied`, {
+      remedy: 'ask as root',
+      cause,
     });
-    call.on('error', () => resolve(undefined));
-    call.end();
+  }
+  if (code.startsWith('HPE_')) notFlanneld(path, 'it is not HTTP', cause);
+  // EAGAIN: the queue of waiting connections is full.
+  return connected || code === 'EAGAIN' ? 'silent' : undefined;
+}
+
+function readStatus(path: string, code: number | undefined, body: Buffer): NodeStatus {
+  if (code !== 200) return notFlanneld(path, `HTTP status ${code}`);
+  const text = body.toString();
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    return notFlanneld(path, `not JSON: ${JSON.stringify(text.slice(0, EXCERPT))}`, cause);
+  }
+  if (!isStatus(value)) return notFlanneld(path, `not a status: ${JSON.stringify(text.slice(0, EXCERPT))}`);
+  return value;
+}
+
+const EXCERPT = 60;
+
+const isStatus = (value: unknown): value is NodeStatus =>
+  typeof value === 'object' &&
+  value !== null &&
+  'version' in value &&
+  'ready' in value &&
+  typeof value.ready === 'boolean' &&
+  'troubles' in value &&
+  Array.isArray(value.troubles);
+
+function notFlanneld(path: string, what: string, cause?: unknown): never {
+  throw new WeftError('not-flanneld', `another program than flanneld answers at ${path}: ${what}`, {
+    remedy: `"ss -xlp src ${path}" names it; stop it, or choose another --state-dir`,
+    cause,
   });
 }

@@ -24,7 +24,7 @@ test('a loop that nothing holds up is not late by the time between two looks', a
   );
 });
 
-test('tells how long the loop was held up since it was asked last', async (t) => {
+test('take returns how long the loop was held up since the last call', async (t) => {
   const loop = new LoopDelay();
   t.after(() => loop.stop());
   loop.start();
@@ -36,7 +36,7 @@ test('tells how long the loop was held up since it was asked last', async (t) =>
   assert.equal(loop.take(), 0);
 });
 
-test('what held it up while it looked finely is still told after that', async (t) => {
+test('a delay during the fine measurement is still reported after it', async (t) => {
   const loop = new LoopDelay({ attentionMs: 400 });
   t.after(() => loop.stop());
   loop.start();

@@ -1,18 +1,18 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
-/** A timer each 10 ms takes 1 % of a processor; one each 500 ms a fiftieth of that, and misses short delays. */
+/** A timer every 10 ms takes 1 % of a processor. One every 500 ms takes a fiftieth of that, but misses short delays. */
 const FINE_MS = 10;
 const COARSE_MS = 500;
-/** So long after somebody asked it is fine. */
+/** The measurement stays fine for this long after a question. */
 const ATTENTION_MS = 2_000;
 
-/** The longest that a timer of this process came late: finely while somebody asks again and again, coarsely at rest. */
+/** The largest delay of a timer of this process. Measured finely while it is asked for repeatedly, coarsely otherwise. */
 export class LoopDelay {
   readonly #attentionMs: number;
   #histogram: ReturnType<typeof monitorEventLoopDelay> | undefined;
   #attention: NodeJS.Timeout | undefined;
   #resolution = 0;
-  /** Of the histograms before this one, since somebody asked. */
+  /** From the histograms before this one, since the last question. */
   #worst = 0;
 
   constructor({ attentionMs = ATTENTION_MS } = {}) {
@@ -28,7 +28,7 @@ export class LoopDelay {
     this.#histogram?.disable();
   }
 
-  /** Milliseconds; begins anew. */
+  /** Milliseconds since the last call; resets the measurement. */
   take(): number {
     const late = this.#late();
     this.#measure(FINE_MS);

@@ -16,14 +16,25 @@ const STATUS: NodeStatus = {
 };
 
 test('metrics are lines that Prometheus reads, and what is not known is left out', () => {
-  const text = formatMetrics(STATUS);
+  const text = formatMetrics([STATUS]);
   assert.match(text, /^# HELP weft_ready .*\n# TYPE weft_ready gauge\nweft_ready 0$/m);
   assert.match(text, /^weft_quarantined_leases 1$/m);
   assert.match(text, /^weft_event_loop_delay_seconds 0.004$/m);
   assert.doesNotMatch(text, /weft_registry_age_seconds/);
   assert.match(
-    formatMetrics({ ...STATUS, registry: { ...STATUS.registry, ageSeconds: 1.5 } }),
+    formatMetrics([{ ...STATUS, registry: { ...STATUS.registry, ageSeconds: 1.5 } }]),
     /^weft_registry_age_seconds 1.5$/m,
+  );
+});
+
+test('several networks have a row each under one head, with their names', () => {
+  const text = formatMetrics([
+    { ...STATUS, name: 'blue' },
+    { ...STATUS, name: 'red', ready: true },
+  ]);
+  assert.match(
+    text,
+    /^# TYPE weft_ready gauge\nweft_ready\{network="blue"\} 0\nweft_ready\{network="red"\} 1$/m,
   );
 });
 

@@ -31,7 +31,7 @@ export const METRICS: readonly Metric[] = [
   {
     name: 'weft_quarantined_leases',
     type: 'gauge',
-    help: 'leases that are not used because of what they say; weft status tells why',
+    help: 'leases that are not used because of what they say; weft status says why',
     value: ({ peers }) => peers.quarantined.length,
   },
   {
@@ -66,13 +66,19 @@ export const METRICS: readonly Metric[] = [
   },
 ];
 
-/** Prometheus' text format, version 0.0.4. */
-export function formatMetrics(status: NodeStatus): string {
+/**
+ * Prometheus' text format, version 0.0.4. Several networks of one daemon have a row each, with the label `network`; the
+ * only network of a daemon has none.
+ */
+export function formatMetrics(statuses: readonly NodeStatus[]): string {
   return METRICS.flatMap((metric) => {
-    const value = metric.value(status);
-    if (value === undefined) return [];
     const { name, help, type } = metric;
-    return [`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`];
+    const rows = statuses.flatMap((status) => {
+      const value = metric.value(status);
+      const label = status.name === undefined ? '' : `{network="${status.name}"}`;
+      return value === undefined ? [] : [`${name}${label} ${value}\n`];
+    });
+    return rows.length === 0 ? [] : [`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`, ...rows];
   }).join('');
 }
 
@@ -83,9 +89,10 @@ export function metricsPage(): string {
     '# Metrics',
     '',
     'Served as `/metrics` beside `/healthz` when `--healthz-port` is set, in Prometheus’ text format.',
+    'A daemon of several networks has one row for each, with the label `network`.',
     'This page is made from `src/observe/metrics.ts` by `script/generate-docs`.',
     '',
-    '| name | type | what it tells |',
+    '| name | type | what it says |',
     '| --- | --- | --- |',
     ...rows,
     '',

@@ -1,6 +1,8 @@
-/** What one node knows of itself, for `weft status`, the metrics and whoever asks the node's own API. */
+/** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
 export interface NodeStatus {
   readonly version: string;
+  /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
+  readonly name?: string;
   /** The node's identity. */
   readonly node: string;
   readonly ready: boolean;

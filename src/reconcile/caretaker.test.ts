@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
 import { type Cared, Caretaker } from '#src/reconcile/caretaker.ts';
-import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 
 /** Rules that somebody can break, and that may refuse to be mended. */
 class Rules implements Cared {
@@ -20,14 +20,13 @@ class Rules implements Cared {
   }
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 2_000 && !condition(); tries++) await systemClock.sleep(1);
-  assert.ok(condition());
-}
-
-function caretaker(rules: Rules, intervalMs: number): { care: Caretaker; stopper: AbortController } {
-  const care = new Caretaker({ clock: systemClock, log: silentLogger }, rules, { intervalMs, settleMs: 1 });
-  return { care, stopper: new AbortController() };
+function caretaker(
+  rules: Rules,
+  intervalMs: number,
+): { care: Caretaker; clock: FakeClock; stopper: AbortController } {
+  const clock = new FakeClock();
+  const care = new Caretaker({ clock, log: silentLogger }, rules, { intervalMs, settleMs: 1 });
+  return { care, clock, stopper: new AbortController() };
 }
 
 test('the start mends, and throws when it can not', async () => {
@@ -43,51 +42,89 @@ test('the start mends, and throws when it can not', async () => {
 
 test('a poke mends, also one that comes while it is looking', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 3_600_000);
+  const { care, clock, stopper } = caretaker(rules, 3_600_000);
   await care.start(stopper.signal);
   rules.broken = true;
   care.poke();
-  await until(() => !rules.broken);
+  await clock.advance(1);
+  assert.equal(rules.broken, false);
   rules.broken = true;
   care.poke();
   care.poke();
-  await until(() => !rules.broken);
+  await clock.advance(1);
+  assert.equal(rules.broken, false);
   assert.equal(care.repairs, 2);
   stopper.abort();
 });
 
-test('what nobody told of is mended at the interval', async () => {
+test('what no event reported is mended at the interval', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 5);
+  const { care, clock, stopper } = caretaker(rules, 5_000);
   await care.start(stopper.signal);
   rules.broken = true;
-  await until(() => !rules.broken);
+  await clock.advance(4_999);
+  assert.equal(rules.broken, true);
+  await clock.advance(2);
+  assert.equal(rules.broken, false);
   stopper.abort();
 });
 
-test('a failure is told and goes with the next success', async () => {
+test('a failure is shown and goes with the next success', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 3_600_000);
+  const { care, clock, stopper } = caretaker(rules, 3_600_000);
   await care.start(stopper.signal);
   rules.refusal = new Error('locked');
   care.poke();
-  await until(() => care.failure === 'locked');
+  await clock.advance(1);
+  assert.equal(care.failure, 'locked');
   rules.refusal = undefined;
   care.poke();
-  await until(() => care.failure === undefined);
+  await clock.advance(1);
+  assert.equal(care.failure, undefined);
   stopper.abort();
 });
 
-test('a fight becomes slower and slower', async () => {
+test('a fight becomes one repair a second', async () => {
   const rules = new Rules();
-  const { care, stopper } = caretaker(rules, 3_600_000);
+  const { care, clock, stopper } = caretaker(rules, 3_600_000);
   await care.start(stopper.signal);
-  const fight = setInterval(() => {
+  for (let ms = 0; ms < 300; ms++) {
     rules.broken = true;
     care.poke();
-  }, 1);
-  await systemClock.sleep(300);
-  clearInterval(fight);
+    await clock.advance(1);
+  }
+  assert.ok(care.repairs >= 30 && care.repairs <= 31, `${care.repairs} repairs at once`);
+  const before = care.repairs;
+  for (let second = 0; second < 10; second++) {
+    rules.broken = true;
+    care.poke();
+    await clock.advance(1_000);
+  }
+  assert.ok(care.repairs - before >= 9 && care.repairs - before <= 11, `${care.repairs - before} in 10 s`);
   stopper.abort();
-  assert.ok(care.repairs >= 30 && care.repairs < 35, `${care.repairs} repairs`);
+});
+
+test('while pokes keep coming and all is as wanted, the looks get further apart', async () => {
+  const rules = new Rules();
+  const clock = new FakeClock();
+  const options = { intervalMs: 3_600_000, settleMs: 5, mostPauseMs: 100 };
+  const care = new Caretaker({ clock, log: silentLogger }, rules, options);
+  const stopper = new AbortController();
+  await care.start(stopper.signal);
+  const pokes = async (times: number): Promise<number[]> => {
+    const pauses: number[] = [];
+    for (let n = 0; n < times; n++) {
+      const looks = rules.looks;
+      care.poke();
+      let ms = 0;
+      for (; rules.looks === looks && ms < 1_000; ms++) await clock.advance(1);
+      pauses.push(ms);
+    }
+    return pauses;
+  };
+  assert.deepEqual(await pokes(6), [5, 5, 30, 55, 105, 105]);
+  rules.broken = true;
+  assert.deepEqual(await pokes(1), [105], 'a drift among many changes waits for its turn');
+  assert.deepEqual(await pokes(2), [5, 5]);
+  stopper.abort();
 });

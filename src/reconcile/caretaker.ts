@@ -1,9 +1,11 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { LookPacer } from '#src/reconcile/look-pacer.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** Something outside rtnetlink that has to be as wanted: firewall rules, sysctls. */
+/** Something that no actuator carries and that has to be as wanted: firewall rules. */
 export interface Cared {
   /** For the log: `firewall rules`. */
   readonly name: string;
@@ -16,6 +18,8 @@ export interface CaretakerOptions {
   readonly intervalMs: number;
   /** Milliseconds to wait after a poke for others that belong to it: a firewall reload is many messages. */
   readonly settleMs: number;
+  /** Milliseconds between looks at most, while pokes keep coming and nothing is found. Default 0: each poke is a look. */
+  readonly mostPauseMs?: number;
 }
 
 /** Looks after one thing: at the start, when poked, and at an interval; never twice at once, never in a hot loop. */
@@ -25,6 +29,9 @@ export class Caretaker {
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
+  /** One look at a time. */
+  readonly #order = new InOrder();
+  readonly #looks: LookPacer;
   #poked: (() => void) | undefined;
   #waiting = false;
   #failure: string | undefined;
@@ -39,6 +46,7 @@ export class Caretaker {
     this.#log = log;
     this.#cared = cared;
     this.#options = options;
+    this.#looks = new LookPacer(options.mostPauseMs ?? 0);
   }
 
   /** Why the thing is not as wanted; `undefined` when it was at the last look. */
@@ -52,17 +60,23 @@ export class Caretaker {
   }
 
   /**
-   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are said and shown. Then looks
+   * Looks once and mends; throws when that fails, unless failures are `tolerated`: then they are logged and shown. Then looks
    * after it until the signal aborts.
    */
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
     if (tolerated) await this.#look(signal);
-    else await this.#cared.ensure(signal);
+    else await this.lookNow(signal);
     // What the start found had never been right.
     this.#repairs = 0;
     this.#care(signal).catch((error) => {
       if (!signal.aborted) this.#log.error(`Stopped looking after ${this.#cared.name}: ${messageOf(error)}`);
     });
+  }
+
+  /** Looks and mends at once: what is wanted has changed. Throws when that fails. */
+  async lookNow(signal: AbortSignal): Promise<void> {
+    await this.#order.run(() => this.#cared.ensure(signal));
+    this.#failure = undefined;
   }
 
   /** Something may have changed: look again, soon. */
@@ -74,10 +88,9 @@ export class Caretaker {
   async #care(signal: AbortSignal): Promise<void> {
     for (;;) {
       await this.#pause(signal);
-      await this.#clock.sleep(
-        this.#options.settleMs + this.#pacer.delay(KEY, this.#clock.monotonic()),
-        signal,
-      );
+      const now = this.#clock.monotonic();
+      const pause = Math.max(this.#pacer.delay(KEY, now), this.#looks.delay(now));
+      await this.#clock.sleep(this.#options.settleMs + pause, signal);
       this.#waiting = false;
       await this.#look(signal);
     }
@@ -85,7 +98,8 @@ export class Caretaker {
 
   async #look(signal: AbortSignal): Promise<void> {
     try {
-      const mended = await this.#cared.ensure(signal);
+      const mended = await this.#order.run(() => this.#cared.ensure(signal));
+      this.#looks.looked(this.#clock.monotonic(), mended !== undefined);
       this.#failure = undefined;
       if (mended === undefined) return;
       this.#repairs++;

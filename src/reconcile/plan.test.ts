@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
-import { planOf, type Slot } from '#src/reconcile/plan.ts';
+import { type PlannedSlot, planOf } from '#src/reconcile/plan.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -54,8 +54,9 @@ function peer(subnet: string, vtep: string, mac: string): KernelObject[] {
   ];
 }
 
-const plan = (slots: Slot[]): string[] => planOf(slots).map(commandOf);
-const wants = (objects: KernelObject[]): Slot[] => objects.map((wanted) => ({ wanted, found: undefined }));
+const plan = (slots: PlannedSlot[]): string[] => planOf(slots).map(commandOf);
+const wants = (objects: KernelObject[]): PlannedSlot[] =>
+  objects.map((wanted) => ({ wanted, found: undefined }));
 
 test('an empty host gets device, address, then each peer with its route last', () => {
   assert.deepEqual(

@@ -12,7 +12,7 @@ export class RepairPacer {
     return Math.max(0, (1 - this.#creditOf(slot, now)) * REFILL_MS);
   }
 
-  /** Notes a repair; true when this one makes it a fight, so that it is said once. */
+  /** Notes a repair; true when this one makes it a fight, so that a fight is logged once. */
   repaired(key: string, now: number): boolean {
     const slot = this.#slots.get(key) ?? { credit: BURST, at: now, fighting: false };
     slot.credit = this.#creditOf(slot, now) - 1;

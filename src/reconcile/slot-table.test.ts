@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { ipv4 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import { differences, isAsWanted } from '#src/reconcile/compare.ts';
-import { type Slot, SlotTable } from '#src/reconcile/slot-table.ts';
-import { type KernelObject, keyOf, type Neighbour, sharesSlot } from '#src/state/object.ts';
+import { Holding } from '#src/reconcile/holding.ts';
+import type { Slot } from '#src/reconcile/slot.ts';
+import { SlotTable } from '#src/reconcile/slot-table.ts';
+import { type KernelObject, keyOf, type Neighbour } from '#src/state/object.ts';
+import { anyObject } from '../../test/support/any-object.ts';
 
 const mac = (n: number) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n));
 const neighbour = (n: number, macNumber = n): Neighbour => ({
@@ -16,65 +18,12 @@ const neighbour = (n: number, macNumber = n): Neighbour => ({
   permanent: true,
 });
 
-/** Few values of everything, so that objects often meet in a slot. */
-const small = fc.integer({ min: 0, max: 2 });
-const device = fc.constantFrom('flannel.1', 'eth0');
-const ip = fc.oneof(
-  small.map((n) => ipv4(n * 0x7fffffff)),
-  small.map((n) => ipv6(BigInt(n))),
-);
-const prefix = fc.oneof(
-  fc.tuple(small, fc.constantFrom(24, 32)).map(([n, length]) => prefix4(ipv4(n * 0x7fffff00), length)),
-  fc.tuple(small, fc.constantFrom(64, 128)).map(([n, length]) => prefix6(ipv6(BigInt(n) << 64n), length)),
-);
-const object: fc.Arbitrary<KernelObject> = fc.oneof(
-  device.map((name) => ({ kind: 'link', name }) as const),
-  fc.record({ kind: fc.constant('address' as const), prefix, device }),
-  fc.record({
-    kind: fc.constant('fdb' as const),
-    mac: small.map(mac),
-    destination: ip,
-    device,
-    permanent: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant('neighbour' as const),
-    ip,
-    mac: small.map(mac),
-    device,
-    permanent: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant('route' as const),
-    destination: prefix,
-    type: fc.constantFrom('unicast' as const, 'blackhole' as const),
-    onlink: fc.boolean(),
-    metric: small,
-    protocol: fc.constant(3),
-    scope: fc.constant(0),
-  }),
-);
-
-test('two objects share a slot when their keys are the same', () => {
-  fc.assert(
-    fc.property(object, object, (a, b) => {
-      assert.equal(sharesSlot(a, b), keyOf(a) === keyOf(b));
-    }),
-  );
-});
-
-test('what has no differences is as wanted', () => {
-  fc.assert(
-    fc.property(object, object, (a, b) => {
-      assert.equal(isAsWanted(a, b), differences(a, b).length === 0);
-    }),
-  );
-});
+const object = anyObject;
 
 test('the table holds what two maps by key would, through changes, looks and withdrawals', () => {
-  const owner = fc.constantFrom('a', 'b', 'c');
+  const subject = fc.constantFrom('a', 'b', 'c');
   const step = fc.oneof(
-    fc.record({ do: fc.constant('want' as const), owner, objects: fc.array(object, { maxLength: 4 }) }),
+    fc.record({ do: fc.constant('want' as const), subject, objects: fc.array(object, { maxLength: 4 }) }),
     fc.record({ do: fc.constant('put' as const), object }),
     fc.record({ do: fc.constant('clear' as const), object }),
     fc.record({ do: fc.constant('look' as const), objects: fc.array(object, { maxLength: 6 }) }),
@@ -82,16 +31,17 @@ test('the table holds what two maps by key would, through changes, looks and wit
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
       const table = new SlotTable();
-      const wanted = new Map<string, { owner: string; object: KernelObject }>();
+      const holding = new Holding({ name: 'network', scopes: () => [] });
+      const wanted = new Map<string, { subject: string; object: KernelObject }>();
       const found = new Map<string, KernelObject>();
       for (const step of steps) {
         switch (step.do) {
           case 'want': {
-            table.want(step.owner, step.objects, () => {});
+            table.want(holding, step.subject, step.objects, () => {});
             const keys = step.objects.map(keyOf);
             for (const [key, slot] of wanted)
-              if (slot.owner === step.owner && !keys.includes(key)) wanted.delete(key);
-            for (const object of step.objects) wanted.set(keyOf(object), { owner: step.owner, object });
+              if (slot.subject === step.subject && !keys.includes(key)) wanted.delete(key);
+            for (const object of step.objects) wanted.set(keyOf(object), { subject: step.subject, object });
             break;
           }
           case 'put':
@@ -119,9 +69,10 @@ test('the table holds what two maps by key would, through changes, looks and wit
       assert.deepEqual(keysWhere(({ found }) => found !== undefined).sort(), [...found.keys()].sort());
       assert.equal(slots.length, new Set([...wanted.keys(), ...found.keys()]).size);
       assert.equal(table.wanted, wanted.size);
+      assert.equal(holding.wanted, wanted.size);
       for (const key of wanted.keys()) {
         const slot = slots.find(({ object }) => keyOf(object) === key);
-        assert.equal(slot?.owner, wanted.get(key)?.owner);
+        assert.equal(slot?.subject, wanted.get(key)?.subject);
       }
     }),
   );
@@ -145,11 +96,12 @@ test('what changes during a look is newer than what the look finds', () => {
 
 test('what is found as wanted is held once', () => {
   const table = new SlotTable();
+  const holding = new Holding({ name: 'network', scopes: () => [] });
   const wanted = neighbour(1);
   table.put(neighbour(1));
-  table.want('a', [wanted], () => {});
+  table.want(holding, 'a', [wanted], () => {});
   assert.equal(table.find(wanted)?.found, wanted);
-  table.want('a', [neighbour(1)], () => {});
+  table.want(holding, 'a', [neighbour(1)], () => {});
   const slot = table.put(neighbour(1));
   assert.equal(slot.wanted, wanted);
   assert.equal(slot.found, wanted);

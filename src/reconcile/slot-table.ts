@@ -1,121 +1,158 @@
-import { isAsWanted } from '#src/reconcile/compare.ts';
-import { type KernelObject, keyOf, sharesSlot } from '#src/state/object.ts';
+import type { Holding } from '#src/reconcile/holding.ts';
+import type { Slot } from '#src/reconcile/slot.ts';
+import { SlotBuckets } from '#src/reconcile/slot-buckets.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, KINDS } from '#src/state/object.ts';
 
-/**
- * One place in the kernel, and what should be and is in it. A peer has three, so that what a slot takes is what a
- * network takes: nothing is held twice, and no text is held that could be made.
- */
-export class Slot {
-  /** Any object that should be, is or was in it: what tells it from others. */
-  object: KernelObject;
-  wanted: KernelObject | undefined;
-  /** On whose behalf: `own` for what the node needs itself, a lease's name for a peer. */
-  owner: string | undefined;
-  /** The very object of `wanted` where the two are equal. */
-  found: KernelObject | undefined;
-  /** Why it is to be looked at; `undefined` while it is not. */
-  cause: Cause | undefined;
-  /** Whether the kernel told of it since the last change of ours to it was begun: what it told may be newer than the change. */
-  told = false;
-  /** The look at the kernel that `found` is as of, or a change since then. See {@link SlotTable.beginLook}. */
-  seen = 0;
-  /** Another slot of the same bucket. */
-  next: Slot | undefined;
-
-  constructor(object: KernelObject) {
-    this.object = object;
-  }
+/** What an owner wants in a slot that another owner took first. */
+export interface Rival {
+  readonly holding: Holding;
+  readonly subject: string;
+  readonly object: KernelObject;
 }
 
-/** What is wanted changed, or the kernel changed under us. */
-export type Cause = 'wanted' | 'kernel';
-
-/** What tells most slots of a kind apart, as it stands in the object: a key of its own for each would be half of what a peer takes. */
-type Bucket = number | bigint | string;
-
-/**
- * What should be in the kernel and what is, slot by slot. One lease's event costs one lease's work, not the network's.
- */
+/** What should be in the kernel and what is, slot by slot. One lease's event costs one lease's work, not the network's. */
 export class SlotTable {
-  readonly #buckets: Readonly<Record<KernelObject['kind'], Map<Bucket, Slot>>> = {
-    link: new Map(),
-    address: new Map(),
-    fdb: new Map(),
-    neighbour: new Map(),
-    route: new Map(),
-  };
-  readonly #owned = new Map<string, readonly Slot[]>();
+  readonly #kinds: Kinds<KernelObject>;
+  readonly #buckets: SlotBuckets;
+  /** Later owners of a slot, in the order in which they came. */
+  readonly #rivals = new Map<Slot, readonly Rival[]>();
   #wanted = 0;
-  /** Counts by two: what changed since the look has the odd number after it. */
+  /** Counts by two: a change since the look has the odd number after it. */
   #look = 0;
-  /** Keys of slots that were emptied while the look is under way, and that nothing is wanted in. */
+  /** Keys of slots that were emptied while the look is under way, and in which nothing is wanted. */
   #left: Set<string> | undefined;
+
+  constructor(kinds: Kinds<KernelObject> = KINDS) {
+    this.#kinds = kinds;
+    this.#buckets = new SlotBuckets(kinds);
+  }
 
   /** Slots in which something is wanted. */
   get wanted(): number {
     return this.#wanted;
   }
 
-  *[Symbol.iterator](): Generator<Slot> {
-    for (const bucket of Object.values(this.#buckets)) {
-      for (const first of bucket.values()) {
-        for (let slot: Slot | undefined = first; slot !== undefined; slot = slot.next) yield slot;
-      }
-    }
+  [Symbol.iterator](): Generator<Slot> {
+    return this.#buckets[Symbol.iterator]();
   }
 
-  /** Calls back with every slot, at a fifth of the cost: for loops without a pause. */
+  /** See {@link SlotBuckets.each}. */
   each(visit: (slot: Slot) => void): void {
-    for (const bucket of Object.values(this.#buckets)) {
-      bucket.forEach((first) => {
-        for (let slot: Slot | undefined = first; slot !== undefined; slot = slot.next) visit(slot);
-      });
-    }
+    this.#buckets.each(visit);
+  }
+
+  /** Calls back with every slot of one kind. */
+  eachOf(kind: KernelObject['kind'], visit: (slot: Slot) => void): void {
+    this.#buckets.eachOf(kind, visit);
   }
 
   /** The slot that the object is in or would be in, where anything is wanted in it or was found. */
   find(object: KernelObject): Slot | undefined {
-    let slot = this.#buckets[object.kind].get(bucketOf(object));
-    while (slot !== undefined && !sharesSlot(slot.object, object)) slot = slot.next;
-    return slot;
+    return this.#buckets.find(object);
   }
 
   /**
-   * Says all that is wanted on the owner's behalf; none withdraws it. Calls back with the slots to look at. A slot that
-   * passes from one owner to another (a VTEP MAC that moved with its host) stays with the one that asked last.
+   * Sets all that the owner wants for one subject; an empty list withdraws it. Calls back with the slots to look at. A slot
+   * that passes from one subject of an owner to another (a VTEP MAC that moved with its host) stays with the later one. A slot
+   * that another owner has stays with that owner.
    */
-  want(owner: string, objects: readonly KernelObject[], look: (slot: Slot) => void): void {
-    const slots = objects.map((object) => this.#want(owner, object));
-    for (const slot of this.#owned.get(owner) ?? []) {
-      if (slot.owner === owner && !slots.includes(slot)) this.#withdraw(slot, look);
+  want(
+    holding: Holding,
+    subject: string,
+    objects: readonly KernelObject[],
+    look: (slot: Slot) => void,
+  ): void {
+    const slots = objects.map((object) => this.#want(holding, subject, object));
+    for (const slot of holding.slots.get(subject) ?? []) {
+      if (!slots.includes(slot)) this.#withdraw(slot, holding, subject, look);
     }
-    if (slots.length > 0) this.#owned.set(owner, slots);
-    else this.#owned.delete(owner);
+    if (slots.length > 0) holding.slots.set(subject, slots);
+    else holding.slots.delete(subject);
     for (const slot of slots) look(slot);
   }
 
-  #want(owner: string, object: KernelObject): Slot {
-    const slot = this.find(object) ?? this.#add(object);
-    slot.owner = owner;
-    if (slot.wanted === undefined) this.#wanted++;
-    else if (isEqual(slot.wanted, object)) return slot;
-    slot.object = object;
-    slot.wanted = object;
-    if (slot.found !== undefined && isEqual(object, slot.found)) slot.found = object;
+  #want(holding: Holding, subject: string, object: KernelObject): Slot {
+    const slot = this.find(object) ?? this.#buckets.add(object);
+    if (slot.wanted !== undefined && slot.holding !== holding) {
+      this.#setRival(slot, holding, { holding, subject, object });
+      return slot;
+    }
+    if (slot.wanted === undefined) this.#count(holding, 1);
+    slot.holding = holding;
+    slot.subject = subject;
+    if (slot.wanted === undefined || !this.#isEqual(slot.wanted, object)) this.#fillWanted(slot, object);
     return slot;
   }
 
-  #withdraw(slot: Slot, look: (slot: Slot) => void): void {
+  #fillWanted(slot: Slot, object: KernelObject): void {
+    slot.object = object;
+    slot.wanted = object;
+    if (slot.found !== undefined && this.#isEqual(object, slot.found)) slot.found = object;
+  }
+
+  #withdraw(slot: Slot, holding: Holding, subject: string, look: (slot: Slot) => void): void {
+    if (slot.holding !== holding) {
+      const rival = this.#rivalsOf(slot).find((rival) => rival.holding === holding);
+      if (rival?.subject === subject) this.#setRival(slot, holding, undefined);
+      return;
+    }
+    if (slot.subject !== subject) return;
+    this.#count(holding, -1);
     slot.wanted = undefined;
-    slot.owner = undefined;
-    this.#wanted--;
-    if (slot.found === undefined) this.#leave(slot);
+    slot.holding = undefined;
+    slot.subject = undefined;
+    const [heir] = this.#rivalsOf(slot);
+    if (heir !== undefined) {
+      this.#setRival(slot, heir.holding, undefined);
+      this.#want(heir.holding, heir.subject, heir.object);
+    } else if (slot.found === undefined) this.#leave(slot);
     look(slot);
   }
 
-  /** Notes that the object is in its slot now, whatever a look that is under way says. */
+  #count(holding: Holding, by: 1 | -1): void {
+    holding.wanted += by;
+    this.#wanted += by;
+  }
+
+  #rivalsOf(slot: Slot): readonly Rival[] {
+    return this.#rivals.size === 0 ? [] : (this.#rivals.get(slot) ?? []);
+  }
+
+  #setRival(slot: Slot, holding: Holding, rival: Rival | undefined): void {
+    const before = this.#rivalsOf(slot);
+    const at = before.findIndex((other) => other.holding === holding);
+    const after = before.filter((other) => other.holding !== holding);
+    if (rival !== undefined) after.splice(at < 0 ? after.length : at, 0, rival);
+    if (after.length > 0) this.#rivals.set(slot, after);
+    else this.#rivals.delete(slot);
+  }
+
+  /** Whether any slot is wanted by several owners. */
+  get hasRivals(): boolean {
+    return this.#rivals.size > 0;
+  }
+
+  /** What owners want and do not get, because another owner wants something else in the slot. Owners that want the same share it. */
+  *contended(): Generator<{ readonly slot: Slot; readonly rival: Rival }> {
+    for (const [slot, rivals] of this.#rivals) {
+      for (const rival of rivals) {
+        const { wanted } = slot;
+        if (wanted !== undefined && !this.#isSame(wanted, rival.object)) yield { slot, rival };
+      }
+    }
+  }
+
+  /** Withdraws everything of an owner. Calls back with the slots that it had. */
+  release(holding: Holding, look: (slot: Slot) => void): void {
+    for (const [subject, slots] of holding.slots)
+      for (const slot of slots) this.#withdraw(slot, holding, subject, look);
+    holding.slots.clear();
+  }
+
+  /** Notes that the object is in its slot now, whatever a look that is under way finds. */
   put(object: KernelObject): Slot {
-    return this.#fill(this.find(object) ?? this.#add(object), object, this.#look + 1);
+    return this.#fill(this.find(object) ?? this.#buckets.add(object), object, this.#look + 1);
   }
 
   /** Notes that the slot is empty now, likewise. */
@@ -126,8 +163,8 @@ export class SlotTable {
   }
 
   /**
-   * Begins a look at all of the kernel: what was found before counts until {@link endLook} says that it was not found
-   * again. What changes meanwhile is newer than what the look finds.
+   * Begins a look at all of the kernel: what was found before counts until {@link endLook} finds that it was not seen
+   * again. A change meanwhile is newer than what the look finds.
    */
   beginLook(): void {
     this.#look += 2;
@@ -137,14 +174,14 @@ export class SlotTable {
   /** What the look found, in the slot that {@link find} gives for it. */
   sight(object: KernelObject, slot: Slot | undefined): void {
     const isOld = slot === undefined ? this.#hasLeft(object) : slot.seen > this.#look;
-    if (!isOld) this.#fill(slot ?? this.#add(object), object, this.#look);
+    if (!isOld) this.#fill(slot ?? this.#buckets.add(object), object, this.#look);
   }
 
   #hasLeft(object: KernelObject): boolean {
-    return this.#left !== undefined && this.#left.size > 0 && this.#left.has(keyOf(object));
+    return this.#left !== undefined && this.#left.size > 0 && this.#left.has(this.#keyOf(object));
   }
 
-  /** Every slot, those that the look did not find emptied: to be gone through before the next look begins. */
+  /** Every slot; those that the look did not find are emptied. To be gone through before the next look begins. */
   *endLook(): Generator<Slot> {
     this.#left = undefined;
     for (const slot of this) {
@@ -155,56 +192,31 @@ export class SlotTable {
 
   #fill(slot: Slot, object: KernelObject, seen: number): Slot {
     const { wanted } = slot;
-    slot.found = wanted !== undefined && isEqual(wanted, object) ? wanted : object;
+    slot.found = wanted !== undefined && this.#isEqual(wanted, object) ? wanted : object;
     slot.seen = seen;
     return slot;
   }
 
-  #add(object: KernelObject): Slot {
-    const bucket = this.#buckets[object.kind];
-    const slot = new Slot(object);
-    const key = bucketOf(object);
-    slot.next = bucket.get(key);
-    bucket.set(key, slot);
-    return slot;
-  }
-
-  /** Takes an empty slot that nothing is wanted in out of its bucket. */
+  /** Takes out an empty slot in which nothing is wanted. */
   #leave(slot: Slot): void {
-    const { object } = slot;
-    if (slot.seen > this.#look) this.#left?.add(keyOf(object));
-    const bucket = this.#buckets[object.kind];
-    const key = bucketOf(object);
-    const first = bucket.get(key);
-    if (first === slot) {
-      if (slot.next === undefined) bucket.delete(key);
-      else bucket.set(key, slot.next);
-      return;
-    }
-    for (let before = first; before !== undefined; before = before.next)
-      if (before.next === slot) before.next = slot.next;
+    if (slot.seen > this.#look) this.#left?.add(this.#keyOf(slot.object));
+    this.#buckets.remove(slot);
+  }
+
+  #keyOf(object: KernelObject): string {
+    return this.#kinds.of(object).key(object);
+  }
+
+  /** Whether one object may stand for the other. What is found of a device is more than what is wanted of it. */
+  #isEqual(wanted: KernelObject, object: KernelObject): boolean {
+    if (wanted === object) return true;
+    const kind = this.#kinds.of(wanted);
+    return !kind.isDevice && kind.isAsWanted(wanted, object);
+  }
+
+  /** Whether two owners want the same. */
+  #isSame(a: KernelObject, b: KernelObject): boolean {
+    const kind = this.#kinds.of(a);
+    return kind.isAsWanted(a, b) && kind.isAsWanted(b, a);
   }
 }
-
-function bucketOf(object: KernelObject): Bucket {
-  switch (object.kind) {
-    case 'link':
-      return object.name;
-    case 'fdb':
-      return object.mac;
-    case 'address':
-      return addressBucket(object.prefix.address);
-    case 'neighbour':
-      return addressBucket(object.ip);
-    case 'route':
-      return addressBucket(object.destination.address);
-  }
-}
-
-/** As a signed 32-bit number, which V8 holds in the map itself; above 2^31 an unsigned one would be an object. */
-const addressBucket = (address: number | bigint): number | bigint =>
-  typeof address === 'number' ? address | 0 : address;
-
-/** A link that is as wanted has more to it than is wanted. */
-const isEqual = (a: KernelObject, b: KernelObject): boolean =>
-  a === b || (a.kind !== 'link' && isAsWanted(a, b));

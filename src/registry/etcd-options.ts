@@ -1,5 +1,12 @@
 import type { Endpoint } from '#src/registry/endpoints.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Random } from '#src/sys/random.ts';
+
+export interface EtcdComponents {
+  readonly clock: Clock;
+  readonly random: Random;
+}
 
 export interface Credentials {
   readonly username: string;

@@ -1,39 +1,15 @@
 import * as http from 'node:http';
 import type { Agent as SecureAgent } from 'node:https';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
-import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { Credentials, EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { parseBody, type V2Body, V2Failure } from '#src/registry/etcd-v2-body.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
-import {
-  describeSocketError,
-  type Failure,
-  type FailureReason,
-  registryError,
-} from '#src/registry/failure.ts';
+import { describeSocketError, type Failure, registryError } from '#src/registry/failure.ts';
 import { NodeList } from '#src/registry/node-list.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { Clock } from '#src/sys/clock.ts';
 
-/** What etcd v2 answers: an event (`action`, `node`) or an error (`errorCode`, `message`). */
-export interface V2Body {
-  readonly action?: string;
-  readonly node?: V2Node;
-  /** etcd's own code (100 key not found, 101 compare failed, 105 key exists, 401 event index cleared). */
-  readonly errorCode?: number;
-  readonly message?: string;
-  readonly cause?: string;
-}
-
-export interface V2Node {
-  readonly key: string;
-  readonly value?: string;
-  readonly dir?: boolean;
-  readonly nodes?: readonly V2Node[];
-  /** When it ends, by the server's clock; absent for a permanent node. */
-  readonly expiration?: string;
-  /** Seconds left, rounded up; absent also for a node that ends just now. */
-  readonly ttl?: number;
-  readonly modifiedIndex: number;
-  readonly createdIndex: number;
-}
+export type { V2Body, V2Node } from '#src/registry/etcd-v2-body.ts';
 
 export interface V2Answer {
   /** `X-Etcd-Index`: the store's index when the request was looked at. */
@@ -62,15 +38,6 @@ export interface V2Request {
 
 const MAX_REDIRECTS = 3;
 
-/** An answer that is not etcd's, or not a useful one. */
-class V2Failure extends Error {
-  readonly reason: FailureReason;
-  constructor(reason: FailureReason, why: string) {
-    super(why);
-    this.reason = reason;
-  }
-}
-
 /** etcd v2's keys API over node's own HTTP client (contract §2.2), on whichever endpoint answers. */
 export class EtcdV2Http {
   readonly ring: EndpointRing;
@@ -79,8 +46,10 @@ export class EtcdV2Http {
   #secure: Promise<SecureAgent> | undefined;
   readonly #auth: Credentials | undefined;
   readonly #timeoutMs: number;
+  readonly #clock: Clock;
 
-  constructor(components: { readonly random: () => number }, options: Omit<EtcdOptions, 'prefix'>) {
+  constructor(components: EtcdComponents, options: Omit<EtcdOptions, 'prefix'>) {
+    this.#clock = components.clock;
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.#tls = options.tls;
     this.#auth = options.auth;
@@ -92,7 +61,7 @@ export class EtcdV2Http {
     return this.#inTurn(options, signal, async (endpoint) => {
       const response = await this.#send(endpoint, request, signal);
       const text = await readAll(response, this.#timeoutMs, () => this.#tooLate());
-      return { ...marksOf(response), body: parseBody(response, text) };
+      return { ...marksOf(response), body: parseBody(response.statusCode ?? 0, text) };
     });
   }
 
@@ -101,12 +70,12 @@ export class EtcdV2Http {
     request: V2Request,
     options: CallOptions,
     signal: AbortSignal,
-    read: (node: V2Node) => Iterable<Item>,
+    read: (node: unknown) => Iterable<Item>,
   ): Promise<V2Answer & { readonly items: readonly Item[] }> {
     return this.#inTurn(options, signal, async (endpoint) => {
       const response = await this.#send(endpoint, request, signal);
       const items: Item[] = [];
-      const take = (node: V2Node) => {
+      const take = (node: unknown) => {
         for (const item of read(node)) items.push(item);
       };
       const list = new NodeList(take);
@@ -116,7 +85,7 @@ export class EtcdV2Http {
         this.#timeoutMs,
         () => this.#tooLate(),
       );
-      const body = parseBody(response, list.end());
+      const body = parseBody(response.statusCode ?? 0, list.end());
       for (const node of body.node?.nodes ?? []) take(node);
       return { ...marksOf(response), body, items };
     });
@@ -140,7 +109,7 @@ export class EtcdV2Http {
         event: () =>
           guarded(async () => {
             const text = await readAll(response);
-            return text === '' ? undefined : parseBody(response, text);
+            return text === '' ? undefined : parseBody(response.statusCode ?? 0, text);
           }),
         probe: (key) =>
           guarded(async () => {
@@ -182,9 +151,20 @@ export class EtcdV2Http {
       if (url.protocol === 'https:' && next.protocol !== 'https:') {
         throw new V2Failure('protocol', `redirected from https to ${next.origin}`);
       }
+      if (this.#auth !== undefined && !this.#isOurs(next)) {
+        throw new V2Failure(
+          'protocol',
+          `redirected to ${next.origin}, which is not among the endpoints: user and password are not sent there`,
+        );
+      }
       url = next;
     }
     throw new V2Failure('protocol', 'redirected in a circle');
+  }
+
+  #isOurs({ protocol, hostname, port }: URL): boolean {
+    const given = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
+    return this.ring.endpoints.some(({ url }) => url === `${protocol}//${hostname}:${given}`);
   }
 
   /** Resolves with the response's headers. */
@@ -199,11 +179,15 @@ export class EtcdV2Http {
     const agent = url.protocol === 'https:' ? await this.#secureAgent() : this.#plain;
     return new Promise((resolve, reject) => {
       const request = http.request(url, { method, headers, agent, signal });
-      const timer = setTimeout(() => request.destroy(this.#tooLate()), this.#timeoutMs);
-      request.once('close', () => clearTimeout(timer));
+      const answered = new AbortController();
+      this.#clock.sleep(this.#timeoutMs, answered.signal).then(
+        () => request.destroy(this.#tooLate()),
+        () => {},
+      );
+      request.once('close', () => answered.abort());
       request.once('error', reject);
       request.once('response', (response) => {
-        clearTimeout(timer);
+        answered.abort();
         // Reading it tells of its failure; before that, a broken response is nobody's.
         response.on('error', () => {});
         resolve(response);
@@ -251,31 +235,6 @@ const marksOf = (response: http.IncomingMessage): Omit<V2Answer, 'body'> => ({
   index: BigInt(/^\d+$/.exec(String(response.headers['x-etcd-index']))?.[0] ?? 0),
   clusterId: String(response.headers['x-etcd-cluster-id'] ?? ''),
 });
-
-/** etcd's answer, its errors included. Everything else that speaks HTTP is told by its first words. */
-function parseBody({ statusCode = 0 }: http.IncomingMessage, text: string): V2Body {
-  let body: V2Body | undefined;
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === 'object' && parsed !== null) body = parsed;
-  } catch {
-    // Told below.
-  }
-  if (statusCode === 401) throw new V2Failure('unauthenticated', body?.message ?? 'HTTP status 401');
-  if (statusCode === 403) throw new V2Failure('denied', body?.message ?? 'HTTP status 403');
-  if (body?.errorCode !== undefined && Math.trunc(body.errorCode / 100) === RAFT_ERRORS) {
-    throw new V2Failure('timeout', [body.message, body.cause].filter(Boolean).join(': '));
-  }
-  if (body?.errorCode === undefined && body?.node === undefined) {
-    const hint =
-      statusCode === 404 ? 'no etcd v2 API there (a v3-only etcd, or no --enable-v2)' : text.slice(0, 80);
-    throw new V2Failure('protocol', `HTTP status ${statusCode}: ${hint.replaceAll(/\s+/g, ' ').trim()}`);
-  }
-  return body;
-}
-
-/** etcd v2's codes from 300 to 399: no leader, raft internal error, shutting down. */
-const RAFT_ERRORS = 3;
 
 function judge(endpoint: Endpoint, error: unknown): Failure {
   if (error instanceof V2Failure) return { endpoint, reason: error.reason, why: error.message };

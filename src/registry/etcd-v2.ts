@@ -1,7 +1,8 @@
 import { posix } from 'node:path';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import type { EtcdOptions } from '#src/registry/etcd-options.ts';
-import { EtcdV2Http, type V2Answer, type V2Body, type V2Node } from '#src/registry/etcd-v2-http.ts';
+import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { isNode, strangeNode, type V2Body, V2Failure, type V2Node } from '#src/registry/etcd-v2-body.ts';
+import { EtcdV2Http, type V2Answer } from '#src/registry/etcd-v2-http.ts';
 import type {
   LeaseRecord,
   Registry,
@@ -23,6 +24,9 @@ const NOT_A_FILE = 102;
 const KEY_EXISTS = 105;
 const EVENT_INDEX_CLEARED = 401;
 
+/** Between two looks at the config. flannel reads it once. */
+const CONFIG_LOOK_MS = 5_000;
+
 /** The parameters of every read, as flannel v0.9.1 sends them. */
 const QUERY = {
   one: '?quorum=true&recursive=false&sorted=false',
@@ -41,11 +45,8 @@ export class EtcdV2Registry implements Registry {
   /** Of the cluster that was listed last. */
   #clusterId = '';
 
-  constructor(
-    components: { readonly clock: Clock; readonly random?: () => number },
-    { watchQuietMs = 3_000, ...options }: EtcdV2Options,
-  ) {
-    this.#http = new EtcdV2Http({ random: components.random ?? Math.random }, options);
+  constructor(components: EtcdComponents, { watchQuietMs = 3_000, ...options }: EtcdV2Options) {
+    this.#http = new EtcdV2Http(components, options);
     this.#clock = components.clock;
     this.#quietMs = watchQuietMs;
     this.description = `etcd v2 at ${this.#http.ring}`;
@@ -57,6 +58,16 @@ export class EtcdV2Registry implements Registry {
     const what = `read the network config ${this.#configKey}`;
     const { body } = await this.#get(this.#configKey, QUERY.one, what, signal);
     return body.node?.value;
+  }
+
+  /** By looking: a long poll for each key would be a connection for each. Without a quorum, which costs v2 a write. */
+  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    const what = `watch the network config ${this.#configKey}`;
+    for (;;) {
+      const { body } = await this.#get(this.#configKey, '', what, signal);
+      yield body.node?.value;
+      await this.#clock.sleep(CONFIG_LOOK_MS, signal);
+    }
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -71,8 +82,9 @@ export class EtcdV2Registry implements Registry {
   }
 
   async read(name: string, signal: AbortSignal): Promise<LeaseRecord | undefined> {
-    const { body } = await this.#get(this.#folder + name, QUERY.one, `read the lease ${name}`, signal);
-    return body.node && this.#recordOf(body.node);
+    const what = `read the lease ${name}`;
+    const { body } = await this.#get(this.#folder + name, QUERY.one, what, signal);
+    return body.node && this.#recordOf(checked(what, body.node));
   }
 
   create(
@@ -91,6 +103,11 @@ export class EtcdV2Registry implements Registry {
     signal: AbortSignal,
   ): Promise<WriteOutcome> {
     return this.#write(previous.name, `?prevIndex=${previous.revision}`, value, ttlSeconds, signal);
+  }
+
+  /** v2 has no leases apart from the keys. */
+  async renew(): Promise<boolean> {
+    return false;
   }
 
   async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {
@@ -116,8 +133,8 @@ export class EtcdV2Registry implements Registry {
         yield { events: [], revision: delivered };
         const event = poll.event();
         let seen = poll.index;
-        let body = await within(this.#quietMs, event);
-        for (; body === QUIET; body = await within(this.#quietMs, event)) {
+        let body = await within(this.#clock, this.#quietMs, event);
+        for (; body === QUIET; body = await within(this.#clock, this.#quietMs, event)) {
           // What the store knew a quiet time ago would have come by now, so the next poll may begin there. Otherwise the
           // history of 1,000 events, which all keys of the store share, would run away from a quiet folder.
           if (seen > delivered) delivered = seen;
@@ -171,7 +188,7 @@ export class EtcdV2Registry implements Registry {
     const request = { method: 'PUT', key: this.#folder + name, query, form } as const;
     const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
     if (lostRace(body, what)) return { outcome: 'conflict' };
-    const record = body.node && this.#recordOf(body.node);
+    const record = body.node && this.#recordOf(checked(what, body.node));
     if (record === undefined) throw refused(what, body);
     return { outcome: 'written', record };
   }
@@ -202,6 +219,7 @@ export class EtcdV2Registry implements Registry {
       );
     }
     if (node === undefined) throw refused('watch the leases', body);
+    checked('watch the leases', node);
     const removed = action === 'delete' || action === 'expire' || action === 'compareAndDelete';
     // The children that go with a folder have no events of their own.
     if (removed && node.dir) throw new CompactedError(`the folder ${node.key} was removed from etcd`);
@@ -211,15 +229,21 @@ export class EtcdV2Registry implements Registry {
     return { events: record === undefined ? [] : [{ type: 'put', record }], index };
   }
 
-  /** A node's own record, or those of the folder that it is. */
-  #leavesOf(node: V2Node): LeaseRecord[] {
-    const record = this.#recordOf(node);
-    return record === undefined ? (node.nodes ?? []).flatMap((child) => this.#leavesOf(child)) : [record];
+  /** A node's own record, or those of the folder that it is. Folders may be thousands deep. */
+  *#leavesOf(root: unknown): Generator<LeaseRecord> {
+    const nodes: unknown[] = [root];
+    while (nodes.length > 0) {
+      const node = nodes.pop();
+      if (!isNode(node)) throw new V2Failure('protocol', strangeNode(node));
+      const record = this.#recordOf(node);
+      if (record !== undefined) yield record;
+      for (const child of node.nodes?.toReversed() ?? []) nodes.push(child);
+    }
   }
 
-  /** `undefined` for a folder. */
+  /** `undefined` for a folder, and for a key that is not below our folder. */
   #recordOf(node: V2Node): LeaseRecord | undefined {
-    if (node.dir) return undefined;
+    if (node.dir || !node.key.startsWith(this.#folder)) return undefined;
     const { expiration, ttl = 0, value = '', modifiedIndex, createdIndex } = node;
     // By the time left, not by `expiration`: that is the server's clock, which may differ from ours.
     const at = this.#clock.now() + ttl * 1_000;
@@ -248,7 +272,7 @@ const LONGEST_NAME = 64;
 const SCRATCH = Buffer.alloc(3 * LONGEST_NAME);
 
 /** That there is no such key is an answer. */
-function assertFound(what: string, body: V2Body): void {
+export function assertFound(what: string, body: V2Body): void {
   const { errorCode } = body;
   if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, body);
 }
@@ -268,18 +292,27 @@ function assertNear(index: bigint, delivered: bigint): void {
 const QUIET = Symbol('quiet');
 
 /** The promise's value, or QUIET when it takes longer than `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T | typeof QUIET> {
-  const quiet = Promise.withResolvers<typeof QUIET>();
-  const timer = setTimeout(() => quiet.resolve(QUIET), ms);
+async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | typeof QUIET> {
+  const settled = new AbortController();
+  // The rejection of an end that came first is nobody's.
+  const quiet = clock.sleep(ms, settled.signal).then(
+    (): typeof QUIET => QUIET,
+    (): typeof QUIET => QUIET,
+  );
   try {
-    return await Promise.race([promise, quiet.promise]);
+    return await Promise.race([promise, quiet]);
   } finally {
-    clearTimeout(timer);
+    settled.abort();
   }
 }
 
+function checked(what: string, node: V2Node): V2Node {
+  if (isNode(node)) return node;
+  throw new RegistryError('protocol', `cannot ${what}: ${strangeNode(node)}`);
+}
+
 /** True when somebody else was first. Any other refusal throws. */
-function lostRace(body: V2Body, what: string): boolean {
+export function lostRace(body: V2Body, what: string): boolean {
   if (body.errorCode === undefined) return false;
   const { errorCode } = body;
   const lost = [KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, KEY_EXISTS].includes(errorCode);

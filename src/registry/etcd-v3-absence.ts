@@ -1,6 +1,8 @@
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
 import type { Endpoint } from '#src/registry/endpoints.ts';
+import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { Clock } from '#src/sys/clock.ts';
 
 /** The look is a short cut: what takes longer is asked the long way. */
 const DEADLINE_MS = 1_000;
@@ -19,12 +21,32 @@ interface RangeAnswer {
  * whose network is in etcd v2 needs it for nothing but this no.
  */
 export async function isAbsentFromV3(
-  endpoints: readonly Endpoint[],
-  tls: TlsMaterial,
+  { clock }: { readonly clock: Clock },
+  { endpoints, tls }: Pick<EtcdOptions, 'endpoints' | 'tls'>,
   key: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
+  const settled = new AbortController();
+  const late = new AbortController();
+  const deadline = AbortSignal.any([signal, late.signal]);
+  clock.sleep(DEADLINE_MS, settled.signal).then(
+    () => late.abort(),
+    () => {},
+  );
+  try {
+    return await askAny(endpoints, tls, key, deadline, signal);
+  } finally {
+    settled.abort();
+  }
+}
+
+async function askAny(
+  endpoints: readonly Endpoint[],
+  tls: TlsMaterial,
+  key: string,
+  deadline: AbortSignal,
+  signal: AbortSignal,
+): Promise<boolean> {
   const question = JSON.stringify({ key: Buffer.from(key).toString('base64'), keys_only: true });
   for (const endpoint of endpoints) {
     try {

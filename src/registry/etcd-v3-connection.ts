@@ -11,11 +11,12 @@ import {
 import { AuthService } from '#src/etcd/rpc.ts';
 import { authoritiesOf } from '#src/registry/authorities.ts';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
-import type { Credentials, EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { Credentials, EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { Clock } from '#src/sys/clock.ts';
 
 /** One method of a generated service definition. */
 export interface Method<Request, Answer> {
@@ -41,9 +42,11 @@ export class EtcdConnection {
   readonly #tls: TlsMaterial;
   readonly #auth: Credentials | undefined;
   readonly #clients = new Map<Endpoint, Client>();
+  readonly clock: Clock;
   #token: string | undefined;
 
-  constructor(components: { readonly random: () => number }, options: Omit<EtcdOptions, 'prefix'>) {
+  constructor(components: EtcdComponents, options: Omit<EtcdOptions, 'prefix'>) {
+    this.clock = components.clock;
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.#tls = options.tls;
@@ -61,9 +64,41 @@ export class EtcdConnection {
     options: CallOptions,
     signal: AbortSignal,
   ): Promise<Answer> {
-    const ask = (endpoint: Endpoint) => this.#callAsUser(endpoint, method, request, signal);
+    const ask = (endpoint: Endpoint) => this.callAt(endpoint, method, request, signal);
     const judge = (endpoint: Endpoint, error: unknown) => this.#judge(endpoint, error);
     return askInTurn(this.ring, options, { ask, judge }, signal);
+  }
+
+  /** One unary call of one endpoint. Rejects with what gRPC says. */
+  callAt<Request, Answer>(
+    endpoint: Endpoint,
+    method: Method<Request, Answer>,
+    request: Request,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    return this.#asUser(endpoint, signal, (metadata) =>
+      this.#send(endpoint, method, request, metadata, signal),
+    );
+  }
+
+  /**
+   * One request and its answer, of a method that takes a stream of them: an answer that has come is the end of it.
+   * Repeatable.
+   *
+   * @throws {RegistryError} as {@link call} does
+   */
+  exchange<Request, Answer>(
+    method: Method<Request, Answer>,
+    request: Request,
+    what: string,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    const ask = (endpoint: Endpoint) =>
+      this.#asUser(endpoint, signal, (metadata) =>
+        this.#exchange(endpoint, method, request, metadata, signal),
+      );
+    const judge = (endpoint: Endpoint, error: unknown) => this.#judge(endpoint, error);
+    return askInTurn(this.ring, { what, repeatable: true }, { ask, judge }, signal);
   }
 
   /** Opens a stream on the current endpoint, which the caller has to {@link giveUp} when it fails. */
@@ -107,21 +142,20 @@ export class EtcdConnection {
     return failure;
   }
 
-  async #callAsUser<Request, Answer>(
+  async #asUser<Answer>(
     endpoint: Endpoint,
-    method: Method<Request, Answer>,
-    request: Request,
     signal: AbortSignal,
+    send: (metadata: Metadata) => Promise<Answer>,
   ): Promise<Answer> {
     const metadata = await this.#metadata(endpoint, signal);
     try {
-      return await this.#send(endpoint, method, request, metadata, signal);
+      return await send(metadata);
     } catch (error) {
       if (this.#auth === undefined || !isStaleToken(error)) throw error;
       // etcd forgets tokens after five minutes, and when it restarts. It looked at the token before it looked at the
       // request, so that even a write may be sent again.
       this.#token = undefined;
-      return this.#send(endpoint, method, request, await this.#metadata(endpoint, signal), signal);
+      return send(await this.#metadata(endpoint, signal));
     }
   }
 
@@ -164,7 +198,7 @@ export class EtcdConnection {
         method.responseDeserialize,
         request,
         metadata,
-        { deadline: Date.now() + this.callTimeoutMs },
+        { deadline: this.clock.now() + this.callTimeoutMs },
         (error, answer) => {
           signal.removeEventListener('abort', abort);
           if (error !== null) reject(signal.aborted ? signal.reason : error);
@@ -175,6 +209,44 @@ export class EtcdConnection {
       const abort = () => call.cancel();
       signal.addEventListener('abort', abort, { once: true });
     });
+  }
+
+  async #exchange<Request, Answer>(
+    endpoint: Endpoint,
+    method: Method<Request, Answer>,
+    request: Request,
+    metadata: Metadata,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    signal.throwIfAborted();
+    const stream = this.#client(endpoint).makeBidiStreamRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      metadata,
+      { deadline: this.clock.now() + this.callTimeoutMs },
+    );
+    const abort = () => stream.cancel();
+    signal.addEventListener('abort', abort, { once: true });
+    // The loop sees the same error; this keeps one that comes after it from being an uncaught exception.
+    stream.on('error', () => {});
+    try {
+      stream.write(request);
+      let answer: Answer | undefined;
+      for await (const message of stream as AsyncIterable<Answer>) {
+        answer = message;
+        // Not before: etcd's gRPC proxy drops the answer to a stream that has ended.
+        stream.end();
+      }
+      if (answer === undefined) throw new Error('empty answer');
+      return answer;
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', abort);
+      stream.cancel();
+    }
   }
 
   #client(endpoint: Endpoint): Client {

@@ -1,5 +1,13 @@
-import { LeaseGrantRequest, LeaseService, LeaseTimeToLiveRequest } from '#src/etcd/rpc.ts';
+import {
+  LeaseGrantRequest,
+  LeaseKeepAliveRequest,
+  LeaseService,
+  LeaseTimeToLiveRequest,
+} from '#src/etcd/rpc.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
+
+/** etcd raises a TTL that is shorter than its elections take (server/lease/lessor.go, minLeaseTTL). */
+const MOST_RAISED_SECONDS = 60;
 
 /** etcd v3's leases: what a key's time to live hangs on. Id 0 stands for none. */
 export class EtcdLeases {
@@ -14,6 +22,14 @@ export class EtcdLeases {
     // A second lease for one that may have been granted costs nothing: without a key it ages out.
     const call = { what, repeatable: true };
     return (await this.#connection.call(LeaseService.leaseGrant, request, call, signal)).ID;
+  }
+
+  /** Begins the lease's time again. False when it is gone, or was granted another time than this. */
+  async keepAlive(leaseId: bigint, ttlSeconds: number, what: string, signal: AbortSignal): Promise<boolean> {
+    const request = LeaseKeepAliveRequest.create({ ID: leaseId });
+    const { TTL } = await this.#connection.exchange(LeaseService.leaseKeepAlive, request, what, signal);
+    const excess = Number(TTL) - Math.ceil(ttlSeconds);
+    return excess >= 0 && excess <= MOST_RAISED_SECONDS;
   }
 
   /** `undefined` when the lease is gone. */

@@ -1,19 +1,42 @@
-import { type Event, WatchRequest, type WatchResponse, WatchService } from '#src/etcd/rpc.ts';
+import {
+  type Event,
+  KVService,
+  RangeRequest,
+  WatchRequest,
+  type WatchResponse,
+  WatchService,
+} from '#src/etcd/rpc.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { statusFailure } from '#src/registry/etcd-v3-status.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
 import { Pulse } from '#src/registry/pulse.ts';
 
-export interface WatchOptions {
+/** Keys from `key` (included) to `rangeEnd` (excluded); `key` alone where `rangeEnd` is empty. */
+export interface KeyRange {
   readonly key: Buffer;
   readonly rangeEnd: Buffer;
-  /** The first revision whose events are wanted. */
-  readonly startRevision: bigint;
+}
+
+/** How a watch that has nothing to say is told from a server that is frozen or cut off. */
+export interface WatchPatience {
   /** A watch that is silent for so long asks the server for a sign of life. */
   readonly quietMs: number;
   /** How long the sign may take before the server counts as frozen. */
   readonly answerMs: number;
+  /** In place of `quietMs` where the sign is a call of its own, which costs the cluster more. */
+  readonly quietForCallMs: number;
+}
+
+export interface WatchOptions extends WatchPatience {
+  /** What is done, for the error: `watch the leases`. */
+  readonly what: string;
+  /** Of several, the events of one revision may come apart. */
+  readonly ranges: readonly KeyRange[];
+  /** The first revision whose events are wanted. */
+  readonly startRevision: bigint;
+  /** A key for a small read, where the server answers no progress requests. */
+  readonly probeKey: Buffer;
 }
 
 export interface WatchProgress {
@@ -23,34 +46,54 @@ export interface WatchProgress {
 }
 
 /**
+ * We choose the watch's id. A server that answers with it is an etcd of 3.4 or later, which answers progress requests.
+ * One that answers with an id of its own is etcd's gRPC proxy (etcd-io/etcd#19710), or an older etcd: the proxy before
+ * 3.4.19 and 3.5.3 even ends by such a request (etcd-io/etcd#14151), so that it is asked by a call.
+ */
+const FIRST_WATCH_ID = 1n;
+
+/**
  * One watch on one endpoint, until it ends. Events of one revision are never split, so that the caller may resume
  * after the last revision it was given. Ends by throwing: the signal's reason, CompactedError or RegistryError.
  *
  * The user's token is taken as it is. The caller has just made a call with it, which renews one that etcd forgot.
  */
-export async function* watchRange(
+export async function* watchRanges(
   connection: EtcdConnection,
   options: WatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<WatchProgress, never> {
-  const { endpoint, stream } = await connection.open(WatchService.watch, 'watch the leases', signal);
+  const { what, probeKey, ranges } = options;
+  const { endpoint, stream } = await connection.open(WatchService.watch, what, signal);
   const fail = (failure: Omit<Failure, 'endpoint'>): never => {
     if (isLocal(failure.reason)) connection.giveUp(endpoint);
-    throw registryError('watch the leases', [{ endpoint, ...failure }]);
+    throw registryError(what, [{ endpoint, ...failure }]);
   };
-  const pulse = new Pulse({
-    quietMs: options.quietMs,
+  const ended = new AbortController();
+  const probe = RangeRequest.create({ key: probeKey, countOnly: true });
+  const probing = AbortSignal.any([signal, ended.signal]);
+  let answersProgress = true;
+  let probed = Promise.resolve();
+  const pulse = new Pulse(connection.clock, {
     answerMs: options.answerMs,
-    ask: () => stream.write(progressRequest),
+    ask: () => {
+      if (answersProgress) stream.write(progressRequest);
+      else probed = connection.callAt(endpoint, KVService.range, probe, probing).then(() => felt(), noAnswer);
+    },
     onSilence: () => stream.cancel(),
   });
+  const felt = (): void => pulse.felt(answersProgress ? options.quietMs : options.quietForCallMs);
+  // The time that the answer may take ends by itself.
+  const noAnswer = (): void => {};
   const abort = () => stream.cancel();
   signal.addEventListener('abort', abort, { once: true });
   // The loop sees the same error; this keeps one that comes after it from being an uncaught exception.
   stream.on('error', () => {});
   try {
     signal.throwIfAborted();
-    stream.write(createRequest(options));
+    ranges.forEach((range, at) => {
+      stream.write(createRequest(range, FIRST_WATCH_ID + BigInt(at), options.startRevision));
+    });
     pulse.expect(connection.callTimeoutMs);
     let fragments: Event[] = [];
     for await (const response of stream as AsyncIterable<WatchResponse>) {
@@ -60,12 +103,13 @@ export async function* watchRange(
         throw new CompactedError(`etcd has compacted the events before revision ${response.compactRevision}`);
       }
       if (response.canceled) fail(canceled(response));
+      if (response.created && response.watchId < FIRST_WATCH_ID) answersProgress = false;
       fragments = fragments.concat(response.events);
       if (!response.fragment) {
         yield { events: fragments, revision: deliveredUpTo(response, fragments) };
         fragments = [];
       }
-      pulse.felt();
+      felt();
     }
     return fail({ reason: 'unreachable', why: 'the server ended the watch' });
   } catch (error) {
@@ -76,20 +120,21 @@ export async function* watchRange(
     return fail(statusFailure(endpoint, error, connection.callTimeoutMs));
   } finally {
     pulse.stop();
+    ended.abort();
     signal.removeEventListener('abort', abort);
     stream.cancel();
+    await probed;
   }
 }
-
 const progressRequest = WatchRequest.create({
   requestUnion: { $case: 'progressRequest', progressRequest: {} },
 });
 
-const createRequest = ({ key, rangeEnd, startRevision }: WatchOptions): WatchRequest =>
+const createRequest = (range: KeyRange, watchId: bigint, startRevision: bigint): WatchRequest =>
   WatchRequest.create({
     requestUnion: {
       $case: 'createRequest',
-      createRequest: { key, rangeEnd, startRevision, progressNotify: true, fragment: true },
+      createRequest: { ...range, watchId, startRevision, progressNotify: true, fragment: true },
     },
   });
 

@@ -12,11 +12,11 @@ import {
   type TxnResponse,
 } from '#src/etcd/rpc.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
-import { watchRange } from '#src/registry/etcd-v3-watch.ts';
+import { type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
 import type {
   LeaseRecord,
@@ -36,9 +36,22 @@ export interface EtcdV3Options extends EtcdOptions {
   readonly pageSize?: number;
   /** A silent watch asks for a sign of life after so long, default 3,000, … */
   readonly watchQuietMs?: number;
+  /** … or after so long where that is a call of its own, default 10,000, … */
+  readonly watchQuietForCallMs?: number;
   /** … and is given up when none comes within so long. Default 2,000. */
   readonly watchAnswerMs?: number;
 }
+
+/** What the options say of a watch, with the defaults. */
+export const watchPatience = ({
+  watchQuietMs = 3_000,
+  watchQuietForCallMs = 10_000,
+  watchAnswerMs = 2_000,
+}: Pick<EtcdV3Options, 'watchQuietMs' | 'watchQuietForCallMs' | 'watchAnswerMs'>): WatchPatience => ({
+  quietMs: watchQuietMs,
+  quietForCallMs: watchQuietForCallMs,
+  answerMs: watchAnswerMs,
+});
 
 /** How often a list begins again because its revision was compacted away between two pages. */
 const LIST_ATTEMPTS = 3;
@@ -56,30 +69,50 @@ export class EtcdV3Registry implements Registry {
   /** With its slash: `<prefix>/subnets-extra/x` is no lease, though flannel takes it for one. */
   readonly #folder: string;
   readonly #pageSize: number;
-  readonly #watchQuietMs: number;
-  readonly #watchAnswerMs: number;
+  readonly #patience: WatchPatience;
   /** A record we saw in the store: what a store that was reset can't show at the same revision. */
   #witness: LeaseRecord | undefined;
 
-  constructor(
-    components: { readonly clock: Clock; readonly random?: () => number },
-    { prefix, pageSize = 4_000, watchQuietMs = 3_000, watchAnswerMs = 2_000, ...options }: EtcdV3Options,
-  ) {
-    this.#connection = new EtcdConnection({ random: components.random ?? Math.random }, options);
+  constructor(components: EtcdComponents, { prefix, pageSize = 4_000, ...options }: EtcdV3Options) {
+    this.#connection = new EtcdConnection(components, options);
     this.#leases = new EtcdLeases({ connection: this.#connection });
     this.#clock = components.clock;
     this.description = `etcd v3 at ${this.#connection.ring}`;
     this.#configKey = Buffer.from(posix.join(prefix, 'config'));
     this.#folder = posix.join(prefix, 'subnets', '/');
     this.#pageSize = pageSize;
-    this.#watchQuietMs = watchQuietMs;
-    this.#watchAnswerMs = watchAnswerMs;
+    this.#patience = watchPatience(options);
   }
 
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
     const request = RangeRequest.create({ key: this.#configKey });
     const { kvs } = await this.#range(request, `read the network config ${this.#configKey}`, signal);
     return kvs[0]?.value.toString();
+  }
+
+  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    const what = `watch the network config ${this.#configKey}`;
+    const request = RangeRequest.create({ key: this.#configKey });
+    for (;;) {
+      const { kvs, header } = await this.#range(request, what, signal);
+      yield kvs[0]?.value.toString();
+      const options = {
+        ...this.#patience,
+        what,
+        ranges: [{ key: this.#configKey, rangeEnd: Buffer.alloc(0) }],
+        startRevision: (header?.revision ?? 0n) + 1n,
+        probeKey: this.#configKey,
+      };
+      try {
+        for await (const { events } of watchRanges(this.#connection, options, signal)) {
+          const last = events.at(-1);
+          if (last !== undefined)
+            yield last.type === EventType.DELETE ? undefined : last.kv?.value.toString();
+        }
+      } catch (error) {
+        if (!(error instanceof CompactedError)) throw error;
+      }
+    }
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -124,6 +157,13 @@ export class EtcdV3Registry implements Registry {
     return outcome;
   }
 
+  async renew({ name, expiry }: LeaseRecord, ttlSeconds: number, signal: AbortSignal): Promise<boolean> {
+    return (
+      expiry.kind === 'leased' &&
+      this.#leases.keepAlive(expiry.leaseId, ttlSeconds, `renew the lease ${name}`, signal)
+    );
+  }
+
   async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {
     const key = this.#keyOf(previous.name);
     const { succeeded } = await this.#transact(
@@ -143,14 +183,14 @@ export class EtcdV3Registry implements Registry {
     await this.#assertSameHistory(revision, signal);
     const key = Buffer.from(this.#folder);
     const options = {
-      key,
-      rangeEnd: endOf(key),
+      ...this.#patience,
+      what: 'watch the leases',
+      ranges: [{ key, rangeEnd: endOf(key) }],
       startRevision: revision + 1n,
-      quietMs: this.#watchQuietMs,
-      answerMs: this.#watchAnswerMs,
+      probeKey: this.#configKey,
     };
     let delivered = revision;
-    for await (const progress of watchRange(this.#connection, options, signal)) {
+    for await (const progress of watchRanges(this.#connection, options, signal)) {
       const events = progress.events.flatMap((event) => this.#eventOf(event));
       if (progress.revision !== undefined && progress.revision > delivered) delivered = progress.revision;
       this.#follow(events);
@@ -302,8 +342,8 @@ export class EtcdV3Registry implements Registry {
 const expiryOfLease = (leaseId: bigint): LeaseRecord['expiry'] =>
   leaseId === 0n ? { kind: 'reservation' } : { kind: 'leased', leaseId };
 
-/** The first key after all that begin with `prefix`, whose last byte is a slash. */
-function endOf(prefix: Buffer): Buffer {
+/** The first key after all that begin with `prefix`, whose last byte is not 255. */
+export function endOf(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end.at(-1) ?? 0) + 1;
   return end;

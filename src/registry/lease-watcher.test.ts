@@ -83,7 +83,7 @@ async function play(
       onBatch: ({ events, revision }) => log.push(`batch ${revision}: ${events.length}`),
     },
   );
-  await watcher.run(controller.signal);
+  await assert.rejects(watcher.run(controller.signal));
   return { log, lines, clock, watcher, watches };
 }
 
@@ -162,13 +162,13 @@ test('a connection that lasted makes the next pause a short one again', async ()
       watches++;
       if (watches === 12) controller.abort();
       yield mark(1n);
-      if (watches === 10) clock.advance(60_000);
+      if (watches === 10) clock.advance(1_001);
       throw unreachable;
     },
   };
   const handlers = { onSnapshot() {}, onBatch() {} };
   const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
-  await watcher.run(controller.signal);
+  await assert.rejects(watcher.run(controller.signal));
   assert.deepEqual(clock.sleeps.slice(7), [5_000, 5_000, 200, 400]);
 });
 
@@ -188,7 +188,7 @@ test('with a real registry behind it, snapshot and batches add up to what is sto
   await registry.create('before', '', undefined, signal);
   const names: string[] = [];
   const watcher = new LeaseWatcher(
-    { registry, clock: systemClock, logger: silentLogger },
+    { registry, clock: systemClock, random: () => 1, logger: silentLogger },
     {
       onSnapshot: ({ records }) => names.push(...records.map(({ name }) => name)),
       onBatch: ({ events }) => {
@@ -202,6 +202,48 @@ test('with a real registry behind it, snapshot and batches add up to what is sto
     await turn();
     await registry.create(name, '', undefined, signal);
   }
-  await running;
+  await assert.rejects(running);
   assert.deepEqual(names, ['before', 'one', 'two', 'three']);
+});
+
+test('a store that restarts every few seconds is found again after a short pause each time', async () => {
+  const controller = new AbortController();
+  const clock = new SleepyClock(1e9, () => {});
+  let watches = 0;
+  const registry = {
+    description: 'etcd',
+    list: async () => ({ records: [], revision: 1n }),
+    async *watch(): AsyncGenerator<WatchBatch> {
+      if (++watches === 60) controller.abort();
+      // Each restart costs a refused attempt, too.
+      if (watches % 2 === 0) throw unreachable;
+      yield mark(1n);
+      clock.advance(2_000);
+      throw unreachable;
+    },
+  };
+  const handlers = { onSnapshot() {}, onBatch() {} };
+  const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
+  await assert.rejects(watcher.run(controller.signal));
+  assert.ok(Math.max(...clock.sleeps) <= 400, `a pause of ${Math.max(...clock.sleeps)} ms`);
+});
+
+test('a failure that takes long to show is no success', async () => {
+  const controller = new AbortController();
+  const clock = new SleepyClock(1e9, () => {});
+  let watches = 0;
+  const registry = {
+    description: 'etcd',
+    list: async () => ({ records: [], revision: 1n }),
+    // biome-ignore lint/correctness/useYield: it fails before it has anything to yield
+    async *watch(): AsyncGenerator<WatchBatch> {
+      if (++watches === 10) controller.abort();
+      clock.advance(10_000);
+      throw unreachable;
+    },
+  };
+  const handlers = { onSnapshot() {}, onBatch() {} };
+  const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
+  await assert.rejects(watcher.run(controller.signal));
+  assert.deepEqual(clock.sleeps, [200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000, 5_000]);
 });

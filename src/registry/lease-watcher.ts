@@ -4,22 +4,24 @@ import type { Logger } from '#src/lib/log.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import type { Registry, Snapshot, WatchBatch, WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
+import type { Random } from '#src/sys/random.ts';
 
 export interface LeaseWatcherComponents {
   readonly registry: Pick<Registry, 'list' | 'watch' | 'description'>;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly random?: () => number;
+  readonly random: Random;
 }
 
 export interface LeaseWatcherOptions {
   /** Events up to this revision are known already. Without it the first thing delivered is a snapshot. */
   readonly from?: bigint;
-  /** All leases anew: what is not in it is gone. Comes whenever events were lost. */
+  /** All leases again: what is not in the list is gone. Called whenever events were lost. What it throws ends the run. */
   onSnapshot(snapshot: Snapshot): void;
-  /** What changed since, in order; never empty. */
+  /** What changed since, in order; never empty. What it throws ends the run. */
   onBatch(batch: WatchBatch): void;
-  /** The longest pause between two attempts. Default 5,000. */
+  /** The longest pause between two attempts, in milliseconds. Default 5,000. */
   readonly maxPauseMs?: number;
 }
 
@@ -30,9 +32,11 @@ export type WatcherState =
 
 const FIRST_PAUSE_MS = 200;
 const LISTS_APART_MS = 1_000;
+/** A watch that answered for so long was a success. A store that restarts now and then is found again after a short pause. */
+const LASTED_MS = 1_000;
 
 /**
- * Follows all leases for as long as it runs, through outages, compactions and stores that begin anew: list, watch from
+ * Follows all leases for as long as it runs, through outages, compactions and stores that begin from nothing: list, watch from
  * there, resume after what was delivered last, and list again only when events were lost. It never gives up and
  * never spins.
  */
@@ -40,27 +44,26 @@ export class LeaseWatcher {
   readonly #components: LeaseWatcherComponents;
   readonly #options: LeaseWatcherOptions;
   readonly #backoff: Backoff;
-  readonly #maxPauseMs: number;
+  /** When the present watch began to answer; `undefined` before that. */
+  #connectedAt: number | undefined;
   #state: WatcherState = { kind: 'connecting' };
   #outageBegan: number | undefined;
   #certainAt: number | undefined;
-  /** When the list was asked for last, likewise. */
+  /** When the list was last asked for, likewise. */
   #listedAt = Number.NEGATIVE_INFINITY;
   /** Delivered up to here; `undefined` when a list is needed. */
   #revision: bigint | undefined;
   #pending: WatchEvent[] = [];
-  #delivery: NodeJS.Immediate | undefined;
+  #delivery: Promise<void> | undefined;
+  /** Ends the run: what a caller's function threw. */
+  readonly #broken = new AbortController();
 
   constructor(components: LeaseWatcherComponents, options: LeaseWatcherOptions) {
     const { maxPauseMs = 5_000, from } = options;
     this.#components = components;
     this.#options = options;
-    this.#maxPauseMs = maxPauseMs;
     this.#revision = from;
-    this.#backoff = new Backoff(
-      { random: components.random ?? Math.random },
-      { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs },
-    );
+    this.#backoff = new Backoff(components, { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs });
   }
 
   get state(): WatcherState {
@@ -72,32 +75,34 @@ export class LeaseWatcher {
     return this.#certainAt;
   }
 
-  /** Runs until the signal aborts, and then resolves. To be called once. */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Runs until the signal aborts, and rejects with its reason. To be called once. */
+  async run(signal: AbortSignal): Promise<never> {
     const { clock } = this.#components;
-    while (!signal.aborted) {
-      const began = clock.monotonic();
+    const either = AbortSignal.any([signal, this.#broken.signal]);
+    while (!either.aborted) {
+      this.#connectedAt = undefined;
       try {
-        this.#revision ??= await this.#list(signal);
-        await this.#follow(this.#revision, signal);
+        this.#revision ??= await this.#list(either);
+        await this.#follow(this.#revision, either);
       } catch (error) {
-        if (signal.aborted) break;
+        if (either.aborted) break;
         this.#failed(error);
         // Lost events are no failure: the list is asked for at once, unless it has just been.
         if (error instanceof CompactedError && clock.monotonic() - this.#listedAt > LISTS_APART_MS) continue;
       }
       // A connection that ends as soon as it stands is a failure like another: only time is a success.
-      if (clock.monotonic() - began > this.#maxPauseMs) this.#backoff.reset();
-      await clock.sleep(this.#backoff.next(), signal).catch(() => {});
+      if (clock.monotonic() - (this.#connectedAt ?? Infinity) > LASTED_MS) this.#backoff.reset();
+      await clock.sleep(this.#backoff.next(), either).catch(() => {});
     }
-    clearImmediate(this.#delivery);
+    await this.#delivery;
+    throw either.reason;
   }
 
   async #list(signal: AbortSignal): Promise<bigint> {
     this.#listedAt = this.#components.clock.monotonic();
     const snapshot = await this.#components.registry.list(signal);
     this.#certainAt = this.#components.clock.monotonic();
-    this.#options.onSnapshot(snapshot);
+    this.#guarded(() => this.#options.onSnapshot(snapshot));
     return snapshot.revision;
   }
 
@@ -105,9 +110,10 @@ export class LeaseWatcher {
     try {
       for await (const batch of this.#components.registry.watch(revision, signal)) {
         this.#certainAt = this.#components.clock.monotonic();
+        this.#connectedAt ??= this.#certainAt;
         this.#connected();
         this.#revision = batch.revision;
-        if (batch.events.length > 0) this.#collect(batch.events);
+        if (batch.events.length > 0) this.#collect(batch.events, signal);
       }
     } finally {
       if (!signal.aborted) this.#deliver();
@@ -115,18 +121,27 @@ export class LeaseWatcher {
   }
 
   /** A burst arrives as many messages in one turn of the event loop; it is delivered as one batch at the turn's end. */
-  #collect(events: readonly WatchEvent[]): void {
+  #collect(events: readonly WatchEvent[], signal: AbortSignal): void {
     for (const event of events) this.#pending.push(event);
-    this.#delivery ??= setImmediate(() => this.#deliver());
+    this.#delivery ??= nextTurn().then(() => {
+      this.#delivery = undefined;
+      if (!signal.aborted) this.#deliver();
+    });
   }
 
   #deliver(): void {
-    clearImmediate(this.#delivery);
-    this.#delivery = undefined;
     if (this.#pending.length === 0 || this.#revision === undefined) return;
-    const events = this.#pending;
+    const [events, revision] = [this.#pending, this.#revision];
     this.#pending = [];
-    this.#options.onBatch({ events, revision: this.#revision });
+    this.#guarded(() => this.#options.onBatch({ events, revision }));
+  }
+
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#broken.abort(error);
+    }
   }
 
   #connected(): void {

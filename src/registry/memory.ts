@@ -23,6 +23,8 @@ export class MemoryRegistry implements Registry {
   readonly description = 'memory';
   readonly #clock: Clock;
   readonly #records = new Map<string, LeaseRecord>();
+  /** The TTL that each lease was written with, in seconds. */
+  readonly #granted = new Map<string, number>();
   readonly #changed = new Set<() => void>();
   #config: string | undefined;
   #revision = 1n;
@@ -38,6 +40,7 @@ export class MemoryRegistry implements Registry {
   writeConfig(text: string | undefined): void {
     this.#config = text;
     this.#revision++;
+    for (const wake of this.#changed) wake();
   }
 
   /** Forgets all events so far, as etcd's compaction does: a watch from before throws CompactedError. */
@@ -49,6 +52,21 @@ export class MemoryRegistry implements Registry {
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
     signal.throwIfAborted();
     return this.#config;
+  }
+
+  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    for (;;) {
+      signal.throwIfAborted();
+      const change = Promise.withResolvers<void>();
+      this.#changed.add(change.resolve);
+      try {
+        const known = this.#config;
+        yield known;
+        if (this.#config === known) await this.#changeOrExpiry(change.promise, signal);
+      } finally {
+        this.#changed.delete(change.resolve);
+      }
+    }
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -81,6 +99,15 @@ export class MemoryRegistry implements Registry {
     this.#enter(signal);
     if (!this.#isCurrent(previous)) return { outcome: 'conflict' };
     return this.#put(previous.name, value, ttlSeconds);
+  }
+
+  async renew(record: LeaseRecord, ttlSeconds: number, signal: AbortSignal): Promise<boolean> {
+    this.#enter(signal);
+    const found = this.#records.get(record.name);
+    if (found?.revision !== record.revision || this.#granted.get(record.name) !== ttlSeconds) return false;
+    const at = this.#clock.now() + ttlSeconds * 1_000;
+    this.#records.set(record.name, { ...found, expiry: { kind: 'expires', at } });
+    return true;
   }
 
   async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {
@@ -140,12 +167,15 @@ export class MemoryRegistry implements Registry {
     const revision = this.#revision + 1n;
     const record = { name, value, revision, created: this.#records.get(name)?.created ?? revision, expiry };
     this.#records.set(name, record);
+    if (ttlSeconds === undefined) this.#granted.delete(name);
+    else this.#granted.set(name, ttlSeconds);
     this.#change({ type: 'put', record });
     return { outcome: 'written', record };
   }
 
   #delete(name: string): void {
     this.#records.delete(name);
+    this.#granted.delete(name);
     this.#change({ type: 'removed', name });
   }
 

@@ -7,7 +7,7 @@ import { NodeList } from '#src/registry/node-list.ts';
 /** What is handed over, and what is left, when the text comes in pieces of these sizes, again and again. */
 function read(text: string, sizes: readonly number[]): { early: V2Node[]; left: string } {
   const early: V2Node[] = [];
-  const list = new NodeList((node) => early.push(node));
+  const list = new NodeList((node) => early.push(node as V2Node));
   const bytes = Buffer.from(text);
   for (let at = 0, n = 0; at < bytes.length; n++) {
     const size = sizes[n % sizes.length] ?? 1;
@@ -88,4 +88,18 @@ test('an answer without a list is left as it is, whatever it is', () => {
   ]) {
     assert.deepEqual(read(text, [7_000]), { early: [], left: text });
   }
+});
+
+test('a value that takes many pieces is joined a few times, not once for each piece', (t) => {
+  const concat = Buffer.concat;
+  let joined = 0;
+  t.mock.method(Buffer, 'concat', (pieces: readonly Buffer[]) => {
+    const all = concat(pieces);
+    joined += all.length;
+    return all;
+  });
+  const value = 'v'.repeat(16 << 20);
+  const { left } = read(`{"node":{"nodes":[{"key":"/a","value":"${value}"}]}}`, [64 << 10]);
+  assert.ok(left.includes(value));
+  assert.ok(joined < 5 * value.length, `${joined} bytes were copied for a value of ${value.length}`);
 });

@@ -1,5 +1,3 @@
-import type { V2Node } from '#src/registry/etcd-v2-http.ts';
-
 const LIST = '"nodes":[';
 /** Between two nodes of the list. Inside of a text it could not be: the quote would be escaped. */
 const BOUNDARY = '},{"key":';
@@ -14,25 +12,28 @@ const PIECE = 128 << 10;
  * through, or a text that ends with what looks like a boundary) nothing more is cut, and the rest is read at the end.
  */
 export class NodeList {
-  readonly #take: (node: V2Node) => void;
+  readonly #take: (node: unknown) => void;
   /** What is before the list; `undefined` until it has come. */
   #frame: string | undefined;
   #pieces: Buffer[] = [];
   #size = 0;
   #whole = false;
+  /** Bytes to wait for before the next look. Twice what one look left, so that a long value is not joined for each piece. */
+  #enough = PIECE;
 
-  constructor(take: (node: V2Node) => void) {
+  constructor(take: (node: unknown) => void) {
     this.#take = take;
   }
 
   push(piece: Buffer): void {
     this.#pieces.push(piece);
     this.#size += piece.length;
-    if (this.#size < PIECE || this.#whole) return;
+    if (this.#size < this.#enough || this.#whole) return;
     const bytes = Buffer.concat(this.#pieces);
     const left = bytes.subarray(this.#cut(bytes));
     this.#pieces = [left];
     this.#size = left.length;
+    this.#enough = Math.max(PIECE, 2 * left.length);
   }
 
   /** All that was pushed, but for the nodes that were handed over. */
@@ -51,9 +52,9 @@ export class NodeList {
     }
     const end = bytes.lastIndexOf(BOUNDARY) + 1;
     if (end <= start) return start;
-    let nodes: V2Node[];
+    let nodes: unknown[];
     try {
-      nodes = JSON.parse(`[${bytes.toString('utf8', start, end)}]`) as V2Node[];
+      nodes = JSON.parse(`[${bytes.toString('utf8', start, end)}]`);
     } catch {
       this.#whole = true;
       return start;

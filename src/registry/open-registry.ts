@@ -1,6 +1,13 @@
 import { posix } from 'node:path';
 import type { Logger } from '#src/lib/log.ts';
-import { chooseApi, type EtcdApi, explainWait, type Place, type Sight } from '#src/registry/choose-api.ts';
+import {
+  chooseApi,
+  type EtcdApi,
+  explainWait,
+  type Place,
+  type Sight,
+  type Sights,
+} from '#src/registry/choose-api.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
@@ -10,12 +17,13 @@ import type { Registry } from '#src/registry/registry.ts';
 import { readTls, type TlsFiles, wantsTls } from '#src/registry/tls.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
+import type { Random } from '#src/sys/random.ts';
 
 export interface OpenRegistryComponents {
   readonly clock: Clock;
   readonly files: Files;
   readonly logger: Logger;
-  readonly random?: () => number;
+  readonly random: Random;
 }
 
 export interface OpenRegistryOptions {
@@ -28,12 +36,16 @@ export interface OpenRegistryOptions {
   /** Empty or absent: no user. */
   readonly username?: string;
   readonly password?: string;
+  /** The network config of an earlier run. It is taken where the registry answers and has none any more. */
+  readonly lastConfig?: string | undefined;
 }
 
 export interface OpenedRegistry {
   readonly registry: Registry;
-  /** The network config as it was found. */
+  /** The network config as it was found, or that of an earlier run. */
   readonly config: string;
+  /** The config is that of an earlier run: the registry has none, and this says where it looked. */
+  readonly missing?: string;
 }
 
 /** flannel's own pause while there is no config. */
@@ -43,7 +55,8 @@ const PATIENCE = 3;
 
 /**
  * Opens the registry that holds the network's config, and waits for as long as there is none: etcd may be started, or
- * be told the config, after us. What is missing is logged once, with the command that mends it.
+ * get the config, after us. What is missing is logged once, with the command that mends it. With the config of an earlier
+ * run, a registry that answers is enough: a network that runs elsewhere goes on here, and its lease is kept.
  *
  * @throws {WeftError} at once when the endpoints or the TLS files are unusable; the signal's reason when it aborts
  */
@@ -52,7 +65,7 @@ export async function openRegistry(
   options: OpenRegistryOptions,
   signal: AbortSignal,
 ): Promise<OpenedRegistry> {
-  const finder = new Finder(components, options.api, await readOptions(components, options));
+  const finder = new Finder(components, options, await etcdOptions(components, options));
   const said = new Set<string>();
   try {
     for (;;) {
@@ -67,9 +80,10 @@ export async function openRegistry(
   }
 }
 
-async function readOptions(
-  components: OpenRegistryComponents,
-  { endpoints, prefix, tls, username, password }: OpenRegistryOptions,
+/** @throws {WeftError} when the endpoints or the TLS files are unusable */
+export async function etcdOptions(
+  components: Pick<OpenRegistryComponents, 'files'>,
+  { endpoints, prefix, tls, username, password }: Omit<OpenRegistryOptions, 'api' | 'lastConfig'>,
 ): Promise<EtcdOptions> {
   return {
     endpoints: parseEndpoints(endpoints, { tls: wantsTls(tls) }),
@@ -87,6 +101,7 @@ interface Look {
 class Finder {
   readonly #components: OpenRegistryComponents;
   readonly #api: OpenRegistryOptions['api'];
+  readonly #lastConfig: string | undefined;
   readonly #etcd: EtcdOptions;
   readonly #place: Place;
   readonly #registries = new Map<EtcdApi, Registry>();
@@ -94,9 +109,14 @@ class Finder {
   /** Rounds in a row in which only one API showed a config. */
   #lonely = 0;
 
-  constructor(components: OpenRegistryComponents, api: OpenRegistryOptions['api'], etcd: EtcdOptions) {
+  constructor(
+    components: OpenRegistryComponents,
+    { api, lastConfig }: Pick<OpenRegistryOptions, 'api' | 'lastConfig'>,
+    etcd: EtcdOptions,
+  ) {
     this.#components = components;
     this.#api = api;
+    this.#lastConfig = lastConfig;
     this.#etcd = etcd;
     this.#place = { endpoints: etcd.endpoints.map(({ url }) => url).join(','), prefix: etcd.prefix };
   }
@@ -127,7 +147,7 @@ class Finder {
     const sights = { v2: looks.v2.sight, v3: looks.v3.sight };
     const choice = chooseApi(sights, this.#place, this.#lonely <= PATIENCE);
     const opened = choice.kind === 'use' ? looks[choice.api].opened : undefined;
-    if (opened === undefined) return choice.why;
+    if (opened === undefined) return (await this.#withoutConfig(sights, choice.why, signal)) ?? choice.why;
     this.#components.logger.info(`using ${opened.registry.description}: ${choice.why}`);
     return opened;
   }
@@ -137,13 +157,37 @@ class Finder {
     if (opened !== undefined) return opened;
     const elsewhere =
       sight.kind === 'absent' ? await this.#look(api === 'v2' ? 'v3' : 'v2', signal) : undefined;
-    return explainWait(api, sight, elsewhere?.sight, this.#place);
+    const why = explainWait(api, sight, elsewhere?.sight, this.#place);
+    // Where the other API has it, the operator means that one.
+    if (elsewhere?.sight.kind === 'config') return why;
+    return (await this.#withoutConfig({ [api]: sight }, why, signal)) ?? why;
+  }
+
+  /**
+   * With the config of an earlier run: the registry that has leases, of those that answered and have no config. The v3 store
+   * where neither has any, unless the servers speak v2 alone.
+   */
+  async #withoutConfig(
+    sights: Partial<Sights>,
+    missing: string,
+    signal: AbortSignal,
+  ): Promise<OpenedRegistry | undefined> {
+    const config = this.#lastConfig;
+    const kinds = [sights.v3, sights.v2].map((sight) => sight?.kind);
+    if (config === undefined || kinds.includes('failed')) return undefined;
+    const answering = (['v3', 'v2'] as const).filter((api) => sights[api]?.kind === 'absent');
+    const registries = await Promise.all(answering.map((api) => this.#registry(api)));
+    const counts = await Promise.all(registries.map((registry) => countLeases(registry, signal)));
+    const at = counts.findIndex((sight) => sight.kind === 'config' && (sight.leases ?? 0) > 0);
+    const registry = registries[Math.max(at, 0)];
+    if (registry === undefined) return undefined;
+    this.#components.logger.warning(`${missing}; until then the last known config counts`);
+    return { registry, config, missing };
   }
 
   async #look(api: EtcdApi, signal: AbortSignal): Promise<Look> {
     if (api === 'v3' && (await this.#isSurelyAbsentFromV3(signal))) return { sight: { kind: 'absent' } };
-    const registry = this.#registries.get(api) ?? (await this.#open(api));
-    this.#registries.set(api, registry);
+    const registry = await this.#registry(api);
     try {
       const config = await registry.readConfig(signal);
       if (config === undefined) return { sight: { kind: 'absent' } };
@@ -157,8 +201,14 @@ class Finder {
   /** Asked for as long as a no may spare us gRPC. */
   async #isSurelyAbsentFromV3(signal: AbortSignal): Promise<boolean> {
     if (this.#api === 'v3' || this.#registries.has('v3')) return false;
-    const { endpoints, tls, prefix } = this.#etcd;
-    return isAbsentFromV3(endpoints, tls, posix.join(prefix, 'config'), signal);
+    const key = posix.join(this.#etcd.prefix, 'config');
+    return isAbsentFromV3(this.#components, this.#etcd, key, signal);
+  }
+
+  async #registry(api: EtcdApi): Promise<Registry> {
+    const registry = this.#registries.get(api) ?? (await this.#open(api));
+    this.#registries.set(api, registry);
+    return registry;
   }
 
   async #open(api: EtcdApi): Promise<Registry> {

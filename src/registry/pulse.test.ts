@@ -1,66 +1,86 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import { setImmediate as turn } from 'node:timers/promises';
+import { test } from 'node:test';
 import { Pulse } from '#src/registry/pulse.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 
-function begin(t: TestContext) {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+const QUIET_MS = 3_000;
+const ANSWER_MS = 2_000;
+
+function begin() {
+  const clock = new FakeClock();
   const log: string[] = [];
-  const pulse = new Pulse({
-    quietMs: 3_000,
-    answerMs: 2_000,
+  const pulse = new Pulse(clock, {
+    answerMs: ANSWER_MS,
     ask: () => log.push('ask'),
     onSilence: () => log.push('silence'),
   });
-  return { log, pulse };
+  return { clock, log, pulse };
 }
 
-test('nothing is asked for while signs of life come', (t) => {
-  const { log, pulse } = begin(t);
+test('nothing is asked for while signs of life come', async () => {
+  const { clock, log, pulse } = begin();
   for (let i = 0; i < 10; i++) {
-    pulse.felt();
-    t.mock.timers.tick(2_999);
+    pulse.felt(QUIET_MS);
+    await clock.advance(QUIET_MS - 1);
   }
   assert.deepEqual(log, []);
 });
 
-test('a quiet server is asked, and counts as alive once it answers', (t) => {
-  const { log, pulse } = begin(t);
-  pulse.felt();
-  t.mock.timers.tick(3_000);
+test('a quiet server is asked, and counts as alive once it answers', async () => {
+  const { clock, log, pulse } = begin();
+  pulse.felt(QUIET_MS);
+  await clock.advance(QUIET_MS);
   assert.deepEqual(log, ['ask']);
-  pulse.felt();
-  t.mock.timers.tick(2_999);
+  pulse.felt(QUIET_MS);
+  await clock.advance(QUIET_MS - 1);
   assert.equal(pulse.silent, false);
 });
 
-test('a server that does not answer is silent, once', async (t) => {
-  const { log, pulse } = begin(t);
-  pulse.felt();
-  t.mock.timers.tick(3_000);
-  t.mock.timers.tick(2_000);
-  await turn();
+test('an answer that comes within the question counts', async () => {
+  const clock = new FakeClock();
+  const log: string[] = [];
+  const pulse: Pulse = new Pulse(clock, {
+    answerMs: ANSWER_MS,
+    ask: () => pulse.felt(QUIET_MS),
+    onSilence: () => log.push('silence'),
+  });
+  pulse.felt(QUIET_MS);
+  await clock.advance(10 * QUIET_MS);
+  assert.deepEqual(log, []);
+});
+
+test('a server that does not answer is silent, once', async () => {
+  const { clock, log, pulse } = begin();
+  pulse.felt(QUIET_MS);
+  await clock.advance(QUIET_MS);
+  await clock.advance(ANSWER_MS);
   assert.deepEqual(log, ['ask', 'silence']);
   assert.equal(pulse.silent, true);
-  t.mock.timers.tick(60_000);
-  await turn();
+  await clock.advance(60_000);
   assert.deepEqual(log, ['ask', 'silence']);
 });
 
-test('an answer that is read in the turn in which time ran out still counts', async (t) => {
-  const { log, pulse } = begin(t);
-  pulse.expect(2_000);
-  t.mock.timers.tick(2_000);
-  pulse.felt();
-  await turn();
+test('an answer that is read in the turn in which time ran out still counts', async () => {
+  // Nothing happens between the timer and the answer.
+  const clock = new FakeClock({ settle: async () => {} });
+  const log: string[] = [];
+  const pulse = new Pulse(clock, {
+    answerMs: ANSWER_MS,
+    ask: () => {},
+    onSilence: () => log.push('silence'),
+  });
+  pulse.expect(ANSWER_MS);
+  await clock.advance(ANSWER_MS);
+  pulse.felt(QUIET_MS);
+  await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(log, []);
   assert.equal(pulse.silent, false);
 });
 
-test('a stopped pulse asks for nothing', (t) => {
-  const { log, pulse } = begin(t);
-  pulse.felt();
+test('a stopped pulse asks for nothing', async () => {
+  const { clock, log, pulse } = begin();
+  pulse.felt(QUIET_MS);
   pulse.stop();
-  t.mock.timers.tick(60_000);
+  await clock.advance(60_000);
   assert.deepEqual(log, []);
 });

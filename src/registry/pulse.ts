@@ -1,7 +1,8 @@
+import type { Clock } from '#src/sys/clock.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
+
 export interface PulseOptions {
-  /** After so long without a sign of life, one is asked for. */
-  readonly quietMs: number;
-  /** How long the sign may take. */
+  /** How long a sign of life may take that was asked for. */
   readonly answerMs: number;
   ask(): void;
   /** Called once: nothing came. */
@@ -10,11 +11,13 @@ export interface PulseOptions {
 
 /** Tells a connection that has nothing to say from one whose other end is frozen or cut off. */
 export class Pulse {
+  readonly #clock: Clock;
   readonly #options: PulseOptions;
-  #timer: NodeJS.Timeout | undefined;
+  #waiting = new AbortController();
   #silent = false;
 
-  constructor(options: PulseOptions) {
+  constructor(clock: Clock, options: PulseOptions) {
+    this.#clock = clock;
     this.#options = options;
   }
 
@@ -23,35 +26,38 @@ export class Pulse {
     return this.#silent;
   }
 
-  /** A sign of life came: the next is asked for only after the quiet time. */
-  felt(): void {
-    this.#after(this.#options.quietMs, () => {
-      this.#options.ask();
+  /** A sign of life came: the next is asked for after `quietMs` without one. */
+  felt(quietMs: number): void {
+    this.#after(quietMs, async () => {
+      // Before the question: an answer may come within it.
       this.expect(this.#options.answerMs);
+      this.#options.ask();
     });
   }
 
   /** A sign has to come within `ms`. */
   expect(ms: number): void {
-    this.#after(ms, () => {
-      const expired = this.#timer;
+    this.#after(ms, async (signal) => {
       // After a pause of this process (a stopped machine, a long turn) timers run before the socket is read, so an
       // answer may be waiting: give it one turn.
-      setImmediate(() => {
-        if (this.#timer !== expired) return;
-        this.#silent = true;
-        this.#options.onSilence();
-      });
+      await nextTurn();
+      if (signal.aborted) return;
+      this.#silent = true;
+      this.#options.onSilence();
     });
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#waiting.abort();
   }
 
-  #after(ms: number, act: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(act, ms);
+  #after(ms: number, act: (signal: AbortSignal) => Promise<void>): void {
+    this.stop();
+    this.#waiting = new AbortController();
+    const { signal } = this.#waiting;
+    this.#clock.sleep(ms, signal).then(
+      () => (signal.aborted ? undefined : act(signal)),
+      () => {},
+    );
   }
 }

@@ -16,6 +16,12 @@ export interface Registry {
   /** The operator's network config, `<prefix>/config`; `undefined` while there is none. */
   readConfig(signal: AbortSignal): Promise<string | undefined>;
 
+  /**
+   * The network config as {@link readConfig} gives it: now, and again whenever it may be another. Ends by throwing: the
+   * signal's reason or {@link RegistryError}.
+   */
+  watchConfig(signal: AbortSignal): AsyncIterable<string | undefined>;
+
   /** All records below `<prefix>/subnets/`, consistent as of `revision`. No such folder is an empty list. */
   list(signal: AbortSignal): Promise<Snapshot>;
 
@@ -37,6 +43,14 @@ export interface Registry {
     ttlSeconds: number | undefined,
     signal: AbortSignal,
   ): Promise<WriteOutcome>;
+
+  /**
+   * Makes the lease that the record hangs on live for `ttlSeconds` from now. Nothing is written: nobody sees a change, and
+   * a store that refuses writes does it all the same (etcd's NOSPACE alarm). It says nothing of the key, which may have
+   * been written by somebody else. False where this needs a write: a reservation, a lease that has ended or has another
+   * TTL, and a store that can't do it (v2).
+   */
+  renew(record: LeaseRecord, ttlSeconds: number, signal: AbortSignal): Promise<boolean>;
 
   /** Removes the record if it is still at `previous.revision`. True when it is gone by our hand, false when it had changed or was gone. */
   remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean>;

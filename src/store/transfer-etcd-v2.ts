@@ -2,6 +2,8 @@ import { WeftError } from '#src/lib/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdV2Http, type V2Body, type V2Node } from '#src/registry/etcd-v2-http.ts';
 import type { Entry, TransferEnd } from '#src/store/transfer.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemRandom } from '#src/sys/random.ts';
 
 const KEY_NOT_FOUND = 100;
 
@@ -11,7 +13,7 @@ export class EtcdV2End implements TransferEnd {
   readonly #http: EtcdV2Http;
 
   constructor(options: Omit<EtcdOptions, 'prefix'>) {
-    this.#http = new EtcdV2Http({ random: Math.random }, options);
+    this.#http = new EtcdV2Http({ clock: systemClock, random: systemRandom }, options);
     this.description = `${this.#http.ring} (v2)`;
   }
 

@@ -15,6 +15,8 @@ import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { statusOf } from '#src/registry/etcd-v3-status.ts';
 import type { Entry, TransferEnd } from '#src/store/transfer.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemRandom } from '#src/sys/random.ts';
 
 const PAGE_SIZE = 1000n;
 /** A txn may have 128 operations and 1.5 MB. */
@@ -27,7 +29,7 @@ export class EtcdV3End implements TransferEnd {
   readonly #connection: EtcdConnection;
 
   constructor(options: Omit<EtcdOptions, 'prefix'>) {
-    this.#connection = new EtcdConnection({ random: Math.random }, options);
+    this.#connection = new EtcdConnection({ clock: systemClock, random: systemRandom }, options);
     this.description = String(this.#connection.ring);
   }
 

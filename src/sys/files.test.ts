@@ -74,3 +74,16 @@ test('what can’t be replaced stays as it was, and nothing is left beside it', 
   assert.deepEqual(readdirSync(folder).sort(), ['file', 'path']);
   assert.equal(readFileSync(join(folder, 'file'), 'utf8'), 'old');
 });
+
+test('of many who create one file exclusively one succeeds, and nothing is left beside it', async (t) => {
+  const path = join(makeFolder(t), 'folder', 'file');
+  const created = await Promise.all(
+    Array.from({ length: 10 }, (_, n) => systemFiles.createExclusively(path, `text ${n}`)),
+  );
+  assert.equal(created.filter(Boolean).length, 1);
+  assert.equal(readFileSync(path, 'utf8'), `text ${created.indexOf(true)}`);
+  assert.equal(statSync(path).mode & 0o777, 0o644);
+  assert.deepEqual(readdirSync(join(path, '..')), ['file']);
+  assert.equal(await systemFiles.createExclusively(path, 'late'), false);
+  assert.equal(readFileSync(path, 'utf8'), `text ${created.indexOf(true)}`);
+});

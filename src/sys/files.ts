@@ -1,4 +1,4 @@
-import { open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeFolder } from '#src/sys/make-folder.ts';
 
@@ -15,6 +15,11 @@ export interface Files {
    * and its target is replaced. What is no file, such as /dev/stdout or /dev/null, is written in place.
    */
   writeAtomically(path: string, text: string | Iterable<string>, mode?: number): Promise<void>;
+  /**
+   * Creates the file (0644), whole, unless there is one: false then. Makes the folder (0755) if it is missing. Of many who
+   * do so at one instant one succeeds, and all of them read its text then.
+   */
+  createExclusively(path: string, text: string): Promise<boolean>;
   /** Removes the file; no such file is fine. */
   remove(path: string): Promise<void>;
 }
@@ -44,30 +49,60 @@ export const systemFiles: Files = {
     if (found !== undefined && !found.isFile()) return systemFiles.write(path, text);
     const target = await targetOf(path);
     const folder = dirname(target);
-    await makeFolder(folder);
-    const temporary = join(folder, `.${randomName()}.tmp`);
+    const temporary = await writeBeside(target, text, mode);
     try {
-      const file = await open(temporary, 'wx', mode);
-      try {
-        await file.chmod(mode);
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
       await rename(temporary, target);
     } catch (error) {
       await unlink(temporary).catch(() => {});
       throw error;
     }
-    const directory = await open(folder);
+    await syncFolder(folder);
+  },
+  async createExclusively(path, text) {
+    const temporary = await writeBeside(path, text, 0o644);
     try {
-      await directory.sync();
+      // A rename would replace what another process has created meanwhile.
+      await link(temporary, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
     } finally {
-      await directory.close();
+      await unlink(temporary).catch(() => {});
     }
+    await syncFolder(dirname(path));
+    return true;
   },
 };
+
+/** A new file in the folder of `target`, on the disk as a whole; its path. */
+async function writeBeside(target: string, text: string | Iterable<string>, mode: number): Promise<string> {
+  const folder = dirname(target);
+  await makeFolder(folder);
+  const temporary = join(folder, `.${randomName()}.tmp`);
+  try {
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.chmod(mode);
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    await unlink(temporary).catch(() => {});
+    throw error;
+  }
+  return temporary;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const directory = await open(folder);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
 
 /** No secret: the file is made with O_EXCL, so that nobody's is taken for it. */
 const randomName = (): string => Math.random().toString(36).slice(2).padEnd(8, '0');

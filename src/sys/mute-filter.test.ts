@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { endianness } from 'node:os';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { muteFilter } from '#src/sys/mute-filter.ts';
+import { MOST_MUTED_DEVICES, muteFilter } from '#src/sys/mute-filter.ts';
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 
@@ -19,6 +19,9 @@ function passes(instructions: Uint8Array, packet: Uint8Array): boolean {
         break;
       case 0x20:
         accumulator = data.getUint32(k);
+        break;
+      case 0x05:
+        pc += k;
         break;
       case 0x15:
         pc += program.getUint8(pc * 8 + (accumulator === k ? 2 : 3));
@@ -45,7 +48,7 @@ test('mutes exactly the types given, of exactly the port given', () => {
         const packet = new DataView(new ArrayBuffer(16));
         packet.setUint16(4, type, LITTLE_ENDIAN);
         packet.setUint32(12, sender, LITTLE_ENDIAN);
-        const { instructions, count } = muteFilter(port, types);
+        const { instructions, count } = muteFilter({ port, types });
         assert.equal(instructions.length, count * 8);
         assert.equal(
           passes(instructions, new Uint8Array(packet.buffer)),
@@ -54,4 +57,41 @@ test('mutes exactly the types given, of exactly the port given', () => {
       },
     ),
   );
+});
+
+test('mutes entries of exactly the devices given, and no other types of theirs', () => {
+  const index = fc.constantFrom(1, 2, 300, 0x01020304);
+  fc.assert(
+    fc.property(
+      fc.array(index, { maxLength: 3 }),
+      index,
+      fc.constantFrom(16, 24, 28, 29),
+      fc.constantFrom(0, 7),
+      (muted, device, type, sender) => {
+        const packet = new DataView(new ArrayBuffer(28));
+        packet.setUint16(4, type, LITTLE_ENDIAN);
+        packet.setUint32(12, sender, LITTLE_ENDIAN);
+        packet.setUint32(20, device, LITTLE_ENDIAN);
+        const devices = { types: [28, 29], indexes: muted };
+        const { instructions } = muteFilter({ port: 7, types: [24], devices });
+        const isEcho = sender === 7 && type === 24;
+        const isMuted = type >= 28 && muted.includes(device);
+        assert.equal(passes(instructions, new Uint8Array(packet.buffer)), !isEcho && !isMuted);
+      },
+    ),
+  );
+});
+
+test('the longest filter still jumps where it should', () => {
+  const indexes = Array.from({ length: 2 * MOST_MUTED_DEVICES }, (_, n) => n + 1);
+  const { instructions } = muteFilter({ port: 7, types: [24, 25], devices: { types: [28, 29], indexes } });
+  const about = (device: number): Uint8Array => {
+    const packet = new DataView(new ArrayBuffer(28));
+    packet.setUint16(4, 28, LITTLE_ENDIAN);
+    packet.setUint32(20, device, LITTLE_ENDIAN);
+    return new Uint8Array(packet.buffer);
+  };
+  assert.equal(passes(instructions, about(1)), false);
+  assert.equal(passes(instructions, about(MOST_MUTED_DEVICES)), false);
+  assert.equal(passes(instructions, about(MOST_MUTED_DEVICES + 1)), true);
 });

@@ -2,7 +2,7 @@ import { constants, endianness } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
-import { muteFilter } from '#src/sys/mute-filter.ts';
+import { type Mute, muteFilter } from '#src/sys/mute-filter.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
 
 /** linux/netlink.h */
@@ -16,18 +16,15 @@ export interface NetlinkSocketOptions {
   readonly groups?: readonly number[];
   /** The network namespace the socket lives in, as a path: `/run/netns/NAME`. Default: the process's own. */
   readonly namespace?: string | undefined;
-  /**
-   * Leaves out messages of these types that tell of what another socket of ours, by its port, asked for: the kernel drops
-   * them, and 10,000 changes of our own cost nothing to overhear.
-   */
-  readonly mute?: { readonly port: number; readonly types: readonly number[] } | undefined;
+  /** Messages that the kernel drops for us, so that 10,000 changes of our own cost nothing to overhear. */
+  readonly mute?: Mute | undefined;
   /** Bytes the kernel may hold for us. Default 8 MiB; nothing is taken until it is used. */
   readonly receiveBuffer?: number;
 }
 
 /** One AF_NETLINK socket to the kernel, never blocking. */
 export interface NetlinkSocket {
-  /** nlmsg_pid: the socket's address, and the sender of what the kernel tells others of its requests. */
+  /** nlmsg_pid: the socket's address, and the sender in messages that its requests cause. */
   readonly port: number;
   /**
    * Sends one datagram of one or more messages. The kernel does the work inside this call: when it returns, the
@@ -42,12 +39,12 @@ export interface NetlinkSocket {
   /**
    * The next datagram from the kernel, `undefined` when there is none. The bytes are overwritten by the next call.
    * `overrun` when something was lost, and the socket goes on: the kernel had to drop datagrams (ENOBUFS), one was longer
-   * than any we know of, or a notification could not be made, which is told to all who listen with whatever errno the
+   * than any we know of, or a notification could not be made, which all listeners get with whatever errno the
    * kernel failed with (netlink_set_err of net/netlink/af_netlink.c). Throws a {@link SystemError} when there is no such socket (any more).
    */
   receive(): Uint8Array | 'overrun' | undefined;
-  /** Joins a multicast group (RTNLGRP_*, NFNLGRP_*), or leaves it: what happens meanwhile is not told. Throws a {@link SystemError}. */
-  setMembership(group: number, isMember: boolean): void;
+  /** Other messages to leave out from now on, in place of those before. Throws a WeftError `netlink`. */
+  setMute(mute: Mute): void;
   /** Calls `listener` in a turn of its own whenever there is something to receive, an error included. Keeps the process alive. */
   watch(listener: () => void): void;
   /** Safe to call twice, and from inside the listener. */
@@ -77,7 +74,6 @@ const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
-const NETLINK_DROP_MEMBERSHIP = 2;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -125,11 +121,7 @@ class SystemNetlinkSocket implements NetlinkSocket {
     // Each is a nicety that an older kernel lacks (4.3, 4.12, 4.20): its absence shows in poorer error texts or longer dumps.
     for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
       this.#trySet(SOL_NETLINK, option, 1);
-    if (mute !== undefined) {
-      const { instructions, count } = muteFilter(mute.port, mute.types);
-      if (this.#libc.attachFilter(this.#fd, instructions, count) < 0)
-        throw unavailable(new SystemError('SO_ATTACH_FILTER', this.#libc.errno()));
-    }
+    if (mute !== undefined) this.setMute(mute);
   }
 
   #bind(): number {
@@ -205,10 +197,11 @@ class SystemNetlinkSocket implements NetlinkSocket {
     }
   }
 
-  setMembership(group: number, isMember: boolean): void {
+  setMute(mute: Mute): void {
     this.#assertOpen('setsockopt');
-    const option = isMember ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP;
-    if (!this.#trySet(SOL_NETLINK, option, group)) throw new SystemError('setsockopt', this.#libc.errno());
+    const { instructions, count } = muteFilter(mute);
+    if (this.#libc.attachFilter(this.#fd, instructions, count) < 0)
+      throw unavailable(new SystemError('SO_ATTACH_FILTER', this.#libc.errno()));
   }
 
   /**

@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '#src/sys/clock.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 
 /** Milliseconds of work after which the event loop gets its turn: half of what reading the events it makes may take. */
 const TURN_MS = 3;

@@ -28,7 +28,7 @@ for (const [name, route, verdict] of ROUTES) {
     writeFileSync(input, 'FLANNEL_SUBNET=10.5.26.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n');
     const { status, stderr } = spawnSync(
       'nsenter',
-      [`--net=${namespace.path}`, PROGRAM, '-c', '-f', input, '-d', output],
+      [`--net=${namespace.path}`, PROGRAM, '--docker-version=20.10', '-c', '-f', input, '-d', output],
       { encoding: 'utf8' },
     );
     const line = /^mk-docker-opts: Your routing table already contains the subnet: 10\.5\.26\.0\/24; .*\n$/;

@@ -180,6 +180,61 @@ test('an unknown backend ends it with exit code 1', { skip }, async (t) => {
   await assertNothingDone(it);
 });
 
+for (const [what, backend, more, pattern] of [
+  [
+    'a VNI that makes a device name too long',
+    '"vxlan","VNI":10000000',
+    [],
+    /flannel\.10000000 would have a name of 16 characters.*up to 9999999 \(Backend\.VNI: 10000000\)/,
+  ],
+  [
+    'an MTU that leaves no room',
+    '"vxlan","MTU":117',
+    [],
+    /an MTU below 118 leaves no packet room \(Backend\.MTU: 117\)/,
+  ],
+  [
+    'a port out of range',
+    '"vxlan","Port":65536',
+    [],
+    /Backend\.Port must be between 0 and 65535, it is 65536/,
+  ],
+  [
+    'host-gw behind a NAT',
+    '"host-gw"',
+    ['--public-ip=198.51.100.7'],
+    /your PublicIP differs from interface IP.*\(198\.51\.100\.7, not 172\.16\.70\.191\)/,
+  ],
+] as const) {
+  test(`${what} ends it with exit code 1`, { skip }, async (t) => {
+    const it = await stage(t, `{"Network":"10.0.0.0/16","Backend":{"Type":${backend}}}`);
+    const { code, log } = await failingRun(it.host, [...flagsFor(it.host, it.etcd), ...more]);
+    assert.equal(code, 1);
+    assertOneLine(log, pattern);
+    await assertNothingDone(it);
+  });
+}
+
+for (const [how, pattern] of [
+  ['id 1 dstport 8472 dev eth0 nolearning', /other0 has VNI 1 on UDP port 8472/],
+  ['external dstport 8472', /other0 takes all VXLAN packets on UDP port 8472/],
+  ['id 7 gbp dstport 8472 dev eth0', /other0 has UDP port 8472 with GBP, and ours is without/],
+] as const) {
+  test(`a device of somebody else in our place is named: ${how}`, { skip }, async (t) => {
+    const it = await stage(t);
+    await it.host.batch([`link add other0 type vxlan ${how}`, 'link set other0 up']);
+    const { code, log } = await failingRun(it.host, flagsFor(it.host, it.etcd));
+    assert.equal(code, 1);
+    assertOneLine(log, pattern);
+    const devices = await it.host.ip(['link', 'show', 'type', 'vxlan']);
+    assert.deepEqual(
+      devices.map(({ ifname }) => ifname),
+      ['other0'],
+    );
+    await assertNothingDone(it, 'device');
+  });
+}
+
 test('an interface that is not there ends it with exit code 1', { skip }, async (t) => {
   const it = await stage(t);
   const flags = flagsFor(it.host, it.etcd).map((flag) => flag.replace(/^--iface=.*/, '--iface=eth7'));

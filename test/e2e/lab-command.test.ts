@@ -31,6 +31,33 @@ const left = (name: string): string[] => [
   ...(existsSync(`${LAB_ROOT}/${name}`) ? [LAB_ROOT] : []),
 ];
 
+test('a lab with host-gw, and backends that carry nothing in a lab', { skip: skipLab }, async (t) => {
+  const name = newName(t);
+  const up = ['up', `--name=${name}`, '--hosts=2', `--flanneld=${FLANNELD}`];
+  const refused = async (...flags: string[]) => {
+    const { code, stderr } = await weft([...up, ...flags]);
+    assert.equal(code, 1);
+    assert.deepEqual(left(name), []);
+    return stderr.trim().split('\n').at(-1);
+  };
+  assert.match(
+    (await refused('--backend=host-gw', '--underlay=l3')) ?? '',
+    /cannot use host-gw: a router is between its hosts; use --underlay=l2, or --backend=vxlan/,
+  );
+  assert.match(
+    (await refused('--backend=alloc')) ?? '',
+    /cannot use the backend alloc: it carries no packets/,
+  );
+  assert.equal((await weft([...up, '--backend=host-gw'])).code, 0);
+  assert.match((await weft(['ping', `--name=${name}`])).stdout, /^2 of 2 answered$/m);
+  const walked = await weft(['walk', `--name=${name}`]);
+  assert.equal(walked.code, 1);
+  assert.match(
+    walked.stderr,
+    /h1 has no device flannel\.1; only a network with the backend vxlan can be walked/,
+  );
+});
+
 test('two labs side by side: up, ping, exec, walk, status, break, down', { skip: skipLab }, async (t) => {
   const names = [newName(t), newName(t)];
   const up = ['up', '--hosts=2', '--underlay=l3', `--flanneld=${FLANNELD}`];
@@ -128,6 +155,23 @@ test('what a user gets wrong is told in one line', { skip: skipLab }, async () =
     const result = await weft(words);
     assert.match(result.stderr, pattern);
     assert.equal(result.code, code, result.stderr);
+  }
+});
+
+test('without root each command says so in one line', { skip: skipLab }, async () => {
+  for (const command of ['up', 'status', 'ping', 'down']) {
+    // Another user might not be able to read this checkout.
+    const bounded = ['--bounding-set=-net_admin,-sys_admin'];
+    const { code, stderr, stdout } = await systemCommands.run(
+      ['setpriv', ...bounded, WEFT, 'lab', command, '--name=norights'],
+      { timeoutMs: 60_000 },
+    );
+    assert.equal(stdout, '');
+    assert.equal(
+      stderr,
+      "weft lab: lab norights can't be made, entered or removed without root (CAP_NET_ADMIN and CAP_SYS_ADMIN); run the command with sudo\n",
+    );
+    assert.equal(code, 1);
   }
 });
 

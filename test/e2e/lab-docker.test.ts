@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Capture } from '#src/lab/capture.ts';
 import { makeBridge, makeContainer } from '#src/lab/container.ts';
-import { Docker } from '#src/lab/docker.ts';
+import { Docker, firstInPath } from '#src/lab/docker.ts';
 import { callerSeenBy, serveCaller, Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/lib/until.ts';
+import { systemCommands } from '#src/sys/command.ts';
+import { dockerEngines } from '../support/docker-engines.ts';
+import { WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 test('Docker runs containers on two hosts of one machine', {
@@ -29,7 +32,25 @@ test('Docker runs containers on two hosts of one machine', {
   }
 });
 
-test('traffic, callers and captures tell what went over a bridge', {
+const { debian, iptables } = dockerEngines();
+for (const engine of [debian, iptables]) {
+  test(`weft lab up --docker takes the dockerd in PATH: ${engine.called}`, {
+    skip: cannotRun('dockerd', 'docker', 'busybox', 'ping') || engine.skip,
+  }, async (t) => {
+    const name = `t${process.pid}up`;
+    const run = (words: string[]) =>
+      systemCommands.run([...firstInPath(engine.programs), ...words] as [string, ...string[]], {
+        timeoutMs: 120_000,
+      });
+    t.after(() => run([WEFT, 'lab', 'down', `--name=${name}`]));
+    const up = await run([WEFT, 'lab', 'up', '--docker', `--name=${name}`]);
+    assert.equal(up.code, 0, up.stderr);
+    const { stdout } = await run([WEFT, 'lab', 'ping', `--name=${name}`]);
+    assert.match(stdout, /^2 of 2 answered$/m);
+  });
+}
+
+test('traffic, callers and captures show what went over a bridge', {
   skip: cannotRun('ping', 'busybox', 'tcpdump'),
 }, async (t) => {
   const lab = await testLab(t, { hosts: 1 });

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
-import { Docker } from '#src/lab/docker.ts';
+import { Docker, firstInPath } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
+import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import {
   CONFIG,
   flagsFor,
@@ -21,7 +22,8 @@ import {
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
- * The scenario the product exists for, step by step, on real etcd or the embedded store, real dockerd and real containers:
+ * The scenario the product exists for, step by step, on real etcd or the embedded store, real dockerd and real containers.
+ * Debian's Docker runs with each store, and Docker 29 with one, in both of its firewall back ends:
  *
  *     Server_1  store  172.16.70.190   etcd --enable-v2, or weft store serve
  *     Server_2  h1     172.16.70.191   flanneld, dockerd ── docker0 10.0.A.1 ── web 10.0.A.2
@@ -39,9 +41,27 @@ interface Server {
   readonly docker: Docker;
 }
 
-for (const { api, kind, called } of STORES) {
-  test(`two Docker hosts talk over VXLAN, coordinated by ${called}`, {
-    skip,
+const { debian, iptables, nftables } = dockerEngines();
+const [, ETCD_V3] = STORES;
+/** What mk-docker-opts adds for Docker 29. */
+const doors = (bip: string) =>
+  ` --allow-direct-routing --bip=${bip} --bridge-accept-fwmark=0x2000/0x2000 --ip-masq=false --mtu=1450`;
+const flannelOptions = (bip: string) => ` --bip=${bip} --ip-masq=false --mtu=1450`;
+
+const SCENARIOS: readonly {
+  readonly store: (typeof STORES)[number];
+  readonly engine: Engine;
+  readonly written: (bip: string) => string;
+}[] = [
+  ...STORES.map((store) => ({ store, engine: debian, written: flannelOptions })),
+  { store: ETCD_V3, engine: iptables, written: doors },
+  { store: ETCD_V3, engine: nftables, written: doors },
+];
+
+for (const { store, engine, written } of SCENARIOS) {
+  const { api, kind, called } = store;
+  test(`two hosts with ${engine.called} talk over VXLAN, coordinated by ${called}`, {
+    skip: skip || engine.skip,
     timeout: 180_000,
   }, async (t) => {
     const step = stepsOf(t);
@@ -89,18 +109,20 @@ for (const { api, kind, called } of STORES) {
     const optionsOf = (env: string): string => /^DOCKER_OPTS="(.*)"$/m.exec(env)?.[1] ?? '';
     await step('7. mk-docker-opts turns it into dockerd’s options', async () => {
       for (const [n, host] of lab.hosts.entries()) {
-        await host.must([MK_DOCKER_OPTS, '-d', '/run/docker_opts.env']);
-        const written = (await host.read('/run/docker_opts.env')) ?? '';
-        assert.equal(optionsOf(written), ` --bip=${subnets[n]}.1/24 --ip-masq=false --mtu=1450`);
+        const command = [...firstInPath(engine.programs), MK_DOCKER_OPTS];
+        await host.must([...command, '-d', '/run/docker_opts.env']);
+        const file = (await host.read('/run/docker_opts.env')) ?? '';
+        assert.equal(optionsOf(file), written(`${subnets[n]}.1/24`));
       }
     });
 
     const servers: Server[] = [];
     await step('8. dockerd runs with these options, and FORWARD drops what no rule accepts', async () => {
       for (const [n, host] of lab.hosts.entries()) {
-        const written = (await host.read('/run/docker_opts.env')) ?? '';
-        const options = optionsOf(written).split(' ').filter(Boolean);
-        const docker = await Docker.start(host, { options, cgroup: lab.cgroup });
+        const file = (await host.read('/run/docker_opts.env')) ?? '';
+        const options = optionsOf(file).split(' ').filter(Boolean);
+        const { programs, config } = engine;
+        const docker = await Docker.start(host, { options, cgroup: lab.cgroup, programs, config });
         await docker.buildImage();
         const [bridge] = await host.ip(['addr', 'show', 'docker0']);
         assert.equal(bridge?.addr_info?.[0]?.local, `${subnets[n]}.1`);

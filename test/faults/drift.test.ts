@@ -159,6 +159,24 @@ test('P3, P19 a firewall that is reloaded from nothing gets the rules again', { 
   driftByShell('P3 ruleset flushed (firewall reload)', 'nft flush ruleset', RULES),
 );
 
+test('P3 a rule that another program puts first in the raw table comes after ours again', { skip }, () =>
+  driftByShell(
+    'P3 another rule first in raw',
+    'iptables -t raw -I PREROUTING -m comment --comment "FLANNEL-RAW is mine" -j RETURN',
+    // The first line is the policy.
+    'iptables -t raw -S PREROUTING | sed -n 2p',
+  ),
+);
+
+for (const [table, chain] of [
+  ['raw', 'FLANNEL-RAW'],
+  ['mangle', 'FLANNEL-MARK'],
+]) {
+  test(`P3 the chain ${chain}, emptied, is filled again`, { skip }, () =>
+    driftByShell(`P3 ${chain} flushed`, `iptables -t ${table} -F ${chain}`, RULES),
+  );
+}
+
 const FORWARDING = ['net.ipv4.ip_forward', `net.ipv4.conf.${DEVICE.replace('.', '/')}.forwarding`];
 for (const name of FORWARDING) {
   test(`P7 ${name}, switched off, is switched on`, { skip }, () =>

@@ -310,7 +310,10 @@ test('P25 weft release gives a lease back, weft plan shows the next start, weft 
   assert.match(await kernelState(one.host), /Device "flannel\.1" does not exist/);
   assert.doesNotMatch(await kernelState(one.host), /FLANNEL|flanneld/);
   assert.equal(await one.host.read('/run/flannel/subnet.env'), undefined);
-  assert.equal((await weft('cleanup')).stdout, 'nothing to clean up\n');
+  assert.equal(
+    (await weft('cleanup')).stdout,
+    'nothing to clean up for this network; --all removes every one\n',
+  );
 });
 
 test('P16 a subnet.env that can not be written for want of room is told, and nothing is lost', {

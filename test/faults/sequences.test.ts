@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { VxlanBackend } from '#src/backend/vxlan.ts';
 import { readVxlanOptions } from '#src/backend/vxlan-options.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { ipv4, lastAddress, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { until } from '#src/lib/until.ts';
@@ -12,7 +12,7 @@ import { GoObject } from '#src/network/go-json.ts';
 import { LeaseTable } from '#src/network/lease-table.ts';
 import { Peers } from '#src/node/peers.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { RTPROT_WEFT } from '#src/state/object.ts';
+import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { reportFault } from '../support/fault-report.ts';
@@ -134,48 +134,50 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
   };
 
   const backend = new VxlanBackend(readVxlanOptions(new GoObject({})), {
-    network: NETWORK,
-    underlay: UNDERLAY,
-    mac: MAC,
+    network: { v4: NETWORK },
+    underlay: { ...UNDERLAY, address: { v4: UNDERLAY.address }, publicIp: { v4: UNDERLAY.address } },
+    macs: { v4: MAC },
   });
+  const scopes: readonly Scope[] = [
+    ...backend.scopes,
+    { kinds: ['link'], filter: { device: UNDERLAY.name }, owns: () => false },
+  ];
   const took: number[] = [];
   const play = async (steps: readonly Step[]): Promise<void> => {
     const kernel = open();
     const stopper = new AbortController();
     const reconciler = new Reconciler(
-      { kernel, clock: systemClock, log: silentLogger },
-      {
-        territory: {
-          devices: () => [...backend.devices, UNDERLAY.name],
-          routeProtocol: RTPROT_WEFT,
-          owns: (object) => backend.owns(object),
-        },
-        // Where an event and a change of our own overtake each other, the next full comparison decides; here soon.
-        fullCheckMs: 5_000,
-        fullCheckShare: 1,
-      },
+      { actuators: [kernel], clock: systemClock, log: silentLogger },
+      // Where an event and a change of our own overtake each other, the next full comparison decides; here soon.
+      { fullCheckMs: 5_000, fullCheckShare: 1 },
     );
+    const owner = reconciler.own({ name: 'network', scopes: () => scopes });
     const table = new LeaseTable({
       network: NETWORK,
       subnetLength: 24,
       ownName: '10.5.26.0-24',
       ownSubnet: OWN_SUBNET,
       ownPublicIp: UNDERLAY.address,
-      underlay: [],
+      overlap: {
+        handedOut: { first: NETWORK.address, last: lastAddress(NETWORK) },
+        connected: [],
+        needed: [],
+        allowed: false,
+      },
       judge: (attributes) => backend.judge(attributes),
       identityOf: (attributes) => backend.identityOf(attributes),
     });
     const peers = new Peers(
-      { kernel, leases: table, reconciler, clock: systemClock, log: silentLogger },
+      { kernel, leases: table, reconciler: owner, clock: systemClock, log: silentLogger },
       backend,
       { linearRoutesAbove: 500 },
     );
     const joined = new Map<number, number>();
     let revision = 1n;
     try {
-      reconciler.set('own', backend.ownObjects({ v4: OWN_SUBNET }));
+      owner.set('own', backend.ownObjects({ v4: OWN_SUBNET }));
       await reconciler.start(stopper.signal);
-      reconciler.allowRemoval();
+      owner.allowRemoval();
       for (const it of steps) {
         if (it.what === 'join') {
           const name = `10.5.${it.peer}.0-24`;

@@ -1,5 +1,5 @@
-import { Firewall, type FirewallOptions } from '#src/firewall/firewall.ts';
 import { silentLogger } from '#src/lib/log.ts';
+import { Firewall, type FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 
 /** One of the three firewalls of a kernel, on a host whose `iptables` is the nft or the legacy one. */

@@ -28,6 +28,8 @@ const wantedOn = (number: number): WantedRules => ({
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 });
 
 interface Side {
@@ -89,6 +91,44 @@ async function makeTunnel(host: Host, number: number, other: Host | undefined): 
 const reaches = async (from: Container, to: string, seconds = 5): Promise<boolean> =>
   (await from.run(['ping', '-c1', `-w${seconds}`, to])).code === 0;
 
+/** The filter table of dockerd 28 and 29, and in the raw table what it adds for each container. */
+const DOCKER_29 = `:FORWARD DROP [0:0]
+:DOCKER-USER - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-CT - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i docker0 -j ACCEPT
+-A DOCKER-BRIDGE -o docker0 -j DOCKER
+-A DOCKER ! -i docker0 -o docker0 -j DROP
+COMMIT
+*raw
+-A PREROUTING -d CONTAINER ! -i docker0 -j DROP`;
+
+/** The table of dockerd 29's nftables back end, with --allow-direct-routing and --bridge-accept-fwmark. */
+const dockerBridges = (family: 'ip' | 'ip6'): string => `table ${family} docker-bridges {
+	map filter-forward-in-jumps {
+		type ifname : verdict
+		elements = { "docker0" : jump filter-forward-in__docker0 }
+	}
+	chain filter-FORWARD {
+		type filter hook forward priority filter; policy accept;
+		oifname vmap @filter-forward-in-jumps
+	}
+	chain filter-forward-in__docker0 {
+		ct state established,related counter accept
+		meta mark & 0x2000 == 0x2000 counter accept comment "ALLOW FW MARK"
+		iifname "docker0" counter accept comment "ICC"
+		counter drop comment "UNPUBLISHED PORT DROP"
+	}
+}
+`;
+
 for (const kind of KINDS) {
   test(`${kind.name}: inside the overlay everyone is seen as who he is; what leaves it takes the host's address`, {
     skip,
@@ -142,9 +182,13 @@ for (const kind of KINDS) {
     test(`${kind.name}: with ${name} the overlay passes once the rules are there`, { skip }, async (t) => {
       const { one, two } = await overlay(t);
       for (const [program, lines] of Object.entries(rules)) {
-        for (const family of ['iptables', 'ip6tables']) {
+        for (const [family, address] of [
+          ['iptables', '10.5.2.2/32'],
+          ['ip6tables', 'fc00:0:0:2::2/128'],
+        ] as const) {
           const argv = [`${family}${program}-restore`, '--noflush'];
-          await two.host.must(argv, { stdin: `*filter\n${lines}\nCOMMIT\n` });
+          const stdin = `*filter\n${lines.replaceAll('CONTAINER', address)}\nCOMMIT\n`;
+          await two.host.must(argv, { stdin });
         }
       }
       const firewall = firewallOf(two.host, kind);
@@ -178,22 +222,68 @@ function blockers({ iptables }: Kind): Record<string, Record<string, string>> {
     'a chain that rejects at the end': {
       [iptables]: ':LAST - [0:0]\n-A FORWARD -j LAST\n-A LAST -j REJECT',
     },
-    'the drops of Docker 28': {
-      [iptables]: `${policy}
-:DOCKER-USER - [0:0]
-:DOCKER-FORWARD - [0:0]
-:DOCKER-BRIDGE - [0:0]
-:DOCKER - [0:0]
--A FORWARD -j DOCKER-USER
--A FORWARD -j DOCKER-FORWARD
--A DOCKER-FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A DOCKER-FORWARD -j DOCKER-BRIDGE
--A DOCKER-FORWARD -i docker0 -j ACCEPT
--A DOCKER-BRIDGE -o docker0 -j DOCKER
--A DOCKER ! -i docker0 -o docker0 -j DROP`,
+    'the drops of Docker 28 and 29': { [iptables]: DOCKER_29 },
+    'the drops of Docker 28 and 29 in the other iptables': {
+      [iptables]: '-A FORWARD -i eth9 -j ACCEPT',
+      [other]: DOCKER_29,
     },
     'the policy DROP in the other iptables': { [iptables]: '-A FORWARD -i eth9 -j ACCEPT', [other]: policy },
   };
+}
+
+for (const kind of KINDS) {
+  test(`${kind.name}: Docker's nftables back end knows the overlay's packets by their mark`, {
+    skip,
+  }, async (t) => {
+    const { one, two } = await overlay(t);
+    const tables = `${dockerBridges('ip')}${dockerBridges('ip6')}`;
+    await two.host.must(['nft', '-f', '-'], { stdin: tables });
+    assert.equal(await reaches(one.container, '10.5.2.2', 1), false);
+    const firewall = firewallOf(two.host, kind);
+    await firewall.apply({ ...wantedOn(2), dockerMark: 0x1000 });
+    assert.equal(await reaches(one.container, '10.5.2.2', 1), false, 'another mark');
+    await firewall.apply(wantedOn(2));
+    assert.ok(await reaches(one.container, '10.5.2.2'));
+    assert.ok(await reaches(one.container, 'fc00:0:0:2::2'));
+  });
+
+  test(`${kind.name}: Docker's drops stay in force for what comes by the underlay with a source of the overlay`, {
+    skip,
+  }, async (t) => {
+    const { lab, one, two } = await overlay(t);
+    const { store } = lab;
+    await store.batch(['addr add 10.5.1.9/32 dev eth0', `route add 10.5.2.0/24 via ${two.host.address}`]);
+    await two.host.must(['sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.eth0.rp_filter=0']);
+    /** Whether a packet with a forged source arrives; its answer goes into the tunnel and is lost. */
+    const arrives = async () => {
+      const before = await echoesSeenBy(two.container);
+      await store.run(['ping', '-c1', '-w1', '-I', '10.5.1.9', two.container.address]);
+      return (await echoesSeenBy(two.container)) > before;
+    };
+    assert.ok(await arrives(), 'nothing drops yet');
+    const firewall = firewallOf(two.host, kind);
+    const [lines, address] = [DOCKER_29, `${two.container.address}/32`];
+    await two.host.must([`iptables${kind.iptables}-restore`, '--noflush'], {
+      stdin: `*filter\n${lines.replaceAll('CONTAINER', address)}\nCOMMIT\n`,
+    });
+    await firewall.apply(wantedOn(2));
+    assert.ok(await reaches(one.container, two.container.address));
+    assert.equal(await arrives(), false, 'by the underlay');
+    await firewall.apply({ ...wantedOn(2), arriveBy: ['flannel.1', 'eth0'] });
+    assert.ok(await arrives(), 'DirectRouting trusts the underlay');
+    assert.ok(await reaches(one.container, two.container.address));
+    await firewall.apply(wantedOn(2));
+    assert.equal(await arrives(), false);
+  });
+}
+
+/** Echo requests that came in since the container was made (`Icmp: InEchos` of /proc/net/snmp). */
+async function echoesSeenBy(container: Container): Promise<number> {
+  const { stdout } = await container.run(['cat', '/proc/net/snmp']);
+  const [names = [], values = []] = [...stdout.matchAll(/^Icmp: (.*)$/gm)].map(([, line = '']) =>
+    line.split(' '),
+  );
+  return Number(values[names.indexOf('InEchos')]);
 }
 
 const DOCKER_SKIP = cannotRun('dockerd', 'iptables', 'nft', 'ping');

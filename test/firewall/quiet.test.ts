@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { Firewall } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
-import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { monitorNftables, type NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
+import { until } from '#src/lib/until.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
@@ -22,14 +22,14 @@ import { Namespace } from './namespace.ts';
  */
 const skip = cannotRun('iptables', 'iptables-legacy', 'nft');
 const [IPTABLES_NFT, IPTABLES_LEGACY] = IPTABLES;
-/** Until the kernel's events have been read. */
-const EVENTS_MS = 50;
 
 const WANTED: WantedRules = {
   v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 
 interface Counted {
@@ -62,15 +62,20 @@ async function counted(t: TestContext, kind: Kind, { events = true } = {}): Prom
   };
   const ruleset = new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }, { namespace });
   const firewall = new Firewall({ commands, files, ruleset, log: silentLogger }, { mode: kind.mode });
+  let heard = await ruleset.generation();
   if (events) {
-    const listener = firewall.tell.bind(firewall);
+    const listener = (event: NftablesEvent): void => {
+      if (event.type === 'changed') heard = event.generation;
+      firewall.tell(event);
+    };
     await monitorNftables({ netlink: systemNetlink, clock: systemClock }, { namespace }, listener, t.signal);
   }
+  const heardAll = async (): Promise<boolean> => heard === (await ruleset.generation());
   const made: Counted = {
     host,
     beforeWrite: undefined,
     async apply(wanted = WANTED) {
-      await delay(EVENTS_MS);
+      if (events) await until(heardAll, { what: 'event of the last transaction' });
       ran.length = 0;
       await firewall.apply(wanted);
       return [...ran];

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { FirewallOptions } from '#src/firewall/firewall.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import type { FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { commandsOf, firewallOf, IPTABLES, KINDS, type Kind, NFTABLES } from './kinds.ts';
 import { must, Namespace } from './namespace.ts';
@@ -23,6 +23,8 @@ const WANTED: WantedRules = {
   masquerade: true,
   forward: true,
   randomFully: true,
+  arriveBy: ['flannel.1'],
+  dockerMark: 0x2000,
 };
 
 /** A host on which `iptables` is the kind's, and its firewall. */
@@ -59,6 +61,12 @@ COMMIT
 -A FORWARD -i docker0 ! -o docker0 -m comment --comment "from FLANNEL-FWD" -j ACCEPT
 -A FORWARD -i eth9 -j DROP
 -A DOCKER-USER -j RETURN
+COMMIT
+*mangle
+-A PREROUTING -j CONNMARK --restore-mark
+COMMIT
+*raw
+-A PREROUTING -i eth9 -j DROP
 COMMIT
 `;
 
@@ -150,6 +158,14 @@ const DRIFTS: Readonly<Record<string, string>> = {
   'all flushed and deleted': '-F\n-X',
 };
 
+/** By the comment of our rules in them. */
+const TABLES: Readonly<Record<string, string>> = {
+  masq: 'nat',
+  forward: 'filter',
+  mark: 'mangle',
+  raw: 'raw',
+};
+
 for (const kind of IPTABLES) {
   test(`${kind.name}: each rule deleted, moved or doubled is noticed and mended`, { skip }, async (t) => {
     const { commands, firewall } = await hostOf(t, kind);
@@ -158,9 +174,10 @@ for (const kind of IPTABLES) {
       const rulesNow = async () =>
         (await must(commands, [`${program}-save`])).split('\n').filter((line) => line.startsWith('-A'));
       const rules = await rulesNow();
-      assert.equal(rules.length, 10);
+      assert.equal(rules.length, 14);
       for (const [index, rule] of rules.entries()) {
-        const table = rule.includes('masq') ? 'nat' : 'filter';
+        const [, kind = ''] = /"flanneld (\w+)"/.exec(rule) ?? [];
+        const table = TABLES[kind];
         const remove = `-D${rule.slice(2)}`;
         const isLast = rule.split(' ')[1] !== rules[index + 1]?.split(' ')[1];
         for (const words of isLast ? [remove, rule] : [remove, rule, `${remove}\n${rule}`]) {
@@ -180,6 +197,8 @@ for (const kind of IPTABLES) {
         for (const [table, chain, parent, comment] of [
           ['nat', 'FLANNEL-POSTRTG', 'POSTROUTING', 'flanneld masq'],
           ['filter', 'FLANNEL-FWD', 'FORWARD', 'flanneld forward'],
+          ['mangle', 'FLANNEL-MARK', 'PREROUTING', 'flanneld mark'],
+          ['raw', 'FLANNEL-RAW', 'PREROUTING', 'flanneld raw'],
         ] as const) {
           const rulesNow = async () =>
             (await must(commands, [`${program}-save`])).match(/^-A .*FLANNEL.*$/gm);
@@ -231,7 +250,7 @@ COMMIT
     assert.deepEqual(await firewall.verify(wanted), { asWanted: true });
     const stdout = await must(commands, ['iptables-save']);
     assert.doesNotMatch(stdout, /10\.9\./);
-    assert.equal(stdout.match(/^-A /gm)?.length, 5 * 2 + 3, 'ours, and three copies of a foreign one');
+    assert.equal(stdout.match(/^-A /gm)?.length, 5 * 2 + 4 + 3, 'ours, and three copies of a foreign one');
   });
 }
 
@@ -249,7 +268,7 @@ test('nftables: each rule deleted, moved or doubled, and each chain or the table
   };
   const rulesIn = async (place: string) => {
     const listed = await host.must(`nft -a list chain ${place}`);
-    const rules = [...listed.matchAll(/^\t\t((?:meta|ip6?) .*) # handle (\d+)$/gm)];
+    const rules = [...listed.matchAll(/^\t\t((?:meta|ip6?|iifname) .*) # handle (\d+)$/gm)];
     return rules.map(([, text, handle]) => ({ text, remove: `delete rule ${place} handle ${handle}\n` }));
   };
   for (const [family, table] of [
@@ -259,6 +278,7 @@ test('nftables: each rule deleted, moved or doubled, and each chain or the table
     for (const [chain, rules] of [
       ['forward', 2],
       ['postrtg', 6],
+      ['fwmark', 1],
     ] as const) {
       const place = `${family} ${table} ${chain}`;
       assert.equal((await rulesIn(place)).length, rules);

@@ -3,7 +3,16 @@ import { type TestContext, test } from 'node:test';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { type Ip, ipv4, type Prefix, parseIp, parsePrefix, prefix4 } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
-import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route, Vxlan } from '#src/state/object.ts';
+import {
+  type Address,
+  deviceOf,
+  type FdbEntry,
+  type KernelObject,
+  type Link,
+  type Neighbour,
+  type Route,
+  type Vxlan,
+} from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
@@ -234,7 +243,7 @@ test('a dump of one device has nothing of another', { skip }, async (t) => {
   await must(kernel, add(LINK), add(ADDRESS), replace(NEIGHBOUR), replace(FDB), replace(ROUTE));
   const kinds = ['link', 'address', 'neighbour', 'fdb', 'route'] as const;
   const ours = await kernel.dump({ kinds, device: 'flannel.1' });
-  for (const object of ours) assert.equal(object.kind === 'link' ? object.name : object.device, 'flannel.1');
+  for (const object of ours) assert.equal(deviceOf(object), 'flannel.1');
   for (const kind of kinds)
     assert.ok(
       ours.some((object) => object.kind === kind),
@@ -299,7 +308,7 @@ test("a refusal comes with the kernel's words, for its own operation, and the re
   );
 });
 
-test('10,000 operations, every hundredth wrong, are told apart', { skip }, async (t) => {
+test('of 10,000 operations, every hundredth wrong, exactly those are refused', { skip }, async (t) => {
   const { namespace, kernel } = openKernel(t);
   await must(kernel, add(LINK), add(ADDRESS));
   const operations = Array.from({ length: 10_000 }, (_, index): Operation => {
@@ -362,7 +371,7 @@ test('looks routes up as `ip route get` does', { skip }, async (t) => {
   assert.equal(await kernel.routeTo(ip('2001:db8:99::1')), undefined);
 });
 
-test('a namespace that is not there is said', { skip }, async () => {
+test('a namespace that is not there is an error with its name', { skip }, async () => {
   const kernel = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: '/run/netns/weft-not-there' });
   await assert.rejects(kernel.links(), { code: 'netns' });
   kernel.close();

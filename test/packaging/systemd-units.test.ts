@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { parseEnv } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const UNITS = join(ROOT, 'packaging/systemd');
@@ -76,4 +77,25 @@ test('what flanneld.service promises in the guide is in it', () => {
     assert.ok(unit.split('\n').includes(line), line);
   }
   assert.doesNotMatch(unit, /^ProtectKernelTunables|^MemoryDenyWriteExecute|^PrivateNetwork/m);
+});
+
+test('the drop-in’s options for Docker stay the same however often Docker starts', (t) => {
+  const text = readFileSync(join(UNITS, 'docker.service.d/flannel.conf'), 'utf8');
+  const command = /^ExecStartPre=-(.*)$/m.exec(text)?.[1] ?? '';
+  assert.match(command, /^\/usr\/bin\/env -u DOCKER_NETWORK_OPTIONS \/opt\/weft\/bin\/mk-docker-opts /);
+  const folder = mkdtempSync(join(tmpdir(), 'systemd-units-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const [input, output] = [join(folder, 'subnet.env'), join(folder, 'docker')];
+  writeFileSync(input, 'FLANNEL_SUBNET=10.5.26.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n');
+  const run = command.replace('/opt/weft', ROOT).replace('/run/flannel/docker', `${output} -f ${input}`);
+  const start = (): string => {
+    // systemd reads EnvironmentFile= before each command.
+    const env = { ...process.env, ...(existsSync(output) && parseEnv(readFileSync(output, 'utf8'))) };
+    const { status, stderr } = spawnSync('/bin/sh', ['-c', run], { env, encoding: 'utf8' });
+    assert.deepEqual([status, stderr], [0, '']);
+    return readFileSync(output, 'utf8');
+  };
+  const first = start();
+  assert.match(first, /^DOCKER_NETWORK_OPTIONS=".*--bip=10\.5\.26\.1\/24 .*"$/m);
+  assert.equal(start(), first);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { CompactedError } from '#src/registry/errors.ts';
+import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { LeaseRecord, Registry, WatchEvent, WriteOutcome } from '#src/registry/registry.ts';
 
 /** A store to run the suite against, which nobody else uses. */
@@ -8,8 +8,8 @@ export interface Harness {
   readonly registry: Registry;
   /** A second client of the same store, or the same one where there is only one. */
   readonly other: Registry;
-  /** Puts the network config, as an operator does. */
-  writeConfig(text: string): Promise<void>;
+  /** Puts the network config, as an operator does, or removes it. */
+  writeConfig(text: string | undefined): Promise<void>;
   /** Makes the store forget the events so far. */
   compact(): Promise<void>;
   /** Writes a key that only begins like the folder: `<prefix>/subnets-extra/x`; absent where there are no such keys. */
@@ -45,6 +45,23 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       const config = '{"Network":"10.0.0.0/16",\n "Backend":{"Type":"vxlan"}}';
       await harness.writeConfig(config);
       assert.equal(await registry.readConfig(signal()), config);
+    });
+
+    test('the config is followed: another text, none, a text again', async () => {
+      const texts: (string | undefined)[] = [];
+      const steps = ['{"Network":"10.1.0.0/16"}', undefined, '{"Network":"10.2.0.0/16"}'];
+      await harness.writeConfig('{}');
+      for await (const text of registry.watchConfig(signal())) {
+        if (texts.length > 0 && texts.at(-1) === text) continue;
+        texts.push(text);
+        if (steps.length === 0) break;
+        await harness.writeConfig(steps.shift());
+      }
+      assert.deepEqual(texts, ['{}', '{"Network":"10.1.0.0/16"}', undefined, '{"Network":"10.2.0.0/16"}']);
+      const reason = new Error('enough');
+      await assert.rejects(async () => {
+        for await (const _ of registry.watchConfig(AbortSignal.abort(reason)));
+      }, reason);
     });
 
     test('a created record is read back, and is listed', async () => {
@@ -128,6 +145,40 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       assert.ok(left > (DAY - 60) * 1000 && left < (DAY + 60) * 1000, `${left} ms left`);
     });
 
+    test('a lease is renewed without a change that anybody sees, or needs a write', async () => {
+      const record = written(await registry.create('10.1.9.0-24', VALUE, 100, signal()));
+      const { revision } = await registry.list(signal());
+      assert.equal(await registry.renew(record, 10, signal()), false, 'it has another TTL');
+      const renewed = await registry.renew(record, 100, signal());
+      assert.equal(renewed, registry.api !== 'v2');
+      assert.equal((await registry.list(signal())).revision, revision);
+      assert.equal((await registry.read(record.name, signal()))?.revision, record.revision);
+      const left = ((await registry.expiryOf(record, signal())) ?? 0) - Date.now();
+      assert.ok(left > 0 && left < 110_000, `${left} ms left`);
+      assert.equal(await registry.remove(record, signal()), true);
+    });
+
+    test('what can’t be renewed: a reservation, and a lease that is gone', async () => {
+      const reserved = written(await registry.create('10.1.11.0-24', VALUE, undefined, signal()));
+      assert.equal(await registry.renew(reserved, 100, signal()), false);
+      const lease = written(await registry.create('10.1.12.0-24', VALUE, 100, signal()));
+      assert.equal(await registry.remove(lease, signal()), true);
+      assert.equal(await registry.renew(lease, 100, signal()), false);
+    });
+
+    test('a lease that is renewed again and again does not end', async (t) => {
+      if (registry.api === 'v2') return t.skip('v2 renews by a write');
+      const record = written(await registry.create('10.1.13.0-24', VALUE, 2, signal()));
+      const other = written(await harness.other.create('10.1.14.0-24', VALUE, 2, signal()));
+      // As long as the other lease of the same age lives.
+      for (let lives = true; lives; ) {
+        assert.equal(await registry.renew(record, 2, signal()), true);
+        lives = (await harness.other.read(other.name, signal())) !== undefined;
+      }
+      // Removed, so that its end is no event in a later test.
+      assert.equal(await registry.remove(record, signal()), true);
+    });
+
     test('values come back text for text', async () => {
       const values = {
         '10.2.0.0-24': '',
@@ -189,13 +240,19 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       };
       const seen: string[] = [];
       const creating = create();
-      while (seen.length < names.length) {
+      const watchOnce = async (): Promise<void> => {
         for await (const batch of registry.watch(revision, signal())) {
           revision = batch.revision;
           seen.push(...batch.events.map(nameOf));
           // Ends this watch after every batch that said something.
           if (batch.events.length > 0) break;
         }
+      };
+      while (seen.length < names.length) {
+        await watchOnce().catch((error) => {
+          // A connection may break: the next watch resumes all the same.
+          if (!(error instanceof RegistryError)) throw error;
+        });
       }
       await creating;
       assert.deepEqual(seen, names);

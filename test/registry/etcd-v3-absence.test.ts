@@ -22,8 +22,11 @@ after(() => certificates.remove());
 
 const isAbsent = async (url: string, files: TlsFiles = {}) =>
   isAbsentFromV3(
-    parseEndpoints(url, { tls: false }),
-    await readTls({ files: systemFiles }, files),
+    { clock: systemClock },
+    {
+      endpoints: parseEndpoints(url, { tls: false }),
+      tls: await readTls({ files: systemFiles }, files),
+    },
     KEY,
     AbortSignal.timeout(5_000),
   );
@@ -31,7 +34,7 @@ const isAbsent = async (url: string, files: TlsFiles = {}) =>
 /** What `auto` takes. */
 async function chosen(url: string, user: { username?: string; password?: string } = {}) {
   const { registry, config } = await openRegistry(
-    { clock: systemClock, logger: silentLogger, files: systemFiles },
+    { clock: systemClock, random: () => 0, logger: silentLogger, files: systemFiles },
     { endpoints: url, prefix: PREFIX, api: 'auto', tls: {}, ...user },
     AbortSignal.timeout(15_000),
   );

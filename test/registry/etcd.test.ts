@@ -13,7 +13,8 @@ complianceSuite('etcd v3', async () => {
     registry,
     other,
     async writeConfig(text) {
-      await server.ctl('put', '/flannel-vxlan/network/config', text);
+      if (text === undefined) await server.ctl('del', '/flannel-vxlan/network/config');
+      else await server.ctl('put', '/flannel-vxlan/network/config', text);
     },
     async compact() {
       const { revision } = await registry.list(AbortSignal.timeout(5_000));
@@ -38,7 +39,8 @@ complianceSuite('etcd v2', async () => {
     registry,
     other,
     async writeConfig(text) {
-      await server.ctl2('set', '/flannel-vxlan/network/config', text);
+      if (text === undefined) await server.ctl2('rm', '/flannel-vxlan/network/config');
+      else await server.ctl2('set', '/flannel-vxlan/network/config', text);
     },
     compact: () => server.outrunHistory(),
     async writeNeighbour() {

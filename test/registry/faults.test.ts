@@ -6,6 +6,7 @@ import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { systemRandom } from '#src/sys/random.ts';
 import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
 import { nameOf, watchFor, written } from './compliance.ts';
 import { APIS, openEtcd } from './open-etcd.ts';
@@ -20,7 +21,7 @@ function follow(registry: Registry) {
   const names = new Set<string>();
   let snapshots = 0;
   const watcher = new LeaseWatcher(
-    { registry, clock: systemClock, logger: silentLogger },
+    { registry, clock: systemClock, random: systemRandom, logger: silentLogger },
     {
       onSnapshot({ records }) {
         snapshots++;
@@ -35,7 +36,7 @@ function follow(registry: Registry) {
       },
     },
   );
-  const running = watcher.run(controller.signal);
+  const running = watcher.run(controller.signal).catch(() => {});
   return {
     watcher,
     names,

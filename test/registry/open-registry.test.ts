@@ -13,7 +13,7 @@ const KEY = `${PREFIX}/config`;
 const LEASE = `${PREFIX}/subnets/10.0.65.0-24`;
 
 /** Opens, with time that runs a hundred times as fast, and keeps what was said. */
-function opening(endpoints: string, api: OpenRegistryOptions['api']) {
+function opening(endpoints: string, api: OpenRegistryOptions['api'], lastConfig?: string) {
   const lines: string[] = [];
   const pauses: number[] = [];
   const logger: Logger = {
@@ -30,7 +30,7 @@ function opening(endpoints: string, api: OpenRegistryOptions['api']) {
   };
   const opened = openRegistry(
     { clock, logger, files: systemFiles, random: () => 0 },
-    { endpoints, prefix: PREFIX, api, tls: {} },
+    { endpoints, prefix: PREFIX, api, tls: {}, lastConfig },
     AbortSignal.timeout(30_000),
   );
   const settled = async () => {
@@ -42,7 +42,7 @@ function opening(endpoints: string, api: OpenRegistryOptions['api']) {
   const rounds = async (count: number) => {
     while (pauses.length < count) await systemClock.sleep(10);
   };
-  return { settled, rounds, lines, pauses };
+  return { opened, settled, rounds, lines, pauses };
 }
 
 describe('opening the registry', () => {
@@ -103,6 +103,44 @@ describe('opening the registry', () => {
     assert.equal(await settled(), 'v3');
   });
 
+  test('a config that was removed: with that of an earlier run, a registry that answers is enough', async () => {
+    const last = '{"Network":"10.9.0.0/16"}';
+    const open = async (api: OpenRegistryOptions['api']) => {
+      const { opened, lines } = opening(server.url, api, last);
+      const { registry, config, missing } = await opened;
+      await registry.close();
+      assert.equal(config, last);
+      assert.match(missing ?? '', /there is no key \/flannel-vxlan\/network\/config in etcd/);
+      assert.equal(lines.length, 1);
+      assert.match(lines[0] ?? '', /; until then the last known config counts$/);
+      return registry.api;
+    };
+    assert.equal(await open('auto'), 'v3');
+    assert.equal(await open('v2'), 'v2');
+    await server.ctl2('set', LEASE, '{}');
+    assert.equal(await open('auto'), 'v2');
+    await server.ctl('put', LEASE, '{}');
+    assert.equal(await open('auto'), 'v3');
+    await server.ctl('put', KEY, CONFIG);
+    const { opened } = opening(server.url, 'auto', last);
+    const { registry, config, missing } = await opened;
+    await registry.close();
+    assert.deepEqual([config, missing], [CONFIG, undefined]);
+  });
+
+  test('the config of an earlier run does not stand in for etcd, nor for a config in the other API', async () => {
+    await server.ctl2('set', KEY, CONFIG);
+    const elsewhere = opening(server.url, 'v3', '{}');
+    await elsewhere.rounds(2);
+    await server.ctl('put', KEY, CONFIG);
+    assert.equal(await elsewhere.settled(), 'v3');
+    await server.kill();
+    const away = opening(server.url, 'auto', '{}');
+    await away.rounds(3);
+    await server.launch();
+    assert.equal(await away.settled(), 'v3');
+  });
+
   test('etcd that is not up yet is waited for, and told once', async () => {
     await server.ctl('put', KEY, CONFIG);
     await server.kill();
@@ -125,7 +163,7 @@ describe('opening the registry', () => {
   });
 
   test('bad endpoints and TLS files end it at once', async () => {
-    const components = { clock: systemClock, logger: silentLogger, files: systemFiles };
+    const components = { clock: systemClock, random: () => 0, logger: silentLogger, files: systemFiles };
     const options = { endpoints: server.url, prefix: PREFIX, api: 'auto', tls: {} } as const;
     const open = (change: Partial<OpenRegistryOptions>) =>
       openRegistry(components, { ...options, ...change }, AbortSignal.timeout(5_000));
@@ -139,7 +177,7 @@ describe('opening the registry', () => {
     const logger = { ...silentLogger, warning: () => controller.abort(reason) };
     await assert.rejects(
       openRegistry(
-        { clock: systemClock, logger, files: systemFiles },
+        { clock: systemClock, random: () => 0, logger, files: systemFiles },
         { endpoints: server.url, prefix: PREFIX, api: 'auto', tls: {} },
         controller.signal,
       ),

@@ -1,4 +1,4 @@
-import { CompactionRequest } from '#src/etcd/rpc.ts';
+import { CompactionRequest, DeleteRangeRequest } from '#src/etcd/rpc.ts';
 import { put } from '../store/script.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
 import { TestStore } from '../support/store.ts';
@@ -16,7 +16,11 @@ complianceSuite('etcd v3, served by the embedded store', async () => {
   return {
     registry,
     other,
-    writeConfig: (text) => write('/flannel-vxlan/network/config', text),
+    async writeConfig(text) {
+      const key = '/flannel-vxlan/network/config';
+      if (text !== undefined) return write(key, text);
+      await api.call(api.kv, api.kv.deleteRange, DeleteRangeRequest.create({ key: Buffer.from(key) }));
+    },
     writeNeighbour: () => write('/flannel-vxlan/network/subnets-extra/x', 'no lease'),
     async compact() {
       const { revision } = await registry.list(AbortSignal.timeout(5_000));

@@ -1,12 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerDuplexStream, type sendUnaryData } from '@grpc/grpc-js';
 import { EventType } from '#src/etcd/names.ts';
-import { type WatchRequest, WatchResponse, WatchService } from '#src/etcd/rpc.ts';
+import {
+  KVService,
+  type RangeRequest,
+  RangeResponse,
+  type WatchRequest,
+  WatchResponse,
+  WatchService,
+} from '#src/etcd/rpc.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
-import { type WatchProgress, watchRange } from '#src/registry/etcd-v3-watch.ts';
+import { type WatchProgress, watchRanges } from '#src/registry/etcd-v3-watch.ts';
+import { systemClock } from '#src/sys/clock.ts';
 
 /** What an etcd may send and a test can't make it send: a server that plays a script to every watch. */
 type Script = (stream: ServerDuplexStream<WatchRequest, WatchResponse>, request: WatchRequest) => void;
@@ -17,7 +25,10 @@ after(() => {
   for (const server of servers) server.forceShutdown();
 });
 
-async function watchScript(script: Script): Promise<{ seen: WatchProgress[]; end: unknown }> {
+async function watchScript(
+  script: Script,
+  range: (answer: () => void, request: RangeRequest) => void = () => {},
+): Promise<{ seen: WatchProgress[]; end: unknown }> {
   const server = new Server();
   servers.push(server);
   server.addService(WatchService, {
@@ -25,24 +36,34 @@ async function watchScript(script: Script): Promise<{ seen: WatchProgress[]; end
       stream.on('data', (request: WatchRequest) => script(stream, request));
     },
   });
+  server.addService(
+    { range: KVService.range },
+    {
+      range({ request }: { request: RangeRequest }, callback: sendUnaryData<RangeResponse>) {
+        range(() => callback(null, RangeResponse.create({})), request);
+      },
+    },
+  );
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
     );
   });
   const endpoints = parseEndpoints(`http://127.0.0.1:${port}`, { tls: false });
-  const connection = new EtcdConnection({ random: () => 0 }, { endpoints, tls: {} });
+  const connection = new EtcdConnection({ clock: systemClock, random: () => 0 }, { endpoints, tls: {} });
   const key = Buffer.from('/x/subnets/');
   const options = {
-    key,
-    rangeEnd: Buffer.from('/x/subnets0'),
+    what: 'watch the leases',
+    ranges: [{ key, rangeEnd: Buffer.from('/x/subnets0') }],
     startRevision: 5n,
+    probeKey: Buffer.from('/x/config'),
     quietMs: 50,
+    quietForCallMs: 100,
     answerMs: 200,
   };
   const seen: WatchProgress[] = [];
   try {
-    for await (const progress of watchRange(connection, options, AbortSignal.timeout(10_000)))
+    for await (const progress of watchRanges(connection, options, AbortSignal.timeout(10_000)))
       seen.push(progress);
   } catch (end) {
     return { seen, end };
@@ -60,6 +81,9 @@ const send = (stream: ServerDuplexStream<WatchRequest, WatchResponse>, ...respon
   for (const response of responses) stream.write(WatchResponse.create(response));
 };
 const isCreate = (request: WatchRequest) => request.requestUnion?.$case === 'createRequest';
+/** As etcd from 3.4 on answers: with the id that was asked for. */
+const idOf = ({ requestUnion }: WatchRequest) =>
+  requestUnion?.$case === 'createRequest' ? requestUnion.createRequest.watchId : 0n;
 const revisions = (seen: readonly WatchProgress[]) => seen.map(({ revision }) => revision);
 const namesOf = ({ events }: WatchProgress) => events.map(({ kv }) => kv?.key.toString());
 
@@ -122,7 +146,7 @@ test('a cancelled watch tells why', async () => {
 test('a quiet server is asked for a sign of life, and a silent one is given up', async () => {
   let asked = 0;
   const { seen, end } = await watchScript((stream, request) => {
-    if (isCreate(request)) send(stream, { created: true });
+    if (isCreate(request)) send(stream, { created: true, watchId: idOf(request) });
     else if (++asked < 3) send(stream, { watchId: -1n, header: { revision: 9n } });
   });
   assert.equal(asked, 3);
@@ -135,4 +159,39 @@ test('a server that ends the watch is unreachable, not a success', async () => {
   const { end } = await watchScript((stream) => stream.end());
   assert.ok(end instanceof RegistryError);
   assert.equal(end.reason, 'unreachable');
+});
+
+test('a server that chooses the watch’s id itself gets no progress request: it is asked by a call', async () => {
+  const asked: string[] = [];
+  let open: ServerDuplexStream<WatchRequest, WatchResponse> | undefined;
+  const { seen, end } = await watchScript(
+    (stream, request) => {
+      open = stream;
+      if (!isCreate(request)) asked.push('progress');
+      else send(stream, { created: true, watchId: 0n });
+    },
+    (answer, { key, countOnly }) => {
+      asked.push(`${key} ${countOnly}`);
+      answer();
+      if (asked.length === 3 && open !== undefined) send(open, { watchId: 0n, events: [put('a', 7n)] });
+      if (asked.length === 5) open?.end();
+    },
+  );
+  assert.deepEqual(asked, Array(5).fill('/x/config true'));
+  assert.deepEqual(revisions(seen), [undefined, 7n]);
+  assert.ok(end instanceof RegistryError && end.reason === 'unreachable', 'the quiet watch stayed');
+});
+
+test('a server that answers neither is given up', async () => {
+  let asked = 0;
+  const { end } = await watchScript(
+    (stream, request) => {
+      if (isCreate(request)) send(stream, { created: true, watchId: 0n });
+    },
+    () => {
+      asked++;
+    },
+  );
+  assert.equal(asked, 1);
+  assert.ok(end instanceof RegistryError && end.reason === 'timeout');
 });

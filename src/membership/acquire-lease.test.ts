@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ipv4 } from '#src/lib/ip.ts';
+import { silentLogger } from '#src/lib/log.ts';
+import { acquireLease, leasesOf } from '#src/membership/acquire-lease.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
+import { encodeAttributes } from '#src/network/lease-codec.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { handedOutBy } from '#src/network/overlap-rules.ts';
+import { RegistryError } from '#src/registry/errors.ts';
+import { MemoryRegistry } from '#src/registry/memory.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
+
+const CONFIG = parseNetworkConfig('{"Network":"10.8.0.0/16","Backend":{"Type":"vxlan"}}');
+const NO_OVERLAP = { handedOut: handedOutBy(CONFIG), connected: [], needed: [], allowed: false };
+const CLAIMANT = { node: 'n1', publicIp: ipv4(0xac104601) };
+const ATTRIBUTES: LeaseAttributes = {
+  ...CLAIMANT,
+  backendType: 'vxlan',
+  backendData: { VtepMAC: '02:00:00:00:00:01' },
+};
+const OF_ANOTHER = encodeAttributes({ ...ATTRIBUTES, node: 'n2', publicIp: ipv4(0xac104602) });
+
+function setUp() {
+  const clock = new FakeClock();
+  const registry = new MemoryRegistry({ clock });
+  const { signal } = new AbortController();
+  const acquire = () =>
+    acquireLease(
+      { registry, clock, random: () => 0, log: silentLogger },
+      {
+        config: CONFIG,
+        claimant: CLAIMANT,
+        previous: undefined,
+        avoid: [],
+        ttlSeconds: 86_400,
+        overlap: NO_OVERLAP,
+        judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : 'it has another backend'),
+        attributesFor: () => ATTRIBUTES,
+      },
+      signal,
+    );
+  return { clock, registry, signal, acquire };
+}
+
+test('keys that nobody believes keep no host out', async () => {
+  const { registry, signal, acquire } = setUp();
+  await registry.create('10.8.0.0-16', OF_ANOTHER, undefined, signal);
+  await registry.create('10.8.0.0-17', 'junk', undefined, signal);
+  await registry.create('10.8.0.0-18', '{"PublicIP":"127.0.0.1","BackendType":"vxlan"}', undefined, signal);
+  await registry.create('10.8.0.0-19', OF_ANOTHER.replace('vxlan', 'udp'), undefined, signal);
+  assert.equal((await acquire()).record.name, '10.8.1.0-24');
+});
+
+test('keys that stand in the way, or that hosts believe, are passed by', async () => {
+  const { registry, signal, acquire } = setUp();
+  await registry.create('10.8.1.0-24', 'junk', undefined, signal);
+  await registry.create('10.8.2.0-23', OF_ANOTHER, undefined, signal);
+  await registry.create('10.8.4.128-25', OF_ANOTHER, undefined, signal);
+  assert.equal((await acquire()).record.name, '10.8.5.0-24');
+});
+
+test('a lease of our own of another length is found, whatever is thought of it', async () => {
+  const records = [
+    { name: '10.8.2.0-23', value: '{"Node":"n1"}', revision: 1n, expiry: { kind: 'reservation' } as const },
+  ];
+  const leases = await leasesOf(
+    records,
+    { config: CONFIG, claimant: CLAIMANT, overlap: NO_OVERLAP },
+    systemClock,
+  );
+  assert.deepEqual(
+    leases.map(({ name }) => name),
+    ['10.8.2.0-23'],
+  );
+});
+
+test('a lease that says already what we publish is taken again without a write', async () => {
+  const { clock, registry, signal, acquire } = setUp();
+  await registry.create('10.8.9.0-24', encodeAttributes(ATTRIBUTES), 86_400, signal);
+  await clock.advance(80_000_000);
+  registry.replace = async () => {
+    throw new RegistryError('refused', 'cannot write the lease: mvcc: database space exceeded');
+  };
+  const { record } = await acquire();
+  assert.equal(record.name, '10.8.9.0-24');
+  await clock.advance(80_000_000);
+  assert.ok((await registry.read('10.8.9.0-24', signal)) !== undefined);
+});

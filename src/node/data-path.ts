@@ -1,0 +1,230 @@
+import { writeSubnetFile } from '#src/docker/subnet-file.ts';
+import type { Kernel } from '#src/kernel/kernel.ts';
+import { InOrder } from '#src/lib/in-order.ts';
+import { type Lifetime, untilAborted } from '#src/lib/lifetime.ts';
+import type { LoggerSource } from '#src/lib/log.ts';
+import { Departures } from '#src/membership/departures.ts';
+import type { RawLease } from '#src/network/lease-rules.ts';
+import { LeaseTable } from '#src/network/lease-table.ts';
+import {
+  type IntentOptions,
+  leaseRulesOf,
+  type NetworkIntent,
+  ownObjectsOf,
+  type PreviousNetwork,
+  scopesOf,
+  subnetFileOf,
+  wantedRulesOf,
+} from '#src/node/network-intent.ts';
+import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import { PeerInbox } from '#src/node/peer-inbox.ts';
+import { Peers } from '#src/node/peers.ts';
+import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
+import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Step } from '#src/reconcile/rules/firewall.ts';
+import { commandOf, type Operation } from '#src/state/operation.ts';
+import type { Scope } from '#src/state/scope.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+
+export interface DataPathComponents {
+  readonly reconciler: Pick<Reconciler, 'own'>;
+  readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
+  readonly rules: NetworkRules;
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly createLogger: LoggerSource;
+}
+
+export interface DataPathOptions extends IntentOptions {
+  /** Names the owner in the reconciler: the network's prefix. */
+  readonly name: string;
+  readonly subnetFile: string;
+  /** Above this many peers, routes take the form whose adding is linear. */
+  readonly linearRoutesAbove: number;
+  readonly previous: PreviousNetwork;
+}
+
+/** One step of {@link DataPath.apply}. */
+export interface Applied {
+  /** The device is there, and peers may be programmed. */
+  readonly device: Promise<void>;
+  /** The rules are in force and subnet.env is written: Docker may start. Rejects with what could not be done. */
+  readonly done: Promise<void>;
+}
+
+/**
+ * One network in the kernel, the packet filter and Docker's file: whatever changes, an intent is applied, and the
+ * difference is made. There is no other way in.
+ */
+export class DataPath {
+  readonly #components: DataPathComponents;
+  readonly #options: DataPathOptions;
+  readonly #life: Lifetime;
+  readonly #owner: Owner;
+  readonly #table: LeaseTable;
+  readonly #peers: Peers;
+  readonly #order = new InOrder();
+  readonly inbox: PeerInbox;
+  #intent: NetworkIntent;
+  #scopes: readonly Scope[];
+
+  /** Nothing is done before {@link apply}, but the rules by which leases are judged come from this first intent. */
+  constructor(
+    components: DataPathComponents,
+    intent: NetworkIntent,
+    options: DataPathOptions,
+    life: Lifetime,
+  ) {
+    const { reconciler, kernel, clock, createLogger } = components;
+    this.#components = components;
+    this.#options = options;
+    this.#life = life;
+    this.#intent = intent;
+    this.#scopes = scopesOf(intent);
+    this.#owner = reconciler.own({
+      name: options.name,
+      scopes: () => this.#scopes,
+      explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+    });
+    const log = createLogger('overlay');
+    this.#table = new LeaseTable(leaseRulesOf(intent));
+    this.#peers = new Peers(
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log },
+      intent.backend,
+      options,
+    );
+    this.inbox = new PeerInbox({
+      table: this.#table,
+      peers: this.#peers,
+      departures: new Departures({ log }),
+      inBulk: (say) => this.#owner.inBulk(say),
+      clock,
+      log,
+    });
+    life.run((signal) => this.inbox.run(signal));
+    life.run((signal) => this.#releaseAtTheEnd(signal));
+  }
+
+  /** What is in force, or is being put in force. */
+  get intent(): NetworkIntent {
+    return this.#intent;
+  }
+
+  get table(): Pick<LeaseTable, 'accepted' | 'quarantined' | 'records' | 'version'> {
+    return this.#table;
+  }
+
+  get routeForm(): Peers['routeForm'] {
+    return this.#peers.routeForm;
+  }
+
+  /** Peers that are left out, by the lease's name, with the reason. */
+  *leftOut(): Iterable<readonly [name: string, reason: string]> {
+    yield* this.#table.quarantined;
+    yield* this.#peers.unreachable;
+  }
+
+  get kernelStatus(): OwnerStatus {
+    const { status } = this.#owner;
+    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+  }
+
+  get owner(): Pick<Owner, 'status' | 'settled' | 'allowRemoval'> {
+    return this.#owner;
+  }
+
+  /** Takes the host from its present state to what the intent says. Applies run one after the other. */
+  apply(intent: NetworkIntent, use: FirewallUse): Applied {
+    const device = Promise.withResolvers<void>();
+    const done = this.#order.run(async () => {
+      try {
+        await this.#applyToKernel(intent);
+        device.resolve();
+      } catch (error) {
+        device.reject(error);
+        throw error;
+      }
+      await this.#applyToHost(intent, use);
+    });
+    done.catch(() => {});
+    device.promise.catch(() => {});
+    return { device: device.promise, done };
+  }
+
+  async #applyToKernel(intent: NetworkIntent): Promise<void> {
+    const before = this.#intent;
+    this.#intent = intent;
+    this.#scopes = scopesOf(intent);
+    this.#owner.set('own', ownObjectsOf(intent, this.#options));
+    if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
+    await this.#owner.settled();
+    await this.#removeDevices(
+      before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
+    );
+  }
+
+  /** A start from memory made them, and the registry's config has other ones. */
+  async #removeDevices(names: readonly string[]): Promise<void> {
+    const { kernel, createLogger } = this.#components;
+    const operations = names.map((name): Operation => ({ verb: 'remove', object: { kind: 'link', name } }));
+    for (const { operation } of await kernel.apply(operations))
+      createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
+  }
+
+  async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
+    const { rules, files, createLogger } = this.#components;
+    const { subnetFile, previous } = this.#options;
+    await rules.apply(wantedRulesOf(intent, this.#options, previous), use, this.#life.signal);
+    if (await writeSubnetFile(files, subnetFile, subnetFileOf(intent, this.#options)))
+      createLogger('overlay').info(`Wrote subnet file to ${subnetFile}`);
+  }
+
+  /** Nothing of the network's changes the kernel after its end. */
+  async #releaseAtTheEnd(signal: AbortSignal): Promise<void> {
+    await untilAborted(signal);
+    await this.#order.idle();
+    await this.#owner.release();
+  }
+
+  /** Removes what an earlier run left in firewalls that are not used now. */
+  removeLeftovers(signal: AbortSignal): Promise<void> {
+    return this.#components.rules.removeLeftovers(signal);
+  }
+
+  /** The kernel may lead to the peers another way now. */
+  async reroute(): Promise<void> {
+    if (this.#intent.backend.needsLookup) await this.inbox.reroute();
+  }
+
+  /** What {@link apply} with these peers would change, in order, without changing it. */
+  async plan(
+    records: readonly RawLease[],
+    use: FirewallUse,
+    signal: AbortSignal,
+  ): Promise<{ readonly operations: readonly Operation[]; readonly transactions: readonly Step[] }> {
+    const { rules } = this.#components;
+    this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
+    await this.inbox.snapshot(records);
+    return {
+      operations: await this.#owner.plan(),
+      transactions: await rules.plan(
+        wantedRulesOf(this.#intent, this.#options, this.#options.previous),
+        use,
+        signal,
+      ),
+    };
+  }
+
+  /** Why the host does not forward as it should, one clause each. */
+  troubles(): string[] {
+    const { failing } = this.#owner.status;
+    const [first] = failing;
+    return [
+      ...(first === undefined
+        ? []
+        : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
+      ...this.#components.rules.troubles,
+    ];
+  }
+}

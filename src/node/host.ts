@@ -1,0 +1,215 @@
+import { messageOf } from '#src/lib/errors.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { cleanHost } from '#src/node/clean-host.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { readNodeIdentity } from '#src/node/identity.ts';
+import { Network } from '#src/node/network.ts';
+import { NetworkFollower } from '#src/node/network-follower.ts';
+import type { NetworkHost } from '#src/node/network-host.ts';
+import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
+import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
+import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import { LoopDelay } from '#src/observe/loop-delay.ts';
+import { formatMetrics } from '#src/observe/metrics.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
+
+const STATUS_EVERY_MS = 5_000;
+/** A store that is emptied loses configs and leases at one time, in either order. */
+const EMPTIED_WITHIN_MS = 30_000;
+
+/**
+ * The process on its host: the kernel and one reconciler, the servers, the service manager, and the networks. With one
+ * network the end of the network is the end of the process, as with flannel; of several each has an end of its own.
+ */
+export class Host {
+  readonly #options: FlanneldOptions;
+  readonly #components: HostComponents;
+  readonly #log: Logger;
+  readonly #loopDelay = new LoopDelay();
+  #only: Network | undefined;
+  #set: NetworkSet | undefined;
+  /** Whether it is known which networks there are. */
+  #isListed = true;
+
+  constructor(options: FlanneldOptions, components: HostComponents) {
+    this.#options = options;
+    this.#components = components;
+    this.#log = components.createLogger('host');
+  }
+
+  /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
+  async run(signal: AbortSignal): Promise<never> {
+    const life = new Lifetime(signal);
+    this.#loopDelay.start();
+    // The kernel and the rules are looked at first; an error of theirs is waited for below.
+    const host = this.#prepare(life);
+    host.catch(() => {});
+    const stopHealth = await serveHealth(this.#options, {
+      readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
+      metrics: () => formatMetrics(this.#statuses()),
+    });
+    try {
+      life.run((ended) => this.#reportStatus(ended));
+      this.#startNetworks(await host, life);
+      return await life.ended();
+    } finally {
+      await life.stop();
+      await stopHealth();
+      this.#loopDelay.stop();
+    }
+  }
+
+  /** What the networks share, as soon as kernel and rules are watched. */
+  async #prepare(life: Lifetime): Promise<NetworkHost> {
+    const { files } = this.#components;
+    const { signal } = life;
+    const identity = readNodeIdentity({ files, log: this.#log }, this.#options.stateDir);
+    const host = networkHost(this.#components, this.#options, await identity, signal);
+    await host.start(signal);
+    return host;
+  }
+
+  #startNetworks(host: NetworkHost, life: Lifetime): void {
+    const { etcdPrefix, networks, watchNetworks } = this.#options;
+    if (networks.length === 0 && !watchNetworks) {
+      const network = this.#makeNetwork(host, { prefix: etcdPrefix });
+      this.#only = network;
+      life.run((signal) => this.#serve({ network, failure: undefined }, () => network.run(signal)));
+      return;
+    }
+    const set = new NetworkSet(
+      {
+        ...this.#components,
+        log: this.#log,
+        make: (name) => this.#makeNetwork(host, namedNetwork(etcdPrefix, name)),
+        serve: (member, running) => this.#serve(member, running),
+      },
+      life,
+    );
+    if (watchNetworks) life.run((signal) => this.#followNetworks(host, set, signal));
+    else for (const name of networks) set.add(name);
+    this.#set = set;
+  }
+
+  /** Networks come and go with their configs. */
+  async #followNetworks(host: NetworkHost, set: NetworkSet, signal: AbortSignal): Promise<void> {
+    this.#isListed = false;
+    const networks = await host.openNetworks(this.#components.createLogger('registry'), signal);
+    const life = new Lifetime(signal);
+    const follower = new NetworkFollower(
+      { ...this.#components, networks, log: this.#log },
+      {
+        only: this.#options.networks,
+        onThere: (name) => set.add(name),
+        onGone: (name, since) => this.#letGo(set, name, since),
+        onListed: () => {
+          this.#isListed = true;
+          void this.#sayReady();
+        },
+      },
+    );
+    try {
+      life.run((ended) => follower.follow(ended));
+      life.run((ended) => follower.reap(ended));
+      await life.ended();
+    } finally {
+      await life.stop();
+      await networks.close();
+    }
+  }
+
+  /** A network whose config is gone goes with all it made. One whose lease was lost as well was in a store that was emptied. */
+  async #letGo(set: NetworkSet, name: string, since: number): Promise<void> {
+    const network = set.get(name);
+    if (network === undefined) return;
+    if ((network.leaseLostAt ?? Number.NEGATIVE_INFINITY) >= since - EMPTIED_WITHIN_MS) {
+      this.#log.error(
+        `The registry has lost the config of network ${name} and its leases: the network goes on as it was; write the config again`,
+      );
+      return;
+    }
+    await set.remove(name);
+    const done = await cleanHost(
+      this.#components,
+      { options: this.#options, what: network.id },
+      new AbortController().signal,
+    ).catch((error: unknown) => {
+      this.#log.error(`Could not remove what network ${name} had: ${messageOf(error)}`);
+      return [];
+    });
+    this.#log.info(`Network ${name} is gone, with ${done.length} things that it had on this host`);
+  }
+
+  #makeNetwork(host: NetworkHost, id: NetworkId): Network {
+    return new Network(host, { id, options: this.#options, onReady: () => void this.#sayReady() });
+  }
+
+  /** Answers `weft status` for a network while it runs, and while it waits to be started again. */
+  async #serve(member: NetworkMember, running: () => Promise<void>): Promise<void> {
+    const { files, folders } = this.#components;
+    const stop = await serveLocally(
+      { files, folders, log: this.#log, status: () => this.#statusOf(member, this.#loopDelay.take()) },
+      member.network.artefacts.socket,
+    );
+    try {
+      await running();
+    } finally {
+      await stop();
+    }
+  }
+
+  #statusOf({ network, failure }: NetworkMember, eventLoopDelayMs: number): NodeStatus {
+    const status = network.status();
+    if (failure === undefined || network.isUp) return { ...status, eventLoopDelayMs };
+    return { ...status, ready: false, troubles: [failure], eventLoopDelayMs };
+  }
+
+  *#networks(): Generator<NetworkMember> {
+    if (this.#only !== undefined) yield { network: this.#only, failure: undefined };
+    yield* this.#set?.members() ?? [];
+  }
+
+  get #troubles(): string[] {
+    const troubles = Array.from(this.#networks(), ({ network, failure }) => {
+      const { title } = network.artefacts;
+      const all = failure === undefined || network.isUp ? network.troubles : [failure];
+      return title === '' ? all : all.map((trouble) => `${title}: ${trouble}`);
+    }).flat();
+    const isStarted = this.#only !== undefined || this.#set !== undefined;
+    if (!isStarted) return ['waiting for the start to begin'];
+    return this.#isListed ? troubles : ['waiting for the list of networks', ...troubles];
+  }
+
+  #statuses(): NodeStatus[] {
+    const eventLoopDelayMs = this.#loopDelay.take();
+    return Array.from(this.#networks(), (member) => this.#statusOf(member, eventLoopDelayMs));
+  }
+
+  /** Started: Docker may go on. With several networks that is when all of them are up. */
+  async #sayReady(): Promise<void> {
+    const all = [...this.#networks()];
+    if (!this.#isListed || !all.every(({ network }) => network.isUp)) return;
+    await this.#components.serviceManager.ready(this.#summary);
+  }
+
+  /** One line for a service manager. */
+  get #summary(): string {
+    const lines = Array.from(this.#networks(), ({ network, failure }) =>
+      [network.id.name, network.isUp ? network.summary : (failure ?? network.summary)]
+        .filter(Boolean)
+        .join(': '),
+    );
+    return lines.join(' | ');
+  }
+
+  async #reportStatus(signal: AbortSignal): Promise<void> {
+    for (let reported = this.#summary; ; ) {
+      await this.#components.clock.sleep(STATUS_EVERY_MS, signal);
+      const now = this.#summary;
+      if (now !== reported) await this.#components.serviceManager.status(now);
+      reported = now;
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import type { Backend, BackendUnderlay, PreparedBackend } from '#src/backend/backend.ts';
+import { prepareBackend } from '#src/backend/catalogue.ts';
+import type { Kernel } from '#src/kernel/kernel.ts';
+import type { Prefix4 } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
+import type { OverlapRules } from '#src/network/overlap-rules.ts';
+import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
+import type { NetworkIntent } from '#src/node/network-intent.ts';
+import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
+import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
+import { type HostFacts, readHostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
+import {
+  readUnderlayFlags,
+  type UnderlayFlags,
+  type UnderlaySelection,
+} from '#src/node/underlay/underlay-selection.ts';
+
+export interface IntentMakerComponents {
+  readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
+  readonly claims: NetworkClaims;
+  readonly log: Logger;
+}
+
+export interface IntentMakerOptions extends UnderlayFlags, OverlapOptions {
+  /** Names the network among those of its host: its prefix. */
+  readonly owner: string;
+  /** For messages: `network blue`. */
+  readonly title: string;
+  /** Tells this network's names apart where its backend has no number of its own. */
+  readonly tag: string;
+  readonly identity: string;
+}
+
+/** An intent that lacks only the lease. */
+export interface Draft {
+  readonly config: NetworkConfig;
+  readonly underlay: Underlay;
+  readonly prepared: PreparedBackend;
+  readonly selection: UnderlaySelection;
+  readonly overlap: OverlapRules;
+  /** Takes the draft's devices and range for this network. Throws WeftError `network-clash`. */
+  claim(): void;
+  /** Why the backend can't use what a host publishes; `undefined` when it can. */
+  judge(attributes: LeaseAttributes): string | undefined;
+  /** What to publish, given the lease that is taken over, if one is. */
+  attributes(taken?: Partial<LeaseAttributes>): LeaseAttributes;
+  intent(subnet: Prefix4, taken?: Partial<LeaseAttributes>): NetworkIntent;
+}
+
+/**
+ * Looks at the host, and drafts what a network shall be on it. Whatever would do harm is refused here, before anything
+ * is touched.
+ */
+export class IntentMaker {
+  readonly #components: IntentMakerComponents;
+  readonly #options: IntentMakerOptions;
+
+  constructor(components: IntentMakerComponents, options: IntentMakerOptions) {
+    this.#components = components;
+    this.#options = options;
+  }
+
+  /**
+   * `current`: the underlay in use, which stays. `subnet`: addresses in it are the overlay's own. Throws WeftError
+   * `interface`, `config`, `backend`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
+   */
+  async draft(
+    config: NetworkConfig,
+    { current, subnet }: { readonly current?: Underlay; readonly subnet?: Prefix4 } = {},
+  ): Promise<Draft> {
+    const { kernel, claims } = this.#components;
+    const { owner, identity, tag } = this.#options;
+    const selection = await readUnderlayFlags(this.#options);
+    const facts = await readHostFacts(kernel, selection);
+    const underlay = current ?? chooseUnderlay(selection, withoutSubnet(facts, subnet));
+    const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag });
+    const claim = this.#claimOf(config, prepared);
+    claims.check(owner, claim);
+    this.#refuseHarm(config, prepared, underlay, facts);
+    const make = (taken?: Partial<LeaseAttributes>): Backend =>
+      prepared.make(backendUnderlay(underlay), taken);
+    const overlap = overlapRulesOf(config, underlay, this.#options);
+    return {
+      config,
+      underlay,
+      prepared,
+      selection,
+      overlap,
+      claim: () => claims.take(owner, claim),
+      judge: (attributes) => make().judge(attributes),
+      attributes: (taken) => ({ publicIp: underlay.publicIp, ...make(taken).published, node: identity }),
+      intent: (own, taken) => ({ config, subnet: own, underlay, backend: make(taken), overlap }),
+    };
+  }
+
+  #claimOf({ network }: NetworkConfig, { devices }: PreparedBackend): NetworkClaim {
+    const { title } = this.#options;
+    return { title: title === '' ? 'this network' : title, network, devices };
+  }
+
+  #refuseHarm(
+    config: NetworkConfig,
+    prepared: PreparedBackend,
+    underlay: Underlay,
+    { routes, links }: HostFacts,
+  ): void {
+    const { log } = this.#components;
+    for (const warning of prepared.check(backendUnderlay(underlay), { links })) log.warning(warning);
+    refuseOverlap(
+      config,
+      {
+        routes,
+        links,
+        underlay: underlay.name,
+        ownDevices: prepared.devices,
+        allowed: this.#options.allowOverlap,
+      },
+      log,
+    );
+  }
+}
+
+const backendUnderlay = ({ name, mtu, address, publicIp }: Underlay): BackendUnderlay => ({
+  name,
+  mtu,
+  address: { v4: address },
+  publicIp: { v4: publicIp },
+});

@@ -1,0 +1,46 @@
+import type { Kernel } from '#src/kernel/kernel.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import type { NetworkClaims } from '#src/node/network-claims.ts';
+import type { MakeFirewall } from '#src/node/network-rules.ts';
+import type { WatchDrops } from '#src/node/watch-drops.ts';
+import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { Networks } from '#src/registry/networks.ts';
+import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
+import type { Files } from '#src/sys/files.ts';
+import type { Folders } from '#src/sys/folders.ts';
+import type { HostLocks } from '#src/sys/host-lock.ts';
+import type { Random } from '#src/sys/random.ts';
+
+/** What the networks of one host share. */
+export interface NetworkHost {
+  /** Who this node is, in every network. */
+  readonly identity: string;
+  readonly kernel: Kernel;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
+  readonly claims: NetworkClaims;
+  readonly locks: HostLocks;
+  /** Opens the registry of a network, and waits for its config; see registry/open-registry.ts. */
+  readonly openRegistry: (request: RegistryRequest, signal: AbortSignal) => Promise<OpenedRegistry>;
+  /** Opens what lists the networks below the daemon's prefix. */
+  readonly openNetworks: (logger: Logger, signal: AbortSignal) => Promise<Networks>;
+  readonly makeFirewall: MakeFirewall;
+  readonly watchDrops: WatchDrops;
+  /** Calls back for every change of the host's packet filter; returns how to stop. */
+  readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
+  /** For the preflight, which asks programs for their versions. */
+  readonly commands: CommandRunner;
+  readonly files: Files;
+  readonly folders: Folders;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly createLogger: LoggerSource;
+  /** Called once a start has loaded what it needs. */
+  readonly onLoaded: () => void;
+}
+
+export interface RegistryRequest extends Pick<OpenRegistryOptions, 'prefix' | 'lastConfig'> {
+  readonly logger: Logger;
+}

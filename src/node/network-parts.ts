@@ -1,0 +1,77 @@
+import type { Lifetime } from '#src/lib/lifetime.ts';
+import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import { DataPath } from '#src/node/data-path.ts';
+import { FirewallNames } from '#src/node/firewall-names.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { IntentMaker } from '#src/node/intent-maker.ts';
+import type { NetworkHost } from '#src/node/network-host.ts';
+import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
+import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
+import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
+import { NetworkRules } from '#src/node/network-rules.ts';
+import { Memory } from '#src/node/remembered.ts';
+
+/** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
+export interface NetworkParts {
+  readonly id: NetworkId;
+  readonly artefacts: NetworkArtefacts;
+  readonly options: FlanneldOptions;
+  readonly host: NetworkHost;
+  readonly createLogger: LoggerSource;
+  readonly log: Logger;
+  readonly maker: IntentMaker;
+  readonly names: FirewallNames;
+  readonly memory: Memory;
+}
+
+export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
+  const artefacts = artefactsOf(id, options);
+  const createLogger = titled(host.createLogger, artefacts.title);
+  const log = createLogger('network');
+  return {
+    id,
+    artefacts,
+    options,
+    host,
+    createLogger,
+    log,
+    maker: new IntentMaker({ ...host, log }, makerOptions(id, artefacts, options, host.identity)),
+    names: new FirewallNames(host, { isNamed: id.name !== undefined }),
+    memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+  };
+}
+
+/** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
+export function makeDataPath(
+  { id, artefacts, options, host, createLogger }: NetworkParts,
+  { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
+  life: Lifetime,
+): DataPath {
+  const { makeFirewall, watchDrops, clock, observeRules } = host;
+  const rules = new NetworkRules(
+    { makeFirewall, watchDrops, clock, log: createLogger('firewall') },
+    { intervalMs: ruleCheckMs(options) },
+  );
+  const stop = observeRules((event) => rules.notice(event));
+  life.signal.addEventListener('abort', stop, { once: true });
+  return new DataPath(
+    { ...host, createLogger, rules },
+    intent,
+    { ...dataPathOptions(options), name: id.prefix, subnetFile: artefacts.subnetFile, previous },
+    life,
+  );
+}
+
+/** Messages of a network with a name begin with it. */
+function titled(source: LoggerSource, title: string): LoggerSource {
+  if (title === '') return source;
+  return (component) => {
+    const log = source(component);
+    return {
+      info: (message, fields) => log.info(`${title}: ${message}`, fields),
+      warning: (message, fields) => log.warning(`${title}: ${message}`, fields),
+      error: (message, fields) => log.error(`${title}: ${message}`, fields),
+      verbose: (level, message, fields) => log.verbose(level, `${title}: ${message}`, fields),
+    };
+  };
+}

@@ -1,0 +1,145 @@
+import { noRules, type WantedRules } from '#src/firewall/rules.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { DropsWatched, WatchDrops } from '#src/node/watch-drops.ts';
+import { Caretaker } from '#src/reconcile/caretaker.ts';
+import type { Firewall, Step } from '#src/reconcile/rules/firewall.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/** A firewall for the rules of one network under the names of its instance, in iptables or in nftables. */
+export type MakeFirewall = (use: FirewallUse) => NetworkFirewall;
+
+/** What a network asks of a firewall. */
+export type NetworkFirewall = Pick<
+  Firewall,
+  'apply' | 'tell' | 'plan' | 'cleanOther' | 'removeAll' | 'programs'
+>;
+
+export interface FirewallUse {
+  readonly mode: 'auto' | 'nftables';
+  /** Tells the rules of several networks on one host apart; empty for flannel's own names. */
+  readonly instance: string;
+}
+
+export interface NetworkRulesComponents {
+  readonly makeFirewall: MakeFirewall;
+  readonly watchDrops: WatchDrops;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** A reload of the host's firewall is many messages: look when they have come. */
+const RULES_SETTLE_MS = 5;
+/** While other programs keep changing rules, ours are looked at this often. */
+const RULES_PAUSE_MS = 1_000;
+
+/** Keeps the rules of one network in the packet filter of its host. */
+export class NetworkRules {
+  readonly #components: NetworkRulesComponents;
+  readonly #caretaker: Caretaker;
+  #firewall: NetworkFirewall | undefined;
+  #use: FirewallUse | undefined;
+  #wanted: WantedRules | undefined;
+  #drops: DropsWatched | undefined;
+
+  constructor(components: NetworkRulesComponents, { intervalMs }: { readonly intervalMs: number }) {
+    this.#components = components;
+    this.#caretaker = new Caretaker(
+      { clock: components.clock, log: components.log },
+      {
+        name: 'firewall rules',
+        ensure: async (signal) => (await this.#ensure(signal)).join('; ') || undefined,
+      },
+      { intervalMs, settleMs: RULES_SETTLE_MS, mostPauseMs: RULES_PAUSE_MS },
+    );
+  }
+
+  /** Why rules keep the overlay's packets from passing, one clause each. */
+  get troubles(): string[] {
+    const { failure } = this.#caretaker;
+    return [
+      ...(failure === undefined ? [] : [`firewall rules: ${failure}`]),
+      ...(this.#drops?.troubles ?? []),
+    ];
+  }
+
+  get repairs(): number {
+    return this.#caretaker.repairs;
+  }
+
+  /** The rules of the host changed. */
+  notice(event: NftablesEvent): void {
+    this.#firewall?.tell(event);
+    this.#caretaker.poke();
+    this.#drops?.poke();
+  }
+
+  /** Makes the rules as wanted, and keeps them so until the signal aborts. Rejects when they could not be made. */
+  async apply(wanted: WantedRules, use: FirewallUse, signal: AbortSignal): Promise<void> {
+    const before = this.#firewall;
+    const other = before !== undefined && !isSameUse(this.#use, use);
+    this.#wanted = wanted;
+    if (before === undefined || other) {
+      this.#firewall = this.#components.makeFirewall(use);
+      this.#use = use;
+    }
+    if (this.#drops === undefined) {
+      await this.#caretaker.start(signal);
+      this.#drops = this.#watchDrops(signal);
+    } else {
+      await this.#caretaker.lookNow(signal);
+      this.#drops.poke();
+    }
+    // After the new rules are in force, so that there is no moment without any.
+    if (other) await this.#removeLeftovers(() => before.removeAll(undefined, signal), signal);
+  }
+
+  /** What drops the overlay's packets all the same is watched from the first time that our own rules are in place. */
+  #watchDrops(signal: AbortSignal): DropsWatched {
+    const { watchDrops, log } = this.#components;
+    const drops = watchDrops({
+      wanted: () => this.#wanted ?? noRules(),
+      firewall: { programs: (ended) => this.#inUse.programs(ended) },
+      log,
+    });
+    drops.start(signal);
+    return drops;
+  }
+
+  get #inUse(): NetworkFirewall {
+    this.#firewall ??= this.#components.makeFirewall({ mode: 'auto', instance: '' });
+    return this.#firewall;
+  }
+
+  /** Removes what an earlier run left in firewalls that are not used now. A failure is a warning. */
+  async removeLeftovers(signal: AbortSignal): Promise<void> {
+    const [firewall, wanted] = [this.#firewall, this.#wanted];
+    if (firewall === undefined || wanted === undefined) return;
+    await this.#removeLeftovers(() => firewall.cleanOther(wanted, signal), signal);
+  }
+
+  /** What {@link apply} would write, without writing it. */
+  plan(wanted: WantedRules, use: FirewallUse, signal: AbortSignal): Promise<Step[]> {
+    return this.#components.makeFirewall(use).plan(wanted, signal);
+  }
+
+  async #ensure(signal: AbortSignal): Promise<readonly string[]> {
+    const [firewall, wanted] = [this.#firewall, this.#wanted];
+    return firewall === undefined || wanted === undefined ? [] : firewall.apply(wanted, signal);
+  }
+
+  async #removeLeftovers(remove: () => Promise<readonly string[]>, signal: AbortSignal): Promise<void> {
+    const { log } = this.#components;
+    try {
+      const removed = await remove();
+      if (removed.length > 0) log.info(`Removed rules of an earlier run: ${removed.join('; ')}`);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warning(`Could not remove the rules of an earlier run: ${messageOf(error)}`);
+    }
+  }
+}
+
+const isSameUse = (a: FirewallUse | undefined, b: FirewallUse): boolean =>
+  a?.mode === b.mode && a.instance === b.instance;

@@ -1,0 +1,63 @@
+import { formatIp, formatPrefix } from '#src/lib/ip.ts';
+import { VERSION } from '#src/lib/version.ts';
+import type { Membership } from '#src/membership/membership.ts';
+import type { DataPath } from '#src/node/data-path.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
+
+/** What a status is made from. */
+export interface NetworkView {
+  readonly name: string | undefined;
+  readonly identity: string;
+  readonly troubles: readonly string[];
+  readonly dataPath: DataPath | undefined;
+  readonly membership: Pick<Membership, 'registry'> | undefined;
+  /** Of the registry, for as long as it has not answered. */
+  readonly endpoints: string;
+  /** Monotonic milliseconds. */
+  readonly now: number;
+}
+
+/** What one network knows of itself, for `weft status`, health and metrics. */
+export function describeNetwork({
+  name,
+  identity,
+  troubles,
+  dataPath,
+  membership,
+  endpoints,
+  now,
+}: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
+  const registry = membership?.registry;
+  const certainAt = registry?.certainAt;
+  return {
+    version: VERSION,
+    ...(name !== undefined && { name }),
+    node: identity,
+    ready: troubles.length === 0,
+    troubles,
+    ...(dataPath !== undefined && { network: describePlace(dataPath) }),
+    registry: {
+      description: registry?.description ?? endpoints,
+      state: registry?.state ?? 'connecting',
+      ...(certainAt !== undefined && { ageSeconds: (now - certainAt) / 1000 }),
+    },
+    peers: {
+      accepted: dataPath?.table.accepted ?? 0,
+      quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
+    },
+    kernel: dataPath?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
+  };
+}
+
+function describePlace({ intent, routeForm }: DataPath): NonNullable<NodeStatus['network']> {
+  const { config, subnet, backend, underlay } = intent;
+  return {
+    network: formatPrefix(config.network),
+    subnet: formatPrefix(subnet),
+    backend: backend.type,
+    underlay: `${underlay.name} (${formatIp(underlay.address)})`,
+    publicIp: formatIp(underlay.publicIp),
+    mtu: backend.mtu,
+    routes: routeForm,
+  };
+}

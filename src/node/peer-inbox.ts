@@ -1,0 +1,163 @@
+import type { Backend } from '#src/backend/backend.ts';
+import { InOrder } from '#src/lib/in-order.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Departures } from '#src/membership/departures.ts';
+import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
+import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { Peers } from '#src/node/peers.ts';
+import type { WatchEvent } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { TurnBudget } from '#src/sys/turn-budget.ts';
+
+export interface PeerInboxComponents {
+  readonly table: LeaseTable;
+  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
+  readonly departures: Departures;
+  /** Runs thousands of changes in bulk; see {@link Owner.inBulk}. */
+  readonly inBulk: (say: () => Promise<void>) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Peers that come at once. */
+const MANY_PEERS = 1_000;
+
+/**
+ * The one writer of the peers. Every cause of a change is a message, and messages are handled in order: a list of all
+ * leases, events, a departure that is due, another backend or other rules, and another way to the peers.
+ *
+ * Each method resolves when its message has been handled.
+ */
+export class PeerInbox {
+  readonly #components: PeerInboxComponents;
+  readonly #order = new InOrder();
+  #rearm: (() => void) | undefined;
+
+  constructor(components: PeerInboxComponents) {
+    this.#components = components;
+  }
+
+  /**
+   * All leases there are. A peer that was known and is not among them stays for a while: a store that was emptied fills
+   * again as the living nodes write, and packets go on until then. `remembered` are the peers of an earlier run, of which
+   * the table knows nothing yet.
+   */
+  snapshot(records: readonly RawLease[], remembered: readonly RawLease[] = []): Promise<void> {
+    return this.#handle(() => this.#takeSnapshot(records, remembered));
+  }
+
+  /** Events in order. A peer whose lease was removed stays for a moment: a living one claims it again. */
+  change(events: readonly WatchEvent[]): Promise<void> {
+    return this.#handle(() => this.#takeEvents(events));
+  }
+
+  /** Other rules by which leases are judged, and another backend: everything is judged and planned again. */
+  use(rules: LeaseRules, backend: Backend): Promise<void> {
+    return this.#handle(async () => {
+      const { table, peers } = this.#components;
+      await this.#followEach(table.useRules(rules));
+      await peers.use(backend);
+    });
+  }
+
+  /** The kernel may lead to the peers another way now. */
+  reroute(): Promise<void> {
+    return this.#handle(() => this.#components.peers.planAll());
+  }
+
+  /** Lets go of peers when their time has come, until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { departures, clock } = this.#components;
+    while (!signal.aborted) {
+      await this.#untilDue(signal);
+      const now = clock.monotonic();
+      if ((departures.nextDue ?? Number.POSITIVE_INFINITY) > now) continue;
+      await this.#handle(async () => {
+        const { table } = this.#components;
+        await this.#follow(departures.due(clock.monotonic()).flatMap((name) => table.remove(name)));
+      });
+    }
+    await this.#order.idle();
+  }
+
+  #handle(step: () => Promise<void>): Promise<void> {
+    return this.#order.run(step).finally(() => this.#rearm?.());
+  }
+
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    const { departures, clock } = this.#components;
+    const rearmed = new AbortController();
+    this.#rearm = () => rearmed.abort();
+    const wait = Math.max(0, (departures.nextDue ?? Number.POSITIVE_INFINITY) - clock.monotonic());
+    await clock
+      .sleep(Math.min(wait, LONGEST_WAIT_MS), AbortSignal.any([signal, rearmed.signal]))
+      .catch(() => {});
+    this.#rearm = undefined;
+  }
+
+  async #takeSnapshot(records: readonly RawLease[], remembered: readonly RawLease[]): Promise<void> {
+    const { table, departures, clock, inBulk } = this.#components;
+    const names = new Set(records.map(({ name }) => name));
+    const missing = [...table.records(), ...remembered].filter(({ name }) => !names.has(name));
+    departures.missing(
+      missing.map(({ name }) => name),
+      clock.monotonic(),
+    );
+    const take = async (): Promise<void> => {
+      const known = missing.filter(({ name }) => table.has(name));
+      await this.#followEach(
+        table.replaceAll(known.length === 0 ? records : [...records, ...known]),
+        records.length,
+      );
+      // Last, so that a lease which another node holds today is not refused for one of yesterday.
+      for (const record of missing) if (!table.has(record.name)) await this.#follow(table.put(record));
+    };
+    const many = records.length - table.accepted > MANY_PEERS;
+    await (many ? inBulk(take) : take());
+  }
+
+  async #takeEvents(events: readonly WatchEvent[]): Promise<void> {
+    const { table, departures, clock } = this.#components;
+    // The last event of each name counts: a lease that was removed and claimed again in one burst is there.
+    const last = new Map(
+      events.map((event) => [event.type === 'put' ? event.record.name : event.name, event]),
+    );
+    const changes: LeaseChange[] = [];
+    const removed: string[] = [];
+    for (const [name, event] of last) {
+      if (event.type === 'removed') {
+        removed.push(name);
+      } else {
+        departures.cancel(name);
+        changes.push(...table.put(event.record));
+      }
+    }
+    departures.removed(removed, clock.monotonic());
+    await this.#follow(changes);
+  }
+
+  async #followEach(slices: Iterable<LeaseChange[]>, expected?: number): Promise<void> {
+    const budget = new TurnBudget(this.#components.clock);
+    for (const changes of slices) {
+      await this.#follow(changes, expected);
+      await budget.turn();
+    }
+  }
+
+  async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {
+    const { log, peers } = this.#components;
+    for (const change of changes) {
+      if (change.kind === 'quarantined') {
+        log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, {
+          lease: change.name,
+        });
+      } else {
+        log.verbose(1, `Lease ${change.name} ${change.kind}`);
+      }
+    }
+    await peers.apply(changes, expected);
+  }
+}
+
+/** A timer counts up to 2³¹ − 1 ms. */
+const LONGEST_WAIT_MS = 86_400_000;

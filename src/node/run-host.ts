@@ -1,0 +1,51 @@
+import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
+import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import type { LoggerSource } from '#src/lib/log.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { Host } from '#src/node/host.ts';
+import type { HostComponents } from '#src/node/shared-host.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemCommands } from '#src/sys/command.ts';
+import { keepSmall } from '#src/sys/engine.ts';
+import { systemFiles } from '#src/sys/files.ts';
+import { systemFolders } from '#src/sys/folders.ts';
+import { systemLocks } from '#src/sys/host-lock.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { systemRandom } from '#src/sys/random.ts';
+import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+import { systemUnixHttp } from '#src/sys/unix-http.ts';
+
+/** The real host, in the network namespace of this process. */
+export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
+  return {
+    kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
+    watchRules: (listener, signal) =>
+      monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),
+    ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),
+    clock: systemClock,
+    commands: systemCommands,
+    files: systemFiles,
+    folders: systemFolders,
+    http: systemUnixHttp,
+    locks: systemLocks,
+    random: systemRandom,
+    createLogger: log,
+    serviceManager: systemd,
+    onLoaded: keepSmall,
+  };
+}
+
+/** flanneld on the real host, until the signal aborts; rejects with its reason, or with what ended it. */
+export async function runHost(
+  options: FlanneldOptions,
+  { log, systemd }: { readonly log: LoggerSource; readonly systemd: ServiceManager },
+  signal: AbortSignal,
+): Promise<number> {
+  const components = hostComponents(log, systemd);
+  try {
+    return await new Host(options, components).run(signal);
+  } finally {
+    components.kernel.close();
+  }
+}

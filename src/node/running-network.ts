@@ -1,0 +1,244 @@
+import { messageOf } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
+import type { Lifetime } from '#src/lib/lifetime.ts';
+import type { Membership, PeerMessage } from '#src/membership/membership.ts';
+import type { RawLease } from '#src/network/lease-rules.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { judgeConfigChange } from '#src/node/config-change.ts';
+import type { DataPath } from '#src/node/data-path.ts';
+import type { Draft } from '#src/node/intent-maker.ts';
+import type { NetworkParts } from '#src/node/network-parts.ts';
+import type { Remembered } from '#src/node/remembered.ts';
+import { recordsOf } from '#src/node/start-network.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import { followConfig } from '#src/registry/follow-config.ts';
+import type { Registry } from '#src/registry/registry.ts';
+
+/** What is remembered is written at most this often. */
+const REMEMBER_EVERY_MS = 30_000;
+
+/** A network that has its lease, and a device. */
+export interface RunningRequest {
+  readonly registry: Registry;
+  readonly membership: Membership;
+  readonly dataPath: DataPath;
+  readonly draft: Draft;
+  /** The config as the registry has it. */
+  readonly text: string;
+  /** Why that is the config of an earlier run; absent where the registry has it. */
+  readonly missing: string | undefined;
+  /** Of an earlier run, while its peers are not in the table. */
+  readonly remembered: Remembered | undefined;
+}
+
+/**
+ * Follows what a network depends on, for as long as it lives: the registry's leases, the underlay, and the config. Each
+ * change of the last two makes a new intent, and they are applied one after the other.
+ */
+export class RunningNetwork {
+  readonly #parts: NetworkParts;
+  readonly #registry: Registry;
+  readonly #dataPath: DataPath;
+  readonly #follower: UnderlayFollower;
+  /** Steps that make a new intent. */
+  readonly #steps = new InOrder();
+  readonly membership: Membership;
+  #draft: Draft;
+  #text: string;
+  /** Until the first list has come. */
+  #remembered: Remembered | undefined;
+  #written = '';
+  /** Why the network is not as its config says. */
+  #configTrouble: string | undefined;
+  #isListed = false;
+  /** When the registry last showed that it has lost our lease, by the monotonic clock. */
+  #leaseLostAt: number | undefined;
+
+  constructor(parts: NetworkParts, request: RunningRequest) {
+    const { registry, membership, dataPath, draft, text, missing, remembered } = request;
+    this.#parts = parts;
+    this.#registry = registry;
+    this.#dataPath = dataPath;
+    this.membership = membership;
+    this.#draft = draft;
+    this.#text = text;
+    this.#remembered = remembered;
+    this.#configTrouble = missing;
+    const { kernel, clock, reconciler } = parts.host;
+    this.#follower = new UnderlayFollower(
+      {
+        kernel,
+        clock,
+        log: parts.createLogger('underlay'),
+        observe: (listener) => reconciler.observe(listener),
+      },
+      {
+        selection: draft.selection,
+        underlay: draft.underlay,
+        subnet: dataPath.intent.subnet,
+        onMove: (to) => this.#move(to),
+        onGone: () => {},
+        onSame: async () => {
+          reconciler.retry();
+          await dataPath.reroute();
+        },
+      },
+    );
+  }
+
+  /** See {@link Network.leaseLostAt}. */
+  get leaseLostAt(): number | undefined {
+    return this.#leaseLostAt;
+  }
+
+  get troubles(): string[] {
+    const troubles = [this.#follower.trouble, this.membership.trouble, this.#configTrouble];
+    return troubles.filter((trouble) => trouble !== undefined);
+  }
+
+  /** Starts to follow. Resolves when the peers of the first list are programmed. */
+  async start(life: Lifetime): Promise<void> {
+    const { host, log } = this.#parts;
+    const first = Promise.withResolvers<void>();
+    life.run((signal) => this.membership.follow((message) => this.#take(message, first, life), signal));
+    life.run((signal) => this.#follower.follow(signal));
+    life.run((signal) =>
+      followConfig(
+        { registry: this.#registry, clock: host.clock, random: host.random, log },
+        {
+          text: this.#configTrouble === undefined ? this.#text : undefined,
+          onText: (text) => this.#steps.run(() => this.#configure(text)),
+        },
+        signal,
+      ),
+    );
+    life.run((signal) => this.#rememberNowAndThen(signal));
+    life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
+    await first.promise;
+    this.#dataPath.owner.allowRemoval();
+    await this.#dataPath.owner.settled();
+  }
+
+  /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
+  #take(message: PeerMessage, first: PromiseWithResolvers<void>, life: Lifetime): void {
+    const { inbox } = this.#dataPath;
+    // The first list is older than our lease.
+    if (this.#isListed && this.#lacksOurLease(message))
+      this.#leaseLostAt = this.#parts.host.clock.monotonic();
+    this.#isListed = true;
+    if (message.kind === 'batch') {
+      inbox.change(message.events).catch((error) => life.fail(error));
+      return;
+    }
+    const remembered = this.#missedBy(message.records);
+    this.#remembered = undefined;
+    inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
+  }
+
+  #lacksOurLease(message: PeerMessage): boolean {
+    const own = this.membership.own.record.name;
+    if (message.kind === 'snapshot') return !message.records.some(({ name }) => name === own);
+    return message.events.some((event) => event.type === 'removed' && event.name === own);
+  }
+
+  /**
+   * The peers of an earlier run that a store has lost. A store that lacks our own lease as well was emptied: its peers live,
+   * and write their leases again. One that has ours says who left.
+   */
+  #missedBy(records: readonly RawLease[]): readonly RawLease[] {
+    const remembered = this.#remembered;
+    if (remembered === undefined || records.some(({ name }) => name === remembered.own.name)) return [];
+    const { host, options } = this.#parts;
+    const age = host.clock.now() - remembered.at;
+    const mayLive = age >= 0 && age < options.leaseTtl;
+    return mayLive ? recordsOf(remembered) : [];
+  }
+
+  /** Another underlay: peers hear of it through the lease, and device and entries follow in place. */
+  #move(to: Underlay): Promise<void> {
+    return this.#steps.run(async () => {
+      const before = this.#dataPath.intent.underlay;
+      const draft = await this.#parts.maker.draft(this.#draft.config, { current: to });
+      if (to.address !== before.address) this.membership.reconnect();
+      await this.#adopt(draft);
+    });
+  }
+
+  /** Another text of the config; `undefined` when the key is gone. */
+  async #configure(text: string | undefined): Promise<void> {
+    const { log, maker, id } = this.#parts;
+    if (text === undefined) {
+      this.#complain(
+        `the network config ${id.prefix}/config is gone from the registry; write it again: the network goes on as it was`,
+      );
+      return;
+    }
+    try {
+      const dialect = this.#registry.api === 'v2' ? 'v0.9.1' : 'head';
+      const { subnet, underlay } = this.#dataPath.intent;
+      const draft = await maker.draft(parseNetworkConfig(text, dialect), { current: underlay });
+      const change = judgeConfigChange(this.#draft, draft, subnet);
+      if (change.kind === 'refused') {
+        this.#complain(
+          `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it`,
+        );
+        return;
+      }
+      if (change.kind === 'in-place') {
+        log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
+        await this.#adopt(draft);
+      }
+      this.#text = text;
+      if (this.#configTrouble !== undefined) log.info('The network config in the registry is in force');
+      this.#configTrouble = undefined;
+    } catch (error) {
+      this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
+    }
+  }
+
+  async #adopt(draft: Draft): Promise<void> {
+    const { names, host } = this.#parts;
+    const { subnet } = this.#dataPath.intent;
+    const taken = this.membership.attributes;
+    draft.claim();
+    const intent = draft.intent(subnet, taken);
+    this.#draft = draft;
+    this.membership.publish(draft.attributes(taken));
+    host.reconciler.retry();
+    await this.#dataPath.apply(intent, names.use(intent)).done;
+  }
+
+  #complain(trouble: string): void {
+    if (trouble !== this.#configTrouble) this.#parts.log.error(trouble);
+    this.#configTrouble = trouble;
+  }
+
+  async #rememberNowAndThen(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.host;
+    for (;;) {
+      if (this.#version !== this.#written) await this.remember();
+      await clock.sleep(REMEMBER_EVERY_MS, signal);
+    }
+  }
+
+  /** Another text whenever there is something else to remember. */
+  get #version(): string {
+    const { name, value } = this.membership.own.record;
+    return `${this.#dataPath.table.version} ${name} ${value} ${this.#text}`;
+  }
+
+  /** Writes down what a start without the registry needs. */
+  async remember(): Promise<void> {
+    const { memory, host, names } = this.#parts;
+    const { name, value } = this.membership.own.record;
+    this.#written = this.#version;
+    await memory.remember({
+      at: host.clock.now(),
+      config: this.#text,
+      ...(names.instance !== undefined && { instance: names.instance }),
+      own: { name, value },
+      peers: [...this.#dataPath.table.records()],
+    });
+  }
+}

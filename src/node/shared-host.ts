@@ -1,0 +1,84 @@
+import type { Kernel } from '#src/kernel/kernel.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { NetworkClaims } from '#src/node/network-claims.ts';
+import type { NetworkHost } from '#src/node/network-host.ts';
+import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
+import { registryOptions } from '#src/node/registry-options.ts';
+import { watchDrops } from '#src/node/watch-drops.ts';
+import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import { findPrograms } from '#src/reconcile/rules/programs.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
+import { openRegistry } from '#src/registry/open-registry.ts';
+import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
+import type { ServiceManager } from '#src/sys/systemd-notify.ts';
+import type { UnixHttp } from '#src/sys/unix-http.ts';
+
+/** What the process has of its host. */
+export interface HostComponents
+  extends Pick<
+    NetworkHost,
+    'kernel' | 'files' | 'folders' | 'locks' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
+  > {
+  readonly kernel: Kernel;
+  readonly ruleset: Ruleset;
+  readonly http: UnixHttp;
+  readonly commands: CommandRunner;
+  /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
+  readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
+  readonly serviceManager: ServiceManager;
+}
+
+/** What the networks share, and what starts it. */
+export interface SharedHost extends NetworkHost {
+  /** Follows the kernel and the packet filter until the signal aborts. Resolves when both are followed. */
+  start(signal: AbortSignal): Promise<void>;
+}
+
+/** The host as its networks see it. Nothing runs before `start`, but programs are asked for their versions. */
+export function networkHost(
+  components: HostComponents,
+  options: FlanneldOptions,
+  identity: string,
+  signal: AbortSignal,
+): SharedHost {
+  const { kernel, commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const versions = versionsOnce(commands);
+  const programs = wantsRules(options)
+    ? findPrograms({ commands: versions, files, ruleset }, signal)
+    : undefined;
+  programs?.catch(() => {});
+  const reconciler = new Reconciler(
+    { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
+    reconcilerOptions(options),
+  );
+  const listeners = new Set<(event: NftablesEvent) => void>();
+  return {
+    ...components,
+    commands: versions,
+    identity,
+    reconciler,
+    claims: new NetworkClaims(),
+    openNetworks: async (logger, ended) => {
+      const { openNetworks } = await import('#src/registry/open-networks.ts');
+      return openNetworks({ ...components, logger }, registryOptions(options), ended);
+    },
+    watchDrops: (request) => watchDrops({ ...components, commands: versions }, request),
+    openRegistry: ({ logger, ...request }, ended) =>
+      openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
+    observeRules: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    makeFirewall: (use) =>
+      new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs }, use),
+    async start(life) {
+      const notify = (event: NftablesEvent): void => {
+        for (const listener of listeners) listener(event);
+      };
+      await Promise.all([reconciler.start(life), watchRules(notify, life)]);
+    },
+  };
+}

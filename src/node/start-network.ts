@@ -1,0 +1,170 @@
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import { join } from '#src/membership/join.ts';
+import type { Membership } from '#src/membership/membership.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
+import type { RawLease } from '#src/network/lease-rules.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { checkHost } from '#src/node/check-host.ts';
+import type { DataPath } from '#src/node/data-path.ts';
+import type { Draft } from '#src/node/intent-maker.ts';
+import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
+import { wantsRules } from '#src/node/network-options.ts';
+import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
+import { addressesToAvoid } from '#src/node/overlap.ts';
+import type { Remembered } from '#src/node/remembered.ts';
+import type { Registry } from '#src/registry/registry.ts';
+
+/*
+ * The two ways to an intent at a start: from what is remembered, and from the registry. Both hand it to the same data path.
+ */
+
+/** What earlier runs left. */
+export interface Past {
+  readonly remembered: Remembered | undefined;
+  readonly previous: PreviousNetwork;
+}
+
+/**
+ * Brings the network up with what the last run knew. `undefined` when that can't be, which is logged; nothing runs then.
+ */
+export async function startFromMemory(
+  parts: NetworkParts,
+  { remembered, previous }: Past & { readonly remembered: Remembered },
+  life: Lifetime,
+): Promise<DataPath | undefined> {
+  const attempt = new Lifetime(life.signal);
+  try {
+    const subnet = parseSubnetName(remembered.own.name)?.v4;
+    const own = decodeAttributes(remembered.own.value);
+    if (subnet === undefined || !own.ok) throw new Error('its lease can not be read');
+    const draft = await parts.maker.draft(parseNetworkConfig(remembered.config), { subnet });
+    draft.claim();
+    const intent = draft.intent(subnet, own.attributes);
+    await parts.names.choose(draft.prepared.instance, remembered.instance);
+    const dataPath = makeDataPath(parts, { intent, previous }, attempt);
+    await dataPath.apply(intent, parts.names.use(intent)).done;
+    await dataPath.inbox.snapshot(recordsOf(remembered));
+    await dataPath.owner.settled();
+    life.adopt(attempt);
+    const age = Math.round((parts.host.clock.now() - remembered.at) / 1000);
+    parts.log.warning(
+      `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${dataPath.table.accepted} peers known ${age} s ago`,
+    );
+    return dataPath;
+  } catch (error) {
+    await attempt.stop();
+    life.signal.throwIfAborted();
+    parts.log.warning(`Could not forward with what is remembered: ${messageOf(error)}`);
+    return undefined;
+  }
+}
+
+/** What a registry says of a network when it opens. */
+export interface OpenedNetwork {
+  readonly registry: Registry;
+  readonly text: string;
+  readonly config: NetworkConfig;
+  /** Why the config is that of an earlier run; absent where the registry has it. */
+  readonly missing: string | undefined;
+}
+
+export interface Joined {
+  readonly draft: Draft;
+  readonly membership: Membership;
+  readonly intent: NetworkIntent;
+}
+
+/** Looks at the host and takes or takes back the lease. `running`: the data path of a start from memory. */
+export async function joinNetwork(
+  parts: NetworkParts,
+  { registry, config }: OpenedNetwork,
+  { remembered, previous }: Past,
+  running: DataPath | undefined,
+  onStep: (what: string) => void,
+  signal: AbortSignal,
+): Promise<Joined> {
+  const { log, maker, host, options, createLogger } = parts;
+  for (const warning of config.warnings)
+    log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+  // The store needs a while for the list, and the host is looked at meanwhile.
+  const listing = registry.list(signal);
+  listing.catch(() => {});
+  const draft = await maker.draft(config, {
+    ...(previous.subnet !== undefined && { subnet: previous.subnet }),
+    ...(running !== undefined && { current: running.intent.underlay }),
+  });
+  // Before the lease: a network that can't run here must not take a subnet.
+  draft.claim();
+  const { underlay } = draft;
+  log.info(
+    `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
+  );
+  if (running === undefined) await checkForStart(parts, draft, signal);
+  onStep('a lease');
+  const { clock, random, identity } = host;
+  const membership = await join(
+    { registry, clock, random, createLogger },
+    {
+      config,
+      claimant: { node: identity, publicIp: underlay.publicIp },
+      previous: previous.subnet,
+      avoid: [...subnetsOf(remembered), ...addressesToAvoid(draft.overlap)],
+      ttlSeconds: options.leaseTtl / 1000,
+      marginSeconds: options.subnetLeaseRenewMargin * 60,
+      listing,
+      overlap: draft.overlap,
+      judge: (attributes) => draft.judge(attributes),
+      attributesFor: (taken) => draft.attributes(taken),
+    },
+    signal,
+  );
+  const { own, attributes } = membership;
+  const subnet = own.subnets.v4;
+  if (subnet === undefined) throw new WeftError('lease', `the lease ${own.record.name} has no IPv4 subnet`);
+  log.info(`Lease acquired: ${formatPrefix(subnet)}`);
+  const intent = draft.intent(subnet, attributes);
+  if (running !== undefined) refuseRenumbering(running.intent, intent);
+  return { draft, membership, intent };
+}
+
+/** The records of an earlier run, as the registry would list them. */
+export const recordsOf = ({ peers }: Remembered): RawLease[] =>
+  peers.map((peer) => ({ ...peer, revision: 0n, expiry: { kind: 'reservation' } as const }));
+
+const subnetsOf = (remembered: Remembered | undefined) =>
+  (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []);
+
+async function checkForStart(
+  { host, options, log }: NetworkParts,
+  { config, prepared }: Draft,
+  signal: AbortSignal,
+): Promise<void> {
+  const kind = config.nftables ? 'nftables' : 'iptables';
+  await checkHost(
+    { ...host, log },
+    {
+      requirements: prepared.requirements,
+      firewall: wantsRules(options) ? kind : undefined,
+      ipv4: true,
+      ipv6: false,
+    },
+    signal,
+  );
+}
+
+/** The registry answers after a start without it. It must agree, or running containers would be renumbered. */
+function refuseRenumbering(running: NetworkIntent, next: NetworkIntent): void {
+  const isSame =
+    equalPrefix(running.subnet, next.subnet) &&
+    equalPrefix(running.config.network, next.config.network) &&
+    running.backend.type === next.backend.type;
+  if (isSame) return;
+  throw new WeftError(
+    'renumbered',
+    `the registry has another subnet for this host, ${formatPrefix(next.subnet)} instead of the remembered ${formatPrefix(running.subnet)}`,
+    { remedy: 'restart flanneld and Docker to take it' },
+  );
+}

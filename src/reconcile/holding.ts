@@ -1,0 +1,31 @@
+import type { Explain, OwnerRequest } from '#src/reconcile/owner.ts';
+import type { Slot } from '#src/reconcile/slot.ts';
+import type { Scope } from '#src/state/scope.ts';
+
+/** What the reconciler remembers of one owner. */
+export class Holding {
+  readonly name: string;
+  /** See {@link OwnerRequest.scopes}. */
+  readonly scopes: () => readonly Scope[];
+  readonly explain: Explain | undefined;
+  /** The slots of each `set`, by its subject. */
+  readonly slots = new Map<string, readonly Slot[]>();
+  /** Slots in which what this owner wants counts. */
+  wanted = 0;
+  /** Whether what is owned and wanted by nobody is removed. */
+  mayRemove = false;
+  /** After {@link Owner.release}: what is set then comes too late. */
+  isReleased = false;
+  /** Keys of slots that another owner has, as far as they were logged. */
+  readonly lost = new Set<string>();
+  repairs = 0;
+  checks = 0;
+  /** Called when all that can be done for the owner has been done. */
+  readonly waiters: (() => void)[] = [];
+
+  constructor({ name, scopes, explain }: OwnerRequest) {
+    this.name = name;
+    this.scopes = scopes;
+    this.explain = explain;
+  }
+}

@@ -1,0 +1,117 @@
+import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Holding } from '#src/reconcile/holding.ts';
+import type { Cause, Slot } from '#src/reconcile/slot.ts';
+import { SlotTable } from '#src/reconcile/slot-table.ts';
+import { Territory } from '#src/reconcile/territory.ts';
+import { WorkQueue } from '#src/reconcile/work-queue.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import type { KernelObject } from '#src/state/object.ts';
+
+/** What the parts of a reconciler share: what is wanted and found, whose it is, and what is to be done. */
+export class Ledger {
+  readonly kinds: Kinds<KernelObject>;
+  readonly slots: SlotTable;
+  readonly territory: Territory;
+  readonly queue = new WorkQueue<Holding>();
+  readonly #onWork: () => void;
+  readonly #stale = new Set<Actuator>();
+  #checkWanted = false;
+
+  /** `onWork` is called when there is something to do. */
+  constructor(kinds: Kinds<KernelObject>, onWork: () => void) {
+    this.kinds = kinds;
+    this.slots = new SlotTable(kinds);
+    this.territory = new Territory(kinds);
+    this.#onWork = onWork;
+  }
+
+  /** Whether everything is to be compared. */
+  get checkWanted(): boolean {
+    return this.#checkWanted;
+  }
+
+  /** Whether there is anything to do now. */
+  get hasWork(): boolean {
+    return this.#checkWanted || this.stale || !this.queue.isEmpty;
+  }
+
+  /** Compares everything, soon. */
+  check(): void {
+    this.#checkWanted = true;
+    this.#onWork();
+  }
+
+  /** Compares everything when there is work next. */
+  checkLater(): void {
+    this.#checkWanted = true;
+  }
+
+  checkBegins(): void {
+    this.#checkWanted = false;
+  }
+
+  /** An actuator's objects may have changed: they are read again, soon. */
+  reread(actuator: Actuator): void {
+    this.#stale.add(actuator);
+    this.#onWork();
+  }
+
+  /** Actuators that are to read again. */
+  get stale(): boolean {
+    return this.#stale.size > 0;
+  }
+
+  takeStale(): Actuator[] {
+    const taken = [...this.#stale];
+    this.#stale.clear();
+    return taken;
+  }
+
+  /** A device went, and everything on it. */
+  forgetDevice(device: KernelObject): void {
+    const name = this.kinds.of(device).deviceOf(device);
+    this.slots.each((slot) => {
+      if (this.#isOn(slot, name)) this.slots.clear(slot);
+    });
+  }
+
+  /** Whether anything is believed to be on the device. */
+  hasAnyOn(device: KernelObject): boolean {
+    const name = this.kinds.of(device).deviceOf(device);
+    let any = false;
+    this.slots.each((slot) => {
+      any ||= this.#isOn(slot, name);
+    });
+    return any;
+  }
+
+  #isOn({ found }: Slot, device: string | undefined): boolean {
+    if (found === undefined) return false;
+    const kind = this.kinds.of(found);
+    return !kind.isDevice && kind.deviceOf(found) === device;
+  }
+
+  /** Whether there is nothing to do in the slot. */
+  isRight({ wanted, found }: Slot): boolean {
+    if (wanted === undefined) return found === undefined || this.territory.remover(found) === undefined;
+    if (found === undefined) return false;
+    return wanted === found || this.kinds.of(wanted).isAsWanted(wanted, found);
+  }
+
+  /** Whose the slot is: the owner that wants it, or the one for which it is removed. */
+  holdingOf({ wanted, holding, found }: Slot): Holding | undefined {
+    return wanted === undefined && found !== undefined ? this.territory.remover(found) : holding;
+  }
+
+  /** The slot is to be looked at, for the owner given or for the one whose it is. */
+  touch(slot: Slot, cause: Cause, holding = this.holdingOf(slot)): void {
+    this.queue.add(slot, cause, holding);
+    this.#onWork();
+  }
+
+  /** Failures that waited may be tried again. */
+  retry(): void {
+    this.queue.wakeAll();
+    this.#onWork();
+  }
+}

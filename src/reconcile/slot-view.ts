@@ -1,0 +1,34 @@
+import type { Contention } from '#src/reconcile/contention.ts';
+import type { Failures } from '#src/reconcile/failures.ts';
+import type { Ledger } from '#src/reconcile/ledger.ts';
+import type { KernelObject } from '#src/state/object.ts';
+
+/** One slot, as readers see it. */
+export interface SlotView {
+  /** The slot's key, as the failures of a status have it. */
+  readonly key: string;
+  /** The owner's name; `undefined` when no owner wants anything in the slot. */
+  readonly owner: string | undefined;
+  /** What the owner wants it for: a lease's name for a peer. */
+  readonly subject: string | undefined;
+  readonly wanted: KernelObject | undefined;
+  readonly found: KernelObject | undefined;
+  /** The kernel's last word, or which owner has the slot; `undefined` when nothing failed. */
+  readonly failure: string | undefined;
+}
+
+/** Every slot in which anything is wanted or was found, then what owners want in slots that others have. */
+export function* viewSlots(
+  { slots, kinds }: Ledger,
+  failures: Failures,
+  contention: Contention,
+): Generator<SlotView> {
+  for (const { object, holding, subject, wanted, found } of slots) {
+    const key = kinds.of(object).key(object);
+    yield { key, owner: holding?.name, subject, wanted, found, failure: failures.reasonOf(key) };
+  }
+  for (const { slot, rival, key, reason } of contention.lost()) {
+    const { holding, subject, object } = rival;
+    yield { key, owner: holding.name, subject, wanted: object, found: slot.found, failure: reason };
+  }
+}

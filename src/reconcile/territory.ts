@@ -1,0 +1,141 @@
+import type { DumpQuery } from '#src/kernel/kernel.ts';
+import type { Holding } from '#src/reconcile/holding.ts';
+import type { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, KINDS } from '#src/state/object.ts';
+import type { Scope } from '#src/state/scope.ts';
+
+interface Claim {
+  readonly holding: Holding;
+  readonly scope: Scope;
+}
+
+type KindName = KernelObject['kind'];
+
+/** The scopes of all owners: which part of the kernel is looked at, and whose it is. */
+export class Territory {
+  readonly #kinds: Kinds<KernelObject>;
+  readonly #holdings = new Map<Holding, readonly Scope[] | undefined>();
+  /** By kind, then by device; `undefined` for scopes without one. */
+  #claims = new Map<KindName, Map<string | undefined, Claim[]>>();
+
+  constructor(kinds: Kinds<KernelObject> = KINDS) {
+    this.#kinds = kinds;
+  }
+
+  get holdings(): Iterable<Holding> {
+    return this.#holdings.keys();
+  }
+
+  add(holding: Holding): void {
+    this.#holdings.set(holding, undefined);
+  }
+
+  remove(holding: Holding): void {
+    this.#holdings.delete(holding);
+    this.#index();
+  }
+
+  /** Whether it is kept though nobody wants it: an owner made it, or it is a device that matters to one. */
+  isFollowed(object: KernelObject): boolean {
+    for (const { scope } of this.#claimsOn(object))
+      if (this.#kinds.of(object).isDevice || scope.owns(object)) return true;
+    return false;
+  }
+
+  /**
+   * For which owner an object that nobody wants is removed; `undefined` when it stays. Where several owners might have
+   * made it, each of them must allow it.
+   */
+  remover(object: KernelObject): Holding | undefined {
+    let remover: Holding | undefined;
+    for (const { holding, scope } of this.#claimsOn(object)) {
+      if (!scope.owns(object)) continue;
+      if (!holding.mayRemove) return undefined;
+      remover ??= holding;
+    }
+    return remover;
+  }
+
+  /** What has to be listed to see all scopes, each part once; links come as one list of all of them. */
+  queries(): DumpQuery[] {
+    this.#refresh();
+    const queries = new Map<string, DumpQuery>();
+    for (const [kind, byDevice] of this.#claims) {
+      if (kind === 'link') {
+        queries.set(kind, { kinds: [kind] });
+        continue;
+      }
+      for (const { scope } of [...byDevice.values()].flat()) {
+        const query: DumpQuery = { kinds: [kind], ...scope.filter };
+        queries.set(`${kind} ${query.device} ${query.protocol}`, query);
+      }
+    }
+    // An unfiltered list holds what the filtered ones do.
+    return [...queries.values()].filter(
+      ({ kinds: [kind], device, protocol }) =>
+        (device === undefined && protocol === undefined) || !queries.has(`${kind} undefined undefined`),
+    );
+  }
+
+  /** Devices of which this owner alone follows the entries of these kinds. */
+  devicesOf(holding: Holding, kinds: readonly KindName[]): string[] {
+    this.#refresh();
+    const devices = new Set<string>();
+    for (const scope of holding.scopes()) {
+      const device = deviceIn(scope);
+      if (device !== undefined && kinds.some((kind) => scope.kinds.includes(kind))) devices.add(device);
+    }
+    const isAlone = (device: string) =>
+      kinds.every((kind) =>
+        [device, undefined]
+          .flatMap((name) => this.#claims.get(kind)?.get(name) ?? [])
+          .every((claim) => claim.holding === holding),
+      );
+    return [...devices].filter(isAlone);
+  }
+
+  *#claimsOn(object: KernelObject): Generator<Claim> {
+    this.#refresh();
+    const byDevice = this.#claims.get(object.kind);
+    if (byDevice === undefined) return;
+    const device = this.#kinds.of(object).deviceOf(object);
+    for (const claim of byDevice.get(device) ?? []) if (hasProtocol(object, claim.scope)) yield claim;
+    if (device === undefined) return;
+    for (const claim of byDevice.get(undefined) ?? []) if (hasProtocol(object, claim.scope)) yield claim;
+  }
+
+  /** Owners hand out the same list as long as it has not changed. */
+  #refresh(): void {
+    let changed = false;
+    for (const [holding, known] of this.#holdings) {
+      const scopes = holding.scopes();
+      if (scopes === known) continue;
+      this.#holdings.set(holding, scopes);
+      changed = true;
+    }
+    if (changed) this.#index();
+  }
+
+  #index(): void {
+    this.#claims = new Map();
+    for (const [holding, scopes = []] of this.#holdings) {
+      for (const scope of scopes) {
+        for (const kind of scope.kinds) {
+          const byDevice = this.#claims.get(kind) ?? new Map<string | undefined, Claim[]>();
+          this.#claims.set(kind, byDevice);
+          const device = deviceIn(scope);
+          byDevice.set(device, [...(byDevice.get(device) ?? []), { holding, scope }]);
+        }
+      }
+    }
+  }
+}
+
+/** Scopes are found by kind and device; what remains to be asked is the protocol. */
+const hasProtocol = (object: KernelObject, { filter }: Scope): boolean =>
+  filter === undefined ||
+  !('protocol' in filter) ||
+  (object.kind === 'route' && object.protocol === filter.protocol);
+
+const deviceIn = ({ filter }: Scope): string | undefined =>
+  filter !== undefined && 'device' in filter ? filter.device : undefined;

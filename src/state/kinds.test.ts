@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { parseMac } from '#src/lib/mac.ts';
+import {
+  deviceOf,
+  type FdbEntry,
+  type KernelObject,
+  KINDS,
+  keyOf,
+  type Link,
+  type Route,
+  type Sysctl,
+} from '#src/state/object.ts';
+import { commandOf } from '#src/state/operation.ts';
+import { anyObject } from '../../test/support/any-object.ts';
+
+const ip = (text: string) => parseIp(text) ?? assert.fail(text);
+const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
+const mac = parseMac('82:4b:b6:2f:54:4e') ?? assert.fail();
+
+test('two objects share a slot when their keys are the same, and then have the same hash', () => {
+  fc.assert(
+    fc.property(anyObject, anyObject, (a, b) => {
+      fc.pre(a.kind === b.kind);
+      const kind = KINDS.of(a);
+      assert.equal(kind.sharesSlot(a, b), keyOf(a) === keyOf(b));
+      if (kind.sharesSlot(a, b)) assert.equal(kind.hash(a), kind.hash(b));
+    }),
+  );
+});
+
+test('objects of different kinds have different keys', () => {
+  fc.assert(
+    fc.property(anyObject, anyObject, (a, b) => {
+      fc.pre(a.kind !== b.kind);
+      assert.notEqual(keyOf(a), keyOf(b));
+    }),
+  );
+});
+
+test('what has no differences is as wanted', () => {
+  fc.assert(
+    fc.property(anyObject, anyObject, (wanted, found) => {
+      fc.pre(keyOf(wanted) === keyOf(found));
+      const kind = KINDS.of(wanted);
+      assert.equal(kind.isAsWanted(wanted, found), kind.differences(wanted, found).length === 0);
+    }),
+  );
+});
+
+test('an object is as wanted by itself, and stays so through its own operations', () => {
+  fc.assert(
+    fc.property(anyObject, (object) => {
+      assert.ok(KINDS.of(object).isAsWanted(object, object));
+    }),
+  );
+});
+
+test('differences, keys and commands write addresses as addresses', () => {
+  fc.assert(
+    fc.property(anyObject, anyObject, (wanted, found) => {
+      fc.pre(keyOf(wanted) === keyOf(found));
+      const kind = KINDS.of(wanted);
+      const texts = [
+        ...kind.differences(wanted, found),
+        keyOf(wanted),
+        kind.format(wanted),
+        kind.command('replace', wanted),
+      ];
+      for (const text of texts) assert.doesNotMatch(text, /(?<![\d.:a-f])\d{7,}(?![\d.:a-f])/);
+    }),
+  );
+});
+
+const vxlan: Link = {
+  kind: 'link',
+  name: 'flannel.1',
+  vxlan: { vni: 1, local: ip('172.16.70.191'), port: 8472, learning: false, gbp: false },
+};
+const fdb: FdbEntry = {
+  kind: 'fdb',
+  mac,
+  destination: ip('192.0.2.1'),
+  device: 'flannel.1',
+  permanent: true,
+};
+const route: Route = {
+  kind: 'route',
+  destination: prefix('10.5.9.0/24'),
+  type: 'unicast',
+  via: ip('10.5.9.0'),
+  device: 'flannel.1',
+  onlink: true,
+  metric: 0,
+  protocol: 3,
+  scope: 0,
+};
+const route6: Route = { ...route, destination: prefix('fd00:9::/64'), via: ip('fd00:9::') };
+
+const DIFFERENCES: readonly (readonly [string, KernelObject, KernelObject, readonly string[]])[] = [
+  [
+    'another VTEP address, in flannel’s words',
+    vxlan,
+    { ...vxlan, vxlan: { ...(vxlan.vxlan ?? assert.fail()), local: ip('172.16.70.7') } },
+    ['vtep (external) IP: 172.16.70.191 vs 172.16.70.7'],
+  ],
+  ['another VTEP', fdb, { ...fdb, destination: ip('192.0.2.2') }, ['dst: 192.0.2.2, wanted 192.0.2.1']],
+  ['another gateway', route, { ...route, via: ip('10.0.0.1') }, ['via: 10.0.0.1, wanted 10.5.9.0']],
+  ['another scope', route, { ...route, scope: 253 }, ['scope: 253, wanted 0']],
+  ['no scope in IPv6', { ...route6, scope: 253 }, { ...route6, scope: 0 }, []],
+  ['the metric that IPv6 has without one', route6, { ...route6, metric: 1024 }, []],
+  ['a setting', sysctl('1'), sysctl('0'), ['value: 0, wanted 1']],
+  ['a setting that this kernel does not have', sysctl('1'), { kind: 'sysctl', path: 'net/x' }, []],
+];
+
+function sysctl(value: string): Sysctl {
+  return { kind: 'sysctl', path: 'net/x', value };
+}
+
+for (const [name, wanted, found, expected] of DIFFERENCES) {
+  test(`differences: ${name}`, () => assert.deepEqual(KINDS.of(wanted).differences(wanted, found), expected));
+}
+
+test('an IPv6 route without a metric is in the slot of metric 1024, an IPv4 route is not', () => {
+  assert.equal(keyOf(route6), keyOf({ ...route6, metric: 1024 }));
+  assert.notEqual(keyOf(route), keyOf({ ...route, metric: 1024 }));
+});
+
+const SYSCTLS: readonly (readonly [path: string, device: string | undefined])[] = [
+  ['net/ipv4/ip_forward', undefined],
+  ['net/ipv4/conf/all/forwarding', undefined],
+  ['net/ipv6/conf/default/forwarding', undefined],
+  ['net/ipv4/conf/flannel.1/forwarding', 'flannel.1'],
+  ['net/ipv6/conf/eth0.7/accept_ra', 'eth0.7'],
+  ['net/ipv4/neigh/eth0/base_reachable_time', 'eth0'],
+];
+
+test('a device’s setting is on the device', () => {
+  for (const [path, device] of SYSCTLS)
+    assert.equal(deviceOf({ kind: 'sysctl', path, value: '1' }), device, path);
+  assert.equal(
+    commandOf({
+      verb: 'replace',
+      object: { kind: 'sysctl', path: 'net/ipv4/conf/eth0.7/forwarding', value: '1' },
+    }),
+    'sysctl -w net/ipv4/conf/eth0.7/forwarding=1',
+  );
+});

@@ -1,0 +1,37 @@
+import { formatIp, type Ip } from '#src/lib/ip.ts';
+import type { Mac } from '#src/lib/mac.ts';
+import { Differences } from '#src/state/differences.ts';
+import { kindOf } from '#src/state/kind.ts';
+
+/** A VXLAN forwarding entry: frames for this MAC go to that VTEP. */
+export interface FdbEntry {
+  readonly kind: 'fdb';
+  readonly mac: Mac;
+  readonly destination: Ip;
+  readonly device: string;
+  readonly permanent: boolean;
+}
+
+const format = ({ mac, device, destination, permanent }: FdbEntry): string =>
+  `${mac} dev ${device} dst ${formatIp(destination)} self${permanent ? ' permanent' : ''}`;
+
+export const FDB = kindOf<FdbEntry>({
+  name: 'fdb',
+  rank: 2,
+  key: ({ mac, device }) => `fdb ${mac} dev ${device}`,
+  sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device,
+  hash: ({ mac }) => mac,
+  differences: (wanted, found) =>
+    new Differences()
+      .field('dst', wanted.destination, found.destination, formatIp)
+      .field('permanent', wanted.permanent, found.permanent).texts,
+  isAsWanted: (wanted, found) =>
+    wanted.destination === found.destination && wanted.permanent === found.permanent,
+  isTarget: (found, named) => found.destination === named.destination,
+  deviceOf: ({ device }) => device,
+  format,
+  command: (verb, entry) =>
+    verb === 'remove'
+      ? `bridge fdb del ${format({ ...entry, permanent: false })}`
+      : `bridge fdb ${verb} ${format(entry)}`,
+});

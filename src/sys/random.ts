@@ -1,0 +1,4 @@
+/** A number from 0 (included) to 1 (excluded), such as tests can choose. No secret comes from it. */
+export type Random = () => number;
+
+export const systemRandom: Random = () => Math.random();

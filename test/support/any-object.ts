@@ -1,0 +1,72 @@
+import fc from 'fast-check';
+import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { macFromBytes } from '#src/lib/mac.ts';
+import type { KernelObject, Link, Route } from '#src/state/object.ts';
+
+/** Few values of everything, so that objects often meet in a slot, and often differ there. */
+const small = fc.integer({ min: 0, max: 2 });
+const mac = small.map((n) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)));
+const device = fc.constantFrom('flannel.1', 'eth0');
+const ip = fc.oneof(
+  small.map((n) => ipv4(n * 0x7fffffff)),
+  small.map((n) => ipv6(BigInt(n) << 100n)),
+);
+const prefix = fc.oneof(
+  fc.tuple(small, fc.constantFrom(24, 32)).map(([n, length]) => prefix4(ipv4(n * 0x7fffff00), length)),
+  fc.tuple(small, fc.constantFrom(64, 128)).map(([n, length]) => prefix6(ipv6(BigInt(n) << 64n), length)),
+);
+const optional = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: undefined });
+
+function withoutUndefined<T extends object>(value: { [K in keyof T]: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as T;
+}
+
+const link: fc.Arbitrary<Link> = fc
+  .record({
+    kind: fc.constant('link' as const),
+    name: device,
+    mac: optional(mac),
+    mtu: optional(fc.constantFrom(1400, 1450)),
+    up: optional(fc.boolean()),
+    vxlan: optional(
+      fc
+        .record({
+          vni: small,
+          local: optional(ip),
+          group: optional(ip),
+          port: fc.constant(8472),
+          learning: fc.boolean(),
+          gbp: fc.boolean(),
+        })
+        .map((vxlan) => withoutUndefined<NonNullable<Link['vxlan']>>(vxlan as never)),
+    ),
+  })
+  .map((fields) => withoutUndefined<Link>(fields as never));
+
+const route: fc.Arbitrary<Route> = fc
+  .record({
+    kind: fc.constant('route' as const),
+    destination: prefix,
+    type: fc.constantFrom('unicast' as const, 'blackhole' as const),
+    via: optional(ip),
+    device: optional(device),
+    onlink: fc.boolean(),
+    metric: fc.constantFrom(0, 1, 1024),
+    protocol: fc.constantFrom(3, 87),
+    scope: fc.constantFrom(0, 253),
+  })
+  .map((fields) => withoutUndefined<Route>(fields as never));
+
+/** An object of any kind. */
+export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
+  link,
+  fc.record({ kind: fc.constant('address' as const), prefix, device }),
+  fc.record({ kind: fc.constant('fdb' as const), mac, destination: ip, device, permanent: fc.boolean() }),
+  fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
+  route,
+  fc.record({
+    kind: fc.constant('sysctl' as const),
+    path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),
+    value: fc.constantFrom('0', '1'),
+  }),
+);
