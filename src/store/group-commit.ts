@@ -1,6 +1,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { isDiskFailure, isDiskFull, prepare } from '#src/store/database.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
+import { inNextTurn } from '#src/sys/next-turn.ts';
 
 /** At most this many writes share a transaction, so that reads and other connections get their turn. */
 const MAX_GROUP = 1000;
@@ -74,7 +75,7 @@ export class GroupCommit {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    inNextTurn(() => {
       this.#scheduled = false;
       this.#commit();
       if (this.#jobs.length > 0) this.#schedule();

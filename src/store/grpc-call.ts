@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { constants } from 'node:http2';
 import { status } from '@grpc/grpc-js';
 import { EtcdError } from '#src/store/etcd-error.ts';
 import { encodeStatusMessage, MessageReader, messagePrefix } from '#src/store/grpc-framing.ts';
 import type { LargeBodies } from '#src/store/large-bodies.ts';
 import type { OutputAccount } from '#src/store/output-account.ts';
+import { http2Numbers } from '#src/sys/http2.ts';
+import { inNextTurn } from '#src/sys/next-turn.ts';
 
 /** Requests up to this size are received at any time: it is what HTTP/2 lets a client send unasked. */
 const SMALL_BODY_BYTES = 64 * 1024;
@@ -200,8 +201,8 @@ export class GrpcCall {
   /** Ends a stream whose request is not wanted any more with a reset that is no error, as gRPC does. */
   #dropRest(): void {
     // The end of the request often comes in the same packet, and is read right after this.
-    setImmediate(() => {
-      if (!this.#received && !this.#closed) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    inNextTurn(() => {
+      if (!this.#received && !this.#closed) this.#stream.close(http2Numbers.NGHTTP2_NO_ERROR);
     });
   }
 

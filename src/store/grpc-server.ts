@@ -1,10 +1,4 @@
-import {
-  constants,
-  type IncomingHttpHeaders,
-  performServerHandshake,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { status } from '@grpc/grpc-js';
@@ -13,6 +7,8 @@ import { GrpcCall } from '#src/store/grpc-call.ts';
 import { LargeBodies } from '#src/store/large-bodies.ts';
 import { OutputAccount } from '#src/store/output-account.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { acceptHttp2, http2Numbers } from '#src/sys/http2.ts';
+import { startInterval, type Timer } from '#src/sys/timer.ts';
 
 /** The part of a generated service's method that a server needs. */
 export interface Method<Request, Response> {
@@ -101,7 +97,7 @@ export class GrpcServer {
   readonly #connections = new Set<Connection>();
   readonly #output = new OutputAccount(OUTPUT.total);
   readonly #bodies: LargeBodies;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
 
   constructor({ clock, failed, admit }: GrpcServerComponents, options: GrpcServerOptions) {
     this.#clock = clock;
@@ -109,7 +105,7 @@ export class GrpcServer {
     this.#admit = admit;
     this.#options = options;
     this.#bodies = new LargeBodies(() => clock.monotonic(), LARGE_BODIES);
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#timer = startInterval(clock, TICK_MS, () => this.#tick());
   }
 
   /** A method that only admitted clients may call. */
@@ -133,7 +129,7 @@ export class GrpcServer {
 
   /** Serves a connection that speaks HTTP/2, already decrypted. */
   accept(socket: Socket): void {
-    const session = performServerHandshake(socket, SESSION_OPTIONS);
+    const session = acceptHttp2(socket, SESSION_OPTIONS);
     const connection: Connection = {
       socket,
       remoteAddress: socket.remoteAddress,
@@ -155,10 +151,10 @@ export class GrpcServer {
 
   /** Ends every connection. */
   close(): void {
-    clearInterval(this.#timer);
+    this.#timer.stop();
     for (const { session } of this.#connections) {
       session.close();
-      session.destroy(undefined, constants.NGHTTP2_CANCEL);
+      session.destroy(undefined, http2Numbers.NGHTTP2_CANCEL);
     }
   }
 
@@ -182,7 +178,7 @@ export class GrpcServer {
     // A client may have reset it before we heard of it.
     if (call.closed) return;
     if (headers[':method'] !== 'POST' || !headers['content-type']?.startsWith('application/grpc')) {
-      call.refuse(constants.HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE);
+      call.refuse(http2Numbers.HTTP_STATUS_UNSUPPORTED_MEDIA_TYPE);
       return;
     }
     if (method === undefined) {
@@ -249,7 +245,7 @@ export class GrpcServer {
       if (!crowded || taken !== progress.taken || unary.untaken + streams.untaken === 0) {
         connection.progress = { taken, since: now };
       } else if (progress.since <= now - STALLED_MS) {
-        session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        session.destroy(undefined, http2Numbers.NGHTTP2_ENHANCE_YOUR_CALM);
       }
     }
   }

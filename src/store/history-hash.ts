@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { RevisionStore } from '#src/store/revision-store.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 
 /** Bytes that are hashed before others have their turn. */
 const SLICE = 1 << 20;
@@ -24,7 +25,7 @@ export async function hashHistory(
       const slice = store.historySlice(next, last, SLICE);
       for (const bytes of slice.rows) hash = crc32(bytes, hash);
       next = slice.next;
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     // A compaction meanwhile took rows away.
     if (store.compacted === compactRevision) return { hash, compactRevision };

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { prepare } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /** etcd's bounds in seconds: the lower follows from its default election time-out, the upper is fixed. */
 const MIN_TTL = 2n;
@@ -110,7 +110,7 @@ export class LeaseTable {
 
   #freeId(): bigint {
     for (;;) {
-      const id = randomBytes(8).readBigUInt64BE() >> 1n;
+      const id = secretBytes(8).readBigUInt64BE() >> 1n;
       if (id !== 0n && !this.#leases.has(id)) return id;
     }
   }

@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { openDatabase, prepare } from '#src/store/database.ts';
 import { KeyTable } from '#src/store/key-table.ts';
 import { CHECKSUM_BYTES } from '#src/store/snapshot.ts';
 import type { ByteFiles } from '#src/sys/byte-files.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /**
  * How far ahead a restored store goes on. Clients may have seen revisions after the snapshot; none of them is given
@@ -40,7 +41,7 @@ export async function restoreSnapshot(
   if (size === undefined) throw new WeftError('store-restore', `cannot read ${snapshot}: no such file`);
   const length = size % PAGE_UNIT === CHECKSUM_BYTES ? size - CHECKSUM_BYTES : size;
   if (length < size) await verify(files, snapshot, length, size);
-  const copy = `${data}-restore-${randomBytes(4).toString('hex')}`;
+  const copy = `${data}-restore-${secretBytes(4).toString('hex')}`;
   try {
     await files.write(copy, files.read(snapshot, length));
     const restored = renew(copy);
@@ -111,5 +112,5 @@ function lastRevision(db: DatabaseSync): bigint {
 
 /** The top bit is clear, as SQLite's integers are signed. */
 function randomId(): bigint {
-  return randomBytes(8).readBigUInt64BE() >> 1n;
+  return secretBytes(8).readBigUInt64BE() >> 1n;
 }

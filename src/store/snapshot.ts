@@ -1,9 +1,10 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { backup, type DatabaseSync } from 'node:sqlite';
 import { SnapshotResponse } from '#src/etcd/rpc.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { GrpcCall } from '#src/store/grpc-call.ts';
 import type { ByteFiles } from '#src/sys/byte-files.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /** SHA-256 of all that is before, at the end of a snapshot, as etcd has it. */
 export const CHECKSUM_BYTES = 32;
@@ -35,7 +36,7 @@ export class Snapshots {
   async send(call: GrpcCall): Promise<void> {
     if (this.#running) throw etcdError('tooManyRequests');
     this.#running = true;
-    const copy = `${this.#data}-snapshot-${randomBytes(4).toString('hex')}`;
+    const copy = `${this.#data}-snapshot-${secretBytes(4).toString('hex')}`;
     try {
       await backup(this.#db, copy, { rate: PAGES_AT_ONCE });
       await this.#sendFile(call, copy);

@@ -15,6 +15,8 @@ import { WatchHub } from '#src/store/watch-hub.ts';
 import { systemByteFiles } from '#src/sys/byte-files.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { fileReserve } from '#src/sys/disk-reserve.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
+import { startInterval, type Timer } from '#src/sys/timer.ts';
 
 /**
  * The etcd whose behaviour this is. From 3.4.31 on (3.5.13), a requested progress notification comes after the events
@@ -115,14 +117,14 @@ export async function startStoreServer(
     { store, hub, tokens, logins: new LoginPauses(clock), snapshots },
     { version: STORE_VERSION, clientUrl: () => url, maxRequestBytes },
   );
-  const timers: NodeJS.Timeout[] = [];
+  const timers: Timer[] = [];
   const close = async (): Promise<void> => {
-    for (const timer of timers) clearInterval(timer);
+    for (const timer of timers) timer.stop();
     services.close();
     hub.close();
     store.close();
     // The answers to what was just committed leave before the connections do.
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     grpc.close();
     await listener?.close();
   };
@@ -134,7 +136,7 @@ export async function startStoreServer(
     const bound = await listener.listen(host, port);
     url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${bound}`;
     const every = (ms: number, task: () => Promise<void> | void): void => {
-      timers.push(setInterval(() => Promise.try(task).catch(failed), ms));
+      timers.push(startInterval(clock, ms, () => Promise.try(task).catch(failed)));
     };
     every(EXPIRY_INTERVAL_MS, () => store.revokeExpired());
     every(SPACE_INTERVAL_MS, () => space.tick());

@@ -4,6 +4,7 @@ import { decode } from '#src/store/grpc-server.ts';
 import type { RevisionStore } from '#src/store/revision-store.ts';
 import type { WatchHub } from '#src/store/watch-hub.ts';
 import { type WatcherQuota, type WatchOutput, WatchStream } from '#src/store/watch-stream.ts';
+import { inNextTurn } from '#src/sys/next-turn.ts';
 
 /**
  * Serves one Watch call. `check` throws when the client may not go on; `closed` is called when the call is over.
@@ -20,7 +21,7 @@ export function serveWatch(
     },
     send: (pieces) => call.send(...pieces),
     whenClear: (task) => call.output.whenClear(() => call.attempt(task)),
-    later: (task) => setImmediate(() => call.attempt(task)),
+    later: (task) => inNextTurn(() => call.attempt(task)),
   };
   const stream = new WatchStream(hub, output, quota);
   call.listen({

@@ -3,7 +3,7 @@ import { createServer as createHttp2Server, type Http2Server, type ServerHttp2St
 import type { AddressInfo } from 'node:net';
 import { KeyValue, RangeResponse, TxnResponse } from '#src/etcd/rpc.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
-import { readEvent } from '#src/kernel/kernel-event.ts';
+import { RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
 import { errorIn, messagesIn } from '#src/kernel/message.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { addEnvironment, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
@@ -16,6 +16,7 @@ import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
 import { EtcdV3Registry } from '#src/registry/etcd-v3.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { systemRandom } from '#src/sys/random.ts';
 import type { Random } from './random.ts';
 import type { Rounds, Target } from './target.ts';
 
@@ -95,7 +96,7 @@ export const netlink = pure('netlink', 'datagrams of rtnetlink', (random) => {
   reads(() => {
     for (const message of messagesIn(random.once(2) ? random.mutate(datagram) : datagram)) {
       errorIn(message);
-      readEvent(message, names as Parameters<typeof readEvent>[1]);
+      RTNETLINK_CODECS.readEvent(message, names);
     }
   });
 });
@@ -167,7 +168,10 @@ export const etcdV2: Target = {
     });
     const port = await portOf(server);
     const endpoints = parseEndpoints(`http://127.0.0.1:${port}`, { tls: false });
-    const registry = new EtcdV2Registry({ clock: systemClock }, { prefix: '/p', endpoints, tls: {} });
+    const registry = new EtcdV2Registry(
+      { clock: systemClock, random: systemRandom },
+      { prefix: '/p', endpoints, tls: {} },
+    );
     return {
       async play(random) {
         const text: string = random.pick(BODIES);
@@ -215,7 +219,7 @@ export const etcdV3: Target = {
     const port = await portOf(server);
     const endpoints = parseEndpoints(`http://127.0.0.1:${port}`, { tls: false });
     const registry = new EtcdV3Registry(
-      { clock: systemClock, random: Math.random },
+      { clock: systemClock, random: systemRandom },
       { prefix: '/p', endpoints, tls: {} },
     );
     return {

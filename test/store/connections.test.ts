@@ -74,8 +74,10 @@ test('after a few failed logins the next one waits, also with the right password
   const slept: number[] = [];
   const clock = {
     ...systemClock,
-    sleep: async (ms: number) => {
-      slept.push(ms);
+    // Pauses of logins can't be stopped; timers can.
+    sleep: async (ms: number, signal?: AbortSignal) => {
+      if (signal !== undefined) await systemClock.sleep(ms, signal);
+      else slept.push(ms);
     },
   };
   const store = await startStoreServer(
