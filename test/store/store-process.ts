@@ -10,6 +10,8 @@ const PROGRAM = fileURLToPath(new URL('serve.ts', import.meta.url));
 export interface StoreProcessOptions {
   /** Where the data is; a new folder when absent. */
   readonly folder?: string;
+  /** A free one when absent. */
+  readonly port?: number;
   readonly environment?: Readonly<Record<string, string>>;
 }
 
@@ -29,9 +31,13 @@ export class StoreProcess {
     child.stderr?.on('data', (chunk) => this.#errors.push(String(chunk)));
   }
 
-  static async start({ folder, environment = {} }: StoreProcessOptions = {}): Promise<StoreProcess> {
+  static async start({
+    folder,
+    port = 0,
+    environment = {},
+  }: StoreProcessOptions = {}): Promise<StoreProcess> {
     const home = folder ?? (await mkdtemp(join(tmpdir(), 'weft-store-process-')));
-    const child = spawn(process.execPath, [PROGRAM, join(home, 'store.db')], {
+    const child = spawn(process.execPath, [PROGRAM, join(home, 'store.db'), String(port)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
