@@ -288,6 +288,24 @@ test('a range takes any limit, also inside a txn', async () => {
   store.close();
 });
 
+test('a txn that would read everything over and over is refused, and changes nothing', async () => {
+  const store = open();
+  for (let n = 0; n < 40; n++) await store.put(put(`k${n}`, 'x'.repeat(100_000)));
+  const requestRange = RangeRequest.create(ALL);
+  const everything = { request: { $case: 'requestRange' as const, requestRange } };
+  const reads = (count: number) =>
+    TxnRequest.create({
+      success: [
+        { request: { $case: 'requestPut', requestPut: put('new', '') } },
+        ...Array.from({ length: count }, () => everything),
+      ],
+    });
+  assert.equal((await store.txn(reads(20))).responses.length, 21);
+  await assert.rejects(store.txn(reads(100)), /the reads of this txn are too large/);
+  assert.equal(store.revision, 42n);
+  store.close();
+});
+
 function keysOf(store: RevisionStore): string[] {
   return store.range(RangeRequest.create(ALL)).kvs.map(({ key }) => key.toString());
 }

@@ -20,6 +20,8 @@ export interface Interest {
   readonly prevKv: boolean;
   readonly noPut: boolean;
   readonly noDelete: boolean;
+  /** The key in latin1, when the range is one key. */
+  readonly singleKey: string | undefined;
   /** The same for interests that are the same: from {@link interestName}. */
   readonly name: string;
 }
@@ -33,6 +35,12 @@ export interface Watcher {
   leftBehind(first: bigint): void;
 }
 
+/** The live watchers of one interest. */
+interface Group {
+  readonly interest: Interest;
+  readonly live: Set<Watcher>;
+}
+
 /** A piece of history: what one interest has to see of the revisions before `next`. */
 export interface HistoryWindow {
   /** Absent: nothing. */
@@ -44,7 +52,12 @@ export interface HistoryWindow {
 /** A window of history is so many revisions or bytes at most, so that a long replay neither holds up others nor takes memory. */
 const WINDOW = { revisions: 1000n, bytes: 1 << 20 };
 
-export function interestName({ range, prevKv, noPut, noDelete }: Omit<Interest, 'name'>): string {
+export function interestName({
+  range,
+  prevKv,
+  noPut,
+  noDelete,
+}: Omit<Interest, 'name' | 'singleKey'>): string {
   const { from, to } = range;
   const flags = `${prevKv ? 1 : 0}${noPut ? 1 : 0}${noDelete ? 1 : 0}`;
   return `${flags}${from.length}/${from.toString('latin1')}${to?.toString('latin1') ?? '/'}`;
@@ -57,7 +70,10 @@ export function interestName({ range, prevKv, noPut, noDelete }: Omit<Interest, 
  */
 export class WatchHub {
   readonly #store: WatchedStore;
-  readonly #groups = new Map<string, { readonly interest: Interest; readonly live: Set<Watcher> }>();
+  readonly #groups = new Map<string, Group>();
+  /** Groups that want one key, by that key: most watchers of most clients. The others are asked about each change. */
+  readonly #ofKey = new Map<string, Set<Group>>();
+  readonly #ofRange = new Set<Group>();
   /** Watchers of revisions that are still to come. */
   readonly #future = new Map<Watcher, bigint>();
   readonly #unsubscribe: () => void;
@@ -80,16 +96,52 @@ export class WatchHub {
       return;
     }
     const { name } = watcher.interest;
-    const group = this.#groups.get(name) ?? { interest: watcher.interest, live: new Set() };
+    const group = this.#groups.get(name) ?? this.#addGroup(watcher.interest);
     group.live.add(watcher);
-    this.#groups.set(name, group);
   }
 
   leave(watcher: Watcher): void {
     this.#future.delete(watcher);
     const { name } = watcher.interest;
     const group = this.#groups.get(name);
-    if (group?.live.delete(watcher) && group.live.size === 0) this.#groups.delete(name);
+    if (group?.live.delete(watcher) && group.live.size === 0) this.#removeGroup(group);
+  }
+
+  #addGroup(interest: Interest): Group {
+    const group = { interest, live: new Set<Watcher>() };
+    this.#groups.set(interest.name, group);
+    if (interest.singleKey === undefined) {
+      this.#ofRange.add(group);
+    } else {
+      const others = this.#ofKey.get(interest.singleKey) ?? new Set();
+      this.#ofKey.set(interest.singleKey, others.add(group));
+    }
+    return group;
+  }
+
+  #removeGroup(group: Group): void {
+    const { name, singleKey = '' } = group.interest;
+    this.#groups.delete(name);
+    this.#ofRange.delete(group);
+    const others = this.#ofKey.get(singleKey);
+    if (others?.delete(group) && others.size === 0) this.#ofKey.delete(singleKey);
+  }
+
+  /** The groups that see any of the changes, with what they see of them. */
+  #concerned(changes: readonly Change[]): Map<Group, Change[]> {
+    const concerned = new Map<Group, Change[]>();
+    for (const change of changes) {
+      for (const group of this.#ofKey.get(change.kv.key.toString('latin1')) ?? []) {
+        const seen = concerned.get(group);
+        if (seen === undefined) concerned.set(group, [change]);
+        else seen.push(change);
+      }
+    }
+    for (const group of this.#ofRange) {
+      const seen = changes.filter(({ kv }) => inRange(group.interest.range, kv.key));
+      if (seen.length > 0) concerned.set(group, seen);
+    }
+    return concerned;
   }
 
   /** The window of history that begins at revision `first`. */
@@ -108,14 +160,15 @@ export class WatchHub {
   close(): void {
     this.#unsubscribe();
     this.#groups.clear();
+    this.#ofKey.clear();
+    this.#ofRange.clear();
     this.#future.clear();
     this.#last = undefined;
   }
 
   #publish(changes: readonly Change[], revision: bigint): void {
     const encoder = this.#encoder();
-    for (const { interest, live } of [...this.#groups.values()]) {
-      const seen = changes.filter(({ kv }) => inRange(interest.range, kv.key));
+    for (const [{ interest, live }, seen] of this.#concerned(changes)) {
       const [first] = seen;
       if (first === undefined) continue;
       let messages: EventMessages | undefined;

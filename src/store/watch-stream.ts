@@ -207,5 +207,6 @@ function interestOf({ key, rangeEnd, prevKv, filters }: WatchCreateRequest): Int
     noPut: filters.includes(WatchFilter.NOPUT),
     noDelete: filters.includes(WatchFilter.NODELETE),
   };
-  return { ...wanted, name: interestName(wanted) };
+  const singleKey = rangeEnd.length === 0 ? wanted.range.from.toString('latin1') : undefined;
+  return { ...wanted, singleKey, name: interestName(wanted) };
 }

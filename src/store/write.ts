@@ -35,6 +35,13 @@ const MAX_CHANGES = (1n << SUB_BITS) - 1n;
 /** Half of it, so that a range to delete is refused for what it is. */
 const MAX_DELETIONS = 1n << (SUB_BITS - 1n);
 
+/**
+ * What the reads of one txn may take, bytes; a key costs something beside its value. A txn of 1.5 MB could otherwise read
+ * everything 100,000 times, which takes all memory, or minutes in which nobody else is answered.
+ */
+const MAX_READ_BYTES = 256 << 20;
+const KEY_OVERHEAD = 100;
+
 const NO_HEADER: ResponseHeader = { clusterId: 0n, memberId: 0n, revision: 0n, raftTerm: 0n };
 
 /**
@@ -48,6 +55,7 @@ export class Write {
   readonly #begin: ReadView;
   #deletions = 0n;
   #puts = 0n;
+  #read = 0;
 
   constructor(table: KeyTable, leases: LeaseTable, begin: ReadView) {
     this.#table = table;
@@ -140,6 +148,7 @@ export class Write {
 
   #holds(condition: Compare): boolean {
     const kvs = this.#table.live(keyRange(condition.key, condition.rangeEnd), -1n);
+    this.#countRead(kvs, kvs.length);
     // A key that does not exist has revision, version and lease 0, but no value to compare with.
     if (kvs.length === 0) return condition.target !== CompareTarget.VALUE && holdsFor(condition, ABSENT);
     return kvs.every((kv) => holdsFor(condition, kv));
@@ -194,7 +203,16 @@ export class Write {
 
   #range(request: RangeRequest) {
     const view = { revision: this.revision, compacted: this.#begin.compacted };
-    return { header: this.#header(), ...queryRange(this.#table, view, request) };
+    const answer = queryRange(this.#table, view, request);
+    this.#countRead(answer.kvs, Number(answer.count));
+    return { header: this.#header(), ...answer };
+  }
+
+  /** `examined`: the keys that were looked at. */
+  #countRead(kvs: readonly KeyValue[], examined: number): void {
+    this.#read += KEY_OVERHEAD * examined;
+    for (const { key, value } of kvs) this.#read += key.length + value.length;
+    if (this.#read > MAX_READ_BYTES) throw etcdError('answerTooLarge');
   }
 
   /** Inside a txn a header tells only the revision. */
