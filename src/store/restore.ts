@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { openDatabase, prepare } from '#src/store/database.ts';
+import { openDatabase } from '#src/store/database.ts';
 import { KeyTable } from '#src/store/key-table.ts';
 import { CHECKSUM_BYTES } from '#src/store/snapshot.ts';
+import { StoreMeta } from '#src/store/store-meta.ts';
 import type { ByteFiles } from '#src/sys/byte-files.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
@@ -80,8 +80,8 @@ function renew(path: string): Restored {
   try {
     const [check] = Object.values(db.prepare('PRAGMA quick_check(1)').get() ?? {});
     if (check !== 'ok') throw new WeftError('store-restore', `cannot restore this snapshot: ${check}`);
-    const set = prepare(db, 'INSERT OR REPLACE INTO meta VALUES (?, ?)');
-    const revision = lastRevision(db) + REVISIONS_AHEAD;
+    const [meta, table] = [new StoreMeta(db), new KeyTable(db)];
+    const revision = meta.lastRevision(table) + REVISIONS_AHEAD;
     db.exec('BEGIN');
     db.exec('DELETE FROM kv WHERE ended IS NOT NULL');
     for (const [name, value] of [
@@ -90,24 +90,15 @@ function renew(path: string): Restored {
       ['cluster', randomId()],
       ['member', randomId()],
     ] as const) {
-      set.run(name, value);
+      meta.set(name, value);
     }
     db.exec('COMMIT');
     db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     const everything = { from: Buffer.alloc(0), to: undefined };
-    return { keys: new KeyTable(db).liveCount(everything), revision };
+    return { keys: table.liveCount(everything), revision };
   } finally {
     db.close();
   }
-}
-
-function lastRevision(db: DatabaseSync): bigint {
-  const floor = prepare(db, "SELECT value FROM meta WHERE name = 'floor'").get() as
-    | { value: bigint }
-    | undefined;
-  const last = new KeyTable(db).lastRevision();
-  if (floor === undefined || last > floor.value) return last;
-  return floor.value;
 }
 
 /** The top bit is clear, as SQLite's integers are signed. */

@@ -17,7 +17,7 @@ import type {
   TxnRequest,
   TxnResponse,
 } from '#src/etcd/rpc.ts';
-import { isDiskFull, prepare } from '#src/store/database.ts';
+import { isDiskFull } from '#src/store/database.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import { GroupCommit } from '#src/store/group-commit.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
@@ -26,6 +26,7 @@ import { LeaseTable } from '#src/store/lease-table.ts';
 import { queryRange } from '#src/store/range-query.ts';
 import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
 import { LEASE_WRITE_BYTES, putBytes, type Space, txnBytes } from '#src/store/space.ts';
+import { StoreMeta } from '#src/store/store-meta.ts';
 import { Write } from '#src/store/write.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -61,6 +62,7 @@ export class RevisionStore {
   readonly #db: DatabaseSync;
   readonly #space: Space;
   readonly #maxTxnOps: number;
+  readonly #meta: StoreMeta;
   readonly #table: KeyTable;
   readonly #leases: LeaseTable;
   readonly #commits: GroupCommit;
@@ -77,18 +79,19 @@ export class RevisionStore {
   ) {
     this.#maxTxnOps = maxTxnOps;
     this.#db = db;
+    this.#meta = new StoreMeta(db);
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
     this.#space = space;
     this.#identity = {
-      clusterId: this.#meta('cluster'),
-      memberId: this.#meta('member'),
+      clusterId: this.#meta.get('cluster'),
+      memberId: this.#meta.get('member'),
       // A term is one run of the store: it grows with every start, as a leader's does.
-      raftTerm: this.#meta('term') + 1n,
+      raftTerm: this.#meta.get('term') + 1n,
     };
     this.#saveTerm();
-    this.#revision = this.#lastRevision();
-    this.#compacted = this.#meta('compacted');
+    this.#revision = this.#meta.lastRevision(this.#table);
+    this.#compacted = this.#meta.get('compacted');
     this.#commits = new GroupCommit(db, {
       committed: () => this.#committed(),
       mark: () => this.#mark(),
@@ -182,7 +185,7 @@ export class RevisionStore {
     await this.#commits.submit(() => {
       if (revision <= this.#compacted) throw etcdError('compacted');
       if (revision > this.#revision) throw etcdError('futureRevision');
-      this.#setMeta('compacted', revision);
+      this.#meta.set('compacted', revision);
       this.#compacted = revision;
     });
     const removed = this.#removeCompacted(revision);
@@ -287,22 +290,14 @@ export class RevisionStore {
   #rolledBack(): void {
     this.#changes = [];
     this.#leases.rolledBack();
-    this.#revision = this.#lastRevision();
-    this.#compacted = this.#meta('compacted');
-  }
-
-  /** A store that was restored from a snapshot goes on at a revision that was never given out. */
-  #lastRevision(): bigint {
-    const last = this.#table.lastRevision();
-    const restored = this.#meta('floor');
-    if (last > restored) return last;
-    return restored;
+    this.#revision = this.#meta.lastRevision(this.#table);
+    this.#compacted = this.#meta.get('compacted');
   }
 
   /** On a full disk the start goes on without: reads are served all the same. */
   #saveTerm(): void {
     try {
-      this.#setMeta('term', this.#identity.raftTerm);
+      this.#meta.set('term', this.#identity.raftTerm);
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       if (this.#space.diskFull()) this.#saveTerm();
@@ -315,14 +310,5 @@ export class RevisionStore {
       const from: bigint = next;
       next = await this.#commits.submit(() => this.#table.compactSlice(from, revision, COMPACTION_SLICE));
     }
-  }
-
-  #meta(name: string): bigint {
-    const row = prepare(this.#db, 'SELECT value FROM meta WHERE name = ?').get(name);
-    return (row as { value: bigint } | undefined)?.value ?? 0n;
-  }
-
-  #setMeta(name: string, value: bigint): void {
-    prepare(this.#db, 'UPDATE meta SET value = ? WHERE name = ?').run(value, name);
   }
 }
