@@ -28,7 +28,12 @@ export class GoObject {
   /** Reads a text; `undefined` when it is JSON, but no object. Throws SyntaxError when it is not JSON. */
   static parse(text: string, path = ''): GoObject | undefined {
     const value: Json = JSON.parse(text);
-    return isJsonObject(value) ? new GoObject(membersOf(text) ?? [], path, value) : undefined;
+    return isJsonObject(value) ? GoObject.of(text, value, path) : undefined;
+  }
+
+  /** The same of a text that `JSON.parse` has read already. */
+  static of(text: string, value: JsonObject, path = ''): GoObject {
+    return new GoObject(membersOf(text) ?? [], path, value);
   }
 
   /** A json.RawMessage: the value as it is, null included; `undefined` when the field is absent. */

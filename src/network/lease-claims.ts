@@ -1,6 +1,6 @@
+import { BlockMap } from '#src/lib/block-map.ts';
 import { Heap } from '#src/lib/heap.ts';
 import { lastAddress, type Prefix4 } from '#src/lib/ip.ts';
-import { RangeMap } from '#src/lib/range-map.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
 /** What one record wants for itself alone: its subnet, which its name gives, and an identity. */
@@ -92,12 +92,17 @@ const SMALL = 32;
  * whether one claim waits or 20,000.
  */
 export class LeaseClaims {
-  readonly #subnets = new RangeMap<number, Claim>();
+  readonly #subnets: BlockMap<Claim>;
   readonly #identities = new Map<string, Claim>();
   readonly #identityQueues = new Map<string, Queue>();
   /** Queues whose holder is gone. */
   #open: Heap<Queue> | undefined;
   readonly #opened = new Set<Queue>();
+
+  /** `subnetLength`: that of nearly all claims. */
+  constructor({ subnetLength }: { readonly subnetLength: number }) {
+    this.#subnets = new BlockMap(32 - subnetLength);
+  }
 
   /** Gives the claim its subnet and identity, or queues it behind the claim that holds one of them. True when it holds both. */
   place(claim: Claim, subnet = subnetOf(claim)): boolean {

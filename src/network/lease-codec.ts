@@ -1,7 +1,8 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIpv4, formatIpv6, ipv4, parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
-import { GoObject } from '#src/network/go-json.ts';
+import { GoObject, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, LeaseAttributes } from '#src/network/lease.ts';
+import { plainAttributes } from '#src/network/plain-attributes.ts';
 
 /** The flannel that has to read the value. Both versions read both shapes; the shapes differ in what they leave out. */
 export type Dialect = 'v0.9.1' | 'head';
@@ -35,15 +36,15 @@ export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect =
 /** Reads what any flannel or weft wrote, or says why that is impossible. Never throws: values come from others. */
 export function decodeAttributes(text: string): Decoded {
   if (text.length > LONGEST_VALUE) return { ok: false, reason: `its value has ${text.length} characters` };
-  let object: GoObject | undefined;
+  let value: Json;
   try {
-    object = GoObject.parse(text);
+    value = JSON.parse(text);
   } catch {
     return { ok: false, reason: 'its value is not JSON' };
   }
-  if (object === undefined) return { ok: false, reason: 'its value is not a JSON object' };
+  if (!isJsonObject(value)) return { ok: false, reason: 'its value is not a JSON object' };
   try {
-    return { ok: true, attributes: readAttributes(object) };
+    return { ok: true, attributes: plainAttributes(text, value) ?? readAttributes(GoObject.of(text, value)) };
   } catch (error) {
     return { ok: false, reason: messageOf(error) };
   }

@@ -50,7 +50,7 @@ export class LeaseTable {
   readonly #slice: number;
   readonly #entries = new Map<string, Entry>();
   readonly #quarantined = new Map<string, Entry>();
-  readonly #claims = new LeaseClaims();
+  readonly #claims: LeaseClaims;
   #reading: Reading | undefined;
   #ruling = 0;
   #version = 0;
@@ -58,6 +58,7 @@ export class LeaseTable {
   constructor(rules: LeaseRules, { slice = 250 }: LeaseTableOptions = {}) {
     this.#rules = rules;
     this.#slice = slice;
+    this.#claims = new LeaseClaims(rules);
   }
 
   /** Changes whenever a record comes, changes its value, or goes; not when it is renewed. */

@@ -1,5 +1,6 @@
 import {
   containsAddress,
+  containsPrefix,
   formatIp,
   formatPrefix,
   type Ip,
@@ -7,7 +8,6 @@ import {
   ipv4,
   lastAddress,
   masked,
-  overlaps,
   type Prefix,
 } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
@@ -60,12 +60,16 @@ export const rangeOverlaps = ({ first, last }: AddressRange, prefix: Prefix): bo
  * it would not. The longest prefix wins in the kernel: a subnet that is wider than a connected network hides nothing of it.
  */
 export function hiddenBy(subnet: Prefix, { connected, needed, allowed }: OverlapRules): string | undefined {
-  const isHidden = (ip: Ip): boolean =>
-    containsAddress(subnet, ip) &&
-    !connected.some((network) => network.length > subnet.length && containsAddress(network, ip));
-  const address = needed.find(({ ip }) => isHidden(ip));
-  if (address !== undefined) return `holds ${formatIp(address.ip)}, ${address.use}`;
+  for (const { ip, use } of needed) {
+    if (containsAddress(subnet, ip) && !isConnectedInside(connected, subnet, ip))
+      return `holds ${formatIp(ip)}, ${use}`;
+  }
   if (allowed) return undefined;
-  const network = connected.find((network) => network.length <= subnet.length && overlaps(network, subnet));
-  return network && `overlaps the underlay's ${formatPrefix(network)}`;
+  for (const network of connected) {
+    if (containsPrefix(network, subnet)) return `overlaps the underlay's ${formatPrefix(network)}`;
+  }
+  return undefined;
 }
+
+const isConnectedInside = (connected: readonly Prefix[], subnet: Prefix, ip: Ip): boolean =>
+  connected.some((network) => network.length > subnet.length && containsAddress(network, ip));

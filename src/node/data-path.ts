@@ -192,6 +192,11 @@ export class DataPath {
     return this.#components.rules.removeLeftovers(signal);
   }
 
+  /** Watches what drops the overlay's packets although the rules are as wanted, until the signal aborts. */
+  watchDrops(signal: AbortSignal): void {
+    this.#components.rules.watchDrops(signal);
+  }
+
   /** The kernel may lead to the peers another way now. */
   async reroute(): Promise<void> {
     if (this.#intent.backend.needsLookup) await this.inbox.reroute();

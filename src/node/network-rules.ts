@@ -42,6 +42,7 @@ export class NetworkRules {
   #use: FirewallUse | undefined;
   #wanted: WantedRules | undefined;
   #drops: DropsWatched | undefined;
+  #isKept = false;
 
   constructor(components: NetworkRulesComponents, { intervalMs }: { readonly intervalMs: number }) {
     this.#components = components;
@@ -84,27 +85,27 @@ export class NetworkRules {
       this.#firewall = this.#components.makeFirewall(use);
       this.#use = use;
     }
-    if (this.#drops === undefined) {
-      await this.#caretaker.start(signal);
-      this.#drops = this.#watchDrops(signal);
-    } else {
-      await this.#caretaker.lookNow(signal);
-      this.#drops.poke();
-    }
+    if (this.#isKept) await this.#caretaker.lookNow(signal);
+    else await this.#caretaker.start(signal);
+    this.#isKept = true;
+    this.#drops?.poke();
     // After the new rules are in force, so that there is no moment without any.
     if (other) await this.#removeLeftovers(() => before.removeAll(undefined, signal), signal);
   }
 
-  /** What drops the overlay's packets all the same is watched from the first time that our own rules are in place. */
-  #watchDrops(signal: AbortSignal): DropsWatched {
+  /**
+   * Watches what drops the overlay's packets although our rules are in place, until the signal aborts. It runs programs, so
+   * a start calls it when it is over.
+   */
+  watchDrops(signal: AbortSignal): void {
+    if (this.#drops !== undefined) return;
     const { watchDrops, log } = this.#components;
-    const drops = watchDrops({
+    this.#drops = watchDrops({
       wanted: () => this.#wanted ?? noRules(),
       firewall: { programs: (ended) => this.#inUse.programs(ended) },
       log,
     });
-    drops.start(signal);
-    return drops;
+    this.#drops.start(signal);
   }
 
   get #inUse(): NetworkFirewall {

@@ -89,6 +89,36 @@ test('a start takes a lease, and makes device, peers and subnet.env', async (t) 
   );
 });
 
+test('a start does not wait for what it does not need: drops, the config, and the memory come after it', async (t) => {
+  const host = hostFor(t);
+  const registry = host.registry(ID.prefix, systemClock);
+  registry.writeConfig(CONFIG);
+  const done: string[] = [];
+  const note = (what: string): void => void (done.includes(what) || done.push(what));
+  const network = new Network(
+    {
+      ...host.parts,
+      watchDrops: () => ({ troubles: [], poke: () => {}, start: () => note('drops') }),
+    },
+    { id: ID, options: testOptions(), onReady: () => note('ready') },
+  );
+  const [write, follow] = [host.files.write.bind(host.files), registry.watchConfig.bind(registry)];
+  host.files.writeAtomically = (path, text) => {
+    if (path === artefactsOf(ID, testOptions()).stateFile) note('memory');
+    return write(path, text);
+  };
+  registry.watchConfig = (signal) => {
+    note('config');
+    return follow(signal);
+  };
+  const stop = new AbortController();
+  const ended = network.run(stop.signal).catch(() => {});
+  await until(() => done.length === 4 || undefined, { what: 'all four' });
+  stop.abort();
+  await ended;
+  assert.equal(done[0], 'ready');
+});
+
 test('after its end nothing of a network changes the kernel, and all it made stays', async (t) => {
   const host = await hostWithPast(t);
   const [text, done] = [host.kernel.text, host.kernel.history.length];
@@ -215,6 +245,21 @@ test('what of the config can not change in place is refused, by field, until it 
   await isReady(again);
 });
 
+test('a change that the packet filter refuses is a trouble until it is in force', async (t) => {
+  const host = await hostWithPast(t);
+  const again = run(t, host);
+  await isReady(again);
+  host.firewalls.fail = () => new Error('xtables is locked');
+  host
+    .registry(ID.prefix, systemClock)
+    .writeConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","MTU":1400}}');
+  await troubleOf(again, /xtables is locked/);
+  assert.doesNotMatch(fileOf(host) ?? '', /FLANNEL_MTU=1350/);
+  host.firewalls.fail = undefined;
+  await until(() => /FLANNEL_MTU=1350/.test(fileOf(host) ?? '') || undefined, { what: 'MTU in subnet.env' });
+  await isReady(again);
+});
+
 test('a moved underlay is in the device and the lease; a peer that changed meanwhile is right', async (t) => {
   const host = await hostWithPast(t);
   const again = run(t, host);
@@ -239,6 +284,9 @@ test('a moved underlay is in the device and the lease; a peer that changed meanw
     },
     { what: 'new address in the lease' },
   );
+  await until(() => host.announced.join() === '172.16.0.9' || undefined, {
+    what: 'announcement on the link',
+  });
 });
 
 test('two networks on one host share no name, and the end of one is not the other’s', async (t) => {

@@ -125,7 +125,7 @@ export class Network {
     const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {
       this.#dataPath = await startFromMemory(this.#parts, { remembered, previous }, life);
-      if (this.#dataPath !== undefined) this.#ready(this.#dataPath);
+      if (this.#dataPath !== undefined) this.#ready(this.#dataPath, life.signal);
     }
     const { registry, config, missing } = await opening;
     onLoaded();
@@ -198,11 +198,12 @@ export class Network {
     this.#running = running;
     // Programs and the disk are waited for while the peers are taken.
     await Promise.all([applied.done, running.start(life)]);
-    this.#ready(dataPath);
+    this.#ready(dataPath, life.signal);
+    running.goOn(life);
     await dataPath.removeLeftovers(life.signal);
   }
 
-  #ready(dataPath: DataPath): void {
+  #ready(dataPath: DataPath, signal: AbortSignal): void {
     const again = this.#waitingFor === undefined;
     this.#waitingFor = undefined;
     const ms = Math.round(this.#parts.host.clock.monotonic() - this.#startedAt);
@@ -211,6 +212,7 @@ export class Network {
       `Running backend ${backend.type}: subnet ${formatPrefix(subnet)}, ${dataPath.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
     );
     this.#onReady();
+    dataPath.watchDrops(signal);
   }
 }
 

@@ -10,7 +10,7 @@ const CONFIG_LOOK_MS = 1_000;
 
 /**
  * Waits for a config that can be read, as flannel does: an operator mends it in the registry, not on every host.
- * What is wrong with it is said once for each text; `onWait` is told with it.
+ * What is wrong with it is logged once for each text, and `onWait` is called then.
  */
 export async function readableConfig(
   { registry, clock, log }: { readonly registry: Registry; readonly clock: Clock; readonly log: Logger },

@@ -41,7 +41,7 @@ export class Comparison {
     ledger.checkBegins();
     this.#count++;
     const holdings = [...ledger.territory.holdings];
-    await look(actuators, ledger.slots, ledger.territory);
+    await look(actuators, ledger.slots, ledger.territory, () => void ledger.takeStale());
     const budget = new TurnBudget(clock);
     for (const slot of ledger.slots.endLook()) {
       if (!ledger.isRight(slot) && slot.cause === undefined) {
@@ -74,13 +74,22 @@ function wantedOf(slots: SlotTable, { kinds }: Actuator): KernelObject[] {
   return objects;
 }
 
-/** Reads what is in the kernel, scope by scope and in turns: at 50,000 peers there are 150,000 objects. */
-export async function look(actuators: Actuators, slots: SlotTable, territory: Territory): Promise<void> {
+/**
+ * Reads what is in the kernel, scope by scope and in turns: at 50,000 peers there are 150,000 objects. `beforeReading` is
+ * called before what can't be listed is read: requests to read it that came earlier are done with.
+ */
+export async function look(
+  actuators: Actuators,
+  slots: SlotTable,
+  territory: Territory,
+  beforeReading: () => void = () => {},
+): Promise<void> {
   slots.beginLook();
   const take = (object: KernelObject) => {
     const slot = slots.find(object);
     if (slot !== undefined || territory.isFollowed(object)) slots.sight(object, slot);
   };
   for (const query of territory.queries()) await actuators.scan(query, take);
+  beforeReading();
   for (const actuator of actuators.readers) await actuator.read?.(wantedOf(slots, actuator), take);
 }

@@ -19,8 +19,10 @@ const SCOPES: readonly Scope[] = [{ kinds: KINDS.names, filter: { device: 'blue'
 class Settings {
   readonly values = new Map([[FORWARD, '0']]);
   refusal: string | undefined;
+  reads = 0;
   readonly files: Pick<Files, 'read' | 'write'> = {
     read: async (path) => {
+      this.reads++;
       const value = this.values.get(path.slice('/proc/sys/'.length));
       return value === undefined ? undefined : `${value}\n`;
     },
@@ -67,6 +69,15 @@ test('a start sets what is not as wanted, and counts no repair', async (t) => {
   assert.deepEqual(owner.status.failing, []);
   const views = [...reconciler.view()].filter(({ wanted }) => wanted?.kind === 'sysctl');
   assert.ok(views.every(({ wanted, found }) => wanted !== undefined && wanted === found));
+});
+
+test('a comparison reads each setting once, although the same was asked for', async (t) => {
+  const { settings, kernel, owner, reconciler } = await host(t);
+  settings.reads = 0;
+  kernel.emit({ type: 'netconf', family: 4, device: 'all' });
+  reconciler.check();
+  await owner.settled();
+  assert.equal(settings.reads, 2);
 });
 
 test('a setting that another program changes is repaired after the kernel’s netconf event', async (t) => {

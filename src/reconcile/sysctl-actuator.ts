@@ -35,7 +35,9 @@ export class SysctlActuator implements Actuator {
   async #hasDevice(object: Sysctl): Promise<boolean> {
     const device = SYSCTL.deviceOf(object);
     if (device === undefined) return true;
-    return (await this.#files.read(`/proc/sys/net/ipv4/conf/${device}/forwarding`)) !== undefined;
+    const file = `/proc/sys/net/ipv4/conf/${device}/forwarding`;
+    // When that is the setting itself, it has just been found missing.
+    return file !== fileOf(object) && (await this.#files.read(file)) !== undefined;
   }
 
   isStaleAfter({ type }: KernelEvent): boolean {

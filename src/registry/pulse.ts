@@ -9,7 +9,7 @@ export interface PulseOptions {
   onSilence(): void;
 }
 
-/** Tells a connection that has nothing to say from one whose other end is frozen or cut off. */
+/** Finds out whether a connection has nothing to say, or its other end is frozen or cut off. */
 export class Pulse {
   readonly #clock: Clock;
   readonly #options: PulseOptions;
