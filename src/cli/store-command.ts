@@ -15,12 +15,14 @@ import { parseEndpoints } from '#src/registry/endpoints.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { readTls, wantsTls } from '#src/registry/tls.ts';
+import { restoreSnapshot } from '#src/store/restore.ts';
 import { compactHistory, putKey } from '#src/store/store-client.ts';
 import { startStoreServer } from '#src/store/store-server.ts';
 import { type TransferEnd, transfer } from '#src/store/transfer.ts';
 import { EtcdV2End } from '#src/store/transfer-etcd-v2.ts';
 import { EtcdV3End } from '#src/store/transfer-etcd-v3.ts';
 import { FileEnd } from '#src/store/transfer-file.ts';
+import { systemByteFiles } from '#src/sys/byte-files.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
@@ -69,6 +71,8 @@ export async function storeCommand(words: readonly string[], context: StoreComma
       return serve(optionsOf(STORE_FLAGS.serve, given), context);
     case 'put':
       return put(optionsOf(STORE_FLAGS.put, given), word, value, context);
+    case 'restore':
+      return restore(optionsOf(STORE_FLAGS.restore, given), word, context);
     case 'compact':
       return compact(optionsOf(STORE_FLAGS.compact, given), context);
     default:
@@ -80,6 +84,7 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   const { host, port } = parseListen(options.listen);
   const tls = await serverTls(options);
   const users = await readUsers(options);
+  const limits = limitsOf(options);
   // What the network's hosts publish is not for every user of this one.
   process.umask(0o077);
   // Where that fails, so does opening the file, with better words.
@@ -89,7 +94,7 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
   const log = { ...silentLogger, warning: complain, error: complain };
   const server = await startStoreServer(
     { clock: systemClock, log, fatal: fail },
-    { data: options.data, host, port, tls, users, retentionMs: options.retention },
+    { data: options.data, host, port, tls, users, retentionMs: options.retention, ...limits },
   );
   output.complain(`serving ${options.data} at ${server.url}, revision ${server.revision}`);
   for (const warning of exposure(host, tls !== undefined, tls?.ca !== undefined || users.size > 0)) {
@@ -106,6 +111,32 @@ async function serve(options: ServeOptions, { output, signal }: StoreCommandCont
     remedy: 'look at the disk, then start it again: what it acknowledged is there',
     cause: end,
   });
+}
+
+async function restore(
+  { data }: OptionsOf<(typeof STORE_FLAGS)['restore']>,
+  snapshot: string,
+  { output }: StoreCommandContext,
+): Promise<number> {
+  process.umask(0o077);
+  await systemFolders.make(dirname(data)).catch(() => {});
+  const { keys, revision } = await restoreSnapshot({ files: systemByteFiles }, snapshot, data);
+  output.complain(`restored ${countKeys(Number(keys))} of ${snapshot} into ${data}, at revision ${revision}`);
+  return 0;
+}
+
+/** Above these, a request takes more of the loop's time than the other clients should wait. */
+const LARGEST = { maxRequestBytes: 10 << 20, maxTxnOps: 10_000 };
+
+function limitsOf({ quotaBackendBytes, maxRequestBytes, maxTxnOps }: ServeOptions) {
+  const within = (flag: string, value: number, greatest: number): void => {
+    if (value >= 1 && value <= greatest) return;
+    throw new WeftError('flags', `--${flag} ${value} is not between 1 and ${greatest}`);
+  };
+  within('quota-backend-bytes', quotaBackendBytes, Number.MAX_SAFE_INTEGER);
+  within('max-request-bytes', maxRequestBytes, LARGEST.maxRequestBytes);
+  within('max-txn-ops', maxTxnOps, LARGEST.maxTxnOps);
+  return { quota: BigInt(quotaBackendBytes), maxRequestBytes, maxTxnOps };
 }
 
 async function put(
@@ -263,7 +294,8 @@ function wordsProblem(name: StoreCommandName, words: readonly string[]): string 
   if (words.length > takes.length) return `${words[takes.length]} is one word too many; flags come first`;
   const needed = takes.filter((word) => !word.startsWith('[')).length;
   if (words.length >= needed) return undefined;
-  return name === 'put' ? 'name the key' : 'name the other side: URLs of an etcd, or a file';
+  if (name === 'put') return 'name the key';
+  return name === 'restore' ? 'name the snapshot' : 'name the other side: URLs of an etcd, or a file';
 }
 
 function usageLine(name: StoreCommandName): string {

@@ -120,17 +120,10 @@ const ALLOWED_OUTSIDE: readonly string[] = [
   'registry/etcd-v3-connection.ts node:net',
   'registry/etcd-v3-connection.ts node:tls',
   'registry/secure-agent.ts node:https',
-  'store/auth-tokens.ts randomBytes',
   'store/connection-listener.ts node:http',
   'store/connection-listener.ts node:net',
   'store/connection-listener.ts node:tls',
   'store/connection-listener.ts setTimeout',
-  'store/database.ts randomBytes',
-  'store/group-commit.ts setImmediate',
-  'store/lease-table.ts randomBytes',
-  'store/store-server.ts setImmediate',
-  'store/store-server.ts setInterval',
-  'store/watch-stream.ts setImmediate',
 ];
 
 const withoutComments = (text: string): string =>
