@@ -189,8 +189,8 @@ export class EtcdV2Http {
       request.once('close', () => answered.abort(ENDED));
       request.once('error', reject);
       request.once('response', (response) => {
-          answered.abort(ENDED);
-          // The reader gets its failure. Before somebody reads it, an error event without a listener would be fatal.
+        answered.abort(ENDED);
+        // The reader gets its failure. Before somebody reads it, an error event without a listener would be fatal.
         response.on('error', () => {});
         resolve(response);
       });
