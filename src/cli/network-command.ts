@@ -61,8 +61,12 @@ export async function networkCommand(
       refuseMore(positional, 2, 'add NAME CONFIG');
       const [name = '', config = ''] = positional;
       const text = await readConfigText(config);
+      // What is wrong by itself is refused before anybody is asked.
+      namedNetwork(options.etcdPrefix, name);
+      const parts = { name, text, config: parseNetworkConfig(text) };
+      const { devices } = prepared(parts.config);
       return withNetworks(options, context, (networks, signal) =>
-        add(networks, { name, text, prefix: options.etcdPrefix }, output, signal),
+        add(networks, { ...parts, devices }, output, signal),
       );
     }
     case 'rm': {
@@ -127,16 +131,20 @@ function describe(text: string): string {
 
 const prepared = (config: NetworkConfig) => prepareBackend(config, { links: [], identity: '', instance: '' });
 
+interface NewNetwork {
+  readonly name: string;
+  readonly text: string;
+  readonly config: NetworkConfig;
+  readonly devices: readonly string[];
+}
+
 /** Refuses a config that hosts could not use beside the networks that are there. */
 async function add(
   networks: Networks,
-  { name, text, prefix }: { readonly name: string; readonly text: string; readonly prefix: string },
+  { name, text, config, devices }: NewNetwork,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  namedNetwork(prefix, name);
-  const config = parseNetworkConfig(text);
-  const { devices } = prepared(config);
   for (const other of await networks.list(signal)) {
     if (other === name) continue;
     const otherText = await networks.readConfig(other, signal);

@@ -46,11 +46,12 @@ export class Host {
     // The kernel and the rules are looked at first; an error of theirs is waited for below.
     const host = this.#prepare(life);
     host.catch(() => {});
-    const stopHealth = await serveHealth(this.#options, {
-      readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
-      metrics: () => formatMetrics(this.#statuses()),
-    });
+    let stopHealth = async (): Promise<void> => {};
     try {
+      stopHealth = await serveHealth(this.#options, {
+        readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
+        metrics: () => formatMetrics(this.#statuses()),
+      });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
       return await life.ended();
@@ -72,7 +73,8 @@ export class Host {
   }
 
   #startNetworks(host: NetworkHost, life: Lifetime): void {
-    const { etcdPrefix, networks, watchNetworks } = this.#options;
+    const { etcdPrefix, watchNetworks } = this.#options;
+    const networks = this.#networkNames;
     if (networks.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
@@ -93,6 +95,11 @@ export class Host {
     this.#set = set;
   }
 
+  /** `--networks=` names none. */
+  get #networkNames(): readonly string[] {
+    return this.#options.networks.filter((name) => name !== '');
+  }
+
   /** Networks come and go with their configs. */
   async #followNetworks(host: NetworkHost, set: NetworkSet, signal: AbortSignal): Promise<void> {
     this.#isListed = false;
@@ -101,7 +108,7 @@ export class Host {
     const follower = new NetworkFollower(
       { ...this.#components, networks, log: this.#log },
       {
-        only: this.#options.networks,
+        only: this.#networkNames,
         onThere: (name) => set.add(name),
         onGone: (name, since) => this.#letGo(set, name, since),
         onListed: () => {

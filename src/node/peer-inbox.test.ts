@@ -134,6 +134,27 @@ test("a peer's new address that arrives during a move of the underlay stays", as
   await rig.end();
 });
 
+test('a message ends the sleep until the next departure only for an earlier one', async () => {
+  const rig = new Rig();
+  await nextTurn();
+  let sleeps = 0;
+  const sleep = rig.clock.sleep.bind(rig.clock);
+  rig.clock.sleep = (ms, signal) => {
+    sleeps++;
+    return sleep(ms, signal);
+  };
+  for (const n of numbers(2, 40)) await rig.inbox.change([{ type: 'put', record: record(n) }]);
+  await nextTurn();
+  assert.equal(sleeps, 0);
+  await rig.inbox.change([{ type: 'removed', name: peerName(40) }]);
+  await rig.inbox.change([{ type: 'removed', name: peerName(39) }]);
+  await nextTurn();
+  assert.equal(sleeps, 1);
+  await rig.clock.advance(1_500);
+  assert.equal(rig.table.size, 37);
+  await rig.end();
+});
+
 test('a peer whose time comes in the middle of a list does not come back', async () => {
   const rig = new Rig({ slice: 1 });
   await rig.inbox.snapshot(numbers(2, 30).map((n) => record(n)));

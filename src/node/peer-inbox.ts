@@ -31,6 +31,8 @@ const MANY_PEERS = 1_000;
 export class PeerInbox {
   readonly #components: PeerInboxComponents;
   readonly #order = new InOrder();
+  /** When {@link run} looks for departures next. It is woken for an earlier one only. */
+  #wakesAt = Number.NEGATIVE_INFINITY;
   #rearm: (() => void) | undefined;
 
   constructor(components: PeerInboxComponents) {
@@ -70,8 +72,7 @@ export class PeerInbox {
     const { departures, clock } = this.#components;
     while (!signal.aborted) {
       await this.#untilDue(signal);
-      const now = clock.monotonic();
-      if ((departures.nextDue ?? Number.POSITIVE_INFINITY) > now) continue;
+      if (this.#nextDue > clock.monotonic()) continue;
       await this.#handle(async () => {
         const { table } = this.#components;
         await this.#follow(departures.due(clock.monotonic()).flatMap((name) => table.remove(name)));
@@ -81,17 +82,24 @@ export class PeerInbox {
   }
 
   #handle(step: () => Promise<void>): Promise<void> {
-    return this.#order.run(step).finally(() => this.#rearm?.());
+    return this.#order.run(step).finally(() => {
+      // To end a sleep and begin another for each message would cost more than the message.
+      if (this.#nextDue < this.#wakesAt) this.#rearm?.();
+    });
+  }
+
+  get #nextDue(): number {
+    return this.#components.departures.nextDue ?? Number.POSITIVE_INFINITY;
   }
 
   async #untilDue(signal: AbortSignal): Promise<void> {
-    const { departures, clock } = this.#components;
+    const { clock } = this.#components;
     const rearmed = new AbortController();
-    this.#rearm = () => rearmed.abort();
-    const wait = Math.max(0, (departures.nextDue ?? Number.POSITIVE_INFINITY) - clock.monotonic());
-    await clock
-      .sleep(Math.min(wait, LONGEST_WAIT_MS), AbortSignal.any([signal, rearmed.signal]))
-      .catch(() => {});
+    this.#rearm = () => rearmed.abort('rearmed');
+    const now = clock.monotonic();
+    const wait = Math.min(Math.max(0, this.#nextDue - now), LONGEST_WAIT_MS);
+    this.#wakesAt = now + wait;
+    await clock.sleep(wait, AbortSignal.any([signal, rearmed.signal])).catch(() => {});
     this.#rearm = undefined;
   }
 

@@ -37,6 +37,8 @@ export interface V2Request {
 }
 
 const MAX_REDIRECTS = 3;
+/** Why a timer is ended. Without a reason, abort makes an Error with its stack, and each event ends a request. */
+const ENDED = 'ended';
 
 /** etcd v2's keys API over node's own HTTP client (contract §2.2), on whichever endpoint answers. */
 export class EtcdV2Http {
@@ -184,11 +186,11 @@ export class EtcdV2Http {
         () => request.destroy(this.#tooLate()),
         () => {},
       );
-      request.once('close', () => answered.abort());
+      request.once('close', () => answered.abort(ENDED));
       request.once('error', reject);
       request.once('response', (response) => {
-        answered.abort();
-        // The reader gets its failure. Before somebody reads it, an error event without a listener would be fatal.
+          answered.abort(ENDED);
+          // The reader gets its failure. Before somebody reads it, an error event without a listener would be fatal.
         response.on('error', () => {});
         resolve(response);
       });

@@ -293,6 +293,7 @@ async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise
   try {
     return await Promise.race([promise, quiet]);
   } finally {
-    settled.abort();
+    // Without a reason, abort makes an Error with its stack, and each event ends a wait.
+    settled.abort('settled');
   }
 }

@@ -105,7 +105,7 @@ export async function* watchRanges(
     let fragments: Event[] = [];
     for await (const response of stream as AsyncIterable<WatchResponse>) {
       // While the caller digests, nothing is read, so that nothing can be missed.
-      pulse.stop();
+      pulse.pause();
       if (response.compactRevision > 0n) {
         throw new CompactedError(`etcd has compacted the events before revision ${response.compactRevision}`);
       }

@@ -84,3 +84,34 @@ test('a stopped pulse asks for nothing', async () => {
   await clock.advance(60_000);
   assert.deepEqual(log, []);
 });
+
+test('a sign of life ends no sleep, and an earlier time does', async () => {
+  const { clock, log, pulse } = begin();
+  let sleeps = 0;
+  const sleep = clock.sleep.bind(clock);
+  clock.sleep = (ms, signal) => {
+    sleeps++;
+    return sleep(ms, signal);
+  };
+  for (let i = 0; i < 100; i++) {
+    pulse.pause();
+    pulse.felt(QUIET_MS);
+    await clock.advance(1);
+  }
+  assert.equal(sleeps, 1);
+  pulse.expect(ANSWER_MS);
+  assert.deepEqual(clock.sleeping, [ANSWER_MS]);
+  await clock.advance(ANSWER_MS);
+  assert.deepEqual(log, ['silence']);
+});
+
+test('a paused pulse expects nothing, and a stopped one leaves no timer', async () => {
+  const { clock, log, pulse } = begin();
+  pulse.expect(ANSWER_MS);
+  pulse.pause();
+  await clock.advance(60_000);
+  assert.deepEqual(log, []);
+  pulse.felt(QUIET_MS);
+  pulse.stop();
+  assert.deepEqual(clock.sleeping, []);
+});

@@ -9,11 +9,24 @@ export interface PulseOptions {
   onSilence(): void;
 }
 
-/** Finds out whether a connection has nothing to say, or its other end is frozen or cut off. */
+/** What is done at a time, unless another sign of life comes before. */
+interface Due {
+  readonly at: number;
+  readonly act: () => void;
+}
+
+/**
+ * Finds out whether a connection has nothing to say, or its other end is frozen or cut off.
+ *
+ * A sign of life comes with every event. A sleep that is ended and begun again costs more than the event, so a sleep goes
+ * on when the time moves back, and looks again when it is over.
+ */
 export class Pulse {
   readonly #clock: Clock;
   readonly #options: PulseOptions;
-  #waiting = new AbortController();
+  #due: Due | undefined;
+  /** The sleep that is under way, and when it ends. */
+  #sleep: { readonly until: number; readonly ended: AbortController } | undefined;
   #silent = false;
 
   constructor(clock: Clock, options: PulseOptions) {
@@ -28,7 +41,7 @@ export class Pulse {
 
   /** A sign of life came: the next is asked for after `quietMs` without one. */
   felt(quietMs: number): void {
-    this.#after(quietMs, async () => {
+    this.#after(quietMs, () => {
       // Before the question: an answer may come within it.
       this.expect(this.#options.answerMs);
       this.#options.ask();
@@ -37,27 +50,52 @@ export class Pulse {
 
   /** A sign has to come within `ms`. */
   expect(ms: number): void {
-    this.#after(ms, async (signal) => {
+    const due = this.#after(ms, async () => {
       // After a pause of this process (a stopped machine, a long turn) timers run before the socket is read, so an
       // answer may be waiting: give it one turn.
       await nextTurn();
-      if (signal.aborted) return;
+      if (this.#due !== due) return;
+      this.#due = undefined;
       this.#silent = true;
       this.#options.onSilence();
     });
   }
 
-  stop(): void {
-    this.#waiting.abort();
+  /** Nothing is expected until the next call. */
+  pause(): void {
+    this.#due = undefined;
   }
 
-  #after(ms: number, act: (signal: AbortSignal) => Promise<void>): void {
-    this.stop();
-    this.#waiting = new AbortController();
-    const { signal } = this.#waiting;
-    this.#clock.sleep(ms, signal).then(
-      () => (signal.aborted ? undefined : act(signal)),
+  /** As {@link pause}, and no timer is left. */
+  stop(): void {
+    this.pause();
+    this.#sleep?.ended.abort('ended');
+    this.#sleep = undefined;
+  }
+
+  #after(ms: number, act: () => void): Due {
+    const due = { at: this.#clock.monotonic() + ms, act };
+    this.#due = due;
+    if (this.#sleep === undefined || this.#sleep.until > due.at) this.#sleepUntil(due.at);
+    return due;
+  }
+
+  #sleepUntil(until: number): void {
+    this.#sleep?.ended.abort('ended');
+    const sleep = { until, ended: new AbortController() };
+    this.#sleep = sleep;
+    this.#clock.sleep(until - this.#clock.monotonic(), sleep.ended.signal).then(
+      () => {
+        if (this.#sleep === sleep) this.#wake();
+      },
       () => {},
     );
+  }
+
+  #wake(): void {
+    this.#sleep = undefined;
+    if (this.#due === undefined) return;
+    if (this.#due.at > this.#clock.monotonic()) this.#sleepUntil(this.#due.at);
+    else this.#due.act();
   }
 }

@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 /** Time as the daemon sees it, so that tests can advance it. */
 export interface Clock {
   /** Wall time, milliseconds since the epoch. May jump. */
@@ -13,12 +11,22 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  async sleep(ms, signal) {
-    try {
-      await delay(ms, undefined, signal === undefined ? {} : { signal });
-    } catch (error) {
-      // Node wraps the reason in an error of its own.
-      throw signal?.aborted ? signal.reason : error;
-    }
-  },
+  // Not the sleep of node:timers/promises: it makes an Error, with its stack, for each sleep that ends early. A watch ends
+  // one with each event.
+  sleep: (ms, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const end = (): void => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener('abort', end);
+        resolve();
+      }, ms);
+      signal?.addEventListener('abort', end, { once: true });
+    }),
 };
