@@ -35,7 +35,7 @@ const TRANSFER_FLAGS = {
     default: false,
     description: 'write into a target that has keys: those of the source replace them, others stay',
   },
-  'dry-run': { kind: 'bool', default: false, description: 'tell what would be written, and write nothing' },
+  'dry-run': { kind: 'bool', default: false, description: 'report what would be written, and write nothing' },
 } as const satisfies FlagTable;
 
 /** The flags of each subcommand of `weft store`. */

@@ -22,13 +22,13 @@ export interface ConfiguredNetwork {
   readonly subnet: Prefix4;
   /** Runs a step that may change the network; such steps run one after the other. */
   readonly inOrder: (step: () => Promise<void>) => Promise<void>;
-  /** Puts another draft in force. What it rejects with is tried again by the network. */
+  /** Puts another draft in force. After a rejection the network tries again. */
   readonly adopt: (next: Draft) => Promise<void>;
 }
 
 /**
- * Follows the config of one network in the registry. What can change in place does; what can't is a trouble that names the
- * field, and the network goes on as it was.
+ * Follows the config of one network in the registry. A change that is possible in place is made.
+ * Any other is a trouble that names the field, and the network stays as it was.
  */
 export class ConfigFollower {
   readonly #parts: NetworkParts;

@@ -20,8 +20,9 @@ const STATUS_EVERY_MS = 5_000;
 const EMPTIED_WITHIN_MS = 30_000;
 
 /**
- * The process on its host: the kernel and one reconciler, the servers, the service manager, and the networks. With one
- * network the end of the network is the end of the process, as with flannel; of several each has an end of its own.
+ * The process on its host: the kernel and one reconciler, the servers, the service manager, and the
+ * networks. With one network the end of the network is the end of the process, as with flannel;
+ * with several, each ends by itself.
  */
 export class Host {
   readonly #options: FlanneldOptions;
@@ -127,7 +128,10 @@ export class Host {
     }
   }
 
-  /** A network whose config is gone goes with all it made. One whose lease was lost as well was in a store that was emptied. */
+  /**
+   * A network without a config goes, with all it made. If its lease is gone as well, its store was
+   * emptied.
+   */
   async #letGo(set: NetworkSet, name: string, since: number): Promise<void> {
     const network = set.get(name);
     if (network === undefined) return;

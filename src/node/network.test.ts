@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { messageOf } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Network } from '#src/node/network.ts';
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { until } from '#src/sys/until.ts';
 import { MemoryHost, peerName, peerValue, testOptions } from '../../test/support/node-host.ts';
 
 /* One host in memory, networks on it, and a registry in memory for each. Time is real. */

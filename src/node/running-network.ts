@@ -120,7 +120,10 @@ export class RunningNetwork {
     await this.#dataPath.owner.settled();
   }
 
-  /** What a start need not wait for: follows the config, and writes down what a start without the registry needs. */
+  /**
+   * The parts that a start need not wait for: follows the config, and saves the state for a start
+   * without the registry.
+   */
   goOn(life: Lifetime): void {
     life.run((signal) => this.#config.follow(signal));
     life.run((signal) => this.#rememberNowAndThen(signal));
@@ -162,7 +165,7 @@ export class RunningNetwork {
     return mayLive ? recordsOf(remembered) : [];
   }
 
-  /** The underlay is back: connections of before are as dead as it was, and it may be another card. */
+  /** The underlay is back. Its old connections are dead, and it may be another card. */
   async #comeBack(): Promise<void> {
     this.#wasGone = false;
     this.membership.reconnect();

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { macToBytes, parseMac } from '#src/lib/mac.ts';
-import { until } from '#src/lib/until.ts';
 import { announcerIn } from '#src/sys/address-announcer.ts';
+import { until } from '#src/sys/until.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 

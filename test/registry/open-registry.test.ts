@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { WeftError } from '#src/lib/errors.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
-import { until } from '#src/lib/until.ts';
 import { type OpenRegistryOptions, openRegistry } from '#src/registry/open-registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { until } from '#src/sys/until.ts';
 import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
 
 const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';

@@ -39,7 +39,11 @@ function build(): string | false {
     const { stderr } = error as { stderr?: Buffer };
     const text = stderr?.toString() ?? '';
     // Without a way to the modules nothing can be built; anything else is an error of the program.
-    if (/dial tcp|no such host|module lookup disabled|i\/o timeout|timed out|reading https?:\S+ \d{3}/i.test(text)) {
+    if (
+      /dial tcp|no such host|module lookup disabled|i\/o timeout|timed out|reading https?:\S+ \d{3}/i.test(
+        text,
+      )
+    ) {
       return 'etcd’s Go client: its modules can’t be fetched';
     }
     throw new Error(text, { cause: error });

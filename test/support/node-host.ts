@@ -90,7 +90,7 @@ export class MemoryHost {
   readonly registries = new Map<string, MemoryRegistry>();
   readonly reconciler: Reconciler;
   readonly parts: NetworkHost;
-  /** Whether a registry answers that is asked now. */
+  /** Whether the registry answers. */
   answers = true;
   readonly #answered: (() => void)[] = [];
 
