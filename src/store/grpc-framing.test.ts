@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { encodeStatusMessage, MessageReader, messagePrefix } from '#src/store/grpc-framing.ts';
 
 test('messages come out as they went in, however the bytes are cut', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(
       fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 20 }),
       fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1 }),

@@ -8,7 +8,7 @@ const interval = fc.record({ from: key, to: key });
 const sets = fc.array(fc.array(interval, { maxLength: 5 }), { maxLength: 5 });
 
 test('two sets meet when any interval of the one overlaps any of the other', () => {
-  fc.assert(
+  void fc.assert(
     fc.property(sets, sets, (these, those) => {
       const [a, b] = [these, those].map((parts) => {
         const set = KeyIntervals.of([]);
