@@ -12,7 +12,7 @@ export interface Bench {
   /** How long hosts come and go. */
   readonly churnMinutes: number;
   readonly signal: AbortSignal;
-  /** Tells how far it is. */
+  /** Reports progress, one line at a time. */
   readonly say: (line: string) => void;
 }
 
@@ -22,7 +22,7 @@ export interface Row {
   readonly unit: string;
   /** By program, or by variant. */
   readonly samples: Readonly<Record<string, readonly number[]>>;
-  /** What is to be reached: so many times the peer's, or so many units. */
+  /** The target: a multiple of the peer's value, or a number of units. */
   readonly target?: { readonly ratio: number } | { readonly atMost: number };
 }
 
@@ -31,7 +31,10 @@ export interface Benchmark {
   readonly title: string;
   /** How it is measured, for the page. */
   readonly method: string;
-  /** Its samples are by variant: each has a line of its own, and is told as a multiple of these where they are there. */
+  /**
+   * The variants to compare with. Each variant has a line of its own, with its ratio to each of
+   * these that was measured.
+   */
   readonly beside?: readonly string[];
   run(bench: Bench): Promise<Row[]>;
 }

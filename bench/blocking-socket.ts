@@ -49,8 +49,9 @@ function checked(call: string, result: number): number {
 }
 
 /**
- * A socket whose calls wait, as those of a benchmark in C do: node's own sockets would measure its event loop. The
- * whole process stands still meanwhile. A call costs 0.4 µs more than it does in C.
+ * A socket with blocking calls, as in a benchmark in C: with node's own sockets, the event loop
+ * would be measured. The whole process stands still meanwhile. A call costs 0.4 µs more than it
+ * does in C.
  */
 export class BlockingSocket {
   readonly fd: number;
@@ -138,7 +139,10 @@ const msghdr = koffi.struct({
 });
 const mmsghdr = koffi.struct({ header: msghdr, length: 'uint32_t' });
 
-/** Datagrams of one size that a single call sends or receives. What is in them does not matter: all share their bytes. */
+/**
+ * Datagrams of one size that a single call sends or receives. Their content does not matter: all
+ * share the same bytes.
+ */
 export class DatagramBatch {
   readonly #count: number;
   /** What the messages point to stays as long as they do. */

@@ -10,7 +10,7 @@ const SAMPLES = 5;
 const CHECKS = 2;
 const LOOK_MS = 250;
 
-/** What it costs to look whether all is as wanted, and how long a join or a look holds up everything else. */
+/** The cost of a full comparison, and how long a join or a comparison holds up the event loop. */
 export const check: Benchmark = {
   name: 'check',
   title: 'Full comparison with nothing to do, and the event loop',
@@ -53,25 +53,31 @@ export const check: Benchmark = {
   },
 };
 
-/** The longest that the event loop was held up, from when it tells of itself until the join is over, in milliseconds. */
+/**
+ * The longest delay of the event loop, in milliseconds, from the first status to the end of the
+ * join.
+ */
 async function observeJoin(socket: string, isJoining: () => boolean): Promise<number> {
   let heldUp: number | undefined;
   for (; heldUp === undefined || isJoining(); await delay(LOOK_MS / 10)) {
     const status = await askNode(socket).catch(() => undefined);
     if (status === undefined || status === 'silent') continue;
-    // The first telling is of the time in which nobody looked closely.
+    // The first status covers the time before it, which was measured coarsely.
     heldUp = heldUp === undefined ? 0 : Math.max(heldUp, status.eventLoopDelayMs);
   }
   return heldUp;
 }
 
-/** Waits for so many comparisons; the longest that the event loop was held up meanwhile, in milliseconds. */
+/**
+ * Waits for `checks` comparisons. Resolves with the longest delay of the event loop meanwhile, in
+ * milliseconds.
+ */
 async function observe(socket: string, checks: number): Promise<number> {
   let heldUp = 0;
   for (let first: number | undefined; ; await delay(LOOK_MS)) {
     const status = await askNode(socket);
-    if (status === undefined || status === 'silent') throw new Error('flanneld does not tell its status');
-    // Each telling begins anew.
+    if (status === undefined || status === 'silent') throw new Error('flanneld does not report its status');
+    // Each status starts the measurement again.
     if (first !== undefined) heldUp = Math.max(heldUp, status.eventLoopDelayMs);
     first ??= status.kernel.checks;
     if (status.kernel.checks - first >= checks) return heldUp;

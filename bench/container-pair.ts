@@ -6,7 +6,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { pingOnce } from '#src/lab/reach.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { inRepository, type Program } from './program.ts';
 import type { TrafficKind } from './traffic.ts';
 
@@ -121,7 +121,7 @@ export class ContainerPair {
     for (const host of this.#hosts) await host.must(['ethtool', '-K', 'wire0', ...features, 'gro', no]);
   }
 
-  /** Runs bench/traffic.ts on both ends: what they tell. */
+  /** Runs bench/traffic.ts on both ends. Resolves with the figures that they report. */
   async measure(kind: TrafficKind, on: Placement, ms: number): Promise<Readonly<Record<string, number>>> {
     const traffic = (cpu: number, words: readonly string[]) => [
       ...['taskset', '-c', String(cpu), process.execPath, inRepository('bench/traffic.ts')],

@@ -14,7 +14,7 @@ const MEMORY: Readonly<Record<number, { readonly atMost: number }>> = {
   50000: { atMost: 200 },
 };
 
-/** A host joins a network of so many others. */
+/** A host joins a network of many others. */
 export const join: Benchmark = {
   name: 'join',
   title: 'Join',

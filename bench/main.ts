@@ -89,7 +89,7 @@ function programsToMeasure(): Program[] {
 }
 
 function describe(name: Program['name'], path: string): Pick<Program, 'name' | 'path' | 'version'> {
-  // flannel tells it on standard error.
+  // flannel prints its version on standard error.
   const { stdout, stderr, status, error } = spawnSync(path, ['--version'], { encoding: 'utf8' });
   if (status !== 0) {
     process.stderr.write(`bench: cannot measure ${path}: ${error?.message ?? stderr.trim()}\n`);

@@ -99,7 +99,9 @@ async function ours(namespace: string): Promise<number> {
   }
 }
 
-/** `PRIO=1 nlprog DEVICE PEERS noack BATCH` tells in one line of JSON how many seconds it took. */
+/**
+ * `PRIO=1 nlprog DEVICE PEERS noack BATCH` prints one line of JSON with the seconds that it took.
+ */
 async function limit(namespace: string, nlprog: string): Promise<number> {
   const words = [DEVICE, String(PEERS), 'noack', String(BATCH)];
   const argv = ['nsenter', `--net=/run/netns/${namespace}`, '--', 'env', 'PRIO=1', nlprog, ...words] as const;

@@ -16,7 +16,10 @@ export interface Program {
 
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
-/** One run of a flanneld in a namespace, and what the machine tells of it. Times are performance.now(). */
+/**
+ * One run of a flanneld in a namespace, with its times and its use of the machine. Times are
+ * performance.now().
+ */
 export class Run {
   readonly startedAt: number;
   /** When it said that it runs. */
@@ -37,7 +40,7 @@ export class Run {
     this.#child.stderr?.on('data', (chunk) => {
       const now = performance.now();
       this.#log += chunk;
-      // flannel of every version says it in these words; it tells systemd right after.
+      // Every version of flannel logs these words; it notifies systemd right after.
       if (this.#log.includes('Running backend')) resolve(now);
     });
   }

@@ -6,7 +6,7 @@ import { systemLabComponents } from '#src/lab/components.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import { Lab } from '#src/lab/lab.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import type { Api } from './lease-writer.ts';
 import { NETWORK_CONFIG, PREFIX } from './leases.ts';
 import { inRepository, type Program, Run } from './program.ts';
@@ -20,7 +20,7 @@ export const LABELS: Readonly<Record<Store, string>> = {
 };
 export const apiOf = (store: Store): Api => (store === 'v2' ? 'v2' : 'v3');
 
-/** A registry on one host and a flanneld to be measured on another, anew for every run. */
+/** A registry on one host and a flanneld to be measured on another. Every run has new ones. */
 export class Rig {
   readonly store: Store;
   readonly host: Host;

@@ -12,9 +12,10 @@ import { peerLeases } from './leases.ts';
 import { figure, quantile } from './statistics.ts';
 
 /**
- * The embedded store beside a real etcd of one member, each in a process of its own, one after the other in the same
- * run: `node bench/store.ts`. 10,000 leases with a key each, then 200 watchers, each on a connection of its own.
- * The clients are one process, whose own work on 200 copies of each event is part of every figure.
+ * The embedded store and a real etcd of one member, each in a process of its own, one after the
+ * other in the same run: `node bench/store.ts`. 10,000 leases with a key each, then 200 watchers,
+ * each on a connection of its own. The clients are one process, whose own work on 200 copies of
+ * each event is part of every figure.
  */
 const LEASES = 10_000;
 const WATCHERS = 200;
@@ -30,7 +31,7 @@ interface Figures {
   readonly [name: string]: number;
 }
 
-/** Runs `count` tasks, so many at a time; returns tasks per second. */
+/** Runs `count` tasks, a fixed number at a time; returns tasks per second. */
 async function rate(
   count: number,
   concurrent: number,

@@ -1,6 +1,7 @@
 /**
- * What a benchmark does on the measured host: `worker.ts API URL STEP …`. It stands for the other hosts (it writes their
- * leases) and watches this host's kernel, in one process, so that both are told by one clock.
+ * What a benchmark does on the measured host: `worker.ts API URL STEP …`. It stands for the other
+ * hosts (it writes their leases) and watches this host's kernel. Both are in one process, so that
+ * one clock times them.
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -66,8 +67,9 @@ function putConfig(config: string): void {
 }
 
 /**
- * Puts new leases one after the other; milliseconds from sending each to the kernel's telling of its route. The first is
- * left out: it waits for this process to connect and to compile.
+ * Puts new leases one after the other. Resolves with the milliseconds from sending each to the
+ * kernel's event for its route. The first is left out: it waits for this process to connect and to
+ * compile.
  */
 async function timePuts(writer: Writer, from: number, to: number): Promise<number[]> {
   const samples: number[] = [];

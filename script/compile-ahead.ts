@@ -2,13 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { Script } from 'node:vm';
 
-/** How esbuild tells where a module of a bundle begins. */
+/** esbuild's comment where a module of a bundle begins. */
 const MODULE = /^\/\/ (\S+)$/;
 
 /**
- * V8's cache for a bundle, with every function of the modules whose paths are `wanted`. V8 compiles a function when it is
- * first called, and keeps in a cache what is compiled; a debugger who asks where it may stop has all of a range compiled,
- * without running any of it.
+ * V8's cache for a bundle, with every function of the modules whose paths are `wanted`. V8 compiles
+ * a function at its first call, and its cache holds compiled functions only. A debugger's request
+ * for the possible breakpoints of a range compiles all of it without running it.
  */
 export function compileAhead(text: string, wanted: (path: string) => boolean): Buffer {
   const session = new Session();
@@ -19,9 +19,9 @@ export function compileAhead(text: string, wanted: (path: string) => boolean): B
   };
   session.on('Debugger.scriptParsed', onParsed).post('Debugger.enable');
   const script = new Script(text, { filename: NAME });
-  // Makes the function that the text is, and tells the debugger of it.
+  // Makes the function that the text is. The debugger reports it.
   script.runInThisContext();
-  if (scriptId === undefined) throw new Error('V8 did not tell of the bundle');
+  if (scriptId === undefined) throw new Error('V8 did not report the bundle');
   for (const [from, to] of rangesOf(text.split('\n'), wanted)) {
     const start = { scriptId, lineNumber: from, columnNumber: 0 };
     const end = { scriptId, lineNumber: to, columnNumber: 0 };
@@ -34,7 +34,7 @@ export function compileAhead(text: string, wanted: (path: string) => boolean): B
   return script.createCachedData();
 }
 
-/** No path: the session tells of paths as URLs. */
+/** Not a path: the session reports paths as URLs. */
 const NAME = 'compiled-ahead.cjs';
 
 /** From the first line of a wanted module to the first of the next that is not. */

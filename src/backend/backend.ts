@@ -82,7 +82,7 @@ export interface BackendUnderlay {
   readonly publicIp: PerFamily<Ipv4, Ipv6>;
 }
 
-/** What the node publishes in its lease beside its addresses. */
+/** What the node publishes in its lease in addition to its addresses. */
 export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
 
 /** What was read from the kernel. */

@@ -23,7 +23,7 @@ test('every backend is found by its type and says so itself', () => {
   for (const type of types) assert.equal(prepareBackend(config(type), HOST).type, type);
 });
 
-test('networks of one host are told apart by the VNI, or by the name that they were given', () => {
+test('networks of one host differ by the VNI, or by the name that they were given', () => {
   assert.equal(prepareBackend(config('vxlan', { VNI: 7 }), HOST).instance, '7');
   assert.equal(prepareBackend(config('host-gw'), HOST).instance, 'a1b2');
   assert.equal(prepareBackend(config('alloc'), HOST).instance, 'a1b2');

@@ -20,8 +20,9 @@ export const directRoute = (destination: Prefix, via: Ip, device: string, metric
 });
 
 /**
- * Where direct routes of a network are. The underlay's routes are looked at because the slot of one may hold somebody
- * else's; ours are known by their protocol on any device, because the underlay may have been another one before.
+ * Where direct routes of a network are. The underlay's routes are compared because another
+ * program's may be in the slot of one; ours are known by their protocol on any device, because the
+ * underlay may have been another one before.
  */
 export function directScopes(
   underlay: string,

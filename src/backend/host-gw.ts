@@ -41,9 +41,9 @@ class PreparedHostGw implements PreparedBackend {
 
   check({ address, publicIp }: BackendUnderlay): readonly string[] {
     for (const family of ['v4', 'v6'] as const) {
-      const [own, told] = [address[family], publicIp[family]];
-      if (this.#network[family] === undefined || told === undefined || told === own) continue;
-      const which = `${formatIp(told)}, not ${own === undefined ? 'set' : formatIp(own)}`;
+      const [own, given] = [address[family], publicIp[family]];
+      if (this.#network[family] === undefined || given === undefined || given === own) continue;
+      const which = `${formatIp(given)}, not ${own === undefined ? 'set' : formatIp(own)}`;
       throw new WeftError(
         'backend',
         `your PublicIP differs from interface IP, meaning that probably you're on a NAT, which is not supported by host-gw backend (${which})`,

@@ -11,9 +11,10 @@ export interface WantedVxlan {
 }
 
 /**
- * Which other device the kernel would not have beside this one, in one clause; `undefined` when there is none. Devices
- * with one port and family share a socket only if their receive flags are the same (vxlan_find_sock, drivers/net/vxlan);
- * a VNI may be in it once. A device that is down holds its VNI (EEXIST), not the socket (EADDRINUSE).
+ * The device that keeps the kernel from making this one, in one clause; `undefined` when there is
+ * none. Devices with one port and family share a socket only if their receive flags are the same
+ * (vxlan_find_sock, drivers/net/vxlan); a VNI may be in it once. A device that is down holds its
+ * VNI (EEXIST), not the socket (EADDRINUSE).
  */
 export function vxlanClash(wanted: WantedVxlan, links: readonly Link[]): VxlanClash | undefined {
   for (const { name, up, vxlan } of links) {

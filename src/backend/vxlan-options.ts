@@ -58,7 +58,7 @@ export function readVxlanOptions(
   }
   return {
     vni,
-    // Go can't tell 0 from absent.
+    // In Go, 0 and an absent field are the same.
     port: options.integer('Port', 0, 65_535) || VXLAN_DEFAULT_PORT,
     gbp: options.boolean('GBP') ?? false,
     directRouting: options.boolean('DirectRouting') ?? false,

@@ -235,7 +235,7 @@ test('a peer without a public address or data is refused', () => {
   );
 });
 
-test('whatever is accepted has all its objects and an identity, and nothing is thrown at', () => {
+test('every accepted lease has all its objects and an identity, and no lease throws', () => {
   const data = fc.oneof(
     fc.jsonValue().map((value): Json => JSON.parse(JSON.stringify(value))),
     fc.constantFrom<Json>({ VtepMAC: PEER_MAC }, { vtepmac: PEER_MAC }, { VtepMAC: OUR_MAC }, { VtepMAC: 7 }),

@@ -108,7 +108,7 @@ test('the agent gets what command line and environment say', async () => {
   ]);
 });
 
-test('what is ignored is said', async () => {
+test('flags that are ignored are named in the log', async () => {
   const { lines } = await run(['--ip-masq', 'false', '--iface=eth0'], {
     environment: { FLANNELD_HEALTHZ_PORT: 'http' },
   });
@@ -203,7 +203,7 @@ test("an agent's error is one line and its exit code", async () => {
   assert.equal((await run([], { agent: async () => 7 })).code, 7);
 });
 
-test('an error that nobody caught is one line and exit code 1', async () => {
+test('an uncaught error is one line and exit code 1', async () => {
   const { code, lines, listenersLeft } = await run([], {
     agent: untilAborted,
     whileRunning: (events) => events.emit('uncaughtException', new Error('lost')),

@@ -58,8 +58,8 @@ async function runCommand<Name extends LabCommandName>(
 
 const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
   async up(options, _words, { output, signal, programs }) {
-    const started = performance.now();
     const components = systemLabComponents();
+    const started = components.clock.monotonic();
     const onStep = (step: string) => {
       if (!options.json) output.progress(step);
     };
@@ -80,7 +80,7 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       await lab.down();
       throw error;
     }
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const seconds = ((components.clock.monotonic() - started) / 1000).toFixed(1);
     if (options.json)
       output.print(JSON.stringify({ lab: name, seconds: Number(seconds), hosts: await statusOf(lab) }));
     else output.print(`lab ${name} is up: ${hosts} hosts in ${seconds} s`);
@@ -183,7 +183,8 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
   },
 
   async relay({ listen, to, delayMs }, _words, { signal }) {
-    await runRelay({ listen: endpointOf(listen), to: endpointOf(to), delayMs }, signal);
+    const options = { listen: endpointOf(listen), to: endpointOf(to), delayMs, signal };
+    await runRelay(systemLabComponents(), options);
     return 0;
   },
 };

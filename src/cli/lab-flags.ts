@@ -87,6 +87,6 @@ export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readon
   ping: ['', 'ping between all containers of different hosts'],
   walk: ['[FROM TO]', 'show the way of one packet between two containers, hop by hop'],
   status: ['', 'show the hosts, what runs on them, their subnets and containers'],
-  break: ['[FAULT]', 'do a fault to the lab and tell what came of it; without a name, list the faults'],
+  break: ['[FAULT]', 'cause a fault in the lab and report the outcome; without a name, list the faults'],
   down: ['', 'end the lab and take away all that it made'],
 };

@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/', import.meta.url));
 const PROGRAM = join(BIN, 'mk-docker-opts.sh');
@@ -54,8 +55,7 @@ function dockerdWith(script: string): string {
 }
 
 function makeRoom(t: TestContext): Room {
-  const folder = mkdtempSync(join(tmpdir(), 'mk-docker-opts-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = scratchFolder(t);
   const room = { folder, subnetEnv: join(folder, 'subnet.env'), output: join(folder, 'docker_opts.env') };
   writeFileSync(room.subnetEnv, SUBNET_ENV);
   return room;
@@ -139,7 +139,7 @@ test('each of Docker’s doors has a variable of its own', (t) => {
   assert.equal(readFileSync(output, 'utf8'), [doors[0], bip, doors[1], ...rest].join(''));
 });
 
-test('what daemon.json has already is left out, for dockerd refuses it twice, and another mark is said', (t) => {
+test('options in daemon.json are left out, because dockerd refuses them twice; another mark there is reported', (t) => {
   const { folder, subnetEnv, output } = makeRoom(t);
   const config = join(folder, 'daemon.json');
   const own = `--config-file=${config}`;
@@ -155,7 +155,7 @@ test('what daemon.json has already is left out, for dockerd refuses it twice, an
   );
 });
 
-test('what Debian’s unit keeps in DOCKER_OPTS is read beside another key', (t) => {
+test('the options of Debian’s unit in DOCKER_OPTS are read with another key, too', (t) => {
   const { subnetEnv, output } = makeRoom(t);
   const env = { PATH: docker29, DOCKER_OPTS: '--firewall-backend=iptables --bridge-accept-fwmark=0x2000' };
   run([PROGRAM, '-c', '-k', 'OPTIONS', '-f', subnetEnv, '-d', output], { env });
@@ -229,7 +229,7 @@ test('wrong use and help print the usage and exit 1', (t) => {
   assert.throws(() => readFileSync(output), { code: 'ENOENT' });
 });
 
-test('an output that can not be written is one line and exit 1, and nothing is left beside it', (t) => {
+test('an output that can not be written is one line and exit 1, and no temporary file is left', (t) => {
   const { folder, subnetEnv } = makeRoom(t);
   const unwritable: [path: string, reason: string][] = [
     [folder, 'EISDIR'],

@@ -42,8 +42,9 @@ FLANNELD_DOCKER_FWMARK  the mark that flanneld sets (default 0x2000); with 0 the
 `;
 
 /**
- * flannel's mk-docker-opts.sh: the same options, output and exit codes, so that a unit that calls it needs no change.
- * A missing subnet.env is no failure, as there: Docker then starts on its own network, but it is said on stderr.
+ * flannel's mk-docker-opts.sh: the same options, output and exit codes, so that a unit that calls
+ * it needs no change. As in flannel, a missing subnet.env is no failure: Docker then starts on its
+ * own network, and stderr says so.
  */
 async function mkDockerOpts(
   argv: readonly string[],

@@ -1,9 +1,9 @@
 import { prepareBackend } from '#src/backend/catalogue.ts';
+import { askRegistry } from '#src/cli/ask-registry.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { addEnvironment, type FlagTable, formatUsage, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
 import { formatPrefix, overlaps } from '#src/lib/ip.ts';
-import { silentLogger } from '#src/lib/log.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { namedNetwork } from '#src/node/network-id.ts';
@@ -29,9 +29,6 @@ const USAGE = `weft network COMMAND [flags]: the networks below --etcd-prefix, f
   ls                    their names and configs
   add NAME CONFIG       write a network's config; CONFIG is its JSON, or a file's name after @
   rm NAME               remove a network's config; every host lets the network go half a minute later`;
-
-/** How long a command waits for the registry. */
-const PATIENCE_MS = 10_000;
 
 /** `weft network WORDS`: the exit code. */
 export async function networkCommand(
@@ -61,8 +58,12 @@ export async function networkCommand(
       refuseMore(positional, 2, 'add NAME CONFIG');
       const [name = '', config = ''] = positional;
       const text = await readConfigText(config);
+      // What is wrong by itself is refused before anybody is asked.
+      namedNetwork(options.etcdPrefix, name);
+      const parts = { name, text, config: parseNetworkConfig(text) };
+      const { devices } = prepared(parts.config);
       return withNetworks(options, context, (networks, signal) =>
-        add(networks, { name, text, prefix: options.etcdPrefix }, output, signal),
+        add(networks, { ...parts, devices }, output, signal),
       );
     }
     case 'rm': {
@@ -127,16 +128,20 @@ function describe(text: string): string {
 
 const prepared = (config: NetworkConfig) => prepareBackend(config, { links: [], identity: '', instance: '' });
 
-/** Refuses a config that hosts could not use beside the networks that are there. */
+interface NewNetwork {
+  readonly name: string;
+  readonly text: string;
+  readonly config: NetworkConfig;
+  readonly devices: readonly string[];
+}
+
+/** Refuses a config that hosts could not use together with the existing networks. */
 async function add(
   networks: Networks,
-  { name, text, prefix }: { readonly name: string; readonly text: string; readonly prefix: string },
+  { name, text, config, devices }: NewNetwork,
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
-  namedNetwork(prefix, name);
-  const config = parseNetworkConfig(text);
-  const { devices } = prepared(config);
   for (const other of await networks.list(signal)) {
     if (other === name) continue;
     const otherText = await networks.readConfig(other, signal);
@@ -195,32 +200,18 @@ async function remove(
   return 0;
 }
 
-async function withNetworks(
+function withNetworks(
   options: FlanneldOptions,
-  { signal: given }: NetworkCommandContext,
+  { signal }: NetworkCommandContext,
   use: (networks: Networks, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  const signal = AbortSignal.any([given, AbortSignal.timeout(PATIENCE_MS)]);
-  let last = 'it did not answer';
-  const remember = (message: string): void => {
-    last = message;
-  };
-  const logger = { ...silentLogger, warning: remember };
-  try {
-    const networks = await openNetworks(
-      { clock: systemClock, files: systemFiles, random: systemRandom, logger },
-      registryOptions(options),
-      signal,
-    );
+  return askRegistry({ signal, failure: 'no answer from the registry' }, async (logger, signal) => {
+    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger };
+    const networks = await openNetworks(components, registryOptions(options), signal);
     try {
       return await use(networks, signal);
     } finally {
       await networks.close();
     }
-  } catch (error) {
-    if (given.aborted || !signal.aborted) throw error;
-    throw new WeftError('registry', `no answer from the registry after ${PATIENCE_MS / 1000} s: ${last}`, {
-      cause: error,
-    });
-  }
+  });
 }

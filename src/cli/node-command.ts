@@ -1,5 +1,6 @@
+import { askRegistry } from '#src/cli/ask-registry.ts';
 import type { Output } from '#src/cli/terminal.ts';
-import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
   type Flag,
@@ -55,9 +56,6 @@ export const NODE_COMMANDS = {
   release: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
 } as const;
 export type NodeCommandName = keyof typeof NODE_COMMANDS;
-
-/** How long a command waits for the registry; the daemon would wait for ever. */
-const PATIENCE_MS = 10_000;
 
 /** `weft NAME WORDS`: the exit code. */
 export async function nodeCommand(
@@ -190,24 +188,14 @@ async function withRegistry<T>(
   const { systemClock } = await import('#src/sys/clock.ts');
   const { systemFiles } = await import('#src/sys/files.ts');
   const { systemRandom } = await import('#src/sys/random.ts');
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(PATIENCE_MS)]);
-  let last = 'it did not answer';
-  const remember = (message: string): void => {
-    last = message;
-  };
-  const log = { ...silentLogger, warning: remember };
-  const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
-  try {
+  const { signal } = context;
+  return askRegistry({ signal, failure: 'no network config' }, async (log, signal) => {
+    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
     const opened = await openRegistry(components, registryOptions(options), signal);
     try {
       return await use(opened, signal);
     } finally {
       await opened.registry.close();
     }
-  } catch (error) {
-    if (context.signal.aborted || !signal.aborted) throw error;
-    throw new WeftError('registry', `no network config after ${PATIENCE_MS / 1000} s: ${last}`, {
-      cause: messageOf(error),
-    });
-  }
+  });
 }

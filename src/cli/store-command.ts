@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
+import { serveStore } from '#src/cli/serve-store.ts';
 import { STORE_ENVIRONMENT, STORE_FLAGS, STORE_USAGE, type StoreCommandName } from '#src/cli/store-flags.ts';
 import type { Output } from '#src/cli/terminal.ts';
-import { messageOf, WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
   type FlagTable,
@@ -10,17 +10,17 @@ import {
   optionsOf,
   parseFlags,
 } from '#src/lib/go-flags.ts';
-import { silentLogger } from '#src/lib/log.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { readTls, wantsTls } from '#src/registry/tls.ts';
+import { restoreSnapshot } from '#src/store/restore.ts';
 import { compactHistory, putKey } from '#src/store/store-client.ts';
-import { startStoreServer } from '#src/store/store-server.ts';
 import { type TransferEnd, transfer } from '#src/store/transfer.ts';
 import { EtcdV2End } from '#src/store/transfer-etcd-v2.ts';
 import { EtcdV3End } from '#src/store/transfer-etcd-v3.ts';
 import { FileEnd } from '#src/store/transfer-file.ts';
+import { systemByteFiles } from '#src/sys/byte-files.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
@@ -36,7 +36,6 @@ export interface StoreCommandContext {
 }
 
 type ClientOptions = OptionsOf<(typeof STORE_FLAGS)['put']>;
-type ServeOptions = OptionsOf<(typeof STORE_FLAGS)['serve']>;
 type TransferFlags = OptionsOf<(typeof STORE_FLAGS)['export']>;
 
 /** `weft store WORDS`: the exit code. */
@@ -66,9 +65,11 @@ export async function storeCommand(words: readonly string[], context: StoreComma
   const [word = '', value] = parsed.rest;
   switch (name) {
     case 'serve':
-      return serve(optionsOf(STORE_FLAGS.serve, given), context);
+      return serveStore(optionsOf(STORE_FLAGS.serve, given), context);
     case 'put':
       return put(optionsOf(STORE_FLAGS.put, given), word, value, context);
+    case 'restore':
+      return restore(optionsOf(STORE_FLAGS.restore, given), word, context);
     case 'compact':
       return compact(optionsOf(STORE_FLAGS.compact, given), context);
     default:
@@ -76,36 +77,16 @@ export async function storeCommand(words: readonly string[], context: StoreComma
   }
 }
 
-async function serve(options: ServeOptions, { output, signal }: StoreCommandContext): Promise<number> {
-  const { host, port } = parseListen(options.listen);
-  const tls = await serverTls(options);
-  const users = await readUsers(options);
-  // What the network's hosts publish is not for every user of this one.
+async function restore(
+  { data }: OptionsOf<(typeof STORE_FLAGS)['restore']>,
+  snapshot: string,
+  { output }: StoreCommandContext,
+): Promise<number> {
   process.umask(0o077);
-  // Where that fails, so does opening the file, with better words.
-  await systemFolders.make(dirname(options.data)).catch(() => {});
-  const { promise: failure, resolve: fail } = Promise.withResolvers<unknown>();
-  const complain = (message: string): void => output.complain(message);
-  const log = { ...silentLogger, warning: complain, error: complain };
-  const server = await startStoreServer(
-    { clock: systemClock, log, fatal: fail },
-    { data: options.data, host, port, tls, users, retentionMs: options.retention },
-  );
-  output.complain(`serving ${options.data} at ${server.url}, revision ${server.revision}`);
-  for (const warning of exposure(host, tls !== undefined, tls?.ca !== undefined || users.size > 0)) {
-    output.complain(`warning: ${warning}`);
-  }
-  const stopped = new Promise<'stopped'>((resolve) => {
-    if (signal.aborted) resolve('stopped');
-    signal.addEventListener('abort', () => resolve('stopped'), { once: true });
-  });
-  const end = await Promise.race([stopped, failure]);
-  await server.close();
-  if (end === 'stopped') return 0;
-  throw new WeftError('store-disk', `the store cannot go on with ${options.data}: ${messageOf(end)}`, {
-    remedy: 'look at the disk, then start it again: what it acknowledged is there',
-    cause: end,
-  });
+  await systemFolders.make(dirname(data)).catch(() => {});
+  const { keys, revision } = await restoreSnapshot({ files: systemByteFiles }, snapshot, data);
+  output.complain(`restored ${countKeys(Number(keys))} of ${snapshot} into ${data}, at revision ${revision}`);
+  return 0;
 }
 
 async function put(
@@ -196,64 +177,6 @@ function countKeys(count: number): string {
   return count === 1 ? '1 key' : `${count} keys`;
 }
 
-function parseListen(listen: string): { readonly host: string; readonly port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d+)$/.exec(listen);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host !== undefined && port <= 65_535) return { host, port };
-  throw new WeftError('flags', `--listen ${listen} is no address and port`, {
-    remedy: 'write for example 127.0.0.1:2379 or [::1]:2379',
-  });
-}
-
-async function serverTls({ certfile, keyfile, cafile }: ServeOptions) {
-  const files = { certFile: certfile, keyFile: keyfile, caFile: cafile };
-  const { cert, key, ca } = await readTls({ files: systemFiles }, files, '--');
-  if (cert !== undefined && key !== undefined) return { cert, key, ...(ca !== undefined && { ca }) };
-  if (ca === undefined) return undefined;
-  throw new WeftError('flags', '--cafile is given without --certfile and --keyfile', {
-    remedy: 'give the certificate and key of the store too',
-  });
-}
-
-async function readUsers({ user, userFile }: ServeOptions): Promise<ReadonlyMap<string, string>> {
-  const users = new Map<string, string>();
-  const add = (text: string, where: string): void => {
-    const colon = text.indexOf(':');
-    if (colon < 1 || colon === text.length - 1) {
-      throw new WeftError('flags', `${where} is not of the form name:password`);
-    }
-    users.set(text.slice(0, colon), text.slice(colon + 1));
-  };
-  if (userFile !== '') {
-    const text = await systemFiles.read(userFile).catch((error: unknown) => {
-      throw new WeftError('flags', `cannot read --user-file ${userFile}: ${messageOf(error)}`);
-    });
-    if (text === undefined) throw new WeftError('flags', `cannot read --user-file ${userFile}: no such file`);
-    for (const [index, line] of text.split('\n').entries()) {
-      if (line.trim() !== '') add(line, `line ${index + 1} of --user-file ${userFile}`);
-    }
-    if (users.size === 0) throw new WeftError('flags', `--user-file ${userFile} names no user`);
-  }
-  for (const [index, text] of user.entries()) add(text, `--user number ${index + 1}`);
-  return users;
-}
-
-/** Like etcd, the store accepts open settings. Unlike etcd, it warns of what they mean. */
-function exposure(host: string, encrypted: boolean, guarded: boolean): string[] {
-  if (/^(127\.|::1$|localhost$)/.test(host)) return [];
-  const warnings: string[] = [];
-  if (!guarded) {
-    warnings.push(
-      `anyone who can reach ${host} can read and change everything; ask for certificates with --cafile, or for users with --user-file`,
-    );
-  }
-  if (!encrypted) {
-    warnings.push('what passes can be read and changed on the way; give --certfile and --keyfile');
-  }
-  return warnings;
-}
-
 function isCommand(name: string): name is StoreCommandName {
   return Object.hasOwn(STORE_FLAGS, name);
 }
@@ -263,7 +186,8 @@ function wordsProblem(name: StoreCommandName, words: readonly string[]): string 
   if (words.length > takes.length) return `${words[takes.length]} is one word too many; flags come first`;
   const needed = takes.filter((word) => !word.startsWith('[')).length;
   if (words.length >= needed) return undefined;
-  return name === 'put' ? 'name the key' : 'name the other side: URLs of an etcd, or a file';
+  if (name === 'put') return 'name the key';
+  return name === 'restore' ? 'name the snapshot' : 'name the other side: URLs of an etcd, or a file';
 }
 
 function usageLine(name: StoreCommandName): string {

@@ -35,7 +35,7 @@ const TRANSFER_FLAGS = {
     default: false,
     description: 'write into a target that has keys: those of the source replace them, others stay',
   },
-  'dry-run': { kind: 'bool', default: false, description: 'tell what would be written, and write nothing' },
+  'dry-run': { kind: 'bool', default: false, description: 'report what would be written, and write nothing' },
 } as const satisfies FlagTable;
 
 /** The flags of each subcommand of `weft store`. */
@@ -61,6 +61,20 @@ export const STORE_FLAGS = {
       default: 24 * 3600 * 1000,
       description: 'history older than this is compacted; 0s keeps all of it, as etcd does',
     },
+    'quota-backend-bytes': {
+      kind: 'int',
+      default: 2 * 1024 ** 3,
+      description: '`bytes` that keys and their history may take before writes are refused (NOSPACE)',
+    },
+    'max-request-bytes': {
+      kind: 'int',
+      default: 1536 * 1024,
+      description: '`bytes` of the largest write, up to 10485760',
+    },
+    'max-txn-ops': { kind: 'int', default: 128, description: 'operations in a transaction, up to 10000' },
+  },
+  restore: {
+    data: string('/var/lib/weft/store.db', "the `file` to make, which must not be there: serve's --data"),
   },
   put: STORE_CLIENT_FLAGS,
   compact: STORE_CLIENT_FLAGS,
@@ -77,6 +91,7 @@ export const STORE_USAGE: Readonly<Record<StoreCommandName, readonly [string, st
     'KEY [VALUE]',
     'write one key, the value from standard input if it is not given: for hosts without etcdctl',
   ],
+  restore: ['SNAPSHOT', 'make the data of a snapshot: etcdctl snapshot save makes one while the store runs'],
   compact: ['', 'forget all history but the present; serve does so by itself as --retention says'],
   export: ['TARGET', "copy the store's keys to an etcd (URLs, separated by commas) or into a file"],
   import: ['SOURCE', 'copy the keys of an etcd (URLs, separated by commas) or of a file into the store'],

@@ -2,10 +2,11 @@ import { formatDockerFwmark, parseDockerFwmark } from '#src/docker/docker-fwmark
 import type { CommandResult } from '#src/sys/command.ts';
 
 /**
- * Docker's own two doors for an overlay, for its firewall back end `nftables`, whose drops no rule of another table can
- * undo. `--allow-direct-routing` (Docker 28.2) leaves out the drop of packets that come by another device than the
- * bridge; `--bridge-accept-fwmark` (Docker 29.0) accepts marked packets before the drop of unpublished ports. The back end is
- * as old as the second door, so dockerd gets both or none.
+ * Docker's own two doors for an overlay. They are for its firewall back end `nftables`: no rule of
+ * another table can undo its drops. `--allow-direct-routing` (Docker 28.2) leaves out the drop of
+ * packets that come by another device than the bridge; `--bridge-accept-fwmark` (Docker 29.0)
+ * accepts marked packets before the drop of unpublished ports. The back end is as old as the second
+ * door, so dockerd gets both or none.
  */
 export const DOORS = ['--allow-direct-routing', '--bridge-accept-fwmark'] as const;
 const FIRST_MAJOR = 29;
@@ -31,7 +32,7 @@ export function hasDoors(version: string): boolean | undefined {
   return major === undefined ? undefined : Number(major) >= FIRST_MAJOR;
 }
 
-/** What dockerd will find besides its doors: on the command line and in daemon.json. */
+/** The options that dockerd has already, from its command line and daemon.json. */
 export interface DockerdConfig {
   /** `undefined` where it is not named; Docker 29 then takes iptables. */
   readonly backend: 'iptables' | 'nftables' | undefined;
@@ -58,9 +59,10 @@ export const daemonJsonOf = (options: string): string =>
   /(?:^|\s)--?config-file[= ]["']?([^\s"']+)/.exec(options)?.[1] ?? '/etc/docker/daemon.json';
 
 /**
- * The doors as variables for dockerd, by the names that mk-docker-opts gives to its others. What dockerd has already is left
- * out, for it refuses an option that is also in daemon.json. So is direct routing where the back end is known to be iptables:
- * flanneld's own rules suffice there, and Docker keeps its protection of ports published on one address only.
+ * The doors as variables for dockerd, by the names that mk-docker-opts gives to its others. Options
+ * that dockerd has already are left out, because it refuses an option that is also in daemon.json.
+ * So is direct routing where the back end is known to be iptables: flanneld's own rules suffice
+ * there, and Docker keeps its protection of ports published on one address only.
  */
 export function doorOptions(
   mark: number,

@@ -14,7 +14,7 @@ const ENGINE = {
   rootless: false,
 };
 
-test('what an engine says of itself', () => {
+test('versions of engines are read', () => {
   const cases: readonly (readonly [object, object])[] = [
     [{}, {}],
     [{ FirewallBackend: { Driver: 'iptables', Info: [['EnableUserlandProxy', 'true']] } }, {}],
@@ -28,7 +28,7 @@ test('what an engine says of itself', () => {
     assert.deepEqual(readDockerEngine(VERSION, info(said)), { ...ENGINE, ...expected });
 });
 
-test('what is no answer of an engine', () => {
+test('other answers than an engine’s are refused', () => {
   for (const [version, text] of [
     ['', info({})],
     ['null', info({})],

@@ -43,7 +43,7 @@ for (const [text, problem] of Object.entries(BAD)) {
   });
 }
 
-test('what is written reads back', () => {
+test('a written mark reads back the same', () => {
   for (const mark of [1, 0x2000, 0x8000_0000]) {
     assert.deepEqual(parseDockerFwmark(formatDockerFwmark(mark)), { mark });
   }

@@ -31,7 +31,7 @@ test('dockerd masquerades when flanneld does not, and gets no option for it with
   );
 });
 
-test('what the environment holds already is taken along', () => {
+test('variables of the environment are kept', () => {
   const environment = {
     ...SUBNET_ENV,
     DOCKER_OPTS: '--log-level=debug',

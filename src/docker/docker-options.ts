@@ -39,8 +39,8 @@ export function formatDockerOptions(
 }
 
 /**
- * The MTUs above the overlay's that somebody wrote into the variables by hand. Containers would send packets that don't
- * fit the tunnel: small ones pass and large ones don't.
+ * MTUs above the overlay's that were written into the variables by hand. Containers would send
+ * packets that don't fit the tunnel: small ones pass and large ones don't.
  */
 export function oversizedMtus(
   environment: Variables,

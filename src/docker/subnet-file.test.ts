@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { parseEnv } from 'node:util';
 import {
   formatSubnetFile,
@@ -14,6 +13,7 @@ import {
 } from '#src/docker/subnet-file.ts';
 import { formatPrefix, type Prefix4, parsePrefix4 } from '#src/lib/ip.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const prefix = (text: string): Prefix4 => {
   const parsed = parsePrefix4(text);
@@ -35,12 +35,6 @@ const VALUES = {
   FLANNEL_IPMASQ: 'true',
 };
 
-function makeFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'subnet-file-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
 test('the text is flannel v0.9.1’s, byte for byte', () => {
   assert.equal(formatSubnetFile(CONTENT), TEXT);
 });
@@ -61,7 +55,7 @@ const readLikeSystemd = (text: string): Record<string, string> => {
 };
 
 test('a shell, systemd, the CNI plugin and dotenv read the same values', (t) => {
-  const path = join(makeFolder(t), 'subnet.env');
+  const path = join(scratchFolder(t), 'subnet.env');
   writeFileSync(path, formatSubnetFile(CONTENT));
   const names = Object.keys(VALUES);
   const script = `set -eu; . ${path}; printf '%s\\n' ${names.map((name) => `"${name}=$${name}"`).join(' ')}`;
@@ -92,8 +86,8 @@ for (const [name, text, expected] of PREVIOUS) {
   });
 }
 
-test('it is written world-readable into a folder that need not exist, leaving nothing beside it', async (t) => {
-  const folder = join(makeFolder(t), 'run', 'flannel');
+test('it is written world-readable into a folder that need not exist, and no temporary file is left', async (t) => {
+  const folder = join(scratchFolder(t), 'run', 'flannel');
   const path = join(folder, 'subnet.env');
   await writeSubnetFile(systemFiles, path, CONTENT);
   assert.equal(readFileSync(path, 'utf8'), TEXT);
@@ -105,8 +99,8 @@ test('it is written world-readable into a folder that need not exist, leaving no
   });
 });
 
-test('what it says already is not written again', async (t) => {
-  const path = join(makeFolder(t), 'subnet.env');
+test('an unchanged file is not written again', async (t) => {
+  const path = join(scratchFolder(t), 'subnet.env');
   await writeSubnetFile(systemFiles, path, CONTENT);
   const { ino } = statSync(path);
   await writeSubnetFile(systemFiles, path, CONTENT);
@@ -116,7 +110,7 @@ test('what it says already is not written again', async (t) => {
 });
 
 test('a folder that can not be made is one line that names the file and the flag', async (t) => {
-  const file = join(makeFolder(t), 'file');
+  const file = join(scratchFolder(t), 'file');
   writeFileSync(file, '');
   const path = join(file, 'subnet.env');
   await assert.rejects(writeSubnetFile(systemFiles, path, CONTENT), (error: Error & { remedy?: string }) => {

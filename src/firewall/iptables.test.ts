@@ -3,20 +3,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { blocksForwarding, changeIptables, countForeignRules, hasDocker } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
-import { namesOf, noRules, rulesOf, type WantedRules } from '#src/firewall/rules.ts';
+import { namesOf, noRules, rulesOf } from '#src/firewall/rules.ts';
 import { type Prefix4, type Prefix6, parsePrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+import { WANTED_RULES } from '../../test/support/wanted-rules.ts';
 
-const WANTED: WantedRules = {
-  v4: { network: p4('10.5.0.0/16'), subnet: p4('10.5.26.1/24') },
-  v6: { network: p6('fc00::/48'), subnet: p6('fc00:0:0:1::1/64') },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
 const NAMES = namesOf();
-const wanted4 = rulesOf(WANTED, 4);
+const wanted4 = rulesOf(WANTED_RULES, 4);
 
 function p4(text: string): Prefix4 {
   const prefix = parsePrefix4(text);
@@ -133,7 +125,7 @@ test('on an untouched host: flannel 0.28 rules, a chain and a jump to each table
 });
 
 test('IPv6 says the same with its own multicast range', () => {
-  const { transaction } = change('', rulesOf(WANTED, 6));
+  const { transaction } = change('', rulesOf(WANTED_RULES, 6));
   assert.match(
     transaction,
     /^-A FLANNEL-POSTRTG -s fc00::\/48 ! -d ff00::\/8 .* -j MASQUERADE --random-fully$/m,
@@ -143,7 +135,11 @@ test('IPv6 says the same with its own multicast range', () => {
 
 test('random ports off, exempt ranges, a second network', () => {
   const exempt = [p4('192.168.0.0/16'), p6('2001:db8::/32')];
-  const { transaction } = change('', rulesOf({ ...WANTED, randomFully: false, exempt }, 4), namesOf('100'));
+  const { transaction } = change(
+    '',
+    rulesOf({ ...WANTED_RULES, randomFully: false, exempt }, 4),
+    namesOf('100'),
+  );
   assert.doesNotMatch(transaction, /random|2001/);
   assert.match(
     transaction,
@@ -172,7 +168,7 @@ COMMIT
 COMMIT
 `;
   const previous = { v4: { network: p4('10.9.0.0/16'), subnet: p4('10.9.1.1/24') } };
-  const wanted = rulesOf({ ...WANTED, previous }, 4);
+  const wanted = rulesOf({ ...WANTED_RULES, previous }, 4);
   const { transaction } = change(old, wanted);
   assert.equal(transaction.match(/^-D /gm)?.length, 9);
   const after = restore(old, transaction);
@@ -198,7 +194,7 @@ ${jump}-A LOGGED -j LOG --log-prefix "no: "
 -A LOGGED -j REJECT --reject-with icmp-host-prohibited
 ${FORWARD_RULES}COMMIT
 `;
-  const wanted = rulesOf({ ...WANTED, masquerade: false }, 4);
+  const wanted = rulesOf({ ...WANTED_RULES, masquerade: false }, 4);
   const { faults, transaction } = change(rejecting(FORWARD_JUMP), wanted);
   assert.equal(faults[0], 'filter FORWARD: the jump to FLANNEL-FWD is behind "-j LOGGED"');
   assert.equal(
@@ -226,7 +222,7 @@ COMMIT
 `;
 
 test("where Docker drops what other hosts send to containers, its own hook lets the overlay's hosts through", () => {
-  const wanted = rulesOf({ ...WANTED, masquerade: false }, 4);
+  const wanted = rulesOf({ ...WANTED_RULES, masquerade: false }, 4);
   const { transaction } = change(DOCKER_28, wanted);
   assert.match(
     transaction,
@@ -248,7 +244,7 @@ const DOCKER_29_RAW = `*raw
 COMMIT
 `;
 
-test('in the raw table the jump is kept before the drops of Docker, whoever inserts before it', () => {
+test('in the raw table the jump stays before the drops of Docker, even if another program inserts before it', () => {
   const right = restore(DOCKER_29_RAW, change(DOCKER_29_RAW).transaction);
   assert.equal(change(right).transaction, '');
   const jump = RAW_JUMP.replace('-I PREROUTING 1', '-A PREROUTING');
@@ -280,14 +276,17 @@ test('two networks share the first places of the raw table', () => {
 });
 
 test('with DirectRouting the device of the underlay counts as well; without devices or a mark nothing is put there', () => {
-  const direct = rulesOf({ ...WANTED, arriveBy: ['flannel.1', 'eth0'] }, 4);
+  const direct = rulesOf({ ...WANTED_RULES, arriveBy: ['flannel.1', 'eth0'] }, 4);
   const { transaction } = change('', direct);
   for (const device of ['flannel.1', 'eth0'])
     assert.match(transaction, new RegExp(`-A FLANNEL-RAW -s 10.5.0.0/16 -d 10.5.26.0/24 -i ${device} `));
-  assert.doesNotMatch(change('', rulesOf({ ...WANTED, arriveBy: [] }, 4)).transaction, /RAW|MARK|PREROUTING/);
-  assert.doesNotMatch(change('', rulesOf({ ...WANTED, dockerMark: 0 }, 4)).transaction, /MARK |MARK\n/);
   assert.doesNotMatch(
-    change('', rulesOf({ ...WANTED, forward: false }, 4)).transaction,
+    change('', rulesOf({ ...WANTED_RULES, arriveBy: [] }, 4)).transaction,
+    /RAW|MARK|PREROUTING/,
+  );
+  assert.doesNotMatch(change('', rulesOf({ ...WANTED_RULES, dockerMark: 0 }, 4)).transaction, /MARK |MARK\n/);
+  assert.doesNotMatch(
+    change('', rulesOf({ ...WANTED_RULES, forward: false }, 4)).transaction,
     /RAW|MARK |PREROUTING/,
   );
 });
@@ -316,7 +315,7 @@ test('Docker is known by its chains and by its drops', () => {
   );
 });
 
-test('what is not wanted goes; a host that never had it is left alone', () => {
+test('rules that are not wanted go; a host that never had them is left alone', () => {
   const nothing = rulesOf(noRules(), 4);
   assert.deepEqual(change('', nothing), { faults: [], transaction: '' });
   const { transaction } = change(DOCKER_28);
@@ -325,7 +324,7 @@ test('what is not wanted goes; a host that never had it is left alone', () => {
   assert.deepEqual(cleaned.replace(/\*(nat|mangle|raw)\n.*?COMMIT\n/gs, ''), DOCKER_28);
 });
 
-test('what stops forwarding, and what does not', () => {
+test('rules that stop forwarding, and rules that do not', () => {
   const blocks = (text: string) => blocksForwarding(parseIptablesSave(`*filter\n${text}COMMIT\n`));
   assert.ok(blocks(':FORWARD DROP [0:0]\n'));
   assert.ok(blocks(DOCKER_28.replace('*filter\n', '').replace('FORWARD DROP', 'FORWARD ACCEPT')));
@@ -374,7 +373,7 @@ test('after any disorder one transaction makes it right, a second look finds not
           '',
           `*nat\n:FLANNEL-POSTRTG - [0:0]\n${nat}\nCOMMIT\n*filter\n:OTHER - [0:0]\n:FLANNEL-FWD - [0:0]\n${filter}\nCOMMIT\n*raw\n:FLANNEL-RAW - [0:0]\n${raw}\nCOMMIT\n`,
         );
-        const wanted = rulesOf({ ...WANTED, masquerade: on }, 4);
+        const wanted = rulesOf({ ...WANTED_RULES, masquerade: on }, 4);
         const { transaction } = change(before, wanted);
         const after = restore(before, transaction);
         assert.deepEqual(change(after, wanted), { faults: [], transaction: '' });
@@ -392,7 +391,7 @@ test('a network that is a single address reads back', () => {
   const prefix = parsePrefix('10.5.0.1/32');
   assert.equal(prefix?.family, 4);
   const v4 = { network: p4('10.5.0.1/32'), subnet: p4('10.5.0.1/32') };
-  const wanted = rulesOf({ ...WANTED, v4 }, 4);
+  const wanted = rulesOf({ ...WANTED_RULES, v4 }, 4);
   const { transaction } = change('', wanted);
   assert.equal(change(restore('', transaction), wanted).transaction, '');
 });

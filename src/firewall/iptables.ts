@@ -94,7 +94,7 @@ export const hasDocker = (saved: SavedTables): boolean =>
   saved.get('filter')?.has('DOCKER') === true ||
   dropsDirectAccess(saved.get('raw') ?? new Map());
 
-/** Rules that are there, ours (by their chains) not counted: tells which iptables a host uses. */
+/** The number of rules outside of our chains. It shows which iptables a host uses. */
 export function countForeignRules(saved: SavedTables): number {
   let count = 0;
   for (const table of saved.values()) {
@@ -110,7 +110,8 @@ const isOurs = (chain: string): boolean => /^FLANNEL-(POSTRTG|FWD|DOCKER|RAW|MAR
 
 function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnChain[] {
   const filter: SavedTable = saved.get('filter') ?? new Map();
-  // Once made, it stays for as long as Docker's hook does: Docker takes its drops away and puts them back when it restarts.
+  // Once made, it stays as long as Docker's hook: a restart of Docker removes its drops and adds
+  // them again.
   const underDocker =
     filter.has('DOCKER-USER') &&
     (filter.has('DOCKER-FORWARD') || dropsFromPeers(filter) || filter.has(names.fromPeers));

@@ -1,23 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { changeNftables } from '#src/firewall/nftables.ts';
-import { namesOf, noRules, rulesOf, type WantedRules } from '#src/firewall/rules.ts';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { namesOf, noRules, rulesOf } from '#src/firewall/rules.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { WANTED_RULES } from '../../test/support/wanted-rules.ts';
 
-const WANTED: WantedRules = {
-  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
-  v6: {
-    network: prefix6(ipv6(0xfc00n << 112n), 48),
-    subnet: prefix6(ipv6((0xfc00n << 112n) | (1n << 64n)), 64),
-  },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
 const NAMES = namesOf();
-const wanted4 = rulesOf(WANTED, 4);
+const wanted4 = rulesOf(WANTED_RULES, 4);
 
 /** As nft 1.0.6 lists what the transaction below makes; counters in one rule, the flag as a list in another. */
 const match = (field: string, op: string, addr: string, len: number) => ({
@@ -104,7 +93,7 @@ table ip flannel-ipv4 {
 });
 
 test('IPv6, no comments for an old nft, a second network, one chain only', () => {
-  const wanted = rulesOf({ ...WANTED, masquerade: false, dockerMark: 0 }, 6);
+  const wanted = rulesOf({ ...WANTED_RULES, masquerade: false, dockerMark: 0 }, 6);
   assert.equal(
     changeNftables(undefined, 6, wanted, namesOf('100'), false).transaction,
     `add table ip6 flannel-ipv6-100
@@ -207,7 +196,7 @@ test('a chain that is gone, hooked elsewhere or not ours is noticed', () => {
   assert.match(judge([...ITEMS, chain('mine', 'nat', 'output', 0)]).faults.join(), /mine: not wanted/);
 });
 
-test('what is not wanted goes; a host that never had it is left alone', () => {
+test('a table that is not wanted goes; a host that never had it is left alone', () => {
   const nothing = rulesOf(noRules(), 4);
   assert.equal(judge(ITEMS, nothing).transaction, 'delete table ip flannel-ipv4\n');
   assert.deepEqual(changeNftables(undefined, 4, nothing, NAMES), { faults: [], transaction: '' });
@@ -216,7 +205,7 @@ test('what is not wanted goes; a host that never had it is left alone', () => {
 test('a network that is a single address reads back', () => {
   const one = prefix4(ipv4(0x0a050001), 32);
   const wanted = rulesOf(
-    { ...WANTED, v4: { network: one, subnet: one }, masquerade: false, dockerMark: 0 },
+    { ...WANTED_RULES, v4: { network: one, subnet: one }, masquerade: false, dockerMark: 0 },
     4,
   );
   const equals = (field: string) => ({

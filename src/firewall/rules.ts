@@ -29,8 +29,9 @@ export interface WantedRules extends Overlays {
   /** Random source ports when masquerading; off with `--ip-masq-fully-random-disable`. */
   readonly randomFully: boolean;
   /**
-   * The devices by which peers' packets arrive: the backend's own. With host-gw and DirectRouting also the underlay's,
-   * which trusts the underlay for source addresses. Docker goes on dropping what arrives by any other device.
+   * The devices by which peers' packets arrive: the backend's own. With host-gw and DirectRouting
+   * also the underlay's, which trusts the underlay for source addresses. Docker still drops packets
+   * that arrive by any other device.
    */
   readonly arriveBy: readonly string[];
   /** `--docker-fwmark`: one bit for {@link arriveBy}'s packets to our containers; 0 for none. */

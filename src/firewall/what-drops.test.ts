@@ -4,20 +4,7 @@ import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { parseNftTable } from '#src/firewall/nft-listing.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { type SeenRules, whatDrops } from '#src/firewall/what-drops.ts';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
-
-const WANTED: WantedRules = {
-  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
-  v6: {
-    network: prefix6(ipv6(0xfc00n << 112n), 48),
-    subnet: prefix6(ipv6((0xfc00n << 112n) | (1n << 64n)), 64),
-  },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
+import { WANTED_RULES } from '../../test/support/wanted-rules.ts';
 
 // Statements as nft 1.0.6 lists them.
 const is = (left: object, right: unknown, op = '==') => ({ match: { op, left, right } });
@@ -69,18 +56,18 @@ const iptables = (text: string, family: 4 | 6 = 4): SeenRules => ({
   nftables: [],
 });
 
-const what = (seen: SeenRules, wanted = WANTED): string[] =>
+const what = (seen: SeenRules, wanted = WANTED_RULES): string[] =>
   whatDrops(seen, wanted).map((finding) => finding.what);
 
 /** firewalld's forward chain (fault 36). */
 const FIREWALLD: Table = { base: [[ESTABLISHED, ACCEPT], [is(meta('iifname'), 'lo'), ACCEPT], [REJECT]] };
 
 test('nothing is found on a host without rules', () => {
-  assert.deepEqual(whatDrops({ iptables: [], nftables: [] }, WANTED), []);
+  assert.deepEqual(whatDrops({ iptables: [], nftables: [] }, WANTED_RULES), []);
 });
 
 test("firewalld's reject is found, once for both families, and the command that lifts it is named", () => {
-  const [finding, ...others] = whatDrops(nft(FIREWALLD, { name: 'firewalld' }), WANTED);
+  const [finding, ...others] = whatDrops(nft(FIREWALLD, { name: 'firewalld' }), WANTED_RULES);
   assert.deepEqual(others, []);
   assert.equal(
     finding?.what,
@@ -206,7 +193,7 @@ for (const [name, [found, table]] of Object.entries(TABLES)) {
 }
 
 test('a table of one family says nothing of the other', () => {
-  const only4: WantedRules = { ...WANTED, v6: undefined } as never;
+  const only4: WantedRules = { ...WANTED_RULES, v6: undefined } as never;
   assert.equal(what(nft(FIREWALLD, { family: 'ip6' }), only4).length, 0);
   assert.equal(what(nft(FIREWALLD, { family: 'ip' }), only4).length, 1);
 });
@@ -250,8 +237,8 @@ const docker29 = ({ mark = true, direct = true }): SeenRules => {
 };
 
 test("Docker's nftables back end: found without either option, and the lines for daemon.json are exact", () => {
-  assert.deepEqual(whatDrops(docker29({}), WANTED), []);
-  const without = whatDrops(docker29({ mark: false, direct: false }), WANTED);
+  assert.deepEqual(whatDrops(docker29({}), WANTED_RULES), []);
+  const without = whatDrops(docker29({ mark: false, direct: false }), WANTED_RULES);
   assert.deepEqual(
     without.map(({ what }) => what),
     [
@@ -264,13 +251,13 @@ test("Docker's nftables back end: found without either option, and the lines for
       remedy.endsWith('"allow-direct-routing": true, "bridge-accept-fwmark": "0x2000/0x2000"'),
       remedy,
     );
-  assert.equal(whatDrops(docker29({ mark: false }), WANTED).length, 1);
-  assert.equal(whatDrops(docker29({ direct: false }), WANTED).length, 1);
+  assert.equal(whatDrops(docker29({ mark: false }), WANTED_RULES).length, 1);
+  assert.equal(whatDrops(docker29({ direct: false }), WANTED_RULES).length, 1);
 });
 
 test("Docker's nftables back end: another mark, none, and no rules of ours are found with what to do", () => {
   const remedy = (wanted: Partial<WantedRules>) =>
-    whatDrops(docker29({}), { ...WANTED, ...wanted })[0]?.remedy ?? '';
+    whatDrops(docker29({}), { ...WANTED_RULES, ...wanted })[0]?.remedy ?? '';
   assert.match(remedy({ dockerMark: 0x10000 }), /"bridge-accept-fwmark": "0x10000\/0x10000"/);
   assert.match(remedy({ dockerMark: 0 }), /--docker-fwmark/);
   assert.match(remedy({ forward: false }), /--iptables-forward-rules=true/);
@@ -311,7 +298,7 @@ test("iptables: Docker's drops are found where our accepts are not, and not wher
   assert.deepEqual(what(iptables(docker29Iptables(RAW_JUMP, ''))), [
     'iptables drops packets of the overlay: table filter, chain DOCKER: ! -i docker0 -o docker0 -j DROP',
   ]);
-  const [finding] = whatDrops(iptables(docker29Iptables('', '')), { ...WANTED, forward: false });
+  const [finding] = whatDrops(iptables(docker29Iptables('', '')), { ...WANTED_RULES, forward: false });
   assert.match(finding?.remedy ?? '', /--iptables-forward-rules=true/);
 });
 
@@ -339,7 +326,7 @@ for (const [name, [found, rules]] of Object.entries(FORWARD)) {
   });
 }
 
-test('what is dropped in IPv6 only is found as well', () => {
+test('a drop in IPv6 only is found as well', () => {
   const seen = iptables('*filter\n:FORWARD DROP [0:0]\nCOMMIT\n', 6);
   assert.deepEqual(what(seen), [
     'ip6tables drops packets of the overlay: table filter, chain FORWARD: policy drop',

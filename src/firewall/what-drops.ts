@@ -28,7 +28,7 @@ export interface Finding {
   readonly remedy: string;
 }
 
-/** The bridge of the containers: where Docker puts it unless it is told otherwise. */
+/** The bridge of the containers: Docker's default name. */
 const DOCKER_BRIDGE = 'docker0';
 /** The tables of Docker's nftables back end (29.0, daemon/libnetwork/drivers/bridge/internal/nftabler). */
 const DOCKER_TABLE = 'docker-bridges';

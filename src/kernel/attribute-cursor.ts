@@ -1,7 +1,7 @@
 /**
- * Attributes (struct nlattr, linux/netlink.h) written and read where they lie, for the messages of which there are as many
- * as peers: of 50,000 peers 150,000 are made at a start, and as many are read at each comparison. All other messages
- * say what they are with {@link attributes}, at ten times the cost.
+ * Attributes (struct nlattr, linux/netlink.h) written and read in place, for the messages that each
+ * peer needs: with 50,000 peers, 150,000 are written at a start, and as many are read at each
+ * comparison. All other messages are described with {@link attributes}, at ten times the cost.
  */
 import { align4, LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
 import { NLA_TYPE_MASK } from '#src/kernel/constants.ts';

@@ -62,7 +62,7 @@ const rows = fc.record(
   { requiredKeys: [], noNullPrototype: true },
 );
 
-test('what is written is read again', () => {
+test('written attributes read back the same', () => {
   fc.assert(fc.property(rows, (row) => assert.deepEqual(read(LAYOUT, write(LAYOUT, row)), row)));
 });
 

@@ -3,7 +3,10 @@ import { NLA_F_NESTED, NLA_TYPE_MASK } from '#src/kernel/constants.ts';
 import { type Ip, ipv4, ipv6, isIpv4 } from '#src/lib/ip.ts';
 import { type Mac, macFromBytes, macToBytes } from '#src/lib/mac.ts';
 
-/** netlink speaks the machine's own byte order, but for what goes onto the wire as it is (ports). */
+/**
+ * netlink uses the machine's own byte order, except for values that go onto the wire unchanged
+ * (ports).
+ */
 export const LITTLE_ENDIAN = endianness() === 'LE';
 
 /** How one value lies in bytes. */

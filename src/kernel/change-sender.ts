@@ -18,7 +18,10 @@ const BATCH_BYTES = 64 << 10;
 /** Milliseconds that one send should take: the batch grows below the one and shrinks above the other. */
 const BATCH_MS_LOW = 1;
 const BATCH_MS_HIGH = 3;
-/** From so many operations on another thread sends them: below that it takes longer to wake it than to do them. */
+/**
+ * From this number of operations on, another thread sends them. For fewer, waking it would take
+ * longer than the work.
+ */
 const ASIDE_FROM = 64;
 /** A send that found no memory has changed nothing: it is tried again, smaller. */
 const SEND_AGAIN: readonly string[] = ['ENOBUFS', 'EAGAIN', 'EINTR', 'EMSGSIZE'];

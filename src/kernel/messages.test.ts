@@ -183,7 +183,7 @@ test('`ip link set` finds its device by name and sets only what is given', () =>
   );
 });
 
-test('what is asked of a device that is not there is refused before it is sent', () => {
+test('a change to a device that is not there is refused before it is sent', () => {
   assert.deepEqual(
     RTNETLINK_CODECS.requestOf({ verb: 'replace', object: { ...route, device: 'gone0' } }, names),
     {

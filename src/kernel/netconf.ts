@@ -12,8 +12,8 @@ const NETCONF = new MessageLayout(HEADER, attributes({ index: [k.NETCONFA_IFINDE
 export const NETCONF_GROUPS = [k.RTNLGRP_IPV4_NETCONF, k.RTNLGRP_IPV6_NETCONF] as const;
 
 /**
- * An RTM_NEWNETCONF: whose sysctl below net.ipv4.conf or net.ipv6.conf changed; `all` and `default` are names as well.
- * `undefined` for other messages.
+ * The device of an RTM_NEWNETCONF whose sysctl below net.ipv4.conf or net.ipv6.conf changed, or
+ * `all` or `default`. `undefined` for other messages.
  */
 export function readNetconf(
   message: Message,

@@ -16,7 +16,10 @@ const TABLE = new MessageLayout(HEADER, attributes({ name: [k.NFTA_TABLE_NAME, t
 
 const typeOf = (message: number): number => (k.NFNL_SUBSYS_NFTABLES << 8) | message;
 
-/** The number of the last transaction, and in an event who made it: the process in the host's own numbering. */
+/**
+ * The number of the last transaction. In an event, also the pid of the process that made it, as the
+ * host counts.
+ */
 export interface Generation {
   readonly generation?: number | undefined;
   readonly pid?: number | undefined;

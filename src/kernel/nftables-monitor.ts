@@ -5,14 +5,18 @@ import type { Clock } from '#src/sys/clock.ts';
 import { NETLINK_NETFILTER, type Netlink } from '#src/sys/netlink-socket.ts';
 
 export type NftablesEvent =
-  /** A transaction was committed, by nft, iptables-nft or firewalld; iptables-legacy does not tell. */
+  /**
+   * A transaction was committed, by nft, iptables-nft or firewalld; iptables-legacy reports
+   * nothing.
+   */
   | ({ readonly type: 'changed' } & Generation)
   /** Events were lost; the ruleset may be another. */
   | { readonly type: 'overrun' };
 
 /**
- * Calls `listener` once for each change of the nftables ruleset, whoever made it, until the signal aborts. Resolves when
- * the subscription is in force. Equals `nft monitor`, and needs CAP_NET_ADMIN.
+ * Calls `listener` once for each change of the nftables ruleset by any program, until the signal
+ * aborts. Resolves when the subscription is in force. Equals `nft monitor`, and needs
+ * CAP_NET_ADMIN.
  */
 export async function monitorNftables(
   components: { readonly netlink: Netlink; readonly clock: Clock },

@@ -10,14 +10,17 @@ import type { Clock } from '#src/sys/clock.ts';
 import { NETLINK_NETFILTER, type Netlink } from '#src/sys/netlink-socket.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
-/** What the kernel says of nftables' rules, iptables-nft's among them, for a message where a program would be a process. */
+/**
+ * The kernel's own answers about nftables' rules, iptables-nft's among them. A message costs less
+ * than running a program.
+ */
 export interface Ruleset {
   /**
-   * Another number after each transaction, whoever made it: nf_tables counts those of a network namespace. `undefined`
-   * when the kernel does not tell.
+   * Another number after each transaction of any program: nf_tables counts those of a network
+   * namespace. `undefined` when the kernel does not report it.
    */
   generation(): Promise<number | undefined>;
-  /** The names of a family's tables; `undefined` when the kernel does not tell. */
+  /** The names of a family's tables; `undefined` when the kernel does not report them. */
   tables(family: NftFamily): Promise<readonly string[] | undefined>;
 }
 
@@ -66,7 +69,10 @@ export class NftablesRuleset implements Ruleset {
     });
   }
 
-  /** A kernel without nf_tables, or rights that are not enough: who asked can still run a program. */
+  /**
+   * The kernel lacks nf_tables, or this process lacks the rights: the caller can still run a
+   * program.
+   */
   async #ask<T>(question: (client: RtnetlinkClient) => T | Promise<T>): Promise<T | undefined> {
     try {
       const { namespace } = this.#options;
@@ -86,5 +92,5 @@ export class NftablesRuleset implements Ruleset {
   }
 }
 
-/** Some datagrams of a dump; the kernel goes on with it as they are taken. */
+/** Some datagrams of a dump. The kernel sends more as they are taken. */
 const BUFFER_BYTES = 256 << 10;

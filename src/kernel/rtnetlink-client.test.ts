@@ -90,7 +90,7 @@ test('answers to what was asked before are no answers to this', () => {
   assert.deepEqual(client.send(client.prepare(requests(2))), [undefined, undefined]);
 });
 
-test('where answers were lost, nothing counts as done', () => {
+test('when answers were lost, nothing counts as done', () => {
   const socket = new ScriptedSocket((first, count) => [
     refusal(first, EEXIST),
     'overrun',

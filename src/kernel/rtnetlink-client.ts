@@ -49,8 +49,8 @@ export class RtnetlinkClient {
   }
 
   /**
-   * Makes many changes into one datagram. An acknowledgement is asked of the last only, which is the fastest; the
-   * kernel reports every refusal all the same, and goes on with the next.
+   * Makes many changes into one datagram. Only the last asks for an acknowledgement, which is
+   * fastest. The kernel reports every refusal anyway, and continues with the next.
    */
   prepare(requests: readonly Request[]): Batch {
     const count = requests.length;
@@ -59,8 +59,8 @@ export class RtnetlinkClient {
   }
 
   /**
-   * Sends them. One result each, `undefined` for done. Throws a SystemError when nothing was sent, for want of memory
-   * (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
+   * Sends them. One result each, `undefined` for done. Throws a SystemError when nothing was sent,
+   * for lack of memory (ENOBUFS, EAGAIN) or of room (EMSGSIZE).
    */
   send(batch: Batch): (KernelError | undefined)[] {
     this.#socket.send(batch.bytes);

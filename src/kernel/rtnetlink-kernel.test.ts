@@ -63,7 +63,7 @@ test('a send that finds no room is tried again, smaller, and in order', async ()
   assert.ok(sends.every((count) => count <= 20));
 });
 
-test('where there is no room for a single message, that is the answer', async () => {
+test('without room for a single message, the lack of room is the result of each change', async () => {
   const { netlink } = narrowKernel(0);
   const results = await new RtnetlinkKernel({ netlink }).apply([blackhole(1), down(1)]);
   assert.deepEqual(

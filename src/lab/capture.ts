@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { outputOf } from '#src/lab/components.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 /** Names are not used again, by this process or another: a log holds one run. */
 let started = 0;
@@ -32,7 +32,7 @@ export class Capture {
     return new Capture(machine, daemon, join(outside, `${name}.pcap`));
   }
 
-  /** Waits until so many frames are caught. */
+  /** Waits until this number of frames is caught. */
   async waitFor(count: number): Promise<void> {
     const what = `${count} frames caught on ${this.#machine.name}`;
     await until(async () => (await this.frames()).length >= count, { what, signal: this.#machine.signal });

@@ -1,4 +1,5 @@
 import { WeftError } from '#src/lib/errors.ts';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { type CommandResult, type CommandRunner, systemCommands } from '#src/sys/command.ts';
 import { type Files, systemFiles } from '#src/sys/files.ts';
 import { type Folders, systemFolders } from '#src/sys/folders.ts';
@@ -10,6 +11,7 @@ export interface LabComponents {
   readonly processes: Processes;
   readonly files: Files;
   readonly folders: Folders;
+  readonly clock: Clock;
 }
 
 export const systemLabComponents = (): LabComponents => ({
@@ -17,6 +19,7 @@ export const systemLabComponents = (): LabComponents => ({
   processes: systemProcesses(),
   files: systemFiles,
   folders: systemFolders,
+  clock: systemClock,
 });
 
 /** The command's standard output; throws `lab-command` with its last words when it failed. */

@@ -43,7 +43,7 @@ export class Container extends Machine {
   }
 }
 
-/** Writes down that there is such a container, for another process of the lab. */
+/** Records the container for another process of the lab. */
 export async function recordContainer(container: Container): Promise<void> {
   const { name, address, namespacePath } = container;
   const record: ContainerOptions = {

@@ -1,6 +1,7 @@
 import type { LabComponents } from '#src/lab/components.ts';
-import { until } from '#src/lib/until.ts';
 import type { ProcessId } from '#src/sys/process.ts';
+import { startTimer } from '#src/sys/timer.ts';
+import { until } from '#src/sys/until.ts';
 
 export interface DaemonRecord {
   readonly argv: readonly string[];
@@ -50,12 +51,11 @@ export class Daemon {
   async stop(graceMs = 10_000): Promise<number | undefined> {
     this.kill('SIGCONT');
     this.kill('SIGTERM');
-    const abort = new AbortController();
-    const timer = setTimeout(() => this.kill('SIGKILL'), graceMs);
+    const timer = startTimer(this.#components.clock, graceMs, () => this.kill('SIGKILL'));
     try {
-      return await this.#components.processes.wait(this.record.id, abort.signal);
+      return await this.#components.processes.wait(this.record.id);
     } finally {
-      clearTimeout(timer);
+      timer.stop();
     }
   }
 

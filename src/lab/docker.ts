@@ -1,7 +1,7 @@
 import { Container, recordContainer } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 /** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';

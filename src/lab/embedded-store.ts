@@ -2,7 +2,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { Store, StoreMember } from '#src/lab/store.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 const PROGRAM = 'store';
 const PORT = 2379;

@@ -3,7 +3,7 @@ import { outputOf } from '#src/lab/components.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { type Certificates, Store, StoreMember } from '#src/lab/store.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 export interface EtcdOptions {
   /** Default 1. More are on hosts `store2`, `store3`, made if they are not there. */

@@ -197,7 +197,7 @@ interface PeerEntries {
   readonly subnet: string;
 }
 
-/** What a host's kernel holds for one peer, from the forwarding entry over the neighbour to the route. */
+/** A host's kernel state for one peer: the forwarding entry, the neighbour and the route. */
 async function entriesFor(host: Host, device: string, peer: Host | undefined): Promise<PeerEntries> {
   const fdb = await host.ip(['fdb', 'show', 'dev', device], 'bridge');
   const entry = fdb.find(({ dst }) => (peer === undefined ? dst !== undefined : dst === peer.address));

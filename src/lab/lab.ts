@@ -10,7 +10,7 @@ import { missingCapabilities } from '#src/sys/capabilities.ts';
 export interface LabOptions {
   /** Small letters and digits, at most 20. Everything the lab makes is found again by it. */
   readonly name: string;
-  /** Hosts `h1` … `hN`, beside `store`, which runs the registry. */
+  /** Hosts `h1` … `hN`, in addition to `store`, which runs the registry. */
   readonly hosts: number;
   /** Default `l2`. */
   readonly underlay?: UnderlayKind;

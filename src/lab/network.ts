@@ -11,7 +11,7 @@ import type { Lab } from '#src/lab/lab.ts';
 import { peersOf } from '#src/lab/status.ts';
 import type { Store } from '#src/lab/store.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 export type StoreKind = 'embedded' | 'etcd';
 

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import { type Fault, type FaultTarget, kernelState } from '#src/lab/faults.ts';
@@ -6,7 +5,8 @@ import type { Lab } from '#src/lab/lab.ts';
 import { allContainers } from '#src/lab/reach.ts';
 import { Traffic, type TrafficReport } from '#src/lab/traffic.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/lib/until.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { until } from '#src/sys/until.ts';
 
 export interface RehearsalOptions {
   /** The host that is damaged. */
@@ -31,6 +31,7 @@ const PATIENCE_MS = 10_000;
 
 /** Causes one fault in a lab under traffic and reports the outcome. */
 export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions): Promise<RehearsalReport> {
+  const { clock } = lab.components;
   const host = lab.host(options.host);
   const etcd = (await EmbeddedStore.find(lab)) ?? (await Etcd.find(lab));
   const containers = await allContainers(lab);
@@ -46,13 +47,13 @@ export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions
   };
   try {
     const before = await kernelState(host);
-    const started = performance.now();
+    const started = clock.monotonic();
     await fault.start(target);
     if (fault.kind === 'store') {
-      await delay(options.lastsMs, undefined, lab.signal === undefined ? {} : { signal: lab.signal });
+      await clock.sleep(options.lastsMs, lab.signal);
       await fault.end(target);
     }
-    const mended = await mendedAt(async () => (await kernelState(host)) === before);
+    const mended = await mendedAt(clock, async () => (await kernelState(host)) === before);
     return {
       fault: fault.name,
       mended: mended !== undefined,
@@ -65,10 +66,10 @@ export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions
   }
 }
 
-async function mendedAt(isMended: () => Promise<boolean>): Promise<number | undefined> {
+async function mendedAt(clock: Clock, isMended: () => Promise<boolean>): Promise<number | undefined> {
   try {
-    await until(isMended, { what: 'repair', timeoutMs: PATIENCE_MS, intervalMs: 5 });
-    return performance.now();
+    await until(isMended, { what: 'repair', timeoutMs: PATIENCE_MS, intervalMs: 5, clock });
+    return clock.monotonic();
   } catch (error) {
     if (error instanceof WeftError && error.code === 'timed-out') return undefined;
     throw error;

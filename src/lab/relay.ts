@@ -1,8 +1,10 @@
 import { connect, createServer, type Socket } from 'node:net';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { startTimer } from '#src/sys/timer.ts';
+import { until } from '#src/sys/until.ts';
 
-/** Where the relay listens: beside etcd's ports, on its host. */
+/** The relay's port, on etcd's host. */
 const RELAY_PORT = 12379;
 const TABLE = 'weft_lab_slow';
 
@@ -10,13 +12,19 @@ export interface RelayOptions {
   readonly listen: { readonly host: string; readonly port: number };
   readonly to: { readonly host: string; readonly port: number };
   readonly delayMs: number;
+  /** Ends the relay. */
+  readonly signal: AbortSignal;
 }
 
 /**
- * Passes TCP connections on, every byte `delayMs` late in the direction of the answer: a slow server, for kernels
- * without tc's netem. Runs until the signal aborts.
+ * Passes TCP connections on and delays every byte of the answer by `delayMs`: a slow server, for
+ * kernels without tc's netem. Runs until the signal aborts.
  */
-export async function runRelay({ listen, to, delayMs }: RelayOptions, signal: AbortSignal): Promise<void> {
+export async function runRelay(
+  { clock }: { readonly clock: Clock },
+  { listen, to, delayMs, signal }: RelayOptions,
+): Promise<void> {
+  const late = (action: () => void): void => void startTimer(clock, delayMs, action);
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (client) => {
     const upstream = connect({ ...to, allowHalfOpen: true });
@@ -30,8 +38,8 @@ export async function runRelay({ listen, to, delayMs }: RelayOptions, signal: Ab
       socket.on('close', () => open.delete(socket));
     }
     client.pipe(upstream);
-    upstream.on('data', (chunk) => setTimeout(() => client.writable && client.write(chunk), delayMs));
-    upstream.on('end', () => setTimeout(() => client.end(), delayMs));
+    upstream.on('data', (chunk) => late(() => client.writable && client.write(chunk)));
+    upstream.on('end', () => late(() => client.end()));
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { LabComponents } from '#src/lab/components.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 const NAMESPACES = '/run/netns';
 const CGROUPS = '/sys/fs/cgroup';
@@ -21,7 +21,7 @@ export async function tearDown(
   components: LabComponents,
   lab: { name: string; folder: string },
 ): Promise<void> {
-  const { commands, folders } = components;
+  const { commands, folders, clock } = components;
   const prefix = namespacePrefix(lab.name);
   const namespaces = (await folders.list(NAMESPACES)).filter((name) => name.startsWith(prefix));
   const cgroups = await cgroupsCalled(components, cgroupName(lab.name));
@@ -38,12 +38,12 @@ export async function tearDown(
   for (const name of ['SIGTERM', 'SIGCONT'] as const) {
     signalAll(components, await pidsInNamespaces(components, namespaces), name);
   }
-  const deadline = performance.now() + GRACE_MS;
+  const deadline = clock.monotonic() + GRACE_MS;
   await until(
     async () => {
       const pids = await pidsInNamespaces(components, namespaces);
       return (
-        pids.length === 0 || (performance.now() > deadline && signalAll(components, pids, 'SIGKILL') === 0)
+        pids.length === 0 || (clock.monotonic() > deadline && signalAll(components, pids, 'SIGKILL') === 0)
       );
     },
     { what, timeoutMs: GRACE_MS + KILL_MS },
@@ -67,7 +67,7 @@ async function pidsInNamespaces(components: LabComponents, namespaces: readonly 
     const { stdout } = await components.commands.run(['ip', 'netns', 'pids', namespace]);
     pids.push(...numbers(stdout));
   }
-  // A zombie that nobody collects is listed as well.
+  // A zombie that was not reaped is listed as well.
   return pids.filter((pid) => components.processes.find(pid) !== undefined);
 }
 

@@ -31,7 +31,7 @@ test('a VXLAN packet is taken apart layer by layer', () => {
   });
 });
 
-test('what is cut short, or no such packet, is not taken for one', () => {
+test('other packets, and packets cut short, are not taken for one', () => {
   for (let length = 0; length < 50 + 14 + 20; length++)
     assert.equal(decodeVxlan(FRAME.subarray(0, length)), undefined);
   const arp = Buffer.from(FRAME);

@@ -3,7 +3,7 @@ import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 /** After the ping was answered, or not. */
 const CAUGHT_MS = 2_000;
@@ -80,7 +80,8 @@ async function findVtep(path: Path): Promise<Hop> {
   const { from, device, nextHop } = path;
   const seen = linesOf(await from.host.must(['ip', 'neigh', 'show', nextHop, 'dev', device]), /PERMANENT/);
   path.mac = / lladdr (\S+)/.exec(seen[0] ?? '')?.[1] ?? '';
-  const about = "the MAC of the other host's tunnel end is known from the registry: nobody is asked by ARP";
+  const about =
+    "the MAC of the other host's tunnel end is known from the registry, so no ARP request is sent";
   return hop(from.host.name, about, `ip neigh show ${nextHop} dev ${device}`, seen);
 }
 

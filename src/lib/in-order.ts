@@ -1,6 +1,7 @@
 /**
- * Runs asynchronous steps one after the other, in the order in which they were handed in. The queue is the only writer of
- * what its steps write: a step may read, wait and write without another step in between.
+ * Runs asynchronous steps one after the other, in the order in which they were handed in. The queue
+ * is the only writer of the state that its steps write: a step may read, wait and write without
+ * another step in between.
  */
 export class InOrder {
   #last: Promise<unknown> = Promise.resolve();

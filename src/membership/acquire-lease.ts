@@ -190,7 +190,7 @@ async function challenge(
   return asked.record;
 }
 
-/** By whom and for what leases are looked at. */
+/** How leases are read for an acquisition. */
 export interface LeaseReader {
   readonly config: NetworkConfig;
   readonly claimant: Claimant;

@@ -12,7 +12,7 @@ import { MemoryRegistry } from '#src/registry/memory.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** A node's two clocks, and the registry's, which tells the true time. Nothing passes unless a test says so. */
+/** A node's two clocks, and the registry's, which has the true time. Time passes only when a test says so. */
 class Clocks implements Clock {
   #wall = 1_000_000_000_000;
   #monotonic = 0;
@@ -71,7 +71,7 @@ const ATTRIBUTES: LeaseAttributes = {
 };
 const OF_ANOTHER = encodeAttributes({ ...ATTRIBUTES, publicIp: ipv4(0xac1046c0), node: 'n2' });
 
-/** A node that holds a lease of 24 hours, renewed an hour before its end, unless told otherwise. */
+/** A node that holds a lease of 24 hours, renewed an hour before its end, unless the test says otherwise. */
 async function hold({ ttlSeconds = 86_400, marginSeconds = 3_600 } = {}) {
   const clocks = new Clocks();
   const registry = new MemoryRegistry({ clock: clocks.ofRegistry });
@@ -101,7 +101,7 @@ async function hold({ ttlSeconds = 86_400, marginSeconds = 3_600 } = {}) {
     signal,
     read,
     renewals: () => renewals,
-    tell: (event: WatchEvent) => keeper.onEvent(event),
+    hear: (event: WatchEvent) => keeper.onEvent(event),
     async stop() {
       stopper.abort();
       await kept;
@@ -172,27 +172,27 @@ test('however the wall clock jumps, the registry never sees the lease end', asyn
 });
 
 test('a removed lease is claimed again at once', async () => {
-  const { clocks, registry, read, signal, tell, stop } = await hold();
+  const { clocks, registry, read, signal, hear, stop } = await hold();
   const record = await read();
   assert.ok(record !== undefined && (await registry.remove(record, signal)));
-  tell({ type: 'removed', name: NAME });
+  hear({ type: 'removed', name: NAME });
   await clocks.pass(1_000);
   assert.equal((await read())?.value, encodeAttributes(ATTRIBUTES));
   await stop();
 });
 
 test('a subnet that another node took meanwhile is left to it, and taken back when it is free', async () => {
-  const { clocks, registry, keeper, read, signal, tell, stop } = await hold();
+  const { clocks, registry, keeper, read, signal, hear, stop } = await hold();
   const record = await read();
   assert.ok(record !== undefined);
   const taken = await registry.replace(record, OF_ANOTHER, 86_400, signal);
   assert.ok(taken.outcome === 'written');
-  tell({ type: 'put', record: taken.record });
+  hear({ type: 'put', record: taken.record });
   await clocks.pass(60_000);
   assert.equal((await read())?.value, OF_ANOTHER);
   assert.match(keeper.trouble ?? '', /held by 172\.16\.70\.192 \(node n2\)/);
   await registry.remove(taken.record, signal);
-  tell({ type: 'removed', name: NAME });
+  hear({ type: 'removed', name: NAME });
   await clocks.pass(60_000);
   assert.equal((await read())?.value, encodeAttributes(ATTRIBUTES));
   assert.equal(keeper.trouble, undefined);
@@ -200,12 +200,12 @@ test('a subnet that another node took meanwhile is left to it, and taken back wh
 });
 
 test('what is held is our own record, also while another node has the key', async () => {
-  const { clocks, registry, keeper, read, signal, tell, stop } = await hold();
+  const { clocks, registry, keeper, read, signal, hear, stop } = await hold();
   const record = await read();
   assert.ok(record !== undefined);
   const taken = await registry.replace(record, OF_ANOTHER, 86_400, signal);
   assert.ok(taken.outcome === 'written');
-  tell({ type: 'put', record: taken.record });
+  hear({ type: 'put', record: taken.record });
   keeper.onSnapshot([taken.record]);
   await clocks.pass(60_000);
   assert.equal(keeper.held.record.value, encodeAttributes(ATTRIBUTES));
@@ -216,12 +216,12 @@ test('what is held is our own record, also while another node has the key', asyn
 const NAMELESS = ['', 'x', '{}', '{"BackendType":"vxlan"}', '{"PublicIP":"0.0.0.0"}'];
 for (const value of NAMELESS) {
   test(`a reservation ${JSON.stringify(value)} under our key is ours, and stays a reservation`, async () => {
-    const { clocks, registry, keeper, read, signal, tell, stop } = await hold();
+    const { clocks, registry, keeper, read, signal, hear, stop } = await hold();
     const record = await read();
     assert.ok(record !== undefined);
     const reserved = await registry.replace(record, value, undefined, signal);
     assert.ok(reserved.outcome === 'written');
-    tell({ type: 'put', record: reserved.record });
+    hear({ type: 'put', record: reserved.record });
     await clocks.pass(60_000);
     assert.equal((await read())?.value, encodeAttributes(ATTRIBUTES));
     assert.equal((await read())?.expiry.kind, 'reservation');
@@ -257,13 +257,13 @@ test('a change that comes while a write is under way is written next', async () 
 });
 
 test('a lease that is removed while the answer of a write is on its way is claimed again', async () => {
-  const { clocks, registry, keeper, read, signal, tell, stop } = await hold();
+  const { clocks, registry, keeper, read, signal, hear, stop } = await hold();
   const { written, answer } = delayAnswer(registry);
   keeper.publish({ ...ATTRIBUTES, publicIp: ipv4(0xac1046fe) });
   await written;
   const record = await read();
   assert.ok(record !== undefined && (await registry.remove(record, signal)));
-  tell({ type: 'removed', name: NAME });
+  hear({ type: 'removed', name: NAME });
   answer();
   await clocks.pass(60_000);
   assert.equal((await read())?.value, encodeAttributes(keeper.attributes));

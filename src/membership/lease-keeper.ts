@@ -130,7 +130,7 @@ export class LeaseKeeper {
   async #write(signal: AbortSignal): Promise<Due | undefined> {
     const { registry } = this.#components;
     const { name } = this.#record;
-    // Before all else: it needs least of the store, and keeps the lease where a write is refused.
+    // First, because it needs least of the store: it keeps the lease where a write is refused.
     const isAlive = await this.#renew(signal);
     const current = await registry.read(name, signal);
     if (current !== undefined && !this.#isOurs(current)) {

@@ -44,10 +44,10 @@ export type AcquirePlan =
 
 /**
  * Which subnet a node takes (flannel's order, v0.9.1 etcdv2/local_manager.go): a lease that is its own already, the
- * subnet of its last run if nobody has it, a random free one. What is its own is told by the node's identity first
+ * subnet of its last run if nobody has it, a random free one. A lease is its own by the node's identity first
  * and, as flannel does, by the public IP: a host that changed its address keeps its subnet, and a lease that a flannel
  * or an operator (a reservation) wrote for this address is taken. A lease that another node wrote for our address is
- * a host that was installed anew, or a second host with the same address, which could not be reached: it is asked.
+ * a host that was installed again, or a second host with the same address, which could not be reached: it is asked.
  */
 export function planAcquire(facts: AcquireFacts): AcquirePlan {
   const { config, leases, claimant } = facts;

@@ -3,9 +3,9 @@ import type { Flag, OptionsOf } from '#src/lib/go-flags.ts';
 import { parseVmodule } from '#src/lib/klog.ts';
 
 /**
- * Everything flanneld can be told: the one table that the command line, the environment, `--help`,
- * docs/reference/flags.md and {@link FlanneldOptions} come from. Names and defaults of flannel's flags are
- * flannel's (main.go of v0.9.1 and of the 2026 HEAD).
+ * All flags of flanneld: the one table that the command line, the environment, `--help`,
+ * docs/reference/flags.md and {@link FlanneldOptions} come from. Names and defaults of flannel's
+ * flags are flannel's (main.go of v0.9.1 and of the 2026 HEAD).
  */
 export interface FlanneldFlagNotes {
   readonly group: FlagGroup;
@@ -320,7 +320,7 @@ export const FLANNELD_FLAGS = {
     since: 'all',
     kind: 'string',
     default: '',
-    description: '`file` that tells how to reach Kubernetes',
+    description: '`file` that says how to reach Kubernetes',
   },
   'net-config-path': {
     group: 'Kubernetes',

@@ -20,8 +20,9 @@ const STATUS_EVERY_MS = 5_000;
 const EMPTIED_WITHIN_MS = 30_000;
 
 /**
- * The process on its host: the kernel and one reconciler, the servers, the service manager, and the networks. With one
- * network the end of the network is the end of the process, as with flannel; of several each has an end of its own.
+ * The process on its host: the kernel and one reconciler, the servers, the service manager, and the
+ * networks. With one network the end of the network is the end of the process, as with flannel;
+ * with several, each ends by itself.
  */
 export class Host {
   readonly #options: FlanneldOptions;
@@ -46,11 +47,12 @@ export class Host {
     // The kernel and the rules are looked at first; an error of theirs is waited for below.
     const host = this.#prepare(life);
     host.catch(() => {});
-    const stopHealth = await serveHealth(this.#options, {
-      readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
-      metrics: () => formatMetrics(this.#statuses()),
-    });
+    let stopHealth = async (): Promise<void> => {};
     try {
+      stopHealth = await serveHealth(this.#options, {
+        readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
+        metrics: () => formatMetrics(this.#statuses()),
+      });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
       return await life.ended();
@@ -72,7 +74,8 @@ export class Host {
   }
 
   #startNetworks(host: NetworkHost, life: Lifetime): void {
-    const { etcdPrefix, networks, watchNetworks } = this.#options;
+    const { etcdPrefix, watchNetworks } = this.#options;
+    const networks = this.#networkNames;
     if (networks.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
@@ -93,6 +96,11 @@ export class Host {
     this.#set = set;
   }
 
+  /** `--networks=` names none. */
+  get #networkNames(): readonly string[] {
+    return this.#options.networks.filter((name) => name !== '');
+  }
+
   /** Networks come and go with their configs. */
   async #followNetworks(host: NetworkHost, set: NetworkSet, signal: AbortSignal): Promise<void> {
     this.#isListed = false;
@@ -101,7 +109,7 @@ export class Host {
     const follower = new NetworkFollower(
       { ...this.#components, networks, log: this.#log },
       {
-        only: this.#options.networks,
+        only: this.#networkNames,
         onThere: (name) => set.add(name),
         onGone: (name, since) => this.#letGo(set, name, since),
         onListed: () => {
@@ -120,7 +128,10 @@ export class Host {
     }
   }
 
-  /** A network whose config is gone goes with all it made. One whose lease was lost as well was in a store that was emptied. */
+  /**
+   * A network without a config goes, with all it made. If its lease is gone as well, its store was
+   * emptied.
+   */
   async #letGo(set: NetworkSet, name: string, since: number): Promise<void> {
     const network = set.get(name);
     if (network === undefined) return;

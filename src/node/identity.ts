@@ -9,10 +9,11 @@ const MACHINE_ID = '/etc/machine-id';
 const RANDOM_UUID = '/proc/sys/kernel/random/uuid';
 
 /**
- * Who this node is, whatever its addresses are: a random name, kept in the state folder. Of several processes that start at
- * one instant one creates the file, and all of them take what is in it. On another machine than the one it was made on (a
- * cloned disk), told by /etc/machine-id, the name becomes another one, the same for every process there. Where the folder
- * can't be written, the machine id itself serves, hashed.
+ * The node's identity: a random name, independent of its addresses, kept in the state folder. If
+ * several processes start at one instant, one creates the file, and all of them take the name in
+ * it. On a machine with another /etc/machine-id than the one where it was made (a cloned disk), the
+ * name becomes another one, the same for every process there. Where the folder can't be written,
+ * the hashed machine id takes its place.
  */
 export async function readNodeIdentity(
   { files, log }: { readonly files: Files; readonly log: Logger },

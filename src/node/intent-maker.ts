@@ -29,7 +29,7 @@ export interface IntentMakerOptions extends UnderlayFlags, OverlapOptions {
   readonly owner: string;
   /** For messages: `network blue`. */
   readonly title: string;
-  /** Tells this network's names apart where its backend has no number of its own. */
+  /** Distinguishes this network's names where its backend has no number of its own. */
   readonly tag: string;
   readonly identity: string;
 }
@@ -51,8 +51,8 @@ export interface Draft {
 }
 
 /**
- * Looks at the host, and drafts what a network shall be on it. Whatever would do harm is refused here, before anything
- * is touched.
+ * Looks at the host, and drafts what a network shall be on it. A harmful config is refused here,
+ * before anything is touched.
  */
 export class IntentMaker {
   readonly #components: IntentMakerComponents;

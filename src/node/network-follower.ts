@@ -32,8 +32,8 @@ const LONGEST_PAUSE_MS = 30_000;
 const LONGEST_WAIT_MS = 86_400_000;
 
 /**
- * Follows which networks there are below a prefix. A registry that does not answer says nothing: the networks that are
- * known go on.
+ * Follows the list of networks below a prefix. While the registry does not answer, the known
+ * networks stay.
  */
 export class NetworkFollower {
   readonly #components: NetworkFollowerComponents;

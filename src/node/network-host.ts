@@ -7,6 +7,7 @@ import type { WatchDrops } from '#src/node/watch-drops.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
+import type { AddressAnnouncer } from '#src/sys/address-announcer.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -22,6 +23,7 @@ export interface NetworkHost {
   readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
+  readonly announcer: AddressAnnouncer;
   /** Opens the registry of a network, and waits for its config; see registry/open-registry.ts. */
   readonly openRegistry: (request: RegistryRequest, signal: AbortSignal) => Promise<OpenedRegistry>;
   /** Opens what lists the networks below the daemon's prefix. */

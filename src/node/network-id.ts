@@ -29,7 +29,10 @@ export interface NetworkArtefacts {
   readonly subnetFile: string;
   /** Held by the one flanneld that serves this network in a network namespace. */
   readonly lock: string;
-  /** Tells this network's names apart where its backend has no number of its own. At most 8 letters and digits. */
+  /**
+   * Distinguishes this network's names where its backend has no number of its own. At most 8
+   * letters and digits.
+   */
   readonly tag: string;
 }
 

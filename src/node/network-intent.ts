@@ -11,9 +11,10 @@ import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 
 /**
- * What one network shall be on this host: a pure value. A start from the registry, a start from memory, a changed config,
- * a moved underlay and `weft plan` all make one and hand it to the same {@link DataPath.apply}. Whatever the kernel, the
- * packet filter and Docker get of the network is derived from it here.
+ * The wanted state of one network on this host: a pure value. A start from the registry, a start
+ * from memory, a changed config, a moved underlay and `weft plan` all make one and hand it to the
+ * same {@link DataPath.apply}. All that the kernel, the packet filter and Docker get of the network
+ * is derived from it here.
  */
 export interface NetworkIntent {
   readonly config: NetworkConfig;

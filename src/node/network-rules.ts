@@ -18,7 +18,7 @@ export type NetworkFirewall = Pick<
 
 export interface FirewallUse {
   readonly mode: 'auto' | 'nftables';
-  /** Tells the rules of several networks on one host apart; empty for flannel's own names. */
+  /** Distinguishes the rules of several networks on one host; empty for flannel's own names. */
   readonly instance: string;
 }
 

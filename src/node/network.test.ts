@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { messageOf } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Network } from '#src/node/network.ts';
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { until } from '#src/sys/until.ts';
 import { MemoryHost, peerName, peerValue, testOptions } from '../../test/support/node-host.ts';
 
 /* One host in memory, networks on it, and a registry in memory for each. Time is real. */
@@ -245,6 +245,21 @@ test('what of the config can not change in place is refused, by field, until it 
   await isReady(again);
 });
 
+test('a change that the packet filter refuses is a trouble until it is in force', async (t) => {
+  const host = await hostWithPast(t);
+  const again = run(t, host);
+  await isReady(again);
+  host.firewalls.fail = () => new Error('xtables is locked');
+  host
+    .registry(ID.prefix, systemClock)
+    .writeConfig('{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan","MTU":1400}}');
+  await troubleOf(again, /xtables is locked/);
+  assert.doesNotMatch(fileOf(host) ?? '', /FLANNEL_MTU=1350/);
+  host.firewalls.fail = undefined;
+  await until(() => /FLANNEL_MTU=1350/.test(fileOf(host) ?? '') || undefined, { what: 'MTU in subnet.env' });
+  await isReady(again);
+});
+
 test('a moved underlay is in the device and the lease; a peer that changed meanwhile is right', async (t) => {
   const host = await hostWithPast(t);
   const again = run(t, host);
@@ -269,6 +284,9 @@ test('a moved underlay is in the device and the lease; a peer that changed meanw
     },
     { what: 'new address in the lease' },
   );
+  await until(() => host.announced.join() === '172.16.0.9' || undefined, {
+    what: 'announcement on the link',
+  });
 });
 
 test('two networks on one host share no name, and the end of one is not the other’s', async (t) => {

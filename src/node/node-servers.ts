@@ -15,8 +15,8 @@ export interface LocalApiComponents {
 }
 
 /**
- * Serves `weft status` for one network. Returns how to stop. Without a folder that can be written the network runs all
- * the same, and `weft status` gets no answer.
+ * Serves `weft status` for one network. Returns how to stop. Without a folder that can be written,
+ * the network runs anyway, and `weft status` gets no answer.
  */
 export async function serveLocally(
   { log, ...components }: LocalApiComponents,

@@ -44,7 +44,7 @@ export class Peers {
     return this.#unreachable;
   }
 
-  /** Another backend value (the underlay's address changed): everything is planned anew. */
+  /** Another backend value (the underlay's address changed): everything is planned again. */
   async use(backend: Backend): Promise<void> {
     this.#backend = backend;
     await this.planAll();

@@ -110,7 +110,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
     ['a kernel upgraded but not rebooted', noVxlan, [['fatal', /reboot into the installed kernel/]]],
     ['a backend that needs no vxlan', { ...noVxlan, options: { requirements: [] } }, []],
     [
-      'a user without rights, who is not told about vxlan too',
+      'a user without rights: vxlan is not reported too',
       { ...noVxlan, files: { ...noVxlan.files, '/proc/self/status': 'CapEff:\t0000000000000000\n' } },
       [['fatal', /^No CAP_NET_ADMIN: .*run as root/]],
     ],
@@ -130,7 +130,7 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       [['fatal', /^iptables is not installed.*apt install iptables, or nftables/]],
     ],
     [
-      'no iptables, and nobody needs it',
+      'no iptables, and no rules that need it',
       { programs: { iptables: undefined }, options: { firewall: undefined } },
       [],
     ],

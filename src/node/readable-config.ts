@@ -9,8 +9,8 @@ import type { Clock } from '#src/sys/clock.ts';
 const CONFIG_LOOK_MS = 1_000;
 
 /**
- * Waits for a config that can be read, as flannel does: an operator mends it in the registry, not on every host.
- * What is wrong with it is said once for each text; `onWait` is told with it.
+ * Waits for a config that can be read, as flannel does: an operator mends it in the registry, not
+ * on every host. Each faulty text is logged once with its fault, and `onWait` is called then.
  */
 export async function readableConfig(
   { registry, clock, log }: { readonly registry: Registry; readonly clock: Clock; readonly log: Logger },

@@ -47,7 +47,10 @@ export class Memory {
     }
   }
 
-  /** Replaces what is remembered. A failure is said and changes nothing: this file is a help, not a need. */
+  /**
+   * Replaces what is remembered. A failure is logged and changes nothing: no network depends on
+   * this file.
+   */
   async remember(remembered: Remembered): Promise<void> {
     try {
       await this.#files.writeAtomically(this.path, textOf(remembered), 0o600);

@@ -5,6 +5,7 @@ import type { LoggerSource } from '#src/lib/log.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Host } from '#src/node/host.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { announcerIn } from '#src/sys/address-announcer.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { keepSmall } from '#src/sys/engine.ts';
@@ -29,6 +30,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     folders: systemFolders,
     http: systemUnixHttp,
     locks: systemLocks,
+    announcer: announcerIn(),
     random: systemRandom,
     createLogger: log,
     serviceManager: systemd,

@@ -1,10 +1,11 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
+import { formatIp } from '#src/lib/ip.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
+import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
-import { parseNetworkConfig } from '#src/network/network-config.ts';
-import { judgeConfigChange } from '#src/node/config-change.ts';
+import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
@@ -12,11 +13,11 @@ import type { Remembered } from '#src/node/remembered.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
-import { followConfig } from '#src/registry/follow-config.ts';
 import type { Registry } from '#src/registry/registry.ts';
 
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
+const APPLY_AGAIN_MS = 5_000;
 
 /** A network that has its lease, and a device. */
 export interface RunningRequest {
@@ -38,33 +39,41 @@ export interface RunningRequest {
  */
 export class RunningNetwork {
   readonly #parts: NetworkParts;
-  readonly #registry: Registry;
   readonly #dataPath: DataPath;
   readonly #follower: UnderlayFollower;
+  readonly #config: ConfigFollower;
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
   #draft: Draft;
-  #text: string;
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
   #written = '';
-  /** Why the network is not as its config says. */
-  #configTrouble: string | undefined;
+  /** Why the last intent is not in force; `undefined` when it is. */
+  #unapplied: string | undefined;
   #isListed = false;
+  /** The underlay was lost and has not come back. */
+  #wasGone = false;
   /** When the registry last showed that it has lost our lease, by the monotonic clock. */
   #leaseLostAt: number | undefined;
 
   constructor(parts: NetworkParts, request: RunningRequest) {
     const { registry, membership, dataPath, draft, text, missing, remembered } = request;
     this.#parts = parts;
-    this.#registry = registry;
     this.#dataPath = dataPath;
     this.membership = membership;
     this.#draft = draft;
-    this.#text = text;
     this.#remembered = remembered;
-    this.#configTrouble = missing;
+    this.#config = new ConfigFollower(
+      parts,
+      { registry, text, missing },
+      {
+        now: () => this.#draft,
+        subnet: dataPath.intent.subnet,
+        inOrder: (step) => this.#steps.run(step),
+        adopt: (next) => this.#adopt(next),
+      },
+    );
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -78,9 +87,12 @@ export class RunningNetwork {
         underlay: draft.underlay,
         subnet: dataPath.intent.subnet,
         onMove: (to) => this.#move(to),
-        onGone: () => {},
+        onGone: () => {
+          this.#wasGone = true;
+        },
         onSame: async () => {
           reconciler.retry();
+          if (this.#wasGone) await this.#comeBack();
           await dataPath.reroute();
         },
       },
@@ -93,7 +105,7 @@ export class RunningNetwork {
   }
 
   get troubles(): string[] {
-    const troubles = [this.#follower.trouble, this.membership.trouble, this.#configTrouble];
+    const troubles = [this.#follower.trouble, this.membership.trouble, this.#config.trouble, this.#unapplied];
     return troubles.filter((trouble) => trouble !== undefined);
   }
 
@@ -108,20 +120,14 @@ export class RunningNetwork {
     await this.#dataPath.owner.settled();
   }
 
-  /** What a start need not wait for: follows the config, and writes down what a start without the registry needs. */
+  /**
+   * The parts that a start need not wait for: follows the config, and saves the state for a start
+   * without the registry.
+   */
   goOn(life: Lifetime): void {
-    const { host, log } = this.#parts;
-    life.run((signal) =>
-      followConfig(
-        { registry: this.#registry, clock: host.clock, random: host.random, log },
-        {
-          text: this.#configTrouble === undefined ? this.#text : undefined,
-          onText: (text) => this.#steps.run(() => this.#configure(text)),
-        },
-        signal,
-      ),
-    );
+    life.run((signal) => this.#config.follow(signal));
     life.run((signal) => this.#rememberNowAndThen(signal));
+    life.run((signal) => this.#applyUntilDone(signal));
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
@@ -159,6 +165,27 @@ export class RunningNetwork {
     return mayLive ? recordsOf(remembered) : [];
   }
 
+  /** The underlay is back. Its old connections are dead, and it may be another card. */
+  async #comeBack(): Promise<void> {
+    this.#wasGone = false;
+    this.membership.reconnect();
+    await this.#announce(this.#dataPath.intent.underlay);
+  }
+
+  /** Peers would send to the hardware address that they know for eight seconds more (net/ipv4/arp.c). */
+  async #announce({ name, address }: Underlay): Promise<void> {
+    const { kernel, announcer } = this.#parts.host;
+    try {
+      const link = (await kernel.links()).find((candidate) => candidate.name === name);
+      if (link?.index === undefined || link.mac === undefined) return;
+      const bytes = new Uint8Array(4);
+      new DataView(bytes.buffer).setUint32(0, address);
+      await announcer.announce({ index: link.index, mac: macToBytes(link.mac), address: bytes });
+    } catch (error) {
+      this.#parts.log.verbose(1, `Could not announce ${formatIp(address)} on ${name}: ${messageOf(error)}`);
+    }
+  }
+
   /** Another underlay: peers hear of it through the lease, and device and entries follow in place. */
   #move(to: Underlay): Promise<void> {
     return this.#steps.run(async () => {
@@ -166,39 +193,9 @@ export class RunningNetwork {
       const draft = await this.#parts.maker.draft(this.#draft.config, { current: to });
       if (to.address !== before.address) this.membership.reconnect();
       await this.#adopt(draft);
+      this.#wasGone = false;
+      await this.#announce(to);
     });
-  }
-
-  /** Another text of the config; `undefined` when the key is gone. */
-  async #configure(text: string | undefined): Promise<void> {
-    const { log, maker, id } = this.#parts;
-    if (text === undefined) {
-      this.#complain(
-        `the network config ${id.prefix}/config is gone from the registry; write it again: the network goes on as it was`,
-      );
-      return;
-    }
-    try {
-      const dialect = this.#registry.api === 'v2' ? 'v0.9.1' : 'head';
-      const { subnet, underlay } = this.#dataPath.intent;
-      const draft = await maker.draft(parseNetworkConfig(text, dialect), { current: underlay });
-      const change = judgeConfigChange(this.#draft, draft, subnet);
-      if (change.kind === 'refused') {
-        this.#complain(
-          `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it`,
-        );
-        return;
-      }
-      if (change.kind === 'in-place') {
-        log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
-        await this.#adopt(draft);
-      }
-      this.#text = text;
-      if (this.#configTrouble !== undefined) log.info('The network config in the registry is in force');
-      this.#configTrouble = undefined;
-    } catch (error) {
-      this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
-    }
   }
 
   async #adopt(draft: Draft): Promise<void> {
@@ -210,12 +207,31 @@ export class RunningNetwork {
     this.#draft = draft;
     this.membership.publish(draft.attributes(taken));
     host.reconciler.retry();
-    await this.#dataPath.apply(intent, names.use(intent)).done;
+    try {
+      await this.#dataPath.apply(intent, names.use(intent)).done;
+      this.#unapplied = undefined;
+    } catch (error) {
+      const trouble = `the network could not be changed: ${messageOf(error)}`;
+      if (trouble !== this.#unapplied) this.#parts.log.error(trouble);
+      this.#unapplied = trouble;
+      throw error;
+    }
   }
 
-  #complain(trouble: string): void {
-    if (trouble !== this.#configTrouble) this.#parts.log.error(trouble);
-    this.#configTrouble = trouble;
+  /** Applies again what could not be applied: rules that were refused, a file that could not be written. */
+  async #applyUntilDone(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts.host;
+    for (;;) {
+      await clock.sleep(APPLY_AGAIN_MS, signal);
+      if (this.#unapplied === undefined) continue;
+      await this.#steps
+        .run(async () => {
+          if (this.#unapplied === undefined) return;
+          await this.#adopt(this.#draft);
+          this.#parts.log.info('The network is as its config says');
+        })
+        .catch(() => {});
+    }
   }
 
   async #rememberNowAndThen(signal: AbortSignal): Promise<void> {
@@ -229,7 +245,7 @@ export class RunningNetwork {
   /** Another text whenever there is something else to remember. */
   get #version(): string {
     const { name, value } = this.membership.own.record;
-    return `${this.#dataPath.table.version} ${name} ${value} ${this.#text}`;
+    return `${this.#dataPath.table.version} ${name} ${value} ${this.#config.text}`;
   }
 
   /** Writes down what a start without the registry needs. */
@@ -239,7 +255,7 @@ export class RunningNetwork {
     this.#written = this.#version;
     await memory.remember({
       at: host.clock.now(),
-      config: this.#text,
+      config: this.#config.text,
       ...(names.instance !== undefined && { instance: names.instance }),
       own: { name, value },
       peers: [...this.#dataPath.table.records()],

@@ -20,7 +20,7 @@ import type { UnixHttp } from '#src/sys/unix-http.ts';
 export interface HostComponents
   extends Pick<
     NetworkHost,
-    'kernel' | 'files' | 'folders' | 'locks' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
+    'kernel' | 'files' | 'folders' | 'locks' | 'announcer' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;

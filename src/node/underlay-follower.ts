@@ -81,8 +81,8 @@ export class UnderlayFollower {
   }
 
   /**
-   * Looks once, for what changed since the underlay was chosen, and after each event from then on. Ends when the signal
-   * aborts: rejects with its reason when a look and a move under way have ended.
+   * Checks the underlay once, for changes since it was chosen, and then after each event. When the
+   * signal aborts, it rejects with its reason, after a check and a move under way have ended.
    */
   async follow(signal: AbortSignal): Promise<never> {
     const { observe, clock } = this.#components;

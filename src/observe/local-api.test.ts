@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { messageOf } from '#src/lib/errors.ts';
@@ -10,6 +8,7 @@ import { type AskOptions, askNode, LocalApi } from '#src/observe/local-api.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const STATUS: NodeStatus = {
   version: '0',
@@ -22,11 +21,7 @@ const STATUS: NodeStatus = {
   eventLoopDelayMs: 0,
 };
 
-function socketIn(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-local-api-'));
-  t.after(() => rmSync(folder, { recursive: true }));
-  return join(folder, 'socket');
-}
+const socketIn = (t: TestContext): string => join(scratchFolder(t), 'socket');
 
 /** A program that holds the socket and calls this for each connection, after its first bytes. */
 async function holder(t: TestContext, path: string, answer: (socket: Socket) => void): Promise<void> {
@@ -57,6 +52,21 @@ test('a node answers with its status; when it has stopped, nobody holds the sock
   assert.deepEqual(await askNode(path), STATUS);
   await assert.rejects(new LocalApi(components, path).start(), { code: 'running' });
   await api.stop();
+  assert.equal(await askNode(path), undefined);
+});
+
+test('of several that start at one instant one serves, and those that give up leave it its socket', async (t) => {
+  const path = socketIn(t);
+  const components = { files: systemFiles, folders: systemFolders, status: () => STATUS };
+  const apis = Array.from({ length: 6 }, () => new LocalApi(components, path));
+  const started = await Promise.allSettled(apis.map((api) => api.start()));
+  const serving = apis.filter((_, n) => started[n]?.status === 'fulfilled');
+  const stopAll = (): Promise<unknown> => Promise.all(serving.splice(0).map((api) => api.stop()));
+  t.after(stopAll);
+  const codes = started.map((it) => (it.status === 'rejected' ? it.reason.code : 'serves'));
+  assert.deepEqual(codes.sort(), [...Array(5).fill('running'), 'serves']);
+  assert.deepEqual(await askNode(path), STATUS);
+  await stopAll();
   assert.equal(await askNode(path), undefined);
 });
 

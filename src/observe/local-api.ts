@@ -1,27 +1,36 @@
 import { createServer, request, type Server } from 'node:http';
 import { dirname } from 'node:path';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { sha256Hex } from '#src/lib/sha256.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
+import { type HostLocks, systemLocks } from '#src/sys/host-lock.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
 
 export interface LocalApiComponents {
   readonly files: Files;
   readonly folders: Folders;
   readonly status: () => NodeStatus;
+  /** Default: the machine's. */
+  readonly locks?: HostLocks;
 }
 
 /** An address, because for a name node compiles a large regular expression, which takes 15 ms of a start. */
 const HOST = '127.0.0.1';
 
 /**
- * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the one flanneld of its
- * network on this host; two would undo each other's work.
+ * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the
+ * one flanneld of its network on this host; two would undo each other's work.
+ *
+ * A lock is held with the socket. Without it, two that start at one instant both find the socket
+ * free, and the one that gives up removes the other's.
  */
 export class LocalApi {
   readonly #components: LocalApiComponents;
   readonly #server: Server;
   readonly #path: string;
+  #unlock: (() => Promise<void>) | undefined;
 
   constructor(components: LocalApiComponents, path: string) {
     this.#components = components;
@@ -33,21 +42,34 @@ export class LocalApi {
   }
 
   /**
-   * Throws WeftError `running` when another flanneld holds the socket, `not-flanneld` when another program does, and
-   * `local-api` when it can't be made.
+   * Throws WeftError `running` when another flanneld holds the socket, `not-flanneld` when another
+   * program does, and `local-api` when it can't be made.
    */
   async start(): Promise<void> {
-    const { files, folders } = this.#components;
-    if ((await askNode(this.#path)) !== undefined) {
-      throw new WeftError(
-        'running',
-        `another flanneld serves this network on this host already (${this.#path})`,
-        {
-          remedy:
-            'stop it first; a second network needs an --etcd-prefix, a --subnet-file and a VNI of its own',
-        },
-      );
+    const { locks = systemLocks } = this.#components;
+    this.#unlock = await locks.claim(`weft-status-${sha256Hex(this.#path).slice(0, 32)}`);
+    if (this.#unlock === undefined) throw this.#alreadyServed();
+    try {
+      // A flanneld of another network namespace may have the same folder.
+      if ((await askNode(this.#path)) !== undefined) throw this.#alreadyServed();
+      await this.#listen();
+    } catch (error) {
+      await this.#unlock();
+      throw error;
     }
+  }
+
+  /** Stops listening; node removes the socket. */
+  async stop(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#server.close(() => resolve());
+    this.#server.closeAllConnections();
+    await promise;
+    await this.#unlock?.();
+  }
+
+  async #listen(): Promise<void> {
+    const { files, folders } = this.#components;
     try {
       await folders.make(dirname(this.#path));
       await files.remove(this.#path);
@@ -62,19 +84,18 @@ export class LocalApi {
     }
   }
 
-  /** Stops listening; node removes the socket. */
-  async stop(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#server.close(() => resolve());
-    this.#server.closeAllConnections();
-    await promise;
+  #alreadyServed(): WeftError {
+    const message = `another flanneld serves this network on this host already (${this.#path})`;
+    const remedy =
+      'stop it first; a second network needs an --etcd-prefix, a --subnet-file and a VNI of its own';
+    return new WeftError('running', message, { remedy });
   }
 }
 
 /**
- * Asks the node that holds the socket for its status: `silent` when it holds the socket and gives no whole answer in time,
- * `undefined` when nobody holds it. Throws WeftError `not-flanneld` when the answer is not a flanneld's, and `local-api` when
- * this user must not ask.
+ * Asks the node that holds the socket for its status: `silent` when it holds the socket and gives
+ * no whole answer in time, `undefined` when no process holds it. Throws WeftError `not-flanneld`
+ * when the answer is not a flanneld's, and `local-api` when this user must not ask.
  */
 export function askNode(
   path: string,
@@ -90,7 +111,7 @@ export function askNode(
     }
     call.destroy();
   };
-  const signal = AbortSignal.timeout(answerMs);
+  const signal = deadlineIn(answerMs);
   const call = request(
     { socketPath: path, path: '/status', headers: { host: HOST }, timeout: silenceMs, signal },
     (response) => {

@@ -1,4 +1,6 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
+import { type LoopLateness, type MeasureLoop, measureLoop } from '#src/sys/loop-lateness.ts';
+import { startTimer, type Timer } from '#src/sys/timer.ts';
 
 /** A timer every 10 ms takes 1 % of a processor. One every 500 ms takes a fiftieth of that, but misses short delays. */
 const FINE_MS = 10;
@@ -6,17 +8,26 @@ const COARSE_MS = 500;
 /** The measurement stays fine for this long after a question. */
 const ATTENTION_MS = 2_000;
 
-/** The largest delay of a timer of this process. Measured finely while it is asked for repeatedly, coarsely otherwise. */
+export interface LoopDelayComponents {
+  readonly clock: Clock;
+  readonly measure: MeasureLoop;
+}
+
+/**
+ * The largest delay of a timer of this process. Measured finely while it is asked for repeatedly,
+ * coarsely otherwise.
+ */
 export class LoopDelay {
-  readonly #attentionMs: number;
-  #histogram: ReturnType<typeof monitorEventLoopDelay> | undefined;
-  #attention: NodeJS.Timeout | undefined;
-  #resolution = 0;
-  /** From the histograms before this one, since the last question. */
+  readonly #clock: Clock;
+  readonly #measureEvery: MeasureLoop;
+  #lateness: LoopLateness | undefined;
+  #attention: Timer | undefined;
+  /** From the measurements before this one, since the last question. */
   #worst = 0;
 
-  constructor({ attentionMs = ATTENTION_MS } = {}) {
-    this.#attentionMs = attentionMs;
+  constructor({ clock, measure }: LoopDelayComponents = { clock: systemClock, measure: measureLoop }) {
+    this.#clock = clock;
+    this.#measureEvery = measure;
   }
 
   start(): void {
@@ -24,8 +35,8 @@ export class LoopDelay {
   }
 
   stop(): void {
-    clearTimeout(this.#attention);
-    this.#histogram?.disable();
+    this.#attention?.stop();
+    this.#lateness?.stop();
   }
 
   /** Milliseconds since the last call; resets the measurement. */
@@ -33,21 +44,18 @@ export class LoopDelay {
     const late = this.#late();
     this.#measure(FINE_MS);
     this.#worst = 0;
-    clearTimeout(this.#attention);
-    this.#attention = setTimeout(() => this.#measure(COARSE_MS), this.#attentionMs).unref();
+    this.#attention?.stop();
+    this.#attention = startTimer(this.#clock, ATTENTION_MS, () => this.#measure(COARSE_MS));
     return late;
   }
 
-  /** A histogram's values are the times between two ticks, not how late the second was. */
   #late(): number {
-    return Math.max(this.#worst, (this.#histogram?.max ?? 0) / 1e6 - this.#resolution);
+    return Math.max(this.#worst, this.#lateness?.worst() ?? 0);
   }
 
-  #measure(resolution: number): void {
+  #measure(everyMs: number): void {
     this.#worst = this.#late();
-    this.#histogram?.disable();
-    this.#histogram = monitorEventLoopDelay({ resolution });
-    this.#histogram.enable();
-    this.#resolution = resolution;
+    this.#lateness?.stop();
+    this.#lateness = this.#measureEvery(everyMs);
   }
 }

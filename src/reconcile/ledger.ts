@@ -109,6 +109,12 @@ export class Ledger {
     this.#onWork();
   }
 
+  /** The slot is no longer the former owner's: it is looked at for the one whose it is. */
+  pass(slot: Slot, former: Holding): void {
+    this.queue.pass(slot, this.holdingOf(slot) ?? former);
+    this.#onWork();
+  }
+
   /** Failures that waited may be tried again. */
   retry(): void {
     this.queue.wakeAll();

@@ -1,66 +1,11 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import { silentLogger } from '#src/lib/log.ts';
-import { macFromBytes } from '#src/lib/mac.ts';
-import type { Owner } from '#src/reconcile/owner.ts';
-import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { type FdbEntry, type KernelObject, KINDS, keyOf, type Link, type Route } from '#src/state/object.ts';
+import { test } from 'node:test';
+import { type KernelObject, keyOf, type Link } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
-import { FakeClock } from '#src/sys/fake-clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
+import { fdb, host, link, route, scopesOf } from '../../test/support/reconciled-host.ts';
 
 /* One host with two networks: blue on the device `blue`, red on `red`, each with everything on its device. */
-
-const link = (name: string): Link => ({ kind: 'link', name, type: 'dummy', up: true });
-const fdb = (device: string, n: number, destination = n): FdbEntry => ({
-  kind: 'fdb',
-  mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)),
-  destination: ipv4(0xac100000 + destination),
-  device,
-  permanent: true,
-});
-const route = (device: string, n: number): Route => ({
-  kind: 'route',
-  destination: prefix4(ipv4(0x0a000000 + n * 256), 24),
-  type: 'unicast',
-  device,
-  onlink: true,
-  metric: 0,
-  protocol: 3,
-  scope: 0,
-});
-const ALL = KINDS.names;
-const scopesOf = (device: string): readonly Scope[] => [
-  { kinds: ALL, filter: { device }, owns: ({ kind }) => kind !== 'link' },
-];
-
-interface Host {
-  readonly clock: FakeClock;
-  readonly kernel: MemoryKernel;
-  readonly reconciler: Reconciler;
-  own(device: string): Owner;
-}
-
-async function host(t: TestContext): Promise<Host> {
-  const kernel = new MemoryKernel();
-  const clock = new FakeClock();
-  const reconciler = new Reconciler(
-    { actuators: [kernel], clock, log: silentLogger },
-    { fullCheckMs: 3_600_000, fullCheckShare: 1 },
-  );
-  const stopper = new AbortController();
-  t.after(() => stopper.abort());
-  await reconciler.start(stopper.signal);
-  const own = (device: string): Owner => {
-    const scopes = scopesOf(device);
-    const owner = reconciler.own({ name: device, scopes: () => scopes });
-    owner.set('own', [link(device)]);
-    return owner;
-  };
-  return { clock, kernel, reconciler, own };
-}
 
 test('while one owner works in bulk, another’s drift is repaired at once', async (t) => {
   const { kernel, own } = await host(t);

@@ -320,6 +320,6 @@ test('any interleaving of two owners and of other programs ends with what a list
       await play.end();
       play.assertRight();
     }),
-    { numRuns: 1_000 },
+    { numRuns: 2_500 },
   );
 });

@@ -130,9 +130,12 @@ export class Reconciler {
   readonly #desk: OwnerDesk = {
     want: (holding, subject, objects) => {
       if (holding.isReleased) return;
-      this.#ledger.slots.want(holding, subject, objects, (slot) =>
-        this.#ledger.touch(slot, 'wanted', slot.holding ?? holding),
-      );
+      this.#ledger.slots.want(holding, subject, objects, (slot, isWithdrawn) => {
+        if (!isWithdrawn) return this.#ledger.touch(slot, 'wanted', slot.holding ?? holding);
+        // What failed for the former owner says nothing of what the next one wants.
+        this.#failures.forgive(slot.object);
+        this.#ledger.pass(slot, holding);
+      });
       for (const actuator of this.#actuators.readersOf(objects)) this.#ledger.reread(actuator);
       this.#contention.log(holding);
     },
@@ -175,12 +178,16 @@ export class Reconciler {
     const { territory, slots, queue } = this.#ledger;
     holding.isReleased = true;
     territory.remove(holding);
-    queue.drop(holding);
+    // What this owner made stays. Whatever else is in these slots may concern other owners now.
+    const others = [...queue.drop(holding), ...[...holding.slots.values()].flat()].filter(
+      (slot) => slot.holding !== holding || !this.#ledger.isRight(slot),
+    );
     this.#failures.drop(holding);
     slots.release(holding, (slot) => {
       if (slot.wanted !== undefined) this.#ledger.touch(slot, 'wanted');
       else if (slot.found !== undefined && !territory.isFollowed(slot.found)) slots.clear(slot);
     });
+    for (const slot of others) if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'wanted');
     if (this.#working) await new Promise<void>((resolve) => this.#roundWaiters.push(resolve));
     for (const resolve of holding.waiters.splice(0)) resolve();
   }

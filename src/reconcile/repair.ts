@@ -8,7 +8,7 @@ import type { Cause, Slot } from '#src/reconcile/slot.ts';
 import type { Job } from '#src/reconcile/work-queue.ts';
 import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject } from '#src/state/object.ts';
-import type { Operation, OperationResult } from '#src/state/operation.ts';
+import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface RepairComponents {
@@ -27,6 +27,8 @@ export class Repair {
   readonly #failures: Failures;
   /** Slots whose removal found nothing since the last full comparison that the interval asked for. */
   readonly #missed = new Set<string>();
+  /** Slots whose device went while something was put on it, until that succeeds or the interval asks for a comparison. */
+  readonly #deviceless = new Set<string>();
   #count = 0;
 
   constructor(components: RepairComponents) {
@@ -57,15 +59,17 @@ export class Repair {
     const slots = wrong.map(({ slot }) => slot);
     this.#logRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
-    const results = await actuators.apply(planOf(slots, this.#ledger.kinds));
-    const failed = new Set<Slot>();
-    for (const result of await this.#explained(results)) this.#settle(result, now, failed);
+    const results = await this.#explained(await actuators.apply(planOf(slots, this.#ledger.kinds)));
+    const refused = this.#refusedSlots(results);
+    const noted = new Set<Slot>();
+    for (const result of results) this.#settle(result, now, refused, noted);
     return true;
   }
 
-  /** The interval asks for a full comparison: removals that find nothing may ask for another one again. */
+  /** The interval asks for a full comparison: what went missing may ask for another one again. */
   forgetMissed(): void {
     this.#missed.clear();
+    this.#deviceless.clear();
   }
 
   #waitFor(slot: Slot, cause: Cause, now: number, pacer: RepairPacer): number {
@@ -90,19 +94,32 @@ export class Repair {
     });
   }
 
-  #settle({ operation, ...result }: OperationResult, now: number, failed: Set<Slot>): void {
-    const { verb, object } = operation;
+  /** Slots of which at least one operation was refused: what else was done there does not end the failure. */
+  #refusedSlots(results: readonly OperationResult[]): Set<Slot> {
+    const refused = new Set<Slot>();
+    for (const result of results) {
+      if (refusalOf(result) === undefined) continue;
+      const slot = this.#ledger.slots.find(result.operation.object);
+      if (slot !== undefined) refused.add(slot);
+    }
+    return refused;
+  }
+
+  #settle(result: OperationResult, now: number, refused: ReadonlySet<Slot>, noted: Set<Slot>): void {
+    const { verb, object } = result.operation;
     const { slots, territory } = this.#ledger;
-    if (!result.done && result.error.errno === 'ENODEV' && this.#losesItsDevice(object)) {
-      this.#ledger.check();
+    const refusal = refusalOf(result);
+    if (refusal !== undefined) {
+      const { errno, message } = refusal;
+      if (errno !== 'ENODEV' || !this.#losesItsDevice(object))
+        this.#fail(result.operation, `${message} (${errno})`, now, noted);
       return;
     }
-    if (!result.done && !(verb === 'remove' && ALREADY_GONE.includes(result.error.errno))) {
-      this.#fail(operation, `${result.error.message} (${result.error.errno})`, now, failed);
-      return;
-    }
-    this.#failures.forgive(object);
     let slot = slots.find(object);
+    if (slot === undefined || !refused.has(slot)) {
+      this.#failures.forgive(object);
+      if (this.#deviceless.size > 0) this.#deviceless.delete(this.#keyOf(object));
+    }
     if (verb === 'remove') {
       // An object that an event has put into the slot since is newer.
       if (slot !== undefined && (object.kind === 'link' || slot.found === object)) slots.clear(slot);
@@ -138,16 +155,26 @@ export class Repair {
     });
   }
 
-  #fail(operation: Operation, reason: string, now: number, failed: Set<Slot>): void {
+  #fail(operation: Operation, reason: string, now: number, noted: Set<Slot>): void {
     const slot = this.#ledger.slots.find(operation.object);
     const holding = slot && this.#ledger.holdingOf(slot);
     // Its owner was released while the operation was under way.
     if (slot === undefined || holding === undefined) return;
     // A device that could not be made can't be brought up either: the first refusal is the reason.
-    if (failed.has(slot)) return;
-    failed.add(slot);
+    if (noted.has(slot)) return;
+    noted.add(slot);
+    if (this.#isMoot(operation, slot)) {
+      this.#ledger.touch(slot, 'wanted', holding);
+      return;
+    }
     this.#failures.note(operation, reason, now, holding);
     this.#ledger.touch(slot, 'wanted', holding);
+  }
+
+  /** Whether something else is wanted in the slot by now: the refusal of one object says nothing of another. */
+  #isMoot({ verb, object }: Operation, { wanted }: Slot): boolean {
+    if (wanted === undefined || this.#ledger.kinds.of(object).operations !== undefined) return false;
+    return verb === 'remove' || object !== wanted;
   }
 
   /**
@@ -161,12 +188,23 @@ export class Repair {
     this.#ledger.check();
   }
 
-  /** The device went while something was put on it: the comparison makes it again, and then everything on it. */
+  /**
+   * The device went while something was put on it: the comparison makes it again, and then everything on it. Where the
+   * same slot finds no device again, the comparison was of no use, and the refusal is a failure like any other.
+   */
   #losesItsDevice(object: KernelObject): boolean {
     const device = this.#deviceUnder(object);
-    return (
-      device !== undefined && this.#ledger.slots.find({ kind: 'link', name: device })?.wanted !== undefined
-    );
+    const link = device === undefined ? undefined : this.#ledger.slots.find({ kind: 'link', name: device });
+    if (link?.wanted === undefined) return false;
+    const key = this.#keyOf(object);
+    if (this.#deviceless.has(key)) return false;
+    this.#deviceless.add(key);
+    const slot = this.#ledger.slots.find(object);
+    const holding = slot && this.#ledger.holdingOf(slot);
+    // It was not right before, so that the next attempt is no repair of what had been right.
+    if (slot !== undefined && holding !== undefined) this.#ledger.touch(slot, 'wanted', holding);
+    this.#ledger.check();
+    return true;
   }
 
   /** The device that the object is on; `undefined` for a device itself. */
@@ -213,6 +251,13 @@ function describe(
 ): string {
   if (wanted === undefined) return 'stale';
   return found === undefined ? 'was gone' : kind.differences(wanted, found).join(', ');
+}
+
+/** Why the kernel did not do what was asked; `undefined` when it did, or had nothing to do. */
+function refusalOf(result: OperationResult): KernelError | undefined {
+  if (result.done) return undefined;
+  const isGone = result.operation.verb === 'remove' && ALREADY_GONE.includes(result.error.errno);
+  return isGone ? undefined : result.error;
 }
 
 /** A removal that finds nothing has what it wanted. */

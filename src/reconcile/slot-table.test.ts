@@ -6,6 +6,8 @@ import { macFromBytes } from '#src/lib/mac.ts';
 import { Holding } from '#src/reconcile/holding.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import { SlotTable } from '#src/reconcile/slot-table.ts';
+import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
+import { Kinds } from '#src/state/kinds.ts';
 import { type KernelObject, keyOf, type Neighbour } from '#src/state/object.ts';
 import { anyObject } from '../../test/support/any-object.ts';
 
@@ -105,4 +107,17 @@ test('what is found as wanted is held once', () => {
   const slot = table.put(neighbour(1));
   assert.equal(slot.wanted, wanted);
   assert.equal(slot.found, wanted);
+});
+
+test('a list with an object of a kind that is not in the table changes nothing', () => {
+  const table = new SlotTable(new Kinds<KernelObject>([NEIGHBOUR]));
+  const holding = new Holding({ name: 'network', scopes: () => [] });
+  const setting: KernelObject = { kind: 'sysctl', path: 'net/x', value: '1' };
+  table.want(holding, 'a', [neighbour(1)], () => {});
+  assert.throws(() => table.want(holding, 'a', [neighbour(2), setting], () => {}), TypeError);
+  assert.deepEqual(
+    Array.from(table, ({ wanted }) => wanted),
+    [neighbour(1)],
+  );
+  assert.deepEqual([holding.wanted, table.wanted], [1, 1]);
 });

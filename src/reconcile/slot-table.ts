@@ -11,6 +11,9 @@ export interface Rival {
   readonly object: KernelObject;
 }
 
+/** A slot to look at. `isWithdrawn`: its owner no longer wants anything there, and the next owner may have it now. */
+export type LookAt = (slot: Slot, isWithdrawn: boolean) => void;
+
 /** What should be in the kernel and what is, slot by slot. One lease's event costs one lease's work, not the network's. */
 export class SlotTable {
   readonly #kinds: Kinds<KernelObject>;
@@ -55,21 +58,18 @@ export class SlotTable {
   /**
    * Sets all that the owner wants for one subject; an empty list withdraws it. Calls back with the slots to look at. A slot
    * that passes from one subject of an owner to another (a VTEP MAC that moved with its host) stays with the later one. A slot
-   * that another owner has stays with that owner.
+   * that another owner has stays with that owner. Throws a TypeError when an object has a kind that is not in this table;
+   * then nothing has changed.
    */
-  want(
-    holding: Holding,
-    subject: string,
-    objects: readonly KernelObject[],
-    look: (slot: Slot) => void,
-  ): void {
+  want(holding: Holding, subject: string, objects: readonly KernelObject[], look: LookAt): void {
+    for (const object of objects) this.#kinds.of(object);
     const slots = objects.map((object) => this.#want(holding, subject, object));
     for (const slot of holding.slots.get(subject) ?? []) {
       if (!slots.includes(slot)) this.#withdraw(slot, holding, subject, look);
     }
     if (slots.length > 0) holding.slots.set(subject, slots);
     else holding.slots.delete(subject);
-    for (const slot of slots) look(slot);
+    for (const slot of slots) look(slot, false);
   }
 
   #want(holding: Holding, subject: string, object: KernelObject): Slot {
@@ -91,7 +91,7 @@ export class SlotTable {
     if (slot.found !== undefined && this.#isEqual(object, slot.found)) slot.found = object;
   }
 
-  #withdraw(slot: Slot, holding: Holding, subject: string, look: (slot: Slot) => void): void {
+  #withdraw(slot: Slot, holding: Holding, subject: string, look: LookAt): void {
     if (slot.holding !== holding) {
       const rival = this.#rivalsOf(slot).find((rival) => rival.holding === holding);
       if (rival?.subject === subject) this.#setRival(slot, holding, undefined);
@@ -107,7 +107,7 @@ export class SlotTable {
       this.#setRival(slot, heir.holding, undefined);
       this.#want(heir.holding, heir.subject, heir.object);
     } else if (slot.found === undefined) this.#leave(slot);
-    look(slot);
+    look(slot, true);
   }
 
   #count(holding: Holding, by: 1 | -1): void {
@@ -144,7 +144,7 @@ export class SlotTable {
   }
 
   /** Withdraws everything of an owner. Calls back with the slots that it had. */
-  release(holding: Holding, look: (slot: Slot) => void): void {
+  release(holding: Holding, look: LookAt): void {
     for (const [subject, slots] of holding.slots)
       for (const slot of slots) this.#withdraw(slot, holding, subject, look);
     holding.slots.clear();

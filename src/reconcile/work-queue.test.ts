@@ -78,3 +78,28 @@ test('what is dropped may be added again', () => {
     [one],
   );
 });
+
+test('a slot that passes to another owner is looked at once, in the lane that is served first', () => {
+  const queue = new WorkQueue<string>();
+  const [one, two] = [slot(1), slot(2)];
+  queue.add(one, 'kernel', 'red');
+  queue.add(two, 'wanted', 'red');
+  queue.pass(one, 'blue');
+  assert.ok(!queue.isIdle('blue'));
+  assert.deepEqual(queue.take(100, 0, AT_ONCE), [
+    { slot: one, cause: 'kernel' },
+    { slot: two, cause: 'wanted' },
+  ]);
+  assert.ok(queue.isEmpty && queue.isIdle('blue'));
+  assert.deepEqual(queue.take(100, 0, AT_ONCE), []);
+});
+
+test('what is dropped is handed back', () => {
+  const queue = new WorkQueue<string>();
+  const [taken, waiting, queued] = [slot(1), slot(2), slot(3)];
+  for (const each of [taken, waiting]) queue.add(each, 'wanted', 'red');
+  queue.take(100, 0, (each) => (each === waiting ? 10 : 0));
+  queue.add(queued, 'wanted', 'red');
+  assert.deepEqual(queue.drop('red'), [queued, waiting]);
+  assert.deepEqual(queue.drop('red'), []);
+});

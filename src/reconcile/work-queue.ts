@@ -15,8 +15,8 @@ interface Lane {
 }
 
 /**
- * Slots to look at, each in it once (see {@link Slot.cause}). Every owner has a lane, and lanes are served in turn, so
- * that one owner's 150,000 slots do not hold up the three of another.
+ * Slots to look at (see {@link Slot.cause}). Every owner has a lane, and lanes are served in turn, so that one owner's
+ * 150,000 slots do not hold up the three of another.
  */
 export class WorkQueue<O> {
   readonly #lanes = new Map<O | undefined, Lane>();
@@ -39,6 +39,15 @@ export class WorkQueue<O> {
     if (slot.cause !== 'kernel') slot.cause = cause;
   }
 
+  /**
+   * The slot has another owner now, and is looked at in the lane of that owner. Where it is in the lane of the former
+   * owner too, the lane that is served first counts, and the place in the other one is passed over.
+   */
+  pass(slot: Slot, owner: O | undefined): void {
+    this.#laneOf(owner).slots.push(slot);
+    slot.cause ??= 'wanted';
+  }
+
   #laneOf(owner: O | undefined): Lane {
     let lane = this.#lanes.get(owner);
     if (lane === undefined) {
@@ -54,12 +63,13 @@ export class WorkQueue<O> {
     return lane === undefined || lane.taken === lane.slots.length;
   }
 
-  /** Forgets what there is to do for an owner. */
-  drop(owner: O): void {
+  /** Forgets what there is to do for an owner. Returns the slots: some may belong to other owners by now. */
+  drop(owner: O): Slot[] {
     const lane = this.#lanes.get(owner);
     this.#lanes.delete(owner);
-    for (const slot of [...(lane?.slots.slice(lane.taken) ?? []), ...(lane?.waiting ?? [])])
-      slot.cause = undefined;
+    const dropped = [...(lane?.slots.slice(lane.taken) ?? []), ...(lane?.waiting ?? [])];
+    for (const slot of dropped) slot.cause = undefined;
+    return dropped;
   }
 
   /** Takes at most `limit` slots, as many from each lane. `waitFor`: milliseconds until a slot may be looked at. */
@@ -85,7 +95,9 @@ export class WorkQueue<O> {
       const slot = lane.slots[lane.taken];
       if (slot === undefined) break;
       lane.taken++;
-      const cause = slot.cause ?? 'wanted';
+      const { cause } = slot;
+      // It was looked at in another lane.
+      if (cause === undefined) continue;
       const wait = waitFor(slot, cause);
       if (wait > 0) {
         lane.waiting.push(slot);

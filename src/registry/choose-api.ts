@@ -31,7 +31,7 @@ export type Choice =
 const other = (api: EtcdApi): EtcdApi => (api === 'v2' ? 'v3' : 'v2');
 
 /**
- * Which API a host is to use when it was told `auto`: the one where the operator put the config. `patient` is false
+ * Which API a host with `--etcd-api=auto` uses: the one where the operator put the config. `patient` is false
  * once an API that keeps failing has had its chance and the other's config may be taken.
  */
 export function chooseApi(sights: Sights, place: Place, patient: boolean): Choice {
@@ -59,7 +59,7 @@ export function chooseApi(sights: Sights, place: Place, patient: boolean): Choic
   return { kind: 'wait', why: missing(api, v3.kind === v2.kind ? 'v2 and v3' : api, place) };
 }
 
-/** What to tell a host that was told one API and found no config in it; `elsewhere` is the other API's sight. */
+/** What to log on a host that was given one API and found no config in it; `elsewhere` is the other API's sight. */
 export function explainWait(api: EtcdApi, sight: Sight, elsewhere: Sight | undefined, place: Place): string {
   if (sight.kind === 'failed' || sight.kind === 'unsupported') return messageOf(sight.error);
   if (elsewhere?.kind !== 'config') return missing(api, api, place);

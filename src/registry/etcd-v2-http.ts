@@ -190,7 +190,7 @@ export class EtcdV2Http {
       request.once('error', reject);
       request.once('response', (response) => {
         answered.abort(ENDED);
-        // Reading it tells of its failure; before that, a broken response is nobody's.
+        // The reader gets its failure. Before somebody reads it, an error event without a listener would be fatal.
         response.on('error', () => {});
         resolve(response);
       });

@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { EtcdComponents } from '#src/registry/etcd-options.ts';
-import { assertFound, type EtcdV2Options, lostRace } from '#src/registry/etcd-v2.ts';
+import type { EtcdV2Options } from '#src/registry/etcd-v2.ts';
+import { assertFound, lostRace } from '#src/registry/etcd-v2-answers.ts';
 import { EtcdV2Http, type V2Answer, type V2Request } from '#src/registry/etcd-v2-http.ts';
 import { assertNetworkName, isNetworkName, type Networks } from '#src/registry/networks.ts';
 import type { Clock } from '#src/sys/clock.ts';

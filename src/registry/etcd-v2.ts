@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
-import { CompactedError, RegistryError } from '#src/registry/errors.ts';
+import { CompactedError } from '#src/registry/errors.ts';
 import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { assertFound, checkedNode, lostRace, refused } from '#src/registry/etcd-v2-answers.ts';
 import { isNode, strangeNode, type V2Body, V2Failure, type V2Node } from '#src/registry/etcd-v2-body.ts';
 import { EtcdV2Http, type V2Answer } from '#src/registry/etcd-v2-http.ts';
 import type {
@@ -18,10 +19,6 @@ export interface EtcdV2Options extends EtcdOptions {
   readonly watchQuietMs?: number;
 }
 
-const KEY_NOT_FOUND = 100;
-const COMPARE_FAILED = 101;
-const NOT_A_FILE = 102;
-const KEY_EXISTS = 105;
 const EVENT_INDEX_CLEARED = 401;
 
 /** Between two looks at the config. flannel reads it once. */
@@ -84,7 +81,7 @@ export class EtcdV2Registry implements Registry {
   async read(name: string, signal: AbortSignal): Promise<LeaseRecord | undefined> {
     const what = `read the lease ${name}`;
     const { body } = await this.#get(this.#folder + name, QUERY.one, what, signal);
-    return body.node && this.#recordOf(checked(what, body.node));
+    return body.node && this.#recordOf(checkedNode(what, body.node));
   }
 
   create(
@@ -188,13 +185,13 @@ export class EtcdV2Registry implements Registry {
     const request = { method: 'PUT', key: this.#folder + name, query, form } as const;
     const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
     if (lostRace(body, what)) return { outcome: 'conflict' };
-    const record = body.node && this.#recordOf(checked(what, body.node));
+    const record = body.node && this.#recordOf(checkedNode(what, body.node));
     if (record === undefined) throw refused(what, body);
     return { outcome: 'written', record };
   }
 
   /**
-   * An index that is behind what we have seen, or another cluster's, belongs to a store that began anew. A member that
+   * An index that is behind what we have seen, or another cluster's, belongs to a store that began from nothing. A member that
    * only lags behind its cluster shows the same, so a quorum read decides.
    */
   async #assertSameHistory(
@@ -207,7 +204,7 @@ export class EtcdV2Registry implements Registry {
     const { index } = await this.#get(this.#configKey, QUERY.one, 'watch the leases', signal);
     if (sameCluster && index >= delivered) return;
     throw new CompactedError(
-      `etcd has begun anew: its index is ${index}, the last one seen was ${delivered}`,
+      `etcd has begun from nothing: its index is ${index}, the last one seen was ${delivered}`,
     );
   }
 
@@ -219,7 +216,7 @@ export class EtcdV2Registry implements Registry {
       );
     }
     if (node === undefined) throw refused('watch the leases', body);
-    checked('watch the leases', node);
+    checkedNode('watch the leases', node);
     const removed = action === 'delete' || action === 'expire' || action === 'compareAndDelete';
     // The children that go with a folder have no events of their own.
     if (removed && node.dir) throw new CompactedError(`the folder ${node.key} was removed from etcd`);
@@ -271,12 +268,6 @@ const LONGEST_NAME = 64;
 /** Room for as many characters, whatever they are. */
 const SCRATCH = Buffer.alloc(3 * LONGEST_NAME);
 
-/** That there is no such key is an answer. */
-export function assertFound(what: string, body: V2Body): void {
-  const { errorCode } = body;
-  if (errorCode !== undefined && errorCode !== KEY_NOT_FOUND) throw refused(what, body);
-}
-
 /**
  * Events of the whole store that may have happened since the last one delivered. A long poll brings one event, and a list all of
  * them at once; and of the last 1,000 etcd forgets the oldest.
@@ -305,23 +296,4 @@ async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise
     // Without a reason, abort makes an Error with its stack, and each event ends a wait.
     settled.abort('settled');
   }
-}
-
-function checked(what: string, node: V2Node): V2Node {
-  if (isNode(node)) return node;
-  throw new RegistryError('protocol', `cannot ${what}: ${strangeNode(node)}`);
-}
-
-/** True when somebody else was first. Any other refusal throws. */
-export function lostRace(body: V2Body, what: string): boolean {
-  if (body.errorCode === undefined) return false;
-  const { errorCode } = body;
-  const lost = [KEY_NOT_FOUND, COMPARE_FAILED, NOT_A_FILE, KEY_EXISTS].includes(errorCode);
-  if (!lost) throw refused(what, body);
-  return true;
-}
-
-function refused(what: string, { errorCode, message, cause }: V2Body): RegistryError {
-  const why = [message, cause].filter(Boolean).join(' ') || 'an answer without a node';
-  return new RegistryError('refused', `cannot ${what}: etcd v2 says: ${why} (${errorCode ?? 'no code'})`);
 }

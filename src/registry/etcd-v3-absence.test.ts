@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { until } from '#src/lib/until.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { isAbsentFromV3 } from '#src/registry/etcd-v3-absence.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
+import { until } from '#src/sys/until.ts';
 
 const HEADER = { cluster_id: '14841639068965178418', member_id: '1', revision: '7', raft_term: '2' };
 

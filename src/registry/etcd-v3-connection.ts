@@ -33,7 +33,7 @@ const MAX_MESSAGE_BYTES = 64 << 20;
 
 /**
  * Calls to whichever endpoint answers, with a deadline each, and with the user's token. A connection that failed is
- * thrown away and made anew by the next call: pauses between attempts are the caller's, so gRPC's own reconnecting,
+ * dropped, and the next call makes another one: pauses between attempts are the caller's, so gRPC's own reconnecting,
  * with its backoff of up to two minutes, never gets a chance.
  */
 export class EtcdConnection {

@@ -3,9 +3,9 @@ import { CompareResult, CompareTarget } from '#src/etcd/names.ts';
 import { type Compare, type KeyValue, KVService, RangeRequest, RequestOp } from '#src/etcd/rpc.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import type { EtcdComponents } from '#src/registry/etcd-options.ts';
-import { type EtcdV3Options, endOf, watchPatience } from '#src/registry/etcd-v3.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
-import { type KeyRange, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
+import { type EtcdV3Options, watchPatience } from '#src/registry/etcd-v3-options.ts';
+import { endOf, type KeyRange, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { assertNetworkName, isNetworkName, type Networks } from '#src/registry/networks.ts';
 import type { Clock } from '#src/sys/clock.ts';
 

@@ -18,7 +18,14 @@ export interface KeyRange {
   readonly rangeEnd: Buffer;
 }
 
-/** How a watch that has nothing to say is told from a server that is frozen or cut off. */
+/** The first key after all that begin with `prefix`, whose last byte is not 255. */
+export function endOf(prefix: Buffer): Buffer {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  return end;
+}
+
+/** When a watch that has nothing to say counts as one of a server that is frozen or cut off. */
 export interface WatchPatience {
   /** A watch that is silent for so long asks the server for a sign of life. */
   readonly quietMs: number;
@@ -139,7 +146,7 @@ const createRequest = (range: KeyRange, watchId: bigint, startRevision: bigint):
   });
 
 /**
- * With events, the newest of them: the header may already tell of later ones that are still on their way. Without,
+ * With events, the newest of them: the header may have the revision of later ones that are still on their way. Without,
  * only the notice that etcd sends to this very watch counts. The answer to a progress request (watch id -1) may
  * overtake events before etcd 3.4.25 and 3.5.8 (etcd issue 15220): it is a sign of life and no more.
  */

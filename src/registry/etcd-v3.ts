@@ -12,11 +12,13 @@ import {
   type TxnResponse,
 } from '#src/etcd/rpc.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
-import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import type { EtcdComponents } from '#src/registry/etcd-options.ts';
+import { EtcdV3Config } from '#src/registry/etcd-v3-config.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
+import { type EtcdV3Options, watchPatience } from '#src/registry/etcd-v3-options.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
-import { type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
+import { endOf, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
 import type {
   LeaseRecord,
@@ -27,31 +29,6 @@ import type {
   WriteOutcome,
 } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
-
-export interface EtcdV3Options extends EtcdOptions {
-  /**
-   * Records asked for in one message. Default 4,000: some 8 ms of decoding. Smaller pages are dearer than they look,
-   * because etcd counts all keys that follow for each of them.
-   */
-  readonly pageSize?: number;
-  /** A silent watch asks for a sign of life after so long, default 3,000, … */
-  readonly watchQuietMs?: number;
-  /** … or after so long where that is a call of its own, default 10,000, … */
-  readonly watchQuietForCallMs?: number;
-  /** … and is given up when none comes within so long. Default 2,000. */
-  readonly watchAnswerMs?: number;
-}
-
-/** What the options say of a watch, with the defaults. */
-export const watchPatience = ({
-  watchQuietMs = 3_000,
-  watchQuietForCallMs = 10_000,
-  watchAnswerMs = 2_000,
-}: Pick<EtcdV3Options, 'watchQuietMs' | 'watchQuietForCallMs' | 'watchAnswerMs'>): WatchPatience => ({
-  quietMs: watchQuietMs,
-  quietForCallMs: watchQuietForCallMs,
-  answerMs: watchAnswerMs,
-});
 
 /** How often a list begins again because its revision was compacted away between two pages. */
 const LIST_ATTEMPTS = 3;
@@ -65,6 +42,7 @@ export class EtcdV3Registry implements Registry {
   readonly #connection: EtcdConnection;
   readonly #leases: EtcdLeases;
   readonly #clock: Clock;
+  readonly #config: EtcdV3Config;
   readonly #configKey: Buffer;
   /** With its slash: `<prefix>/subnets-extra/x` is no lease, though flannel takes it for one. */
   readonly #folder: string;
@@ -82,37 +60,18 @@ export class EtcdV3Registry implements Registry {
     this.#folder = posix.join(prefix, 'subnets', '/');
     this.#pageSize = pageSize;
     this.#patience = watchPatience(options);
+    this.#config = new EtcdV3Config(
+      { connection: this.#connection },
+      { key: this.#configKey, ...this.#patience },
+    );
   }
 
-  async readConfig(signal: AbortSignal): Promise<string | undefined> {
-    const request = RangeRequest.create({ key: this.#configKey });
-    const { kvs } = await this.#range(request, `read the network config ${this.#configKey}`, signal);
-    return kvs[0]?.value.toString();
+  readConfig(signal: AbortSignal): Promise<string | undefined> {
+    return this.#config.read(signal);
   }
 
-  async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
-    const what = `watch the network config ${this.#configKey}`;
-    const request = RangeRequest.create({ key: this.#configKey });
-    for (;;) {
-      const { kvs, header } = await this.#range(request, what, signal);
-      yield kvs[0]?.value.toString();
-      const options = {
-        ...this.#patience,
-        what,
-        ranges: [{ key: this.#configKey, rangeEnd: Buffer.alloc(0) }],
-        startRevision: (header?.revision ?? 0n) + 1n,
-        probeKey: this.#configKey,
-      };
-      try {
-        for await (const { events } of watchRanges(this.#connection, options, signal)) {
-          const last = events.at(-1);
-          if (last !== undefined)
-            yield last.type === EventType.DELETE ? undefined : last.kv?.value.toString();
-        }
-      } catch (error) {
-        if (!(error instanceof CompactedError)) throw error;
-      }
-    }
+  watchConfig(signal: AbortSignal): AsyncIterable<string | undefined> {
+    return this.#config.watch(signal);
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -302,7 +261,7 @@ export class EtcdV3Registry implements Registry {
       if (!isOutOfRange(error)) throw error;
     }
     throw new CompactedError(
-      `etcd no longer has the history up to revision ${revision}: compacted, or begun anew`,
+      `etcd no longer has the history up to revision ${revision}: compacted, or begun from nothing`,
     );
   }
 
@@ -341,10 +300,3 @@ export class EtcdV3Registry implements Registry {
 /** Lease id 0 is a key without a lease: a reservation. flannel HEAD overlooks it (upstream issue 1329). */
 const expiryOfLease = (leaseId: bigint): LeaseRecord['expiry'] =>
   leaseId === 0n ? { kind: 'reservation' } : { kind: 'leased', leaseId };
-
-/** The first key after all that begin with `prefix`, whose last byte is not 255. */
-export function endOf(prefix: Buffer): Buffer {
-  const end = Buffer.from(prefix);
-  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
-  return end;
-}

@@ -8,7 +8,7 @@ export interface CallOptions {
   readonly repeatable: boolean;
 }
 
-/** How long one endpoint may take to answer one call, unless told otherwise. */
+/** How long one endpoint may take to answer one call by default. */
 export const DEFAULT_CALL_TIMEOUT_MS = 4_000;
 
 /**

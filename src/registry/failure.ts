@@ -21,13 +21,13 @@ export const isLocal = (reason: FailureReason): boolean =>
 /** All that the endpoints said, as one line: `cannot list the leases: http://10.0.0.1:2379: connection refused`. */
 export function registryError(what: string, failures: readonly Failure[]): RegistryError {
   // A member that is down says less about the cause than one that answered.
-  const telling = failures.find(({ reason }) => reason !== 'unreachable') ?? failures[0];
-  const reason = telling?.reason ?? 'unreachable';
+  const cause = failures.find(({ reason }) => reason !== 'unreachable') ?? failures[0];
+  const reason = cause?.reason ?? 'unreachable';
   const remedy = REMEDIES[reason];
   const causes = failures.map(({ endpoint, why }) => `${endpoint.url}: ${why}`);
   return new RegistryError(reason, `cannot ${what}: ${causes.join('; ')}`, {
     ...(remedy !== undefined && { remedy }),
-    cause: telling?.cause,
+    cause: cause?.cause,
   });
 }
 

@@ -158,8 +158,8 @@ class Finder {
     const elsewhere =
       sight.kind === 'absent' ? await this.#look(api === 'v2' ? 'v3' : 'v2', signal) : undefined;
     const why = explainWait(api, sight, elsewhere?.sight, this.#place);
-    // Where the other API has it, the operator means that one.
-    if (elsewhere?.sight.kind === 'config') return why;
+    // Where the other API has it, or may have it, the operator may mean that one.
+    if (elsewhere?.sight.kind === 'config' || elsewhere?.sight.kind === 'failed') return why;
     return (await this.#withoutConfig({ [api]: sight }, why, signal)) ?? why;
   }
 
@@ -213,7 +213,7 @@ class Finder {
 
   async #open(api: EtcdApi): Promise<Registry> {
     if (api === 'v2') return new EtcdV2Registry(this.#components, this.#etcd);
-    // gRPC takes longer to load than all else; a host that uses v2 alone does without.
+    // gRPC takes longer to load than everything else; a host that uses v2 alone does without.
     const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
     return new EtcdV3Registry(this.#components, this.#etcd);
   }

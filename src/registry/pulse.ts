@@ -16,7 +16,7 @@ interface Due {
 }
 
 /**
- * Tells a connection that has nothing to say from one whose other end is frozen or cut off.
+ * Finds out whether a connection has nothing to say, or its other end is frozen or cut off.
  *
  * A sign of life comes with every event. A sleep that is ended and begun again costs more than the event, so a sleep goes
  * on when the time moves back, and looks again when it is over.

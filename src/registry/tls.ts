@@ -20,7 +20,7 @@ export const wantsTls = (files: TlsFiles): boolean =>
   Boolean(files.caFile || files.certFile || files.keyFile);
 
 /**
- * Reads the files and checks that they fit, so that a wrong one is told by its name at the start and not as a
+ * Reads the files and checks that they fit, so that a wrong one is reported by its name at the start and not as a
  * handshake's failure later.
  *
  * @param flags how the flags that name the files begin, for the errors

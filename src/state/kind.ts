@@ -6,7 +6,7 @@ export interface StateObject {
   readonly kind: string;
 }
 
-/** What tells most slots of a kind apart, as it stands in the object: no text is made for it. */
+/** A value of the object that differs between most slots of its kind. No text is made for it. */
 export type SlotHash = number | bigint | string;
 
 /**

@@ -40,7 +40,7 @@ test('objects of different kinds have different keys', () => {
   );
 });
 
-test('what has no differences is as wanted', () => {
+test('an object without differences is as wanted', () => {
   fc.assert(
     fc.property(anyObject, anyObject, (wanted, found) => {
       fc.pre(keyOf(wanted) === keyOf(found));

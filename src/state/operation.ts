@@ -13,7 +13,7 @@ export interface Operation<T extends StateObject = KernelObject> {
   readonly object: T;
 }
 
-/** Done, or refused by the kernel. The others of the same batch are done all the same. */
+/** Done, or refused by the kernel. The others of the same batch are done anyway. */
 export type OperationResult =
   | { readonly operation: Operation; readonly done: true }
   | { readonly operation: Operation; readonly done: false; readonly error: KernelError };

@@ -1,8 +1,8 @@
 import { deviceOf, type KernelObject } from '#src/state/object.ts';
 
 /**
- * A part of the kernel's state that one owner looks after: which objects are looked at, and which of them the owner may
- * remove when nobody wants them. An owner's territory is a list of scopes.
+ * A part of the kernel's state that one owner looks after: which objects are compared, and which of
+ * them the owner may remove when no owner wants them. An owner's territory is a list of scopes.
  */
 export interface Scope {
   readonly kinds: readonly KernelObject['kind'][];

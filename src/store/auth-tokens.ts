@@ -1,6 +1,7 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /** etcd's default for its simple tokens: unused for so long, a token ends. */
 const TOKEN_LIFE_MS = 300_000;
@@ -32,7 +33,7 @@ export class AuthTokens {
     const expected = this.#passwords.get(name);
     const matches = timingSafeEqual(digest(password), expected ?? Buffer.alloc(32));
     if (!matches || expected === undefined) throw etcdError('authFailed');
-    const token = randomBytes(16).toString('base64url');
+    const token = secretBytes(16).toString('base64url');
     this.#use(token);
     return token;
   }

@@ -3,6 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { ConnectionLimits, type ConnectionLimitsOptions } from '#src/store/connection-limits.ts';
 import { EMPTY_SETTINGS, HTTP2_PREFACE, Http2Greeting } from '#src/store/http2-greeting.ts';
 
 /** PEM texts. With `ca`, only clients with a certificate of this authority are let in. */
@@ -14,14 +15,25 @@ export interface ServerTls {
 
 export interface ListenerHandlers {
   /** Takes a connection that speaks HTTP/2, already decrypted. */
-  readonly http2: (connection: Duplex) => void;
+  readonly http2: (connection: Socket) => void;
   readonly http1: RequestListener;
 }
 
-/** How long a new connection may take to say what it speaks, and one of HTTP/1.1 may be silent. */
+export interface ListenerOptions {
+  readonly tls?: ServerTls | undefined;
+  readonly limits?: ConnectionLimitsOptions;
+  /** How long a new connection may take to greet, and one of HTTP/1.1 to make each request, milliseconds. */
+  readonly greetingMs?: number;
+}
+
 const GREETING_MS = 30_000;
 /** How long a client that has greeted may wait with its first request before it is handed on without. */
 const FIRST_REQUEST_MS = 1000;
+/** A peer that is gone without a word is noticed after some minutes. */
+const KEEPALIVE_MS = 60_000;
+/** Far above what a site has hosts, and far below what the process has memory and descriptors for. */
+const MAX_CONNECTIONS = 5000;
+const LIMITS = { perAddress: 1000, newcomers: 500 };
 
 /**
  * One port for gRPC and plain HTTP/1.1, as etcd's: a connection's first bytes tell which it is. With TLS the same
@@ -30,21 +42,37 @@ const FIRST_REQUEST_MS = 1000;
 export class ConnectionListener {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #limits: ConnectionLimits;
 
-  constructor({ http2, http1 }: ListenerHandlers, tls: ServerTls | undefined) {
+  constructor(
+    { http2, http1 }: ListenerHandlers,
+    { tls, limits = LIMITS, greetingMs = GREETING_MS }: ListenerOptions,
+  ) {
+    this.#limits = new ConnectionLimits(limits);
     const http = createHttpServer(http1);
+    // Node's own time-outs for slow headers run only in a server that listens itself.
+    const timers = new WeakMap<Duplex, NodeJS.Timeout>();
+    http.on('request', ({ socket }) => timers.get(socket)?.refresh());
     const accept = (socket: Socket): void => {
       this.#sockets.add(socket);
-      socket.on('close', () => this.#sockets.delete(socket));
-      // A peer that vanishes is not worth a word; whoever serves the connection sees its end.
+      this.#limits.newcomer(socket);
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        this.#limits.settled(socket);
+      });
+      // A peer that vanishes is not worth a word: its end is seen by what serves the connection.
       socket.on('error', () => {});
       socket.setNoDelay(true);
-      sniff(socket, (isHttp2) => {
-        if (isHttp2) http2(socket);
-        else {
-          socket.setTimeout(GREETING_MS, () => socket.destroy());
-          http.emit('connection', socket);
+      socket.setKeepAlive(true, KEEPALIVE_MS);
+      sniff(socket, greetingMs, (isHttp2) => {
+        if (isHttp2) {
+          http2(socket);
+          return;
         }
+        const timer = setTimeout(() => socket.destroy(), greetingMs);
+        timers.set(socket, timer);
+        socket.on('close', () => clearTimeout(timer));
+        http.emit('connection', socket);
       });
     };
     if (tls === undefined) {
@@ -56,12 +84,24 @@ export class ConnectionListener {
           ALPNProtocols: ['h2', 'http/1.1'],
           requestCert: tls.ca !== undefined,
           rejectUnauthorized: tls.ca !== undefined,
-          handshakeTimeout: GREETING_MS,
+          handshakeTimeout: greetingMs,
         },
         accept,
       );
       this.#server.on('tlsClientError', () => {});
     }
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    // With TLS this comes before the handshake, which is where a flood would stay.
+    this.#server.prependListener('connection', (socket: Socket) => {
+      const leave = this.#limits.enter(socket);
+      if (leave === undefined) socket.destroy();
+      else socket.on('close', leave);
+    });
+  }
+
+  /** The client on this connection may make calls: it is no newcomer any more. */
+  admitted(connection: Duplex): void {
+    this.#limits.settled(connection);
   }
 
   /** Resolves with the port once it is open; port 0 takes a free one. Throws {@link WeftError} with the reason. */
@@ -86,9 +126,9 @@ export class ConnectionListener {
 }
 
 /** Reads just enough to know what the client speaks, puts it back, and decides. */
-function sniff(socket: Socket, decide: (isHttp2: boolean) => void): void {
+function sniff(socket: Socket, greetingMs: number, decide: (isHttp2: boolean) => void): void {
   const greeting = new Http2Greeting();
-  let timer = setTimeout(() => socket.destroy(), GREETING_MS);
+  let timer = setTimeout(() => socket.destroy(), greetingMs);
   let first = Buffer.alloc(0);
   let isHttp2 = false;
   const finish = (bytes: Buffer): void => {

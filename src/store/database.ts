@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WeftError } from '#src/lib/errors.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /** "weft" in ASCII, in SQLite's header: how we tell our file from any other database. */
 const APPLICATION_ID = 0x77656674;
@@ -94,7 +94,7 @@ function pragma(db: DatabaseSync, name: string): number {
 
 /** etcd's ids are unsigned 64-bit; ours keep the top bit clear, as SQLite's integers are signed. */
 function randomId(): bigint {
-  return randomBytes(8).readBigUInt64BE() >> 1n;
+  return secretBytes(8).readBigUInt64BE() >> 1n;
 }
 
 function notOurs(path: string): WeftError {
@@ -107,6 +107,16 @@ function notOurs(path: string): WeftError {
 function sqliteCode(error: unknown): number {
   const { errcode } = error as { errcode?: number };
   return typeof errcode === 'number' ? errcode & 0xff : 0;
+}
+
+/**
+ * Results that are about the one statement, not about the file: SQLITE_ERROR, TOOBIG, CONSTRAINT, MISMATCH, MISUSE and
+ * RANGE (sqlite3.h). All others leave open what the file holds.
+ */
+const STATEMENT_FAILURES = new Set([0, 1, 18, 19, 20, 21, 25]);
+
+export function isDiskFailure(error: unknown): boolean {
+  return !STATEMENT_FAILURES.has(sqliteCode(error));
 }
 
 export function isDiskFull(error: unknown): boolean {

@@ -34,6 +34,9 @@ const ERRORS = {
   authFailed: [INVALID_ARGUMENT, 'etcdserver: authentication failed, invalid user ID or password'],
   authNotEnabled: [FAILED_PRECONDITION, 'etcdserver: authentication is not enabled'],
   invalidToken: [status.UNAUTHENTICATED, 'etcdserver: invalid auth token'],
+  answerTooLarge: [RESOURCE_EXHAUSTED, 'weft store: the reads of this txn are too large'],
+  tooManyRequests: [RESOURCE_EXHAUSTED, 'etcdserver: too many requests'],
+  internal: [status.INTERNAL, 'weft store: internal error, see its log'],
   stopped: [status.UNAVAILABLE, 'etcdserver: server stopped'],
 } as const satisfies Record<string, readonly [status, string]>;
 

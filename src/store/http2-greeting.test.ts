@@ -83,3 +83,24 @@ test('random bytes neither throw nor grow without bound', () => {
   greeting.push(HTTP2_PREFACE);
   assert.equal(greeting.push(Buffer.alloc(300 << 10)), 'bad');
 });
+
+test('each byte of a greeting is looked at once, and a frame above the limit ends it', () => {
+  const greeting = new Http2Greeting();
+  greeting.push(HTTP2_PREFACE);
+  // Literals ":authority" with an empty value: as many fields as fit, in the largest frames that are allowed.
+  const full = headers(Buffer.alloc(16_384, Buffer.of(0x01, 0x80)));
+  full.writeUIntBE(16_384, 0, 3);
+  let sent = HTTP2_PREFACE.length;
+  const began = process.cpuUsage();
+  while (sent + full.length < 128 << 10) {
+    for (const byte of full) greeting.push(Buffer.of(byte));
+    sent += full.length;
+  }
+  while (sent++ < 128 << 10) assert.equal(greeting.push(Buffer.of(0)), 'more');
+  assert.equal(greeting.push(Buffer.of(0)), 'bad');
+  // Once is some 50 ms. Looking at all of it again for each byte took minutes.
+  assert.ok(process.cpuUsage(began).user < 5e6);
+  const large = new Http2Greeting();
+  large.push(HTTP2_PREFACE);
+  assert.equal(large.push(Buffer.of(0, 0x40, 1, 0, 0, 0, 0, 0, 1)), 'bad');
+});

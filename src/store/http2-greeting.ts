@@ -5,7 +5,9 @@ const FRAME_HEADER = 9;
 const FRAME = { HEADERS: 1, SETTINGS: 4, PING: 6 } as const;
 const FLAG = { ACK: 0x1, END_HEADERS: 0x4, PADDED: 0x8, PRIORITY: 0x20 } as const;
 /** More than a client may send before it got the server's first window updates. */
-const MAX_BYTES = 256 << 10;
+const MAX_BYTES = 128 << 10;
+/** The largest frame before SETTINGS say otherwise (RFC 9113 section 4.2). */
+const MAX_FRAME = 16_384;
 
 /** An empty SETTINGS frame: the least a server may begin with, so that the client goes on. */
 export const EMPTY_SETTINGS = Buffer.of(0, 0, 0, FRAME.SETTINGS, 0, 0, 0, 0, 0);
@@ -20,8 +22,12 @@ export const EMPTY_SETTINGS = Buffer.of(0, 0, 0, FRAME.SETTINGS, 0, 0, 0, 0, 0);
  * own, and the client's acknowledgement of it is taken out of what nghttp2 is given.
  */
 export class Http2Greeting {
-  #bytes = Buffer.alloc(0);
+  #buffer = Buffer.alloc(512);
+  #length = 0;
+  /** The frame that comes next; what is before it has been looked at. */
+  #next = HTTP2_PREFACE.length;
   #acknowledged = false;
+  #complete = false;
 
   /** The client has answered the empty SETTINGS, so that what was read may be handed on, whatever is missing. */
   get acknowledged(): boolean {
@@ -29,31 +35,51 @@ export class Http2Greeting {
   }
 
   get bytes(): Buffer {
-    return this.#bytes;
+    return this.#buffer.subarray(0, this.#length);
   }
 
   /** Takes bytes as they come, the preface first. `ready`: hand over {@link bytes}; `bad`: this is no client. */
   push(chunk: Buffer): 'more' | 'ready' | 'bad' {
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    if (this.#bytes.length > MAX_BYTES) return 'bad';
-    let complete = false;
-    let at = HTTP2_PREFACE.length;
-    while (at + FRAME_HEADER <= this.#bytes.length) {
-      const type = this.#bytes[at + 3];
-      const flags = this.#bytes[at + 4] ?? 0;
-      const end = at + FRAME_HEADER + this.#bytes.readUIntBE(at, 3);
-      if (end > this.#bytes.length) break;
-      if (type === FRAME.SETTINGS && (flags & FLAG.ACK) !== 0 && !this.#acknowledged) {
-        this.#acknowledged = true;
-        this.#bytes = Buffer.concat([this.#bytes.subarray(0, at), this.#bytes.subarray(end)]);
-        continue;
-      }
-      if (type === FRAME.HEADERS) repairHeaders(this.#bytes.subarray(at + FRAME_HEADER, end), flags);
-      // With a ping there is somebody who waits for an answer.
-      if (type === FRAME.HEADERS || type === FRAME.PING) complete = true;
-      at = end;
+    if (this.#length + chunk.length > MAX_BYTES) return 'bad';
+    this.#append(chunk);
+    while (this.#next + FRAME_HEADER <= this.#length) {
+      const size = this.#buffer.readUIntBE(this.#next, 3);
+      if (size > MAX_FRAME) return 'bad';
+      const end = this.#next + FRAME_HEADER + size;
+      if (end > this.#length) break;
+      this.#frame(end);
     }
-    return complete && this.#acknowledged ? 'ready' : 'more';
+    return this.#complete && this.#acknowledged ? 'ready' : 'more';
+  }
+
+  /** The buffer grows twofold, so that single bytes cost no more than they are. */
+  #append(chunk: Buffer): void {
+    const needed = this.#length + chunk.length;
+    if (needed > this.#buffer.length) {
+      const grown = Buffer.alloc(needed * 2);
+      this.#buffer.copy(grown, 0, 0, this.#length);
+      this.#buffer = grown;
+    }
+    chunk.copy(this.#buffer, this.#length);
+    this.#length = needed;
+  }
+
+  /** Looks at the frame that ends at `end`, once. */
+  #frame(end: number): void {
+    const type = this.#buffer[this.#next + 3];
+    const flags = this.#buffer[this.#next + 4] ?? 0;
+    if (type === FRAME.SETTINGS && (flags & FLAG.ACK) !== 0 && !this.#acknowledged) {
+      this.#acknowledged = true;
+      this.#buffer.copyWithin(this.#next, end, this.#length);
+      this.#length -= end - this.#next;
+      return;
+    }
+    if (type === FRAME.HEADERS) {
+      repairHeaders(this.#buffer.subarray(this.#next + FRAME_HEADER, end), flags);
+    }
+    // With a ping there is somebody who waits for an answer.
+    if (type === FRAME.HEADERS || type === FRAME.PING) this.#complete = true;
+    this.#next = end;
   }
 }
 

@@ -13,7 +13,7 @@ export function keyRange(key: Buffer, rangeEnd: Buffer): KeyRange {
 }
 
 /** The range that holds exactly this key. */
-export function singleKey(key: Buffer): KeyRange {
+export function singleKey(key: Buffer): { readonly from: Buffer; readonly to: Buffer } {
   return { from: key, to: Buffer.concat([key, ZERO]) };
 }
 

@@ -9,6 +9,13 @@ export interface Change {
   readonly deleted: boolean;
 }
 
+/** The changes of a range in some revisions. */
+export interface ChangeWindow {
+  readonly changes: Change[];
+  /** The first revision that was not looked at. */
+  readonly next: bigint;
+}
+
 type Row = readonly [id: bigint, Uint8Array, created: bigint, version: bigint, lease: bigint, Uint8Array];
 
 const COLUMNS = 'id, key, created, version, lease, value';
@@ -27,6 +34,7 @@ export class KeyTable {
   readonly #end: StatementSync;
   readonly #insert: StatementSync;
   readonly #leased: StatementSync;
+  readonly #history: StatementSync;
   readonly #last: StatementSync;
   readonly #sliceEnd: StatementSync;
   readonly #deleteSlice: StatementSync;
@@ -53,6 +61,9 @@ export class KeyTable {
     this.#end = row(`UPDATE kv SET ended = ? WHERE key = ? AND ${LIVE}`);
     this.#insert = row(`INSERT INTO kv (${COLUMNS}, ended) VALUES (?, ?, ?, ?, ?, ?, ?)`);
     this.#leased = row(`SELECT key FROM kv WHERE lease = ? AND lease <> 0 AND ${LIVE} ORDER BY key`);
+    this.#history = row(
+      `SELECT ${COLUMNS} FROM kv WHERE id >= ? AND id < ? AND (ended IS NULL OR ended > ?) ORDER BY id`,
+    );
     this.#last = row('SELECT max(id) FROM kv');
     this.#sliceEnd = row('SELECT id FROM kv WHERE id >= ? AND id < ? ORDER BY id LIMIT 1 OFFSET ?');
     this.#deleteSlice = row('DELETE FROM kv WHERE id >= ? AND id < ? AND ended <= ?');
@@ -88,10 +99,21 @@ export class KeyTable {
     return kv?.version === 0n ? undefined : kv;
   }
 
-  /** The range's changes of the revisions `first` up to but not including `end`, in order. */
-  changes(range: KeyRange, first: bigint, end: bigint): Change[] {
-    const kvs = keyValues(this.#changes.all(range, firstId(first), firstId(end)));
-    return kvs.map((kv) => ({ kv, deleted: kv.version === 0n }));
+  /**
+   * The range's changes of the revisions `first` up to but not including `end`, in order. Ends earlier, after a whole
+   * revision, when the values make up `maxBytes`.
+   */
+  changes(range: KeyRange, first: bigint, end: bigint, maxBytes: number): ChangeWindow {
+    const changes: Change[] = [];
+    let bytes = 0;
+    for (const row of this.#changes.iterate(range, firstId(first), firstId(end))) {
+      const kv = keyValue(row as Row);
+      const last = changes.at(-1)?.kv.modRevision;
+      if (bytes >= maxBytes && last !== kv.modRevision) return { changes, next: kv.modRevision };
+      bytes += kv.key.length + kv.value.length;
+      changes.push({ kv, deleted: kv.version === 0n });
+    }
+    return { changes, next: end };
   }
 
   /** Writes one change as the `sub`th of its revision, `kv.modRevision`, and ends what the key was. */
@@ -100,6 +122,32 @@ export class KeyTable {
     const id = firstId(kv.modRevision) + BigInt(sub);
     const ended = deleted ? kv.modRevision : null;
     this.#insert.run(id, kv.key, kv.createRevision, kv.version, kv.lease, kv.value, ended);
+  }
+
+  /**
+   * The next rows of history from row `from` on, of revisions up to `last`, some `maxBytes` of them, each as bytes; without
+   * those that a compaction at `compacted` takes. `next`: where to go on, absent at the end.
+   */
+  historySlice(
+    from: bigint,
+    last: bigint,
+    compacted: bigint,
+    maxBytes: number,
+  ): { readonly rows: Buffer[]; readonly next: bigint | undefined } {
+    const rows: Buffer[] = [];
+    let bytes = 0;
+    for (const row of this.#history.iterate(from, firstId(last + 1n), compacted)) {
+      const [id, key, created, version, lease, value] = row as unknown as Row;
+      if (bytes >= maxBytes) return { rows, next: id };
+      const numbers = Buffer.alloc(36);
+      for (const [index, number] of [id, created, version, lease].entries()) {
+        numbers.writeBigInt64BE(number, index * 8);
+      }
+      numbers.writeUInt32BE(key.length, 32);
+      rows.push(Buffer.concat([numbers, key, value]));
+      bytes += rows.at(-1)?.length ?? 0;
+    }
+    return { rows, next: undefined };
   }
 
   keysOfLease(lease: bigint): Buffer[] {
@@ -139,6 +187,13 @@ class RangeStatement {
     return to === undefined
       ? this.#unbounded.all(from, ...parameters)
       : this.#bounded.all(from, to, ...parameters);
+  }
+
+  /** Row by row, for a reader that may stop early. */
+  iterate({ from, to }: KeyRange, ...parameters: bigint[]): Iterable<unknown> {
+    return to === undefined
+      ? this.#unbounded.iterate(from, ...parameters)
+      : this.#bounded.iterate(from, to, ...parameters);
   }
 }
 

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { prepare } from '#src/store/database.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { secretBytes } from '#src/sys/random.ts';
 
 /** etcd's bounds in seconds: the lower follows from its default election time-out, the upper is fixed. */
 const MIN_TTL = 2n;
@@ -25,24 +25,34 @@ export class LeaseTable {
   readonly #clock: Clock;
   readonly #insert: StatementSync;
   readonly #delete: StatementSync;
-  readonly #all: StatementSync;
   readonly #leases = new Map<bigint, LeaseEntry>();
+  /** What undoes the changes of the transaction under way, the oldest first. */
+  #undo: (() => void)[] = [];
 
   constructor(db: DatabaseSync, clock: Clock) {
     this.#clock = clock;
     this.#insert = prepare(db, 'INSERT INTO lease VALUES (?, ?)');
     this.#delete = prepare(db, 'DELETE FROM lease WHERE id = ?');
-    this.#all = prepare(db, 'SELECT id, ttl FROM lease');
-    this.reload();
+    const all = prepare(db, 'SELECT id, ttl FROM lease').all() as unknown as { id: bigint; ttl: bigint }[];
+    for (const row of all) this.#leases.set(row.id, { ...row, deadline: this.#deadline(row.ttl) });
   }
 
-  /** Makes memory what the disk says, after a rolled back transaction too; known leases keep their deadline. */
-  reload(): void {
-    const known = new Map(this.#leases);
-    this.#leases.clear();
-    for (const row of this.#all.all() as unknown as { id: bigint; ttl: bigint }[]) {
-      this.#leases.set(row.id, known.get(row.id) ?? { ...row, deadline: this.#deadline(row.ttl) });
-    }
+  /** Returns what undoes in memory all that follows in this transaction. */
+  mark(): () => void {
+    const begin = this.#undo.length;
+    return () => this.#undoFrom(begin);
+  }
+
+  committed(): void {
+    this.#undo = [];
+  }
+
+  rolledBack(): void {
+    this.#undoFrom(0);
+  }
+
+  #undoFrom(begin: number): void {
+    for (const undo of this.#undo.splice(begin).reverse()) undo();
   }
 
   /** Grants a lease; id 0 asks for one of the store's choice. Inside a transaction. */
@@ -52,13 +62,16 @@ export class LeaseTable {
     const lease = { id: id === 0n ? this.#freeId() : id, ttl: ttl < MIN_TTL ? MIN_TTL : ttl };
     this.#insert.run(lease.id, lease.ttl);
     this.#leases.set(lease.id, { ...lease, deadline: this.#deadline(lease.ttl) });
+    this.#undo.push(() => this.#leases.delete(lease.id));
     return lease;
   }
 
   /** Inside a transaction; the lease's keys are the caller's. */
   remove(id: bigint): void {
     this.#delete.run(id);
+    const lease = this.#leases.get(id);
     this.#leases.delete(id);
+    if (lease !== undefined) this.#undo.push(() => this.#leases.set(id, lease));
   }
 
   has(id: bigint): boolean {
@@ -97,7 +110,7 @@ export class LeaseTable {
 
   #freeId(): bigint {
     for (;;) {
-      const id = randomBytes(8).readBigUInt64BE() >> 1n;
+      const id = secretBytes(8).readBigUInt64BE() >> 1n;
       if (id !== 0n && !this.#leases.has(id)) return id;
     }
   }

@@ -11,6 +11,9 @@ export interface ReadView {
   readonly compacted: bigint;
 }
 
+/** More keys than there can be. A limit from here on limits nothing, and one more would not fit SQLite's integers. */
+const NO_LIMIT = 1n << 62n;
+
 /**
  * Answers a Range as etcd 3.4 does (server/apply.go, mvcc/kvstore_txn.go). `count` is the number of keys in the
  * range before any filter or limit; sorting by something else than the key is stable here, which etcd leaves open.
@@ -28,7 +31,7 @@ export function queryRange(
   if (request.countOnly) return { kvs: [], more: false, count: count() };
 
   const filters = filtersOf(request);
-  const wanted = request.limit > 0n ? request.limit : undefined;
+  const wanted = request.limit > 0n && request.limit < NO_LIMIT ? request.limit : undefined;
   const direct = wanted !== undefined && request.sortOrder === SortOrder.NONE && filters.length === 0;
   const limit = direct ? wanted + 1n : -1n;
   let kvs = past ? table.past(range, revision, limit) : table.live(range, limit);

@@ -1,13 +1,9 @@
-import type { PutRequest, RequestOp, TxnRequest } from '#src/etcd/rpc.ts';
+import type { DeleteRangeRequest, PutRequest, RequestOp, TxnRequest } from '#src/etcd/rpc.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
-import { inRange, type KeyRange, singleKey } from '#src/store/key-range.ts';
+import { KeyIntervals } from '#src/store/key-intervals.ts';
+import { singleKey } from '#src/store/key-range.ts';
 
-/**
- * What etcd refuses before it looks at any key (api/v3rpc/key.go, v3.4), in its order. These are limits of etcd's
- * default configuration: `--max-txn-ops`.
- */
-const MAX_TXN_OPS = 128;
-
+/** What etcd refuses before it looks at any key (api/v3rpc/key.go, v3.4), in its order. */
 export function checkKey(request: { readonly key: Buffer }): void {
   if (request.key.length === 0) throw etcdError('emptyKey');
 }
@@ -18,8 +14,9 @@ export function checkPut(request: PutRequest): void {
   if (request.ignoreLease && request.lease !== 0n) throw etcdError('leaseProvided');
 }
 
-export function checkTxn(request: TxnRequest): void {
-  checkOps(request, MAX_TXN_OPS);
+/** `maxOps`: operations in each list of a txn and those nested in it; comparisons likewise. */
+export function checkTxn(request: TxnRequest, maxOps: number): void {
+  checkOps(request, maxOps);
   touched(request.success);
   touched(request.failure);
 }
@@ -39,10 +36,10 @@ function checkOp({ request }: RequestOp, allowed: number): void {
   else checkOps(request.requestTxn, allowed);
 }
 
-/** The keys that a branch puts, and the ranges it deletes. */
+/** The keys that a branch puts, and what it deletes. */
 interface Touched {
-  readonly puts: Set<string>;
-  readonly deletes: KeyRange[];
+  readonly puts: KeyIntervals;
+  readonly deletes: KeyIntervals;
 }
 
 /**
@@ -50,28 +47,38 @@ interface Touched {
  * write it. As in etcd, a key put by a nested txn is compared with the deletes seen so far only.
  */
 function touched(ops: readonly RequestOp[]): Touched {
-  const puts = new Set<string>();
-  const deletes: KeyRange[] = [];
-  for (const { request } of ops) {
-    if (request?.$case !== 'requestDeleteRange') continue;
-    const { key, rangeEnd } = request.requestDeleteRange;
-    // An end "\0" is taken as it stands, not as "no end": etcd does not see such a delete here, and lets it pass.
-    deletes.push(rangeEnd.length === 0 ? singleKey(key) : { from: key, to: rangeEnd });
-  }
-  const add = (key: string): void => {
-    const bytes = Buffer.from(key, 'latin1');
-    if (puts.has(key) || deletes.some((range) => inRange(range, bytes))) throw etcdError('duplicateKey');
-    puts.add(key);
+  const nested = ops.flatMap(({ request }) => (request?.$case === 'requestTxn' ? [request.requestTxn] : []));
+  const deletes = KeyIntervals.of(
+    ops.flatMap(({ request }) =>
+      request?.$case === 'requestDeleteRange' ? [deletedRange(request.requestDeleteRange)] : [],
+    ),
+  );
+  const puts = KeyIntervals.of([]);
+  const put = (more: KeyIntervals): void => {
+    if (more.meets(puts) || more.meets(deletes)) throw etcdError('duplicateKey');
+    puts.add(more);
   };
-  for (const { request } of ops) {
-    if (request?.$case !== 'requestTxn') continue;
-    const success = touched(request.requestTxn.success);
-    const failure = touched(request.requestTxn.failure);
-    for (const key of success.puts.union(failure.puts)) add(key);
-    deletes.push(...success.deletes, ...failure.deletes);
+  for (const txn of nested) {
+    const [success, failure] = [touched(txn.success), touched(txn.failure)];
+    success.puts.add(failure.puts);
+    put(success.puts);
+    deletes.add(success.deletes);
+    deletes.add(failure.deletes);
   }
-  for (const { request } of ops) {
-    if (request?.$case === 'requestPut') add(request.requestPut.key.toString('latin1'));
-  }
+  put(keysPut(ops));
   return { puts, deletes };
+}
+
+function keysPut(ops: readonly RequestOp[]): KeyIntervals {
+  const keys = ops.flatMap(({ request }) =>
+    request?.$case === 'requestPut' ? [request.requestPut.key] : [],
+  );
+  keys.sort(Buffer.compare);
+  if (keys.some((key, index) => keys[index + 1]?.equals(key))) throw etcdError('duplicateKey');
+  return KeyIntervals.of(keys.map(singleKey));
+}
+
+/** An end "\0" is taken as it stands, not as "no end": etcd does not see such a delete here, and lets it pass. */
+function deletedRange({ key, rangeEnd }: DeleteRangeRequest): { readonly from: Buffer; readonly to: Buffer } {
+  return rangeEnd.length === 0 ? singleKey(key) : { from: key, to: rangeEnd };
 }

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import * as fc from 'fast-check';
-import { DeleteRangeRequest, type KeyValue, PutRequest, RangeRequest } from '#src/etcd/rpc.ts';
+import { DeleteRangeRequest, type KeyValue, PutRequest, RangeRequest, TxnRequest } from '#src/etcd/rpc.ts';
 import { openDatabase } from '#src/store/database.ts';
 import { EtcdError } from '#src/store/etcd-error.ts';
 import { keyRange } from '#src/store/key-range.ts';
 import { RevisionStore } from '#src/store/revision-store.ts';
+import { Space } from '#src/store/space.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'weft-revisions-'));
@@ -28,11 +29,19 @@ class TestClock implements Clock {
   async sleep(): Promise<void> {}
 }
 
-function open(path = newFile(), clock: Clock = new TestClock()): RevisionStore {
+function open(
+  path = newFile(),
+  clock: Clock = new TestClock(),
+  failed = (error: unknown): void => {
+    throw error;
+  },
+): RevisionStore {
   const fatal = (error: unknown): void => {
     throw error;
   };
-  return new RevisionStore({ db: openDatabase(path), clock, fatal });
+  const db = openDatabase(path);
+  const space = new Space({ db, reserve: { hold: () => true, release: () => false } }, { quota: 1n << 30n });
+  return new RevisionStore({ db, clock, space, failed, fatal });
 }
 
 const bytes = (text: string): Buffer => Buffer.from(text);
@@ -127,7 +136,7 @@ test('the store is a copy of the key space for every revision, also after a rest
         else assert.deepEqual(read(), model.snapshots[Number(revision)]);
       }
       const first = model.compacted > 1n ? model.compacted : 2n;
-      const seen = store.changes(keyRange(ALL.key, ALL.rangeEnd), first, model.revision + 1n);
+      const seen = store.changes(keyRange(ALL.key, ALL.rangeEnd), first, model.revision + 1n).changes;
       assert.deepEqual(
         seen.map(({ kv, deleted }) => ({ key: kv.key.toString(), revision: kv.modRevision, deleted })),
         model.changes(first),
@@ -215,3 +224,88 @@ test('a file that is not ours, or that another store holds, is refused by name',
   assert.throws(() => openDatabase(foreign), /cannot open .*: it is not a weft store/);
   assert.throws(() => openDatabase(join(folder, 'no', 'folder.db')), /unable to open database file/);
 });
+
+test('a write that fails for a reason of ours is undone and fails alone', async () => {
+  const failures: unknown[] = [];
+  const path = newFile();
+  const store = open(path, new TestClock(), (error) => failures.push(error));
+  // An id that SQLite's integers can't hold: no client can send one, so it stands for any error of ours.
+  const impossible = 2n ** 63n;
+  const results = await Promise.allSettled([
+    store.put(put('before', '1')),
+    store.leaseGrant({ ID: 7n, TTL: 60n }),
+    store.txn(
+      TxnRequest.create({
+        success: [
+          { request: { $case: 'requestPut', requestPut: put('half', 'done') } },
+          {
+            request: {
+              $case: 'requestRange',
+              // A key that is no bytes stands for any error of ours that comes after the first change.
+              requestRange: RangeRequest.create({ key: 'a' as unknown as Buffer }),
+            },
+          },
+        ],
+      }),
+    ),
+    store.leaseGrant({ ID: impossible, TTL: 60n }),
+    store.put(put('after', '2')),
+  ]);
+  assert.deepEqual(
+    results.map((result) => (result.status === 'rejected' ? result.reason.message : 'done')),
+    [
+      'done',
+      'done',
+      'weft store: internal error, see its log',
+      'weft store: internal error, see its log',
+      'done',
+    ],
+  );
+  assert.equal(failures.length, 2);
+  assert.equal(store.revision, 3n);
+  assert.deepEqual(keysOf(store), ['after', 'before']);
+  assert.deepEqual(store.leaseIds(), [7n]);
+  store.close();
+  const again = open(path);
+  assert.deepEqual(keysOf(again), ['after', 'before']);
+  assert.deepEqual(again.leaseIds(), [7n]);
+  again.close();
+});
+
+test('a range takes any limit, also inside a txn', async () => {
+  const store = open();
+  await store.put(put('a', '1'));
+  for (const limit of [2n ** 63n - 1n, 2n ** 63n - 2n, 2n ** 62n, -1n, -(2n ** 63n)]) {
+    const requestRange = RangeRequest.create({ ...ALL, limit });
+    assert.equal(store.range(requestRange).kvs.length, 1, `limit ${limit}`);
+    const { responses } = await store.txn(
+      TxnRequest.create({ success: [{ request: { $case: 'requestRange', requestRange } }] }),
+    );
+    const [answer] = responses;
+    assert.ok(answer?.response?.$case === 'responseRange');
+    assert.equal(answer.response.responseRange.kvs.length, 1, `limit ${limit} in a txn`);
+  }
+  store.close();
+});
+
+test('a txn that would read everything over and over is refused, and changes nothing', async () => {
+  const store = open();
+  for (let n = 0; n < 40; n++) await store.put(put(`k${n}`, 'x'.repeat(100_000)));
+  const requestRange = RangeRequest.create(ALL);
+  const everything = { request: { $case: 'requestRange' as const, requestRange } };
+  const reads = (count: number) =>
+    TxnRequest.create({
+      success: [
+        { request: { $case: 'requestPut', requestPut: put('new', '') } },
+        ...Array.from({ length: count }, () => everything),
+      ],
+    });
+  assert.equal((await store.txn(reads(20))).responses.length, 21);
+  await assert.rejects(store.txn(reads(100)), /the reads of this txn are too large/);
+  assert.equal(store.revision, 42n);
+  store.close();
+});
+
+function keysOf(store: RevisionStore): string[] {
+  return store.range(RangeRequest.create(ALL)).kvs.map(({ key }) => key.toString());
+}

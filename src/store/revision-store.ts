@@ -17,14 +17,16 @@ import type {
   TxnRequest,
   TxnResponse,
 } from '#src/etcd/rpc.ts';
-import { prepare } from '#src/store/database.ts';
-import { etcdError } from '#src/store/etcd-error.ts';
+import { isDiskFull } from '#src/store/database.ts';
+import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import { GroupCommit } from '#src/store/group-commit.ts';
 import type { KeyRange } from '#src/store/key-range.ts';
-import { type Change, KeyTable } from '#src/store/key-table.ts';
+import { type Change, type ChangeWindow, KeyTable } from '#src/store/key-table.ts';
 import { LeaseTable } from '#src/store/lease-table.ts';
 import { queryRange } from '#src/store/range-query.ts';
 import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
+import { LEASE_WRITE_BYTES, putBytes, type Space, txnBytes } from '#src/store/space.ts';
+import { StoreMeta } from '#src/store/store-meta.ts';
 import { Write } from '#src/store/write.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -35,9 +37,19 @@ export interface RevisionStoreComponents {
   /** From {@link openDatabase}; the store closes it. */
   readonly db: DatabaseSync;
   readonly clock: Clock;
+  readonly space: Space;
+  /** Called with an error of ours that failed one write, and no other. */
+  readonly failed: (error: unknown) => void;
   /** Called once when the disk failed; the store refuses every write from then on. */
   readonly fatal: (error: unknown) => void;
 }
+
+export interface RevisionStoreOptions {
+  /** Operations in a txn; etcd's default for `--max-txn-ops` when absent. */
+  readonly maxTxnOps?: number | undefined;
+}
+
+const MAX_TXN_OPS = 128;
 
 /** The changes of one commit, which may be several revisions, up to and with `revision`. */
 export type CommitListener = (changes: readonly Change[], revision: bigint) => void;
@@ -48,6 +60,9 @@ export type CommitListener = (changes: readonly Change[], revision: bigint) => v
  */
 export class RevisionStore {
   readonly #db: DatabaseSync;
+  readonly #space: Space;
+  readonly #maxTxnOps: number;
+  readonly #meta: StoreMeta;
   readonly #table: KeyTable;
   readonly #leases: LeaseTable;
   readonly #commits: GroupCommit;
@@ -58,22 +73,31 @@ export class RevisionStore {
   /** Of the transaction under way. */
   #changes: Change[] = [];
 
-  constructor({ db, clock, fatal }: RevisionStoreComponents) {
+  constructor(
+    { db, clock, space, failed, fatal }: RevisionStoreComponents,
+    { maxTxnOps = MAX_TXN_OPS }: RevisionStoreOptions = {},
+  ) {
+    this.#maxTxnOps = maxTxnOps;
     this.#db = db;
+    this.#meta = new StoreMeta(db);
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
-    // A term is one run of the store: it grows with every start, as a leader's does.
-    this.#setMeta('term', this.#meta('term') + 1n);
+    this.#space = space;
     this.#identity = {
-      clusterId: this.#meta('cluster'),
-      memberId: this.#meta('member'),
-      raftTerm: this.#meta('term'),
+      clusterId: this.#meta.get('cluster'),
+      memberId: this.#meta.get('member'),
+      // A term is one run of the store: it grows with every start, as a leader's does.
+      raftTerm: this.#meta.get('term') + 1n,
     };
-    this.#revision = this.#table.lastRevision();
-    this.#compacted = this.#meta('compacted');
+    this.#saveTerm();
+    this.#revision = this.#meta.lastRevision(this.#table);
+    this.#compacted = this.#meta.get('compacted');
     this.#commits = new GroupCommit(db, {
       committed: () => this.#committed(),
+      mark: () => this.#mark(),
       rolledBack: () => this.#rolledBack(),
+      full: () => space.diskFull(),
+      failed,
       fatal,
     });
     // A compaction that the last run did not finish.
@@ -94,15 +118,8 @@ export class RevisionStore {
     return { ...this.#identity, revision };
   }
 
-  /** Bytes: the whole file, and the part of it in use. */
-  size(): { readonly total: bigint; readonly used: bigint } {
-    const pragma = (name: string): bigint => {
-      const row = prepare(this.#db, `PRAGMA ${name}`).get();
-      return (row as Record<string, bigint>)[name] ?? 0n;
-    };
-    const pages = pragma('page_count');
-    const pageSize = pragma('page_size');
-    return { total: pages * pageSize, used: (pages - pragma('freelist_count')) * pageSize };
+  get space(): Space {
+    return this.#space;
   }
 
   /** Tells `listener` of every commit, in order, before its writes are acknowledged. Returns what ends that. */
@@ -111,9 +128,24 @@ export class RevisionStore {
     return () => this.#listeners.delete(listener);
   }
 
-  /** The range's changes of the revisions `first` up to but not including `end`. */
-  changes(range: KeyRange, first: bigint, end: bigint): Change[] {
-    return this.#table.changes(range, first, end);
+  /** See {@link KeyTable.changes}. */
+  changes(range: KeyRange, first: bigint, end: bigint, maxBytes = Number.POSITIVE_INFINITY): ChangeWindow {
+    return this.#table.changes(range, first, end, maxBytes);
+  }
+
+  /** See {@link KeyTable.historySlice}. */
+  historySlice(from: bigint, last: bigint, maxBytes: number) {
+    return this.#table.historySlice(from, last, this.#compacted, maxBytes);
+  }
+
+  /** Gives free pages back to the disk. Nothing else is answered meanwhile, as at etcd. */
+  defragment(): void {
+    try {
+      this.#db.exec('VACUUM; PRAGMA wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      throw isDiskFull(error) ? etcdError('noSpace') : error;
+    }
+    this.#space.committed();
   }
 
   /** What the changed key was before, if history still knows. */
@@ -129,7 +161,10 @@ export class RevisionStore {
 
   async put(request: PutRequest): Promise<PutResponse> {
     checkPut(request);
-    return this.#write((write) => write.put(request));
+    return this.#write((write) => {
+      this.#space.admit(putBytes(request));
+      return write.put(request);
+    });
   }
 
   async deleteRange(request: DeleteRangeRequest): Promise<DeleteRangeResponse> {
@@ -138,8 +173,11 @@ export class RevisionStore {
   }
 
   async txn(request: TxnRequest): Promise<TxnResponse> {
-    checkTxn(request);
-    return this.#write((write) => write.txn(request));
+    checkTxn(request, this.#maxTxnOps);
+    return this.#write((write) => {
+      this.#space.admit(txnBytes(request));
+      return write.txn(request);
+    });
   }
 
   /** Resolves when the revision is refused to readers; with `physical`, when its rows are gone too. */
@@ -147,7 +185,7 @@ export class RevisionStore {
     await this.#commits.submit(() => {
       if (revision <= this.#compacted) throw etcdError('compacted');
       if (revision > this.#revision) throw etcdError('futureRevision');
-      this.#setMeta('compacted', revision);
+      this.#meta.set('compacted', revision);
       this.#compacted = revision;
     });
     const removed = this.#removeCompacted(revision);
@@ -158,7 +196,10 @@ export class RevisionStore {
   }
 
   async leaseGrant({ ID, TTL }: LeaseGrantRequest): Promise<LeaseGrantResponse> {
-    const lease = await this.#commits.submit(() => this.#leases.grant(ID, TTL));
+    const lease = await this.#commits.submit(() => {
+      this.#space.admit(LEASE_WRITE_BYTES);
+      return this.#leases.grant(ID, TTL);
+    });
     return { header: this.header(), ID: lease.id, TTL: lease.ttl, error: '' };
   }
 
@@ -199,7 +240,11 @@ export class RevisionStore {
         return { header: undefined };
       }),
     );
-    await Promise.all(revoked);
+    // What is refused now, such as on a full disk, is tried again next time.
+    const outcomes = await Promise.allSettled(revoked);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected' && !(outcome.reason instanceof EtcdError)) throw outcome.reason;
+    }
   }
 
   /** Acknowledges what is under way, refuses the rest and closes the file. */
@@ -222,7 +267,20 @@ export class RevisionStore {
     });
   }
 
+  #mark(): () => void {
+    const [revision, compacted, changes] = [this.#revision, this.#compacted, this.#changes.length];
+    const restoreLeases = this.#leases.mark();
+    return () => {
+      this.#revision = revision;
+      this.#compacted = compacted;
+      this.#changes.length = changes;
+      restoreLeases();
+    };
+  }
+
   #committed(): void {
+    this.#leases.committed();
+    this.#space.committed();
     const changes = this.#changes;
     if (changes.length === 0) return;
     this.#changes = [];
@@ -231,9 +289,19 @@ export class RevisionStore {
 
   #rolledBack(): void {
     this.#changes = [];
-    this.#leases.reload();
-    this.#revision = this.#table.lastRevision();
-    this.#compacted = this.#meta('compacted');
+    this.#leases.rolledBack();
+    this.#revision = this.#meta.lastRevision(this.#table);
+    this.#compacted = this.#meta.get('compacted');
+  }
+
+  /** On a full disk the start goes on without: reads are served all the same. */
+  #saveTerm(): void {
+    try {
+      this.#meta.set('term', this.#identity.raftTerm);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      if (this.#space.diskFull()) this.#saveTerm();
+    }
   }
 
   async #removeCompacted(revision: bigint): Promise<void> {
@@ -242,14 +310,5 @@ export class RevisionStore {
       const from: bigint = next;
       next = await this.#commits.submit(() => this.#table.compactSlice(from, revision, COMPACTION_SLICE));
     }
-  }
-
-  #meta(name: string): bigint {
-    const row = prepare(this.#db, 'SELECT value FROM meta WHERE name = ?').get(name);
-    return (row as { value: bigint }).value;
-  }
-
-  #setMeta(name: string, value: bigint): void {
-    prepare(this.#db, 'UPDATE meta SET value = ? WHERE name = ?').run(value, name);
   }
 }

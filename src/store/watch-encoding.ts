@@ -6,6 +6,7 @@ import type { Change } from '#src/store/key-table.ts';
 const FRAGMENT_BYTES = (1536 + 512) * 1024;
 
 const EMPTY = WatchResponse.decode(new Uint8Array());
+const EMPTY_BYTES = Buffer.alloc(0);
 
 /** A response of which only these fields are set, as bytes. */
 export function encodeResponse(fields: Partial<WatchResponse>): Buffer {
@@ -45,18 +46,34 @@ export class EventEncoder {
   }
 }
 
-/** The messages that carry `events`: one, or several when the watcher wants large ones in fragments. `head`: a header, encoded. */
-export function eventMessages(
-  head: Buffer,
-  watchId: Buffer,
-  events: readonly Buffer[],
-  fragment: boolean,
-): Buffer[] {
-  const groups = fragment ? fragments(events, FRAGMENT_BYTES - head.length - watchId.length) : [events];
-  return groups.map((group, index) => {
-    const more = index < groups.length - 1 ? [encodeResponse({ fragment: true })] : [];
-    return Buffer.concat([head, watchId, ...more, ...group]);
-  });
+/**
+ * The events of one commit, or one window of history, for all watchers that want the same. What they share is put
+ * together once, and each watcher's message refers to it.
+ */
+export class EventMessages {
+  readonly #head: Buffer;
+  readonly #events: readonly Buffer[];
+  #body: Buffer | undefined;
+
+  /** `head`: a header as bytes of a WatchResponse; `events` likewise, at least one. */
+  constructor(head: Buffer, events: readonly Buffer[]) {
+    this.#head = head;
+    this.#events = events;
+  }
+
+  /** One message in pieces, or several when the watcher wants large ones in fragments. `watchId` as bytes, too. */
+  *for(watchId: Buffer, fragment: boolean): Generator<readonly Buffer[]> {
+    if (!fragment) {
+      this.#body ??= this.#events.length === 1 ? this.#events[0] : Buffer.concat(this.#events);
+      yield [this.#head, watchId, this.#body ?? EMPTY_BYTES];
+      return;
+    }
+    const groups = fragments(this.#events, FRAGMENT_BYTES - this.#head.length - watchId.length);
+    for (const [index, group] of groups.entries()) {
+      const more = index < groups.length - 1 ? [MORE_FRAGMENTS] : [];
+      yield [this.#head, watchId, ...more, ...group];
+    }
+  }
 }
 
 function fragments(events: readonly Buffer[], limit: number): Buffer[][] {
@@ -74,3 +91,5 @@ function fragments(events: readonly Buffer[], limit: number): Buffer[][] {
   }
   return groups;
 }
+
+const MORE_FRAGMENTS = encodeResponse({ fragment: true });

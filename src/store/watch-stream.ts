@@ -1,19 +1,35 @@
 import { WatchFilter } from '#src/etcd/names.ts';
 import type { WatchCreateRequest, WatchRequest, WatchResponse } from '#src/etcd/rpc.ts';
+import { etcdError } from '#src/store/etcd-error.ts';
 import { keyRange } from '#src/store/key-range.ts';
 import { encodeResponse } from '#src/store/watch-encoding.ts';
-import type { Interest, Watcher, WatchHub } from '#src/store/watch-hub.ts';
+import { type Interest, interestName, type Watcher, type WatchHub } from '#src/store/watch-hub.ts';
 
-/** A reader that leaves this many bytes untaken is slow, and is served again when half of them are gone. */
-const CONGESTED_BYTES = 1 << 20;
 /** The id of responses that concern no watcher or all. */
 const NO_WATCHER = -1n;
 
-/** Takes one message; `taken` is called when it has left for the reader. */
-export type SendMessage = (message: Buffer, taken: () => void) => void;
+/** The way to a watch's reader. */
+export interface WatchOutput {
+  /** True while its reader takes messages slower than they come. */
+  readonly congested: boolean;
+  /** Sends one message, given in pieces. */
+  send(pieces: readonly Buffer[]): void;
+  /** Runs the task when the reader has caught up. */
+  whenClear(task: () => void): void;
+  /** Runs the task after others had their turn. */
+  later(task: () => void): void;
+}
+
+/** Bounds how many watchers there are, and how much their keys take. */
+export interface WatcherQuota {
+  /** False: there is no room for a watcher whose keys have so many bytes. */
+  take(keyBytes: number): boolean;
+  release(keyBytes: number): void;
+}
 
 interface StreamWatcher extends Watcher {
   readonly id: bigint;
+  readonly keyBytes: number;
   readonly progressNotify: boolean;
   /** Nothing was sent since the last progress tick. */
   quiet: boolean;
@@ -22,20 +38,20 @@ interface StreamWatcher extends Watcher {
 /** One Watch call: the watchers a client made on it, and how fast it reads. */
 export class WatchStream {
   readonly #hub: WatchHub;
-  readonly #send: SendMessage;
+  readonly #output: WatchOutput;
+  readonly #quota: WatcherQuota;
   readonly #watchers = new Map<bigint, StreamWatcher>();
   /** Watchers that read history, each with the revision it is to read next. */
   readonly #behind = new Map<StreamWatcher, bigint>();
   #nextId = 0n;
-  #untaken = 0;
-  #congested = false;
   #pumping = false;
   #progressAsked = false;
   #closed = false;
 
-  constructor(hub: WatchHub, send: SendMessage) {
+  constructor(hub: WatchHub, output: WatchOutput, quota: WatcherQuota) {
     this.#hub = hub;
-    this.#send = send;
+    this.#quota = quota;
+    this.#output = output;
   }
 
   handle({ requestUnion }: WatchRequest): void {
@@ -50,6 +66,8 @@ export class WatchStream {
 
   /** Tells the revision to the watchers that asked for it and saw nothing since the last tick. */
   progressTick(): void {
+    // One that does not read has no use for it.
+    if (this.#output.congested) return;
     for (const watcher of this.#watchers.values()) {
       if (watcher.progressNotify && watcher.quiet && !this.#behind.has(watcher)) {
         this.#respond({ watchId: watcher.id });
@@ -60,7 +78,10 @@ export class WatchStream {
 
   close(): void {
     this.#closed = true;
-    for (const watcher of this.#watchers.values()) this.#hub.leave(watcher);
+    for (const watcher of this.#watchers.values()) {
+      this.#hub.leave(watcher);
+      this.#quota.release(watcher.keyBytes);
+    }
     this.#watchers.clear();
     this.#behind.clear();
   }
@@ -89,28 +110,29 @@ export class WatchStream {
     if (watchId !== 0n && this.#watchers.has(watchId)) {
       return 'mvcc: duplicate watch ID provided on the WatchStream';
     }
+    if (!this.#quota.take(key.length + rangeEnd.length)) return etcdError('tooManyRequests').message;
     return undefined;
   }
 
   #watcher(request: WatchCreateRequest, id: bigint): StreamWatcher {
-    const stream = this;
+    const output = this.#output;
+    const idBytes = encodeResponse({ watchId: id });
     const watcher: StreamWatcher = {
       id,
-      idBytes: encodeResponse({ watchId: id }),
+      keyBytes: request.key.length + request.rangeEnd.length,
       interest: interestOf(request),
-      fragment: request.fragment,
       progressNotify: request.progressNotify,
       quiet: false,
       get congested() {
-        return stream.#congested;
+        return output.congested;
       },
-      deliver(messages) {
+      deliver: (messages) => {
         watcher.quiet = false;
-        for (const message of messages) stream.#write(message);
+        for (const pieces of messages.for(idBytes, request.fragment)) output.send(pieces);
       },
-      leftBehind(first) {
-        stream.#behind.set(watcher, first);
-        stream.#pump();
+      leftBehind: (first) => {
+        this.#behind.set(watcher, first);
+        this.#pump();
       },
     };
     return watcher;
@@ -122,6 +144,7 @@ export class WatchStream {
     this.#watchers.delete(id);
     this.#behind.delete(watcher);
     this.#hub.leave(watcher);
+    this.#quota.release(watcher.keyBytes);
     this.#respond({ watchId: id, canceled: true, ...fields });
   }
 
@@ -129,14 +152,16 @@ export class WatchStream {
   #pump(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    setImmediate(() => {
-      this.#pumping = false;
-      const [next] = this.#behind;
-      if (next === undefined || this.#congested || this.#closed) return;
-      this.#catchUp(...next);
-      if (this.#behind.size > 0) this.#pump();
-      else this.#answerProgress();
-    });
+    this.#output.whenClear(() =>
+      this.#output.later(() => {
+        this.#pumping = false;
+        const [next] = this.#behind;
+        if (next === undefined || this.#closed) return;
+        if (!this.#output.congested) this.#catchUp(...next);
+        if (this.#behind.size > 0) this.#pump();
+        else this.#answerProgress();
+      }),
+    );
   }
 
   #catchUp(watcher: StreamWatcher, first: bigint): void {
@@ -146,10 +171,16 @@ export class WatchStream {
       this.#cancel(watcher.id, { header: store.header(0n), compactRevision: store.compacted });
       return;
     }
-    this.#behind.delete(watcher);
-    const next = this.#hub.replay(watcher, first);
-    if (next > store.revision) this.#hub.join(watcher, next);
-    else this.#behind.set(watcher, next);
+    const { messages, next } = this.#hub.window(watcher.interest, first);
+    // Watchers that were left behind together share the window, for as long as the reader takes it.
+    for (const [other, at] of this.#behind) {
+      if (at !== first || other.interest.name !== watcher.interest.name) continue;
+      if (this.#output.congested) return;
+      this.#behind.delete(other);
+      if (messages !== undefined) other.deliver(messages);
+      if (next > store.revision) this.#hub.join(other, next);
+      else this.#behind.set(other, next);
+    }
   }
 
   /** A progress answer promises that all watchers have seen everything up to its revision, so it waits for those behind. */
@@ -160,18 +191,7 @@ export class WatchStream {
   }
 
   #respond(fields: Partial<WatchResponse>): void {
-    this.#write(encodeResponse({ header: this.#hub.store.header(), ...fields }));
-  }
-
-  #write(message: Buffer): void {
-    this.#untaken += message.length;
-    if (this.#untaken > CONGESTED_BYTES) this.#congested = true;
-    this.#send(message, () => {
-      this.#untaken -= message.length;
-      if (!this.#congested || this.#untaken > CONGESTED_BYTES / 2) return;
-      this.#congested = false;
-      if (this.#behind.size > 0) this.#pump();
-    });
+    this.#output.send([encodeResponse({ header: this.#hub.store.header(), ...fields })]);
   }
 
   #freeId(): bigint {
@@ -181,10 +201,12 @@ export class WatchStream {
 }
 
 function interestOf({ key, rangeEnd, prevKv, filters }: WatchCreateRequest): Interest {
-  return {
+  const wanted = {
     range: keyRange(key.length === 0 ? Buffer.of(0) : key, rangeEnd),
     prevKv,
     noPut: filters.includes(WatchFilter.NOPUT),
     noDelete: filters.includes(WatchFilter.NODELETE),
   };
+  const singleKey = rangeEnd.length === 0 ? wanted.range.from.toString('latin1') : undefined;
+  return { ...wanted, singleKey, name: interestName(wanted) };
 }

@@ -30,8 +30,17 @@ const ABSENT: KeyValue = {
   lease: 0n,
 };
 
-/** Half of what database.ts has room for in one revision; the puts of a txn, which 1.5 MB must hold, never need the rest. */
+/** What database.ts has room for in one revision. */
+const MAX_CHANGES = (1n << SUB_BITS) - 1n;
+/** Half of it, so that a range to delete is refused for what it is. */
 const MAX_DELETIONS = 1n << (SUB_BITS - 1n);
+
+/**
+ * What the reads of one txn may take, bytes; a key costs something beside its value. A txn of 1.5 MB could otherwise read
+ * everything 100,000 times, which takes all memory, or minutes in which nobody else is answered.
+ */
+const MAX_READ_BYTES = 256 << 20;
+const KEY_OVERHEAD = 100;
 
 const NO_HEADER: ResponseHeader = { clusterId: 0n, memberId: 0n, revision: 0n, raftTerm: 0n };
 
@@ -45,6 +54,8 @@ export class Write {
   readonly #leases: LeaseTable;
   readonly #begin: ReadView;
   #deletions = 0n;
+  #puts = 0n;
+  #read = 0;
 
   constructor(table: KeyTable, leases: LeaseTable, begin: ReadView) {
     this.#table = table;
@@ -90,6 +101,7 @@ export class Write {
   txn(request: TxnRequest): TxnResponse {
     const plan = this.#plan(request);
     this.#checkPlan(plan);
+    this.#reserve(0n);
     const response = this.#apply(plan);
     return { ...response, header: this.#header() };
   }
@@ -136,6 +148,7 @@ export class Write {
 
   #holds(condition: Compare): boolean {
     const kvs = this.#table.live(keyRange(condition.key, condition.rangeEnd), -1n);
+    this.#countRead(kvs, kvs.length);
     // A key that does not exist has revision, version and lease 0, but no value to compare with.
     if (kvs.length === 0) return condition.target !== CompareTarget.VALUE && holdsFor(condition, ABSENT);
     return kvs.every((kv) => holdsFor(condition, kv));
@@ -144,8 +157,10 @@ export class Write {
   #checkPlan({ ops }: TxnPlan): void {
     for (const op of ops) {
       if ('succeeded' in op) this.#checkPlan(op);
-      else if (op.request?.$case === 'requestPut') this.#checkPut(op.request.requestPut);
-      else if (op.request?.$case === 'requestRange') {
+      else if (op.request?.$case === 'requestPut') {
+        this.#checkPut(op.request.requestPut);
+        this.#puts++;
+      } else if (op.request?.$case === 'requestRange') {
         readRevision(this.#begin, op.request.requestRange.revision);
       } else if (op.request?.$case === 'requestDeleteRange') {
         const { key, rangeEnd } = op.request.requestDeleteRange;
@@ -157,7 +172,8 @@ export class Write {
   /** Deletions are announced before the first change: a revision has room for so many changes only. */
   #reserve(deletions: bigint): void {
     this.#deletions += deletions;
-    if (this.#deletions > MAX_DELETIONS) throw etcdError('tooManyOps');
+    if (this.#deletions > MAX_DELETIONS || this.#deletions + this.#puts > MAX_CHANGES)
+      throw etcdError('tooManyOps');
   }
 
   /** A nested txn's header is empty in etcd. */
@@ -187,7 +203,16 @@ export class Write {
 
   #range(request: RangeRequest) {
     const view = { revision: this.revision, compacted: this.#begin.compacted };
-    return { header: this.#header(), ...queryRange(this.#table, view, request) };
+    const answer = queryRange(this.#table, view, request);
+    this.#countRead(answer.kvs, Number(answer.count));
+    return { header: this.#header(), ...answer };
+  }
+
+  /** `examined`: the keys that were looked at. */
+  #countRead(kvs: readonly KeyValue[], examined: number): void {
+    this.#read += KEY_OVERHEAD * examined;
+    for (const { key, value } of kvs) this.#read += key.length + value.length;
+    if (this.#read > MAX_READ_BYTES) throw etcdError('answerTooLarge');
   }
 
   /** Inside a txn a header tells only the revision. */

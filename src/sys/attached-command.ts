@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 
 /**
- * Runs a command on this process's own terminal and resolves with its exit code as a shell tells it. Ctrl-C goes to
- * the command, which is in the same process group; this process goes on.
+ * Runs a command on this process's own terminal and resolves with its exit code as a shell reports
+ * it. Ctrl-C goes to the command, which is in the same process group; this process goes on.
  */
 export function attachedCommand(argv: readonly [string, ...string[]]): Promise<number> {
   return new Promise((resolve, reject) => {

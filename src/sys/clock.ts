@@ -4,7 +4,10 @@ export interface Clock {
   now(): number;
   /** Milliseconds that never go back; only differences mean anything. */
   monotonic(): number;
-  /** Resolves after `ms`; rejects with the signal's reason when it aborts first. Does not keep the process alive longer. */
+  /**
+   * Resolves after `ms`; rejects with the signal's reason when it aborts first. A pending
+   * sleep keeps the process alive.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 

@@ -9,7 +9,10 @@ export interface CommandOptions {
 }
 
 export interface CommandResult {
-  /** The exit code; 127 when there is no such program, 124 after the time-out, 128 + n after signal n, as a shell tells it. */
+  /**
+   * The exit code; 127 when there is no such program, 124 after the time-out, 128 + n after signal
+   * n, as in a shell.
+   */
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -79,7 +82,7 @@ export const systemCommands: CommandRunner = {
       };
       child.stdout?.on('data', collect(stdout));
       child.stderr?.on('data', collect(stderr));
-      // A command that ends without reading its input breaks the pipe; its exit code tells why.
+      // A command that ends without reading its input breaks the pipe; its exit code says why.
       child.stdin?.on('error', () => {});
       child.stdin?.end(stdin);
       child.on('error', (error: NodeJS.ErrnoException) =>

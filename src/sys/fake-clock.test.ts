@@ -17,7 +17,7 @@ test('sleeps end in the order of their times, and only when time comes there', a
   assert.deepEqual([clock.now(), clock.monotonic(), clock.sleeping], [1_039, 39, [961]]);
 });
 
-test('who sleeps again at once is woken in the same advance', async () => {
+test('a sleeper that sleeps again at once is woken in the same advance', async () => {
   const clock = new FakeClock();
   const ticks: number[] = [];
   const tick = async () => {

@@ -7,8 +7,9 @@ interface Sleeper {
 }
 
 /**
- * A clock for tests, moved by hand. Sleeps end in the order of their times, those of one time in the order in which they
- * began. Between two times the event loop gets some turns, so that what woke up can work and sleep again.
+ * A clock for tests, moved by hand. Sleeps end in the order of their times, those of one time in
+ * the order in which they began. Between two times the event loop gets some turns, so that a woken
+ * task can work and sleep again.
  */
 export class FakeClock implements Clock {
   readonly #settle: () => Promise<unknown>;
@@ -78,7 +79,7 @@ export class FakeClock implements Clock {
     this.#monotonic = until;
   }
 
-  /** Sets wall time forward or back, as an administrator or NTP does. Nobody wakes up. */
+  /** Sets wall time forward or back, as an administrator or NTP does. No sleeper wakes up. */
   setWallTime(by: number): void {
     this.#step += by;
   }

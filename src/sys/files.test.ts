@@ -5,29 +5,21 @@ import {
   constants,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   readSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { systemFiles } from '#src/sys/files.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
-function makeFolder(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'files-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-test('a file is replaced, not written over: who reads the old one reads it to its end', async (t) => {
-  const folder = makeFolder(t);
+test('a file is replaced, not written over: a reader of the old one reads it to its end', async (t) => {
+  const folder = scratchFolder(t);
   const path = join(folder, 'file');
   writeFileSync(path, 'old');
   const { ino } = statSync(path);
@@ -39,7 +31,7 @@ test('a file is replaced, not written over: who reads the old one reads it to it
 });
 
 test('a symlink stays a symlink, whether its target is there yet or not', async (t) => {
-  const folder = makeFolder(t);
+  const folder = scratchFolder(t);
   mkdirSync(join(folder, 'real'));
   const target = join(folder, 'real', 'file');
   const link = join(folder, 'link');
@@ -52,7 +44,7 @@ test('a symlink stays a symlink, whether its target is there yet or not', async 
 });
 
 test('a pipe is written to and stays a pipe', async (t) => {
-  const pipe = join(makeFolder(t), 'pipe');
+  const pipe = join(scratchFolder(t), 'pipe');
   assert.equal(spawnSync('mkfifo', [pipe]).status, 0);
   // Read and write: neither end waits for the other.
   const reader = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
@@ -63,8 +55,8 @@ test('a pipe is written to and stays a pipe', async (t) => {
   assert.ok(lstatSync(pipe).isFIFO());
 });
 
-test('what can’t be replaced stays as it was, and nothing is left beside it', async (t) => {
-  const folder = makeFolder(t);
+test('a file that can’t be replaced stays as it was, and no temporary file is left', async (t) => {
+  const folder = scratchFolder(t);
   mkdirSync(join(folder, 'path'));
   await assert.rejects(systemFiles.writeAtomically(join(folder, 'path'), 'new'), { code: 'EISDIR' });
   writeFileSync(join(folder, 'file'), 'old');
@@ -75,8 +67,8 @@ test('what can’t be replaced stays as it was, and nothing is left beside it', 
   assert.equal(readFileSync(join(folder, 'file'), 'utf8'), 'old');
 });
 
-test('of many who create one file exclusively one succeeds, and nothing is left beside it', async (t) => {
-  const path = join(makeFolder(t), 'folder', 'file');
+test('of many that create one file exclusively one succeeds, and no temporary file is left', async (t) => {
+  const path = join(scratchFolder(t), 'folder', 'file');
   const created = await Promise.all(
     Array.from({ length: 10 }, (_, n) => systemFiles.createExclusively(path, `text ${n}`)),
   );

@@ -104,7 +104,7 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** No secret: the file is made with O_EXCL, so that nobody's is taken for it. */
+/** It need not be secret: O_EXCL refuses a file that another program made there. */
 const randomName = (): string => Math.random().toString(36).slice(2).padEnd(8, '0');
 
 /** Where a path leads, through symlinks; the last of them may lead to a file that is not there yet. */

@@ -3,8 +3,8 @@ import { createServer } from 'node:net';
 /** Names that one process of a network namespace can hold at a time. */
 export interface HostLocks {
   /**
-   * Takes the name, at most 100 bytes. Returns the function that gives it up, or `undefined` while somebody holds it. The
-   * kernel gives it up when the process ends, however it ends.
+   * Takes the name, at most 100 bytes. Returns the function that gives it up, or `undefined` while
+   * another holder has it. The kernel gives it up when the process ends, in any way.
    */
   claim(name: string): Promise<(() => Promise<void>) | undefined>;
 }

@@ -51,7 +51,10 @@ export interface Libc {
   setns(fd: number, type: number): number;
   /** errno(3) of the last of these calls. */
   errno(): number;
-  /** libuv's poll on a descriptor. `status` is below zero when epoll told of an error: watching has then stopped. */
+  /**
+   * libuv's poll on a descriptor. `status` is below zero when epoll reported an error: watching has
+   * then stopped.
+   */
   poll(fd: number, listener: (status: number) => void): PollHandle;
 }
 

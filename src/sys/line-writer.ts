@@ -1,12 +1,12 @@
 import { writeSync } from 'node:fs';
 
-/** How often, and how long, a full pipe is waited for before a line counts as lost. */
+/** Tries, and the pause between two of them, on a full pipe before a line counts as lost. */
 const TRIES = 20;
 const PAUSE_MS = 5;
 
 /**
- * Log lines to a file descriptor, at once and whole. A line that was begun is finished before the next; one that
- * can't be begun is lost, because a log that nobody reads must not stop a network.
+ * Log lines to a file descriptor, at once and whole. A line that was begun is finished before the
+ * next; one that can't be begun is lost, because a log without a reader must not stop a network.
  */
 export class LineWriter {
   readonly #fd: number;

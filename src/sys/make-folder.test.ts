@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeFolder } from '#src/sys/make-folder.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 test('makeFolder() makes parents, and leaves alone what is there', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-folder-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = scratchFolder(t);
   const path = join(folder, 'a', 'b', 'c');
   await makeFolder(path);
   await makeFolder(path);

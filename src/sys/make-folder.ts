@@ -2,8 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
- * Makes the folder and its parents; one that is there is fine. Equals `mkdir -p`. Not node's own `recursive`: below
- * /proc, where a parent is there and making a folder fails with ENOENT all the same, that tries for ever.
+ * Makes the folder and its parents; an existing one is fine. Equals `mkdir -p`. Node's own
+ * `recursive` is not used: it tries for ever below /proc, where making a folder in an existing
+ * parent fails with ENOENT.
  */
 export async function makeFolder(path: string, mode = 0o755): Promise<void> {
   try {

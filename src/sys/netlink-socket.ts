@@ -32,8 +32,9 @@ export interface NetlinkSocket {
    */
   send(bytes: Uint8Array): void;
   /**
-   * The same on a thread of libuv's pool, for work that takes the kernel long: the event loop goes on meanwhile. The bytes
-   * are the socket's until it is done. Whoever sends two at once does not know in which order they are done.
+   * The same on a thread of libuv's pool, for work that takes the kernel long: the event loop goes
+   * on meanwhile. The bytes are the socket's until it is done. Two that are sent at once may be
+   * done in either order.
    */
   sendAside(bytes: Uint8Array): Promise<void>;
   /**

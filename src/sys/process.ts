@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { WeftError } from '#src/lib/errors.ts';
 import { makeFolder } from '#src/sys/make-folder.ts';
 
-/** A process told apart from a later one that got the same number. */
+/** A process, distinguished from a later one with the same number. */
 export interface ProcessId {
   readonly pid: number;
   /** Clock ticks since boot at its start (proc(5), `/proc/PID/stat`, field 22). */
@@ -31,8 +31,8 @@ export interface Processes {
   /** False when the process has ended. */
   signal(id: ProcessId, name: NodeJS.Signals): boolean;
   /**
-   * Resolves when it has ended: its exit code as a shell tells it (128 + n after signal n), or `undefined` when
-   * another process started it. Rejects with the signal's reason.
+   * Resolves when it has ended: its exit code as a shell reports it (128 + n after signal n), or
+   * `undefined` when another process started it. Rejects with the signal's reason.
    */
   wait(id: ProcessId, signal?: AbortSignal): Promise<number | undefined>;
 }

@@ -2,7 +2,10 @@ import { dirname, join } from 'node:path';
 import { isSea } from 'node:sea';
 import { fileURLToPath } from 'node:url';
 
-/** Another program of this project: beside the executable of a release, or the launcher in the source's bin/. */
+/**
+ * Another program of this project: next to the executable of a release, or the launcher in the
+ * source's bin/.
+ */
 export const programPath = (name: string): string =>
   isSea()
     ? join(dirname(process.execPath), name)

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import koffi from 'koffi';
 import { WeftError } from '#src/lib/errors.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 const libc = koffi.load(null);
 const open = libc.func('int socket(int, int, int)');
@@ -45,17 +44,12 @@ async function wholeLife(socket: string): Promise<void> {
 }
 const LIFE = ['STATUS=waiting for etcd', 'READY=1\nSTATUS=10.0.65.0/24, 2 peers', 'STOPPING=1'];
 
-test('systemd is told through a socket with a path', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'systemd-notify-'));
-  try {
-    const socket = join(folder, 'notify');
-    assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+test('systemd is notified through a socket with a path', async (t) => {
+  const socket = join(scratchFolder(t), 'notify');
+  assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
 });
 
-test('systemd is told through an abstract socket', async () => {
+test('systemd is notified through an abstract socket', async () => {
   const socket = `@weft-notify-${process.pid}`;
   assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
 });

@@ -1,7 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WeftError } from '#src/lib/errors.ts';
 
-/** What a service tells systemd about itself (sd_notify(3)). Never rejects: a network does not fail with its news. */
+/**
+ * A service’s messages to systemd (sd_notify(3)). Never rejects: a network runs on when a message
+ * is lost.
+ */
 export interface ServiceManager {
   /** Started: units ordered after this one may go on. Equals `systemd-notify --ready --status=…`. */
   ready(status: string): Promise<void>;
@@ -18,13 +21,14 @@ const MSG_NOSIGNAL = 0x4000;
 /** sizeof(struct sockaddr_un.sun_path), unix(7). */
 const SUN_PATH_BYTES = 108;
 
-/** When systemd's receive buffer is full, it is tried so many times. */
+/** Tries to send while systemd's receive buffer is full. */
 const TRIES = 20;
 const PAUSE_MS = 50;
 
 /**
- * The service manager that `$NOTIFY_SOCKET` names: a path, or `@name` for an abstract socket. Without the variable,
- * one that does nothing. What it could not be told goes to `onFailure`, a WeftError `systemd`.
+ * The service manager that `$NOTIFY_SOCKET` names: a path, or `@name` for an abstract socket.
+ * Without the variable, one that does nothing. For a message that could not be sent, `onFailure`
+ * gets a WeftError `systemd`.
  */
 export function serviceManager(
   environment: Readonly<Record<string, string | undefined>>,

@@ -25,3 +25,12 @@ export function startInterval(clock: Clock, ms: number, action: () => void | Pro
   run().catch(() => {});
   return { stop: () => stopper.abort() };
 }
+
+/**
+ * A signal that aborts after `ms` with a `TimeoutError`, or with `signal` if that aborts first. Does not
+ * keep the process alive.
+ */
+export function deadlineIn(ms: number, signal?: AbortSignal): AbortSignal {
+  const deadline = AbortSignal.timeout(ms);
+  return signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
+}

@@ -1,20 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
+import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
 async function serve(t: TestContext, listener: RequestListener): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-unix-http-'));
-  const socket = join(folder, 's');
+  const socket = join(scratchFolder(t), 's');
   const server = createServer(listener);
   await new Promise<void>((resolve) => server.listen(socket, resolve));
   t.after(() => {
     server.closeAllConnections();
     server.close();
-    rmSync(folder, { recursive: true });
   });
   return socket;
 }
@@ -26,7 +23,7 @@ test('the body of an answer', async (t) => {
   assert.equal(await get(socket), 'you asked for /version');
 });
 
-test('nobody listens', async () => {
+test('a socket without a listener gives no answer', async () => {
   assert.equal(await get('/nowhere/docker.sock'), undefined);
 });
 

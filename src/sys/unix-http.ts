@@ -2,7 +2,10 @@ import { request } from 'node:http';
 
 /** Asks programs of this host that serve HTTP on a unix socket. */
 export interface UnixHttp {
-  /** The body of a 200; `undefined` when nobody listens, the answer is another or too long, or it does not come in time. */
+  /**
+   * The body of a 200; `undefined` without a listener, for another or too long an answer, and for
+   * one that is late.
+   */
   get(
     socket: string,
     path: string,
@@ -27,7 +30,7 @@ export const systemUnixHttp: UnixHttp = {
         settle(undefined);
         call.destroy();
       };
-      // For the whole answer: one that comes byte by byte must not hold anybody up.
+      // For the whole answer: one that comes byte by byte must not hold up the caller.
       const timer = setTimeout(giveUp, timeoutMs);
       signal?.addEventListener('abort', giveUp, { once: true });
       if (signal?.aborted) giveUp();

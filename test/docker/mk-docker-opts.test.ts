@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { scratchFolder } from '../support/scratch-folder.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../bin/mk-docker-opts', import.meta.url));
@@ -22,8 +22,7 @@ for (const [name, route, verdict] of ROUTES) {
   test(`the kernel has a route ${name}: ${verdict}, and the file is written`, (t) => {
     const namespace = scratchNamespace(t);
     namespace.run(`ip route add ${route}`);
-    const folder = mkdtempSync(join(tmpdir(), 'mk-docker-opts-'));
-    t.after(() => rmSync(folder, { recursive: true, force: true }));
+    const folder = scratchFolder(t);
     const [input, output] = [join(folder, 'subnet.env'), join(folder, 'docker_opts.env')];
     writeFileSync(input, 'FLANNEL_SUBNET=10.5.26.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n');
     const { status, stderr } = spawnSync(

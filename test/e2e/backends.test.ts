@@ -4,8 +4,8 @@ import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import { until } from '#src/sys/until.ts';
 import {
   daemonLog,
   FLANNELD,

@@ -113,7 +113,7 @@ test('an etcd that is not reached is named once, and waited for', { skip }, asyn
   await assertNothingDone(it);
 });
 
-test('a certificate of an unknown CA is told as such', { skip }, async (t) => {
+test('a certificate of an unknown CA is reported as such', { skip }, async (t) => {
   const it = await stage(t, CONFIG, 'server');
   const other = [
     'req',
@@ -148,7 +148,7 @@ for (const [what, config, pattern] of [
     /HostSubnet is larger network than Network/,
   ],
 ] as const) {
-  test(`a configuration ${what} is told once, and a mended one is taken`, { skip }, async (t) => {
+  test(`a configuration ${what} is reported once, and a mended one is taken`, { skip }, async (t) => {
     const it = await stage(t, config);
     const daemon = await waitingRun(it.host, flagsFor(it.host, it.etcd), pattern);
     await it.host.must(['sleep', '3']);
@@ -160,7 +160,9 @@ for (const [what, config, pattern] of [
   });
 }
 
-test('a configuration that is not there yet is told once, and taken when it comes', { skip }, async (t) => {
+test('a configuration that is not there yet is reported once, and taken when it comes', {
+  skip,
+}, async (t) => {
   const it = await stage(t, '');
   const daemon = await waitingRun(it.host, flagsFor(it.host, it.etcd), /config/);
   await it.host.must(['sleep', '3']);
@@ -256,7 +258,7 @@ test('a device of another kind named flannel.1 is left alone', { skip }, async (
   await assertNothingDone(it, 'device');
 });
 
-test('a subnet.env that cannot be written is told with its path and the reason', { skip }, async (t) => {
+test('a subnet.env that cannot be written is reported with its path and the reason', { skip }, async (t) => {
   const it = await stage(t);
   await it.host.write('/run/flannel', 'a file where the folder should be\n');
   const daemon = await waitingRun(it.host, flagsFor(it.host, it.etcd), /\/run\/flannel/);

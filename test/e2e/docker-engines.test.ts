@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pingOnce } from '#src/lab/reach.ts';
-import { callerSeenBy, Traffic, type TrafficReport } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { callerSeenBy, type TrafficReport } from '#src/lab/traffic.ts';
+import { until } from '#src/sys/until.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import {
   assertReach,
@@ -14,6 +14,7 @@ import {
 import { CONFIG } from '../support/flanneld.ts';
 import { tryStranger } from '../support/stranger.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import { duringTraffic } from '../support/traffic.ts';
 
 /*
  * Containers on two hosts reach each other whatever Docker and the host's administrator do meanwhile, with Debian's Docker
@@ -31,7 +32,7 @@ interface Setting {
   readonly config?: string;
   readonly dockerOptions?: readonly string[];
   readonly dockerFirst?: boolean;
-  /** What a stranger finds, see `tryStranger`; Docker before 28 keeps nobody out who knows the way. */
+  /** See `tryStranger`. Absent for Docker before 28, which stops no host that has a route. */
   readonly opened?: boolean;
   /** Whether 50 containers come and go. */
   readonly churn?: true;
@@ -218,16 +219,7 @@ const CHURN = [
    seq 50 | xargs -P4 -I% docker rm --force churn% >/dev/null`,
 ] as const;
 
-async function underTraffic(
+const underTraffic = (
   { nodes: [one, two] }: DockerNetwork,
   act: () => Promise<unknown>,
-): Promise<TrafficReport> {
-  const traffic = await Traffic.start(one.web, two.web.address);
-  try {
-    await act();
-  } catch (error) {
-    await traffic.stop();
-    throw error;
-  }
-  return traffic.stop();
-}
+): Promise<TrafficReport> => duringTraffic(one.web, two.web.address, act);

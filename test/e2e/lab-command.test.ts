@@ -3,15 +3,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { LAB_ROOT } from '#src/lab/lab.ts';
-import { until } from '#src/lib/until.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { systemProcesses } from '#src/sys/process.ts';
+import { until } from '#src/sys/until.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
- * `weft lab` as an operator types it. Every lab here runs the flanneld under test, on the embedded store if not told
- * otherwise.
+ * `weft lab` as an operator types it. Every lab here runs the flanneld under test, on the embedded
+ * store unless a test says otherwise.
  */
 const skipLab = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
 const skipEtcd = skipLab || cannotRun('etcd', 'etcdctl');
@@ -135,7 +135,7 @@ for (const [store, skip] of [
   });
 }
 
-test('what a user gets wrong is told in one line', { skip: skipLab }, async () => {
+test('a mistake of the user gets one line', { skip: skipLab }, async () => {
   const cases: [string[], number, RegExp][] = [
     [['status', '--name=nolab'], 1, /^weft lab: there is no lab nolab; make one with: weft lab up\n$/],
     [

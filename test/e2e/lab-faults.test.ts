@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Daemon } from '#src/lab/daemon.ts';
 import { FAULTS, faultCalled, kernelState } from '#src/lab/faults.ts';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -50,7 +50,7 @@ for (const fault of FAULTS.filter((it) => it.kind === 'host')) {
   });
 }
 
-/** `ip monitor link`, which listens when this returns: it has told of a change. */
+/** `ip monitor link`. It listens when this returns, for it has reported a change. */
 async function linkMonitor(host: Host): Promise<Daemon> {
   const monitor = await host.start('monitor', ['ip', 'monitor', 'link']);
   let changes = 0;

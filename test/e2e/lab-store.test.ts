@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import { faultCalled } from '#src/lab/faults.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { STORES, startStore, WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
@@ -69,7 +69,7 @@ test('with TLS a client needs the CA, and a certificate when it is asked for one
 const KINDS = STORES.filter(({ api }) => api === 3);
 
 for (const { kind, called } of KINDS) {
-  test(`${called} fails in every way it is told to, and comes back`, { skip }, async (t) => {
+  test(`${called} fails in every way that a lab has, and comes back`, { skip }, async (t) => {
     const lab = await testLab(t, { hosts: 1 });
     const etcd = await startStore(lab, kind);
     const [host] = lab.hosts;
@@ -122,7 +122,7 @@ for (const { kind, called } of KINDS) {
   });
 }
 
-test('what a lab wrote into the embedded store is found again by another process of it', {
+test('another process of a lab finds the keys that the first wrote into the embedded store', {
   skip,
 }, async (t) => {
   const lab = await testLab(t, { hosts: 1 });

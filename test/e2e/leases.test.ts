@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import {
   flagsFor,
   PREFIX,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { callerSeenBy, serveCaller, Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import {
   FLANNELD,
   flagsFor,

@@ -54,7 +54,7 @@ test('--keep leaves the lab, and says how to take it away', { skip }, async (t) 
   assert.notDeepEqual(namespacesOf(name), []);
 });
 
-test('what is no option of it is told in one line', { skip }, async () => {
+test('an unknown option gets one line', { skip }, async () => {
   const { code, stderr } = await quickstart(['--dokcer']);
   assert.deepEqual([code, stderr], [2, 'usage: script/quickstart [--keep] [--docker] [--name=NAME]\n']);
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kernelState } from '#src/lab/faults.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { readLease, STORES, startFlanneld } from '../support/flanneld.ts';
 import { pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';

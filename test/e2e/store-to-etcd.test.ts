@@ -62,7 +62,7 @@ test('a network moves from the embedded store to three etcds: same subnets, no p
   }
   for (const member of store.members) await member.stop();
 
-  // A host that never knew the embedded store is heard of by those that moved.
+  // The hosts that moved learn of a host that never knew the embedded store.
   const three = await lab.addHost('h3', 3);
   const { subnet } = await startNode(three, flagsFor(three, etcd));
   for (const { host } of nodes) await waitForRoute(host, subnet);

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { parseMac } from '#src/lib/mac.ts';
-import { until } from '#src/lib/until.ts';
 import { formatObject, type KernelObject, type Link } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { pairOf } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -23,11 +23,12 @@ import {
 } from './suite.ts';
 
 /*
- * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on h2. Each drift is done
- * several times; each time the state must come back, and the time is taken until it has:
+ * What others do to a host's network, under traffic of 200 packets a second from c on h1 to c on
+ * h2. Each drift is done several times; each time the state must come back, and the time is taken
+ * until it has:
  *
  *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2
- *      └ the kernel's own messages change it, and tell when it is right again
+ *      └ the kernel's own messages change it, and show when it is right again
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft');
 const DEVICE = 'flannel.1';
@@ -39,7 +40,7 @@ const network = sharedNetwork(skip, { api: 3 });
 let opened: RtnetlinkKernel | undefined;
 after(() => opened?.close());
 
-/** The first host's kernel, seen with our own netlink code: it is fast enough to tell when a repair is done. */
+/** The first host's kernel, seen with our own netlink code: it is fast enough to time a repair. */
 function kernel(): RtnetlinkKernel {
   const [one] = pairOf(network());
   opened ??= new RtnetlinkKernel(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kernelState } from '#src/lab/faults.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { daemonLog, PREFIX, startFlanneld } from '../support/flanneld.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
@@ -79,7 +79,7 @@ function hostiles(n: number, m: number, { own, peer, ownMac, peerMac }: Victims)
     [`10.0.${m}.0-24 `, /not a subnet/],
     [`192.168.${n}.0-24`, /not in the network/],
     [n % 2 === 0 ? '10.0.0.0-8' : '0.0.0.0-0', /not in the network/],
-    [n % 2 === 0 ? '10.0.0.0-16' : '10.0.0.0-17', /overlaps|wider/],
+    [n % 2 === 0 ? '10.0.0.0-16' : '10.0.0.0-17', /overlaps|wide/],
     [`${own.subnet}.${n % 2 === 0 ? 0 : 128}-25`, /overlaps ours/],
     [`${peer.subnet}.${n % 2 === 0 ? 0 : 128}-25`, /overlaps that of/],
   ];

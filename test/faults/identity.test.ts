@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { faultCalled, kernelState } from '#src/lab/faults.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import {
   daemonLog,
@@ -82,7 +82,7 @@ test('P4 a second host with the public IP of a living one refuses, in one line',
   assert.equal(lost, 0);
 });
 
-test('P4, P13 a host that was installed anew gets its lease back', { skip }, async () => {
+test('P4, P13 a host that was reinstalled gets its lease back', { skip }, async () => {
   const [one] = pair();
   const mac = /VtepMAC":"([^"]+)/.exec(await lease(one.subnet))?.[1];
   const { lost } = await underTraffic(network(), async () => {
@@ -92,7 +92,7 @@ test('P4, P13 a host that was installed anew gets its lease back', { skip }, asy
     assert.equal(subnetOf(subnetEnv), one.subnet);
     assert.match(await lease(one.subnet), new RegExp(`VtepMAC":"${mac}"`));
   });
-  reportFault({ fault: 'P4, P13 host installed anew', repairedMs: [], lost, note: 'ok, the same subnet' });
+  reportFault({ fault: 'P4, P13 host reinstalled', repairedMs: [], lost, note: 'ok, the same subnet' });
   assert.equal(lost, 0);
 });
 
@@ -116,7 +116,7 @@ test("P10 a peer's new MAC and address are not missed during an outage", { skip 
     const target = { lab, etcd, host: one.host };
     await partition.start(target);
     await etcd.must(3, ['put', leaseKey(n), withHost('172.16.72.2', '02:00:00:00:72:02')]);
-    // A watch can't go on where it was: what it missed is not told any more.
+    // A watch can't go on where it was: etcd no longer has the events that it missed.
     await faultCalled('etcd-compacted').start(target);
     await pause(3_000);
     assert.match(await forwarding(one), entry('172.16.72.1', '02:00:00:00:72:01'));
@@ -231,7 +231,7 @@ test("P14 the underlay's address changes in place, and the peers follow", { skip
   reportFault({ fault: "P14 underlay's address changed", repairedMs, lost, note: 'ok' });
 });
 
-test('P17 what peers left behind goes at a start, and nothing foreign', { skip }, async () => {
+test('P17 leftovers of peers go at a start, and nothing foreign', { skip }, async () => {
   const [one] = pair();
   const wanted = await kernelState(one.host);
   const gone = freeSubnets(network(), 20);
@@ -316,7 +316,7 @@ test('P25 weft release gives a lease back, weft plan shows the next start, weft 
   );
 });
 
-test('P16 a subnet.env that can not be written for want of room is told, and nothing is lost', {
+test('P16 a subnet.env that can not be written on a full disk is reported, and nothing is lost', {
   skip,
 }, async (t) => {
   const network = await testNetwork(t, { api: 3 });

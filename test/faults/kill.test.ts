@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { kernelState } from '#src/lab/faults.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { FLANNELD, startFlanneld } from '../support/flanneld.ts';
 import { pairOf } from '../support/network.ts';

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { bridgeOptionsOf, type Container, makeBridge, makeContainer } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { FLANNELD, startStore, WEFT } from '../support/flanneld.ts';
-import { cannotRun, testLab } from '../support/test-lab.ts';
+import { cannotRun, testLab, wholeFile } from '../support/test-lab.ts';
 
 /*
  * Three networks in one flanneld on each of three hosts. What is done to one of them loses no packet of the others:
@@ -26,8 +26,6 @@ type Name = (typeof NETWORKS)[number];
 const configOf = (vni: number): string =>
   `{"Network":"10.${vni}.0.0/16","Backend":{"Type":"vxlan","VNI":${vni}}}`;
 
-const stopper = new AbortController();
-const cleanUps: (() => Promise<void>)[] = [];
 let lab: Lab;
 let etcd: Store;
 const containers = new Map<string, Container>();
@@ -57,20 +55,13 @@ const isReady = (host: Host, name: string): Promise<true> =>
     timeoutMs: 30_000,
   });
 
-before(async () => {
-  if (skip !== false) return;
-  const owner = { signal: stopper.signal, after: (act: () => Promise<void>) => void cleanUps.push(act) };
+wholeFile(skip, async (owner) => {
   lab = await testLab(owner, { hosts: 3 });
   etcd = await startStore(lab, 'etcd');
   for (const host of lab.hosts) {
     const own = [`--iface=${host.address}`, '--ip-masq=true', '--watch-networks', `--subnet-file=${FOLDER}`];
     await host.start('flanneld', [FLANNELD, ...flags(), ...own]);
   }
-});
-
-after(async () => {
-  stopper.abort();
-  for (const act of cleanUps.reverse()) await act();
 });
 
 test('networks that are added appear on every host, with a device and a file each', { skip }, async () => {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Etcd } from '#src/lab/etcd.ts';
 import { faultCalled, kernelState } from '#src/lab/faults.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { flagsFor, PREFIX, startFlanneld, subnetOf, waitForRoute, writeConfig } from '../support/flanneld.ts';
 import { pairOf, startNode, testNetwork } from '../support/network.ts';

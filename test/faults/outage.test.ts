@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { faultCalled, kernelState } from '#src/lab/faults.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { readLease, STORES, WEFT, writeConfig } from '../support/flanneld.ts';
 import { pairOf } from '../support/network.ts';
@@ -17,9 +17,9 @@ import {
 } from './suite.ts';
 
 /*
- * What happens to etcd, or to the embedded store in its place, while c on h1 sends 200 packets a second to c on h2.
- * Forwarding must not notice: no packet lost, nothing in the kernel changed, no busy loop; and when etcd is back, the
- * next peer must be heard of.
+ * What happens to etcd, or to the embedded store in its place, while c on h1 sends 200 packets a
+ * second to c on h2. Forwarding must not notice: no packet lost, nothing in the kernel changed, no
+ * busy loop; and when etcd is back, the next peer must be seen.
  *
  *     store .190 etcd (killed, frozen, cut off, emptied, …)
  *     h1 .191 flanneld ── docker0 ── c ──── traffic ────▶ c ── docker0 ── flanneld .192 h2

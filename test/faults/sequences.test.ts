@@ -7,7 +7,6 @@ import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { ipv4, lastAddress, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
-import { until } from '#src/lib/until.ts';
 import { GoObject } from '#src/network/go-json.ts';
 import { LeaseTable } from '#src/network/lease-table.ts';
 import { Peers } from '#src/node/peers.ts';
@@ -15,15 +14,17 @@ import { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { pause, TIMES } from './suite.ts';
 
 /*
- * Random sequences of what the registry tells and of what others do to the kernel, in one real namespace: u0
- * 192.0.2.1/24 ─ u1, and flannel.1 over u0, made and kept by our reconciler. Each ends with wanted = actual, read with
- * ip and bridge. (A thousand on a kernel in memory: src/reconcile/reconciler.test.ts.)
+ * Random sequences of the registry's events and of other programs' changes to the kernel, in one
+ * real namespace: u0 192.0.2.1/24 ─ u1, and flannel.1 over u0, made and kept by our reconciler.
+ * Each ends with wanted = actual, read with ip and bridge. (A thousand on a kernel in memory:
+ * src/reconcile/reconciler.test.ts.)
  */
 const skip = cannotRun();
 const SEQUENCES = 20 * TIMES;
@@ -58,7 +59,7 @@ const macOf = (n: number, mac: number): string => `02:00:00:00:0${mac}:0${n}`;
 const leaseOf = (n: number, mac: number): string =>
   `{"PublicIP":"192.0.2.${10 * mac + n}","BackendType":"vxlan","BackendData":{"VtepMAC":"${macOf(n, mac)}"}}`;
 
-/** What somebody else types. */
+/** Commands of another program. */
 function mischief(it: Mischief, joined: ReadonlyMap<number, number>): string {
   if (it.what === 'device') {
     const set = 'ip link set flannel.1';
@@ -74,7 +75,7 @@ function mischief(it: Mischief, joined: ReadonlyMap<number, number>): string {
       `bridge fdb del ${macOf(n, mac)} dev flannel.1 dst 192.0.2.${10 * mac + n} self`,
     ],
     spoil: [
-      // Of another hand, but of our shape: one to another gateway that nobody wants would be foreign, and stay.
+      // Another program made it, in our shape. With another gateway it would be foreign, and stay.
       `ip route replace 10.5.${n}.0/24 via 10.5.${n}.0 dev flannel.1 onlink proto static`,
       `ip neigh replace 10.5.${n}.0 lladdr 02:00:00:0b:ad:02 dev flannel.1 nud permanent`,
       `bridge fdb replace ${macOf(n, mac)} dev flannel.1 dst 192.0.2.99 self permanent`,

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before } from 'node:test';
 import type { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
-import { Traffic, type TrafficReport } from '#src/lab/traffic.ts';
-import { until } from '#src/lib/until.ts';
+import type { TrafficReport } from '#src/lab/traffic.ts';
+import { until } from '#src/sys/until.ts';
 import { PREFIX } from '../support/flanneld.ts';
 import { type Network, type NetworkOptions, pairOf, testNetwork } from '../support/network.ts';
+import { wholeFile } from '../support/test-lab.ts';
+import { duringTraffic } from '../support/traffic.ts';
 
 /**
  * How often each fault is done: enough for a median. `WEFT_FAULT_TIMES=10` is the long form; with many more, repairs of
@@ -19,17 +20,9 @@ export const MOST_CPU_PERCENT = 5;
 
 /** One network for all tests of a file; made before the first and taken away after the last. */
 export function sharedNetwork(skip: string | false, options: NetworkOptions): () => Network {
-  const cleanUps: (() => Promise<void>)[] = [];
-  const stopper = new AbortController();
   let network: Network | undefined;
-  before(async () => {
-    if (skip !== false) return;
-    const owner = { signal: stopper.signal, after: (act: () => Promise<void>) => void cleanUps.push(act) };
+  wholeFile(skip, async (owner) => {
     network = await testNetwork(owner, options);
-  });
-  after(async () => {
-    stopper.abort();
-    for (const act of cleanUps.reverse()) await act();
   });
   return () => network ?? assert.fail('the network was not made');
 }
@@ -37,14 +30,7 @@ export function sharedNetwork(skip: string | false, options: NetworkOptions): ()
 /** Runs something under traffic of 200 packets a second from the first node's container to the second's. */
 export async function underTraffic(network: Network, act: () => Promise<void>): Promise<TrafficReport> {
   const [one, two] = pairOf(network);
-  const traffic = await Traffic.start(one.container, two.container.address);
-  try {
-    await act();
-  } catch (error) {
-    await traffic.stop();
-    throw error;
-  }
-  return traffic.stop();
+  return duringTraffic(one.container, two.container.address, act);
 }
 
 /** CPU time that a process has used, in milliseconds (proc(5), utime and stime, at 100 ticks a second). */

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import type { Store } from '#src/lab/store.ts';
 import { parseIpv4 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import {
   CONFIG,
   flagsFor,

@@ -7,7 +7,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { callerSeenBy, serveCaller } from '#src/lab/traffic.ts';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 import { firewallOf, KINDS, type Kind } from './kinds.ts';
 
@@ -289,7 +289,7 @@ async function echoesSeenBy(container: Container): Promise<number> {
 const DOCKER_SKIP = cannotRun('dockerd', 'iptables', 'nft', 'ping');
 
 for (const kind of KINDS.filter(({ iptables }) => iptables === '-nft')) {
-  test(`${kind.name}: with a real Docker, before and after it starts anew`, {
+  test(`${kind.name}: with a real Docker, before and after it restarts`, {
     skip: DOCKER_SKIP,
   }, async (t) => {
     const lab = await testLab(t, { hosts: 2 });

@@ -3,14 +3,14 @@ import { type TestContext, test } from 'node:test';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { monitorNftables, type NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
-import { until } from '#src/lib/until.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import { WANTED_RULES_V4 } from '../support/wanted-rules.ts';
 import { commandsOf, IPTABLES, type Kind, NFTABLES } from './kinds.ts';
 import { Namespace } from './namespace.ts';
 
@@ -22,15 +22,6 @@ import { Namespace } from './namespace.ts';
  */
 const skip = cannotRun('iptables', 'iptables-legacy', 'nft');
 const [IPTABLES_NFT, IPTABLES_LEGACY] = IPTABLES;
-
-const WANTED: WantedRules = {
-  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
 
 interface Counted {
   readonly host: Namespace;
@@ -74,7 +65,7 @@ async function counted(t: TestContext, kind: Kind, { events = true } = {}): Prom
   const made: Counted = {
     host,
     beforeWrite: undefined,
-    async apply(wanted = WANTED) {
+    async apply(wanted = WANTED_RULES_V4) {
       if (events) await until(heardAll, { what: 'event of the last transaction' });
       ran.length = 0;
       await firewall.apply(wanted);
@@ -111,7 +102,7 @@ for (const [kind, look, write, flush] of QUIET) {
     assert.deepEqual(await apply(), [], 'after a look that found all right');
 
     await host.must('nft delete table inet other');
-    const others = { ...WANTED, randomFully: false };
+    const others = { ...WANTED_RULES_V4, randomFully: false };
     assert.ok((await apply(others)).includes(write), 'other rules are wanted');
     assert.deepEqual(await apply(others), []);
     assert.ok((await apply()).includes(write), 'those of before are wanted');

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { WantedRules } from '#src/firewall/rules.ts';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import type { FirewallOptions } from '#src/reconcile/rules/firewall.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import { WANTED_RULES } from '../support/wanted-rules.ts';
 import { commandsOf, firewallOf, IPTABLES, KINDS, type Kind, NFTABLES } from './kinds.ts';
 import { must, Namespace } from './namespace.ts';
 
@@ -13,19 +14,6 @@ import { must, Namespace } from './namespace.ts';
  *     h1 (its own namespace): iptables-nft | iptables-legacy | nft
  */
 const skip = cannotRun('iptables', 'iptables-legacy', 'nft');
-
-const WANTED: WantedRules = {
-  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
-  v6: {
-    network: prefix6(ipv6(0xfc00n << 112n), 48),
-    subnet: prefix6(ipv6((0xfc00n << 112n) | (1n << 64n)), 64),
-  },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
 
 /** A host on which `iptables` is the kind's, and its firewall. */
 async function hostOf(t: TestContext, kind: Kind) {
@@ -75,13 +63,13 @@ for (const kind of KINDS) {
     skip,
   }, async (t) => {
     const { host, firewall, make } = await hostOf(t, kind);
-    assert.equal((await firewall.verify(WANTED)).asWanted, false);
-    assert.notDeepEqual(await firewall.apply(WANTED), []);
-    assert.deepEqual(await firewall.verify(WANTED), { asWanted: true });
+    assert.equal((await firewall.verify(WANTED_RULES)).asWanted, false);
+    assert.notDeepEqual(await firewall.apply(WANTED_RULES), []);
+    assert.deepEqual(await firewall.verify(WANTED_RULES), { asWanted: true });
     const before = await everything(host);
-    assert.deepEqual(await firewall.apply(WANTED), []);
-    assert.deepEqual(await make().apply(WANTED), []);
-    assert.deepEqual(await make().cleanOther(WANTED), []);
+    assert.deepEqual(await firewall.apply(WANTED_RULES), []);
+    assert.deepEqual(await make().apply(WANTED_RULES), []);
+    assert.deepEqual(await make().cleanOther(WANTED_RULES), []);
     assert.equal(await everything(host), before);
   });
 
@@ -89,12 +77,12 @@ for (const kind of KINDS) {
     const { host, firewall } = await hostOf(t, kind);
     const other = { network: prefix4(ipv4(0x0a090000), 16), subnet: prefix4(ipv4(0x0a090101), 24) };
     for (const wanted of [
-      WANTED,
-      { ...WANTED, v4: other },
-      { ...WANTED, randomFully: false },
-      { ...WANTED, masquerade: false },
-      { ...WANTED, forward: false },
-      { ...WANTED, exempt: [prefix4(ipv4(0xc0a80000), 16)] },
+      WANTED_RULES,
+      { ...WANTED_RULES, v4: other },
+      { ...WANTED_RULES, randomFully: false },
+      { ...WANTED_RULES, masquerade: false },
+      { ...WANTED_RULES, forward: false },
+      { ...WANTED_RULES, exempt: [prefix4(ipv4(0xc0a80000), 16)] },
     ]) {
       await firewall.apply(wanted);
       assert.deepEqual(await firewall.verify(wanted), { asWanted: true });
@@ -111,14 +99,14 @@ for (const kind of KINDS) {
   test(`${kind.name}: two networks side by side do not touch each other`, { skip }, async (t) => {
     const { host, make } = await hostOf(t, kind);
     const second: WantedRules = {
-      ...WANTED,
+      ...WANTED_RULES,
       v4: { network: prefix4(ipv4(0x0a090000), 16), subnet: prefix4(ipv4(0x0a090101), 24) },
     };
     const [one, two] = [make(), make({ instance: '100' })];
-    await one.apply(WANTED);
+    await one.apply(WANTED_RULES);
     const alone = await everything(host);
     await two.apply(second);
-    assert.deepEqual(await one.verify(WANTED), { asWanted: true });
+    assert.deepEqual(await one.verify(WANTED_RULES), { asWanted: true });
     assert.deepEqual(await two.verify(second), { asWanted: true });
     await two.removeAll();
     assert.equal(await everything(host), alone);
@@ -135,9 +123,9 @@ for (const kind of KINDS) {
       'table inet other {\nchain forward {\ntype filter hook forward priority 10;\nip saddr 10.5.0.0/16 accept\n}\n}\n',
     );
     const before = await everything(host);
-    await firewall.apply(WANTED);
-    await firewall.cleanOther(WANTED);
-    assert.deepEqual(await firewall.verify(WANTED), { asWanted: true });
+    await firewall.apply(WANTED_RULES);
+    await firewall.cleanOther(WANTED_RULES);
+    assert.deepEqual(await firewall.verify(WANTED_RULES), { asWanted: true });
     assert.notEqual(await everything(host), before);
     await firewall.removeAll();
     assert.equal(await everything(host), before);
@@ -169,7 +157,7 @@ const TABLES: Readonly<Record<string, string>> = {
 for (const kind of IPTABLES) {
   test(`${kind.name}: each rule deleted, moved or doubled is noticed and mended`, { skip }, async (t) => {
     const { commands, firewall } = await hostOf(t, kind);
-    await firewall.apply(WANTED);
+    await firewall.apply(WANTED_RULES);
     for (const program of ['iptables', 'ip6tables'] as const) {
       const rulesNow = async () =>
         (await must(commands, [`${program}-save`])).split('\n').filter((line) => line.startsWith('-A'));
@@ -182,7 +170,7 @@ for (const kind of IPTABLES) {
         const isLast = rule.split(' ')[1] !== rules[index + 1]?.split(' ')[1];
         for (const words of isLast ? [remove, rule] : [remove, rule, `${remove}\n${rule}`]) {
           await must(commands, [`${program}-restore`, '--noflush'], `*${table}\n${words}\nCOMMIT\n`);
-          assert.notDeepEqual(await firewall.apply(WANTED), [], words);
+          assert.notDeepEqual(await firewall.apply(WANTED_RULES), [], words);
           assert.deepEqual(await rulesNow(), rules, words);
         }
       }
@@ -192,7 +180,7 @@ for (const kind of IPTABLES) {
   for (const [name, lines] of Object.entries(DRIFTS)) {
     test(`${kind.name}: ${name}: noticed and mended`, { skip }, async (t) => {
       const { commands, firewall } = await hostOf(t, kind);
-      await firewall.apply(WANTED);
+      await firewall.apply(WANTED_RULES);
       for (const program of ['iptables', 'ip6tables'] as const) {
         for (const [table, chain, parent, comment] of [
           ['nat', 'FLANNEL-POSTRTG', 'POSTROUTING', 'flanneld masq'],
@@ -208,12 +196,12 @@ for (const kind of IPTABLES) {
             .replaceAll('CHAIN', chain)
             .replaceAll('PARENT', parent);
           await must(commands, [`${program}-restore`, '--noflush'], `*${table}\n${drift}\nCOMMIT\n`);
-          const verdict = await firewall.verify(WANTED);
+          const verdict = await firewall.verify(WANTED_RULES);
           assert.ok(
             !verdict.asWanted && verdict.missing.every((text) => text.startsWith(`${program} ${table} `)),
           );
-          assert.deepEqual(await firewall.apply(WANTED), verdict.missing);
-          assert.deepEqual(await firewall.verify(WANTED), { asWanted: true });
+          assert.deepEqual(await firewall.apply(WANTED_RULES), verdict.missing);
+          assert.deepEqual(await firewall.verify(WANTED_RULES), { asWanted: true });
           assert.deepEqual(await rulesNow(), right);
         }
       }
@@ -239,11 +227,11 @@ COMMIT
     const previous = {
       v4: { network: prefix4(ipv4(0x0a090000), 16), subnet: prefix4(ipv4(0x0a090101), 24) },
     };
-    await make().apply({ ...WANTED, ...previous });
+    await make().apply({ ...WANTED_RULES, ...previous });
     for (const text of [bare, bare, bare.replaceAll('10.5.26', '10.9.1').replaceAll('10.5.', '10.9.')]) {
       await must(commands, ['iptables-restore', '--noflush'], text);
     }
-    const wanted = { ...WANTED, previous };
+    const wanted = { ...WANTED_RULES, previous };
     const plan = await firewall.plan(wanted);
     assert.equal(plan.length, 1, 'one transaction: only IPv4 has something to change');
     await firewall.apply(wanted);
@@ -258,12 +246,12 @@ test('nftables: each rule deleted, moved or doubled, and each chain or the table
   skip,
 }, async (t) => {
   const { host, firewall } = await hostOf(t, NFTABLES);
-  await firewall.apply(WANTED);
+  await firewall.apply(WANTED_RULES);
   const right = await everything(host);
   const spoil = async (text: string) => {
     await host.must('nft -f -', text);
-    assert.equal((await firewall.verify(WANTED)).asWanted, false, text);
-    await firewall.apply(WANTED);
+    assert.equal((await firewall.verify(WANTED_RULES)).asWanted, false, text);
+    await firewall.apply(WANTED_RULES);
     assert.equal(await everything(host), right, text);
   };
   const rulesIn = async (place: string) => {
@@ -301,7 +289,7 @@ test('nftables: each rule deleted, moved or doubled, and each chain or the table
 
 test('nftables: the table of flannel 0.28 is replaced', { skip }, async (t) => {
   const { host, firewall } = await hostOf(t, NFTABLES);
-  await firewall.apply({ ...WANTED, randomFully: false });
+  await firewall.apply({ ...WANTED_RULES, randomFully: false });
   await host.must(
     'nft -f -',
     `flush chain ip flannel-ipv4 postrtg
@@ -313,16 +301,20 @@ add rule ip flannel-ipv4 postrtg ip saddr 10.5.0.0/16 ip daddr != 224.0.0.0/4 ma
 add rule ip flannel-ipv4 postrtg ip saddr != 10.5.0.0/16 ip daddr 10.5.0.0/16 masquerade fully-random
 `,
   );
-  assert.equal((await firewall.apply(WANTED)).length, 4, 'two rules of IPv4, random ports in two of IPv6');
-  assert.deepEqual(await firewall.verify(WANTED), { asWanted: true });
+  assert.equal(
+    (await firewall.apply(WANTED_RULES)).length,
+    4,
+    'two rules of IPv4, random ports in two of IPv6',
+  );
+  assert.deepEqual(await firewall.verify(WANTED_RULES), { asWanted: true });
 });
 
 test('a change of firewall, to and fro, leaves rules in the one in use only', { skip }, async (t) => {
   const { host, make } = await hostOf(t, NFTABLES);
   for (const mode of ['iptables', 'nftables', 'iptables', 'nftables'] as const) {
     const firewall = make({ mode });
-    await firewall.apply(WANTED);
-    await firewall.cleanOther(WANTED);
+    await firewall.apply(WANTED_RULES);
+    await firewall.cleanOther(WANTED_RULES);
     const now = await everything(host);
     assert.equal(now.includes('table ip flannel-ipv4'), mode === 'nftables');
     assert.equal(now.includes('FLANNEL-POSTRTG'), mode === 'iptables');
@@ -334,13 +326,13 @@ test('the iptables that holds the rules of the host is used, and the other is cl
   skip,
 }, async (t) => {
   const { host, make } = await hostOf(t, NFTABLES);
-  await make({ mode: 'auto' }).apply(WANTED);
+  await make({ mode: 'auto' }).apply(WANTED_RULES);
   assert.match(await host.must('iptables-nft-save'), /FLANNEL-POSTRTG/);
   await host.must('iptables-legacy-restore', FOREIGN);
   const restarted = make({ mode: 'auto' });
-  await restarted.apply(WANTED);
-  await restarted.cleanOther(WANTED);
+  await restarted.apply(WANTED_RULES);
+  await restarted.cleanOther(WANTED_RULES);
   assert.match(await host.must('iptables-legacy-save'), /FLANNEL-POSTRTG/);
   assert.doesNotMatch(await host.must('iptables-nft-save'), /FLANNEL/);
-  assert.deepEqual(await restarted.verify(WANTED), { asWanted: true });
+  assert.deepEqual(await restarted.verify(WANTED_RULES), { asWanted: true });
 });

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { WantedRules } from '#src/firewall/rules.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { DropWatch } from '#src/reconcile/rules/drop-watch.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { cannotRun } from '../support/test-lab.ts';
+import { WANTED_RULES } from '../support/wanted-rules.ts';
 import { commandsOf, firewallOf, KINDS, type Kind } from './kinds.ts';
 import { Namespace } from './namespace.ts';
 
@@ -18,23 +17,10 @@ import { Namespace } from './namespace.ts';
  */
 const skip = cannotRun('iptables', 'iptables-legacy', 'nft');
 
-const WANTED: WantedRules = {
-  v4: { network: prefix4(ipv4(0x0a050000), 16), subnet: prefix4(ipv4(0x0a051a01), 24) },
-  v6: {
-    network: prefix6(ipv6(0xfc00n << 112n), 48),
-    subnet: prefix6(ipv6((0xfc00n << 112n) | (1n << 64n)), 64),
-  },
-  masquerade: true,
-  forward: true,
-  randomFully: true,
-  arriveBy: ['flannel.1'],
-  dockerMark: 0x2000,
-};
-
 async function hostOf(t: TestContext, kind: Kind) {
   const host = await Namespace.make(t);
   const firewall = firewallOf(host, kind);
-  const found = async (wanted = WANTED) => {
+  const found = async (wanted = WANTED_RULES) => {
     const watch = new DropWatch(
       {
         commands: commandsOf(host, kind),
@@ -144,7 +130,7 @@ COMMIT
     const text = (await found()).join('\n');
     assert.match(text, /table raw, chain PREROUTING: -d 10\.5\.26\.2\/32 ! -i docker0 -j DROP/);
     assert.match(text, /table filter, chain DOCKER: ! -i docker0 -o docker0 -j DROP/);
-    await firewall.apply(WANTED);
+    await firewall.apply(WANTED_RULES);
     assert.deepEqual(await found(), []);
   });
 
@@ -152,7 +138,7 @@ COMMIT
     skip,
   }, async (t) => {
     const { host, firewall, found } = await hostOf(t, kind);
-    await firewall.apply(WANTED);
+    await firewall.apply(WANTED_RULES);
     for (const mark of [true, false]) {
       for (const direct of [true, false]) {
         await host.must('nft -f -', dockerBridges({ mark, direct }));
@@ -169,7 +155,7 @@ COMMIT
     skip,
   }, async (t) => {
     const { host, firewall, found } = await hostOf(t, kind);
-    await firewall.apply(WANTED);
+    await firewall.apply(WANTED_RULES);
     await host.must('nft -f -', FIREWALLD.replace('TRUSTED', ''));
     const [trouble, ...others] = await found();
     assert.match(

@@ -191,7 +191,7 @@ test("a peer's three objects look as flannel's do, and replacing them changes no
   assert.match(namespace.run('bridge fdb show dev flannel.1'), /^82:4b:b6:2f:54:4e dst 192\.0\.2\.10 self/);
 });
 
-test('what was applied is what is found, in both families', { skip }, async (t) => {
+test('applied objects are found again, in both families', { skip }, async (t) => {
   const { kernel } = openKernel(t);
   const objects: KernelObject[] = [
     ADDRESS,

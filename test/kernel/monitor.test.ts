@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay, setImmediate } from 'node:timers/promises';
@@ -10,10 +9,11 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { monitorNftables, type NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import { until } from '#src/lib/until.ts';
 import { formatObject } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
+import { scratchFolder } from '../support/scratch-folder.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -122,7 +122,7 @@ test('a muffled device’s routes are reported, and its neighbours and forwardin
   await seen(/^removed neighbour/);
 });
 
-test('what is on a device is reported by the device’s name while the device goes', { skip }, async (t) => {
+test('objects on a device are reported by the device’s name while the device goes', { skip }, async (t) => {
   const { namespace, seen } = await watched(t);
   namespace.run('ip neigh add 10.5.9.0 lladdr 82:4b:b6:2f:54:4e dev flannel.1 nud permanent');
   await seen(/^changed neighbour/);
@@ -161,8 +161,7 @@ test('the echo of own routes and neighbours is left out; the same by another han
 
 /** Commands in iproute2's batch form, in a file of the test's own. */
 function batchFile(t: TestContext, commands: readonly string[]): string {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-test-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = scratchFolder(t);
   const path = join(folder, 'batch');
   writeFileSync(path, commands.map((command) => command.replace(/^ip /, '')).join('\n'));
   return path;

@@ -4,13 +4,13 @@ import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
-import { until } from '#src/lib/until.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { type KernelObject, KINDS } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 

@@ -26,7 +26,7 @@ test('the kernel names the tables of a family, and counts each transaction', { s
   assert.equal(await ruleset.generation(), fresh + 1, 'who only reads is not counted');
 });
 
-test('what can not be asked is not known', async () => {
+test('a kernel that can not be asked gives no answer', async () => {
   const netlink = {
     open: async () => {
       throw new Error('no such protocol');

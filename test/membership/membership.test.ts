@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
-import { until } from '#src/lib/until.ts';
 import { join, longestPause } from '#src/membership/join.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
@@ -13,6 +12,7 @@ import { formatSubnetName } from '#src/network/subnet-name.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { until } from '#src/sys/until.ts';
 import { MemoryNetwork } from '../support/memory-membership.ts';
 
 /** A network that a member can join, and on which others write. */

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
+import { scratchFolder } from '../support/scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const UNITS = join(ROOT, 'packaging/systemd');
@@ -66,7 +67,7 @@ test('systemd would find a wrong key, a missing program and a second ExecStart',
   );
 });
 
-test('what flanneld.service promises in the guide is in it', () => {
+test('flanneld.service has all that the guide promises', () => {
   const unit = readFileSync(join(UNITS, 'flanneld.service'), 'utf8');
   for (const line of [
     'Before=docker.service',
@@ -83,8 +84,7 @@ test('the drop-in’s options for Docker stay the same however often Docker star
   const text = readFileSync(join(UNITS, 'docker.service.d/flannel.conf'), 'utf8');
   const command = /^ExecStartPre=-(.*)$/m.exec(text)?.[1] ?? '';
   assert.match(command, /^\/usr\/bin\/env -u DOCKER_NETWORK_OPTIONS \/opt\/weft\/bin\/mk-docker-opts /);
-  const folder = mkdtempSync(join(tmpdir(), 'systemd-units-'));
-  t.after(() => rmSync(folder, { recursive: true }));
+  const folder = scratchFolder(t);
   const [input, output] = [join(folder, 'subnet.env'), join(folder, 'docker')];
   writeFileSync(input, 'FLANNEL_SUBNET=10.5.26.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n');
   const run = command.replace('/opt/weft', ROOT).replace('/run/flannel/docker', `${output} -f ${input}`);

@@ -215,7 +215,7 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       assert.equal((await registry.list(signal())).records.length, records.length + 1);
     });
 
-    test('a watch tells every change after the list, in order', async () => {
+    test('a watch delivers every change after the list, in order', async () => {
       const { revision } = await registry.list(signal());
       const seen = watchFor(registry, revision, signal(), (events) => events.length >= 23);
       const names = Array.from({ length: 20 }, (_, i) => `10.4.${i}.0-24`);

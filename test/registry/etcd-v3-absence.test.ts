@@ -98,7 +98,7 @@ test('a cluster that wants a user says nothing to nobody', async () => {
   });
 });
 
-test('over TLS it is asked with the certificates; whom it should not trust is told nothing', async () => {
+test('over TLS it is asked with the certificates; a server that it should not trust gets nothing', async () => {
   const { ca, server: own, client, strangeCa } = certificates;
   const options = {
     scheme: 'https' as const,

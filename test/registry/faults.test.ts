@@ -183,7 +183,7 @@ for (const api of APIS) {
 }
 
 describe('etcd v3 in detail', () => {
-  test('a store that began anew and counts beyond our revision is recognised', async () => {
+  test('a store that began from nothing and counts beyond our revision is recognised', async () => {
     const server = await EtcdServer.start();
     const registry = openEtcd('v3', server.url);
     try {

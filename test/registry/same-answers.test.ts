@@ -75,7 +75,7 @@ async function play(registry: Registry, steps: readonly Step[]): Promise<readonl
     if (outcome.outcome === 'written') keep(outcome.record);
     seen.push(outcome.outcome);
   }
-  // A last change of our own tells that the watch has shown all before it.
+  // A last change of our own shows that the watch has delivered all before it.
   await registry.create('end', '', undefined, signal);
   const events = await watchFor(registry, revision, signal, (all) =>
     all.some((event) => nameOf(event) === 'end'),
@@ -95,7 +95,7 @@ after(async () => {
 });
 
 for (const api of ['v3', 'v2'] as const) {
-  test(`whatever one does, memory and etcd ${api} answer alike`, async () => {
+  test(`memory and etcd ${api} answer every call alike`, async () => {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {

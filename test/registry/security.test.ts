@@ -86,7 +86,7 @@ describe('TLS', () => {
       assert.deepEqual((await list(guarded.url, files)).records, []);
     });
 
-    test(`${api}: a wrong CA, or none, is told as such`, async () => {
+    test(`${api}: a wrong CA, or none, is reported as such`, async () => {
       for (const files of [{ caFile: certificates.strangeCa }, {}]) {
         const error = await refusalOf(list(open.url, files));
         assert.equal(error.reason, 'tls');
@@ -107,7 +107,7 @@ describe('TLS', () => {
     });
   }
 
-  test('a file that is missing, unreadable, no certificate, or of another pair is told by its name', async () => {
+  test('a file that is missing, unreadable, no certificate, or of another pair is named', async () => {
     const { ca, server, client } = certificates;
     const text = async (files: TlsFiles) => messageOf(await complaintOf(material(files)));
     assert.equal(
@@ -194,7 +194,7 @@ describe('user and password', () => {
         await registry.close();
       });
 
-      test('a wrong password is told, and never shown', async () => {
+      test('a wrong password is reported, and never shown', async () => {
         for (const error of [
           await refusalOf(list({ auth: liar })),
           await refusalOf(watchFirst(api, server.url, { auth: liar })),
@@ -206,13 +206,13 @@ describe('user and password', () => {
         assert.doesNotMatch(openEtcd(api, server.url, { auth: liar }).description, /wrong guess/);
       });
 
-      test('no password at all is told', async () => {
+      test('a missing password is reported', async () => {
         for (const error of [await refusalOf(list({})), await refusalOf(watchFirst(api, server.url, {}))]) {
           assert.equal(error.reason, 'unauthenticated');
         }
       });
 
-      test('a user without the right to read is told', async () => {
+      test('a user without the right to read is reported', async () => {
         for (const error of [
           await refusalOf(list({ auth: nobody })),
           await refusalOf(watchFirst(api, server.url, { auth: nobody })),

@@ -127,7 +127,7 @@ test('one resumes after the events that came, not after a header that runs ahead
   assert.deepEqual(revisions(seen), [undefined, 8n, undefined, 99n]);
 });
 
-test('a compaction is told as one', async () => {
+test('a compaction is reported as one', async () => {
   const { end } = await watchScript((stream) =>
     send(stream, { created: true }, { canceled: true, compactRevision: 40n }),
   );
@@ -135,7 +135,7 @@ test('a compaction is told as one', async () => {
   assert.match(end.message, /before revision 40$/);
 });
 
-test('a cancelled watch tells why', async () => {
+test('a cancelled watch gives the reason', async () => {
   const { end } = await watchScript((stream) =>
     send(stream, { created: true, canceled: true, watchId: -1n, cancelReason: 'etcdserver: no space' }),
   );

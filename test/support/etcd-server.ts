@@ -79,7 +79,7 @@ export class EtcdServer {
     await gone;
   }
 
-  /** SIGSTOP: the kernel still takes connections, nobody answers. */
+  /** SIGSTOP: the kernel still takes connections, and no answer comes. */
   freeze(): void {
     this.#process?.kill('SIGSTOP');
   }
@@ -107,7 +107,7 @@ export class EtcdServer {
     return this.#etcdctl('2', [`--endpoints=${this.url}`], args);
   }
 
-  /** Writes 1,100 keys elsewhere: v2 keeps the last 1,000 events, whoever's they are. */
+  /** Writes 1,100 keys elsewhere: v2 keeps the last 1,000 events of all keys. */
   async outrunHistory(): Promise<void> {
     for (let written = 0; written < 1_100; written += 50) {
       await Promise.all(
@@ -136,7 +136,7 @@ export class EtcdServer {
   }
 }
 
-/** A port that nobody listens on now. */
+/** A port without a listener. */
 export async function unusedPort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

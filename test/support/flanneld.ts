@@ -7,7 +7,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { StoreKind } from '#src/lab/network.ts';
 import type { Store } from '#src/lab/store.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 

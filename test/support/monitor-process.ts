@@ -30,7 +30,7 @@ function end(): void {
     case 'throw':
       throw new Error('from inside a listener');
     case 'idle':
-      // Nothing is closed, and nothing is left to do but to watch.
+      // Nothing is closed: the process has only to watch.
       process.disconnect?.();
       setTimeout(() => process.kill(process.pid, 'SIGTERM'), 50);
   }

@@ -2,6 +2,7 @@ import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { optionsOf } from '#src/lib/go-flags.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
+import { macFromBytes } from '#src/lib/mac.ts';
 import { FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -84,10 +85,12 @@ export class MemoryHost {
   readonly kernel = new MemoryKernel();
   readonly files = new MemoryFiles();
   readonly firewalls = new MemoryFirewalls();
+  /** Addresses that were announced on the link. */
+  readonly announced: string[] = [];
   readonly registries = new Map<string, MemoryRegistry>();
   readonly reconciler: Reconciler;
   readonly parts: NetworkHost;
-  /** Whether a registry answers that is asked now. */
+  /** Whether the registry answers. */
   answers = true;
   readonly #answered: (() => void)[] = [];
 
@@ -104,6 +107,9 @@ export class MemoryHost {
       reconciler: this.reconciler,
       claims: new NetworkClaims(),
       locks: memoryLocks(),
+      announcer: {
+        announce: async ({ address }) => void this.announced.push(address.join('.')),
+      },
       openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       openNetworks: async () => new MemoryNetworks({ clock }),
       makeFirewall: this.firewalls.make,
@@ -150,7 +156,14 @@ export class MemoryHost {
 
 const ETH0 = { network: prefix4(ipv4(0xac100000), 24), address: ipv4(0xac100001) };
 const HOST_OBJECTS = [
-  { kind: 'link', name: 'eth0', mtu: 1500, up: true, running: true },
+  {
+    kind: 'link',
+    name: 'eth0',
+    mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, 1)),
+    mtu: 1500,
+    up: true,
+    running: true,
+  },
   { kind: 'address', prefix: prefix4(ETH0.address, 24), device: 'eth0' },
   {
     kind: 'route',

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 import { type DockerNetwork, WEB } from './docker-network.ts';
 
 /*

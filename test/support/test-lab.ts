@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
+import { after, before } from 'node:test';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { Lab, type LabOptions } from '#src/lab/lab.ts';
 
-/** Programs that a test may need beside iproute2, with the Debian package that brings each. */
+/** Programs that a test may need besides iproute2, with the Debian package that brings each. */
 const PACKAGES: Readonly<Record<string, string>> = {
   dockerd: 'docker.io',
   docker: 'docker.io',
@@ -28,10 +29,27 @@ export function cannotRun(...programs: string[]): string | false {
   return false;
 }
 
-/** Whatever a lab belongs to: a test, or a whole file of them. */
+/** The owner of a lab: a test, or a whole file of them. */
 export interface Owner {
   readonly signal: AbortSignal;
   after(cleanUp: () => Promise<void>): void;
+}
+
+/**
+ * Makes something before the first test of a file, and takes it away after the last. With a reason to
+ * skip the tests, nothing is made.
+ */
+export function wholeFile(skip: string | false, make: (owner: Owner) => Promise<void>): void {
+  const stopper = new AbortController();
+  const cleanUps: (() => Promise<void>)[] = [];
+  before(async () => {
+    if (skip !== false) return;
+    await make({ signal: stopper.signal, after: (cleanUp) => void cleanUps.push(cleanUp) });
+  });
+  after(async () => {
+    stopper.abort();
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
 }
 
 /** Names of the labs that tests make: the process that made it, and a number. */

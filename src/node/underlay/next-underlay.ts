@@ -23,15 +23,17 @@ export type NextUnderlay =
   | { readonly kind: 'gone'; readonly why: string };
 
 /**
- * What becomes of the underlay in use. An interface and an address that are in use stay for as long as they are there: a
- * better default route, a VPN for instance, must not take the overlay away from where its peers reach it. Only what is
- * known of the place may change (MTU, networks, gateways).
+ * The next underlay, given the one in use. An interface and an address in use stay for as long as
+ * they exist: a better default route, a VPN for instance, must not take the overlay away from where
+ * its peers reach it. Only the properties of the place may change (MTU, networks, gateways).
  *
- * A place that is lost is left for one that the flags allow. Without a flag that names an interface, the address in use is
- * looked for on other interfaces first (it moves to a bridge with its interface), then another address on the interface in
- * use (a renumbering, whose default route may come later), then the default route.
+ * A place that is lost is left for one that the flags allow. Without a flag that names an
+ * interface, the address in use is looked for on other interfaces first (it moves to a bridge with
+ * its interface), then another address on the interface in use (a renumbering, whose default route
+ * may come later), then the default route.
  *
- * A link-local address is a stopgap: peers refuse it. It is never moved to, and left as soon as there is a routable one.
+ * A link-local address is a stopgap: peers refuse it. It is never moved to, and left as soon as
+ * there is a routable one.
  */
 export function nextUnderlay(
   current: Underlay,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from '#src/lib/until.ts';
+import { until } from '#src/sys/until.ts';
 
 test('until() returns the first answer that is one', async () => {
   const answers = [undefined, false, 0, 1] as const;

@@ -1,0 +1,112 @@
+import { messageOf } from '#src/lib/errors.ts';
+import type { Prefix4 } from '#src/lib/ip.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { judgeConfigChange } from '#src/node/config-change.ts';
+import type { Draft } from '#src/node/intent-maker.ts';
+import type { NetworkParts } from '#src/node/network-parts.ts';
+import { followConfig } from '#src/registry/follow-config.ts';
+import type { Registry } from '#src/registry/registry.ts';
+
+export interface FollowedConfig {
+  readonly registry: Registry;
+  /** The text in force. */
+  readonly text: string;
+  /** Why that is the text of an earlier run; absent where the registry has it. */
+  readonly missing: string | undefined;
+}
+
+/** The network whose config it is. */
+export interface ConfiguredNetwork {
+  /** What is in force. */
+  readonly now: () => Draft;
+  readonly subnet: Prefix4;
+  /** Runs a step that may change the network; such steps run one after the other. */
+  readonly inOrder: (step: () => Promise<void>) => Promise<void>;
+  /** Puts another draft in force. After a rejection the network tries again. */
+  readonly adopt: (next: Draft) => Promise<void>;
+}
+
+/**
+ * Follows the config of one network in the registry. A change that is possible in place is made.
+ * Any other is a trouble that names the field, and the network stays as it was.
+ */
+export class ConfigFollower {
+  readonly #parts: NetworkParts;
+  readonly #registry: Registry;
+  readonly #network: ConfiguredNetwork;
+  #text: string;
+  #trouble: string | undefined;
+
+  constructor(parts: NetworkParts, { registry, text, missing }: FollowedConfig, network: ConfiguredNetwork) {
+    this.#parts = parts;
+    this.#registry = registry;
+    this.#network = network;
+    this.#text = text;
+    this.#trouble = missing;
+  }
+
+  /** The text in force. */
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Why the network is not as the registry says; `undefined` when it is. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  /** Follows until the signal aborts, and rejects with its reason. */
+  follow(signal: AbortSignal): Promise<never> {
+    const { host, log } = this.#parts;
+    return followConfig(
+      { registry: this.#registry, clock: host.clock, random: host.random, log },
+      {
+        text: this.#trouble === undefined ? this.#text : undefined,
+        onText: (text) => this.#network.inOrder(() => this.#take(text)),
+      },
+      signal,
+    );
+  }
+
+  async #take(text: string | undefined): Promise<void> {
+    const { log, id } = this.#parts;
+    if (text === undefined) {
+      this.#complain(
+        `the network config ${id.prefix}/config is gone from the registry; write it again: the network goes on as it was`,
+      );
+      return;
+    }
+    let next: Draft;
+    try {
+      next = await this.#draft(text);
+    } catch (error) {
+      this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
+      return;
+    }
+    const change = judgeConfigChange(this.#network.now(), next, this.#network.subnet);
+    if (change.kind === 'refused') {
+      this.#complain(
+        `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it`,
+      );
+      return;
+    }
+    this.#text = text;
+    if (this.#trouble !== undefined) log.info('The network config in the registry is in force');
+    this.#trouble = undefined;
+    if (change.kind === 'same') return;
+    log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
+    await this.#network.adopt(next).catch(() => {});
+  }
+
+  #draft(text: string): Promise<Draft> {
+    const dialect = this.#registry.api === 'v2' ? 'v0.9.1' : 'head';
+    return this.#parts.maker.draft(parseNetworkConfig(text, dialect), {
+      current: this.#network.now().underlay,
+    });
+  }
+
+  #complain(trouble: string): void {
+    if (trouble !== this.#trouble) this.#parts.log.error(trouble);
+    this.#trouble = trouble;
+  }
+}

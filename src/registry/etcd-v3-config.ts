@@ -1,0 +1,57 @@
+import { EventType } from '#src/etcd/names.ts';
+import { KVService, RangeRequest, type RangeResponse } from '#src/etcd/rpc.ts';
+import { CompactedError } from '#src/registry/errors.ts';
+import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
+import { type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
+
+export interface EtcdV3ConfigOptions extends WatchPatience {
+  readonly key: Buffer;
+}
+
+/** The key with a network's config. */
+export class EtcdV3Config {
+  readonly #connection: EtcdConnection;
+  readonly #options: EtcdV3ConfigOptions;
+
+  constructor(components: { readonly connection: EtcdConnection }, options: EtcdV3ConfigOptions) {
+    this.#connection = components.connection;
+    this.#options = options;
+  }
+
+  async read(signal: AbortSignal): Promise<string | undefined> {
+    const { kvs } = await this.#range(`read the network config ${this.#options.key}`, signal);
+    return kvs[0]?.value.toString();
+  }
+
+  /** The text now, and whenever it may be another. Ends by throwing, as a watch does. */
+  async *watch(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
+    const { key, ...patience } = this.#options;
+    const what = `watch the network config ${key}`;
+    for (;;) {
+      const { kvs, header } = await this.#range(what, signal);
+      yield kvs[0]?.value.toString();
+      const options = {
+        ...patience,
+        what,
+        ranges: [{ key, rangeEnd: Buffer.alloc(0) }],
+        startRevision: (header?.revision ?? 0n) + 1n,
+        probeKey: key,
+      };
+      try {
+        for await (const { events } of watchRanges(this.#connection, options, signal)) {
+          const last = events.at(-1);
+          if (last !== undefined)
+            yield last.type === EventType.DELETE ? undefined : last.kv?.value.toString();
+        }
+      } catch (error) {
+        // Read it again: the last change counts, not each of them.
+        if (!(error instanceof CompactedError)) throw error;
+      }
+    }
+  }
+
+  #range(what: string, signal: AbortSignal): Promise<RangeResponse> {
+    const request = RangeRequest.create({ key: this.#options.key });
+    return this.#connection.call(KVService.range, request, { what, repeatable: true }, signal);
+  }
+}

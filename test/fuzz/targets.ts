@@ -1,0 +1,16 @@
+import { etcdV2, etcdV3, flags, netlink, rules } from './readers.ts';
+import { storeCalls, storeTxns, storeWatches } from './store-calls.ts';
+import { storeFrames } from './store-frames.ts';
+import type { Target } from './target.ts';
+
+export const TARGETS: readonly Target[] = [
+  storeFrames,
+  storeCalls,
+  storeTxns,
+  storeWatches,
+  etcdV2,
+  etcdV3,
+  netlink,
+  rules,
+  flags,
+];
