@@ -105,16 +105,16 @@ export class PeerInbox {
 
   async #takeSnapshot(records: readonly RawLease[], remembered: readonly RawLease[]): Promise<void> {
     const { table, departures, clock, inBulk } = this.#components;
-    const names = new Set(records.map(({ name }) => name));
-    const missing = [...table.records(), ...remembered].filter(({ name }) => !names.has(name));
+    const known = [...table.records(), ...remembered];
+    const missing = known.length === 0 ? [] : without(known, records);
     departures.missing(
       missing.map(({ name }) => name),
       clock.monotonic(),
     );
     const take = async (): Promise<void> => {
-      const known = missing.filter(({ name }) => table.has(name));
+      const staying = missing.filter(({ name }) => table.has(name));
       await this.#followEach(
-        table.replaceAll(known.length === 0 ? records : [...records, ...known]),
+        table.replaceAll(staying.length === 0 ? records : [...records, ...staying]),
         records.length,
       );
       // Last, so that a lease which another node holds today is not refused for one of yesterday.
@@ -165,6 +165,12 @@ export class PeerInbox {
     }
     await peers.apply(changes, expected);
   }
+}
+
+/** Those whose names are not among the others'. */
+function without(records: readonly RawLease[], others: readonly RawLease[]): RawLease[] {
+  const names = new Set(others.map(({ name }) => name));
+  return records.filter(({ name }) => !names.has(name));
 }
 
 /** A timer counts up to 2³¹ − 1 ms. */

@@ -64,3 +64,10 @@ test('where two actuators carry a kind, the first has it', async () => {
   assert.deepEqual([first.calls, second.calls], [[['add']], [['replace']]]);
   assert.deepEqual(actuators.kinds.names, ['link', 'sysctl']);
 });
+
+test('only actuators that read are asked to, once for all objects of theirs', () => {
+  const sysctls = Object.assign(new Noting(SYSCTL), { read: async () => {} });
+  const actuators = new Actuators([new Noting(LINK), sysctls]);
+  assert.deepEqual([...actuators.readersOf([link('add').object, route.object])], []);
+  assert.deepEqual([...actuators.readersOf([sysctl.object, link('add').object, sysctl.object])], [sysctls]);
+});

@@ -9,6 +9,7 @@ export class Actuators {
   readonly kinds: Kinds<KernelObject>;
   readonly #all: readonly Actuator[];
   readonly #readers: readonly Actuator[];
+  readonly #readerOf: ReadonlyMap<string, Actuator>;
   readonly #byKind: ReadonlyMap<string, Actuator>;
 
   /** Where two actuators carry a kind, the first has it. */
@@ -23,6 +24,7 @@ export class Actuators {
     );
     this.#all = all;
     this.#readers = all.filter(({ read }) => read !== undefined);
+    this.#readerOf = new Map([...byKind].filter(([, { read }]) => read !== undefined));
     this.#byKind = byKind;
     this.kinds = new Kinds(kinds);
   }
@@ -33,10 +35,14 @@ export class Actuators {
   }
 
   /** Those of them that have to read before anything is done about these objects. */
-  readersOf(objects: readonly KernelObject[]): readonly Actuator[] {
-    return this.#readers.filter(({ kinds }) =>
-      objects.some((object) => kinds.some(({ name }) => name === object.kind)),
-    );
+  readersOf(objects: readonly KernelObject[]): Iterable<Actuator> {
+    // Asked for each peer, whose objects can be listed: then nothing is made.
+    let readers: Set<Actuator> | undefined;
+    for (const { kind } of objects) {
+      const reader = this.#readerOf.get(kind);
+      if (reader !== undefined) readers = (readers ?? new Set()).add(reader);
+    }
+    return readers ?? NOBODY;
   }
 
   /** Which of {@link readers} has to read again after the event. */
@@ -89,6 +95,8 @@ export class Actuators {
     };
   }
 }
+
+const NOBODY: readonly Actuator[] = [];
 
 function refuse(operation: Operation): OperationResult {
   const message = `nothing here can change a ${operation.object.kind}`;
