@@ -220,8 +220,13 @@ test("P14 the underlay's address changes in place, and the peers follow", { skip
         what: `the entry for ${to}`,
         timeoutMs: 30_000,
       });
+      // The peers hear of the address while our own device is recreated with it.
+      const ping = ['ping', '-c1', '-W1', two.container.address];
+      await until(async () => (await one.container.run(ping)).code === 0, {
+        what: `an answer after the move to ${to}`,
+        timeoutMs: 30_000,
+      });
       repairedMs.push(performance.now() - began);
-      await one.container.must(['ping', '-c1', '-W5', two.container.address]);
     }
   });
   assert.ok((await lease(one.subnet)).includes(`"PublicIP":"${one.host.address}"`));
