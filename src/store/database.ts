@@ -7,6 +7,8 @@ const APPLICATION_ID = 0x77656674;
 const SCHEMA_VERSION = 1;
 const SQLITE_FULL = 13;
 const SQLITE_BUSY = 5;
+const SQLITE_READONLY = 8;
+const SQLITE_IOERR = 10;
 const SQLITE_NOTADB = 26;
 
 /**
@@ -133,6 +135,12 @@ function openError(path: string, cause: unknown): WeftError {
     });
   }
   const reason = cause instanceof Error ? cause.message : String(cause);
+  if (code === SQLITE_IOERR || code === SQLITE_READONLY) {
+    return new WeftError('store-disk', `cannot open ${path}: its disk does not take writes (${reason})`, {
+      remedy: 'look for the disk in dmesg; where it is mounted read-only, repair it and mount it again',
+      cause,
+    });
+  }
   return new WeftError('store-open', `cannot open ${path}: ${reason}`, {
     remedy: 'check that the folder exists and that this user may write there',
     cause,

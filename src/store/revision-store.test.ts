@@ -29,6 +29,14 @@ class TestClock implements Clock {
   async sleep(): Promise<void> {}
 }
 
+/** Lets time pass for a store that looks twice a second whether a lease has ended. */
+async function pass(clock: TestClock, store: RevisionStore, ms: number): Promise<void> {
+  for (const end = clock.ms + ms; clock.ms < end; ) {
+    clock.ms = Math.min(clock.ms + 500, end);
+    await store.revokeExpired();
+  }
+}
+
 function open(
   path = newFile(),
   clock: Clock = new TestClock(),
@@ -173,7 +181,7 @@ test('a lease lives its whole TTL again after a restart, and ends with its keys 
   await store.leaseGrant({ ID: 7n, TTL: 10n });
   await store.put(put('a', '', 7n));
   await store.put(put('b', '', 7n));
-  clock.ms += 9_000;
+  await pass(clock, store, 9_000);
   assert.equal(store.leaseTimeToLive({ ID: 7n, keys: true }).TTL, 1n);
   store.close();
 
@@ -185,10 +193,9 @@ test('a lease lives its whole TTL again after a restart, and ends with its keys 
     grantedTTL: 10n,
     keys: [bytes('a'), bytes('b')],
   });
-  clock.ms += 5_000;
+  await pass(clock, store, 5_000);
   assert.equal(store.leaseKeepAlive(7n), 10n);
-  clock.ms += 9_999;
-  await store.revokeExpired();
+  await pass(clock, store, 9_999);
   assert.equal(store.revision, 3n);
   clock.ms += 1;
   assert.equal(store.leaseKeepAlive(7n), 0n, 'what has ended cannot be kept alive');
@@ -196,6 +203,23 @@ test('a lease lives its whole TTL again after a restart, and ends with its keys 
   assert.equal(store.revision, 4n);
   assert.equal(store.range(RangeRequest.create(ALL)).count, 0n);
   assert.equal(store.leaseTimeToLive({ ID: 7n, keys: false }).TTL, -1n);
+  store.close();
+});
+
+test('a lease does not end while the store can hear no renewal', async () => {
+  const clock = new TestClock();
+  const store = open(newFile(), clock);
+  await store.leaseGrant({ ID: 7n, TTL: 10n });
+  await pass(clock, store, 4_000);
+  clock.ms += 60_000;
+  assert.equal(store.leaseTimeToLive({ ID: 7n, keys: false }).TTL, 6n);
+  clock.ms += 60_000;
+  assert.equal(store.leaseKeepAlive(7n), 10n, 'a renewal that waited to be read');
+  clock.ms += 60_000;
+  await store.revokeExpired();
+  assert.deepEqual(store.leaseIds(), [7n]);
+  await pass(clock, store, 10_000);
+  assert.deepEqual(store.leaseIds(), []);
   store.close();
 });
 

@@ -25,9 +25,9 @@ function connectTo(scope: Scope, url: string): EtcdApi {
   return api;
 }
 
-const told = (answer: object): unknown => ('error' in answer ? answer.error : 'done');
+const outcome = (answer: object): unknown => ('error' in answer ? answer.error : 'done');
 const doPut = (api: EtcdApi, key: string, value = '') =>
-  api.answer(api.kv, api.kv.put, put(key, value)).then(told);
+  api.answer(api.kv, api.kv.put, put(key, value)).then(outcome);
 
 /** What a server answers while NOSPACE is raised: only what needs no room passes. */
 async function underAlarm(api: EtcdApi): Promise<unknown[]> {
@@ -38,15 +38,15 @@ async function underAlarm(api: EtcdApi): Promise<unknown[]> {
   const answers = [
     await alarm(1, 1),
     await doPut(api, 'a'),
-    await api.answer(kv, kv.txn, txn([], [putOp(put('a', ''))])).then(told),
-    await api.answer(kv, kv.txn, txn([], [rangeOp(range('a'))], [putOp(put('a', ''))])).then(told),
-    await api.answer(kv, kv.txn, txn([], [rangeOp(range('a')), removeOp(remove('none'))])).then(told),
-    await api.answer(lease, lease.leaseGrant, { ID: 99n, TTL: 60n }).then(told),
-    await api.answer(kv, kv.range, range('a')).then(told),
-    await api.answer(kv, kv.deleteRange, remove('b')).then(told),
+    await api.answer(kv, kv.txn, txn([], [putOp(put('a', ''))])).then(outcome),
+    await api.answer(kv, kv.txn, txn([], [rangeOp(range('a'))], [putOp(put('a', ''))])).then(outcome),
+    await api.answer(kv, kv.txn, txn([], [rangeOp(range('a')), removeOp(remove('none'))])).then(outcome),
+    await api.answer(lease, lease.leaseGrant, { ID: 99n, TTL: 60n }).then(outcome),
+    await api.answer(kv, kv.range, range('a')).then(outcome),
+    await api.answer(kv, kv.deleteRange, remove('b')).then(outcome),
     await api.keepAlive(5n),
-    await api.answer(lease, lease.leaseRevoke, { ID: 5n }).then(told),
-    await api.answer(kv, kv.compact, { revision: 2n, physical: true }).then(told),
+    await api.answer(lease, lease.leaseRevoke, { ID: 5n }).then(outcome),
+    await api.answer(kv, kv.compact, { revision: 2n, physical: true }).then(outcome),
     await alarm(0),
     (await api.call(maintenance, maintenance.status, {})).errors.map((text) =>
       text.replace(/memberID:\d+ /, ''),

@@ -15,20 +15,26 @@ export interface StoreProcessOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+interface Started {
+  readonly child: ChildProcess;
+  /** What it writes on standard error. */
+  readonly errors: readonly string[];
+}
+
 /** The store alone in a process of its own, so that a test may kill it, and measure it without itself. */
 export class StoreProcess {
   readonly url: string;
   readonly folder: string;
   readonly #child: ChildProcess;
   readonly #ownsFolder: boolean;
-  readonly #errors: string[] = [];
+  readonly #errors: readonly string[];
 
-  private constructor(child: ChildProcess, url: string, folder: string, ownsFolder: boolean) {
+  private constructor({ child, errors }: Started, url: string, folder: string, ownsFolder: boolean) {
     this.#child = child;
+    this.#errors = errors;
     this.url = url;
     this.folder = folder;
     this.#ownsFolder = ownsFolder;
-    child.stderr?.on('data', (chunk) => this.#errors.push(String(chunk)));
   }
 
   static async start({
@@ -41,12 +47,14 @@ export class StoreProcess {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
     });
-    const ended = once(child, 'exit').then(([code]) => {
-      throw new Error(`the store ended with ${code}`);
+    const errors: string[] = [];
+    child.stderr.on('data', (chunk) => errors.push(String(chunk)));
+    const ended = once(child, 'close').then(([code]) => {
+      throw new Error(`the store ended with ${code}: ${errors.join('')}`);
     });
     ended.catch(() => {});
     const [url] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer];
-    return new StoreProcess(child, String(url).trim(), home, folder === undefined);
+    return new StoreProcess({ child, errors }, String(url).trim(), home, folder === undefined);
   }
 
   get port(): number {
