@@ -4,7 +4,6 @@
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
 /** The first type that is a family's own; those below are netlink's. */
-export const NLMSG_MIN_TYPE = 16;
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
 export const NLM_F_DUMP_INTR = 0x10;
@@ -39,7 +38,6 @@ export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 export const RTM_NEWNETCONF = 80;
-export const RTM_DELNETCONF = 81;
 export const RTNLGRP_LINK = 1;
 export const RTNLGRP_NEIGH = 3;
 export const RTNLGRP_IPV4_IFADDR = 5;

@@ -51,18 +51,3 @@ export function assertNetworkName(name: string): void {
     },
   );
 }
-
-/** Hands over the names that are new or gone since the last time. The first time, all of them are new. */
-export class NetworkChanges {
-  #known: ReadonlySet<string> = new Set();
-
-  take(names: readonly string[]): { readonly appeared: readonly string[]; readonly gone: readonly string[] } {
-    const now = new Set(names);
-    const known = this.#known;
-    this.#known = now;
-    return {
-      appeared: names.filter((name) => !known.has(name)),
-      gone: [...known].filter((name) => !now.has(name)),
-    };
-  }
-}

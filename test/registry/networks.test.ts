@@ -6,7 +6,7 @@ import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { EtcdV2Networks } from '#src/registry/etcd-v2-networks.ts';
 import { EtcdV3Networks } from '#src/registry/etcd-v3-networks.ts';
 import { MemoryNetworks } from '#src/registry/memory-networks.ts';
-import { NetworkChanges, type Networks } from '#src/registry/networks.ts';
+import type { Networks } from '#src/registry/networks.ts';
 import { openNetworks } from '#src/registry/open-networks.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
@@ -179,3 +179,18 @@ test('the API is the one in which there are networks; v3 where there are none ye
     await server.stop();
   }
 });
+
+/** Hands over the names that are new or gone since the last time. The first time, all of them are new. */
+class NetworkChanges {
+  #known: ReadonlySet<string> = new Set();
+
+  take(names: readonly string[]): { readonly appeared: readonly string[]; readonly gone: readonly string[] } {
+    const now = new Set(names);
+    const known = this.#known;
+    this.#known = now;
+    return {
+      appeared: names.filter((name) => !known.has(name)),
+      gone: [...known].filter((name) => !now.has(name)),
+    };
+  }
+}
