@@ -13,7 +13,7 @@ export type MakeFirewall = (use: FirewallUse) => NetworkFirewall;
 /** What a network asks of a firewall. */
 export type NetworkFirewall = Pick<
   Firewall,
-  'apply' | 'tell' | 'plan' | 'cleanOther' | 'removeAll' | 'programs'
+  'apply' | 'notify' | 'plan' | 'cleanOther' | 'removeAll' | 'programs'
 >;
 
 export interface FirewallUse {
@@ -71,7 +71,7 @@ export class NetworkRules {
 
   /** The rules of the host changed. */
   notice(event: NftablesEvent): void {
-    this.#firewall?.tell(event);
+    this.#firewall?.notify(event);
     this.#caretaker.poke();
     this.#drops?.poke();
   }

@@ -30,7 +30,7 @@ export interface CallListener {
   message(bytes: Buffer): void;
   /** The client sends no more requests. */
   ended(): void;
-  /** The call is over, whoever ended it. Comes once. */
+  /** Called once, when the call has ended on either side. */
   closed(): void;
 }
 

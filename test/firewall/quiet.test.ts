@@ -57,7 +57,7 @@ async function counted(t: TestContext, kind: Kind, { events = true } = {}): Prom
   if (events) {
     const listener = (event: NftablesEvent): void => {
       if (event.type === 'changed') heard = event.generation;
-      firewall.tell(event);
+      firewall.notify(event);
     };
     await monitorNftables({ netlink: systemNetlink, clock: systemClock }, { namespace }, listener, t.signal);
   }

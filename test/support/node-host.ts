@@ -65,7 +65,7 @@ export class MemoryFirewalls {
         this.applied.push(`${mode} "${instance}"`);
         return [];
       },
-      tell: () => {},
+      notify: () => {},
       plan: async () => [],
       cleanOther: async () => [],
       programs: async () => ({ iptables: [], nft: async () => undefined, mixed: false }),

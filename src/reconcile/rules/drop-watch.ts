@@ -100,7 +100,7 @@ export class DropWatch implements Cared {
     this.#findings = findings;
   }
 
-  /** Another text whenever there may be something else to find; `undefined` when the kernel does not tell. */
+  /** Another text whenever there may be something else to find; `undefined` when the kernel reports nothing. */
   async #moment(wanted: WantedRules): Promise<string | undefined> {
     const generation = await this.#components.ruleset?.generation();
     if (generation === undefined) return undefined;

@@ -114,8 +114,8 @@ export class Firewall {
   }
 
   /** To be called with each of the kernel's events, which spare the look after a write of ours. */
-  tell(event: NftablesEvent): void {
-    this.#quiet.tell(event);
+  notify(event: NftablesEvent): void {
+    this.#quiet.notify(event);
   }
 
   /** Whether all is there, in order and once. Writes nothing. */

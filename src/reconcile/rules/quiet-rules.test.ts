@@ -16,14 +16,14 @@ const wanted = (third: number): WantedRules => ({
 const OURS = 4242;
 const FOREIGN = 17;
 
-/** A kernel that counts transactions, and tells of them when the test lets it. */
+/** A kernel that counts transactions, and reports them when the test lets it. */
 class Kernel {
   count: number | undefined = 7;
   readonly quiet = new QuietRules({ generation: async () => this.count });
 
   commit(pid: number | undefined): void {
     this.count = (this.count ?? 0) + 1;
-    this.quiet.tell({ type: 'changed', generation: this.count, pid });
+    this.quiet.notify({ type: 'changed', generation: this.count, pid });
   }
 
   /** Whether the rules may be left alone now. */
@@ -46,7 +46,7 @@ const CASES: readonly (readonly [what: string, happens: (kernel: Kernel) => unkn
   ['a look, and another transaction', (kernel) => kernel.look().then(() => kernel.commit(FOREIGN)), false],
   ['a transaction during the look', (kernel) => kernel.look(() => kernel.commit(FOREIGN)), false],
   [
-    'a transaction nobody told of',
+    'a transaction that nobody reported',
     (kernel) =>
       kernel.look().then(() => {
         kernel.count = 8;
@@ -87,21 +87,22 @@ const CASES: readonly (readonly [what: string, happens: (kernel: Kernel) => unkn
   ],
   [
     'an event that comes after the count was read, during the look',
-    (kernel) => kernel.look(() => kernel.quiet.tell({ type: 'changed', generation: 7, pid: FOREIGN })),
+    (kernel) => kernel.look(() => kernel.quiet.notify({ type: 'changed', generation: 7, pid: FOREIGN })),
     false,
   ],
   [
     'an event that comes after the look',
-    (kernel) => kernel.look().then(() => kernel.quiet.tell({ type: 'changed', generation: 7, pid: FOREIGN })),
+    (kernel) =>
+      kernel.look().then(() => kernel.quiet.notify({ type: 'changed', generation: 7, pid: FOREIGN })),
     false,
   ],
   [
     'events that were lost',
-    (kernel) => kernel.look().then(() => kernel.quiet.tell({ type: 'overrun' })),
+    (kernel) => kernel.look().then(() => kernel.quiet.notify({ type: 'overrun' })),
     false,
   ],
   [
-    'a kernel that does not tell',
+    'a kernel that reports nothing',
     (kernel) => {
       kernel.count = undefined;
       return kernel.look();
@@ -124,7 +125,7 @@ test('a write of ours whose events come late is followed by a look, and then all
     kernel.count = 8;
   });
   assert.equal(await kernel.isQuiet(), false);
-  kernel.quiet.tell({ type: 'changed', generation: 8, pid: OURS });
+  kernel.quiet.notify({ type: 'changed', generation: 8, pid: OURS });
   await kernel.look();
   assert.equal(await kernel.isQuiet(), true);
 });

@@ -8,7 +8,7 @@ import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
  * transactions is that of the last time when they were.
  *
  * The count is read before the look, so that what changes during it is a change afterwards. After a write of ours it is
- * higher, by us alone or by others as well: the events tell, one for each transaction, with its process.
+ * higher, by us alone or by others as well: the events report it, one for each transaction, with its process.
  */
 export class QuietRules {
   readonly #ruleset: Pick<Ruleset, 'generation'> | undefined;
@@ -16,29 +16,29 @@ export class QuietRules {
   #right: { readonly generation: number; readonly wanted: WantedRules } | undefined;
   /** Processes of ours that have written since the look before. */
   #writers: readonly (number | undefined)[] = [];
-  /** Transactions told of since the count was read last, and whose they were. */
-  readonly #told = new Map<number, number | undefined>();
+  /** Transactions reported since the count was read last, and whose they were. */
+  readonly #reported = new Map<number, number | undefined>();
 
   constructor(ruleset: Pick<Ruleset, 'generation'> | undefined) {
     this.#ruleset = ruleset;
   }
 
   /** To be called with each event, if there are any: without them a write of ours is followed by a look. */
-  tell(event: NftablesEvent): void {
+  notify(event: NftablesEvent): void {
     if (event.type === 'overrun' || event.generation === undefined) {
       this.#right = undefined;
       return;
     }
-    this.#told.set(event.generation, event.pid);
+    this.#reported.set(event.generation, event.pid);
     // The count goes up when a transaction begins to take effect, and the event comes when it has (nf_tables_commit of
     // net/netfilter/nf_tables_api.c): the look with this count may have been too early to see all of it.
     if (event.generation === this.#right?.generation) this.#right = undefined;
   }
 
-  /** The count of transactions now. To be read before a look; `undefined` when the kernel does not tell. */
+  /** The count of transactions now. To be read before a look; `undefined` when the kernel reports nothing. */
   async read(): Promise<number | undefined> {
     this.#followWriters();
-    this.#told.clear();
+    this.#reported.clear();
     return this.#ruleset?.generation();
   }
 
@@ -55,14 +55,15 @@ export class QuietRules {
     writers: readonly (number | undefined)[] = [],
   ): void {
     this.#writers = writers;
-    this.#right = generation === undefined || this.#told.has(generation) ? undefined : { generation, wanted };
+    this.#right =
+      generation === undefined || this.#reported.has(generation) ? undefined : { generation, wanted };
   }
 
-  /** Only our own transactions since the look, each of them told of: the rules are as we made them. */
+  /** Only our own transactions since the look, each of them reported: the rules are as we made them. */
   #followWriters(): void {
     for (;;) {
       const next = (this.#right?.generation ?? 0) + 1;
-      const pid = this.#told.get(next);
+      const pid = this.#reported.get(next);
       if (this.#right === undefined || pid === undefined || !this.#writers.includes(pid)) return;
       this.#right = { ...this.#right, generation: next };
     }
