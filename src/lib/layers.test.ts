@@ -18,7 +18,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['membership'],
   ['reconcile'],
   ['registry', 'docker'],
-  ['backend', 'firewall'],
+  ['backend', 'firewall', 'tenant'],
   ['network'],
   ['kernel'],
   ['state'],
