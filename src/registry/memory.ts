@@ -1,52 +1,24 @@
-import { CompactedError } from '#src/registry/errors.ts';
-import type {
-  LeaseRecord,
-  Registry,
-  Snapshot,
-  WatchBatch,
-  WatchEvent,
-  WriteOutcome,
-} from '#src/registry/registry.ts';
+import { MemoryRecords, type MemoryRevision } from '#src/registry/memory-records.ts';
+import type { Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-interface Change {
-  readonly event: WatchEvent;
-  readonly revision: bigint;
-}
-
-/**
- * A registry within the process, for tests and for several agents in one process: the same answers as etcd's, with
- * the clock's time. Expired records go when they are next looked at, and at once while somebody watches.
- */
-export class MemoryRegistry implements Registry {
-  readonly api = 'memory';
-  readonly description = 'memory';
-  readonly #clock: Clock;
-  readonly #records = new Map<string, LeaseRecord>();
-  /** The TTL that each lease was written with, in seconds. */
-  readonly #granted = new Map<string, number>();
+/** A registry within the process, for tests and for several agents in one process. */
+export class MemoryRegistry extends MemoryRecords implements Registry {
+  readonly #revision: MemoryRevision;
   readonly #changed = new Set<() => void>();
   #config: string | undefined;
-  #revision = 1n;
-  #changes: Change[] = [];
-  /** Changes up to here are forgotten. */
-  #compacted = 0n;
 
-  constructor(components: { readonly clock: Clock }) {
-    this.#clock = components.clock;
+  constructor({ clock }: { readonly clock: Clock }) {
+    const revision = { value: 1n };
+    super({ clock, revision });
+    this.#revision = revision;
   }
 
   /** What an operator does with etcdctl. */
   writeConfig(text: string | undefined): void {
     this.#config = text;
-    this.#revision++;
+    this.#revision.value++;
     for (const wake of this.#changed) wake();
-  }
-
-  /** Forgets all events so far, as etcd's compaction does: a watch from before throws CompactedError. */
-  compact(): void {
-    this.#compacted = this.#revision;
-    this.#changes = [];
   }
 
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
@@ -58,148 +30,21 @@ export class MemoryRegistry implements Registry {
     for (;;) {
       signal.throwIfAborted();
       const change = Promise.withResolvers<void>();
+      const abort = (): void => change.reject(signal.reason);
+      signal.addEventListener('abort', abort, { once: true });
       this.#changed.add(change.resolve);
+      // Awaited below, where the caller comes back.
+      change.promise.catch(() => {});
       try {
         const known = this.#config;
         yield known;
-        if (this.#config === known) await this.#changeOrExpiry(change.promise, signal);
+        if (this.#config === known) await change.promise;
       } finally {
+        signal.removeEventListener('abort', abort);
         this.#changed.delete(change.resolve);
       }
     }
-  }
-
-  async list(signal: AbortSignal): Promise<Snapshot> {
-    this.#enter(signal);
-    return { records: [...this.#records.values()], revision: this.#revision };
-  }
-
-  async read(name: string, signal: AbortSignal): Promise<LeaseRecord | undefined> {
-    this.#enter(signal);
-    return this.#records.get(name);
-  }
-
-  async create(
-    name: string,
-    value: string,
-    ttlSeconds: number | undefined,
-    signal: AbortSignal,
-  ): Promise<WriteOutcome> {
-    this.#enter(signal);
-    if (this.#records.has(name)) return { outcome: 'conflict' };
-    return this.#put(name, value, ttlSeconds);
-  }
-
-  async replace(
-    previous: LeaseRecord,
-    value: string,
-    ttlSeconds: number | undefined,
-    signal: AbortSignal,
-  ): Promise<WriteOutcome> {
-    this.#enter(signal);
-    if (!this.#isCurrent(previous)) return { outcome: 'conflict' };
-    return this.#put(previous.name, value, ttlSeconds);
-  }
-
-  async renew(record: LeaseRecord, ttlSeconds: number, signal: AbortSignal): Promise<boolean> {
-    this.#enter(signal);
-    const found = this.#records.get(record.name);
-    if (found?.revision !== record.revision || this.#granted.get(record.name) !== ttlSeconds) return false;
-    const at = this.#clock.now() + ttlSeconds * 1_000;
-    this.#records.set(record.name, { ...found, expiry: { kind: 'expires', at } });
-    return true;
-  }
-
-  async remove(previous: LeaseRecord, signal: AbortSignal): Promise<boolean> {
-    this.#enter(signal);
-    if (!this.#isCurrent(previous)) return false;
-    this.#delete(previous.name);
-    return true;
-  }
-
-  async *watch(revision: bigint, signal: AbortSignal): AsyncGenerator<WatchBatch, void> {
-    let delivered = revision;
-    for (;;) {
-      this.#enter(signal);
-      if (delivered < this.#compacted || delivered > this.#revision) {
-        throw new CompactedError(`memory has no events since revision ${delivered}`);
-      }
-      const changes = this.#changes.filter((change) => change.revision > delivered);
-      // Before the caller gets a turn: what changes meanwhile must wake the next wait.
-      const change = Promise.withResolvers<void>();
-      this.#changed.add(change.resolve);
-      try {
-        delivered = this.#revision;
-        yield { events: changes.map(({ event }) => event), revision: delivered };
-        if (this.#revision === delivered) await this.#changeOrExpiry(change.promise, signal);
-      } finally {
-        this.#changed.delete(change.resolve);
-      }
-    }
-  }
-
-  async expiryOf({ name }: LeaseRecord, signal: AbortSignal): Promise<number | undefined> {
-    const expiry = (await this.read(name, signal))?.expiry;
-    return expiry?.kind === 'expires' ? expiry.at : undefined;
   }
 
   reconnect(): void {}
-
-  async close(): Promise<void> {}
-
-  #enter(signal: AbortSignal): void {
-    signal.throwIfAborted();
-    const now = this.#clock.now();
-    for (const { name, expiry } of this.#records.values()) {
-      if (expiry.kind === 'expires' && expiry.at <= now) this.#delete(name);
-    }
-  }
-
-  #isCurrent(previous: LeaseRecord): boolean {
-    return this.#records.get(previous.name)?.revision === previous.revision;
-  }
-
-  #put(name: string, value: string, ttlSeconds: number | undefined): WriteOutcome {
-    const expiry: LeaseRecord['expiry'] =
-      ttlSeconds === undefined
-        ? { kind: 'reservation' }
-        : { kind: 'expires', at: this.#clock.now() + ttlSeconds * 1_000 };
-    const revision = this.#revision + 1n;
-    const record = { name, value, revision, created: this.#records.get(name)?.created ?? revision, expiry };
-    this.#records.set(name, record);
-    if (ttlSeconds === undefined) this.#granted.delete(name);
-    else this.#granted.set(name, ttlSeconds);
-    this.#change({ type: 'put', record });
-    return { outcome: 'written', record };
-  }
-
-  #delete(name: string): void {
-    this.#records.delete(name);
-    this.#granted.delete(name);
-    this.#change({ type: 'removed', name });
-  }
-
-  #change(event: WatchEvent): void {
-    this.#revision++;
-    this.#changes.push({ event, revision: this.#revision });
-    for (const wake of this.#changed) wake();
-  }
-
-  async #changeOrExpiry(change: Promise<void>, signal: AbortSignal): Promise<void> {
-    const ended = new AbortController();
-    const either = AbortSignal.any([signal, ended.signal]);
-    const ends = this.#records
-      .values()
-      .reduce(
-        (first, { expiry }) => (expiry.kind === 'expires' ? Math.min(first, expiry.at) : first),
-        Infinity,
-      );
-    // Without anything to expire a day is as good as for ever, and within what a timer can count.
-    const wait = Math.min(86_400_000, Math.max(0, ends - this.#clock.now()));
-    try {
-      await Promise.race([change, this.#clock.sleep(wait, either)]);
-    } finally {
-      ended.abort();
-    }
-  }
 }

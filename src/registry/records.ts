@@ -40,6 +40,9 @@ export interface Records {
   /** Events after `revision`, in order; see `Registry.watch`. */
   watch(revision: bigint, signal: AbortSignal): AsyncIterable<WatchBatch>;
 
+  /** When the record ends, in milliseconds since the epoch; `undefined` without a TTL, and when it has ended. */
+  expiryOf(record: LeaseRecord, signal: AbortSignal): Promise<number | undefined>;
+
   close(): Promise<void>;
 }
 
