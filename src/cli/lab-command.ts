@@ -20,6 +20,8 @@ export interface LabCommandContext {
   readonly programs: { readonly flanneld: readonly string[]; readonly weft: readonly string[] };
   /** Runs a command on this terminal and returns its exit code. */
   readonly attach: (argv: readonly [string, ...string[]]) => Promise<number>;
+  /** Where the user is. */
+  readonly folder: string;
 }
 
 type Options<Name extends LabCommandName> = OptionsOf<(typeof LAB_FLAGS)[Name]>;
@@ -87,7 +89,7 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     return 0;
   },
 
-  async exec({ name }, [target = '', ...command], { output, signal, attach }) {
+  async exec({ name }, [target = '', ...command], { output, signal, attach, folder }) {
     const lab = await openLab(name, signal);
     const argv = command[0] === '--' ? command.slice(1) : command;
     if (argv.length === 0) {
@@ -95,7 +97,9 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       return 2;
     }
     const machine = target.includes('/') ? await containerCalled(lab, target) : lab.host(target);
-    return attach(machine.enter(argv));
+    // Where the host has that folder too; a host is entered at /.
+    const here = ['sh', '-c', 'cd "$0" 2>/dev/null; exec "$@"', folder];
+    return attach(machine.enter([...here, ...argv]));
   },
 
   async ping({ name, json }, _words, { output, signal }) {

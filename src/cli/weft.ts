@@ -27,7 +27,8 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
   try {
     if (command === 'lab') {
       const programs = { flanneld: [programPath('flanneld')], weft: [programPath('weft')] };
-      return await labCommand(rest, { output, signal, programs, attach: attachedCommand });
+      const context = { output, signal, programs, attach: attachedCommand, folder: process.cwd() };
+      return await labCommand(rest, context);
     }
     if (command === 'store') {
       const { storeCommand } = await import('#src/cli/store-command.ts');

@@ -61,8 +61,29 @@ export class Docker {
    * and end without it.
    */
   async restart(options: Partial<DockerOptions> = {}): Promise<void> {
-    this.#options = { ...this.#options, ...options };
     await this.#daemon.stop(START_MS);
+    await this.startAgain(options);
+  }
+
+  /** SIGKILL; its containers go on. Resolves when its containerd has gone with it, for dockerd takes a zombie for alive. */
+  async kill(): Promise<void> {
+    const containerd = (await this.host.read('/run/docker/containerd/containerd.pid'))?.trim();
+    this.#daemon.kill('SIGKILL');
+    await this.#daemon.exited();
+    if (containerd === undefined) return;
+    await until(
+      async () => (await this.host.components.files.read(`/proc/${containerd}/stat`)) === undefined,
+      {
+        what: `end of containerd on ${this.host.name}`,
+        timeoutMs: START_MS,
+        signal: this.host.signal,
+      },
+    );
+  }
+
+  /** Starts dockerd again after its end, with these options in place of its own. */
+  async startAgain(options: Partial<DockerOptions> = {}): Promise<void> {
+    this.#options = { ...this.#options, ...options };
     this.#daemon = await startDockerd(this.host, this.#options);
   }
 

@@ -8,21 +8,22 @@ export interface HostOptions extends MachineOptions {
   readonly namespace: string;
   /** Address on the underlay, dotted. */
   readonly address: string;
+  /** A folder on a mount that does not propagate: its files hold the host's mount and UTS namespaces. */
+  readonly held: string;
 }
 
 /**
- * Enters a mount and host name namespace of the process's own: the host's /run, /var/lib and machine-id lie over
- * the machine's. /run comes last, for the folder it comes from may be below it. Slave propagation lets other labs'
- * namespaces go when they are deleted; `mount -n` leaves nothing in /run/mount.
+ * Lays the host's /run, /var/lib and machine-id over the machine's, in a mount namespace that the host keeps. What one of
+ * its programs mounts there, the next one finds: `ip netns add`, dockerd's namespaces and layers. /run comes last, for the
+ * folder it comes from may be below it. Slave propagation lets other labs' namespaces go when they are deleted;
+ * `mount -n` leaves nothing in /run/mount.
  */
-const ENTER = `
+const FURNISH = `
 set -e
 mount -n --bind "$1/lib" /var/lib
 [ ! -f /etc/machine-id ] || mount -n --bind "$1/machine-id" /etc/machine-id
 echo "$2" > /proc/sys/kernel/hostname
-mount -n --bind "$1/run" /run
-shift 2
-exec "$@"`;
+mount -n --bind "$1/run" /run`;
 
 /** The folders of a host's own, as its programs see them and below the host's folder. */
 const OWN_FOLDERS = [
@@ -32,36 +33,44 @@ const OWN_FOLDERS = [
 ] as const;
 
 /**
- * A host: a network namespace with its own /run, /var/lib, host name and machine-id. Programs in it see the
+ * A host: a network, a mount and a UTS namespace with its own /run, /var/lib, host name and machine-id. Programs in it see the
  * machine's other files and processes. /sys stays the machine's, for dockerd needs its control groups.
+ * A program that is entered from outside starts in /, for the machine's folders are not the host's.
  */
 export class Host extends Machine {
   readonly namespace: string;
   readonly address: string;
+  readonly #held: string;
 
   constructor(components: LabComponents, options: HostOptions) {
     super(components, options);
     this.namespace = options.namespace;
     this.address = options.address;
+    this.#held = options.held;
   }
 
-  /** Makes the namespace, its loopback up, and the host's folders. Equals `ip netns add NAME`. */
+  /** Makes the namespaces, loopback up, and the host's folders. Equals `ip netns add NAME` and unshare(1). */
   async make(): Promise<void> {
     const { commands, files, folders } = this.components;
     for (const part of ['run', 'lib']) await folders.make(join(this.folder, part));
     await files.write(join(this.folder, 'machine-id'), `${machineId(this.namespace)}\n`);
     const add = ['ip', 'netns', 'add', this.namespace] as const;
     outputOf(add, await commands.run(add));
+    const holders = this.#holders();
+    // unshare mounts the namespaces over files that are there.
+    for (const holder of holders) await files.write(holder.slice(holder.indexOf('=') + 1), '');
+    const furnish = ['sh', '-c', FURNISH, 'sh', this.folder, this.name];
+    const unshare = ['unshare', ...holders, '--propagation', 'slave', ...furnish] as const;
+    outputOf(unshare, await commands.run(unshare));
     await this.batch(['link set lo up']);
   }
 
   override enter(argv: readonly string[]): [string, ...string[]] {
-    const mounts = ['unshare', '--mount', '--uts', '--propagation', 'slave', 'sh', '-c', ENTER, 'sh'];
-    return this.enterNetwork([...mounts, this.folder, this.name, ...argv]);
+    return ['nsenter', this.#network(), ...this.#holders(), '--', ...argv];
   }
 
   override enterNetwork(argv: readonly string[]): [string, ...string[]] {
-    return ['nsenter', `--net=/run/netns/${this.namespace}`, '--', ...argv];
+    return ['nsenter', this.#network(), '--', ...argv];
   }
 
   override get shared(): { inside: string; outside: string } {
@@ -85,6 +94,18 @@ export class Host extends Machine {
   /** Writes a file below /run or /var/lib as this host sees it; makes its folder. */
   write(path: string, text: string, mode = 0o644): Promise<void> {
     return this.components.files.writeAtomically(this.path(path), text, mode);
+  }
+
+  #network(): string {
+    return `--net=/run/netns/${this.namespace}`;
+  }
+
+  /** As unshare(1) makes the namespaces and nsenter(1) enters them. */
+  #holders(): string[] {
+    return [
+      `--mount=${join(this.#held, `${this.name}-mount`)}`,
+      `--uts=${join(this.#held, `${this.name}-uts`)}`,
+    ];
   }
 }
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type LabComponents, outputOf } from '#src/lab/components.ts';
 import { Host } from '#src/lab/host.ts';
-import { cgroupName, namespacePrefix, tearDown } from '#src/lab/teardown.ts';
+import { cgroupName, heldFolder, namespacePrefix, tearDown } from '#src/lab/teardown.ts';
 import { placeOf, type UnderlayKind, type UnderlayPlan, underlayLines } from '#src/lab/underlay.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type Ipv4, ipv4 } from '#src/lib/ip.ts';
@@ -41,7 +41,7 @@ const DEFAULT_BASE = ipv4(0xac1046be);
  * A network of hosts on this machine: an underlay and, on it, hosts in network namespaces.
  *
  * All that a lab makes is in a namespace whose name begins `weft-NAME-`, in a control group `weft-NAME`, in its
- * folder, or is a process in one of those. So {@link Lab.down} needs no list, finds what a crash left behind, and
+ * folder, which holds its hosts' mounts, or is a process in one of those. So {@link Lab.down} needs no list, finds what a crash left behind, and
  * touches nothing else.
  */
 export class Lab implements AsyncDisposable {
@@ -89,6 +89,7 @@ export class Lab implements AsyncDisposable {
     const lab = new Lab(components, { root, signal: options.signal }, record);
     try {
       await lab.#write(record);
+      await lab.#makeHeld();
       onStep(`underlay ${record.kind}`);
       await lab.#makeUnderlay();
       await lab.addHost('store', 0);
@@ -129,6 +130,10 @@ export class Lab implements AsyncDisposable {
 
   get folder(): string {
     return join(this.root, this.name);
+  }
+
+  get #held(): string {
+    return heldFolder(this.folder);
   }
 
   /** The host that runs the registry. */
@@ -193,6 +198,15 @@ export class Lab implements AsyncDisposable {
     (number > 0 ? this.hosts : this.stores).push(host);
   }
 
+  /** What holds a mount namespace must not propagate into one (mount_namespaces(7)). */
+  async #makeHeld(): Promise<void> {
+    await this.components.folders.make(this.#held);
+    for (const step of [['--bind', this.#held], ['--make-private']]) {
+      const argv = ['mount', '-n', ...step, this.#held] as const;
+      outputOf(argv, await this.components.commands.run(argv));
+    }
+  }
+
   async #makeUnderlay(): Promise<void> {
     const add = ['ip', 'netns', 'add', this.wire] as const;
     outputOf(add, await this.components.commands.run(add));
@@ -223,6 +237,7 @@ export class Lab implements AsyncDisposable {
       namespace,
       address: placeOf(this.#record, name, number, namespace).address,
       folder: join(this.folder, 'hosts', name),
+      held: this.#held,
       signal: this.signal,
     });
   }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { LabComponents } from '#src/lab/components.ts';
+import type { ProcessId } from '#src/sys/process.ts';
 import { until } from '#src/sys/until.ts';
 
 const NAMESPACES = '/run/netns';
@@ -12,23 +13,31 @@ const KILL_MS = 10_000;
 /** The names of a lab's namespaces and control groups. Everything with such a name belongs to the lab, so no list is needed. */
 export const namespacePrefix = (lab: string): string => `weft-${lab}-`;
 export const cgroupName = (lab: string): string => `weft-${lab}`;
+/** A mount of its own, whose files hold the mount and UTS namespaces of the hosts. */
+export const heldFolder = (folder: string): string => join(folder, 'held');
 
 /**
- * Ends all processes of the lab of this name and removes its namespaces, its control groups and its folder, in any state.
- * It may be called twice.
+ * Ends all processes of the lab of this name and removes its namespaces, its mounts, its control groups and its folder,
+ * in any state. It may be called twice.
  */
 export async function tearDown(
   components: LabComponents,
   lab: { name: string; folder: string },
 ): Promise<void> {
-  const { commands, folders, clock } = components;
+  const { commands, folders, processes, clock } = components;
   const prefix = namespacePrefix(lab.name);
   const namespaces = (await folders.list(NAMESPACES)).filter((name) => name.startsWith(prefix));
+  const held = heldFolder(lab.folder);
+  // A host's programs may be in network namespaces that the host made; they stay in its UTS namespace.
+  const holders = [
+    ...namespaces.map((name) => join(NAMESPACES, name)),
+    ...(await folders.list(held)).map((name) => join(held, name)),
+  ];
   const cgroups = await cgroupsCalled(components, cgroupName(lab.name));
   const what = `end of the processes of lab ${lab.name}`;
 
   const killContainers = () =>
-    until(async () => signalAll(components, await pidsInCgroups(components, cgroups), 'SIGKILL') === 0, {
+    until(async () => signalAll(components, await inCgroups(components, cgroups), 'SIGKILL') === 0, {
       what,
       timeoutMs: KILL_MS,
     });
@@ -36,14 +45,14 @@ export async function tearDown(
   await killContainers();
   // A frozen process handles SIGTERM only after SIGCONT.
   for (const name of ['SIGTERM', 'SIGCONT'] as const) {
-    signalAll(components, await pidsInNamespaces(components, namespaces), name);
+    signalAll(components, processes.inNamespaces(holders), name);
   }
   const deadline = clock.monotonic() + GRACE_MS;
   await until(
-    async () => {
-      const pids = await pidsInNamespaces(components, namespaces);
+    () => {
+      const left = processes.inNamespaces(holders);
       return (
-        pids.length === 0 || (clock.monotonic() > deadline && signalAll(components, pids, 'SIGKILL') === 0)
+        left.length === 0 || (clock.monotonic() > deadline && signalAll(components, left, 'SIGKILL') === 0)
       );
     },
     { what, timeoutMs: GRACE_MS + KILL_MS },
@@ -51,39 +60,31 @@ export async function tearDown(
   await killContainers();
 
   for (const namespace of namespaces) await commands.run(['ip', 'netns', 'delete', namespace]);
+  // With it go the mounts of the hosts and the namespaces that they made. There is none where `up` ended early.
+  await commands.run(['umount', '-n', '-l', held]);
   for (const cgroup of cgroups) await folders.removeTree(cgroup);
   await folders.remove(lab.folder);
 }
 
 /** How many of them got the signal. */
-function signalAll({ processes }: LabComponents, pids: readonly number[], name: NodeJS.Signals): number {
-  const ids = pids.map((pid) => processes.find(pid)).filter((id) => id !== undefined);
+function signalAll({ processes }: LabComponents, ids: readonly ProcessId[], name: NodeJS.Signals): number {
   return ids.filter((id) => processes.signal(id, name)).length;
 }
 
-async function pidsInNamespaces(components: LabComponents, namespaces: readonly string[]): Promise<number[]> {
-  const pids: number[] = [];
-  for (const namespace of namespaces) {
-    const { stdout } = await components.commands.run(['ip', 'netns', 'pids', namespace]);
-    pids.push(...numbers(stdout));
-  }
-  // A zombie that was not reaped is listed as well.
-  return pids.filter((pid) => components.processes.find(pid) !== undefined);
-}
-
-async function pidsInCgroups(components: LabComponents, cgroups: readonly string[]): Promise<number[]> {
-  const pids: number[] = [];
+async function inCgroups(components: LabComponents, cgroups: readonly string[]): Promise<ProcessId[]> {
+  const ids: ProcessId[] = [];
   for (const cgroup of cgroups) {
-    pids.push(...numbers((await components.files.read(join(cgroup, 'cgroup.procs'))) ?? ''));
+    const pids = numbers((await components.files.read(join(cgroup, 'cgroup.procs'))) ?? '');
+    ids.push(...pids.map((pid) => components.processes.find(pid)).filter((id) => id !== undefined));
     const children = await components.folders.listFolders(cgroup);
-    pids.push(
-      ...(await pidsInCgroups(
+    ids.push(
+      ...(await inCgroups(
         components,
         children.map((child) => join(cgroup, child)),
       )),
     );
   }
-  return pids;
+  return ids;
 }
 
 /** A control group by name in every hierarchy: version 2 has one, at the root, version 1 one per controller. */

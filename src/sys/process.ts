@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -28,6 +28,8 @@ export interface Processes {
   isAlive(id: ProcessId): boolean;
   /** The id of a process that runs now. */
   find(pid: number): ProcessId | undefined;
+  /** The processes in any of the network, mount or UTS namespaces that these files stand for; no zombies. */
+  inNamespaces(files: readonly string[]): ProcessId[];
   /** False when the process has ended. */
   signal(id: ProcessId, name: NodeJS.Signals): boolean;
   /**
@@ -51,11 +53,23 @@ export function systemProcesses(): Processes {
     return stat !== undefined && stat.startTime === id.startTime && stat.state !== 'Z';
   };
 
+  const find = (pid: number): ProcessId | undefined => {
+    const stat = statOf(pid);
+    return stat === undefined || stat.state === 'Z' ? undefined : { pid, startTime: stat.startTime };
+  };
+
   return {
     isAlive,
-    find(pid) {
-      const stat = statOf(pid);
-      return stat === undefined || stat.state === 'Z' ? undefined : { pid, startTime: stat.startTime };
+    find,
+    inNamespaces(files) {
+      const wanted = new Set(files.map(namespaceOf).filter((it) => it !== undefined));
+      const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+      return pids
+        .filter((pid) =>
+          ['net', 'mnt', 'uts'].some((kind) => wanted.has(namespaceOf(`/proc/${pid}/ns/${kind}`) ?? '')),
+        )
+        .map((pid) => find(Number(pid)))
+        .filter((id) => id !== undefined);
     },
     async start(argv, { logPath, env }) {
       await makeFolder(dirname(logPath));
@@ -101,6 +115,16 @@ export function systemProcesses(): Processes {
       return exitCodes.get(keyOf(id));
     },
   };
+}
+
+/** A namespace is known by its inode (namespaces(7)); `undefined` for a file or process that is gone. */
+function namespaceOf(file: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(file);
+    return `${dev}:${ino}`;
+  } catch {
+    return undefined;
+  }
 }
 
 function statOf(pid: number): { state: string; startTime: string } | undefined {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { LAB_ROOT } from '#src/lab/lab.ts';
 import { systemCommands } from '#src/sys/command.ts';
@@ -29,6 +29,9 @@ function newName(t: TestContext): string {
 const left = (name: string): string[] => [
   ...readdirSync('/run/netns').filter((it) => it.startsWith(`weft-${name}-`)),
   ...(existsSync(`${LAB_ROOT}/${name}`) ? [LAB_ROOT] : []),
+  ...readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`${LAB_ROOT}/${name}/`)),
 ];
 
 test('a lab with host-gw, and backends that carry nothing in a lab', { skip: skipLab }, async (t) => {
@@ -75,6 +78,7 @@ test('two labs side by side: up, ping, exec, walk, status, break, down', { skip:
 
   assert.equal((await weft(['exec', `--name=${name}`, 'h2', '--', 'hostname'])).stdout, 'h2\n');
   assert.equal((await weft(['exec', `--name=${name}`, 'h2', '--', 'sh', '-c', 'exit 7'])).code, 7);
+  assert.equal((await weft(['exec', `--name=${name}`, 'h2', '--', 'pwd'])).stdout, `${process.cwd()}\n`);
   assert.match(
     (await weft(['exec', `--name=${name}`, 'h1/c1', '--', 'ip', 'route'])).stdout,
     /^default via 10\.0\./,

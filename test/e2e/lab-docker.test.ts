@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { Capture } from '#src/lab/capture.ts';
 import { makeBridge, makeContainer } from '#src/lab/container.ts';
@@ -9,6 +10,26 @@ import { until } from '#src/sys/until.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
+
+test('a dockerd that was killed leaves nothing when its lab goes', {
+  skip: cannotRun('dockerd', 'docker', 'busybox'),
+}, async (t) => {
+  const lab = await testLab(t, { hosts: 1 });
+  const [host] = lab.hosts;
+  assert.ok(host);
+  const docker = await Docker.start(host, { options: ['--bip=10.0.1.1/24'], cgroup: lab.cgroup });
+  await docker.buildImage();
+  await docker.run('web');
+  await docker.kill();
+  // The container's layers and namespace are still mounted, as on a host with one mount namespace.
+  assert.match(await host.must(['findmnt', '-rno', 'TARGET']), /\/run\/docker\/netns\/\w/);
+  await docker.startAgain();
+  await docker.must(['start', 'web']);
+  assert.match(await docker.exec('web', ['ip', 'route']), /^default via 10\.0\.1\.1 dev eth0/);
+  docker.daemon.kill('SIGKILL');
+  await lab.down();
+  assert.equal(existsSync(lab.folder), false);
+});
 
 test('Docker runs containers on two hosts of one machine', {
   skip: cannotRun('dockerd', 'docker', 'busybox'),
@@ -29,6 +50,11 @@ test('Docker runs containers on two hosts of one machine', {
     );
     assert.equal(await callerSeenBy(docker.host, container.address), `10.0.${n}.1`);
     assert.deepEqual((await docker.must(['ps', '--format', '{{.Names}}'])).trim(), 'web');
+    // What dockerd mounted, other programs of the host find.
+    const format = '--format={{.NetworkSettings.SandboxKey}}';
+    const sandbox = (await docker.must(['inspect', format, 'web'])).trim();
+    const inside = `--net=${sandbox}`;
+    assert.match(await docker.host.must(['nsenter', inside, 'ip', '-4', 'addr']), /inet 10\.0\.\d\.2\/24/);
   }
 });
 

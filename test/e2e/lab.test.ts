@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { makeBridge, makeContainer } from '#src/lab/container.ts';
+import type { Host } from '#src/lab/host.ts';
 import { Lab } from '#src/lab/lab.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
@@ -17,6 +18,12 @@ const skip = cannotRun('ping');
 
 const namespacesOf = (lab: Lab): string[] =>
   readdirSync('/run/netns').filter((name) => name.startsWith(`weft-${lab.name}-`));
+
+/** What the machine has mounted for it. */
+const mountsOf = (lab: Lab): string[] =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`/${lab.name}/`) || line.includes(`weft-${lab.name}-`));
 
 for (const underlay of ['l2', 'l3'] as const) {
   test(`hosts on an ${underlay} underlay reach each other and the store`, { skip }, async (t) => {
@@ -47,6 +54,51 @@ test('a host has its own name, identity, /run and /var/lib', { skip }, async (t)
   assert.equal(await h1.read('/var/lib/weft/y'), 'b\n');
   assert.equal(await h2.read('/run/flannel/x'), undefined);
   assert.equal(existsSync('/run/flannel'), false);
+});
+
+test('what one program of a host mounts, the next one finds, and nobody else', { skip }, async (t) => {
+  const lab = await testLab(t, { hosts: 2 });
+  const [h1, h2] = lab.hosts;
+  assert.ok(h1 && h2);
+  const inode = (host: Host) =>
+    host.run(['stat', '-Lc', '%d:%i', '/run/netns/weft']).then(({ stdout }) => stdout.trim());
+  await h1.must(['ip', 'netns', 'add', 'weft']);
+  await h1.must(['ip', '-n', 'weft', 'link', 'add', 'br-7', 'type', 'bridge']);
+  assert.equal(await h1.must(['ip', 'netns']), 'weft\n');
+  // By another process of the lab as well.
+  const again = (await Lab.open(systemLabComponents(), { name: lab.name })).host('h1');
+  assert.equal((await again.must(['ip', '-n', 'weft', '-br', 'link', 'show', 'br-7'])).split(' ')[0], 'br-7');
+  assert.equal(await h2.must(['ip', 'netns']), '');
+  assert.equal(existsSync('/run/netns/weft'), false);
+
+  await h2.must(['ip', 'netns', 'add', 'weft']);
+  assert.notEqual(await inode(h1), await inode(h2));
+  assert.equal(await h2.must(['ip', '-n', 'weft', '-br', 'link', 'show', 'type', 'bridge']), '');
+  assert.match(await h1.must(['findmnt', '-rno', 'TARGET']), /^\/run\/netns\/weft$/m);
+
+  // A program in there is in none of the namespaces that the machine knows by name.
+  const inside = await h1.start('inside', ['ip', 'netns', 'exec', 'weft', 'sleep', '1000']);
+  await h1.must(['ip', 'netns', 'delete', 'weft']);
+  assert.equal(await h1.must(['ip', 'netns']), '');
+  await lab.down();
+  assert.equal(inside.isAlive(), false);
+  assert.deepEqual(mountsOf(lab), []);
+  assert.deepEqual(namespacesOf(lab), []);
+  assert.equal(existsSync(lab.folder), false);
+});
+
+test('a host’s namespaces go with the lab, also from labs that were made meanwhile', { skip }, async (t) => {
+  const one = await testLab(t, { hosts: 1 });
+  const [h1] = one.hosts;
+  assert.ok(h1);
+  await h1.must(['ip', 'netns', 'add', 'weft']);
+  const other = await testLab(t, { hosts: 1 });
+  const [stranger] = other.hosts;
+  assert.ok(stranger);
+  const inOther = () => stranger.must(['findmnt', '-rno', 'TARGET']);
+  await one.down();
+  assert.doesNotMatch(await inOther(), new RegExp(`weft-${one.name}-|/${one.name}/`));
+  await stranger.must(['ping', '-c1', '-W2', other.store.address]);
 });
 
 test('containers on one bridge have addresses of its subnet and its MTU', { skip }, async (t) => {
@@ -100,6 +152,7 @@ test('down takes all of a lab away, programs included, and leaves the other lab 
   await one.down();
   assert.equal(ours.isAlive(), false);
   assert.deepEqual(namespacesOf(one), []);
+  assert.deepEqual(mountsOf(one), []);
   assert.equal(existsSync(one.folder), false);
   assert.equal(theirs.isAlive(), true);
   await stranger.must(['ping', '-c1', '-W2', other.store.address]);
@@ -128,6 +181,7 @@ test('a lab that was left half made goes by its name', { skip }, async (t) => {
   assert.equal(namespacesOf(left).length, 3);
   await Lab.remove(components, options);
   assert.deepEqual(namespacesOf(left), []);
+  assert.deepEqual(mountsOf(left), []);
   await assert.rejects(Lab.open(components, options), { code: 'no-such-lab' });
 });
 
