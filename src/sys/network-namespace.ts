@@ -3,7 +3,8 @@ import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import type { Libc } from '#src/sys/libc.ts';
 
-const CLONE_NEWNET = 0x40000000;
+export const CLONE_NEWNET = 0x40000000;
+const OWN = '/proc/thread-self/ns/net';
 
 /**
  * Runs `make` with this thread in another network namespace; a socket stays in the namespace it was made in.
@@ -12,7 +13,7 @@ const CLONE_NEWNET = 0x40000000;
  */
 export function inNetworkNamespace<T>(libc: Libc, path: string | undefined, make: () => T): T {
   if (path === undefined) return make();
-  const home = openSync('/proc/thread-self/ns/net', 'r');
+  const home = openSync(OWN, 'r');
   try {
     const away = openNamespace(path);
     try {
@@ -30,6 +31,11 @@ export function inNetworkNamespace<T>(libc: Libc, path: string | undefined, make
     closeSync(home);
   }
 }
+
+/** An open file of a network namespace, which keeps it alive. Throws a WeftError `netns` where there is none. */
+export const openNetworkNamespace = (path = OWN): number => openNamespace(path);
+
+export const closeNetworkNamespace = (file: number): void => closeSync(file);
 
 function openNamespace(path: string): number {
   try {
