@@ -12,6 +12,8 @@ export interface Libc {
   bind(fd: number, address: Uint8Array, length: number): number;
   /** setsockopt(2) */
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  /** getsockopt(2); `valueLength` holds one native int, read and written. */
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, valueLength: Int32Array): number;
   /** setsockopt(2) with SO_ATTACH_FILTER: classic BPF, `count` instructions of 8 bytes. */
   attachFilter(fd: number, instructions: Uint8Array, count: number): number;
   /** getsockname(2); `addressLength` as in recvfrom. */
@@ -92,6 +94,7 @@ async function load(): Promise<Libc> {
     socket: process.func('int socket(int, int, int)'),
     bind: process.func('int bind(int, const void *, uint32_t)'),
     setsockopt: process.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+    getsockopt: process.func('int getsockopt(int, int, int, void *, void *)'),
     attachFilter: (fd, instructions, count) =>
       setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { count, instructions }, koffi.sizeof(filterProgram)),
     getsockname: process.func('int getsockname(int, void *, void *)'),
