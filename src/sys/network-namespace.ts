@@ -3,7 +3,7 @@ import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import type { Libc } from '#src/sys/libc.ts';
 
-export const CLONE_NEWNET = 0x40000000;
+const CLONE_NEWNET = 0x40000000;
 const OWN = '/proc/thread-self/ns/net';
 
 /**
@@ -13,22 +13,39 @@ const OWN = '/proc/thread-self/ns/net';
  */
 export function inNetworkNamespace<T>(libc: Libc, path: string | undefined, make: () => T): T {
   if (path === undefined) return make();
+  return awayFromHome(libc, () => enter(libc, path), make);
+}
+
+/** The same in a namespace that is made for it. It goes with what `make` made to keep it. */
+export function inNewNetworkNamespace<T>(libc: Libc, make: () => T): T {
+  const unshare = () => {
+    if (libc.unshare(CLONE_NEWNET) < 0) throw new SystemError('unshare', libc.errno());
+  };
+  return awayFromHome(libc, unshare, make);
+}
+
+/** `leave` throws where the thread has not left. */
+function awayFromHome<T>(libc: Libc, leave: () => void, make: () => T): T {
   const home = openSync(OWN, 'r');
   try {
-    const away = openNamespace(path);
+    leave();
     try {
-      if (libc.setns(away, CLONE_NEWNET) < 0)
-        throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
-      try {
-        return make();
-      } finally {
-        if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
-      }
+      return make();
     } finally {
-      closeSync(away);
+      if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
     }
   } finally {
     closeSync(home);
+  }
+}
+
+function enter(libc: Libc, path: string): void {
+  const away = openNamespace(path);
+  try {
+    if (libc.setns(away, CLONE_NEWNET) < 0)
+      throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
+  } finally {
+    closeSync(away);
   }
 }
 
