@@ -48,7 +48,7 @@ export interface Query {
   readonly recursionDesired: boolean;
   /** The question's bytes: an answer repeats them. */
   readonly question: Uint8Array;
-  /** In lower case, without a dot at the end; empty for the root. A dot inside a label is `\.`. */
+  /** In lower case, without a dot at the end; empty for the root. A dot inside a label is `\046` (RFC 4343 §2.1). */
   readonly name: string;
   readonly type: number;
   readonly class: number;
@@ -114,7 +114,7 @@ function readName(bytes: Buffer, start: number): { readonly text: string; readon
     at++;
     if (length === 0) return { text: labels.join('.').toLowerCase(), end: at };
     if (at + length > bytes.length) return undefined;
-    labels.push(bytes.latin1Slice(at, at + length).replaceAll('.', '\\.'));
+    labels.push(bytes.toString('latin1', at, at + length).replaceAll('.', '\\046'));
     at += length;
   }
 }
@@ -222,4 +222,4 @@ export function withId(bytes: Uint8Array, id: number): Buffer {
   return copy;
 }
 
-const lowerCase = (bytes: Uint8Array): string => Buffer.from(bytes).latin1Slice().toLowerCase();
+const lowerCase = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1').toLowerCase();
