@@ -221,7 +221,11 @@ function formatPart(part: string, field: Field | undefined): string {
 /** A listed element; `undefined` for what no element of ours looks like. */
 function readElement(table: OwnTable, name: string, listed: unknown): Element | undefined {
   const set = table.sets.find((it) => it.name === name);
-  const { elem, concat } = (listed ?? {}) as { elem?: { val?: unknown }; concat?: readonly unknown[] };
+  // A text has a method `concat`.
+  const { elem, concat } = (typeof listed === 'object' ? (listed ?? {}) : {}) as {
+    elem?: { val?: unknown };
+    concat?: readonly unknown[];
+  };
   if (elem?.val !== undefined) return readElement(table, name, elem.val);
   const parts = (concat ?? [listed]).map((part, index) => readPart(part, set?.fields[index]));
   if (set === undefined || parts.length !== set.fields.length) return undefined;

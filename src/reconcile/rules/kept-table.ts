@@ -64,6 +64,10 @@ export class KeptTable {
   #changed = new Set<string>();
   /** What the last look or write left in the kernel; `undefined` when that is not known. */
   #there: Map<string, readonly Element[]> | undefined;
+  /** Processes of ours whose transactions have not been reported yet. */
+  readonly #writers = new Set<number | undefined>();
+  /** Reported while a process of ours ran: whose transactions they are is found out when it has ended. */
+  #heard: NftablesEvent[] = [];
   #isStarted = false;
   #unsupported: string | undefined;
 
@@ -74,7 +78,7 @@ export class KeptTable {
     this.#quiet = new QuietRules(ruleset);
     this.#caretaker = new Caretaker(
       { clock, log },
-      { name: options.title, ensure: (signal) => this.#order.run(() => this.#look(signal)) },
+      { name: options.title, ensure: (signal) => this.#inOrder(() => this.#look(signal)) },
       { intervalMs: options.intervalMs, settleMs: SETTLE_MS, mostPauseMs: PAUSE_MS },
     );
   }
@@ -109,7 +113,7 @@ export class KeptTable {
   async flush(signal?: AbortSignal): Promise<void> {
     if (!this.#isStarted) return;
     try {
-      await this.#order.run(() => this.#write(signal));
+      await this.#inOrder(() => this.#write(signal));
     } catch (error) {
       this.#caretaker.poke();
       throw error;
@@ -121,11 +125,11 @@ export class KeptTable {
    * left and is not wanted goes with it. Resolves when the table is in force, or {@link trouble} says why not.
    */
   async start(signal: AbortSignal): Promise<void> {
-    const notify = (event: NftablesEvent): void => {
+    await this.#host.watchRules((event) => {
       this.#quiet.notify(event);
-      this.#caretaker.poke();
-    };
-    await this.#host.watchRules(notify, signal);
+      this.#heard.push(event);
+      if (this.#order.waiting === 0) this.#judge();
+    }, signal);
     this.#isStarted = true;
     await this.#caretaker.start(signal, { tolerated: true });
   }
@@ -135,7 +139,7 @@ export class KeptTable {
     const { table } = this.#options;
     const names = await this.#host.ruleset.tables(table.family);
     if (names?.includes(table.name) === false) return [];
-    await this.#order.run(async () => {
+    await this.#inOrder(async () => {
       const result = await this.#run(removeTable(table), signal);
       if (result.code !== 0) throw this.#failed('could not remove', result);
     });
@@ -147,6 +151,23 @@ export class KeptTable {
     const list = ['nft', '-j', 'list', 'counters', 'table', ...this.#place] as const;
     const { code, stdout } = await this.#host.commands.run(list, signal && { signal });
     return code === 0 ? readCounters(stdout) : new Map();
+  }
+
+  async #inOrder<T>(step: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#order.run(step);
+    } finally {
+      this.#judge();
+    }
+  }
+
+  /** Looks again, soon, if another program has written. */
+  #judge(): void {
+    const events = this.#heard;
+    this.#heard = [];
+    for (const event of events) {
+      if (event.type === 'overrun' || !this.#writers.delete(event.pid)) this.#caretaker.poke();
+    }
   }
 
   /** What was mended, in words; nothing while the kernel says that nothing has changed since all was right. */
@@ -228,8 +249,11 @@ export class KeptTable {
     return [family, name];
   }
 
-  #run(transaction: string, signal?: AbortSignal): Promise<CommandResult> {
-    return this.#host.commands.run(['nft', '-f', '-'], { stdin: transaction, ...(signal && { signal }) });
+  async #run(transaction: string, signal?: AbortSignal): Promise<CommandResult> {
+    const options = { stdin: transaction, ...(signal && { signal }) };
+    const result = await this.#host.commands.run(['nft', '-f', '-'], options);
+    if (result.code === 0) this.#writers.add(result.pid);
+    return result;
   }
 
   #failed(what: string, result: CommandResult): WeftError {
