@@ -1,5 +1,5 @@
-import { without } from '#src/driver/endpoint-book.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { without } from '#src/driver/endpoint-book.ts';
 import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
@@ -63,9 +63,13 @@ export class AddressRequests implements AddressDriver {
     const subnet = await this.#subnetOf(name, family);
     if (subnet !== undefined && pool !== undefined && !equalPrefix(subnet.prefix, pool)) {
       const [wanted, there] = [formatPrefix(pool), formatPrefix(subnet.prefix)];
-      throw new WeftError('tenant-differs', `network ${name} exists with subnet ${there}, and ${wanted} was asked for`, {
-        remedy: 'create it with that subnet or with none, or under another name',
-      });
+      throw new WeftError(
+        'tenant-differs',
+        `network ${name} exists with subnet ${there}, and ${wanted} was asked for`,
+        {
+          remedy: 'create it with that subnet or with none, or under another name',
+        },
+      );
     }
     const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
     const fault = faultOfPrefix(prefix);
@@ -115,7 +119,8 @@ export class AddressRequests implements AddressDriver {
     const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
     if (tenant === undefined || subnet !== undefined) return subnet;
     throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {
-      remedy: family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
+      remedy:
+        family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
     });
   }
 
@@ -201,6 +206,10 @@ export function refuseUnknown(
 }
 
 const withoutName = (): WeftError =>
-  new WeftError('driver-option', `--ipam-opt ${NETWORK_OPTION}=NAME is missing: it ties the addresses to a network`, {
-    remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
-  });
+  new WeftError(
+    'driver-option',
+    `--ipam-opt ${NETWORK_OPTION}=NAME is missing: it ties the addresses to a network`,
+    {
+      remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
+    },
+  );

@@ -5,11 +5,11 @@ import type { NetworkRequests } from '#src/driver/network-requests.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIp, formatPrefix, parseIp, type Prefix } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Prefix, parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { formatTenant } from '#src/tenant/tenant-codec.ts';
 import type { Tenant, TenantSubnet } from '#src/tenant/tenant.ts';
+import { formatTenant } from '#src/tenant/tenant-codec.ts';
 
 export interface DockerComparisonComponents {
   readonly docker: DockerApi;
@@ -63,7 +63,9 @@ export class DockerComparison {
   async #compareNetworks(networks: readonly DockerNetwork[]): Promise<void> {
     const { book, present } = this.#components;
     const there = new Map(networks.map((network) => [network.id, network.options[NETWORK_OPTION]]));
-    const missing = [...there].filter(([id, tenant]) => tenant !== undefined && book.state.networks[id] === undefined);
+    const missing = [...there].filter(
+      ([id, tenant]) => tenant !== undefined && book.state.networks[id] === undefined,
+    );
     const gone = Object.keys(book.state.networks).filter((id) => !there.has(id));
     if (missing.length + gone.length === 0) return;
     await book.change((state) => {
@@ -90,7 +92,9 @@ export class DockerComparison {
     }
     for (const [endpointId, { networkId, since, tenant }] of Object.entries(book.state.endpoints)) {
       if (there.has(endpointId) || clock.now() - since < MAKING_MS) continue;
-      log.info(`Endpoint ${endpointId.slice(0, 12)} of network ${tenant} is gone from Docker: it is removed here`);
+      log.info(
+        `Endpoint ${endpointId.slice(0, 12)} of network ${tenant} is gone from Docker: it is removed here`,
+      );
       await requests.deleteEndpoint({ networkId, endpointId });
     }
     await this.#releaseUnused();
@@ -113,7 +117,9 @@ export class DockerComparison {
       .map((text) => text.replace(/\/.*/, ''))
       .filter((text) => parseIp(text) !== undefined);
     if (tenant === undefined || present.tenant(tenant) === undefined || addresses.length === 0) return;
-    log.info(`Docker has container ${endpoint.name} in network ${tenant}, which was not in the book: it is taken over`);
+    log.info(
+      `Docker has container ${endpoint.name} in network ${tenant}, which was not in the book: it is taken over`,
+    );
     const now = clock.now();
     const adopted: BookedEndpoint = {
       networkId: network.id,
@@ -131,7 +137,10 @@ export class DockerComparison {
       endpoints: { ...state.endpoints, [endpoint.endpoint]: adopted },
       addresses: {
         ...state.addresses,
-        [tenant]: { ...state.addresses[tenant], ...Object.fromEntries(addresses.map((text) => [text, held])) },
+        [tenant]: {
+          ...state.addresses[tenant],
+          ...Object.fromEntries(addresses.map((text) => [text, held])),
+        },
       },
     }));
     await present.use(tenant).plug(endpoint.endpoint);
@@ -141,7 +150,9 @@ export class DockerComparison {
   async #releaseUnused(): Promise<void> {
     const { book, clock, present } = this.#components;
     const used = new Set(
-      Object.values(book.state.endpoints).flatMap(({ tenant, addresses }) => addresses.map((ip) => `${tenant} ${ip}`)),
+      Object.values(book.state.endpoints).flatMap(({ tenant, addresses }) =>
+        addresses.map((ip) => `${tenant} ${ip}`),
+      ),
     );
     for (const [tenant, addresses] of Object.entries(book.state.addresses)) {
       for (const [text, { since, isReleasing }] of Object.entries(addresses)) {
@@ -200,7 +211,9 @@ export class DockerComparison {
 
 function dockerNetwork({ name, subnets, internal }: Tenant) {
   const options = { [NETWORK_OPTION]: name };
-  const config = [subnets.v4, subnets.v6].flatMap((subnet) => (subnet === undefined ? [] : [ipamConfig(subnet)]));
+  const config = [subnets.v4, subnets.v6].flatMap((subnet) =>
+    subnet === undefined ? [] : [ipamConfig(subnet)],
+  );
   return {
     name,
     driver: DRIVER,

@@ -55,7 +55,8 @@ export class DockerFollower {
         } catch (error) {
           signal.throwIfAborted();
           const trouble = messageOf(error);
-          if (this.#trouble === undefined || this.#isConnected) log.warning(`Docker can't be followed: ${trouble}`);
+          if (this.#trouble === undefined || this.#isConnected)
+            log.warning(`Docker can't be followed: ${trouble}`);
           this.#trouble = trouble;
         } finally {
           this.#isConnected = false;
@@ -85,7 +86,8 @@ export class DockerFollower {
     onConnected();
     life.run((signal) => this.#compareAtInterval(signal));
     life.run(async () => {
-      for (let next = await first; !next.done; next = await events.next()) await this.#hear(next.value, life.signal);
+      for (let next = await first; !next.done; next = await events.next())
+        await this.#hear(next.value, life.signal);
     });
     return life.ended();
   }

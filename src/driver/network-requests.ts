@@ -15,7 +15,16 @@ import type { PresentTenant } from '#src/driver/present-tenant.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory, WantedTenant } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIp, type Ip, type Ipv4, type Ipv6, isIpv4, type Prefix4, type Prefix6, parseIp } from '#src/lib/ip.ts';
+import {
+  formatIp,
+  type Ip,
+  type Ipv4,
+  type Ipv6,
+  isIpv4,
+  type Prefix4,
+  type Prefix6,
+  parseIp,
+} from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -63,9 +72,13 @@ export class NetworkRequests implements NetworkDriver {
       ([id, tenant]) => tenant === name && id !== request.networkId,
     );
     if (other !== undefined) {
-      throw new WeftError('tenant-here', `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`, {
-        remedy: 'use that one: "docker network ls --filter driver=weft" lists it',
-      });
+      throw new WeftError(
+        'tenant-here',
+        `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
+        {
+          remedy: 'use that one: "docker network ls --filter driver=weft" lists it',
+        },
+      );
     }
     const tenant = await directory.ensure(wanted, deadlineIn(CREATE_MS, signal));
     await book.change((state) => ({
@@ -212,7 +225,8 @@ export class NetworkRequests implements NetworkDriver {
   #macFor(present: PresentTenant, ips: readonly Ip[], given: Mac | undefined): Mac {
     const { name } = present.tenant;
     const [first] = ips;
-    if (first === undefined) throw new WeftError('endpoint', `Docker asks for an endpoint without an address in ${name}`);
+    if (first === undefined)
+      throw new WeftError('endpoint', `Docker asks for an endpoint without an address in ${name}`);
     if (given === undefined) return present.addresses.get(first)?.mac ?? macOf(ips.find(isIpv4) ?? first);
     if (!isUnicastMac(given)) {
       throw new WeftError('mac', `${given} is no MAC for a container: it is a group's`, {
@@ -237,17 +251,25 @@ const settled = async (present: PresentTenant, text: string): Promise<void> => {
 function readWanted({ options, internal, pools }: NetworkRequest): WantedTenant {
   const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: mtu, ...unknown } = options;
   if (name === undefined) {
-    throw new WeftError('driver-option', `-o ${NETWORK_OPTION}=NAME is missing: it says which network this is`, {
-      remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
-    });
+    throw new WeftError(
+      'driver-option',
+      `-o ${NETWORK_OPTION}=NAME is missing: it says which network this is`,
+      {
+        remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
+      },
+    );
   }
   assertTenantName(name);
   refuseUnknown(unknown, '-o', [NETWORK_OPTION, VNI_OPTION, MTU_OPTION]);
   const foreign = pools.find(({ addressSpace }) => addressSpace !== ADDRESS_SPACE);
   if (foreign !== undefined || pools.length === 0) {
-    throw new WeftError('driver-option', `the addresses of network ${name} would come from Docker, and repeat on each host`, {
-      remedy: `add --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=${name}`,
-    });
+    throw new WeftError(
+      'driver-option',
+      `the addresses of network ${name} would come from Docker, and repeat on each host`,
+      {
+        remedy: `add --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=${name}`,
+      },
+    );
   }
   const [v4, v6] = [poolOf(pools, 4), poolOf(pools, 6)];
   return {
@@ -286,5 +308,8 @@ function poolOf(pools: readonly NetworkPool[], family: 4 | 6): NetworkPool | und
 function readNumber(option: string, text: string, lowest: number, highest: number): number {
   const value = /^\d{1,8}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= lowest && value <= highest) return value;
-  throw new WeftError('driver-option', `-o ${option}=${text} is not a whole number from ${lowest} to ${highest}`);
+  throw new WeftError(
+    'driver-option',
+    `-o ${option}=${text} is not a whole number from ${lowest} to ${highest}`,
+  );
 }

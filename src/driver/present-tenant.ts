@@ -1,6 +1,8 @@
 import type { KnownAddress } from '#src/driver/address-table.ts';
 import type { BookedAddress, BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { without } from '#src/driver/endpoint-book.ts';
+import type { NameServers, NameService } from '#src/driver/names/name-servers.ts';
+import { NameTable } from '#src/driver/names/name-table.ts';
 import { type LocalEndpoint, Segment, type SegmentComponents } from '#src/driver/segment.ts';
 import {
   type AddressWish,
@@ -20,8 +22,8 @@ export interface PresentTenantComponents
   extends Omit<SegmentComponents, 'lookUp' | 'self'>,
     TenantAddressesComponents {
   readonly book: EndpointBook;
-  /** An address of the tenant has another record. */
-  readonly onAddress?: (now: KnownAddress | undefined, before: KnownAddress | undefined) => void;
+  /** Answers for the tenant's names on its bridge. */
+  readonly names: Pick<NameServers, 'serve'>;
 }
 
 /** A claimed address without an endpoint is given back after so long: the answer to Docker was lost. */
@@ -41,7 +43,9 @@ export class PresentTenant {
   readonly #components: PresentTenantComponents;
   readonly #addresses: TenantAddresses;
   readonly #self: string;
+  readonly #names = new NameTable();
   #segment: Segment | undefined;
+  #nameService: NameService | undefined;
   readonly #life: Lifetime;
   /** Addresses whose records are being settled. */
   readonly #settling = new Map<Ip, Promise<void>>();
@@ -61,7 +65,8 @@ export class PresentTenant {
       tenant,
       onChange: (ip, now, before) => {
         this.#segment?.addressChanged(ip, before);
-        components.onAddress?.(now, before);
+        if (now === undefined) this.#names.remove(ip);
+        else this.#names.set(now);
         if (this.#booked(ip) !== undefined) this.#settle(ip);
       },
     });
@@ -77,6 +82,13 @@ export class PresentTenant {
 
   get segment(): Segment | undefined {
     return this.#segment;
+  }
+
+  /** Why it is not as it should be on this host; one clause. */
+  get trouble(): string | undefined {
+    const cutOff = this.#segment?.silenced.size ?? 0;
+    if (cutOff === 0) return this.#nameService?.trouble;
+    return `network ${this.tenant.name}: ${cutOff} containers are cut off, for other hosts have their addresses`;
   }
 
   /** How long nothing was asked of it, in milliseconds. */
@@ -143,12 +155,15 @@ export class PresentTenant {
     const segment = this.#segment;
     if (segment === undefined || !segment.endpoints[Symbol.iterator]().next().done) return;
     this.#segment = undefined;
+    await this.#stopNames();
     await segment.close();
   }
 
   /** Ends what runs. What is in the kernel stays. */
   async stop(): Promise<void> {
+    this.#segment?.stop();
     await this.#life.stop();
+    await this.#stopNames();
     await Promise.allSettled(this.#settling.values());
   }
 
@@ -158,7 +173,14 @@ export class PresentTenant {
     const segment = new Segment({ ...this.#components, lookUp, self: this.#self }, this.tenant);
     this.#segment = segment;
     for (const { ip } of this.#addresses.all()) segment.addressChanged(ip, undefined);
+    this.#nameService = this.#components.names.serve(this.tenant, this.#names);
     return segment;
+  }
+
+  async #stopNames(): Promise<void> {
+    const service = this.#nameService;
+    this.#nameService = undefined;
+    await service?.stop();
   }
 
   get #bookedAddresses(): Readonly<Record<string, BookedAddress>> {
@@ -223,7 +245,8 @@ export class PresentTenant {
     if (booked === undefined) return;
     const { outcome } = await this.#addresses.settle(ip, this.#wantedOf(ip, booked), signal);
     const isDone = booked.isReleasing && this.#booked(ip) === booked;
-    if (isDone || (outcome === 'lost' && this.#endpointOf(ip) === undefined)) await this.#bookAddress(ip, undefined);
+    if (isDone || (outcome === 'lost' && this.#endpointOf(ip) === undefined))
+      await this.#bookAddress(ip, undefined);
   }
 
   #wantedOf(ip: Ip, { isReleasing }: BookedAddress): WantedAddress {
@@ -282,7 +305,9 @@ export class PresentTenant {
   /** A record of this host that neither the book nor Docker knows of. */
   async #releaseStray({ ip, state, keep, mac, names }: KnownAddress, signal: AbortSignal): Promise<void> {
     const { log } = this.#components;
-    log.info(`Released ${formatIp(ip)} of network ${this.tenant.name}: it was ${state} here, and no container has it`);
+    log.info(
+      `Released ${formatIp(ip)} of network ${this.tenant.name}: it was ${state} here, and no container has it`,
+    );
     const rest = { names, keep, ...(mac && { mac }) };
     await this.#addresses.settle(ip, { state: keep ? 'kept' : 'released', ...rest }, signal);
   }

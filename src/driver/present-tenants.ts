@@ -1,17 +1,15 @@
-import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { PresentTenant, type PresentTenantComponents } from '#src/driver/present-tenant.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
-import { parseTenant } from '#src/tenant/tenant-codec.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
+import { parseTenant } from '#src/tenant/tenant-codec.ts';
 
-export interface PresentTenantsComponents extends Omit<PresentTenantComponents, 'records' | 'onAddress'> {
+export interface PresentTenantsComponents extends Omit<PresentTenantComponents, 'records'> {
   readonly folders: RecordFolders;
   readonly directory: TenantDirectory;
-  /** A tenant's segment is there, or is no more. */
-  readonly onPresence?: (present: PresentTenant, isThere: boolean) => void;
 }
 
 /** Devices of a tenant without containers stay for so long: making them again costs more than keeping them. */
@@ -69,7 +67,8 @@ export class PresentTenants {
     const { addresses, endpoints } = book.state;
     const names = Object.keys(addresses).filter((name) => Object.keys(addresses[name] ?? {}).length > 0);
     for (const name of new Set([...names, ...Object.values(endpoints).map(({ tenant }) => tenant)])) {
-      if (this.tenant(name) === undefined) log.warning(`Network ${name} is in the book and its record is not known`);
+      if (this.tenant(name) === undefined)
+        log.warning(`Network ${name} is in the book and its record is not known`);
       else this.use(name);
     }
     const plugging = Object.entries(endpoints).map(([id, { tenant }]) => this.#present.get(tenant)?.plug(id));

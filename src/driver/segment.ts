@@ -143,10 +143,15 @@ export class Segment {
     for (const mac of new Set([before, now])) if (mac !== undefined) this.#setEntries(mac);
   }
 
+  /** Ends what runs. What is in the kernel stays. */
+  stop(): void {
+    this.#forwarding?.stop();
+  }
+
   /** Withdraws all that is wanted, and waits until it is gone. */
   async close(): Promise<void> {
     const { owner, rules } = this.#components;
-    this.#forwarding?.stop();
+    this.stop();
     const ports = Array.from(this.#endpoints.keys(), portName);
     for (const id of this.#endpoints.keys()) owner.set(this.#subject(`port ${id}`), []);
     this.#endpoints.clear();

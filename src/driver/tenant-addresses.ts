@@ -62,7 +62,8 @@ export class TenantAddresses {
     this.#tenant = tenant;
     this.#table = new AddressTable(tenant, {
       onChange,
-      onRefused: (name, why) => log.warning(`The record of address ${name} of network ${tenant.name} is refused: ${why}`),
+      onRefused: (name, why) =>
+        log.warning(`The record of address ${name} of network ${tenant.name} is refused: ${why}`),
     });
     this.#watcher = new LeaseWatcher(
       { ...components, registry: records, logger: log },

@@ -7,8 +7,8 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 import { chooseVni } from '#src/tenant/choose-vni.ts';
-import { formatTenant, parseTenant, parseVniName, vniName } from '#src/tenant/tenant-codec.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
+import { formatTenant, parseTenant, parseVniName, vniName } from '#src/tenant/tenant-codec.ts';
 import { tenantDifferences } from '#src/tenant/tenant-differences.ts';
 import { isTombstone } from '#src/tenant/tombstone.ts';
 
@@ -141,15 +141,23 @@ export class TenantDirectory {
     const { name } = wanted;
     const there = parseTenant(name, stored.value);
     if (!there.ok) {
-      throw new WeftError('tenant-unreadable', `the record of network ${name} can't be used: ${there.reason}`, {
-        remedy: `remove it with "weft network rm ${name}" and create it again`,
-      });
+      throw new WeftError(
+        'tenant-unreadable',
+        `the record of network ${name} can't be used: ${there.reason}`,
+        {
+          remedy: `remove it with "weft network rm ${name}" and create it again`,
+        },
+      );
     }
     const differences = tenantDifferences(wanted, there.value);
     if (differences.length === 0) return there.value;
-    throw new WeftError('tenant-differs', `network ${name} exists with other values: ${differences.join('; ')}`, {
-      remedy: `create it as it is, or under another name; "weft network inspect ${name}" shows it`,
-    });
+    throw new WeftError(
+      'tenant-differs',
+      `network ${name} exists with other values: ${differences.join('; ')}`,
+      {
+        remedy: `create it as it is, or under another name; "weft network inspect ${name}" shows it`,
+      },
+    );
   }
 
   async #claimAnyVni(name: string, signal: AbortSignal): Promise<number> {
@@ -157,7 +165,8 @@ export class TenantDirectory {
     const taken = new Map(records.map((record) => [parseVniName(record.name) ?? 0, record.value]));
     for (;;) {
       const choice = chooseVni(undefined, taken);
-      if (choice.kind === 'refuse') throw new WeftError('vni-taken', choice.reason, { remedy: choice.remedy });
+      if (choice.kind === 'refuse')
+        throw new WeftError('vni-taken', choice.reason, { remedy: choice.remedy });
       const { vni } = choice;
       const { outcome } = await this.#vnis.create(vniName(vni), name, undefined, signal);
       if (outcome === 'written') return vni;
@@ -170,9 +179,13 @@ export class TenantDirectory {
     if (outcome === 'written') return;
     const owner = (await this.#vnis.read(vniName(vni), signal))?.value;
     if (owner === name) return;
-    throw new WeftError('vni-taken', `could not give VNI ${vni} to network ${name}: network ${owner} has it`, {
-      remedy: 'choose another one, or none for any that is free',
-    });
+    throw new WeftError(
+      'vni-taken',
+      `could not give VNI ${vni} to network ${name}: network ${owner} has it`,
+      {
+        remedy: 'choose another one, or none for any that is free',
+      },
+    );
   }
 
   /** Only when the network that was made meanwhile does not use it. */

@@ -4,6 +4,7 @@ import { AddressRequests } from '#src/driver/address-requests.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
+import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
 import { bookedTenant, PresentTenants } from '#src/driver/present-tenants.ts';
@@ -31,6 +32,7 @@ export interface TenantHostComponents {
   readonly reconciler: Reconciler;
   readonly rules: TenantRules;
   readonly docker: DockerApi;
+  readonly names: NameServers;
   readonly files: Files;
   readonly locks: HostLocks;
   readonly clock: Clock;
@@ -112,7 +114,10 @@ export class TenantHost {
     const shared = { ...components, log, book, signal };
     this.#directory = new TenantDirectory(shared);
     const { id } = options.identity;
-    this.#hosts = new HostDirectory({ ...shared, self: () => this.#self() }, { onChange: () => this.#setPeers() });
+    this.#hosts = new HostDirectory(
+      { ...shared, self: () => this.#self() },
+      { onChange: () => this.#setPeers() },
+    );
     this.#present = new PresentTenants(
       {
         ...shared,
@@ -142,17 +147,12 @@ export class TenantHost {
   get troubles(): string[] {
     const { rules } = this.#components;
     const state = this.#directory.state;
-    const cutOff = Array.from(this.#present.all(), ({ tenant, segment }) =>
-      segment === undefined || segment.silenced.size === 0
-        ? []
-        : [`network ${tenant.name}: ${segment.silenced.size} containers are cut off, for other hosts have their addresses`],
-    ).flat();
     return [
       ...(state.kind === 'retrying' ? [`the tenants' registry does not answer: ${state.reason}`] : []),
       ...(rules.trouble === undefined ? [] : [rules.trouble]),
       ...(this.#follower.trouble === undefined ? [] : [this.#follower.trouble]),
       ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),
-      ...cutOff,
+      ...Array.from(this.#present.all(), ({ trouble }) => trouble ?? []).flat(),
     ];
   }
 
@@ -205,7 +205,8 @@ export class TenantHost {
   #restoreLost(): void {
     for (const name of new Set(Object.values(this.#book.state.networks))) {
       const tenant = bookedTenant(this.#book, name);
-      if (tenant === undefined || this.#directory.get(name) !== undefined || this.#directory.isRemoved(name)) continue;
+      if (tenant === undefined || this.#directory.get(name) !== undefined || this.#directory.isRemoved(name))
+        continue;
       const { createLogger } = this.#components;
       createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
       this.#directory
@@ -221,7 +222,8 @@ export class TenantHost {
 
   async #recall(networkId: string): Promise<string | undefined> {
     const tenant = await this.#hosts.recall(networkId, deadlineIn(RECALL_MS, this.#life.signal));
-    if (tenant === undefined || (await this.#directory.read(tenant, this.#life.signal)) === undefined) return undefined;
+    if (tenant === undefined || (await this.#directory.read(tenant, this.#life.signal)) === undefined)
+      return undefined;
     await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
     return tenant;
   }

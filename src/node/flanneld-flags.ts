@@ -42,7 +42,9 @@ const checkDockerFwmark = (text: string): string | undefined => {
 };
 
 const checkDockerHost = (text: string): string | undefined =>
-  /^unix:\/\/\/.+/.test(text) ? undefined : 'it is not unix:///PATH: the driver speaks to the Docker of its own host only';
+  /^unix:\/\/\/.+/.test(text)
+    ? undefined
+    : 'it is not unix:///PATH: the driver speaks to the Docker of its own host only';
 
 export const FLANNELD_FLAGS = {
   'etcd-endpoints': {

@@ -57,7 +57,8 @@ export class Host {
       });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
-      if (this.#options.dockerDriver !== 'off') life.run(async (ended) => this.#serveTenants(await host, ended));
+      if (this.#options.dockerDriver !== 'off')
+        life.run(async (ended) => this.#serveTenants(await host, ended));
       return await life.ended();
     } finally {
       await life.stop();

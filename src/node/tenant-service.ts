@@ -1,4 +1,6 @@
 import { connectDocker } from '#src/docker/docker-client.ts';
+import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
+import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-server.ts';
 import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
@@ -23,12 +25,19 @@ import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
 import { commandsIn } from '#src/sys/command.ts';
+import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
+import { systemExchange } from '#src/sys/exchange.ts';
 import type { Files } from '#src/sys/files.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+import { bridgeName } from '#src/tenant/segment-objects.ts';
 
-export interface TenantServiceComponents extends Pick<HostComponents, 'clock' | 'commands' | 'files' | 'locks' | 'random' | 'kernel' | 'ruleset' | 'watchRules' | 'createLogger'> {
+export interface TenantServiceComponents
+  extends Pick<
+    HostComponents,
+    'clock' | 'commands' | 'files' | 'locks' | 'random' | 'kernel' | 'ruleset' | 'watchRules' | 'createLogger'
+  > {
   readonly reconciler: NetworkHost['reconciler'];
   /** The identity of this host. */
   readonly identity: string;
@@ -119,6 +128,7 @@ export class TenantService {
           reconciler,
           rules: this.#makeRules(namespace),
           docker: connectDocker(this.#dockerSocket),
+          names: this.#makeNames(namespace),
           place: () => place,
         },
         {
@@ -164,6 +174,15 @@ export class TenantService {
     );
   }
 
+  #makeNames(namespace: string): NameServers {
+    const { clock, files, random, createLogger } = this.#components;
+    const resolvers = new HostResolvers({ clock, files, random, exchange: systemExchange });
+    return new NameServers(
+      { sockets: systemDeviceSockets, resolvers, clock, log: createLogger('names') },
+      { namespace, deviceOf: ({ vni }) => bridgeName(vni) },
+    );
+  }
+
   async #followUnderlay(
     { selection, underlay }: { readonly selection: UnderlaySelection; readonly underlay: Underlay },
     signal: AbortSignal,
@@ -202,7 +221,10 @@ export class TenantService {
   }
 }
 
-const placeOf = ({ name, mtu, address, publicIp }: Underlay, { tenantPort }: FlanneldOptions): TunnelPlace => ({
+const placeOf = (
+  { name, mtu, address, publicIp }: Underlay,
+  { tenantPort }: FlanneldOptions,
+): TunnelPlace => ({
   device: name,
   mtu,
   local: address,

@@ -162,7 +162,9 @@ export function remoteEntries(
     ...(isElsewhere
       ? [{ kind: 'fdb', mac, device, destination: holder.vtep, permanent: true } as const]
       : []),
-    ...records.map(({ ip }): KernelObject => ({ kind: 'neighbour', ip, mac, device: bridge, permanent: true })),
+    ...records.map(
+      ({ ip }): KernelObject => ({ kind: 'neighbour', ip, mac, device: bridge, permanent: true }),
+    ),
   ];
 }
 

@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { parseIp } from '#src/lib/ip.ts';
+import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { until } from '#src/sys/until.ts';
+import { type DriverHost, driverHost, id } from '../../test/support/driver-host.ts';
+
+/*
+ * Hosts 1 … n with the network blue, 10.5.0.0/24, over one registry; kernels in memory.
+ */
+async function hosts(t: TestContext, count: number, hearsDocker = false) {
+  const folders = new MemoryRecordFolders({ clock: systemClock });
+  const all: DriverHost[] = [];
+  for (let n = 1; n <= count; n++) all.push(await driverHost(t, { n, folders, hearsDocker }));
+  await all[0]?.createNetwork({ subnet: '10.5.0.0/24', vni: '70001' });
+  for (const host of all.slice(1)) await host.createNetwork();
+  return { folders, hosts: all as [DriverHost, DriverHost, ...DriverHost[]] };
+}
+
+const has = ({ kernel }: DriverHost, text: string): boolean => kernel.text.includes(text);
+const seen = (host: DriverHost, text: string, is = true): Promise<unknown> =>
+  until(() => has(host, text) === is, {
+    what: `${is ? '' : 'end of '}${text} in ${host.kernel.text.join('\n')}`,
+  });
+
+const MAC = '02:42:0a:05:00:0b';
+const TO_1 = `fdb ${MAC} dev vx-70001 dst 172.16.70.191 self permanent`;
+const TO_2 = `fdb ${MAC} dev vx-70001 dst 172.16.70.192 self permanent`;
+const ARP = `neighbour 10.5.0.11 lladdr ${MAC} dev br-70001 nud permanent`;
+
+test('a container that starts is in the kernels of the hosts that have the network in use, and of no other', async (t) => {
+  const { hosts: all } = await hosts(t, 3);
+  const [one, two, three] = all;
+  await two.run(2);
+  assert.equal(await one.run(1, '10.5.0.11'), '10.5.0.11');
+  await seen(two, TO_1);
+  await seen(two, ARP);
+  assert.ok(
+    has(one, `bridge-fdb ${MAC} dev p0000000100000 master br-70001 static`),
+    one.kernel.text.join('\n'),
+  );
+  assert.deepEqual(three?.kernel.text, []);
+});
+
+test('a container that stops here and starts there keeps its MAC, and the others follow', async (t) => {
+  const { hosts: all } = await hosts(t, 3, true);
+  const [one, two, three] = all;
+  await three?.run(3);
+  await one.run(1, '10.5.0.11');
+  await seen(three as DriverHost, TO_1);
+  await one.remove(1, '10.5.0.11');
+  await seen(three as DriverHost, TO_1, false);
+  assert.ok(has(three as DriverHost, ARP), 'its address is still answered for: TCP waits');
+  await two.run(2, '10.5.0.11');
+  assert.ok(
+    !has(two, `bridge-fdb ${MAC} dev p0000000200000 master br-70001 static`),
+    'before its process runs',
+  );
+  await two.networks.activate(id(2), id(77), ['web', 'shop']);
+  await seen(three as DriverHost, TO_2);
+  await seen(two, `bridge-fdb ${MAC} dev p0000000200000 master br-70001 static`);
+  const record = three?.present.get('blue')?.addresses.get(parseIp('10.5.0.11') as never);
+  assert.deepEqual(record?.names, ['web', 'shop']);
+});
+
+test('two hosts that ask for one address at once: one gets it, the other a reason', async (t) => {
+  const { hosts: all } = await hosts(t, 2);
+  const outcomes = await Promise.allSettled(all.map((host, n) => host.run(n + 1, '10.5.0.11')));
+  assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  const rejected = outcomes.find((outcome) => outcome.status === 'rejected');
+  assert.match(String(rejected?.reason), /10\.5\.0\.11 is held on host host[12]/);
+});
+
+test('a hundred containers at once on two hosts have a hundred addresses', async (t) => {
+  const { hosts: all } = await hosts(t, 2);
+  const got = await Promise.all(Array.from({ length: 100 }, (_, n) => all[n % 2]?.run(n + 1)));
+  assert.equal(new Set(got).size, 100);
+});
+
+test('a store that loses everything gets it back, and gives nothing in use away', async (t) => {
+  const { hosts: all, folders } = await hosts(t, 2);
+  const [one, two] = all;
+  await one.run(1, '10.5.0.11');
+  await two.run(2, '10.5.0.12');
+  const records = folders.folder('tenants/addresses/blue');
+  const signal = AbortSignal.timeout(5_000);
+  for (const record of (await records.list(signal)).records) await records.remove(record, signal);
+  await until(async () => (await records.list(signal)).records.length === 2, { what: 'both records again' });
+  await assert.rejects(two.run(3, '10.5.0.11'), /is held|was lost/);
+});
+
+test('an address that another host has taken is cut off here', async (t) => {
+  const { hosts: all, folders } = await hosts(t, 2);
+  const [one, two] = all;
+  await one.run(1, '10.5.0.11');
+  await two.run(2);
+  const records = folders.folder('tenants/addresses/blue');
+  const signal = AbortSignal.timeout(5_000);
+  const record = await records.read('10.5.0.11', signal);
+  assert.ok(record);
+  await records.replace(
+    record,
+    record.value.replaceAll('host1', 'host2').replaceAll('.191', '.192'),
+    undefined,
+    signal,
+  );
+  await until(() => one.present.get('blue')?.segment?.silenced.size === 1, { what: 'silence' });
+  await seen(one, TO_2);
+});
+
+test('Docker may ask for everything twice', async (t) => {
+  const { hosts: all } = await hosts(t, 1);
+  const [one] = all;
+  await one.run(1, '10.5.0.11');
+  const ids = { networkId: id(0xb001), endpointId: id(1) };
+  const before = one.kernel.text;
+  await one.networks.createEndpoint({ ...ids, addresses: [], options: {} });
+  await one.networks.join({ ...ids, sandbox: '/run/netns/c1' });
+  assert.deepEqual(one.kernel.text, before);
+  for (let times = 0; times < 2; times++) await one.remove(1, '10.5.0.11');
+  await one.networks.deleteNetwork(ids.networkId);
+  await one.networks.deleteNetwork(ids.networkId);
+  assert.deepEqual(one.book.state.removed, ['blue']);
+});
+
+test('a driver that starts again goes on with what it had', async (t) => {
+  const folders = new MemoryRecordFolders({ clock: systemClock });
+  const files = new Map<string, string>();
+  const first = await driverHost(t, { n: 1, folders, files });
+  await first.createNetwork({ subnet: '10.5.0.0/24' });
+  await first.run(1, '10.5.0.11');
+  const again = await driverHost(t, { n: 1, folders, files });
+  assert.deepEqual(again.kernel.text, first.kernel.text);
+});
+
+test('a network with other values is refused with both', async (t) => {
+  const { hosts: all } = await hosts(t, 1);
+  const folders = new MemoryRecordFolders({ clock: systemClock });
+  const one = await driverHost(t, { n: 1, folders });
+  const two = await driverHost(t, { n: 2, folders });
+  await one.createNetwork({ subnet: '10.5.0.0/24', vni: '70001' });
+  await assert.rejects(two.createNetwork({ subnet: '10.6.0.0/24' }), /10\.5\.0\.0\/24.*10\.6\.0\.0\/24/);
+  await assert.rejects(two.createNetwork({ vni: '70002' }), /VNI 70002, but network blue has 70001/);
+  await two.createNetwork({ vni: '70001' });
+  assert.equal(all.length, 1);
+});
