@@ -68,6 +68,7 @@ export class NameServers {
     const responder = new Responder(this.#components, { tenant, names });
     for (const subnet of [tenant.subnets.v4, tenant.subnets.v6]) {
       if (subnet === undefined) continue;
+      troubles.set(subnet.gateway, `names of ${tenant.name} are not answered yet`);
       life.run((signal) => this.#keepOpen(tenant, subnet.gateway, responder, troubles, signal));
     }
     return {
