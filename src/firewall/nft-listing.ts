@@ -16,6 +16,15 @@ export interface NftMap {
   readonly name: string;
   readonly elem?: readonly unknown[];
 }
+export interface NftSet {
+  readonly name: string;
+  /** Values; those of several parts as `{concat: […]}`. */
+  readonly elem?: readonly unknown[];
+}
+export interface NftCounter {
+  readonly name: string;
+  readonly packets: number;
+}
 export type NftStatement = Readonly<Record<string, unknown>>;
 
 /** One table. */
@@ -23,12 +32,16 @@ export interface NftTable {
   readonly chains: readonly NftChain[];
   readonly rules: readonly NftRule[];
   readonly maps: readonly NftMap[];
+  readonly sets: readonly NftSet[];
+  readonly counters: readonly NftCounter[];
 }
 
 interface ListedItem {
   readonly chain?: NftChain;
   readonly rule?: NftRule;
   readonly map?: NftMap;
+  readonly set?: NftSet;
+  readonly counter?: NftCounter;
 }
 
 /** Reads the output of `nft -j list table FAMILY NAME`. */
@@ -38,5 +51,7 @@ export function parseNftTable(listing: string): NftTable {
     chains: nftables.flatMap(({ chain }) => chain ?? []),
     rules: nftables.flatMap(({ rule }) => rule ?? []),
     maps: nftables.flatMap(({ map }) => map ?? []),
+    sets: nftables.flatMap(({ set }) => set ?? []),
+    counters: nftables.flatMap(({ counter }) => counter ?? []),
   };
 }

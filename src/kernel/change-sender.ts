@@ -1,5 +1,5 @@
 import type { Codecs } from '#src/kernel/codecs.ts';
-import { DeviceLookup, type DeviceNames } from '#src/kernel/device-names.ts';
+import { DeviceLookup, type DeviceNames, type OtherNamespaces } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
 import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
@@ -32,6 +32,7 @@ export interface ChangeSenderComponents {
   readonly questions: RtnetlinkClient;
   readonly clock: Clock;
   readonly codecs: Codecs;
+  readonly namespaces?: OtherNamespaces | undefined;
 }
 
 /** What goes into one send. */
@@ -39,6 +40,8 @@ interface Load {
   readonly batch: Batch;
   /** One for each operation: why it could not be made into a message. */
   readonly refusals: readonly (KernelError | undefined)[];
+  /** What the messages name. Closed when they are done. */
+  readonly names: DeviceLookup;
 }
 
 type Way = 'here' | 'aside';
@@ -50,11 +53,13 @@ export class ChangeSender {
   readonly #questions: RtnetlinkClient;
   readonly #clock: Clock;
   readonly #codecs: Codecs;
+  readonly #namespaces: OtherNamespaces | undefined;
   /** Messages of the next send. */
   readonly #sizes: Record<Way, number> = { here: 64, aside: BATCH_ASIDE };
 
-  constructor({ changes, questions, clock, codecs }: ChangeSenderComponents) {
+  constructor({ changes, questions, clock, codecs, namespaces }: ChangeSenderComponents) {
     this.#codecs = codecs;
+    this.#namespaces = namespaces;
     this.#changes = changes;
     this.#questions = questions;
     this.#clock = clock;
@@ -70,7 +75,13 @@ export class ChangeSender {
       const sending = this.#send(load, way);
       sending.catch(() => {});
       const ahead = this.#loadAhead(operations, results.length + load.refusals.length, way);
-      const answers = await sending;
+      let answers: Answers | undefined;
+      try {
+        answers = await sending;
+      } finally {
+        load.names.close();
+        if (answers === undefined) ahead?.names.close();
+      }
       if (answers !== undefined) addResults(results, operations, load, answers);
       load = (answers && ahead) ?? this.#load(operations, results.length, way);
       await budget.turn();
@@ -87,7 +98,7 @@ export class ChangeSender {
   }
 
   #load(operations: readonly Operation[], start: number, way: Way): Load {
-    const names = new DeviceLookup(findBy(this.#questions));
+    const names = new DeviceLookup(findBy(this.#questions), this.#namespaces);
     const requests: Request[] = [];
     const refusals: (KernelError | undefined)[] = [];
     let bytes = 0;
@@ -102,7 +113,7 @@ export class ChangeSender {
       }
       refusals.push('error' in made ? made.error : undefined);
     }
-    return { batch: this.#changes.prepare(requests), refusals };
+    return { batch: this.#changes.prepare(requests), refusals, names };
   }
 
   /** What the kernel answers, or `undefined` when nothing was sent and a smaller load should be tried. */

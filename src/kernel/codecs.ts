@@ -2,6 +2,8 @@ import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
 import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import { ADDRESS_CODEC } from '#src/kernel/kinds/address.ts';
+import { BRIDGE_FDB_CODEC } from '#src/kernel/kinds/bridge-fdb.ts';
+import { BRIDGE_PORT_CODEC } from '#src/kernel/kinds/bridge-port.ts';
 import { FDB_CODEC } from '#src/kernel/kinds/fdb.ts';
 import { LINK_CODEC } from '#src/kernel/kinds/link.ts';
 import { NEIGHBOUR_CODEC } from '#src/kernel/kinds/neighbour.ts';
@@ -64,7 +66,7 @@ export class Codecs {
     const request = codec.encode(operation, names);
     if (request === 'unsupported')
       return { error: { errno: 'EOPNOTSUPP', message: `a ${object.kind} has no ${verb}` } };
-    if (request !== undefined) return { request };
+    if (request !== undefined) return 'errno' in request ? { error: request } : { request };
     return { error: { errno: 'ENODEV', message: `there is no device ${codec.missingDevice(object)}` } };
   }
 }
@@ -76,6 +78,8 @@ export const CODECS: readonly AnyCodec[] = [
   ROUTE_CODEC,
   NEIGHBOUR_CODEC,
   FDB_CODEC,
+  BRIDGE_PORT_CODEC,
+  BRIDGE_FDB_CODEC,
 ];
 
 export const RTNETLINK_CODECS = new Codecs(CODECS);

@@ -28,6 +28,7 @@ export const AF_INET6 = 10;
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
 export const RTM_GETLINK = 18;
+export const RTM_SETLINK = 19;
 export const RTM_NEWADDR = 20;
 export const RTM_DELADDR = 21;
 export const RTM_GETADDR = 22;
@@ -38,6 +39,8 @@ export const RTM_NEWNEIGH = 28;
 export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 export const RTM_NEWNETCONF = 80;
+export const RTM_NEWNSID = 88;
+export const RTM_GETNSID = 90;
 export const RTNLGRP_LINK = 1;
 export const RTNLGRP_NEIGH = 3;
 export const RTNLGRP_IPV4_IFADDR = 5;
@@ -71,8 +74,10 @@ export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_MASTER = 10;
+export const IFLA_PROTINFO = 12;
 export const IFLA_TXQLEN = 13;
 export const IFLA_LINKINFO = 18;
+export const IFLA_NET_NS_FD = 28;
 export const IFLA_EXT_MASK = 29;
 export const IFLA_LINK_NETNSID = 37;
 export const IFLA_INFO_KIND = 1;
@@ -93,6 +98,25 @@ export const IFLA_VXLAN_GROUP6 = 16;
 export const IFLA_VXLAN_LOCAL6 = 17;
 export const IFLA_VXLAN_GBP = 23;
 export const IFLA_VXLAN_COLLECT_METADATA = 25;
+export const IFLA_BR_MCAST_SNOOPING = 23;
+export const IFLA_BR_VLAN_DEFAULT_PVID = 39;
+/** `hairpin` of iproute2. */
+export const IFLA_BRPORT_MODE = 4;
+export const IFLA_BRPORT_LEARNING = 8;
+export const IFLA_BRPORT_UNICAST_FLOOD = 9;
+export const IFLA_BRPORT_MCAST_FLOOD = 27;
+export const IFLA_BRPORT_BCAST_FLOOD = 30;
+export const IFLA_BRPORT_NEIGH_SUPPRESS = 32;
+export const IFLA_BRPORT_ISOLATED = 33;
+export const IFLA_BRPORT_LOCKED = 39;
+
+// linux/veth.h
+export const VETH_INFO_PEER = 1;
+
+// linux/net_namespace.h
+export const NETNSA_NSID = 1;
+export const NETNSA_FD = 3;
+export const NETNSA_NSID_NOT_ASSIGNED = -1;
 
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;
@@ -101,8 +125,11 @@ export const IFA_LOCAL = 2;
 // linux/neighbour.h
 export const NDA_DST = 1;
 export const NDA_LLADDR = 2;
+export const NDA_VLAN = 5;
 export const NDA_IFINDEX = 8;
+export const NDA_MASTER = 9;
 export const NTF_SELF = 0x2;
+export const NTF_MASTER = 0x4;
 export const NUD_NOARP = 0x40;
 export const NUD_PERMANENT = 0x80;
 

@@ -4,12 +4,24 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 export interface DeviceNames {
   indexOf(name: string): number | undefined;
   nameOf(index: number): string | undefined;
+  /** An open file of another network namespace, by its path. Absent where links reach into none. */
+  fileOf?(namespace: string): number | undefined;
+  /** The nsid of the host's namespace in the one that is programmed; `undefined` when that is the host's itself. */
+  hostId?(): number | undefined;
 }
 
 /** Asks the kernel for one device. */
 export type FindDevice = (
   device: string | number,
 ) => { readonly name: string; readonly index: number } | undefined;
+
+/** Other network namespaces, as the kernel of one namespace names them. */
+export interface OtherNamespaces {
+  /** Opens a namespace's file; `undefined` when there is no such namespace. */
+  open(namespace: string): number | undefined;
+  close(file: number): void;
+  hostId(): number | undefined;
+}
 
 /**
  * The kernel's present names and indexes, each asked for once. Meant to live as long as one step of work: a device may be renamed,
@@ -19,9 +31,12 @@ export class DeviceLookup implements DeviceNames {
   readonly #find: FindDevice;
   readonly #indexes = new Map<string, number | undefined>();
   readonly #names = new Map<number, string | undefined>();
+  readonly #others: OtherNamespaces | undefined;
+  readonly #files: number[] = [];
 
-  constructor(find: FindDevice) {
+  constructor(find: FindDevice, others?: OtherNamespaces) {
     this.#find = find;
+    this.#others = others;
   }
 
   indexOf(name: string): number | undefined {
@@ -33,6 +48,21 @@ export class DeviceLookup implements DeviceNames {
     if (!this.#names.has(index)) this.#names.set(index, this.#find(index)?.name);
     return this.#names.get(index);
   }
+
+  fileOf(namespace: string): number | undefined {
+    const file = this.#others?.open(namespace);
+    if (file !== undefined) this.#files.push(file);
+    return file;
+  }
+
+  hostId(): number | undefined {
+    return this.#others?.hostId();
+  }
+
+  /** Closes the files: when the kernel has done what they were for. */
+  close(): void {
+    for (const file of this.#files.splice(0)) this.#others?.close(file);
+  }
 }
 
 /**
@@ -42,9 +72,11 @@ export class DeviceLookup implements DeviceNames {
 export class DeviceTable {
   readonly #find: FindDevice;
   readonly #names = new Map<number, string>();
+  readonly #others: OtherNamespaces | undefined;
 
-  constructor(find: FindDevice) {
+  constructor(find: FindDevice, others?: OtherNamespaces) {
     this.#find = find;
+    this.#others = others;
   }
 
   /** Keeps the names up to date with an event. */
@@ -58,5 +90,9 @@ export class DeviceTable {
 
   nameOf(index: number): string | undefined {
     return this.#names.get(index) ?? this.#find(index)?.name;
+  }
+
+  hostId(): number | undefined {
+    return this.#others?.hostId();
   }
 }

@@ -14,7 +14,8 @@ export interface Kernel {
 
   /**
    * What is there of the kinds asked for; with `device`, only what belongs to it. Routes are those of the main
-   * table, neighbours exclude the kernel's NOARP entries, FDB entries are those with a destination. A dump that
+   * table, neighbours exclude the kernel's NOARP entries, FDB entries are those with a destination, those of bridges are in
+   * no VLAN. A dump that
    * the kernel marks as interrupted (NLM_F_DUMP_INTR) is taken again.
    */
   dump(query: DumpQuery): Promise<KernelObject[]>;
@@ -32,7 +33,7 @@ export interface Kernel {
   apply(operations: readonly Operation[]): Promise<OperationResult[]>;
 
   /**
-   * Calls `listener` for every change of links, addresses, routes, neighbours and FDB entries until the signal aborts.
+   * Calls `listener` for every change of its kinds until the signal aborts.
    * An echo of what `apply` itself did to routes, neighbours and FDB entries may be left out.
    * Resolves when the subscription is in force: what changes after that is reported.
    */

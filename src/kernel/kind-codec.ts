@@ -5,7 +5,7 @@ import type { Kind, StateObject } from '#src/state/kind.ts';
 import type { KernelError, Operation } from '#src/state/operation.ts';
 
 /** Names of the devices in messages. */
-export type Names = Pick<DeviceNames, 'nameOf'>;
+export type Names = Pick<DeviceNames, 'nameOf' | 'hostId'>;
 
 /** One dump among those that list a kind, and how to read its messages. */
 export interface DumpRequest<T> {
@@ -40,8 +40,8 @@ export interface KindCodec<T extends StateObject> {
   read(message: Message, names: Names): T | undefined;
   /** Whether the object of a `changed` event is as good as gone. */
   isGone?(object: T): boolean;
-  /** The operation as a message; `unsupported`; or `undefined` when {@link missingDevice} is not there. */
-  encode(operation: Operation<T>, names: DeviceNames): Request | 'unsupported' | undefined;
+  /** The operation as a message; `unsupported`; why it can't be one; or `undefined` when {@link missingDevice} is not there. */
+  encode(operation: Operation<T>, names: DeviceNames): Request | KernelError | 'unsupported' | undefined;
   /** The device that {@link encode} has to find. */
   missingDevice(object: T): string | undefined;
   /** Why the kernel would do something else than the operation means, asked of the kernel; `undefined` when it would not. */

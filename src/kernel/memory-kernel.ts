@@ -10,7 +10,8 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /**
  * A network namespace in memory, for tests, with the habits of the kernel that matter to a reconciler. A device that
- * goes takes along what is on it. One that goes down loses its routes and neighbours, and no event reports that.
+ * goes takes along what is on it. One that goes down loses its routes and neighbours, and no event reports that. One that
+ * comes into a bridge gets the kernel's flags there, and loses them and its entries when it leaves.
  */
 export class MemoryKernel implements Kernel {
   readonly #kinds: Kinds<KernelObject>;
@@ -130,23 +131,33 @@ export class MemoryKernel implements Kernel {
     }
     if (verb === 'add' && exists) return 'EEXIST';
     if (verb === 'set' && !exists) return 'ENODEV';
-    const device = object.kind === 'link' ? undefined : this.#kinds.of(object).deviceOf(object);
+    if (object.kind === 'link')
+      return typeof object.master === 'string' ? this.#refuseIn(object.master) : undefined;
+    const device = this.#kinds.of(object).deviceOf(object);
     if (device === undefined) return undefined;
     const link = this.#objects.get(`link ${device}`);
     if (link?.kind !== 'link') return 'ENODEV';
+    if (object.kind === 'bridge-port' || object.kind === 'bridge-fdb')
+      return typeof link.master === 'string' ? undefined : 'EOPNOTSUPP';
     return object.kind === 'route' && !link.up ? 'ENETDOWN' : undefined;
+  }
+
+  #refuseIn(bridge: string): string | undefined {
+    return this.#objects.has(`link ${bridge}`) ? undefined : 'ENODEV';
   }
 
   #change(verb: Operation['verb'], object: KernelObject): void {
     const key = this.#kinds.of(object).key(object);
     if (object.kind === 'link') {
       this.#changeLink(verb, object);
+    } else if (object.kind === 'bridge-port' && verb === 'remove') {
+      this.#changeLink('set', { kind: 'link', name: object.device, master: null });
     } else if (verb === 'remove') {
       const gone = this.#objects.get(key);
       this.#objects.delete(key);
       if (gone !== undefined) this.emit({ type: 'removed', object: gone });
     } else {
-      const stored = asStored(object);
+      const stored = asStored(object, this.#objects.get(key));
       this.#objects.set(key, stored);
       this.emit({ type: 'changed', object: stored });
     }
@@ -157,15 +168,33 @@ export class MemoryKernel implements Kernel {
     const before = this.#objects.get(key);
     if (verb === 'remove') {
       this.#objects.delete(key);
+      this.#leaveBridge(link.name);
+      for (const other of [...this.#objects.values()])
+        if (other.kind === 'link' && other.master === link.name)
+          this.#changeLink('set', { kind: 'link', name: other.name, master: null });
       this.#dropFrom(link.name, ['address', 'fdb', 'neighbour', 'route']);
       if (before !== undefined) this.emit({ type: 'removed', object: before });
       return;
     }
-    const base = before?.kind === 'link' ? before : { index: this.#nextIndex++, up: false, mtu: 1500 };
-    const after: Link = { ...base, ...link };
+    const base: Partial<Link> =
+      before?.kind === 'link' ? before : { index: this.#nextIndex++, up: false, mtu: 1500 };
+    const { veth: _, ...after }: Link = { ...base, ...link };
+    const [was, is] = [base.master ?? undefined, after.master ?? undefined];
+    if (was !== is && was !== undefined) this.#leaveBridge(link.name);
     this.#objects.set(key, after);
+    if (was !== is && is !== undefined) this.#change('replace', { ...NEW_PORT, device: link.name });
     if (!after.up) this.#dropFrom(link.name, ['neighbour', 'route']);
     this.emit({ type: 'changed', object: after });
+  }
+
+  /** What the bridge had for the device goes, and is reported. */
+  #leaveBridge(device: string): void {
+    for (const [key, object] of this.#objects) {
+      const isThere = object.kind === 'bridge-port' || object.kind === 'bridge-fdb';
+      if (!isThere || object.device !== device) continue;
+      this.#objects.delete(key);
+      this.emit({ type: 'removed', object });
+    }
   }
 
   #dropFrom(device: string, kinds: readonly KernelObject['kind'][]): void {
@@ -176,17 +205,32 @@ export class MemoryKernel implements Kernel {
   }
 }
 
-/** IPv6 routes have a metric in any case, and no scope. */
-function asStored(object: KernelObject): KernelObject {
+/** What a device has when it comes into a bridge. */
+const NEW_PORT = {
+  kind: 'bridge-port',
+  learning: true,
+  neighSuppress: false,
+  flood: true,
+  mcastFlood: true,
+  bcastFlood: true,
+  locked: false,
+  hairpin: false,
+  isolated: false,
+} as const;
+
+/** IPv6 routes have a metric in any case, and no scope. A bridge changes only the flags that are given. */
+function asStored(object: KernelObject, before: KernelObject | undefined): KernelObject {
+  if (object.kind === 'bridge-port') return { ...before, ...object };
   if (object.kind !== 'route' || object.destination.family === 4) return object;
   return { ...object, metric: metricOf(object), scope: 0 };
 }
 
-const MUFFLED: readonly KernelObject['kind'][] = ['neighbour', 'fdb'];
+const MUFFLED: readonly KernelObject['kind'][] = ['neighbour', 'fdb', 'bridge-fdb'];
 
 /** Routes and forwarding entries are removed by what they lead to as well. */
 function sameTarget(there: KernelObject, named: KernelObject): boolean {
   if (there.kind === 'fdb' && named.kind === 'fdb') return there.destination === named.destination;
+  if (there.kind === 'bridge-fdb' && named.kind === 'bridge-fdb') return there.device === named.device;
   if (there.kind === 'route' && named.kind === 'route')
     return there.via === named.via && there.protocol === named.protocol;
   return true;

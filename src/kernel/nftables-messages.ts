@@ -34,10 +34,15 @@ export const readGeneration = (message: Message): Generation | undefined =>
   message.type === typeOf(k.NFT_MSG_NEWGEN) ? GENERATION.read(message)?.values : undefined;
 
 /** A family of tables: `inet` ones hold rules for both. */
-export type NftFamily = 4 | 6 | 'inet';
+export type NftFamily = 4 | 6 | 'inet' | 'bridge';
 
-/** linux/netfilter.h: NFPROTO_INET; NFPROTO_IPV4 and NFPROTO_IPV6 are the numbers of AF_INET and AF_INET6. */
-const FAMILY_NUMBERS: Readonly<Record<NftFamily, number>> = { 4: k.AF_INET, 6: k.AF_INET6, inet: 1 };
+/** linux/netfilter.h: NFPROTO_INET, NFPROTO_BRIDGE; NFPROTO_IPV4 and NFPROTO_IPV6 are the numbers of AF_INET and AF_INET6. */
+const FAMILY_NUMBERS: Readonly<Record<NftFamily, number>> = {
+  4: k.AF_INET,
+  6: k.AF_INET6,
+  inet: 1,
+  bridge: 7,
+};
 
 /** `nft list tables ip` */
 export const tableDump = (family: NftFamily): Request =>

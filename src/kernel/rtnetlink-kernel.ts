@@ -5,6 +5,7 @@ import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-n
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
+import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
@@ -29,6 +30,11 @@ export interface RtnetlinkKernelComponents {
 export interface RtnetlinkKernelOptions {
   /** The network namespace, as a path: `/run/netns/NAME`. Default: the process's own. */
   readonly namespace?: string;
+  /**
+   * The host's network namespace, as a path, where it is another one: sockets of tenants' VXLAN devices and the far ends of
+   * veth pairs are there. Default: the process's own.
+   */
+  readonly hostNamespace?: string;
   /** Bytes of events the kernel may hold for a monitor before it drops some (SO_RCVBUFFORCE). Default 8 MiB. */
   readonly eventBuffer?: number;
 }
@@ -44,6 +50,7 @@ export class RtnetlinkKernel implements Kernel {
   readonly #codecs: Codecs;
   /** For single questions: synchronous, and so never in each other's way. */
   #requests: Promise<RtnetlinkClient> | undefined;
+  #numbers: NamespaceNumbers | undefined;
   /** For changes, which take turns: another thread may be sending some. */
   #changes: Promise<RtnetlinkClient> | undefined;
   #sender: ChangeSender | undefined;
@@ -104,7 +111,8 @@ export class RtnetlinkKernel implements Kernel {
     begin: Begin,
     visit: (object: KernelObject) => void,
   ): Promise<void> {
-    const names = new DeviceLookup(await this.#finder());
+    const questions = await this.#requestClient();
+    const names = new DeviceLookup(findBy(questions), this.#others(questions));
     const index = device === undefined ? undefined : names.indexOf(device);
     if (device !== undefined && index === undefined) return;
     const client = await this.#dumpClient();
@@ -141,7 +149,13 @@ export class RtnetlinkKernel implements Kernel {
   apply(operations: readonly Operation[]): Promise<OperationResult[]> {
     const apply = this.#lastApply.then(async () => {
       const [changes, questions] = await Promise.all([this.#changeClient(), this.#requestClient()]);
-      this.#sender ??= new ChangeSender({ changes, questions, clock: this.#clock, codecs: this.#codecs });
+      this.#sender ??= new ChangeSender({
+        changes,
+        questions,
+        clock: this.#clock,
+        codecs: this.#codecs,
+        namespaces: this.#others(questions),
+      });
       return this.#sender.apply(operations);
     });
     this.#lastApply = apply.catch(() => {});
@@ -150,7 +164,7 @@ export class RtnetlinkKernel implements Kernel {
 
   async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
     const [changes, client] = await Promise.all([this.#changeClient(), this.#requestClient()]);
-    const names = new DeviceTable(findBy(client));
+    const names = new DeviceTable(findBy(client), this.#others(client));
     const all = AbortSignal.any([signal, this.#closing.signal]);
     const subscription = await subscribe(
       { netlink: this.#netlink, clock: this.#clock },
@@ -245,6 +259,13 @@ export class RtnetlinkKernel implements Kernel {
       namespace: this.#options.namespace,
     });
     return new RtnetlinkClient(socket);
+  }
+
+  /** There are none to one that is in the host's namespace itself. */
+  #others(questions: RtnetlinkClient): NamespaceNumbers | undefined {
+    if (this.#options.namespace === undefined) return undefined;
+    this.#numbers ??= new NamespaceNumbers(questions, this.#options.hostNamespace);
+    return this.#numbers;
   }
 
   async #finder(): Promise<FindDevice> {

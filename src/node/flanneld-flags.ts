@@ -20,6 +20,7 @@ export const FLAG_GROUPS = [
   'Interface and addresses',
   'Lease',
   'Packet filter and routes',
+  'Docker networks',
   'Health',
   'Logging',
   'Kubernetes',
@@ -39,6 +40,11 @@ const checkDockerFwmark = (text: string): string | undefined => {
   const read = parseDockerFwmark(text);
   return 'problem' in read ? read.problem : undefined;
 };
+
+const checkDockerHost = (text: string): string | undefined =>
+  /^unix:\/\/\/.+/.test(text)
+    ? undefined
+    : 'it is not unix:///PATH: the driver speaks to the Docker of its own host only';
 
 export const FLANNELD_FLAGS = {
   'etcd-endpoints': {
@@ -248,6 +254,30 @@ export const FLANNELD_FLAGS = {
     kind: 'bool',
     default: false,
     description: 'start even if the network overlaps a network that this host is on',
+  },
+  'docker-driver': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'on', 'off'],
+    description:
+      "serve Docker's network driver weft; auto does so once there is Docker's socket on this host",
+  },
+  'docker-host': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'string',
+    default: 'unix:///run/docker.sock',
+    check: checkDockerHost,
+    description: "Docker's `socket`, as unix:///PATH",
+  },
+  'tenant-port': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'int',
+    default: 8473,
+    description: "UDP `port` of the VXLAN packets of Docker's networks, the same on all hosts",
   },
   'healthz-ip': {
     group: 'Health',

@@ -11,6 +11,7 @@ import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
 import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import type { TenantService } from '#src/node/tenant-service.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -31,6 +32,7 @@ export class Host {
   readonly #loopDelay = new LoopDelay();
   #only: Network | undefined;
   #set: NetworkSet | undefined;
+  #tenants: TenantService | undefined;
   /** Whether it is known which networks there are. */
   #isListed = true;
 
@@ -55,6 +57,8 @@ export class Host {
       });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
+      if (this.#options.dockerDriver !== 'off')
+        life.run(async (ended) => this.#serveTenants(await host, ended));
       return await life.ended();
     } finally {
       await life.stop();
@@ -94,6 +98,14 @@ export class Host {
     if (watchNetworks) life.run((signal) => this.#followNetworks(host, set, signal));
     else for (const name of networks) set.add(name);
     this.#set = set;
+  }
+
+  /** Loaded when the networks have begun to start: a host without Docker does without it. */
+  async #serveTenants(host: NetworkHost, signal: AbortSignal): Promise<void> {
+    const { TenantService } = await import('#src/node/tenant-service.ts');
+    const { reconciler, identity } = host;
+    this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
+    await this.#tenants.run(signal);
   }
 
   /** `--networks=` names none. */
@@ -188,6 +200,7 @@ export class Host {
       const all = failure === undefined || network.isUp ? network.troubles : [failure];
       return title === '' ? all : all.map((trouble) => `${title}: ${trouble}`);
     }).flat();
+    troubles.push(...(this.#tenants?.troubles ?? []).map((trouble) => `tenants: ${trouble}`));
     const isStarted = this.#only !== undefined || this.#set !== undefined;
     if (!isStarted) return ['waiting for the start to begin'];
     return this.#isListed ? troubles : ['waiting for the list of networks', ...troubles];

@@ -29,6 +29,8 @@ export interface HostComponents
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
   readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
   readonly serviceManager: ServiceManager;
+  /** Sockets that systemd has handed over, by name. */
+  readonly passedSockets: ReadonlyMap<string, number>;
 }
 
 /** What the networks share, and what starts it. */

@@ -10,27 +10,32 @@ export interface PlannedSlot {
 
 /**
  * The operations that turn what was found into what is wanted, in the one order that loses no packet: devices and
- * their addresses first; a peer's forwarding entry before the neighbour that leads to it, both before the route;
+ * what is on them first; a peer's forwarding entry before the neighbour that leads to it, both before the route;
  * and only then what has to go, in the opposite order. Nothing to do gives nothing: applying a plan twice is
  * applying it once.
  */
 export function planOf(slots: Iterable<PlannedSlot>, kinds: Kinds<KernelObject> = KINDS): Operation[] {
   const { all } = kinds;
-  /** By rank; within one, operations keep the order of the slots. */
-  const ranked: Operation[][] = Array.from({ length: 2 * all.length }, () => []);
-  const last = ranked.length - 1;
+  /** By rank, two for each kind; then what is done last; then removals. Within one, operations keep the order of the slots. */
+  const ranked: Operation[][] = Array.from({ length: 3 * all.length + 1 }, () => []);
+  const last = 2 * all.length;
+  const end = ranked.length - 1;
   const add = (place: number, operation: Operation) => void ranked[place]?.push(operation);
   for (const { wanted, found } of slots) {
     const object = wanted ?? found;
     if (object === undefined) continue;
     const kind = kinds.of(object);
-    const place = all.indexOf(kind);
+    const rank = all.indexOf(kind);
     if (wanted === undefined) {
       // Before anything is put on a device that has to be made again.
-      add(kind.isDevice ? place : last - place, { verb: 'remove', object });
+      add(kind.isDevice ? 2 * rank : end - rank, { verb: 'remove', object });
     } else if (found === undefined || !kind.isAsWanted(wanted, found)) {
-      if (kind.operations === undefined) add(place, { verb: 'replace', object: wanted });
-      else for (const operation of kind.operations(wanted, found)) add(place, operation);
+      if (kind.operations === undefined) add(2 * rank, { verb: 'replace', object: wanted });
+      else
+        for (const operation of kind.operations(wanted, found)) {
+          const stage = kind.stage(operation);
+          add(stage === 'last' ? last : 2 * rank + (stage === 'joined' ? 1 : 0), operation);
+        }
     }
   }
   return ranked.flat();

@@ -60,6 +60,8 @@ test('each part of the kernel is listed once, and no part of one that is listed 
   const queries = both.queries().map(({ kinds, ...filter }) => `${kinds} ${JSON.stringify(filter)}`);
   assert.deepEqual(queries.sort(), [
     'address {}',
+    'bridge-fdb {"device":"blue"}',
+    'bridge-port {"device":"blue"}',
     'fdb {"device":"blue"}',
     'link {}',
     'neighbour {"device":"blue"}',

@@ -1,4 +1,5 @@
 import { WeftError } from '#src/lib/errors.ts';
+import { isKeySegment } from '#src/network/key-segment.ts';
 
 /**
  * The networks below a prefix, each with its config at `<prefix>/<name>/config`. A network is there when it has a config.
@@ -31,13 +32,13 @@ export interface Networks {
   close(): Promise<void>;
 }
 
-/** A segment of a key, of a file's name and of a metric's label. */
-const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+/** Folders below the prefix that are no networks: the leases of a network at the prefix itself, and the tenants. */
+export const RESERVED_FOLDERS = ['subnets', 'tenants'] as const;
 
-/** Keys that a network itself has below its prefix. */
-const RESERVED = ['config', 'subnets'];
+/** Keys that a network itself has below its prefix, and those of tenants. */
+const RESERVED: readonly string[] = ['config', ...RESERVED_FOLDERS];
 
-export const isNetworkName = (name: string): boolean => NAME.test(name) && !RESERVED.includes(name);
+export const isNetworkName = (name: string): boolean => isKeySegment(name) && !RESERVED.includes(name);
 
 /** @throws {WeftError} `network-name` */
 export function assertNetworkName(name: string): void {
@@ -47,7 +48,7 @@ export function assertNetworkName(name: string): void {
     `${JSON.stringify(name.slice(0, 100))} can't be the name of a network`,
     {
       remedy:
-        'begin with a letter or a digit, use up to 64 letters, digits, points, hyphens and underscores, and neither "config" nor "subnets"',
+        'begin with a letter or a digit, use up to 64 letters, digits, points, hyphens and underscores, and neither "config" nor "subnets" nor "tenants"',
     },
   );
 }

@@ -10,6 +10,12 @@ export interface StateObject {
 export type SlotHash = number | bigint | string;
 
 /**
+ * When the turn of an operation that makes something is: with the others of its kind; after these, for what needs another
+ * object of the kind; or after all kinds.
+ */
+export type Stage = 'made' | 'joined' | 'last';
+
+/**
  * One kind of kernel state: all that is known of its objects without asking a machine. A new kind is a file in
  * `state/kinds/`, a codec for the actuator that carries it (rtnetlink: `kernel/kinds/`), and a line in each of the two
  * tables (`state/object.ts`, `kernel/codecs.ts`).
@@ -38,6 +44,8 @@ export interface Kind<T extends StateObject> {
   isTarget(found: T, named: T): boolean;
   /** The operations that put what is wanted into a slot that is not as wanted, where one `replace` is not all. */
   operations?(wanted: T, found: T | undefined): Operation<T>[];
+  /** The turn of one of these. */
+  stage(operation: Operation<T>): Stage;
   /**
    * Whether the kernel changes other objects along with this change of the object, and does not report them. `found` is
    * what was known before, `now` is `undefined` when the object was removed.
@@ -60,6 +68,7 @@ type Defaults =
   | 'mustRecreate'
   | 'isTarget'
   | 'operations'
+  | 'stage'
   | 'takesAlong'
   | 'devicesNeeded';
 /** A kind without what most kinds have in common. */
@@ -80,6 +89,7 @@ export function kindOf<T extends StateObject>(parts: KindParts<T>): Kind<T> {
     mustRecreate: parts.mustRecreate ?? (() => []),
     isTarget: parts.isTarget ?? (() => true),
     ...(parts.operations !== undefined && { operations: parts.operations }),
+    stage: parts.stage ?? (() => 'made'),
     takesAlong: parts.takesAlong ?? (() => false),
     deviceOf,
     devicesNeeded:

@@ -26,6 +26,11 @@ export interface CommandRunner {
   run(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<CommandResult>;
 }
 
+/** A runner for programs in another network namespace, by the file that stands for it. They share all other things with us. */
+export const commandsIn = (commands: CommandRunner, namespace: string): CommandRunner => ({
+  run: (argv, options) => commands.run(['nsenter', `--net=${namespace}`, '--', ...argv], options),
+});
+
 /** A runner that asks each program for its `--version` once: to start a process costs this one some milliseconds. */
 export function versionsOnce(commands: CommandRunner): CommandRunner {
   const answers = new Map<string, Promise<CommandResult>>();

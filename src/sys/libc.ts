@@ -12,6 +12,8 @@ export interface Libc {
   bind(fd: number, address: Uint8Array, length: number): number;
   /** setsockopt(2) */
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, length: number): number;
+  /** getsockopt(2); `valueLength` holds one native int, read and written. */
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, valueLength: Int32Array): number;
   /** setsockopt(2) with SO_ATTACH_FILTER: classic BPF, `count` instructions of 8 bytes. */
   attachFilter(fd: number, instructions: Uint8Array, count: number): number;
   /** getsockname(2); `addressLength` as in recvfrom. */
@@ -49,6 +51,14 @@ export interface Libc {
   close(fd: number): number;
   /** setns(2): moves the calling thread, nothing else. */
   setns(fd: number, type: number): number;
+  /** unshare(2): with a namespace's type, it moves the calling thread, nothing else. */
+  unshare(flags: number): number;
+  /** mount(2) without data. */
+  mount(source: string, target: string, type: string, flags: number): number;
+  /** umount2(2) */
+  umount(target: string, flags: number): number;
+  /** ioctl(2) with a buffer, which the request's type must fit into. */
+  ioctl(fd: number, request: number, argument: Uint8Array): number;
   /** errno(3) of the last of these calls. */
   errno(): number;
   /**
@@ -88,10 +98,14 @@ async function load(): Promise<Libc> {
     'uint32_t',
   ]);
   const sendto = process.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)');
+  const mount = process.func(
+    'int mount(const char *, const char *, const char *, unsigned long, const void *)',
+  );
   return {
     socket: process.func('int socket(int, int, int)'),
     bind: process.func('int bind(int, const void *, uint32_t)'),
     setsockopt: process.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+    getsockopt: process.func('int getsockopt(int, int, int, void *, void *)'),
     attachFilter: (fd, instructions, count) =>
       setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { count, instructions }, koffi.sizeof(filterProgram)),
     getsockname: process.func('int getsockname(int, void *, void *)'),
@@ -112,6 +126,10 @@ async function load(): Promise<Libc> {
     recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
     close: process.func('int close(int)'),
     setns: process.func('int setns(int, int)'),
+    unshare: process.func('int unshare(int)'),
+    mount: (source, target, type, flags) => mount(source, target, type, flags, null),
+    umount: process.func('int umount2(const char *, int)'),
+    ioctl: process.func('int ioctl(int, unsigned long, void *)'),
     errno: () => koffi.errno(),
     // koffi's types lack the status, which comes first.
     poll: (fd, listener) => koffi.node.poll(fd, { readable: true }, listener as never) as never,

@@ -4,6 +4,7 @@ import { SystemError } from '#src/sys/errno.ts';
 import type { Libc } from '#src/sys/libc.ts';
 
 const CLONE_NEWNET = 0x40000000;
+const OWN = '/proc/thread-self/ns/net';
 
 /**
  * Runs `make` with this thread in another network namespace; a socket stays in the namespace it was made in.
@@ -12,24 +13,46 @@ const CLONE_NEWNET = 0x40000000;
  */
 export function inNetworkNamespace<T>(libc: Libc, path: string | undefined, make: () => T): T {
   if (path === undefined) return make();
-  const home = openSync('/proc/thread-self/ns/net', 'r');
+  return awayFromHome(libc, () => enter(libc, path), make);
+}
+
+/** The same in a namespace that is made for it. It goes with what `make` made to keep it. */
+export function inNewNetworkNamespace<T>(libc: Libc, make: () => T): T {
+  const unshare = () => {
+    if (libc.unshare(CLONE_NEWNET) < 0) throw new SystemError('unshare', libc.errno());
+  };
+  return awayFromHome(libc, unshare, make);
+}
+
+/** `leave` throws where the thread has not left. */
+function awayFromHome<T>(libc: Libc, leave: () => void, make: () => T): T {
+  const home = openSync(OWN, 'r');
   try {
-    const away = openNamespace(path);
+    leave();
     try {
-      if (libc.setns(away, CLONE_NEWNET) < 0)
-        throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
-      try {
-        return make();
-      } finally {
-        if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
-      }
+      return make();
     } finally {
-      closeSync(away);
+      if (libc.setns(home, CLONE_NEWNET) < 0) process.abort();
     }
   } finally {
     closeSync(home);
   }
 }
+
+function enter(libc: Libc, path: string): void {
+  const away = openNamespace(path);
+  try {
+    if (libc.setns(away, CLONE_NEWNET) < 0)
+      throw namespaceUnavailable(path, new SystemError('setns', libc.errno()));
+  } finally {
+    closeSync(away);
+  }
+}
+
+/** An open file of a network namespace, which keeps it alive. Throws a WeftError `netns` where there is none. */
+export const openNetworkNamespace = (path = OWN): number => openNamespace(path);
+
+export const closeNetworkNamespace = (file: number): void => closeSync(file);
 
 function openNamespace(path: string): number {
   try {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import type { KernelObject, Link, Route } from '#src/state/object.ts';
+import type { BridgePort, KernelObject, Link, Route } from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -28,6 +28,8 @@ const link: fc.Arbitrary<Link> = fc
     mac: optional(mac),
     mtu: optional(fc.constantFrom(1400, 1450)),
     up: optional(fc.boolean()),
+    master: optional(fc.constantFrom('br-1', 'br-2', null)),
+    bridge: optional(fc.boolean().map((multicastSnooping) => ({ multicastSnooping }))),
     vxlan: optional(
       fc
         .record({
@@ -37,6 +39,7 @@ const link: fc.Arbitrary<Link> = fc
           port: fc.constant(8472),
           learning: fc.boolean(),
           gbp: fc.boolean(),
+          socketIn: optional(fc.constantFrom('host' as const, 'elsewhere' as const)),
         })
         .map((vxlan) => withoutUndefined<NonNullable<Link['vxlan']>>(vxlan as never)),
     ),
@@ -57,9 +60,27 @@ const route: fc.Arbitrary<Route> = fc
   })
   .map((fields) => withoutUndefined<Route>(fields as never));
 
+const bridgePort: fc.Arbitrary<BridgePort> = fc
+  .record({
+    kind: fc.constant('bridge-port' as const),
+    device,
+    learning: optional(fc.boolean()),
+    neighSuppress: optional(fc.boolean()),
+    locked: optional(fc.boolean()),
+  })
+  .map((fields) => withoutUndefined<BridgePort>(fields as never));
+
 /** An object of any kind. */
 export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
   link,
+  bridgePort,
+  fc.record({
+    kind: fc.constant('bridge-fdb' as const),
+    mac,
+    bridge: fc.constantFrom('br-1', 'br-2'),
+    device,
+    static: fc.boolean(),
+  }),
   fc.record({ kind: fc.constant('address' as const), prefix, device }),
   fc.record({ kind: fc.constant('fdb' as const), mac, destination: ip, device, permanent: fc.boolean() }),
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),

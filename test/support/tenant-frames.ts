@@ -1,7 +1,7 @@
 import { Capture } from '#src/lab/capture.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/sys/until.ts';
-import { TENANT_PORT } from './tenant-hosts.ts';
+import { TENANT_PORT } from './docker-tenants.ts';
 
 /** Bytes of ICMP payload of the request that ends a capture, which nothing else sends, and of its IPv4 packet. */
 const LAST_PAYLOAD = 1111;

@@ -1,141 +1,206 @@
-import { EmbeddedStore } from '#src/lab/embedded-store.ts';
-import { Etcd } from '#src/lab/etcd.ts';
-import type { Lab } from '#src/lab/lab.ts';
-import type { Store } from '#src/lab/store.ts';
+import assert from 'node:assert/strict';
+import { basename } from 'node:path';
+import type { TestContext } from 'node:test';
+import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { type Ip, parseIp } from '#src/lib/ip.ts';
+import { silentLogger } from '#src/lib/log.ts';
+import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
+import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { HOST_NAMESPACE, type KernelObject, KINDS, keyOf } from '#src/state/object.ts';
+import type { Scope } from '#src/state/scope.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { until } from '#src/sys/until.ts';
-import { dockerEngines, type Engine } from './docker-engines.ts';
-import { PREFIX, WEFT } from './flanneld.ts';
-import { TenantHost } from './tenant-host.ts';
-import { cannotRun, type Owner, testLab, wholeFile } from './test-lab.ts';
+import { type ScratchNamespace, scratchNamespace } from './scratch-namespace.ts';
 
-/** The UDP port of the tenants' VXLAN, `--tenant-port`. */
-export const TENANT_PORT = 8473;
-
-export type TenantStore = 'etcd v2' | 'etcd v3' | 'embedded';
-
-export interface TenantHostsOptions {
-  /** Default 2. */
-  readonly hosts?: number;
-  /** Default Debian's. */
-  readonly engine?: Engine;
-  /** Default `etcd v3`. */
-  readonly store?: TenantStore;
-  /** Added to flanneld's flags. */
-  readonly flags?: readonly string[];
-  /** Added to the command line of dockerd. */
-  readonly dockerOptions?: readonly string[];
-  /** Added to what daemon.json holds. */
-  readonly dockerConfig?: Readonly<Record<string, unknown>>;
-}
-
-export interface Tenants {
-  readonly lab: Lab;
-  readonly store: Store;
-  /** The API in which the tenants' keys are. */
-  readonly api: 2 | 3;
-  readonly hosts: readonly TenantHost[];
-}
-
-/** Why tests of tenants can't run here; `false` when they can. */
-export const cannotRunTenants = (...programs: string[]): string | false =>
-  cannotRun('dockerd', 'docker', 'busybox', 'etcd', 'etcdctl', 'ping', 'tcpdump', 'nft', ...programs) ||
-  dockerEngines().debian.skip;
-
-/**
- * Hosts with Docker and its driver `weft`, and no flannel network:
- *
- *     store .190     h1 .191 flanneld, dockerd     h2 .192 flanneld, dockerd     …
+/*
+ * Hosts with tenants, as kernel state alone: each host is a namespace with eth0 on one switch, and has a second namespace
+ * "weft" with the tenants' bridges and VXLAN devices, which a reconciler of its own keeps.
  */
-export async function tenantHosts(t: Owner, options: TenantHostsOptions = {}): Promise<Tenants> {
-  const { hosts: count = 2, engine = dockerEngines().debian, store: kind = 'etcd v3' } = options;
-  const lab = await testLab(t, { hosts: count });
-  const store = kind === 'embedded' ? await EmbeddedStore.start(lab.store, [WEFT]) : await Etcd.start(lab);
-  const hosts = await Promise.all(
-    lab.hosts.map((host) => {
-      const flags = [
-        `--etcd-endpoints=${store.endpoints.join(',')}`,
-        `--etcd-prefix=${PREFIX}`,
-        `--iface=${host.address}`,
-        '--watch-networks',
-        '--docker-driver=on',
-        '--state-dir=/var/lib/weft',
-        ...(kind === 'etcd v2' ? ['--etcd-api=v2'] : []),
-        ...(options.flags ?? []),
-      ];
-      return TenantHost.start(host, flags, {
-        options: options.dockerOptions ?? [],
-        cgroup: lab.cgroup,
-        programs: engine.programs,
-        config: { ...engine.config, ...options.dockerConfig },
-      });
-    }),
-  );
-  return { lab, store, api: kind === 'etcd v2' ? 2 : 3, hosts };
+
+export const ip = (text: string): Ip => parseIp(text) ?? assert.fail(text);
+export const mac = (text: string): Mac => parseMac(text) ?? assert.fail(text);
+const PORT = 8473;
+const MTU = 1450;
+
+/** A container of a tenant, in a namespace of its own. */
+export interface TestContainer {
+  readonly name: string;
+  readonly vni: number;
+  readonly ip: string;
+  readonly ip6: string;
+  readonly mac: Mac;
+  readonly host: TenantHost;
+  readonly namespace: ScratchNamespace;
 }
 
-/** Hosts for all tests of a file; made before the first and taken away after the last. */
-export function sharedTenants(skip: string | false, options: TenantHostsOptions = {}): () => Tenants {
-  let tenants: Tenants | undefined;
-  wholeFile(skip, async (owner) => {
-    tenants = await tenantHosts(owner, options);
-  });
-  return () => {
-    if (tenants === undefined) throw new Error('the hosts were not made');
-    return tenants;
+export interface TenantHost {
+  readonly vtep: string;
+  readonly namespace: ScratchNamespace;
+  /** Runs a command in the namespace "weft". */
+  readonly weft: (command: string) => string;
+  readonly kernel: RtnetlinkKernel;
+  readonly owner: Owner;
+  /** UDP packets to the tenants' port that have come to this host. */
+  vxlanPackets(): number;
+  want(objects: readonly KernelObject[]): Promise<void>;
+  /** Resolves when what is wanted is in the kernel. */
+  isRight(what: string): Promise<void>;
+}
+
+const SCOPES: readonly Scope[] = [
+  {
+    kinds: KINDS.names.filter((kind) => kind !== 'sysctl'),
+    owns: (object) =>
+      (object.kind === 'bridge-fdb' && object.static) ||
+      (object.kind === 'fdb' && object.permanent) ||
+      (object.kind === 'neighbour' && object.permanent) ||
+      (object.kind === 'link' && object.name !== 'lo'),
+  },
+];
+
+let made = 0;
+
+/** Hosts with the addresses 172.31.0.1 and on. */
+export async function tenantHosts(t: TestContext, count: number): Promise<TenantHost[]> {
+  const switchboard = scratchNamespace(t);
+  switchboard.run('ip link add sw0 type bridge mcast_snooping 0');
+  switchboard.run('ip link set sw0 up');
+  const hosts: TenantHost[] = [];
+  for (let number = 1; number <= count; number++) hosts.push(await tenantHost(t, switchboard, number));
+  return hosts;
+}
+
+async function tenantHost(
+  t: TestContext,
+  switchboard: ScratchNamespace,
+  number: number,
+): Promise<TenantHost> {
+  const vtep = `172.31.0.${number}`;
+  const namespace = scratchNamespace(t);
+  switchboard.run(`ip link add s${number} type veth peer name eth0 netns ${basename(namespace.path)}`);
+  switchboard.run(`ip link set s${number} master sw0 up`);
+  namespace.run(`ip address add ${vtep}/24 dev eth0`);
+  namespace.run('ip link set eth0 up');
+  namespace.run('nft add table ip count');
+  namespace.run('nft add chain ip count in { type filter hook prerouting priority 0 ; }');
+  namespace.run(`nft add rule ip count in udp dport ${PORT} counter`);
+  const name = `weft-test-${process.pid}-w${++made}`;
+  await systemNetworkNamespaces.ensure(name);
+  t.after(() => systemNetworkNamespaces.remove(name));
+  const kernel = new RtnetlinkKernel(
+    { netlink: systemNetlink },
+    { namespace: networkNamespacePath(name), hostNamespace: namespace.path },
+  );
+  t.after(() => kernel.close());
+  const reconciler = new Reconciler(
+    { actuators: [kernel], clock: systemClock, log: silentLogger },
+    { fullCheckMs: 3_600_000, fullCheckShare: 1 },
+  );
+  const owner = reconciler.own({ name: 'tenants', scopes: () => SCOPES });
+  owner.allowRemoval();
+  await reconciler.start(t.signal);
+  let wanted: readonly KernelObject[] = [];
+  return {
+    vtep,
+    namespace,
+    weft: (command) => namespace.run(`ip netns exec ${name} ${command}`),
+    kernel,
+    owner,
+    vxlanPackets: () => Number(/packets (\d+)/.exec(namespace.run('nft list table ip count'))?.[1]),
+    async want(objects) {
+      wanted = objects;
+      owner.set('own', objects);
+      await owner.settled();
+      assert.deepEqual(owner.status.failing, []);
+    },
+    async isRight(what) {
+      await until(
+        async () => {
+          const found = new Map(
+            (await kernel.dump({ kinds: KINDS.names.filter((kind) => kind !== 'sysctl') })).map((object) => [
+              keyOf(object),
+              object,
+            ]),
+          );
+          return wanted.every((object) => {
+            const there = found.get(keyOf(object));
+            return there !== undefined && KINDS.of(object).isAsWanted(object, there);
+          });
+        },
+        { what },
+      );
+    },
   };
 }
 
-/** The first two hosts. */
-export function twoOf({ hosts }: Tenants): [TenantHost, TenantHost] {
-  const [one, two] = hosts;
-  if (one === undefined || two === undefined) throw new Error('there are not two hosts');
-  return [one, two];
+/** A container with its far end of the pair moved in, as dockerd does. Its pair has to be wanted first: see {@link portOf}. */
+export function moveIn({ name, namespace, host, ...container }: TestContainer): void {
+  host.namespace.run(`ip link set w${name} netns ${basename(namespace.path)} name eth0`);
+  namespace.run(`ip address add ${container.ip}/24 dev eth0`);
+  namespace.run(`ip address add ${container.ip6}/64 dev eth0 nodad`);
+  namespace.run('ip link set eth0 up');
 }
 
-/** The first three hosts. */
-export function threeOf(tenants: Tenants): [TenantHost, TenantHost, TenantHost] {
-  const third = tenants.hosts[2];
-  if (third === undefined) throw new Error('there are not three hosts');
-  return [...twoOf(tenants), third];
-}
-
-export interface TenantWords {
-  /** Without one the cluster chooses. */
-  readonly subnet?: string;
-  readonly vni?: number;
-  /** Further words of `docker network create`. */
-  readonly words?: readonly string[];
-}
-
-/** The words after `docker` that make a tenant, or join it on one host. */
-export function creationOf(name: string, { subnet, vni, words = [] }: TenantWords = {}): string[] {
-  const driver = ['-d', 'weft', '--ipam-driver', 'weft'];
-  const identity = ['-o', `weft.network=${name}`, '--ipam-opt', `weft.network=${name}`];
+/** The network of a VNI on a host: bridge and VXLAN device. */
+export function networkOf(vni: number, { vtep }: TenantHost): KernelObject[] {
+  const [bridge, device] = [`br-${vni}`, `vx-${vni}`];
   return [
-    ...['network', 'create', ...driver, ...identity],
-    ...(subnet === undefined ? [] : ['--subnet', subnet]),
-    ...(vni === undefined ? [] : ['-o', `weft.vni=${vni}`]),
-    ...words,
-    name,
+    {
+      kind: 'link',
+      name: device,
+      master: bridge,
+      mtu: MTU,
+      up: true,
+      vxlan: { vni, local: ip(vtep), port: PORT, learning: false, gbp: false, socketIn: 'host' },
+    },
+    {
+      kind: 'link',
+      name: bridge,
+      mac: mac('02:57:00:01:11:71'),
+      mtu: MTU,
+      up: true,
+      bridge: { multicastSnooping: false },
+    },
+    {
+      kind: 'bridge-port',
+      device,
+      learning: false,
+      neighSuppress: true,
+      flood: false,
+      mcastFlood: false,
+      bcastFlood: false,
+    },
   ];
 }
 
-/** Makes a tenant on the first host and waits until Docker has it on all. */
-export async function createTenant(tenants: Tenants, name: string, words: TenantWords = {}): Promise<void> {
-  const [one] = twoOf(tenants);
-  await one.must(creationOf(name, words));
-  for (const host of tenants.hosts) await waitForNetwork(host, name);
+/** A container that is on this host. */
+export function portOf({ name, vni, mac }: TestContainer, peerNamespace = HOST_NAMESPACE): KernelObject[] {
+  const [bridge, device, peer] = [`br-${vni}`, `p${name}`, peerNamespace === 'host' ? `w${name}` : 'eth0'];
+  return [
+    {
+      kind: 'link',
+      name: device,
+      master: bridge,
+      mtu: MTU,
+      up: true,
+      veth: { peer, peerNamespace, peerMac: mac, peerMtu: MTU },
+    },
+    { kind: 'bridge-port', device, learning: false, locked: true },
+    { kind: 'bridge-fdb', mac, bridge, device, static: true },
+  ];
 }
 
-export async function waitForNetwork(host: TenantHost, name: string): Promise<void> {
-  await until(async () => (await host.attempt(['network', 'inspect', name])).code === 0, {
-    what: `network ${name} on ${host.name}`,
-    timeoutMs: 20_000,
-    intervalMs: 100,
-    signal: host.host.signal,
-  });
+/** A container that is on another host. */
+export function entriesOf({ vni, mac, host, ...container }: TestContainer): KernelObject[] {
+  const [bridge, device] = [`br-${vni}`, `vx-${vni}`];
+  const neighbour = { kind: 'neighbour', mac, device: bridge, permanent: true } as const;
+  return [
+    { kind: 'bridge-fdb', mac, bridge, device, static: true },
+    { kind: 'fdb', mac, destination: ip(host.vtep), device, permanent: true },
+    { ...neighbour, ip: ip(container.ip) },
+    { ...neighbour, ip: ip(container.ip6) },
+  ];
 }
-
-let made = 0;
-/** The name of a tenant that no other test of the file has. */
-export const newName = (): string => `tenant${++made}`;

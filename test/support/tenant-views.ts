@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { until } from '#src/sys/until.ts';
+import type { TenantHost } from './docker-tenant-host.ts';
+import type { Tenants } from './docker-tenants.ts';
 import { PREFIX } from './flanneld.ts';
-import type { TenantHost } from './tenant-host.ts';
-import type { Tenants } from './tenant-hosts.ts';
 
 /** One address of a container, as Docker on its host or as the store has it. */
 export interface AddressView {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
-import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/tenant-hosts.ts';
+import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
 import { assertViewsAgree, storedAddress, storedAddresses } from '../support/tenant-views.ts';
 
 /*

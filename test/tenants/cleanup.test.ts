@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
-import { waitForAnswer } from '../support/pings.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -11,7 +10,8 @@ import {
   sharedTenants,
   twoOf,
   waitForNetwork,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { waitForAnswer } from '../support/pings.ts';
 
 /*
  * What a host has for its tenants, and what it has left of them (docker-driver.md §6 numbers 19 and 20):

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -10,7 +9,8 @@ import {
   sharedTenants,
   threeOf,
   waitForNetwork,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
 import { storedKeys } from '../support/tenant-views.ts';
 
 /*

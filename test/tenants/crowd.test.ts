@@ -4,9 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
 import { Random } from '../fuzz/random.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
+import { cannotRunTenants, createTenant, newName, tenantHosts, twoOf } from '../support/docker-tenants.ts';
 import { waitForAnswer } from '../support/pings.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
-import { cannotRunTenants, createTenant, newName, tenantHosts, twoOf } from '../support/tenant-hosts.ts';
 import { assertViewsAgree, storedAddresses } from '../support/tenant-views.ts';
 
 /*

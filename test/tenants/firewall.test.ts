@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
+import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
-import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/tenant-hosts.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { duringTraffic } from '../support/traffic.ts';
 

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
-import { framesAt } from '../support/tenant-frames.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -12,7 +10,9 @@ import {
   sharedTenants,
   TENANT_PORT,
   threeOf,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
+import { framesAt } from '../support/tenant-frames.ts';
 import { assertViewsAgree, storedAddress, storedKeys } from '../support/tenant-views.ts';
 
 /*

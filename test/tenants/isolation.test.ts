@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { Container } from '#src/lab/container.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
-import { framesAt, framesByVni } from '../support/tenant-frames.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -11,7 +9,9 @@ import {
   sharedTenants,
   TENANT_PORT,
   threeOf,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
+import { framesAt, framesByVni } from '../support/tenant-frames.ts';
 
 /*
  * Two tenants with the same subnet and the same addresses (docker-driver.md §6 number 12):

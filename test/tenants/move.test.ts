@@ -7,9 +7,7 @@ import { systemCommands } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { keepApart } from '../support/apart.ts';
 import { WEB } from '../support/docker-network.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
-import { framesAt } from '../support/tenant-frames.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -19,7 +17,9 @@ import {
   tenantHosts,
   threeOf,
   twoOf,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
+import { framesAt } from '../support/tenant-frames.ts';
 import { assertViewsAgree, storedAddress } from '../support/tenant-views.ts';
 
 /*

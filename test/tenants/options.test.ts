@@ -6,9 +6,9 @@ import { systemCommands } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import { WEB } from '../support/docker-network.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
+import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
-import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/tenant-hosts.ts';
 import { assertViewsAgree, storedAddress } from '../support/tenant-views.ts';
 
 /*

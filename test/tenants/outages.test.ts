@@ -4,8 +4,6 @@ import { IMAGE } from '#src/lab/docker.ts';
 import { faultCalled } from '#src/lab/faults.ts';
 import { until } from '#src/sys/until.ts';
 import { keepApart } from '../support/apart.ts';
-import { WEFT } from '../support/flanneld.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -13,7 +11,9 @@ import {
   sharedTenants,
   type TenantStore,
   twoOf,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { WEFT } from '../support/flanneld.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
 import { assertViewsAgree, storedAddress, storedAddresses } from '../support/tenant-views.ts';
 import { duringTraffic } from '../support/traffic.ts';
 

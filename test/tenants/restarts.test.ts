@@ -5,8 +5,7 @@ import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
 import { Random } from '../fuzz/random.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
-import { answered, waitForAnswer } from '../support/pings.ts';
-import type { TenantHost } from '../support/tenant-host.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
   createTenant,
@@ -14,7 +13,8 @@ import {
   sharedTenants,
   twoOf,
   waitForNetwork,
-} from '../support/tenant-hosts.ts';
+} from '../support/docker-tenants.ts';
+import { answered, waitForAnswer } from '../support/pings.ts';
 import { assertViewsAgree, storedAddresses } from '../support/tenant-views.ts';
 import { duringTraffic } from '../support/traffic.ts';
 

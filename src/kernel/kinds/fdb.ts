@@ -13,7 +13,7 @@ import { FDB, type FdbEntry } from '#src/state/kinds/fdb.ts';
 import type { Verb } from '#src/state/operation.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
-const fdbDump = (index = 0): Request =>
+export const fdbDump = (index = 0): Request =>
   neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
 /** `bridge fdb add|replace|del MAC dev DEVICE dst IP self permanent` */

@@ -1,46 +1,23 @@
-import {
-  attributes,
-  bool,
-  flag,
-  i32,
-  ip,
-  mac,
-  struct,
-  text,
-  u8,
-  u16,
-  u16be,
-  u32,
-} from '#src/kernel/attributes.ts';
+import { attributes, i32, mac, struct, text, u8, u16, u32 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
+import {
+  bridgeData,
+  LINK_DATA,
+  type LinkData,
+  newBridgeData,
+  readBridge,
+  readVxlan,
+  vethData,
+  vxlanData,
+} from '#src/kernel/kinds/link-data.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
-import { isIpv4 } from '#src/lib/ip.ts';
-import { LINK, type Link, type Vxlan } from '#src/state/kinds/link.ts';
-import type { Verb } from '#src/state/operation.ts';
+import { LINK, type Link } from '#src/state/kinds/link.ts';
+import type { KernelError, Verb } from '#src/state/operation.ts';
 
 /** struct ifinfomsg */
 const HEADER = struct({ family: u8, pad: u8, type: u16, index: i32, flags: u32, change: u32 });
-
-const VXLAN = attributes({
-  id: [k.IFLA_VXLAN_ID, u32],
-  link: [k.IFLA_VXLAN_LINK, u32],
-  local: [k.IFLA_VXLAN_LOCAL, ip],
-  local6: [k.IFLA_VXLAN_LOCAL6, ip],
-  group: [k.IFLA_VXLAN_GROUP, ip],
-  group6: [k.IFLA_VXLAN_GROUP6, ip],
-  ttl: [k.IFLA_VXLAN_TTL, u8],
-  tos: [k.IFLA_VXLAN_TOS, u8],
-  learning: [k.IFLA_VXLAN_LEARNING, bool],
-  proxy: [k.IFLA_VXLAN_PROXY, bool],
-  rsc: [k.IFLA_VXLAN_RSC, bool],
-  l2miss: [k.IFLA_VXLAN_L2MISS, bool],
-  l3miss: [k.IFLA_VXLAN_L3MISS, bool],
-  gbp: [k.IFLA_VXLAN_GBP, flag],
-  external: [k.IFLA_VXLAN_COLLECT_METADATA, bool],
-  port: [k.IFLA_VXLAN_PORT, u16be],
-});
 
 const MESSAGE = new MessageLayout(
   HEADER,
@@ -50,8 +27,10 @@ const MESSAGE = new MessageLayout(
     mtu: [k.IFLA_MTU, u32],
     master: [k.IFLA_MASTER, u32],
     txqlen: [k.IFLA_TXQLEN, u32],
-    // The data's form depends on the kind; where that is not vxlan, what is read of it means nothing.
-    info: [k.IFLA_LINKINFO, attributes({ kind: [k.IFLA_INFO_KIND, text], data: [k.IFLA_INFO_DATA, VXLAN] })],
+    info: [
+      k.IFLA_LINKINFO,
+      attributes({ kind: [k.IFLA_INFO_KIND, text], data: [k.IFLA_INFO_DATA, LINK_DATA] }),
+    ],
     netnsId: [k.IFLA_LINK_NETNSID, i32],
     extMask: [k.IFLA_EXT_MASK, u32],
   }),
@@ -71,41 +50,70 @@ export const linkQuery = (device: string | number): Request =>
  * `ip link add NAME type vxlan …`. Sends what flannel sends, zeros included (contract §5.1; netlink's `addVxlanAttrs`), so
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
-function linkAdd(link: Link, names: DeviceNames): Request | undefined {
-  const { name, mac, mtu, type, up, vxlan } = link;
-  const underlay = vxlan?.underlay === undefined ? undefined : names.indexOf(vxlan.underlay);
-  if (vxlan?.underlay !== undefined && underlay === undefined) return undefined;
-  const kind = type ?? (vxlan && 'vxlan');
+function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefined {
+  const { name, mac, mtu, up, vxlan } = link;
+  const info = infoOf(link, names);
+  if (info === undefined || 'errno' in info) return info;
+  const netnsId = vxlan?.socketIn === 'host' ? names.hostId?.() : undefined;
+  if (vxlan?.socketIn !== undefined && netnsId === undefined) return NO_HOST;
   return MESSAGE.request(k.RTM_NEWLINK, k.NLM_F_CREATE | k.NLM_F_EXCL, upOrDown(up), {
     name,
     mac,
     mtu,
     txqlen: vxlan && 0,
-    info: kind === undefined ? undefined : { kind, data: vxlan && vxlanData(vxlan, underlay) },
+    info: info.kind === undefined ? undefined : info,
+    netnsId,
   });
 }
 
-function vxlanData({ vni, local, group, port, learning, gbp, l2miss = false }: Vxlan, link?: number) {
-  return {
-    id: vni,
-    link,
-    [local === undefined || isIpv4(local) ? 'local' : 'local6']: local,
-    [group === undefined || isIpv4(group) ? 'group' : 'group6']: group,
-    ttl: 0,
-    tos: 0,
-    learning,
-    proxy: false,
-    rsc: false,
-    l2miss,
-    l3miss: false,
-    gbp: gbp || undefined,
-    port,
-  } as const;
+interface Info {
+  readonly kind: string | undefined;
+  readonly data?: LinkData;
 }
 
-/** `ip link set NAME address … mtu … up`. The device is found by name, in the kernel and in one step. */
-const linkSet = ({ name, mac, mtu, up }: Link): Request =>
-  MESSAGE.request(k.RTM_NEWLINK, 0, upOrDown(up), { name, mac, mtu });
+function infoOf({ type, vxlan, bridge, veth }: Link, names: DeviceNames): Info | KernelError | undefined {
+  if (vxlan !== undefined) {
+    const { underlay, socketIn } = vxlan;
+    if (underlay === undefined || socketIn !== undefined)
+      return { kind: type ?? 'vxlan', data: vxlanData(vxlan) };
+    const index = names.indexOf(underlay);
+    return index === undefined ? undefined : { kind: type ?? 'vxlan', data: vxlanData(vxlan, index) };
+  }
+  if (veth !== undefined) {
+    const file = names.fileOf?.(veth.peerNamespace);
+    return file === undefined
+      ? noNamespace(veth.peerNamespace)
+      : { kind: 'veth', data: vethData(veth, file) };
+  }
+  if (bridge !== undefined || type === 'bridge') return { kind: 'bridge', data: newBridgeData(bridge ?? {}) };
+  return { kind: type };
+}
+
+const NO_HOST: KernelError = {
+  errno: 'ENOENT',
+  message: 'the host’s network namespace has no number in this one, or is this one',
+};
+const noNamespace = (path: string): KernelError => ({
+  errno: 'ENOENT',
+  message: `there is no network namespace ${path}`,
+});
+
+/** `ip link set NAME address … mtu … master … up`. The device is found by name, in the kernel and in one step. */
+function linkSet({ name, mac, mtu, up, master, bridge }: Link, names: DeviceNames): Request | undefined {
+  const index = typeof master === 'string' ? names.indexOf(master) : undefined;
+  if (typeof master === 'string' && index === undefined) return undefined;
+  return MESSAGE.request(k.RTM_NEWLINK, 0, upOrDown(up), {
+    name,
+    mac,
+    mtu,
+    master: master === null ? 0 : index,
+    info: bridge && { kind: 'bridge', data: bridgeData(bridge) },
+  });
+}
+
+/** `ip link set NAME nomaster` */
+export const linkRelease = (name: string): Request =>
+  MESSAGE.request(k.RTM_NEWLINK, 0, {}, { name, master: 0 });
 
 /** `ip link del NAME` */
 const linkRemove = ({ name }: Link): Request => MESSAGE.request(k.RTM_DELLINK, 0, {}, { name });
@@ -121,8 +129,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
   const { name, mac, mtu, master, info } = values;
   const { index = 0, flags = 0 } = header;
   if (name === undefined) return undefined;
-  // Across namespaces the lower device's ifindex is another namespace's.
-  const lower = values.netnsId === undefined ? info?.data?.link : undefined;
+  const masterName = master === undefined ? undefined : names.nameOf(master);
   return {
     kind: 'link',
     name,
@@ -133,34 +140,28 @@ export function readLink(message: Message, names: Names): Link | undefined {
     up: (flags & k.IFF_UP) !== 0,
     running: (flags & k.IFF_LOWER_UP) !== 0,
     ...(master !== undefined && { masterIndex: master }),
-    ...(info?.kind === 'vxlan' &&
-      info.data !== undefined && {
-        vxlan: readVxlan(info.data, lower === undefined ? undefined : names.nameOf(lower)),
-      }),
+    ...(masterName !== undefined && { master: masterName }),
+    ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
   };
 }
 
-type VxlanData = NonNullable<ReturnType<typeof VXLAN.read>>;
-
-function readVxlan(data: VxlanData, underlay: string | undefined): Vxlan {
-  const local = data.local ?? data.local6;
-  const group = data.group ?? data.group6;
-  return {
-    vni: data.id ?? 0,
-    ...(underlay !== undefined && { underlay }),
-    ...(local !== undefined && { local }),
-    ...(group !== undefined && { group }),
-    port: data.port ?? 0,
-    learning: data.learning ?? false,
-    gbp: data.gbp ?? false,
-    l2miss: data.l2miss ?? false,
-    ...(data.external && { external: true }),
-  };
+function readData(
+  kind: string | undefined,
+  data: LinkData,
+  netnsId: number | undefined,
+  names: Names,
+): Pick<Link, 'vxlan' | 'bridge'> | undefined {
+  if (kind === 'bridge') return { bridge: readBridge(data) };
+  if (kind !== 'vxlan') return undefined;
+  // Across namespaces the lower device's ifindex is another namespace's.
+  const vxlan = readVxlan(data, (index) => (netnsId === undefined ? names.nameOf(index) : undefined));
+  if (vxlan === undefined || netnsId === undefined) return vxlan && { vxlan };
+  return { vxlan: { ...vxlan, socketIn: netnsId === names.hostId?.() ? 'host' : 'elsewhere' } };
 }
 
-function encode(verb: Verb, link: Link, names: DeviceNames): Request | 'unsupported' | undefined {
+function encode(verb: Verb, link: Link, names: DeviceNames) {
   if (verb === 'add') return linkAdd(link, names);
-  if (verb === 'set') return linkSet(link);
+  if (verb === 'set') return linkSet(link, names);
   return verb === 'remove' ? linkRemove(link) : 'unsupported';
 }
 
@@ -174,5 +175,5 @@ export const LINK_CODEC: KindCodec<Link> = {
   dumps: () => [{ request: linkDump(), read: readLink }],
   read: readLink,
   encode: ({ verb, object }, names) => encode(verb, object, names),
-  missingDevice: ({ vxlan }) => vxlan?.underlay,
+  missingDevice: ({ vxlan, master }) => vxlan?.underlay ?? master ?? undefined,
 };

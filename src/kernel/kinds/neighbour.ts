@@ -19,7 +19,7 @@ import { NEIGHBOUR, type Neighbour } from '#src/state/kinds/neighbour.ts';
 import type { Verb } from '#src/state/operation.ts';
 
 /** struct ndmsg: u8 family, u8 and u16 of padding, s32 ifindex, u16 state, u8 flags, u8 type */
-const NDMSG_BYTES = 12;
+export const NDMSG_BYTES = 12;
 
 /** What RTM_NEWNEIGH and its kin say: of a neighbour, and as family AF_BRIDGE of a forwarding entry. */
 export interface NeighbourMessage {

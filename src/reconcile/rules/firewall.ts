@@ -17,6 +17,7 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import {
+  commandFailed,
   type FirewallHost,
   findPrograms,
   hasLegacyTables,
@@ -172,7 +173,7 @@ export class Firewall {
         writers.push(result.pid);
         if (result.code === 0) mended.push(...faults);
         else if (optional === undefined)
-          failure ??= failed('could not set the firewall rules', command, result);
+          failure ??= commandFailed('could not set the firewall rules', command, result);
         else {
           this.#leaveOut(optional, command, result);
           isShort = true;
@@ -188,7 +189,7 @@ export class Firewall {
     const tables = this.#lacking.get(command[0]) ?? new Set();
     this.#lacking.set(command[0], tables.add(table));
     const what = `Going on without rules in the table ${table}`;
-    this.#log.warning(`${what}: ${messageOf(failed('it could not be filled', command, result))}`);
+    this.#log.warning(`${what}: ${messageOf(commandFailed('it could not be filled', command, result))}`);
   }
 
   /** `everywhere`: also where rules of ours can only be left-overs. */
@@ -229,7 +230,7 @@ export class Firewall {
       if (result.code === 0) listing = result.stdout;
       else if (!result.stderr.includes('No such file or directory')) {
         if (!inUse) return [];
-        throw failed('could not read the firewall rules', list, result);
+        throw commandFailed('could not read the firewall rules', list, result);
       }
     }
     const change = changeNftables(listing, family, inUse ? rules : NONE, this.#names, program.comments);
@@ -248,7 +249,7 @@ export class Firewall {
     const result = await readRules(this.#host, iptables, family, signal);
     if (result.code !== 0) {
       if (!inUse) return [];
-      throw failed('could not read the firewall rules', save, result);
+      throw commandFailed('could not read the firewall rules', save, result);
     }
     const saved = parseIptablesSave(result.stdout);
     const [blocks, docker] = [blocksForwarding(saved), hasDocker(saved)];
@@ -320,10 +321,3 @@ const isNamed = (wanted: WantedRules, family: Family): boolean =>
 
 const step = (command: Step['command'], { transaction, ...change }: Change): Step[] =>
   transaction === '' ? [] : [{ command, input: transaction, ...change }];
-
-function failed(what: string, command: readonly string[], { code, stderr }: CommandResult): WeftError {
-  // iptables-nft begins with remarks on tables of the other kind.
-  const complaint = stderr.split('\n').find((line) => line.trim() !== '' && !line.startsWith('#'));
-  const reason = complaint?.trim() ?? 'it did not say why';
-  return new WeftError('firewall', `${what}: "${command.join(' ')}" ended with ${code}: ${reason}`);
-}

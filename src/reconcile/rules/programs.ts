@@ -2,6 +2,7 @@ import { countForeignRules } from '#src/firewall/iptables.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import type { Family } from '#src/firewall/rules.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -123,6 +124,18 @@ export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Pr
     const { code, stdout } = await readRules(host, iptables, 4, signal);
     return code === 0 ? countForeignRules(parseIptablesSave(stdout)) : undefined;
   }
+}
+
+/** The error of a program that refused, in one line: what could not be done, the program, its exit code and its complaint. */
+export function commandFailed(
+  what: string,
+  command: readonly string[],
+  { code, stderr }: CommandResult,
+): WeftError {
+  // iptables-nft begins with remarks on tables of the other kind.
+  const complaint = stderr.split('\n').find((line) => line.trim() !== '' && !line.startsWith('#'));
+  const reason = complaint?.trim() ?? 'it did not say why';
+  return new WeftError('firewall', `${what}: "${command.join(' ')}" ended with ${code}: ${reason}`);
 }
 
 /** Whether the first `v1.2.3` in the text is this version or a later one. */

@@ -10,10 +10,10 @@ import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
  * The count is read before the look, so that what changes during it is a change afterwards. After a write of ours it is
  * higher, by us alone or by others as well: the events report it, one for each transaction, with its process.
  */
-export class QuietRules {
+export class QuietRules<Wanted = WantedRules> {
   readonly #ruleset: Pick<Ruleset, 'generation'> | undefined;
   /** All was as wanted right after this transaction. */
-  #right: { readonly generation: number; readonly wanted: WantedRules } | undefined;
+  #right: { readonly generation: number; readonly wanted: Wanted } | undefined;
   /** Processes of ours that have written since the look before. */
   #writers: readonly (number | undefined)[] = [];
   /** Transactions reported since the count was read last, and whose they were. */
@@ -38,22 +38,24 @@ export class QuietRules {
   /** The count of transactions now. To be read before a look; `undefined` when the kernel reports nothing. */
   async read(): Promise<number | undefined> {
     this.#followWriters();
+    this.#writers = [];
     this.#reported.clear();
     return this.#ruleset?.generation();
   }
 
   /** Whether a look at this count would find all as it is wanted now. */
-  hold(generation: number | undefined, wanted: WantedRules): boolean {
+  hold(generation: number | undefined, wanted: Wanted): boolean {
     const right = this.#right;
     return right !== undefined && right.generation === generation && isDeepStrictEqual(right.wanted, wanted);
   }
 
+  /** A process of ours has written since the look, and the rules are as that left them. */
+  wrote(pid: number | undefined): void {
+    this.#writers = [...this.#writers, pid];
+  }
+
   /** A look at this count found all as wanted, or the processes that wrote have made it so. */
-  found(
-    generation: number | undefined,
-    wanted: WantedRules,
-    writers: readonly (number | undefined)[] = [],
-  ): void {
+  found(generation: number | undefined, wanted: Wanted, writers: readonly (number | undefined)[] = []): void {
     this.#writers = writers;
     this.#right =
       generation === undefined || this.#reported.has(generation) ? undefined : { generation, wanted };

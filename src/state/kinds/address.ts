@@ -12,7 +12,7 @@ const format = ({ prefix, device }: Address): string => `${formatPrefix(prefix)}
 
 export const ADDRESS = kindOf<Address>({
   name: 'address',
-  rank: 1,
+  rank: 2,
   key: (address) => `address ${format(address)}`,
   sharesSlot: (a, b) => equalPrefix(a.prefix, b.prefix) && a.device === b.device,
   hash: ({ prefix }) => addressHash(prefix.address),

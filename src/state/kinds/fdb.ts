@@ -17,7 +17,7 @@ const format = ({ mac, device, destination, permanent }: FdbEntry): string =>
 
 export const FDB = kindOf<FdbEntry>({
   name: 'fdb',
-  rank: 2,
+  rank: 3,
   key: ({ mac, device }) => `fdb ${mac} dev ${device}`,
   sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device,
   hash: ({ mac }) => mac,

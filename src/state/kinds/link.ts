@@ -1,7 +1,8 @@
-import { formatIp, type Ip } from '#src/lib/ip.ts';
 import type { Mac } from '#src/lib/mac.ts';
 import { Differences } from '#src/state/differences.ts';
-import { kindOf } from '#src/state/kind.ts';
+import { kindOf, type Stage } from '#src/state/kind.ts';
+import { formatVeth, type Veth } from '#src/state/kinds/veth.ts';
+import { formatVxlan, type Vxlan, vxlanDifferences } from '#src/state/kinds/vxlan.ts';
 import type { Operation, Verb } from '#src/state/operation.ts';
 
 /** A network device. Only fields that are set are wanted of it. */
@@ -21,95 +22,116 @@ export interface Link {
   readonly running?: boolean;
   /** Only in what was found: the bridge or bond it is a port of, by ifindex. */
   readonly masterIndex?: number;
+  /** The bridge that it is in, by name; `null` is wanted of a device that shall be in none. */
+  readonly master?: string | null;
   readonly vxlan?: Vxlan;
+  readonly bridge?: Bridge;
+  /** Only in what is wanted, and only when it is made. */
+  readonly veth?: Veth;
 }
 
-/** IFLA_VXLAN_* of linux/if_link.h. */
-export interface Vxlan {
-  /** 24 bits (RFC 7348 §5). */
-  readonly vni: number;
-  /** The underlay device, by name; absent when the kernel has none (or one that we can't name). */
-  readonly underlay?: string;
-  readonly local?: Ip;
-  /** A multicast group or default remote; flannel sets none. */
-  readonly group?: Ip;
-  /** UDP destination port. The kernel's default is 8472, not IANA's 4789. */
-  readonly port: number;
-  readonly learning: boolean;
-  /** Group based policy extension. */
-  readonly gbp: boolean;
-  readonly l2miss?: boolean;
-  /** Only in what was found: the device takes its VNIs from each packet (`external`), and all packets of its port. */
-  readonly external?: boolean;
+/** IFLA_BR_* of linux/if_link.h. */
+export interface Bridge {
+  /** IGMP and MLD are listened to, and multicast goes to those that asked for it. */
+  readonly multicastSnooping?: boolean;
 }
 
-/** The fields are those that flannel compares (v0.9.1 backend/vxlan/device.go), and the underlay by its name. */
+/** The type by its name, or by what else is known of the device. */
+function typeOf({ type, vxlan, bridge, veth }: Link): string | undefined {
+  if (type !== undefined) return type;
+  if (vxlan !== undefined) return 'vxlan';
+  if (bridge !== undefined) return 'bridge';
+  return veth && 'veth';
+}
+
 function mustRecreate(wanted: Link, found: Link): string[] {
-  if (wanted.vxlan === undefined) return [];
-  if (found.vxlan === undefined) return [`link type: ${wanted.type} vs ${found.type ?? 'none'}`];
-  const texts: string[] = [];
-  const [want, have] = [wanted.vxlan, found.vxlan];
-  const compare = <V>(
-    label: string,
-    wanted: V | undefined,
-    found: V | undefined,
-    format: (value: V) => string = String,
-  ) => {
-    if (wanted !== undefined && wanted !== found)
-      texts.push(`${label}: ${format(wanted)} vs ${found === undefined ? 'none' : format(found)}`);
-  };
-  compare('vni', want.vni, have.vni);
-  compare('vtep (external) interface', want.underlay, have.underlay);
-  compare('vtep (external) IP', want.local, have.local, formatIp);
-  compare('port', want.port, have.port);
-  compare('learning', want.learning, have.learning);
-  compare('gbp', want.gbp, have.gbp);
-  if (have.group !== undefined && want.group === undefined)
-    texts.push(`group address: none vs ${formatIp(have.group)}`);
-  if (have.l2miss) texts.push('l2miss: false vs true');
-  return texts;
+  const { vxlan, bridge, veth } = wanted;
+  if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
+  const isOfType = vxlan === undefined && typeOf(wanted) === typeOf(found);
+  if (isOfType || (vxlan ?? bridge ?? veth) === undefined) return [];
+  return [`link type: ${typeOf(wanted)} vs ${found.type ?? 'none'}`];
 }
+
+/** What is wanted of a bridge, as far as this kernel has it. */
+function bridgeDifference({ bridge: wanted }: Link, { bridge: found }: Link): Bridge | undefined {
+  const have = found?.multicastSnooping;
+  if (wanted?.multicastSnooping === undefined || have === undefined) return undefined;
+  return wanted.multicastSnooping === have ? undefined : wanted;
+}
+
+const isInMaster = (wanted: Link, found: Link): boolean =>
+  wanted.master === undefined || wanted.master === (found.master ?? null);
 
 function differences(wanted: Link, found: Link): string[] {
-  const { texts } = new Differences()
+  const texts = new Differences()
     .field('mac', wanted.mac, found.mac)
     .field('mtu', wanted.mtu, found.mtu)
-    .field('up', wanted.up, found.up);
+    .field('up', wanted.up, found.up)
+    .field(
+      'mcast_snooping',
+      bridgeDifference(wanted, found)?.multicastSnooping,
+      found.bridge?.multicastSnooping,
+    ).texts;
+  if (!isInMaster(wanted, found))
+    texts.push(`master: ${found.master ?? 'none'}, wanted ${wanted.master ?? 'none'}`);
   return [...mustRecreate(wanted, found), ...texts];
 }
 
 function operations(wanted: Link, found: Link | undefined): Operation<Link>[] {
-  const { up, ...made } = wanted;
+  if (found === undefined) return making(wanted);
   const { name } = wanted;
-  const bringUp: Operation<Link>[] = up ? [{ verb: 'set', object: { kind: 'link', name, up } }] : [];
-  if (found === undefined) return [{ verb: 'add', object: made }, ...bringUp];
-  if (mustRecreate(wanted, found).length > 0) {
-    return [{ verb: 'remove', object: { kind: 'link', name } }, { verb: 'add', object: made }, ...bringUp];
-  }
+  if (mustRecreate(wanted, found).length > 0)
+    return [{ verb: 'remove', object: { kind: 'link', name } }, ...making(wanted)];
+  const bridge = bridgeDifference(wanted, found);
   const change: Link = {
     kind: 'link',
     name,
     ...(wanted.mac !== undefined && wanted.mac !== found.mac && { mac: wanted.mac }),
     ...(wanted.mtu !== undefined && wanted.mtu !== found.mtu && { mtu: wanted.mtu }),
-    ...(up !== undefined && up !== found.up && { up }),
+    ...(bridge !== undefined && { bridge }),
+    ...(wanted.up !== undefined && wanted.up !== found.up && { up: wanted.up }),
+    ...(!isInMaster(wanted, found) && wanted.master !== undefined && { master: wanted.master }),
   };
-  return [{ verb: 'set', object: change }];
+  const { up, master } = change;
+  return up === true && typeof master === 'string' ? inBridge(change) : [{ verb: 'set', object: change }];
+}
+
+function making(wanted: Link): Operation<Link>[] {
+  const { up, master, ...made } = wanted;
+  const { kind, name, mtu } = wanted;
+  const add: Operation<Link> = { verb: 'add', object: made };
+  if (typeof master === 'string') return [add, ...inBridge({ kind, name, master, ...(up && { up }) })];
+  // A bridge follows the MTU of what is put into it, unless its own was set after it was made.
+  const isBridge = typeOf(wanted) === 'bridge' && mtu !== undefined;
+  return up ? [add, { verb: 'set', object: { kind, name, up, ...(isBridge && { mtu }) } }] : [add];
+}
+
+/** Into its bridge first, and up at last: see {@link stage}. */
+function inBridge({ up, ...joined }: Link): Operation<Link>[] {
+  const { kind, name, master } = joined;
+  const join: Operation<Link> = { verb: 'set', object: joined };
+  if (up !== true || master === undefined) return [join];
+  return [join, { verb: 'set', object: { kind, name, master, up } }];
+}
+
+/** A bridge may have been made just now; and what is put into it carries no frames before it is as wanted in all. */
+function stage({ verb, object: { master, up } }: Operation<Link>): Stage {
+  if (verb !== 'set' || typeof master !== 'string') return 'made';
+  return up ? 'last' : 'joined';
 }
 
 function format(link: Link): string {
   const words = [link.name];
   if (link.mac !== undefined) words.push('address', link.mac);
   if (link.mtu !== undefined) words.push('mtu', String(link.mtu));
-  if (link.type !== undefined) words.push('type', link.type);
-  if (link.vxlan !== undefined) {
-    const { vni, underlay, local, group, port, learning, gbp } = link.vxlan;
-    words.push('id', String(vni));
-    if (underlay !== undefined) words.push('dev', underlay);
-    if (local !== undefined) words.push('local', formatIp(local));
-    if (group !== undefined) words.push('group', formatIp(group));
-    words.push('dstport', String(port), learning ? 'learning' : 'nolearning');
-    if (gbp) words.push('gbp');
-  }
+  if (typeof link.master === 'string') words.push('master', link.master);
+  if (link.vxlan?.socketIn === 'host') words.push('link-netns', 'host');
+  const type = typeOf(link);
+  if (type !== undefined) words.push('type', type);
+  if (link.vxlan !== undefined) words.push(formatVxlan(link.vxlan));
+  if (link.veth !== undefined) words.push(formatVeth(link.veth));
+  const { multicastSnooping } = link.bridge ?? {};
+  if (multicastSnooping !== undefined) words.push('mcast_snooping', multicastSnooping ? '1' : '0');
   return words.join(' ');
 }
 
@@ -119,7 +141,11 @@ function command(verb: Verb, link: Link): string {
   const words = [`ip link set ${link.name}`];
   if (link.mac !== undefined) words.push(`address ${link.mac}`);
   if (link.mtu !== undefined) words.push(`mtu ${link.mtu}`);
+  if (link.master !== undefined) words.push(link.master === null ? 'nomaster' : `master ${link.master}`);
   if (link.up !== undefined) words.push(link.up ? 'up' : 'down');
+  if (link.bridge !== undefined) words.push('type', 'bridge');
+  const { multicastSnooping } = link.bridge ?? {};
+  if (multicastSnooping !== undefined) words.push('mcast_snooping', multicastSnooping ? '1' : '0');
   return words.join(' ');
 }
 
@@ -133,6 +159,7 @@ export const LINK = kindOf<Link>({
   differences,
   mustRecreate,
   operations,
+  stage,
   // The kernel takes routes and neighbours away with a device that goes down.
   takesAlong: (found, now) =>
     now === undefined ||
@@ -141,7 +168,8 @@ export const LINK = kindOf<Link>({
     found.index !== now.index ||
     found.running !== now.running,
   deviceOf: ({ name }) => name,
-  devicesNeeded: ({ name, vxlan }) => (vxlan?.underlay === undefined ? [name] : [name, vxlan.underlay]),
+  devicesNeeded: ({ name, vxlan, master }) =>
+    [name, vxlan?.underlay, master ?? undefined].filter((device) => device !== undefined),
   format,
   command,
 });

@@ -18,7 +18,7 @@ const format = ({ ip, mac, device, permanent }: Neighbour): string =>
 
 export const NEIGHBOUR = kindOf<Neighbour>({
   name: 'neighbour',
-  rank: 3,
+  rank: 5,
   key: ({ ip, device }) => `neighbour ${formatIp(ip)} dev ${device}`,
   sharesSlot: (a, b) => a.ip === b.ip && a.device === b.device,
   hash: ({ ip }) => addressHash(ip),

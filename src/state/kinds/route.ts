@@ -81,7 +81,7 @@ const isAsWanted = (wanted: Route, found: Route): boolean =>
 
 export const ROUTE = kindOf<Route>({
   name: 'route',
-  rank: 4,
+  rank: 6,
   key: (route) => `route ${formatPrefix(route.destination)} metric ${metricOf(route)}`,
   sharesSlot: (a, b) =>
     equalPrefix(a.destination, b.destination) && (a.metric === b.metric || metricOf(a) === metricOf(b)),

@@ -20,7 +20,7 @@ const format = ({ path, value }: Sysctl): string => `${path}=${value ?? ''}`;
 
 export const SYSCTL = kindOf<Sysctl>({
   name: 'sysctl',
-  rank: 5,
+  rank: 7,
   key: ({ path }) => `sysctl ${path}`,
   sharesSlot: (a, b) => a.path === b.path,
   hash: ({ path }) => path,

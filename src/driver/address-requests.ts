@@ -1,0 +1,215 @@
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { without } from '#src/driver/endpoint-book.ts';
+import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
+import type { PresentTenants } from '#src/driver/present-tenants.ts';
+import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import {
+  equalPrefix,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  isIpv4,
+  masked,
+  type Prefix,
+  parsePrefix4,
+  parsePrefix6,
+  prefix4,
+  prefix6,
+} from '#src/lib/ip.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
+import { chooseSubnet, chooseSubnet6 } from '#src/tenant/choose-subnet.ts';
+import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
+import type { TenantSubnet } from '#src/tenant/tenant.ts';
+import { assertTenantName } from '#src/tenant/tenant-name.ts';
+
+export interface AddressRequestsComponents {
+  readonly book: EndpointBook;
+  readonly directory: TenantDirectory;
+  readonly present: PresentTenants;
+  readonly signal: AbortSignal;
+}
+
+/** The option that ties Docker's pool to a tenant: `--ipam-opt weft.network=NAME`. */
+export const NETWORK_OPTION = 'weft.network';
+
+/** The registry has so long for a new address. */
+const CLAIM_MS = 4_000;
+
+/** What Docker stores for ever in place of a pool: `NAME/v4/10.5.0.0-24`, and `/10.5.0.128-25` where there is a range. */
+interface Pool {
+  readonly tenant: string;
+  readonly family: 4 | 6;
+  readonly prefix: Prefix;
+  readonly range?: Prefix;
+}
+
+/**
+ * Docker's address driver. Addresses of containers are claimed in the registry. Gateways and auxiliary addresses are a
+ * tenant's own: every host asks for them, and none holds them.
+ */
+export class AddressRequests implements AddressDriver {
+  readonly #components: AddressRequestsComponents;
+
+  constructor(components: AddressRequestsComponents) {
+    this.#components = components;
+  }
+
+  async requestPool({ family, pool, range, options }: PoolRequest): Promise<PoolAnswer> {
+    const { [NETWORK_OPTION]: name, ...unknown } = options;
+    if (name === undefined) throw withoutName();
+    assertTenantName(name);
+    refuseUnknown(unknown, '--ipam-opt', [NETWORK_OPTION]);
+    const subnet = await this.#subnetOf(name, family);
+    if (subnet !== undefined && pool !== undefined && !equalPrefix(subnet.prefix, pool)) {
+      const [wanted, there] = [formatPrefix(pool), formatPrefix(subnet.prefix)];
+      throw new WeftError(
+        'tenant-differs',
+        `network ${name} exists with subnet ${there}, and ${wanted} was asked for`,
+        {
+          remedy: 'create it with that subnet or with none, or under another name',
+        },
+      );
+    }
+    const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
+    const fault = faultOfPrefix(prefix);
+    if (fault !== undefined) throw new WeftError('address-refused', fault);
+    const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
+    const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range: masked(range) }) });
+    return { poolId, pool: prefix, gateway };
+  }
+
+  /** Nothing is held for a pool. */
+  async releasePool(): Promise<void> {}
+
+  async requestAddress({ poolId, address, isGateway, container }: AddressRequest): Promise<Prefix> {
+    const pool = parsePool(poolId);
+    const { tenant: name, family, prefix, range } = pool;
+    const tenant = this.#components.present.tenant(name);
+    const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
+    if (isGateway) return this.#gateway(pool, subnet, address);
+    // Before its network is there, an address that Docker names is an auxiliary one, and not a container's.
+    if (address !== undefined && !this.#isHere(name)) return this.#auxiliary(pool, address);
+    const signal = deadlineIn(CLAIM_MS, this.#components.signal);
+    const ip = await this.#components.present.use(name).claim(
+      {
+        family,
+        ...(address !== undefined && { ip: address }),
+        ...(range !== undefined && { range }),
+        ...(container !== undefined && { container }),
+      },
+      signal,
+    );
+    return withLength(ip, prefix);
+  }
+
+  async releaseAddress(poolId: string, address: Ip): Promise<void> {
+    const { tenant } = parsePool(poolId);
+    const { book, present } = this.#components;
+    if (book.state.addresses[tenant]?.[formatIp(address)] === undefined) return;
+    // A tenant that is known to nobody any more has no records either.
+    if (present.tenant(tenant) === undefined) return this.#forget(tenant, formatIp(address));
+    await present.use(tenant).release(address);
+  }
+
+  /** The subnet that the tenant has; `undefined` where there is no such tenant yet. */
+  async #subnetOf(name: string, family: 4 | 6): Promise<TenantSubnet | undefined> {
+    const { directory, signal } = this.#components;
+    const tenant = await directory.read(name, signal);
+    const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
+    if (tenant === undefined || subnet !== undefined) return subnet;
+    throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {
+      remedy:
+        family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
+    });
+  }
+
+  async #choose(name: string, family: 4 | 6): Promise<Prefix> {
+    const taken = Array.from(this.#components.directory.all(), ({ subnets }) => [
+      ...(subnets.v4 ? [subnets.v4.prefix] : []),
+      ...(subnets.v6 ? [subnets.v6.prefix] : []),
+    ]).flat();
+    if (family === 6) return chooseSubnet6(name, taken);
+    const prefix = chooseSubnet(taken);
+    if (prefix !== undefined) return prefix;
+    throw new WeftError('address-refused', `could not choose a subnet for network ${name}: all are taken`, {
+      remedy: 'give one with --subnet: it may be that of another network',
+    });
+  }
+
+  #gateway({ tenant, prefix }: Pool, subnet: TenantSubnet | undefined, address: Ip | undefined): Prefix {
+    const there = subnet?.gateway;
+    if (there !== undefined && address !== undefined && address !== there) {
+      throw new WeftError(
+        'tenant-differs',
+        `network ${tenant} has the gateway ${formatIp(there)}, and ${formatIp(address)} was asked for`,
+        { remedy: 'create it with that gateway or with none, or under another name' },
+      );
+    }
+    const gateway = there ?? address ?? defaultGateway(prefix);
+    const fault = faultOfPlace(prefix, gateway);
+    if (fault !== undefined) throw new WeftError('address-refused', `the gateway can't be used: ${fault}`);
+    return withLength(gateway, prefix);
+  }
+
+  /** Compared with the tenant's when the network is created. */
+  #auxiliary({ prefix }: Pool, address: Ip): Prefix {
+    const fault = faultOfPlace(prefix, address);
+    if (fault !== undefined)
+      throw new WeftError('address-refused', `the auxiliary address can't be used: ${fault}`);
+    return withLength(address, prefix);
+  }
+
+  #isHere(tenant: string): boolean {
+    return Object.values(this.#components.book.state.networks).includes(tenant);
+  }
+
+  async #forget(tenant: string, address: string): Promise<void> {
+    await this.#components.book.change((state) => {
+      const rest = without(state.addresses[tenant] ?? {}, address);
+      return { ...state, addresses: { ...state.addresses, [tenant]: rest } };
+    });
+  }
+}
+
+const formatPool = ({ tenant, family, prefix, range }: Pool): string =>
+  [tenant, `v${family}`, slashless(prefix), ...(range === undefined ? [] : [slashless(range)])].join('/');
+
+const slashless = (prefix: Prefix): string => formatPrefix(prefix).replace('/', '-');
+
+function parsePool(id: string): Pool {
+  const [tenant = '', version = '', prefixText = '', rangeText] = id.split('/');
+  const family = version === 'v6' ? 6 : 4;
+  const parse = (text: string) => (family === 4 ? parsePrefix4(text, '-') : parsePrefix6(text, '-'));
+  const prefix = parse(prefixText);
+  const range = rangeText === undefined ? undefined : parse(rangeText);
+  if (prefix !== undefined) return { tenant, family, prefix, ...(range !== undefined && { range }) };
+  throw new WeftError('pool', `${JSON.stringify(id.slice(0, 100))} is not a pool of weft's`, {
+    remedy: 'remove the network from Docker and create it again',
+  });
+}
+
+export const withLength = (ip: Ip, { length }: Prefix): Prefix =>
+  isIpv4(ip) ? prefix4(ip, length) : prefix6(ip, length);
+
+/** A typing error that nobody notices is worse than a refusal. */
+export function refuseUnknown(
+  options: Readonly<Record<string, string>>,
+  flag: string,
+  known: readonly string[],
+): void {
+  const [unknown] = Object.keys(options);
+  if (unknown === undefined) return;
+  throw new WeftError('driver-option', `weft has no option ${flag} ${unknown}`, {
+    remedy: `it has ${known.join(', ')}`,
+  });
+}
+
+const withoutName = (): WeftError =>
+  new WeftError(
+    'driver-option',
+    `--ipam-opt ${NETWORK_OPTION}=NAME is missing: it ties the addresses to a network`,
+    {
+      remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
+    },
+  );

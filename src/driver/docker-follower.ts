@@ -1,0 +1,121 @@
+import type { DockerEvent } from '#src/docker/docker-api.ts';
+import { DockerComparison, type DockerComparisonComponents } from '#src/driver/docker-comparison.ts';
+import { Backoff } from '#src/lib/backoff.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
+import type { Random } from '#src/sys/random.ts';
+
+export interface DockerFollowerComponents extends DockerComparisonComponents {
+  readonly random: Random;
+}
+
+const PAUSES = { baseMs: 500, capMs: 5_000 };
+/** Docker and the book are compared so often without an event. */
+const COMPARE_MS = 30_000;
+/** Events come in groups, and a network that a user makes here is in Docker a moment after it is in the registry. */
+const SETTLE_MS = 300;
+
+/**
+ * Follows Docker through its API, outside of any call of the driver: Docker waits for the driver in those. It makes and
+ * removes Docker's networks as tenants come and go, compares endpoints, and reports containers that run.
+ */
+export class DockerFollower {
+  readonly #components: DockerFollowerComponents;
+  readonly #comparison: DockerComparison;
+  #isConnected = false;
+  #trouble: string | undefined = 'Docker has not answered yet';
+  #asked = Promise.withResolvers<void>();
+
+  constructor(components: DockerFollowerComponents) {
+    this.#components = components;
+    this.#comparison = new DockerComparison(components);
+  }
+
+  /** Docker's events come. */
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** Why Docker is not followed, or what it refuses; `undefined` when all is well. */
+  get trouble(): string | undefined {
+    return this.#trouble ?? this.#comparison.trouble;
+  }
+
+  /** Follows until the signal aborts, through restarts of Docker. */
+  async run(signal: AbortSignal): Promise<never> {
+    const { clock, directory, log } = this.#components;
+    const backoff = new Backoff(this.#components, PAUSES);
+    const stop = directory.observe(() => this.#ask());
+    try {
+      for (;;) {
+        const life = new Lifetime(signal);
+        try {
+          await this.#follow(life, () => backoff.reset());
+        } catch (error) {
+          signal.throwIfAborted();
+          const trouble = messageOf(error);
+          if (this.#trouble === undefined || this.#isConnected)
+            log.warning(`Docker can't be followed: ${trouble}`);
+          this.#trouble = trouble;
+        } finally {
+          this.#isConnected = false;
+          await life.stop();
+        }
+        await clock.sleep(backoff.next(), signal);
+      }
+    } finally {
+      stop();
+    }
+  }
+
+  #ask(): void {
+    this.#asked.resolve();
+  }
+
+  async #follow(life: Lifetime, onConnected: () => void): Promise<never> {
+    const { docker, log } = this.#components;
+    const events = docker.events(life.signal)[Symbol.asyncIterator]();
+    // Asked for first: what happens during the comparison is not missed.
+    const first = events.next();
+    first.catch(() => {});
+    await this.#comparison.run(life.signal);
+    this.#isConnected = true;
+    if (this.#trouble !== undefined) log.info('Docker answers: its networks and containers are followed');
+    this.#trouble = undefined;
+    onConnected();
+    life.run((signal) => this.#compareAtInterval(signal));
+    life.run(async () => {
+      for (let next = await first; !next.done; next = await events.next())
+        await this.#hear(next.value, life.signal);
+    });
+    return life.ended();
+  }
+
+  async #compareAtInterval(signal: AbortSignal): Promise<never> {
+    const { clock } = this.#components;
+    for (;;) {
+      this.#asked = Promise.withResolvers<void>();
+      await orAborted(Promise.race([this.#asked.promise, clock.sleep(COMPARE_MS, signal)]), signal);
+      await clock.sleep(SETTLE_MS, signal);
+      await this.#comparison.run(signal);
+    }
+  }
+
+  async #hear(event: DockerEvent, signal: AbortSignal): Promise<void> {
+    switch (event.type) {
+      case 'start':
+      case 'rename':
+      case 'connect': {
+        const container = await this.#components.docker.container(event.container, signal);
+        if (container?.running) await this.#comparison.learn(container);
+        return;
+      }
+      case 'network-created':
+      case 'network-removed':
+      case 'die':
+      case 'disconnect':
+        return;
+    }
+  }
+}

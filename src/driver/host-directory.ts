@@ -1,0 +1,168 @@
+import { Backoff } from '#src/lib/backoff.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import type { Ip } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
+import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
+import type { RecordFolders, Records } from '#src/registry/records.ts';
+import type { LeaseRecord } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Random } from '#src/sys/random.ts';
+import { formatAlive, formatHost, type HostRecord, parseHost } from '#src/tenant/host-codec.ts';
+
+export interface HostDirectoryComponents {
+  readonly folders: RecordFolders;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** What this host says of itself now. */
+  readonly self: () => HostRecord;
+}
+
+export interface HostDirectoryOptions {
+  /** The hosts are others, or have other places. */
+  readonly onChange: () => void;
+}
+
+/** The record that shows that a host lives outlasts a short outage of the registry. */
+const ALIVE_SECONDS = 60;
+const RENEW_MS = 20_000;
+const PAUSES = { baseMs: 500, capMs: 5_000 };
+
+/** The hosts that have tenants, as the registry has them; this host among them. */
+export class HostDirectory {
+  readonly #components: HostDirectoryComponents;
+  readonly #hosts: Records;
+  readonly #alive: Records;
+  readonly #known = new Map<string, HostRecord>();
+  readonly #watcher: LeaseWatcher;
+  #changed = Promise.withResolvers<void>();
+  #isListed = false;
+
+  constructor(components: HostDirectoryComponents, { onChange }: HostDirectoryOptions) {
+    const { folders, log } = components;
+    this.#components = components;
+    this.#hosts = folders.folder('tenants/hosts');
+    this.#alive = folders.folder('tenants/alive');
+    this.#watcher = new LeaseWatcher(
+      { ...components, registry: this.#hosts, logger: log },
+      {
+        onSnapshot: ({ records }) => {
+          this.#known.clear();
+          for (const record of records) this.#learn(record);
+          this.#isListed = true;
+          this.publish();
+          onChange();
+        },
+        onBatch: ({ events }) => {
+          for (const event of events) {
+            if (event.type === 'put') this.#learn(event.record);
+            else this.#known.delete(event.name);
+          }
+          if (!this.#known.has(components.self().id)) this.publish();
+          onChange();
+        },
+      },
+    );
+  }
+
+  /** Follows the hosts and keeps this host's records, until the signal aborts. */
+  async run(signal: AbortSignal): Promise<never> {
+    const life = new Lifetime(signal);
+    try {
+      life.run((ended) => this.#watcher.run(ended));
+      life.run((ended) => this.#keepRecord(ended));
+      life.run((ended) => this.#keepAlive(ended));
+      return await life.ended();
+    } finally {
+      await life.stop();
+    }
+  }
+
+  /** Whether the registry has answered. */
+  get isListed(): boolean {
+    return this.#isListed;
+  }
+
+  /** The underlay addresses of all hosts, this one's included. */
+  vteps(): Ip[] {
+    const { id, vtep } = this.#components.self();
+    const others = this.#known.values().filter((host) => host.id !== id);
+    return [vtep, ...others.map((host) => host.vtep)];
+  }
+
+  nameOf(id: string): string | undefined {
+    return this.#known.get(id)?.hostName;
+  }
+
+  /** This host says something else of itself now. */
+  publish(): void {
+    this.#changed.resolve();
+  }
+
+  /** The tenant of one of Docker's networks on this host, as the registry remembers it. */
+  async recall(networkId: string, signal: AbortSignal): Promise<string | undefined> {
+    const { id } = this.#components.self();
+    const record = await this.#hosts.read(id, signal);
+    const read = record && parseHost(id, record.value);
+    return read?.ok ? read.value.docker[networkId] : undefined;
+  }
+
+  #learn({ name, value }: LeaseRecord): void {
+    const read = parseHost(name, value);
+    if (read.ok) this.#known.set(name, read.value);
+    else this.#components.log.warning(`The record of host ${name} is refused: ${read.reason}`);
+  }
+
+  async #keepRecord(signal: AbortSignal): Promise<never> {
+    const { clock, log } = this.#components;
+    const backoff = new Backoff(this.#components, PAUSES);
+    for (;;) {
+      this.#changed = Promise.withResolvers<void>();
+      try {
+        await this.#writeRecord(signal);
+        backoff.reset();
+        await orAborted(this.#changed.promise, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        log.verbose(1, `could not write the record of this host: ${messageOf(error)}`);
+        await clock.sleep(backoff.next(), signal);
+      }
+    }
+  }
+
+  async #writeRecord(signal: AbortSignal): Promise<void> {
+    const self = this.#components.self();
+    const there = await this.#hosts.read(self.id, signal);
+    const text = formatHost(self, there?.value);
+    if (there?.value === text) return;
+    const { outcome } =
+      there === undefined
+        ? await this.#hosts.create(self.id, text, undefined, signal)
+        : await this.#hosts.replace(there, text, undefined, signal);
+    if (outcome === 'conflict') this.publish();
+  }
+
+  async #keepAlive(signal: AbortSignal): Promise<never> {
+    const { clock, log } = this.#components;
+    for (;;) {
+      await this.#showLife(signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        log.verbose(1, `could not show that this host lives: ${messageOf(error)}`);
+      });
+      await clock.sleep(RENEW_MS, signal);
+    }
+  }
+
+  async #showLife(signal: AbortSignal): Promise<void> {
+    const self = this.#components.self();
+    const text = formatAlive(self);
+    const there = await this.#alive.read(self.id, signal);
+    if (there === undefined) {
+      await this.#alive.create(self.id, text, ALIVE_SECONDS, signal);
+    } else if (there.value !== text || !(await this.#alive.renew(there, ALIVE_SECONDS, signal))) {
+      await this.#alive.replace(there, text, ALIVE_SECONDS, signal);
+    }
+  }
+}

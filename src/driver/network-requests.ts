@@ -1,0 +1,315 @@
+import { NETWORK_OPTION, refuseUnknown } from '#src/driver/address-requests.ts';
+import { type BookedEndpoint, type EndpointBook, without } from '#src/driver/endpoint-book.ts';
+import type {
+  EndpointAnswer,
+  EndpointIds,
+  EndpointRequest,
+  JoinAnswer,
+  JoinRequest,
+  NetworkDriver,
+  NetworkPool,
+  NetworkRequest,
+} from '#src/driver/plugin.ts';
+import { ADDRESS_SPACE } from '#src/driver/plugin-methods.ts';
+import type { PresentTenant } from '#src/driver/present-tenant.ts';
+import type { PresentTenants } from '#src/driver/present-tenants.ts';
+import type { TenantDirectory, WantedTenant } from '#src/driver/tenant-directory.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import {
+  formatIp,
+  type Ip,
+  type Ipv4,
+  type Ipv6,
+  isIpv4,
+  type Prefix4,
+  type Prefix6,
+  parseIp,
+} from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
+import { macOf } from '#src/tenant/mac-of.ts';
+import { containerEndName } from '#src/tenant/segment-objects.ts';
+import { defaultGateway } from '#src/tenant/subnet-rules.ts';
+import { formatTenant, HIGHEST_VNI } from '#src/tenant/tenant-codec.ts';
+import { assertTenantName } from '#src/tenant/tenant-name.ts';
+
+export interface NetworkRequestsComponents {
+  readonly book: EndpointBook;
+  readonly directory: TenantDirectory;
+  readonly present: PresentTenants;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Docker's API answers: it will say when a container runs. */
+  readonly hearsDocker: () => boolean;
+  /** The tenant of one of Docker's networks that the book has lost, by what the registry has of this host. */
+  readonly recall: (networkId: string) => Promise<string | undefined>;
+  /** The networks of this host in Docker are others. */
+  readonly onNetworks: () => void;
+}
+
+const VNI_OPTION = 'weft.vni';
+const MTU_OPTION = 'weft.mtu';
+const CREATE_MS = 5_000;
+/** How long Join waits for the registry. After that the container starts, and other hosts hear of it later. */
+const PUBLISH_MS = 2_000;
+
+/** Docker's network driver: what a tenant, an endpoint and a container's place in it are, by this host's book. */
+export class NetworkRequests implements NetworkDriver {
+  readonly #components: NetworkRequestsComponents;
+
+  constructor(components: NetworkRequestsComponents) {
+    this.#components = components;
+  }
+
+  async createNetwork(request: NetworkRequest): Promise<void> {
+    const { book, directory, signal, onNetworks } = this.#components;
+    const wanted = readWanted(request);
+    const { name } = wanted;
+    const other = Object.entries(book.state.networks).find(
+      ([id, tenant]) => tenant === name && id !== request.networkId,
+    );
+    if (other !== undefined) {
+      throw new WeftError(
+        'tenant-here',
+        `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
+        {
+          remedy: 'use that one: "docker network ls --filter driver=weft" lists it',
+        },
+      );
+    }
+    const tenant = await directory.ensure(wanted, deadlineIn(CREATE_MS, signal));
+    await book.change((state) => ({
+      ...state,
+      networks: { ...state.networks, [request.networkId]: name },
+      tenants: { ...state.tenants, [name]: formatTenant(tenant) },
+      removed: state.removed.filter((removed) => removed !== name),
+    }));
+    onNetworks();
+  }
+
+  async deleteNetwork(networkId: string): Promise<void> {
+    const { book, directory, onNetworks } = this.#components;
+    const name = book.state.networks[networkId];
+    if (name === undefined) return;
+    const isUsers = directory.get(name) !== undefined;
+    await book.change((state) => ({
+      ...state,
+      networks: without(state.networks, networkId),
+      tenants: without(state.tenants, name),
+      // A user's wish for this host: the network is not made here again by itself.
+      removed: isUsers && !state.removed.includes(name) ? [...state.removed, name] : state.removed,
+    }));
+    onNetworks();
+  }
+
+  async createEndpoint(request: EndpointRequest): Promise<EndpointAnswer> {
+    const { book, clock } = this.#components;
+    const { networkId, endpointId, addresses } = request;
+    refuseUnknown(request.options, '--driver-opt', []);
+    const known = book.state.endpoints[endpointId];
+    if (known !== undefined) {
+      await this.#components.present.use(known.tenant).plug(endpointId);
+      return request.mac === undefined ? { mac: known.mac as Mac } : {};
+    }
+    const present = this.#components.present.use(await this.#tenantOf(networkId));
+    const ips = addresses.map(({ address }) => address);
+    const mac = this.#macFor(present, ips, request.mac);
+    const endpoint: BookedEndpoint = {
+      networkId,
+      tenant: present.tenant.name,
+      mac,
+      addresses: ips.map(formatIp),
+      isActive: false,
+      names: [],
+      since: clock.now(),
+    };
+    try {
+      await book.change((state) => ({ ...state, endpoints: { ...state.endpoints, [endpointId]: endpoint } }));
+      await present.plug(endpointId);
+    } catch (error) {
+      await this.deleteEndpoint(request).catch(() => {});
+      throw error;
+    }
+    return request.mac === undefined ? { mac } : {};
+  }
+
+  async deleteEndpoint({ endpointId }: EndpointIds): Promise<void> {
+    const { book, present } = this.#components;
+    const endpoint = book.state.endpoints[endpointId];
+    if (endpoint === undefined) return;
+    await book.change((state) => ({ ...state, endpoints: without(state.endpoints, endpointId) }));
+    await present.get(endpoint.tenant)?.unplug(endpointId);
+  }
+
+  async endpointInfo({ endpointId }: EndpointIds): Promise<Readonly<Record<string, string>>> {
+    const { book, present } = this.#components;
+    const endpoint = book.state.endpoints[endpointId];
+    const tenant = endpoint && present.tenant(endpoint.tenant);
+    if (endpoint === undefined || tenant === undefined) return {};
+    return { MacAddress: endpoint.mac, 'weft.network': tenant.name, 'weft.vni': String(tenant.vni) };
+  }
+
+  async join({ endpointId, sandbox }: JoinRequest): Promise<JoinAnswer> {
+    const { book, present, clock, hearsDocker } = this.#components;
+    const endpoint = book.state.endpoints[endpointId];
+    if (endpoint === undefined) {
+      throw new WeftError('endpoint', `there is no endpoint ${endpointId.slice(0, 12)} here to join`, {
+        remedy: 'start the container again',
+      });
+    }
+    // Segments for what an address had before would meet a container that is not restored yet, and be reset.
+    const waits = hearsDocker() && this.#isMoved(endpoint);
+    await this.#change(endpointId, { sandbox, ...(!waits && { isActive: true }) });
+    const tenant = present.use(endpoint.tenant);
+    await tenant.plug(endpointId);
+    if (!waits) {
+      const published = Promise.all(endpoint.addresses.map((text) => settled(tenant, text)));
+      await Promise.race([published, clock.sleep(PUBLISH_MS)]);
+    }
+    return { device: containerEndName(endpointId), prefix: 'eth' };
+  }
+
+  async leave({ endpointId }: EndpointIds): Promise<void> {
+    if (this.#components.book.state.endpoints[endpointId] === undefined) return;
+    await this.#change(endpointId, { sandbox: undefined });
+  }
+
+  /** The container of an endpoint runs: other hosts may send to it. */
+  async activate(endpointId: string, container: string, names: readonly string[]): Promise<void> {
+    const { book, present, log } = this.#components;
+    const endpoint = book.state.endpoints[endpointId];
+    if (endpoint === undefined) return;
+    const isSame =
+      endpoint.isActive && endpoint.container === container && endpoint.names.join() === names.join();
+    if (isSame) return;
+    await this.#change(endpointId, { isActive: true, container, names });
+    await present
+      .use(endpoint.tenant)
+      .plug(endpointId)
+      .catch((error: unknown) => log.error(messageOf(error)));
+  }
+
+  async #change(
+    id: string,
+    fields: { readonly [K in keyof BookedEndpoint]?: BookedEndpoint[K] | undefined },
+  ): Promise<void> {
+    await this.#components.book.change((state) => {
+      const endpoint = state.endpoints[id];
+      if (endpoint === undefined) return state;
+      const { sandbox = endpoint.sandbox, ...others } = fields;
+      const kept = 'sandbox' in fields && fields.sandbox === undefined ? undefined : sandbox;
+      const { sandbox: _, ...rest } = { ...endpoint, ...others } as BookedEndpoint;
+      const changed = kept === undefined ? rest : { ...rest, sandbox: kept };
+      return { ...state, endpoints: { ...state.endpoints, [id]: changed } };
+    });
+  }
+
+  #isMoved({ tenant, addresses }: BookedEndpoint): boolean {
+    const booked = this.#components.book.state.addresses[tenant] ?? {};
+    return addresses.some((address) => booked[address]?.isMoved);
+  }
+
+  async #tenantOf(networkId: string): Promise<string> {
+    const { book, recall } = this.#components;
+    const name = book.state.networks[networkId] ?? (await recall(networkId));
+    if (name !== undefined) return name;
+    throw new WeftError('network', `nothing is known here of Docker's network ${networkId.slice(0, 12)}`, {
+      remedy: 'remove it from Docker ("docker network rm") and create it again',
+    });
+  }
+
+  /** The user's, that of the address's last container, or the one that follows from the address. */
+  #macFor(present: PresentTenant, ips: readonly Ip[], given: Mac | undefined): Mac {
+    const { name } = present.tenant;
+    const [first] = ips;
+    if (first === undefined)
+      throw new WeftError('endpoint', `Docker asks for an endpoint without an address in ${name}`);
+    if (given === undefined) return present.addresses.get(first)?.mac ?? macOf(ips.find(isIpv4) ?? first);
+    if (!isUnicastMac(given)) {
+      throw new WeftError('mac', `${given} is no MAC for a container: it is a group's`, {
+        remedy: 'give one whose first octet is even, such as 02:42:…',
+      });
+    }
+    for (const other of present.addresses.all()) {
+      if (other.mac !== given || ips.includes(other.ip) || other.state === 'released') continue;
+      throw new WeftError('mac', `MAC ${given} is that of ${formatIp(other.ip)} in network ${name}`, {
+        remedy: 'give another one, or none',
+      });
+    }
+    return given;
+  }
+}
+
+const settled = async (present: PresentTenant, text: string): Promise<void> => {
+  const ip = parseIp(text);
+  if (ip !== undefined) await present.settled(ip);
+};
+
+function readWanted({ options, internal, pools }: NetworkRequest): WantedTenant {
+  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: mtu, ...unknown } = options;
+  if (name === undefined) {
+    throw new WeftError(
+      'driver-option',
+      `-o ${NETWORK_OPTION}=NAME is missing: it says which network this is`,
+      {
+        remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
+      },
+    );
+  }
+  assertTenantName(name);
+  refuseUnknown(unknown, '-o', [NETWORK_OPTION, VNI_OPTION, MTU_OPTION]);
+  const foreign = pools.find(({ addressSpace }) => addressSpace !== ADDRESS_SPACE);
+  if (foreign !== undefined || pools.length === 0) {
+    throw new WeftError(
+      'driver-option',
+      `the addresses of network ${name} would come from Docker, and repeat on each host`,
+      {
+        remedy: `add --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=${name}`,
+      },
+    );
+  }
+  const [v4, v6] = [poolOf(pools, 4), poolOf(pools, 6)];
+  return {
+    name,
+    internal,
+    ...(vni !== undefined && { vni: readNumber(VNI_OPTION, vni, 1, HIGHEST_VNI) }),
+    ...(mtu !== undefined && { mtu: readNumber(MTU_OPTION, mtu, v6 === undefined ? 68 : 1_280, 65_535) }),
+    subnets: {
+      ...(v4 && {
+        v4: {
+          prefix: v4.pool as Prefix4,
+          gateway: (v4.gateway?.address ?? defaultGateway(v4.pool)) as Ipv4,
+          auxiliary: v4.auxiliary as Readonly<Record<string, Ipv4>>,
+        },
+      }),
+      ...(v6 && {
+        v6: {
+          prefix: v6.pool as Prefix6,
+          gateway: (v6.gateway?.address ?? defaultGateway(v6.pool)) as Ipv6,
+          auxiliary: v6.auxiliary as Readonly<Record<string, Ipv6>>,
+        },
+      }),
+    },
+  };
+}
+
+/** A network has one subnet of a family: a full one would not make Docker go on to the next. */
+function poolOf(pools: readonly NetworkPool[], family: 4 | 6): NetworkPool | undefined {
+  const [first, second] = pools.filter(({ pool }) => pool.family === family);
+  if (second === undefined) return first;
+  throw new WeftError('driver-option', `a network of weft has one IPv${family} subnet, not several`, {
+    remedy: 'give one that is large enough',
+  });
+}
+
+function readNumber(option: string, text: string, lowest: number, highest: number): number {
+  const value = /^\d{1,8}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= lowest && value <= highest) return value;
+  throw new WeftError(
+    'driver-option',
+    `-o ${option}=${text} is not a whole number from ${lowest} to ${highest}`,
+  );
+}

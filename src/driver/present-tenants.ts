@@ -1,0 +1,119 @@
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { PresentTenant, type PresentTenantComponents } from '#src/driver/present-tenant.ts';
+import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
+import type { RecordFolders } from '#src/registry/records.ts';
+import type { Tenant } from '#src/tenant/tenant.ts';
+import { parseTenant } from '#src/tenant/tenant-codec.ts';
+
+export interface PresentTenantsComponents extends Omit<PresentTenantComponents, 'records' | 'onAddress'> {
+  readonly folders: RecordFolders;
+  readonly directory: TenantDirectory;
+  /** A tenant's segment is there, or is no more. */
+  readonly onPresence?: (present: PresentTenant, isThere: boolean) => void;
+}
+
+/** Devices of a tenant without containers stay for so long: making them again costs more than keeping them. */
+const LINGER_MS = 60_000;
+const LOOK_MS = 10_000;
+
+/** The tenants that this host has business with, each from its first use until nothing of it is needed here. */
+export class PresentTenants {
+  readonly #components: PresentTenantsComponents;
+  readonly #present = new Map<string, PresentTenant>();
+  /** Openings and closings. */
+  readonly #queue = new InOrder();
+  readonly #signal: AbortSignal;
+  #isCompared = false;
+
+  constructor(components: PresentTenantsComponents, signal: AbortSignal) {
+    this.#components = components;
+    this.#signal = signal;
+  }
+
+  get(name: string): PresentTenant | undefined {
+    return this.#present.get(name);
+  }
+
+  all(): Iterable<PresentTenant> {
+    return this.#present.values();
+  }
+
+  /** What a tenant is, by the registry or by what this host last knew of it. */
+  tenant(name: string): Tenant | undefined {
+    return this.#components.directory.get(name) ?? bookedTenant(this.#components.book, name);
+  }
+
+  /** Throws WeftError `no-such-network` for a tenant that is not known. */
+  use(name: string): PresentTenant {
+    const present = this.#present.get(name);
+    if (present !== undefined) return present;
+    const tenant = this.tenant(name);
+    if (tenant === undefined) {
+      throw new WeftError('no-such-network', `there is no network ${name}`, {
+        remedy: `create it with "weft network create ${name}"`,
+      });
+    }
+    this.#signal.throwIfAborted();
+    const records = this.#components.folders.folder(`tenants/addresses/${name}`);
+    const opened = new PresentTenant({ ...this.#components, records }, tenant, this.#signal);
+    if (this.#isCompared) opened.compared();
+    this.#present.set(name, opened);
+    return opened;
+  }
+
+  /** What this process's predecessor had. */
+  async resume(): Promise<void> {
+    const { book, log } = this.#components;
+    const { addresses, endpoints } = book.state;
+    const names = Object.keys(addresses).filter((name) => Object.keys(addresses[name] ?? {}).length > 0);
+    for (const name of new Set([...names, ...Object.values(endpoints).map(({ tenant }) => tenant)])) {
+      if (this.tenant(name) === undefined)
+        log.warning(`Network ${name} is in the book and its record is not known`);
+      else this.use(name);
+    }
+    const plugging = Object.entries(endpoints).map(([id, { tenant }]) => this.#present.get(tenant)?.plug(id));
+    for (const outcome of await Promise.allSettled(plugging))
+      if (outcome.status === 'rejected') log.error(`Could not restore an endpoint: ${outcome.reason}`);
+  }
+
+  /** Docker's endpoints on this host are in the book now. */
+  compared(): void {
+    this.#isCompared = true;
+    for (const present of this.#present.values()) present.compared();
+  }
+
+  moved(): void {
+    for (const present of this.#present.values()) present.moved();
+  }
+
+  /** Closes what nobody needs, until the signal aborts. */
+  async tidyAtInterval(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#components.clock.sleep(LOOK_MS, signal);
+      await this.#queue.run(() => this.#tidy());
+    }
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(Array.from(this.#present.values(), (present) => present.stop()));
+  }
+
+  async #tidy(): Promise<void> {
+    for (const [name, present] of this.#present) {
+      if (present.idleMs < LINGER_MS) continue;
+      await present.closeSegment();
+      if (present.isNeeded || present.segment !== undefined || present.idleMs < LINGER_MS) continue;
+      this.#present.delete(name);
+      await present.stop();
+    }
+  }
+}
+
+/** A tenant of which a network is here, as it was last known. */
+export function bookedTenant(book: EndpointBook, name: string): Tenant | undefined {
+  const text = book.state.tenants[name];
+  const read = text === undefined ? undefined : parseTenant(name, text);
+  return read?.ok ? read.value : undefined;
+}

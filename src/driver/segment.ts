@@ -1,0 +1,225 @@
+import type { KnownAddress } from '#src/driver/address-table.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { formatIp, type Ip } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Mac } from '#src/lib/mac.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import { startTimer, type Timer } from '#src/sys/timer.ts';
+import {
+  localEntry,
+  portName,
+  portObjects,
+  remoteEntries,
+  type SegmentPlace,
+  segmentObjects,
+} from '#src/tenant/segment-objects.ts';
+import type { Tenant } from '#src/tenant/tenant.ts';
+
+/** Lets the frames of a container pass by its port, and no others. */
+export interface PortRules {
+  setPort(port: string, owner: { readonly mac: Mac; readonly addresses: readonly Ip[] }): Promise<void>;
+  removePort(port: string): Promise<void>;
+}
+
+export interface SegmentComponents {
+  /** Of all that is in the tenants' namespace. */
+  readonly owner: Owner;
+  readonly rules: PortRules;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** This host's place on the underlay, as it is now. */
+  readonly place: () => SegmentPlace;
+  /** What is known of an address. */
+  readonly lookUp: (ip: Ip) => KnownAddress | undefined;
+  /** The identity of this host. */
+  readonly self: string;
+}
+
+/** A container's endpoint on this host. */
+export interface LocalEndpoint {
+  readonly id: string;
+  readonly mac: Mac;
+  readonly addresses: readonly Ip[];
+  /** The container's network namespace, once it has one. */
+  readonly sandbox?: string | undefined;
+  /** Frames for it are given to it: its container runs. */
+  readonly isActive: boolean;
+}
+
+/** For so long after a container has moved away, frames for it that still come here are passed on. */
+const FORWARD_MS = 30_000;
+
+/**
+ * A tenant's layer-2 segment on this host: bridge, VXLAN device, ports of containers, and entries for the containers of
+ * other hosts. All of it is wanted state. This class says what is wanted: by endpoint for ports, by MAC for entries.
+ */
+export class Segment {
+  readonly #components: SegmentComponents;
+  readonly #tenant: Tenant;
+  readonly #endpoints = new Map<string, LocalEndpoint>();
+  /** Endpoints whose address another host has: their ports are down. */
+  readonly #silenced = new Set<string>();
+  /** By MAC: the addresses whose records name it. */
+  readonly #addressesOf = new Map<Mac, Set<Ip>>();
+  readonly #macOf = new Map<Ip, Mac>();
+  #forwarding: Timer | undefined;
+
+  constructor(components: SegmentComponents, tenant: Tenant) {
+    this.#components = components;
+    this.#tenant = tenant;
+    this.#setOwn();
+  }
+
+  get endpoints(): Iterable<LocalEndpoint> {
+    return this.#endpoints.values();
+  }
+
+  /** Endpoints that are cut off because another host has their address. */
+  get silenced(): ReadonlySet<string> {
+    return this.#silenced;
+  }
+
+  /** This host has another place on the underlay. */
+  moved(): void {
+    this.#setOwn();
+    for (const endpoint of this.#endpoints.values()) this.#setPort(endpoint);
+  }
+
+  /** Makes an endpoint's port, or changes it. Throws WeftError `port` with the kernel's reason. */
+  async plug(endpoint: LocalEndpoint): Promise<void> {
+    const { owner, rules } = this.#components;
+    const port = portName(endpoint.id);
+    this.#endpoints.set(endpoint.id, endpoint);
+    await rules.setPort(port, endpoint);
+    // It may have been unplugged meanwhile.
+    if (this.#endpoints.get(endpoint.id) !== endpoint) return;
+    this.#setPort(endpoint);
+    this.#judge(endpoint);
+    this.#setEntries(endpoint.mac);
+    await owner.settled();
+    const failure = owner.status.failing.find(({ key }) => key === `link ${port}`);
+    if (failure === undefined) return;
+    throw new WeftError(
+      'port',
+      `could not make port ${port} of network ${this.#tenant.name}: ${failure.reason}`,
+      { remedy: 'repeat the command; "weft status" shows what else the kernel refuses' },
+    );
+  }
+
+  /** Removes an endpoint's port. Does nothing when there is none. */
+  async unplug(id: string): Promise<void> {
+    const { owner, rules } = this.#components;
+    const endpoint = this.#endpoints.get(id);
+    if (endpoint === undefined) return;
+    this.#endpoints.delete(id);
+    this.#silenced.delete(id);
+    owner.set(this.#subject(`port ${id}`), []);
+    this.#setEntries(endpoint.mac);
+    await owner.settled();
+    if (!this.#endpoints.has(id)) await rules.removePort(portName(id));
+  }
+
+  /** The record of an address is another one, or gone. `former`: the one that it had, where it had one. */
+  addressChanged(ip: Ip, former: KnownAddress | undefined): void {
+    const { lookUp, self } = this.#components;
+    const before = this.#macOf.get(ip);
+    const record = lookUp(ip);
+    const now = record?.mac;
+    if (former?.host === self && record?.state === 'published' && record.host !== self) this.#forward();
+    if (before !== undefined && before !== now) {
+      this.#addressesOf.get(before)?.delete(ip);
+      if (this.#addressesOf.get(before)?.size === 0) this.#addressesOf.delete(before);
+      this.#macOf.delete(ip);
+    }
+    if (now !== undefined && before !== now) {
+      this.#macOf.set(ip, now);
+      const addresses = this.#addressesOf.get(now);
+      if (addresses === undefined) this.#addressesOf.set(now, new Set([ip]));
+      else addresses.add(ip);
+    }
+    for (const endpoint of this.#endpoints.values())
+      if (endpoint.addresses.includes(ip)) this.#judge(endpoint);
+    for (const mac of new Set([before, now])) if (mac !== undefined) this.#setEntries(mac);
+  }
+
+  /** Withdraws all that is wanted, and waits until it is gone. */
+  async close(): Promise<void> {
+    const { owner, rules } = this.#components;
+    this.#forwarding?.stop();
+    const ports = Array.from(this.#endpoints.keys(), portName);
+    for (const id of this.#endpoints.keys()) owner.set(this.#subject(`port ${id}`), []);
+    this.#endpoints.clear();
+    for (const mac of this.#addressesOf.keys()) owner.set(this.#subject(mac), []);
+    owner.set(this.#subject('own'), []);
+    await owner.settled();
+    for (const port of ports) await rules.removePort(port);
+  }
+
+  /** An endpoint whose address another host has in use is cut off: that host wrote later. */
+  #judge(endpoint: LocalEndpoint): void {
+    const { lookUp, self, log } = this.#components;
+    const taken = endpoint.addresses
+      .map((ip) => lookUp(ip))
+      .find((record) => record !== undefined && record.state === 'published' && record.host !== self);
+    if ((taken !== undefined) === this.#silenced.has(endpoint.id)) return;
+    if (taken === undefined) {
+      this.#silenced.delete(endpoint.id);
+    } else {
+      this.#silenced.add(endpoint.id);
+      log.warning(
+        `Address ${formatIp(taken.ip)} of network ${this.#tenant.name} is now at host ${taken.host}: the container that had it here is cut off`,
+      );
+    }
+    this.#setPort(endpoint);
+    this.#setEntries(endpoint.mac);
+  }
+
+  /** Other hosts hear later that a container has moved. */
+  #forward(): void {
+    this.#forwarding?.stop();
+    this.#forwarding = startTimer(this.#components.clock, FORWARD_MS, () => {
+      this.#forwarding = undefined;
+      this.#setOwn();
+    });
+    this.#setOwn();
+  }
+
+  #setOwn(): void {
+    const { owner, place } = this.#components;
+    const forwards = this.#forwarding !== undefined;
+    owner.set(this.#subject('own'), segmentObjects(this.#tenant, place(), { forwards }));
+  }
+
+  #setPort({ id, mac, sandbox }: LocalEndpoint): void {
+    const { owner, place } = this.#components;
+    const up = !this.#silenced.has(id);
+    owner.set(
+      this.#subject(`port ${id}`),
+      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up }),
+    );
+  }
+
+  #setEntries(mac: Mac): void {
+    const { owner, lookUp, self } = this.#components;
+    const local = this.#endpoints
+      .values()
+      .find((endpoint) => endpoint.mac === mac && endpoint.isActive && !this.#silenced.has(endpoint.id));
+    if (local !== undefined) {
+      owner.set(this.#subject(mac), [localEntry(this.#tenant, mac, local.id)]);
+      return;
+    }
+    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => lookUp(ip) ?? []);
+    const [first, ...others] = records;
+    if (first === undefined) {
+      owner.set(this.#subject(mac), []);
+      return;
+    }
+    const holder = others.reduce((a, b) => (b.stored.revision > a.stored.revision ? b : a), first);
+    owner.set(this.#subject(mac), remoteEntries(this.#tenant, mac, records, holder, self));
+  }
+
+  #subject(part: string): string {
+    return `${this.#tenant.name} ${part}`;
+  }
+}

@@ -1,0 +1,248 @@
+import { join } from 'node:path';
+import type { DockerApi } from '#src/docker/docker-api.ts';
+import { AddressRequests } from '#src/driver/address-requests.ts';
+import { DockerFollower } from '#src/driver/docker-follower.ts';
+import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { HostDirectory } from '#src/driver/host-directory.ts';
+import { NetworkRequests } from '#src/driver/network-requests.ts';
+import { PluginServer } from '#src/driver/plugin-server.ts';
+import { bookedTenant, PresentTenants } from '#src/driver/present-tenants.ts';
+import { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import type { LoggerSource } from '#src/lib/log.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
+import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
+import type { RecordFolders } from '#src/registry/records.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+import type { HostLocks } from '#src/sys/host-lock.ts';
+import type { Random } from '#src/sys/random.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
+import type { HostRecord } from '#src/tenant/host-codec.ts';
+import { isTenantObject, type SegmentPlace } from '#src/tenant/segment-objects.ts';
+
+export interface TenantHostComponents {
+  readonly folders: RecordFolders;
+  /** Of the tenants' namespace. */
+  readonly reconciler: Reconciler;
+  readonly rules: TenantRules;
+  readonly docker: DockerApi;
+  readonly files: Files;
+  readonly locks: HostLocks;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly createLogger: LoggerSource;
+  /** This host's place on the underlay, as it is now. */
+  readonly place: () => TunnelPlace;
+}
+
+export interface TunnelPlace extends SegmentPlace {
+  /** The underlay's device. */
+  readonly device: string;
+}
+
+export interface TenantHostOptions {
+  readonly stateDir: string;
+  /** What does not change while the process runs. */
+  readonly identity: Pick<HostRecord, 'id' | 'hostName' | 'bootId' | 'version'>;
+  /** The driver's socket, where systemd has handed it over. */
+  readonly passedSocket?: number | undefined;
+}
+
+const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
+/** Nothing goes from one tenant to another, and only bridges that need it have IPv6. */
+const NAMESPACE_SETTINGS = [
+  ['net/ipv4/ip_forward', '0'],
+  ['net/ipv6/conf/all/forwarding', '0'],
+  ['net/ipv6/conf/default/disable_ipv6', '1'],
+  ['net/ipv6/conf/default/accept_dad', '0'],
+] as const;
+const BOOK_FILE = 'docker.json';
+const RECALL_MS = 3_000;
+
+/**
+ * Docker's driver on this host, from its socket to the kernel. Docker is answered from the first moment by what the book
+ * has; the registry and Docker's API are waited for in the background.
+ */
+export class TenantHost {
+  readonly #components: TenantHostComponents;
+  readonly #options: TenantHostOptions;
+  readonly #book: EndpointBook;
+  readonly #owner: Owner;
+  readonly #life: Lifetime;
+  readonly #directory: TenantDirectory;
+  readonly #hosts: HostDirectory;
+  readonly #present: PresentTenants;
+  readonly #follower: DockerFollower;
+  readonly #server: PluginServer;
+
+  /** Throws WeftError `docker-state` for a book that can't be read. */
+  static async open(
+    components: TenantHostComponents,
+    options: TenantHostOptions,
+    signal: AbortSignal,
+  ): Promise<TenantHost> {
+    const book = await EndpointBook.open(components, join(options.stateDir, BOOK_FILE));
+    return new TenantHost(components, options, book, new Lifetime(signal));
+  }
+
+  private constructor(
+    components: TenantHostComponents,
+    options: TenantHostOptions,
+    book: EndpointBook,
+    life: Lifetime,
+  ) {
+    const { createLogger, reconciler, place } = components;
+    this.#components = components;
+    this.#options = options;
+    this.#book = book;
+    this.#life = life;
+    const { signal } = life;
+    const log = createLogger('tenants');
+    const scopes = [{ kinds: KINDS, owns: isTenantObject }];
+    this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes });
+    this.#owner.set(
+      'settings',
+      NAMESPACE_SETTINGS.map(([path, value]) => ({ kind: 'sysctl', path, value })),
+    );
+    const shared = { ...components, log, book, signal };
+    this.#directory = new TenantDirectory(shared);
+    const { id } = options.identity;
+    this.#hosts = new HostDirectory(
+      { ...shared, self: () => this.#self() },
+      { onChange: () => this.#setPeers() },
+    );
+    this.#present = new PresentTenants(
+      {
+        ...shared,
+        owner: this.#owner,
+        directory: this.#directory,
+        self: () => ({ id, vtep: place().vtep }),
+        hostName: (host) => this.#hosts.nameOf(host),
+      },
+      signal,
+    );
+    const requests = { ...shared, directory: this.#directory, present: this.#present };
+    const network = new NetworkRequests({
+      ...requests,
+      hearsDocker: () => this.#follower.isConnected,
+      recall: (networkId) => this.#recall(networkId),
+      onNetworks: () => this.#hosts.publish(),
+    });
+    const addresses = new AddressRequests(requests);
+    this.#follower = new DockerFollower({ ...requests, log: createLogger('docker'), networks: network });
+    this.#server = new PluginServer(
+      { ...components, logger: createLogger('driver'), network, addresses },
+      { passed: options.passedSocket },
+    );
+  }
+
+  /** Why tenants are not as they should be on this host, one clause each. */
+  get troubles(): string[] {
+    const { rules } = this.#components;
+    const state = this.#directory.state;
+    const cutOff = Array.from(this.#present.all(), ({ tenant, segment }) =>
+      segment === undefined || segment.silenced.size === 0
+        ? []
+        : [
+            `network ${tenant.name}: ${segment.silenced.size} containers are cut off, for other hosts have their addresses`,
+          ],
+    ).flat();
+    return [
+      ...(state.kind === 'retrying' ? [`the tenants' registry does not answer: ${state.reason}`] : []),
+      ...(rules.trouble === undefined ? [] : [rules.trouble]),
+      ...(this.#follower.trouble === undefined ? [] : [this.#follower.trouble]),
+      ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),
+      ...cutOff,
+    ];
+  }
+
+  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
+  async run(): Promise<never> {
+    const { reconciler, rules } = this.#components;
+    const { signal } = this.#life;
+    try {
+      await this.#server.start();
+      this.#setPeers();
+      await this.#present.resume();
+      await rules.start(signal);
+      await reconciler.start(signal);
+      const stop = this.#directory.observe(() => this.#restoreLost());
+      signal.addEventListener('abort', stop, { once: true });
+      this.#life.run((ended) => this.#directory.run(ended));
+      this.#life.run((ended) => this.#hosts.run(ended));
+      this.#life.run((ended) => this.#present.tidyAtInterval(ended));
+      this.#life.run((ended) => this.#followDocker(ended));
+      this.#life.run((ended) => this.#allowRemoval(ended));
+      return await this.#life.ended();
+    } finally {
+      await this.#server.stop();
+      await this.#life.stop();
+      await this.#present.stop();
+    }
+  }
+
+  /** This host has another place on the underlay. */
+  moved(): void {
+    this.#present.moved();
+    this.#hosts.publish();
+    this.#setPeers();
+  }
+
+  /** Docker's networks are made from what the registry has, so that has to be known. */
+  async #followDocker(signal: AbortSignal): Promise<never> {
+    await orAborted(this.#directory.listed, signal);
+    return this.#follower.run(signal);
+  }
+
+  /** Entries that an earlier run made may be right until the registry says otherwise. */
+  async #allowRemoval(signal: AbortSignal): Promise<void> {
+    await orAborted(this.#directory.listed, signal);
+    for (const present of this.#present.all()) await orAborted(present.addresses.isListed, signal);
+    this.#owner.allowRemoval();
+  }
+
+  /** A tenant of which a network is here and whose record is gone without a tombstone was lost with its store. */
+  #restoreLost(): void {
+    for (const name of new Set(Object.values(this.#book.state.networks))) {
+      const tenant = bookedTenant(this.#book, name);
+      if (tenant === undefined || this.#directory.get(name) !== undefined || this.#directory.isRemoved(name))
+        continue;
+      const { createLogger } = this.#components;
+      createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
+      this.#directory
+        .restore(tenant, this.#life.signal)
+        .catch((error: unknown) => createLogger('tenants').error(messageOf(error)));
+    }
+  }
+
+  #self(): HostRecord {
+    const { networks, removed } = this.#book.state;
+    return { ...this.#options.identity, vtep: this.#components.place().vtep, docker: networks, removed };
+  }
+
+  async #recall(networkId: string): Promise<string | undefined> {
+    const tenant = await this.#hosts.recall(networkId, deadlineIn(RECALL_MS, this.#life.signal));
+    if (tenant === undefined || (await this.#directory.read(tenant, this.#life.signal)) === undefined)
+      return undefined;
+    await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
+    return tenant;
+  }
+
+  /** Frames are taken from hosts of the network: before the registry answers, from those of the last run. */
+  #setPeers(): void {
+    const { rules, place, createLogger } = this.#components;
+    const complain = (error: unknown): void => createLogger('tenants').error(messageOf(error));
+    const known = new Set<Ip>(this.#hosts.vteps());
+    if (!this.#hosts.isListed)
+      for (const text of this.#book.state.vteps) known.add(parseIp(text) ?? place().vtep);
+    const texts = [...known].map(formatIp).sort();
+    if (texts.join() !== this.#book.state.vteps.join())
+      this.#book.change((state) => ({ ...state, vteps: texts })).catch(complain);
+    rules.setPeers({ underlays: [place().device], vteps: [...known] }).catch(complain);
+  }
+}

@@ -1,0 +1,147 @@
+import {
+  attributes,
+  bool,
+  type Codec,
+  flag,
+  i32,
+  ip,
+  mac,
+  text,
+  u8,
+  u16,
+  u16be,
+  u32,
+} from '#src/kernel/attributes.ts';
+import * as k from '#src/kernel/constants.ts';
+import { isIpv4 } from '#src/lib/ip.ts';
+import type { Bridge } from '#src/state/kinds/link.ts';
+import type { Veth } from '#src/state/kinds/veth.ts';
+import type { Vxlan } from '#src/state/kinds/vxlan.ts';
+
+/** IFLA_INFO_DATA: attributes whose meaning depends on the device's type. */
+export interface LinkData {
+  readonly size: number;
+  write(view: DataView, offset: number): void;
+  /** What it is as another type's attributes. */
+  as<T>(codec: Codec<T>): T | undefined;
+}
+
+/** Of a message from the kernel; to be read before the next one is received. */
+export const LINK_DATA: Codec<LinkData> = {
+  nested: true,
+  size: ({ size }) => size,
+  write: (view, offset, data) => data.write(view, offset),
+  read: (view, offset, size) => ({
+    size,
+    write() {},
+    as: (codec) => codec.read(view, offset, size),
+  }),
+};
+
+const dataOf = <T>(codec: Codec<T>, values: T): LinkData => ({
+  size: codec.size(values),
+  write: (view, offset) => codec.write(view, offset, values),
+  as: () => undefined,
+});
+
+const VXLAN = attributes({
+  id: [k.IFLA_VXLAN_ID, u32],
+  link: [k.IFLA_VXLAN_LINK, u32],
+  local: [k.IFLA_VXLAN_LOCAL, ip],
+  local6: [k.IFLA_VXLAN_LOCAL6, ip],
+  group: [k.IFLA_VXLAN_GROUP, ip],
+  group6: [k.IFLA_VXLAN_GROUP6, ip],
+  ttl: [k.IFLA_VXLAN_TTL, u8],
+  tos: [k.IFLA_VXLAN_TOS, u8],
+  learning: [k.IFLA_VXLAN_LEARNING, bool],
+  proxy: [k.IFLA_VXLAN_PROXY, bool],
+  rsc: [k.IFLA_VXLAN_RSC, bool],
+  l2miss: [k.IFLA_VXLAN_L2MISS, bool],
+  l3miss: [k.IFLA_VXLAN_L3MISS, bool],
+  gbp: [k.IFLA_VXLAN_GBP, flag],
+  external: [k.IFLA_VXLAN_COLLECT_METADATA, bool],
+  port: [k.IFLA_VXLAN_PORT, u16be],
+});
+
+/** `link`: the underlay's ifindex. */
+export function vxlanData(
+  { vni, local, group, port, learning, gbp, l2miss = false }: Vxlan,
+  link?: number,
+): LinkData {
+  return dataOf(VXLAN, {
+    id: vni,
+    link,
+    [local === undefined || isIpv4(local) ? 'local' : 'local6']: local,
+    [group === undefined || isIpv4(group) ? 'group' : 'group6']: group,
+    ttl: 0,
+    tos: 0,
+    learning,
+    proxy: false,
+    rsc: false,
+    l2miss,
+    l3miss: false,
+    gbp: gbp || undefined,
+    port,
+  });
+}
+
+/** Without {@link Vxlan.socketIn}. The underlay is named by `nameOf`. */
+export function readVxlan(data: LinkData, nameOf: (index: number) => string | undefined): Vxlan | undefined {
+  const read = data.as(VXLAN);
+  if (read === undefined) return undefined;
+  const underlay = read.link === undefined ? undefined : nameOf(read.link);
+  const local = read.local ?? read.local6;
+  const group = read.group ?? read.group6;
+  return {
+    vni: read.id ?? 0,
+    ...(underlay !== undefined && { underlay }),
+    ...(local !== undefined && { local }),
+    ...(group !== undefined && { group }),
+    port: read.port ?? 0,
+    learning: read.learning ?? false,
+    gbp: read.gbp ?? false,
+    l2miss: read.l2miss ?? false,
+    ...(read.external && { external: true }),
+  };
+}
+
+const BRIDGE = attributes({
+  snooping: [k.IFLA_BR_MCAST_SNOOPING, bool],
+  defaultPvid: [k.IFLA_BR_VLAN_DEFAULT_PVID, u16],
+});
+
+export const bridgeData = ({ multicastSnooping }: Bridge): LinkData =>
+  dataOf(BRIDGE, { snooping: multicastSnooping });
+
+/** Devices are in no VLAN: else each of a bridge's forwarding entries is kept twice, where the kernel has VLAN filtering. */
+export const newBridgeData = ({ multicastSnooping }: Bridge): LinkData =>
+  dataOf(BRIDGE, { snooping: multicastSnooping, defaultPvid: 0 });
+
+export function readBridge(data: LinkData): Bridge {
+  const multicastSnooping = data.as(BRIDGE)?.snooping;
+  return multicastSnooping === undefined ? {} : { multicastSnooping };
+}
+
+const PEER = attributes({
+  name: [k.IFLA_IFNAME, text],
+  mac: [k.IFLA_ADDRESS, mac],
+  mtu: [k.IFLA_MTU, u32],
+  namespace: [k.IFLA_NET_NS_FD, i32],
+});
+type PeerValues = Parameters<typeof PEER.size>[0];
+/** struct ifinfomsg, in which nothing is said. */
+const IFINFOMSG_BYTES = 16;
+const VETH = attributes({
+  peer: [
+    k.VETH_INFO_PEER,
+    {
+      size: (values: PeerValues) => IFINFOMSG_BYTES + PEER.size(values),
+      write: (view, offset, values) => PEER.write(view, offset + IFINFOMSG_BYTES, values),
+      read: () => undefined,
+    } satisfies Codec<PeerValues>,
+  ],
+});
+
+/** `namespace`: an open file of the namespace that the peer is made in. */
+export const vethData = ({ peer, peerMac, peerMtu }: Veth, namespace: number): LinkData =>
+  dataOf(VETH, { peer: { name: peer, mac: peerMac, mtu: peerMtu, namespace } });

@@ -1,0 +1,222 @@
+import { connectDocker } from '#src/docker/docker-client.ts';
+import { PASSED_NAME } from '#src/driver/plugin-server.ts';
+import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
+import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
+import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import { VERSION } from '#src/lib/version.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import type { NetworkHost } from '#src/node/network-host.ts';
+import { reconcilerOptions, ruleCheckMs } from '#src/node/network-options.ts';
+import { registryOptions } from '#src/node/registry-options.ts';
+import type { HostComponents } from '#src/node/shared-host.ts';
+import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
+import { readHostFacts } from '#src/node/underlay/host-facts.ts';
+import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
+import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
+import { openRecordFolders } from '#src/registry/open-record-folders.ts';
+import { commandsIn } from '#src/sys/command.ts';
+import type { Files } from '#src/sys/files.ts';
+import { NamespaceFiles } from '#src/sys/namespace-files.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+
+export interface TenantServiceComponents
+  extends Pick<
+    HostComponents,
+    'clock' | 'commands' | 'files' | 'locks' | 'random' | 'kernel' | 'ruleset' | 'watchRules' | 'createLogger'
+  > {
+  readonly reconciler: NetworkHost['reconciler'];
+  /** The identity of this host. */
+  readonly identity: string;
+  /** Sockets that systemd has handed over, by name. */
+  readonly passedSockets: ReadonlyMap<string, number>;
+}
+
+/** All tenants of a host are in one network namespace of this name: Docker's FORWARD DROP does not reach it. */
+export const TENANT_NAMESPACE = 'weft';
+const LOOK_MS = 2_000;
+const RETRY_MS = 5_000;
+/** The driver has no subnet of its own that the underlay could be mistaken for. */
+const NO_SUBNET = prefix4(ipv4(0), 32);
+
+/** Docker's driver as a service of the daemon: it waits for Docker, and starts again when it fails. The networks go on. */
+export class TenantService {
+  readonly #components: TenantServiceComponents;
+  readonly #options: FlanneldOptions;
+  #host: TenantHost | undefined;
+  #failure: string | undefined;
+
+  constructor(components: TenantServiceComponents, options: FlanneldOptions) {
+    this.#components = components;
+    this.#options = options;
+  }
+
+  get troubles(): string[] {
+    if (this.#failure !== undefined) return [this.#failure];
+    return this.#host?.troubles ?? [];
+  }
+
+  /** Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, createLogger } = this.#components;
+    const log = createLogger('tenants');
+    await this.#untilWanted(signal);
+    while (!signal.aborted) {
+      try {
+        await this.#serve(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = `Docker's driver ended: ${messageOf(error)}`;
+        if (failure !== this.#failure) log.error(`${failure}; it is started again until it runs`);
+        this.#failure = failure;
+      }
+      await clock.sleep(RETRY_MS, signal);
+    }
+  }
+
+  /** With `auto`: until there is Docker's socket, or systemd has handed over the driver's. */
+  async #untilWanted(signal: AbortSignal): Promise<void> {
+    const { clock, files, passedSockets } = this.#components;
+    if (this.#options.dockerDriver === 'on' || passedSockets.has(PASSED_NAME)) return;
+    while (!(await isThere(files, this.#dockerSocket))) await clock.sleep(LOOK_MS, signal);
+  }
+
+  get #dockerSocket(): string {
+    return this.#options.dockerHost.replace(/^unix:\/\//, '');
+  }
+
+  async #serve(signal: AbortSignal): Promise<void> {
+    const { createLogger, clock, kernel, passedSockets } = this.#components;
+    const life = new Lifetime(signal);
+    const selection = await readUnderlayFlags(this.#options);
+    const underlay = chooseUnderlay(selection, await readHostFacts(kernel, selection));
+    await systemNetworkNamespaces.ensure(TENANT_NAMESPACE);
+    const namespace = networkNamespacePath(TENANT_NAMESPACE);
+    const inside = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace });
+    let place = placeOf(underlay, this.#options);
+    const folders = await openRecordFolders(
+      { ...this.#components, logger: createLogger('registry') },
+      registryOptions(this.#options),
+      signal,
+    );
+    try {
+      const reconciler = new Reconciler(
+        {
+          actuators: [inside, new SysctlActuator({ files: new NamespaceFiles(namespace) })],
+          clock,
+          log: createLogger('reconciler'),
+        },
+        reconcilerOptions(this.#options),
+      );
+      const host = await TenantHost.open(
+        {
+          ...this.#components,
+          folders,
+          reconciler,
+          rules: this.#makeRules(namespace),
+          docker: connectDocker(this.#dockerSocket),
+          place: () => place,
+        },
+        {
+          stateDir: this.#options.stateDir,
+          identity: await this.#identity(),
+          passedSocket: passedSockets.get(PASSED_NAME),
+        },
+        life.signal,
+      );
+      this.#host = host;
+      this.#failure = undefined;
+      life.run((ended) =>
+        this.#followUnderlay({ selection, underlay }, ended, (to) => {
+          place = placeOf(to, this.#options);
+          host.moved();
+        }),
+      );
+      life.run(() => host.run());
+      await life.ended();
+    } finally {
+      await life.stop();
+      this.#host = undefined;
+      inside.close();
+      await folders.close();
+    }
+  }
+
+  #makeRules(namespace: string): TenantRules {
+    const { commands, ruleset, watchRules, clock, createLogger } = this.#components;
+    const netlink = { netlink: systemNetlink, clock };
+    return new TenantRules(
+      {
+        inside: {
+          commands: commandsIn(commands, namespace),
+          ruleset: new NftablesRuleset(netlink, { namespace }),
+          watchRules: (listener, signal) => monitorNftables(netlink, { namespace }, listener, signal),
+        },
+        host: { commands, ruleset, watchRules },
+        clock,
+        log: createLogger('firewall'),
+      },
+      { port: this.#options.tenantPort, intervalMs: ruleCheckMs(this.#options) },
+    );
+  }
+
+  async #followUnderlay(
+    { selection, underlay }: { readonly selection: UnderlaySelection; readonly underlay: Underlay },
+    signal: AbortSignal,
+    onMove: (to: Underlay) => void,
+  ): Promise<never> {
+    const { kernel, clock, reconciler, createLogger } = this.#components;
+    const follower = new UnderlayFollower(
+      {
+        kernel,
+        clock,
+        log: createLogger('underlay'),
+        observe: (listener) => reconciler.observe(listener),
+      },
+      {
+        selection,
+        underlay,
+        subnet: NO_SUBNET,
+        onMove: async (to) => onMove(to),
+        onGone: () => {},
+        onSame: async () => {},
+      },
+    );
+    return follower.follow(signal);
+  }
+
+  async #identity() {
+    const { files, identity } = this.#components;
+    const read = async (name: string): Promise<string> =>
+      (await files.read(`/proc/sys/kernel/${name}`).catch(() => undefined))?.trim() || 'unknown';
+    return {
+      id: identity,
+      hostName: await read('hostname'),
+      bootId: await read('random/boot_id'),
+      version: VERSION,
+    };
+  }
+}
+
+const placeOf = (
+  { name, mtu, address, publicIp }: Underlay,
+  { tenantPort }: FlanneldOptions,
+): TunnelPlace => ({
+  device: name,
+  mtu,
+  local: address,
+  vtep: publicIp,
+  port: tenantPort,
+});
+
+/** A socket can't be read, and is there all the same. */
+const isThere = async (files: Files, path: string): Promise<boolean> =>
+  (await files.read(path).catch(() => '')) !== undefined;

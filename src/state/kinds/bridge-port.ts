@@ -1,0 +1,67 @@
+import { kindOf } from '#src/state/kind.ts';
+
+/**
+ * What a bridge does with frames of one device in it (IFLA_BRPORT_* of linux/if_link.h). The kernel makes it when the
+ * device is put into a bridge, and only fields that are set are wanted of it.
+ */
+export interface BridgePort {
+  readonly kind: 'bridge-port';
+  readonly device: string;
+  /** Source addresses of what comes in become forwarding entries. */
+  readonly learning?: boolean;
+  /** ARP and ND for what is behind the device are answered from the bridge's neighbours, and not sent to it. */
+  readonly neighSuppress?: boolean;
+  /** Frames to a MAC without an entry go out here, too. */
+  readonly flood?: boolean;
+  readonly mcastFlood?: boolean;
+  readonly bcastFlood?: boolean;
+  /** Only frames from a MAC that has an entry on this device come in (Linux 5.18). */
+  readonly locked?: boolean;
+  /** A frame may go out where it came in. */
+  readonly hairpin?: boolean;
+  /** No frames to other devices that are isolated. */
+  readonly isolated?: boolean;
+}
+
+export type BridgePortFlag = Exclude<keyof BridgePort, 'kind' | 'device'>;
+
+/** Each with iproute2's name for it. */
+const FLAGS: readonly (readonly [flag: BridgePortFlag, name: string])[] = [
+  ['learning', 'learning'],
+  ['neighSuppress', 'neigh_suppress'],
+  ['flood', 'flood'],
+  ['mcastFlood', 'mcast_flood'],
+  ['bcastFlood', 'bcast_flood'],
+  ['locked', 'locked'],
+  ['hairpin', 'hairpin'],
+  ['isolated', 'isolated'],
+];
+
+const onOff = (value: boolean | undefined): string => (value ? 'on' : 'off');
+
+/** A flag that this kernel does not have is left alone. */
+const differs = (flag: BridgePortFlag, wanted: BridgePort, found: BridgePort): boolean =>
+  wanted[flag] !== undefined && found[flag] !== undefined && wanted[flag] !== found[flag];
+
+function format(port: BridgePort): string {
+  const words = ['dev', port.device];
+  for (const [flag, name] of FLAGS) if (port[flag] !== undefined) words.push(name, onOff(port[flag]));
+  return words.join(' ');
+}
+
+export const BRIDGE_PORT = kindOf<BridgePort>({
+  name: 'bridge-port',
+  rank: 1,
+  key: ({ device }) => `bridge-port ${device}`,
+  sharesSlot: (a, b) => a.device === b.device,
+  hash: ({ device }) => device,
+  differences: (wanted, found) =>
+    FLAGS.filter(([flag]) => differs(flag, wanted, found)).map(
+      ([flag, name]) => `${name}: ${onOff(found[flag])}, wanted ${onOff(wanted[flag])}`,
+    ),
+  isAsWanted: (wanted, found) => !FLAGS.some(([flag]) => differs(flag, wanted, found)),
+  deviceOf: ({ device }) => device,
+  format,
+  command: (verb, port) =>
+    verb === 'remove' ? `ip link set ${port.device} nomaster` : `bridge link set ${format(port)}`,
+});

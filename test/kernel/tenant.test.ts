@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { until } from '#src/sys/until.ts';
+import { scratchNamespace } from '../support/scratch-namespace.ts';
+import {
+  entriesOf,
+  mac,
+  moveIn,
+  networkOf,
+  portOf,
+  type TenantHost,
+  type TestContainer,
+  tenantHosts,
+} from '../support/tenant-hosts.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * Two tenants with the same subnet on three hosts; a1 and b1 have the same address:
+ *
+ *     h1 172.31.0.1                     h2 172.31.0.2                     h3 172.31.0.3
+ *      └ weft                            └ weft                            └ weft
+ *         br-70001 ─ vx-70001                                                 br-70001 ─ vx-70001
+ *          └ pa1 ── a1 10.5.0.11                                               └ pa3 ── a3 10.5.0.13
+ *         br-16777215 ─ vx-16777215         br-16777215 ─ vx-16777215
+ *          └ pb1 ── b1 10.5.0.11             └ pb2 ── b2 10.5.0.12
+ */
+const skip = cannotRun('ping', 'nft');
+const [A, B] = [70_001, 16_777_215];
+
+async function tenants(t: TestContext) {
+  const [h1, h2, h3] = (await tenantHosts(t, 3)) as [TenantHost, TenantHost, TenantHost];
+  const container = (name: string, vni: number, host: TenantHost, last: number): TestContainer => ({
+    name,
+    vni,
+    ip: `10.5.0.${last}`,
+    ip6: `fd05::${last}`,
+    mac: mac(`02:42:0a:05:00:${last.toString(16).padStart(2, '0')}`),
+    host,
+    namespace: scratchNamespace(t),
+  });
+  const a1 = container('a1', A, h1, 11);
+  const a3 = container('a3', A, h3, 13);
+  const b1 = container('b1', B, h1, 11);
+  const b2 = container('b2', B, h2, 12);
+  const wanted = {
+    h1: [
+      ...[...networkOf(A, h1), ...portOf(a1), ...entriesOf(a3)],
+      ...[...networkOf(B, h1), ...portOf(b1), ...entriesOf(b2)],
+    ],
+    h2: [...networkOf(B, h2), ...portOf(b2), ...entriesOf(b1)],
+    h3: [...networkOf(A, h3), ...portOf(a3), ...entriesOf(a1)],
+  };
+  await h1.want(wanted.h1);
+  await h2.want(wanted.h2);
+  await h3.want(wanted.h3);
+  for (const each of [a1, a3, b1, b2]) moveIn(each);
+  return { h1, h2, h3, a1, a3, b1, b2, wanted };
+}
+
+const ping = ({ namespace }: TestContainer, to: string, ...options: string[]): boolean => {
+  try {
+    namespace.run(['ping', '-n', '-c1', '-W1', ...options, to].join(' '));
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** The bridge forwards nothing before the device's carrier is there. */
+const reaches = (from: TestContainer, to: string): Promise<boolean> =>
+  until(() => ping(from, to), { what: `answer of ${to} to ${from.name}` });
+
+test('containers of one tenant reach each other, and nobody else hears of it', { skip }, async (t) => {
+  const { h2, a1, a3, b1, b2 } = await tenants(t);
+  await t.test('of both tenants, in both families, at the full size', async () => {
+    await reaches(a1, a3.ip);
+    await reaches(b1, b2.ip);
+    await reaches(a1, a3.ip6);
+    await reaches(b1, b2.ip6);
+    assert.ok(ping(a1, a3.ip, '-M', 'do', '-s', '1422'));
+  });
+  await t.test('but not what is of the other tenant', () => {
+    assert.ok(!ping(a1, b2.ip));
+    assert.ok(!ping(b1, a3.ip));
+  });
+  await t.test('and the third host gets no frame', async () => {
+    // b1 does the same, whose packets h2 gets: the counter counts.
+    const before = h2.vxlanPackets();
+    for (const { namespace } of [a1, a3]) namespace.run('ip neigh flush dev eth0');
+    await reaches(a1, a3.ip);
+    ping(a1, '10.5.0.77');
+    ping(a1, '10.5.0.255', '-b');
+    ping(a1, 'ff02::1%eth0');
+    assert.equal(h2.vxlanPackets(), before);
+    assert.ok(ping(b1, b2.ip));
+    assert.ok(h2.vxlanPackets() > before);
+  });
+  await t.test('and a container can’t send as another', () => {
+    a1.namespace.run('ip link set eth0 address 02:42:0a:05:00:99');
+    assert.ok(!ping(a1, a3.ip));
+    a1.namespace.run(`ip link set eth0 address ${a1.mac}`);
+    assert.ok(ping(a1, a3.ip));
+  });
+});
+
+test('what others change is repaired on the event', { skip }, async (t) => {
+  const { h1, a1, a3, b1, b2 } = await tenants(t);
+  await reaches(a1, a3.ip);
+  const [entry, device] = [a3.mac, `vx-${A}`];
+  const DRIFT: readonly string[] = [
+    `bridge fdb del ${entry} dev ${device} master`,
+    `bridge fdb del ${entry} dev ${device} dst 172.31.0.3 self`,
+    `bridge fdb replace ${entry} dev ${device} dst 172.31.0.2 self static`,
+    `bridge fdb replace ${entry} dev pa1 master static`,
+    `bridge fdb del ${a1.mac} dev pa1 master`,
+    `ip neigh del ${a3.ip} dev br-${A}`,
+    `ip neigh del ${a3.ip6} dev br-${A}`,
+    `ip neigh replace ${a3.ip} lladdr 02:00:00:00:00:01 dev br-${A} nud permanent`,
+    `bridge link set dev ${device} learning on flood on neigh_suppress off`,
+    'bridge link set dev pa1 locked off',
+    `ip link set ${device} nomaster`,
+    'ip link set pa1 nomaster',
+    `ip link set ${device} down`,
+    `ip link set br-${A} down`,
+    `ip link set br-${A} mtu 1300`,
+    `ip link set br-${A} type bridge mcast_snooping 1`,
+    `ip link del ${device}`,
+    `ip link del br-${A}`,
+  ];
+  for (const drift of DRIFT) {
+    await t.test(drift, async () => {
+      h1.weft(drift);
+      await h1.isRight(`repair after ${drift}`);
+      await h1.owner.settled();
+      assert.deepEqual(h1.owner.status.failing, []);
+      await reaches(a1, a3.ip);
+      await reaches(a1, a3.ip6);
+    });
+  }
+  await t.test('and the other tenant is as it was', () => assert.ok(ping(b1, b2.ip)));
+});
+
+test('a port that was lost is made again, with its far end on the host or in the container', {
+  skip,
+}, async (t) => {
+  const { h1, a1, a3, wanted } = await tenants(t);
+  await reaches(a1, a3.ip);
+  h1.weft('ip link del pa1');
+  await h1.isRight('port with its far end on the host');
+  const address = h1.namespace.json('ip link show wa1').map((link) => [link.address, link.mtu]);
+  assert.deepEqual(address, [[a1.mac, 1450]]);
+  await h1.want([...wanted.h1.filter(({ kind }) => kind !== 'link'), ...wanted.h1]);
+  const replaced = new Set(['pa1']);
+  await h1.want([
+    ...wanted.h1.filter((object) => object.kind !== 'link' || !replaced.has(object.name)),
+    ...portOf(a1, a1.namespace.path).filter(({ kind }) => kind === 'link'),
+  ]);
+  h1.weft('ip link del pa1');
+  await h1.isRight('port with its far end in the container');
+  a1.namespace.run(`ip address add ${a1.ip}/24 dev eth0`);
+  a1.namespace.run('ip link set eth0 up');
+  await reaches(a1, a3.ip);
+});
+
+test('a tenant that is no longer wanted leaves nothing behind', { skip }, async (t) => {
+  const { h1, a1, a3 } = await tenants(t);
+  await h1.want([...networkOf(A, h1), ...portOf(a1), ...entriesOf(a3)]);
+  const names = (await h1.kernel.links()).map(({ name }) => name).sort();
+  assert.deepEqual(names, ['br-70001', 'lo', 'pa1', 'vx-70001']);
+  await reaches(a1, a3.ip);
+  await h1.want([]);
+  assert.deepEqual((await h1.kernel.dump({ kinds: ['link', 'fdb', 'neighbour', 'bridge-port'] })).length, 1);
+  const sockets = h1.namespace.run('ss -Hlnu sport = 8473').trim();
+  assert.equal(sockets, '');
+});

@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
+import { NameServers, type NameService } from '#src/driver/names/name-servers.ts';
+import { NameTable } from '#src/driver/names/name-table.ts';
+import { type Ip, parseIp, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+import { silentLogger } from '#src/lib/log.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
+import { systemExchange } from '#src/sys/exchange.ts';
+import { systemFiles } from '#src/sys/files.ts';
+import { systemRandom } from '#src/sys/random.ts';
+import { until } from '#src/sys/until.ts';
+import type { Tenant } from '#src/tenant/tenant.ts';
+import { scratchFolder } from '../support/scratch-folder.ts';
+import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * Two tenants with the same addresses on one host, each with a container, and a third tenant:
+ *
+ *     this process: name servers, a resolver of the host's on 127.0.0.1
+ *     namespace of the bridges:
+ *         br-1 10.5.0.1 fd05::1 ── eth0 10.5.0.11 fd05::b :container of blue
+ *         br-2 10.5.0.1 fd05::1 ── eth0 10.5.0.11 fd05::b :container of green
+ *         br-3 10.6.0.1 fd06::1 ── eth0 10.6.0.11 fd06::b :container of red, which is internal
+ */
+const skip = cannotRun('ip', 'busybox');
+const ASK = fileURLToPath(new URL('ask-names.ts', import.meta.url));
+const run = promisify(execFile);
+
+const TENANTS = [
+  tenant('blue', 1, '10.5.0.1/24', 'fd05::1/64'),
+  tenant('green', 2, '10.5.0.1/24', 'fd05::1/64'),
+  tenant('red', 3, '10.6.0.1/24', 'fd06::1/64', true),
+] as const;
+
+function tenant(name: string, vni: number, v4: string, v6: string, internal = false): Tenant {
+  const [four, six] = [parsePrefix4(v4), parsePrefix6(v6)];
+  assert.ok(four !== undefined && six !== undefined);
+  const subnets = {
+    v4: { prefix: four, gateway: four.address, auxiliary: {} },
+    v6: { prefix: six, gateway: six.address, auxiliary: {} },
+  };
+  return { name, vni, internal, subnets };
+}
+
+/** A server that says 198.51.100.7 to everything, with a record for each question. */
+class FakeResolver {
+  asked = 0;
+  readonly #socket: Socket;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on('message', (bytes, from) => {
+      this.asked++;
+      const answer = Buffer.from(bytes.subarray(0, bytes.indexOf(0, 12) + 5));
+      answer.writeUInt16BE(0x8180, 2);
+      answer.writeUInt16BE(1, 6);
+      answer.writeUInt16BE(0, 10);
+      const record = Buffer.from('c00c000100010000003c0004c6336407', 'hex');
+      socket.send(Buffer.concat([answer, record]), from.port, from.address);
+    });
+  }
+
+  static async start(t: TestContext): Promise<FakeResolver> {
+    const socket = createSocket('udp4');
+    socket.bind(0, '127.0.0.1');
+    await once(socket, 'listening');
+    t.after(() => void socket.close());
+    return new FakeResolver(socket);
+  }
+
+  get port(): number {
+    return (this.#socket.address() as AddressInfo).port;
+  }
+}
+
+interface Scene {
+  readonly bridges: ScratchNamespace;
+  readonly containers: readonly [ScratchNamespace, ScratchNamespace, ScratchNamespace];
+  readonly tables: readonly [NameTable, NameTable, NameTable];
+  readonly services: readonly NameService[];
+  readonly resolver: FakeResolver;
+}
+
+async function scene(t: TestContext): Promise<Scene> {
+  const bridges = scratchNamespace(t);
+  const containers = [scratchNamespace(t), scratchNamespace(t), scratchNamespace(t)] as const;
+  const resolver = await FakeResolver.start(t);
+  const folder = await scratchFolder(t);
+  await systemFiles.write(`${folder}/resolv.conf`, 'nameserver 127.0.0.1\n');
+  const components = {
+    exchange: systemExchange,
+    files: systemFiles,
+    clock: systemClock,
+    random: systemRandom,
+  };
+  const resolvers = new HostResolvers(components, { path: `${folder}/resolv.conf`, port: resolver.port });
+  const servers = new NameServers(
+    { sockets: systemDeviceSockets, resolvers, clock: systemClock, log: silentLogger },
+    { namespace: bridges.path, deviceOf: ({ vni }) => `br-${vni}`, lookMs: 50 },
+  );
+  const tables = [new NameTable(), new NameTable(), new NameTable()] as const;
+  const services = TENANTS.map((tenant, index) => servers.serve(tenant, tables[index] ?? new NameTable()));
+  t.after(() => Promise.all(services.map((service) => service.stop())));
+  for (const [index, container] of containers.entries()) makeBridge(bridges, container, index + 1);
+  await answering(services);
+  return { bridges, containers, tables, services, resolver };
+}
+
+/** A bridge with its gateway addresses, and a container on it. */
+function makeBridge(bridges: ScratchNamespace, container: ScratchNamespace, vni: number): void {
+  const net = vni === 3 ? 6 : 5;
+  bridges.run(`ip link add br-${vni} type bridge mcast_snooping 0`);
+  bridges.run(`ip link add p${vni} type veth peer name eth0 netns ${container.path}`);
+  bridges.run(`ip link set p${vni} master br-${vni} up`);
+  bridges.run(`ip link set br-${vni} up`);
+  bridges.run(`ip address add 10.${net}.0.1/24 dev br-${vni}`);
+  bridges.run(`ip address add fd0${net}::1/64 dev br-${vni} nodad`);
+  bridges.run(`sysctl -qw net.ipv4.conf.br-${vni}.rp_filter=0`);
+  container.run(`ip address add 10.${net}.0.11/24 dev eth0`);
+  container.run(`ip address add fd0${net}::b/64 dev eth0 nodad`);
+  container.run('ip link set eth0 up');
+}
+
+const answering = (services: readonly NameService[]): Promise<unknown> =>
+  until(() => services.every(({ trouble }) => trouble === undefined), { what: 'name servers' });
+
+const addressOf = (text: string): Ip => {
+  const ip = parseIp(text);
+  assert.ok(ip !== undefined);
+  return ip;
+};
+
+function publish(table: NameTable, ip: string, ...names: readonly string[]): void {
+  const rest = {
+    state: 'published',
+    host: 'h1',
+    vtep: addressOf('192.0.2.1'),
+    keep: false,
+    since: 0,
+  } as const;
+  table.set({ ip: addressOf(ip), names, ...rest });
+}
+
+const inside = ({ path }: ScratchNamespace, ...argv: readonly string[]): Promise<{ stdout: string }> =>
+  run('nsenter', [`--net=${path}`, ...argv]);
+
+/** What c-ares gets in a container; `ENOTFOUND`, `ENODATA`, `EREFUSED`, `ESERVFAIL`, `ETIMEOUT`. */
+async function ask(
+  container: ScratchNamespace,
+  server: string,
+  type: string,
+  name: string,
+): Promise<string | string[]> {
+  const { stdout } = await inside(container, process.execPath, ASK, server, type, name);
+  const answer = JSON.parse(stdout) as string | string[];
+  return Array.isArray(answer) ? answer.sort() : answer;
+}
+
+test('each container gets the names of its own tenant, by both families', { skip }, async (t) => {
+  const { containers, tables, resolver } = await scene(t);
+  const [blue, green] = containers;
+  publish(tables[0], '10.5.0.12', 'web');
+  publish(tables[0], 'fd05::c', 'web');
+  publish(tables[0], '10.5.0.13', 'only-blue');
+  publish(tables[1], '10.5.0.99', 'web');
+  for (const server of ['10.5.0.1', '[fd05::1]']) {
+    assert.deepEqual(await ask(blue, server, 'A', 'web'), ['10.5.0.12']);
+    assert.deepEqual(await ask(green, server, 'A', 'web'), ['10.5.0.99']);
+    assert.deepEqual(await ask(blue, server, 'AAAA', 'web.blue.weft'), ['fd05::c']);
+    assert.equal(await ask(green, server, 'AAAA', 'web'), 'ENODATA');
+    assert.equal(await ask(green, server, 'A', 'only-blue.weft'), 'ENOTFOUND');
+    assert.deepEqual(await ask(blue, server, 'PTR', '10.5.0.13'), ['only-blue.blue']);
+    assert.equal(await ask(green, server, 'PTR', '10.5.0.13'), 'ENOTFOUND');
+    assert.equal(await ask(blue, server, 'ANY', 'web'), 'EREFUSED');
+  }
+  assert.equal(resolver.asked, 0);
+  const { stdout } = await inside(blue, 'busybox', 'nslookup', 'only-blue.weft', '10.5.0.1');
+  assert.match(stdout, /Address: 10\.5\.0\.13/);
+});
+
+test('an answer that no datagram holds comes whole by TCP', { skip }, async (t) => {
+  const { containers, tables } = await scene(t);
+  const addresses = Array.from({ length: 200 }, (_, host) => `10.5.0.${host + 20}`);
+  for (const address of addresses) publish(tables[0], address, 'web');
+  for (const server of ['10.5.0.1', '[fd05::1]'])
+    assert.deepEqual(await ask(containers[0], server, 'A', 'web'), addresses.toSorted());
+});
+
+test('others’ names are asked of the host’s resolver, but not for an internal tenant', {
+  skip,
+}, async (t) => {
+  const { containers, tables, resolver } = await scene(t);
+  const [blue, , red] = containers;
+  publish(tables[2], '10.6.0.12', 'web');
+  assert.deepEqual(await ask(blue, '10.5.0.1', 'A', 'example.com'), ['198.51.100.7']);
+  assert.equal(resolver.asked, 1);
+  assert.deepEqual(await ask(red, '10.6.0.1', 'A', 'web'), ['10.6.0.12']);
+  assert.equal(await ask(red, '10.6.0.1', 'A', 'example.com'), 'EREFUSED');
+  assert.equal(resolver.asked, 1);
+});
+
+test('a container that has a route to another tenant’s gateway gets no answer there', { skip }, async (t) => {
+  const { containers, tables } = await scene(t);
+  publish(tables[2], '10.6.0.12', 'web');
+  const [blue] = containers;
+  blue.run('ip route add 10.6.0.0/24 via 10.5.0.1');
+  assert.match(String(await ask(blue, '10.6.0.1', 'A', 'web')), /^(ECONNREFUSED|ETIMEOUT)$/);
+});
+
+test('names are answered again when bridge or address were made again', { skip }, async (t) => {
+  const { bridges, containers, tables, services } = await scene(t);
+  const [blue, green] = containers;
+  publish(tables[0], '10.5.0.12', 'web');
+  publish(tables[1], '10.5.0.99', 'web');
+  for (let round = 0; round < 2; round++) {
+    bridges.run('ip link del br-1');
+    bridges.run('ip link del p1');
+    await until(() => services[0]?.trouble, { what: 'trouble' });
+    assert.match(services[0]?.trouble ?? '', /^names of blue can't be answered at .* on br-1: /);
+    assert.deepEqual(await ask(green, '10.5.0.1', 'A', 'web'), ['10.5.0.99']);
+    makeBridge(bridges, blue, 1);
+    await answering(services);
+    assert.deepEqual(await ask(blue, '10.5.0.1', 'A', 'web'), ['10.5.0.12']);
+  }
+  bridges.run('ip address del 10.5.0.1/24 dev br-1');
+  bridges.run('ip address add 10.5.0.1/24 dev br-1');
+  assert.deepEqual(await ask(blue, '10.5.0.1', 'A', 'web'), ['10.5.0.12']);
+  assert.deepEqual(await ask(green, '10.5.0.1', 'A', 'web'), ['10.5.0.99']);
+});
+
+test('a stop leaves no socket', { skip }, async (t) => {
+  const descriptors = (): number => readdirSync('/proc/self/fd').length;
+  const { bridges, services } = await scene(t);
+  const open = descriptors();
+  const listening = (): number =>
+    bridges.run('ss -Hlntu sport = :53').trim().split('\n').filter(Boolean).length;
+  assert.equal(listening(), 12);
+  await Promise.all(services.map((service) => service.stop()));
+  assert.equal(listening(), 0);
+  assert.equal(descriptors(), open - 12);
+});
