@@ -1,0 +1,147 @@
+import assert from 'node:assert/strict';
+import { until } from '#src/sys/until.ts';
+import type { TenantHost } from './docker-tenant-host.ts';
+import type { Tenants } from './docker-tenants.ts';
+import { PREFIX } from './flanneld.ts';
+
+/** One address of a container, as Docker on its host or as the store has it. */
+export interface AddressView {
+  readonly tenant: string;
+  readonly ip: string;
+  readonly mac: string;
+  readonly endpoint: string;
+  /** The host's address on the underlay. */
+  readonly vtep: string;
+}
+
+/** A record of `tenants/addresses`, with its key. */
+export interface StoredAddress {
+  readonly tenant: string;
+  readonly ip: string;
+  readonly state: string;
+  readonly host: string;
+  readonly vtep: string;
+  readonly mac?: string;
+  readonly endpoint?: string;
+  readonly container?: string;
+  readonly names?: readonly string[];
+}
+
+/** Keys and values below `<prefix>/tenants/FOLDER/`, keys without that part. */
+export async function storedKeys({ store, api }: Tenants, folder: string): Promise<Map<string, string>> {
+  const key = `${PREFIX}/tenants/${folder}/`;
+  const pairs = api === 3 ? await listV3(store, key) : await listV2(store, key);
+  return new Map(pairs.map(([name, value]) => [name.slice(key.length), value]));
+}
+
+/** Every record of an address. */
+export async function storedAddresses(tenants: Tenants): Promise<StoredAddress[]> {
+  const records = [...(await storedKeys(tenants, 'addresses'))];
+  return records.map(([key, value]) => {
+    const [tenant = '', ip = ''] = key.split('/');
+    return { tenant, ip, ...(JSON.parse(value) as Omit<StoredAddress, 'tenant' | 'ip'>) };
+  });
+}
+
+/** The record of one address; `undefined` when there is none. */
+export async function storedAddress(
+  tenants: Tenants,
+  tenant: string,
+  ip: string,
+): Promise<StoredAddress | undefined> {
+  return (await storedAddresses(tenants)).find((it) => it.tenant === tenant && it.ip === ip);
+}
+
+/** What the dockerd of one host says. */
+export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> {
+  const ids = (await host.must(['network', 'ls', '-q', '--filter', 'driver=weft']))
+    .split('\n')
+    .filter(Boolean);
+  if (ids.length === 0) return [];
+  const networks = JSON.parse(await host.must(['network', 'inspect', ...ids])) as InspectedNetwork[];
+  return networks.flatMap(({ Options, Containers }) =>
+    Object.values(Containers).flatMap(({ EndpointID, MacAddress, IPv4Address, IPv6Address }) =>
+      [IPv4Address, IPv6Address]
+        .filter((address) => address !== '')
+        .map((address) => ({
+          tenant: Options['weft.network'] ?? '',
+          ip: address.split('/')[0] ?? '',
+          mac: MacAddress,
+          endpoint: EndpointID,
+          vtep: host.address,
+        })),
+    ),
+  );
+}
+
+interface InspectedNetwork {
+  readonly Options: Readonly<Record<string, string>>;
+  readonly Containers: Readonly<
+    Record<string, { EndpointID: string; MacAddress: string; IPv4Address: string; IPv6Address: string }>
+  >;
+}
+
+/**
+ * What all dockerds have and what the store calls published are the same, soon; and no two containers of a tenant have one
+ * address or one MAC. The number of addresses.
+ */
+export async function assertViewsAgree(tenants: Tenants, timeoutMs = 30_000): Promise<number> {
+  const look = async () => ({ docker: await dockerView(tenants), store: await storeView(tenants) });
+  const last: { views?: Awaited<ReturnType<typeof look>> } = {};
+  await until(
+    async () => {
+      const views = await look();
+      last.views = views;
+      return JSON.stringify(views.docker) === JSON.stringify(views.store);
+    },
+    { what: 'agreement', timeoutMs, intervalMs: 500 },
+  ).catch(() => undefined);
+  const { docker, store } = last.views ?? (await look());
+  assert.deepEqual(store, docker);
+  for (const field of ['ip', 'mac'] as const) {
+    const taken = docker.map((it) => `${it.tenant} ${isIpv6(it.ip) ? 6 : 4} ${it[field]}`);
+    assert.equal(new Set(taken).size, taken.length, `two containers with one ${field}`);
+  }
+  return docker.length;
+}
+
+async function dockerView({ hosts }: Tenants): Promise<AddressView[]> {
+  return (await Promise.all(hosts.map(dockerAddresses))).flat().sort(byPlace);
+}
+
+async function storeView(tenants: Tenants): Promise<AddressView[]> {
+  const published = (await storedAddresses(tenants)).filter(({ state }) => state === 'published');
+  return published
+    .map(({ tenant, ip, mac = '', endpoint = '', vtep }) => ({ tenant, ip, mac, endpoint, vtep }))
+    .sort(byPlace);
+}
+
+const placeOf = ({ tenant, ip, vtep }: AddressView): string => `${tenant} ${ip} ${vtep}`;
+const byPlace = (a: AddressView, b: AddressView): number => (placeOf(a) < placeOf(b) ? -1 : 1);
+const isIpv6 = (ip: string): boolean => ip.includes(':');
+
+type Store = Tenants['store'];
+
+async function listV3(store: Store, key: string): Promise<[string, string][]> {
+  const { kvs = [] } = JSON.parse(await store.must(3, ['get', '--prefix', '-w', 'json', key])) as {
+    kvs?: { key: string; value?: string }[];
+  };
+  const text = (base64 = '') => Buffer.from(base64, 'base64').toString();
+  return kvs.map(({ key, value }) => [text(key), text(value)]);
+}
+
+interface V2Node {
+  readonly key: string;
+  readonly value?: string;
+  readonly nodes?: readonly V2Node[];
+}
+
+async function listV2({ members }: Store, key: string): Promise<[string, string][]> {
+  const [member] = members;
+  if (member === undefined) return [];
+  const url = `${member.endpoint}/v2/keys${key}?recursive=true`;
+  const { node } = JSON.parse(await member.host.must(['curl', '-s', url])) as { node?: V2Node };
+  const leaves = ({ key, value, nodes = [] }: V2Node): [string, string][] =>
+    value === undefined ? nodes.flatMap(leaves) : [[key, value]];
+  return node === undefined ? [] : leaves(node);
+}
