@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
+import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-server.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -14,8 +15,24 @@ const UNITS = join(ROOT, 'packaging/systemd');
 const runs = (program: string): boolean => spawnSync(program, ['--version']).status === 0;
 const skip = !runs('systemd-analyze') && 'systemd-analyze is not installed';
 
-/** What `systemd-analyze verify` says about the unit, after `edit`; paths of ours are replaced by ones that exist. */
-function verify(unit: string, edit: (text: string) => string = (text) => text): string[] {
+/** Units as a host has them: ours with their drop-ins, and Docker's own. */
+interface Units {
+  /** Changes the text of each of our files. */
+  readonly edit?: (text: string) => string;
+  /** With Docker's network driver. */
+  readonly driver?: boolean;
+}
+
+/** What `systemd-analyze verify` says about the unit; paths of ours are replaced by ones that exist. */
+const verify = (unit: string, units?: Units): string[] =>
+  withUnits(units, (folder) => {
+    const analyze = ['verify', '--man=no', join(folder, unit)];
+    const { status, stderr } = spawnSync('systemd-analyze', analyze, { encoding: 'utf8' });
+    const said = stderr.split('\n').filter((line) => /flannel|docker/.test(line));
+    return status === 0 || said.length > 0 ? said : stderr.split('\n');
+  });
+
+function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, look: (folder: string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), 'systemd-units-'));
   try {
     mkdirSync(join(folder, 'bin'));
@@ -30,41 +47,61 @@ function verify(unit: string, edit: (text: string) => string = (text) => text): 
       writeFileSync(join(folder, name), text);
     };
     copy('flanneld.service');
-    if (unit === 'docker.service') {
-      writeFileSync(join(folder, unit), '[Service]\nType=notify\nExecStart=/bin/false\n');
-      copy('docker.service.d/flannel.conf');
+    writeFileSync(join(folder, 'docker.service'), '[Service]\nType=notify\nExecStart=/bin/false\n');
+    copy('docker.service.d/flannel.conf');
+    if (driver) {
+      copy('weft-docker.socket');
+      copy('docker.service.d/weft-driver.conf');
+      copy('flanneld.service.d/weft-driver.conf');
     }
-    const { status, stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', join(folder, unit)], {
-      encoding: 'utf8',
-    });
-    const said = stderr.split('\n').filter((line) => /flannel|docker/.test(line));
-    return status === 0 || said.length > 0 ? said : stderr.split('\n');
+    return look(folder);
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-test('systemd finds nothing wrong with flanneld.service', { skip }, () => {
-  assert.deepEqual(verify('flanneld.service'), []);
+test('systemd finds nothing wrong with flanneld.service and the drop-in for Docker', { skip }, () => {
+  for (const unit of ['flanneld.service', 'docker.service']) assert.deepEqual(verify(unit), [], unit);
 });
 
-test('systemd finds nothing wrong with the drop-in for Docker', { skip }, () => {
-  assert.deepEqual(verify('docker.service'), []);
+test('systemd finds nothing wrong with the units of Docker’s network driver', { skip }, () => {
+  for (const unit of ['weft-docker.socket', 'flanneld.service', 'docker.service'])
+    assert.deepEqual(verify(unit, { driver: true }), [], unit);
+});
+
+test('flanneld may enter network namespaces, and no others, with Docker’s network driver only', {
+  skip,
+}, () => {
+  const allowed = (units: Units): string[] =>
+    withUnits(units, (folder) => {
+      const analyze = ['security', '--offline=yes', '--json=short', join(folder, 'flanneld.service')];
+      const { stdout } = spawnSync('systemd-analyze', analyze, { encoding: 'utf8' });
+      const rows = JSON.parse(stdout) as { name: string; set: boolean | null }[];
+      const wanted = /^RestrictNamespaces=~|CAP_SYS_ADMIN$/;
+      return rows
+        .filter(({ name, set }) => wanted.test(name) && set === false)
+        .map(({ name }) => name)
+        .sort();
+    });
+  assert.deepEqual(allowed({}), []);
+  assert.deepEqual(allowed({ driver: true }), [
+    'CapabilityBoundingSet=~CAP_SYS_ADMIN',
+    'RestrictNamespaces=~net',
+  ]);
 });
 
 test('systemd would find a wrong key, a missing program and a second ExecStart', { skip }, () => {
   assert.notDeepEqual(
-    verify('flanneld.service', (text) => text.replace('Restart=', 'Restarts=')),
+    verify('flanneld.service', { edit: (text) => text.replace('Restart=', 'Restarts=') }),
     [],
   );
   assert.notDeepEqual(
-    verify('flanneld.service', (text) => text.replace('/opt/weft/bin/flanneld', '/nonexistent')),
+    verify('flanneld.service', {
+      edit: (text) => text.replace('/opt/weft/bin/flanneld', '/nonexistent'),
+    }),
     [],
   );
-  assert.notDeepEqual(
-    verify('docker.service', (text) => text.replace('ExecStart=\n', '')),
-    [],
-  );
+  assert.notDeepEqual(verify('docker.service', { edit: (text) => text.replace('ExecStart=\n', '') }), []);
 });
 
 test('flanneld.service has all that the guide promises', () => {
@@ -98,4 +135,14 @@ test('the drop-in’s options for Docker stay the same however often Docker star
   const first = start();
   assert.match(first, /^DOCKER_NETWORK_OPTIONS=".*--bip=10\.5\.26\.1\/24 .*"$/m);
   assert.equal(start(), first);
+});
+
+test('systemd holds the socket where dockerd looks for it, under the name that flanneld looks for', () => {
+  const lines = readFileSync(join(UNITS, 'weft-docker.socket'), 'utf8').split('\n');
+  for (const line of [
+    `ListenStream=${PLUGIN_SOCKET}`,
+    `FileDescriptorName=${PASSED_NAME}`,
+    'RemoveOnStop=yes',
+  ])
+    assert.ok(lines.includes(line), line);
 });
