@@ -234,11 +234,18 @@ function readElement(table: OwnTable, name: string, listed: unknown): Element | 
 }
 
 function readPart(listed: unknown, field: Field | undefined): string | undefined {
-  if (field !== 'nd-target') return typeof listed === 'string' ? listed : undefined;
-  // A number to nft, in whichever way it prints numbers of this size.
+  if (field === 'nd-target') return readTarget(listed);
+  if (typeof listed !== 'string' || field !== 'ipv6_addr')
+    return typeof listed === 'string' ? listed : undefined;
+  // nft prints them as glibc does: ::1:2 as ::0.1.0.2.
+  const address = parseIpv6(listed);
+  return address === undefined ? undefined : formatIpv6(address);
+}
+
+/** A number to nft, in whichever way it prints numbers of this size. */
+function readTarget(listed: unknown): string | undefined {
   if (typeof listed === 'number') return formatIpv6(ipv6(BigInt(listed)));
   if (typeof listed !== 'string') return undefined;
   if (/^(0x[0-9a-f]+|\d+)$/.test(listed)) return formatIpv6(ipv6(BigInt(listed)));
-  const address = parseIpv6(listed);
-  return address === undefined ? undefined : formatIpv6(address);
+  return readPart(listed, 'ipv6_addr');
 }

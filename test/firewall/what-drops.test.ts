@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { makeTable } from '#src/firewall/own-table.ts';
+import { tunnelTable } from '#src/firewall/tenant-tunnels.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { DropWatch } from '#src/reconcile/rules/drop-watch.ts';
@@ -131,7 +133,8 @@ COMMIT
     assert.match(text, /table raw, chain PREROUTING: -d 10\.5\.26\.2\/32 ! -i docker0 -j DROP/);
     assert.match(text, /table filter, chain DOCKER: ! -i docker0 -o docker0 -j DROP/);
     await firewall.apply(WANTED_RULES);
-    assert.deepEqual(await found(), []);
+    await host.must('nft -f -', makeTable(tunnelTable(8473), []));
+    assert.deepEqual(await found(), [], "nor do our rules for tenants' tunnels drop the overlay");
   });
 
   test(`${kind.name}: Docker's nftables back end is found unless it has both options`, {

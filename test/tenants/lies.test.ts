@@ -200,8 +200,8 @@ test('a container sends under no name but its own', { skip }, async (t) => {
     );
   });
 
-  const rules = await guard(t, segment.h1, [a, b]);
-  await guard(t, segment.h2, [c]);
+  const rules = await guard(t.signal, segment.h1, [a, b]);
+  await guard(t.signal, segment.h2, [c]);
 
   await t.test('with them none does, and each is counted', async () => {
     for (const [what, counter, frame] of lies) {
@@ -257,7 +257,7 @@ async function tryHonestTraffic(from: Member, targets: readonly Member[]): Promi
 test('an address that is being taken is checked, and taken', { skip }, async (t) => {
   const segment = await makeSegment(t);
   const { a, b } = segment;
-  const rules = await guard(t, segment.h1, [a, b]);
+  const rules = await guard(t.signal, segment.h1, [a, b]);
   await rules.setPort(a.port, { mac: a.mac, addresses: [a.v4, a.v6, ip('fd00:5::77')] });
   await a.namespace.must('sysctl -qw net.ipv6.conf.eth0.dad_transmits=1');
   b.frames.take();
@@ -278,7 +278,7 @@ test('a port without an entry passes nothing, and one that comes and goes follow
 }, async (t) => {
   const segment = await makeSegment(t);
   const { a, b } = segment;
-  const rules = await guard(t, segment.h1, [b]);
+  const rules = await guard(t.signal, segment.h1, [b]);
   const hears = async (): Promise<boolean> => {
     const before = (await rules.dropped()).get('false-mac') ?? 0;
     b.frames.take();

@@ -186,9 +186,9 @@ export const rulesOf = ({ host, weft }: SegmentHost, log: Logger = silentLogger)
 
 export const identityOf = ({ mac: own, v4, v6 }: Member) => ({ mac: own, addresses: [v4, v6] });
 
-/** The rules of a host with its containers, in force until the test ends. */
+/** The rules of a host with its containers, kept until the signal aborts. */
 export async function guard(
-  t: TestContext,
+  signal: AbortSignal,
   host: SegmentHost,
   members: readonly Member[],
 ): Promise<TenantRules> {
@@ -196,7 +196,7 @@ export async function guard(
   for (const member of members) await rules.setPort(member.port, identityOf(member));
   const other = host.address === '192.0.2.1' ? '192.0.2.2' : '192.0.2.1';
   await rules.setPeers({ vteps: [ip(other)], underlays: ['eth0'] });
-  await rules.start(t.signal);
+  await rules.start(signal);
   if (rules.trouble !== undefined) throw new Error(rules.trouble);
   return rules;
 }

@@ -13,7 +13,18 @@ import {
   vxlan,
 } from '../support/frames.ts';
 import { cannotRun } from '../support/test-lab.ts';
-import { guard, ip, type Member, mac, makeSegment, PORT, pathOf, type Segment, VNI } from './segment.ts';
+import {
+  batch,
+  guard,
+  ip,
+  type Member,
+  mac,
+  makeSegment,
+  PORT,
+  pathOf,
+  type Segment,
+  VNI,
+} from './segment.ts';
 
 /*
  * VXLAN packets that no host of the network made, in the segment of segment.ts: c listens on h2. a writes them and sends
@@ -101,7 +112,7 @@ test('no frame comes into a tenant from anybody but the hosts', { skip }, async 
     assert.equal(await isHeard(segment, outside, '192.0.2.2'), true);
   });
 
-  const second = await guard(t, h2, [c]);
+  const second = await guard(t.signal, h2, [c]);
   await t.test('a stranger host does not', async () => {
     assert.equal(await isHeard(segment, outside, '192.0.2.2'), false);
     assert.equal((await second.dropped()).get('stranger'), 1);
@@ -110,7 +121,7 @@ test('no frame comes into a tenant from anybody but the hosts', { skip }, async 
     assert.equal(await isHeard(segment, container, '192.0.2.2'), true);
   });
 
-  const first = await guard(t, h1, [a, b]);
+  const first = await guard(t.signal, h1, [a, b]);
   for (const to of ['192.0.2.2', '192.0.2.9', '192.0.2.1', '172.18.0.1']) {
     await t.test(`its host drops what a container sends to ${to}`, async () => {
       const before = (await first.dropped()).get('stranger') ?? 0;
@@ -153,4 +164,28 @@ test('no frame comes into a tenant from anybody but the hosts', { skip }, async 
     await second.setPeers({ vteps: [ip('192.0.2.1')], underlays: ['eth9'] });
     assert.notEqual((await a.namespace.run(['ping', '-n', '-c1', '-W1', '10.5.0.4'])).code, 0);
   });
+});
+
+test('over IPv6 too, a stranger is not heard', { skip }, async (t) => {
+  const { c, h2, stranger } = await makeSegment(t);
+  for (const [namespace, number] of [
+    [h2.host, 2],
+    [stranger, 9],
+  ] as const) {
+    await batch(namespace, [`addr add fd00::${number}/64 dev eth0 nodad`]);
+  }
+  const rules = await guard(t.signal, h2, [c]);
+  const [link] = JSON.parse(await stranger.must('ip -j link show eth0')) as { ifindex: number }[];
+  const frames = await openFrames(t, pathOf(stranger), link?.ifindex ?? 0);
+  const send = () => stranger.run(['bash', '-c', `echo forged > /dev/udp/fd00::2/${PORT}`]);
+  /** Nobody listens there in IPv6: a packet that gets through is answered with an error. */
+  const isRefused = () => frames.take().some((frame) => frame.readUInt16BE(12) === 0x86dd && frame[54] === 1);
+
+  await send();
+  await until(async () => (await rules.dropped()).get('stranger') === 1, { what: 'drop' });
+  assert.equal(isRefused(), false);
+  await rules.setPeers({ vteps: [ip('fd00::9')], underlays: ['eth0'] });
+  await send();
+  await until(isRefused, { what: 'answer of h2' });
+  assert.equal((await rules.dropped()).get('stranger'), 1);
 });

@@ -39,6 +39,8 @@ export interface KeptTableOptions {
   readonly title: string;
   /** Milliseconds between looks that nothing asked for. */
   readonly intervalMs: number;
+  /** A kernel that was built without tables of this family is no trouble: {@link KeptTable.unsupported}. */
+  readonly isOptional?: boolean;
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
@@ -85,11 +87,10 @@ export class KeptTable {
 
   /** Why the table is not as wanted, as one clause. */
   get trouble(): string | undefined {
-    const { failure } = this.#caretaker;
-    return failure === undefined ? undefined : `${this.#options.title}: ${failure}`;
+    return this.#caretaker.failure;
   }
 
-  /** The kernel has no tables of this family: its complaint. Then nothing is written, and nothing is a trouble. */
+  /** The kernel has no tables of this optional family: its complaint. Then nothing is written, and nothing is a trouble. */
   get unsupported(): string | undefined {
     return this.#unsupported;
   }
@@ -122,7 +123,8 @@ export class KeptTable {
 
   /**
    * Makes the table as wanted in one transaction and keeps it so until the signal aborts; then it stays. What an earlier run
-   * left and is not wanted goes with it. Resolves when the table is in force, or {@link trouble} says why not.
+   * left and is not wanted goes with it. Resolves when the table is in force, or {@link trouble} says why not. Rejects when the
+   * kernel's events can't be followed: there is no such namespace.
    */
   async start(signal: AbortSignal): Promise<void> {
     await this.#host.watchRules((event) => {
@@ -227,8 +229,9 @@ export class KeptTable {
         this.#quiet.found(generation, table, result === undefined ? [] : [result.pid]);
         return faults.length === 0 ? undefined : faults.join('; ');
       }
-      if (isUnsupported(result)) {
+      if (this.#options.isOptional === true && isUnsupported(result)) {
         this.#unsupported = this.#failed('could not set', result).message;
+        this.#host.log.warning(`Going on without the ${this.#options.title}: ${this.#unsupported}`);
         return undefined;
       }
       if (attempt >= ATTEMPTS) throw this.#failed('could not set', result);

@@ -36,7 +36,7 @@ export class TenantRules {
     const { port, intervalMs } = options;
     this.#ports = new KeptTable(
       { ...inside, clock, log },
-      { table: PORT_TABLE, title: "rules of tenants' containers", intervalMs },
+      { table: PORT_TABLE, title: "rules of tenants' containers", intervalMs, isOptional: true },
     );
     this.#tunnels = new KeptTable(
       { ...host, clock, log },
