@@ -1,8 +1,9 @@
 import { posix } from 'node:path';
 import type { EtcdComponents } from '#src/registry/etcd-options.ts';
 import type { EtcdV2Options } from '#src/registry/etcd-v2.ts';
-import { assertFound, lostRace } from '#src/registry/etcd-v2-answers.ts';
-import { EtcdV2Http, type V2Answer, type V2Request } from '#src/registry/etcd-v2-http.ts';
+import { lostRace } from '#src/registry/etcd-v2-answers.ts';
+import { getV2 } from '#src/registry/etcd-v2-get.ts';
+import { EtcdV2Http, type V2Request } from '#src/registry/etcd-v2-http.ts';
 import { assertNetworkName, isNetworkName, type Networks } from '#src/registry/networks.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -67,7 +68,7 @@ export class EtcdV2Networks implements Networks {
 
   async #look(query: string, signal: AbortSignal): Promise<readonly string[]> {
     const what = `list the networks below ${this.#folder}`;
-    const { body } = await this.#get(this.#folder, query, what, signal);
+    const { body } = await getV2(this.#http, this.#folder, query, what, signal);
     const folders = (body.node?.nodes ?? [])
       .filter(({ dir }) => dir)
       .map(({ key }) => key.slice(this.#folder.length + 1))
@@ -79,14 +80,8 @@ export class EtcdV2Networks implements Networks {
   }
 
   async #read(key: string, query: string, signal: AbortSignal): Promise<string | undefined> {
-    const { body } = await this.#get(key, query, `read the network config ${key}`, signal);
+    const { body } = await getV2(this.#http, key, query, `read the network config ${key}`, signal);
     return body.node?.dir ? undefined : body.node?.value;
-  }
-
-  async #get(key: string, query: string, what: string, signal: AbortSignal): Promise<V2Answer> {
-    const answer = await this.#http.call({ method: 'GET', key, query }, { what, repeatable: true }, signal);
-    assertFound(what, answer.body);
-    return answer;
   }
 
   async #write(request: V2Request, what: string, signal: AbortSignal): Promise<boolean> {

@@ -6,7 +6,7 @@ import type { EtcdComponents } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { type EtcdV3Options, watchPatience } from '#src/registry/etcd-v3-options.ts';
 import { endOf, type KeyRange, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
-import { assertNetworkName, isNetworkName, type Networks } from '#src/registry/networks.ts';
+import { assertNetworkName, isNetworkName, type Networks, RESERVED_FOLDERS } from '#src/registry/networks.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** Several keys of a network are written together: look once they are there. */
@@ -120,11 +120,13 @@ export class EtcdV3Networks implements Networks {
     }
   }
 
-  /** The whole folder but for what the known networks have, beside their configs. */
+  /** The whole folder but for what the known networks have, beside their configs, and what the tenants have. */
   #rangesBeside(names: readonly string[]): KeyRange[] {
     const ranges: KeyRange[] = names.map((name) => ({ key: this.#configKey(name), rangeEnd: NOTHING }));
     let key: Buffer = Buffer.from(this.#folder);
-    const folders = names.map((name) => Buffer.from(`${this.#folder}${name}/`)).sort(Buffer.compare);
+    const folders = [...names, ...RESERVED_FOLDERS]
+      .map((name) => Buffer.from(`${this.#folder}${name}/`))
+      .sort(Buffer.compare);
     for (const folder of folders) {
       if (Buffer.compare(key, folder) < 0) ranges.push({ key, rangeEnd: folder });
       key = endOf(folder);

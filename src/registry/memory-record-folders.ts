@@ -24,5 +24,7 @@ export class MemoryRecordFolders implements RecordFolders {
     return records;
   }
 
+  reconnect(): void {}
+
   async close(): Promise<void> {}
 }

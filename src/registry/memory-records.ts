@@ -1,6 +1,12 @@
 import { CompactedError } from '#src/registry/errors.ts';
-import type { Records } from '#src/registry/records.ts';
-import type { LeaseRecord, Snapshot, WatchBatch, WatchEvent, WriteOutcome } from '#src/registry/registry.ts';
+import type {
+  LeaseRecord,
+  Records,
+  Snapshot,
+  WatchBatch,
+  WatchEvent,
+  WriteOutcome,
+} from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** The count of all changes of one store, which its folders share. */

@@ -5,6 +5,7 @@ import { silentLogger } from '#src/lib/log.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { EtcdV2Networks } from '#src/registry/etcd-v2-networks.ts';
 import { EtcdV3Networks } from '#src/registry/etcd-v3-networks.ts';
+import { EtcdV3RecordFolders } from '#src/registry/etcd-v3-record-folders.ts';
 import { MemoryNetworks } from '#src/registry/memory-networks.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import { openNetworks } from '#src/registry/open-networks.ts';
@@ -14,6 +15,7 @@ import { systemRandom } from '#src/sys/random.ts';
 import { EtcdServer } from '../support/etcd-server.ts';
 import { TestStore } from '../support/store.ts';
 import { openEtcd } from './open-etcd.ts';
+import { watchFor } from './records-compliance.ts';
 
 interface Harness {
   readonly networks: Networks;
@@ -94,6 +96,7 @@ for (const [name, open] of Object.entries(HARNESSES)) {
 
     test('leases and other keys make none', async () => {
       const { networks } = harness;
+      await harness.lease('tenants', '10.1.0.0-24');
       await harness.lease('a-network-to-come', '10.1.0.0-24');
       for (const lease of ['10.5.1.0-24', '10.5.2.0-24']) await harness.lease('blue', lease);
       // A single network at the prefix itself has its leases there.
@@ -115,8 +118,8 @@ for (const [name, open] of Object.entries(HARNESSES)) {
       assert.deepEqual(await networks.list(signal()), ['red.v2_x-1']);
     });
 
-    test('a name that is no segment of a key is refused', async () => {
-      for (const bad of ['', '.', 'a/b', '../x', '-x', 'ä', 'x'.repeat(65)]) {
+    test('a name that is no segment of a key, or that others have, is refused', async () => {
+      for (const bad of ['', '.', 'a/b', '../x', '-x', 'ä', 'x'.repeat(65), 'config', 'subnets', 'tenants']) {
         await assert.rejects(harness.networks.writeConfig(bad, CONFIG, undefined, signal()), (error) => {
           assert.ok(error instanceof WeftError && error.code === 'network-name');
           return true;
@@ -154,6 +157,43 @@ for (const [name, open] of Object.entries(HARNESSES)) {
     });
   });
 }
+
+test('v3: the keys of tenants wake no watch, nor do leases at the prefix itself', async () => {
+  const server = await EtcdServer.start();
+  // Without the pause in which a look waits for more changes, each change that wakes the watch is a look of its own.
+  const sleep = (ms: number, ended?: AbortSignal) => systemClock.sleep(ms === 200 ? 0 : ms, ended);
+  const clock = { ...systemClock, sleep };
+  const etcd = { endpoints: parseEndpoints(server.url, { tls: false }), prefix: PREFIX, tls: {} };
+  const networks = new EtcdV3Networks({ clock, random: systemRandom }, etcd);
+  const folders = new EtcdV3RecordFolders({ clock: systemClock, random: systemRandom }, etcd);
+  const write = async (): Promise<void> => {
+    for (const path of ['tenants/addresses/blue', 'tenants', 'subnets']) {
+      const records = folders.folder(path);
+      for (const name of ['10.5.0.7', '10.5.0.8', '10.5.0.9']) {
+        const { revision } = await records.list(signal());
+        await records.create(name, 'x', undefined, signal());
+        // The store has sent it to whoever watches.
+        await watchFor(records, revision, signal(), (events) => events.length > 0);
+      }
+    }
+    await networks.writeConfig('green', CONFIG, undefined, signal());
+  };
+  const seen: string[] = [];
+  let written: Promise<void> | undefined;
+  try {
+    for await (const names of networks.watch(signal())) {
+      seen.push(names.join());
+      if (names.length > 0) break;
+      written ??= write();
+    }
+    await written;
+    assert.deepEqual(seen, ['', 'green']);
+  } finally {
+    await networks.close();
+    await folders.close();
+    await server.stop();
+  }
+});
 
 test('the API is the one in which there are networks; v3 where there are none yet', async () => {
   const server = await EtcdServer.start();

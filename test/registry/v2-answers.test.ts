@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { RegistryError } from '#src/registry/errors.ts';
+import { EtcdV2Networks } from '#src/registry/etcd-v2-networks.ts';
+import { systemClock } from '#src/sys/clock.ts';
 import { openEtcd } from './open-etcd.ts';
 
 /** A server that answers as a test says. It is no etcd: what it sends, etcd doesn't. */
@@ -149,4 +152,21 @@ test('user and password follow a redirect to another endpoint, and to no other h
   await open.list(signal());
   assert.deepEqual(atTarget, [basic, undefined]);
   await open.close();
+});
+
+test('a look at the networks reads one key for each, and nothing of tenants', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const folders = ['blue', 'subnets', 'tenants'].map((name) => `{"key":"/p/${name}","dir":true}`);
+  const url = await serve(t, ({ url: asked }, response) => {
+    seen.push(asked);
+    if (asked?.includes('/config')) response.end(`{"action":"get","node":${leaf('config')}}`);
+    else response.end(`{"action":"get","node":{"key":"/p","dir":true,"nodes":[${folders.join()}]}}`);
+  });
+  const networks = new EtcdV2Networks(
+    { clock: systemClock, random: () => 0 },
+    { endpoints: parseEndpoints(url, { tls: false }), prefix: '/p', tls: {} },
+  );
+  assert.deepEqual(await networks.list(signal()), ['blue']);
+  assert.deepEqual(seen, ['/v2/keys/p?quorum=true', '/v2/keys/p/blue/config?quorum=true']);
+  await networks.close();
 });
