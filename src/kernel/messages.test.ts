@@ -12,7 +12,12 @@ import { encodeRequests, errorIn, type Message, messagesIn } from '#src/kernel/m
 import { readNetconf } from '#src/kernel/netconf.ts';
 import { type Ip, type Ipv4, type Prefix, parseIp, parseIpv4, parsePrefix } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
-import type { FdbEntry, KernelObject, Neighbour, Route } from '#src/state/object.ts';
+import type { KernelObject, Route } from '#src/state/object.ts';
+import {
+  PEER_FDB as fdb,
+  PEER_NEIGHBOUR as neighbour,
+  PEER_ROUTE as route,
+} from '../../test/support/peer-objects.ts';
 
 /**
  * Bytes that iproute2 6.1 and Linux 6.18 exchanged on a little-endian machine, taken with
@@ -25,32 +30,6 @@ const names: DeviceNames = {
 
 const prefix = (text: string) => parsePrefix(text) as Prefix;
 const ip = (text: string) => parseIp(text) as Ip;
-const mac = parseMac('82:4b:b6:2f:54:4e') as Mac;
-const neighbour: Neighbour = {
-  kind: 'neighbour',
-  ip: ip('10.5.9.0'),
-  mac,
-  device: 'flannel.1',
-  permanent: true,
-};
-const fdb: FdbEntry = {
-  kind: 'fdb',
-  mac,
-  destination: ip('192.0.2.9'),
-  device: 'flannel.1',
-  permanent: true,
-};
-const route: Route = {
-  kind: 'route',
-  destination: prefix('10.5.9.0/24'),
-  type: 'unicast',
-  via: ip('10.5.9.0'),
-  device: 'flannel.1',
-  onlink: true,
-  metric: 0,
-  protocol: 3,
-  scope: 0,
-};
 const blackhole: Route = {
   kind: 'route',
   destination: prefix('10.5.0.0/16'),

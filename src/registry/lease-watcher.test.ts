@@ -151,28 +151,7 @@ test('however a watch ends, an hour of it is some hundreds of attempts and not a
   }
 });
 
-test('a connection that lasted makes the next pause a short one again', async () => {
-  const controller = new AbortController();
-  const clock = new SleepyClock(1e9, () => {});
-  let watches = 0;
-  const registry = {
-    description: 'etcd',
-    list: async () => ({ records: [], revision: 1n }),
-    async *watch(): AsyncGenerator<WatchBatch> {
-      watches++;
-      if (watches === 12) controller.abort();
-      yield mark(1n);
-      if (watches === 10) clock.advance(1_001);
-      throw unreachable;
-    },
-  };
-  const handlers = { onSnapshot() {}, onBatch() {} };
-  const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
-  await assert.rejects(watcher.run(controller.signal));
-  assert.deepEqual(clock.sleeps.slice(7), [5_000, 5_000, 200, 400]);
-});
-
-test('the state tells why, and certainty is as old as the last sign of the registry', async () => {
+test('the state has the reason, and certainty is as old as the last sign of the registry', async () => {
   const { watcher } = await play([[mark(10n), unreachable], [unreachable]]);
   assert.deepEqual(watcher.state, {
     kind: 'retrying',
@@ -206,44 +185,53 @@ test('with a real registry behind it, snapshot and batches add up to what is sto
   assert.deepEqual(names, ['before', 'one', 'two', 'three']);
 });
 
-test('a store that restarts every few seconds is found again after a short pause each time', async () => {
+/** The pauses of a run with `last` watches, each of which does what `watch` does with its number. */
+async function pausesOf(
+  last: number,
+  watch: (number: number, clock: SleepyClock) => AsyncGenerator<WatchBatch>,
+): Promise<readonly number[]> {
   const controller = new AbortController();
   const clock = new SleepyClock(1e9, () => {});
   let watches = 0;
   const registry = {
     description: 'etcd',
     list: async () => ({ records: [], revision: 1n }),
-    async *watch(): AsyncGenerator<WatchBatch> {
-      if (++watches === 60) controller.abort();
-      // Each restart costs a refused attempt, too.
-      if (watches % 2 === 0) throw unreachable;
-      yield mark(1n);
-      clock.advance(2_000);
-      throw unreachable;
+    watch() {
+      if (++watches === last) controller.abort();
+      return watch(watches, clock);
     },
   };
   const handlers = { onSnapshot() {}, onBatch() {} };
   const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
   await assert.rejects(watcher.run(controller.signal));
-  assert.ok(Math.max(...clock.sleeps) <= 400, `a pause of ${Math.max(...clock.sleeps)} ms`);
+  return clock.sleeps;
+}
+
+test('a connection that lasted makes the next pause a short one again', async () => {
+  const pauses = await pausesOf(12, async function* (number, clock) {
+    yield mark(1n);
+    if (number === 10) clock.advance(1_001);
+    throw unreachable;
+  });
+  assert.deepEqual(pauses.slice(7), [5_000, 5_000, 200, 400]);
+});
+
+test('a store that restarts every few seconds is found again after a short pause each time', async () => {
+  const pauses = await pausesOf(60, async function* (number, clock) {
+    // Each restart costs a refused attempt, too.
+    if (number % 2 === 0) throw unreachable;
+    yield mark(1n);
+    clock.advance(2_000);
+    throw unreachable;
+  });
+  assert.ok(Math.max(...pauses) <= 400, `a pause of ${Math.max(...pauses)} ms`);
 });
 
 test('a failure that takes long to show is no success', async () => {
-  const controller = new AbortController();
-  const clock = new SleepyClock(1e9, () => {});
-  let watches = 0;
-  const registry = {
-    description: 'etcd',
-    list: async () => ({ records: [], revision: 1n }),
-    // biome-ignore lint/correctness/useYield: it fails before it has anything to yield
-    async *watch(): AsyncGenerator<WatchBatch> {
-      if (++watches === 10) controller.abort();
-      clock.advance(10_000);
-      throw unreachable;
-    },
-  };
-  const handlers = { onSnapshot() {}, onBatch() {} };
-  const watcher = new LeaseWatcher({ registry, clock, logger: silentLogger, random: () => 1 }, handlers);
-  await assert.rejects(watcher.run(controller.signal));
-  assert.deepEqual(clock.sleeps, [200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000, 5_000]);
+  // biome-ignore lint/correctness/useYield: it fails before it has anything to yield
+  const pauses = await pausesOf(10, async function* (_number, clock) {
+    clock.advance(10_000);
+    throw unreachable;
+  });
+  assert.deepEqual(pauses, [200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000, 5_000]);
 });

@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseIp, parsePrefix } from '#src/lib/ip.ts';
-import { parseMac } from '#src/lib/mac.ts';
 import {
   deviceOf,
-  type FdbEntry,
   type KernelObject,
   KINDS,
   keyOf,
@@ -15,10 +13,10 @@ import {
 } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 import { anyObject } from '../../test/support/any-object.ts';
+import { PEER_FDB, PEER_ROUTE } from '../../test/support/peer-objects.ts';
 
 const ip = (text: string) => parseIp(text) ?? assert.fail(text);
 const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
-const mac = parseMac('82:4b:b6:2f:54:4e') ?? assert.fail();
 
 test('two objects share a slot when their keys are the same, and then have the same hash', () => {
   fc.assert(
@@ -79,25 +77,7 @@ const vxlan: Link = {
   name: 'flannel.1',
   vxlan: { vni: 1, local: ip('172.16.70.191'), port: 8472, learning: false, gbp: false },
 };
-const fdb: FdbEntry = {
-  kind: 'fdb',
-  mac,
-  destination: ip('192.0.2.1'),
-  device: 'flannel.1',
-  permanent: true,
-};
-const route: Route = {
-  kind: 'route',
-  destination: prefix('10.5.9.0/24'),
-  type: 'unicast',
-  via: ip('10.5.9.0'),
-  device: 'flannel.1',
-  onlink: true,
-  metric: 0,
-  protocol: 3,
-  scope: 0,
-};
-const route6: Route = { ...route, destination: prefix('fd00:9::/64'), via: ip('fd00:9::') };
+const route6: Route = { ...PEER_ROUTE, destination: prefix('fd00:9::/64'), via: ip('fd00:9::') };
 
 const DIFFERENCES: readonly (readonly [string, KernelObject, KernelObject, readonly string[]])[] = [
   [
@@ -106,9 +86,14 @@ const DIFFERENCES: readonly (readonly [string, KernelObject, KernelObject, reado
     { ...vxlan, vxlan: { ...(vxlan.vxlan ?? assert.fail()), local: ip('172.16.70.7') } },
     ['vtep (external) IP: 172.16.70.191 vs 172.16.70.7'],
   ],
-  ['another VTEP', fdb, { ...fdb, destination: ip('192.0.2.2') }, ['dst: 192.0.2.2, wanted 192.0.2.1']],
-  ['another gateway', route, { ...route, via: ip('10.0.0.1') }, ['via: 10.0.0.1, wanted 10.5.9.0']],
-  ['another scope', route, { ...route, scope: 253 }, ['scope: 253, wanted 0']],
+  [
+    'another VTEP',
+    PEER_FDB,
+    { ...PEER_FDB, destination: ip('192.0.2.2') },
+    ['dst: 192.0.2.2, wanted 192.0.2.9'],
+  ],
+  ['another gateway', PEER_ROUTE, { ...PEER_ROUTE, via: ip('10.0.0.1') }, ['via: 10.0.0.1, wanted 10.5.9.0']],
+  ['another scope', PEER_ROUTE, { ...PEER_ROUTE, scope: 253 }, ['scope: 253, wanted 0']],
   ['no scope in IPv6', { ...route6, scope: 253 }, { ...route6, scope: 0 }, []],
   ['the metric that IPv6 has without one', route6, { ...route6, metric: 1024 }, []],
   ['a setting', sysctl('1'), sysctl('0'), ['value: 0, wanted 1']],
@@ -125,7 +110,7 @@ for (const [name, wanted, found, expected] of DIFFERENCES) {
 
 test('an IPv6 route without a metric is in the slot of metric 1024, an IPv4 route is not', () => {
   assert.equal(keyOf(route6), keyOf({ ...route6, metric: 1024 }));
-  assert.notEqual(keyOf(route), keyOf({ ...route, metric: 1024 }));
+  assert.notEqual(keyOf(PEER_ROUTE), keyOf({ ...PEER_ROUTE, metric: 1024 }));
 });
 
 const SYSCTLS: readonly (readonly [path: string, device: string | undefined])[] = [

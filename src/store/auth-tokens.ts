@@ -8,7 +8,7 @@ const TOKEN_LIFE_MS = 300_000;
 const MAX_TOKENS = 10_000;
 
 /**
- * Users, their passwords, and the tokens they got for them. Tokens live in memory: after a restart clients are told
+ * Users, their passwords, and the tokens they got for them. Tokens live in memory: after a restart clients get
  * `invalid auth token` and authenticate again, as with etcd's simple tokens. Every user may do everything.
  */
 export class AuthTokens {

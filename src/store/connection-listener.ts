@@ -36,7 +36,7 @@ const MAX_CONNECTIONS = 5000;
 const LIMITS = { perAddress: 1000, newcomers: 500 };
 
 /**
- * One port for gRPC and plain HTTP/1.1, as etcd's: a connection's first bytes tell which it is. With TLS the same
+ * One port for gRPC and plain HTTP/1.1, as etcd's: a connection's first bytes show which it is. With TLS the same
  * is done after the handshake.
  */
 export class ConnectionListener {

@@ -2,7 +2,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WeftError } from '#src/lib/errors.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
-/** "weft" in ASCII, in SQLite's header: how we tell our file from any other database. */
+/** "weft" in ASCII, in SQLite's header: what sets our file apart from any other database. */
 const APPLICATION_ID = 0x77656674;
 const SCHEMA_VERSION = 1;
 const SQLITE_FULL = 13;

@@ -1,8 +1,8 @@
 import { status } from '@grpc/grpc-js';
 
 /**
- * An answer that is an error, as etcd gives it. Clients tell these apart by code and text, so both are etcd's
- * own (api/v3rpc/rpctypes/error.go, read at v3.4), letter for letter.
+ * An answer that is an error, as etcd gives it. Clients go by its code and its text, so both are etcd's own
+ * (api/v3rpc/rpctypes/error.go, read at v3.4), letter for letter.
  */
 export class EtcdError extends Error {
   readonly code: status;

@@ -76,10 +76,13 @@ export class GrpcCall {
     return this.#closed || this.#finished;
   }
 
-  /** What the client logged in with. Clients of etcd before 3.3 send it as `authorization`. */
+  /**
+   * What the client logged in with. Clients of etcd before 3.3 send it as `authorization`. Some send it twice
+   * (python-etcd3 over TLS), and Node joins the two with a comma, which no token has in it; etcd takes the first.
+   */
   get token(): string | undefined {
     const { token, authorization } = this.#headers;
-    return (Array.isArray(token) ? token[0] : token) ?? authorization;
+    return (Array.isArray(token) ? token[0] : token)?.split(',', 1)[0] ?? authorization;
   }
 
   listen(listener: CallListener): void {

@@ -22,7 +22,7 @@ const COLUMNS = 'id, key, created, version, lease, value';
 const LIVE = 'ended IS NULL';
 const AT_REVISION = 'id < ? AND (ended IS NULL OR ended > ?)';
 
-/** What the `kv` table (see database.ts) is asked and told; all SQL about keys is here. */
+/** Reads and writes the `kv` table (see database.ts); all SQL about keys is here. */
 export class KeyTable {
   readonly #live: RangeStatement;
   readonly #liveCount: RangeStatement;
@@ -207,7 +207,7 @@ function firstId(revision: bigint): bigint {
   return revision << SUB_BITS;
 }
 
-/** Rows come as arrays of the {@link COLUMNS} in their order, which node's types cannot tell. */
+/** Rows come as arrays of the {@link COLUMNS} in their order, which node's types do not know. */
 function keyValues(rows: readonly unknown[]): KeyValue[] {
   return rows.map((row) => keyValue(row as Row));
 }

@@ -122,7 +122,7 @@ export class RevisionStore {
     return this.#space;
   }
 
-  /** Tells `listener` of every commit, in order, before its writes are acknowledged. Returns what ends that. */
+  /** Calls `listener` at every commit, in order, before its writes are acknowledged. Returns what ends that. */
   subscribe(listener: CommitListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -173,7 +173,7 @@ function statusOf(store: RevisionStore, version: string) {
     dbSizeInUse: used,
     leader: header.memberId,
     raftTerm: header.raftTerm,
-    // There is no raft log; the revision tells how much has been done.
+    // There is no raft log; the revision counts what has been done.
     raftIndex: header.revision,
     raftAppliedIndex: header.revision,
     errors: store.space.alarmed ? [`memberID:${header.memberId} alarm:NOSPACE `] : [],

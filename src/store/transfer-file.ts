@@ -82,7 +82,7 @@ export class FileEnd implements TransferEnd {
       const parsed: unknown = JSON.parse(line);
       if (typeof parsed === 'object' && parsed !== null) return parsed as T;
     } catch {
-      // Told below.
+      // The error below names it.
     }
     throw this.#bad(number, 'it is no JSON object');
   }

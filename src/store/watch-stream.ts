@@ -64,7 +64,7 @@ export class WatchStream {
     }
   }
 
-  /** Tells the revision to the watchers that asked for it and saw nothing since the last tick. */
+  /** Sends the revision to the watchers that asked for it and saw nothing since the last tick. */
   progressTick(): void {
     // One that does not read has no use for it.
     if (this.#output.congested) return;
@@ -167,7 +167,7 @@ export class WatchStream {
   #catchUp(watcher: StreamWatcher, first: bigint): void {
     const { store } = this.#hub;
     if (first < store.compacted) {
-      // etcd tells no revision here: the watcher has seen nothing up to it.
+      // etcd names no revision here: the watcher has seen nothing up to it.
       this.#cancel(watcher.id, { header: store.header(0n), compactRevision: store.compacted });
       return;
     }

@@ -215,7 +215,7 @@ export class Write {
     if (this.#read > MAX_READ_BYTES) throw etcdError('answerTooLarge');
   }
 
-  /** Inside a txn a header tells only the revision. */
+  /** Inside a txn a header has only the revision. */
   #header(): ResponseHeader {
     return { ...NO_HEADER, revision: this.revision };
   }

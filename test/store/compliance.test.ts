@@ -45,7 +45,7 @@ async function same(what: string, ask: (api: EtcdApi) => Promise<unknown>): Prom
   assert.deepEqual(ours, theirs, what);
   return ours;
 }
-/** The same, and the answer holds this text: what etcd says is told in the test. */
+/** The same, and the answer holds this text, so that the test shows what etcd says. */
 async function says(text: string, ask: (api: EtcdApi) => Promise<unknown>): Promise<void> {
   assert.match(JSON.stringify(await same(text, ask)), new RegExp(text));
 }

@@ -68,7 +68,7 @@ class Lane {
     this.#api?.close();
   }
 
-  /** Everything that ever happened, by revision, as a watch from the beginning tells it. */
+  /** Everything that ever happened, by revision, as a watch from the beginning sees it. */
   async history(current: bigint): Promise<Map<bigint, Map<string, string>>> {
     assert.ok(this.#api);
     const watch = this.#api.watch();

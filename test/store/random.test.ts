@@ -47,14 +47,14 @@ async function revisionOf(api: EtcdApi): Promise<bigint> {
 }
 
 /**
- * Where both tell a watcher the same. etcd before 3.4.34 and 3.5.15 forgets a deletion at the very revision that is
- * compacted (etcd-io/etcd#18089); the store tells of it, as later ones do.
+ * From where on a watcher sees the same at both. etcd before 3.4.34 and 3.5.15 forgets a deletion at the very revision
+ * that is compacted (etcd-io/etcd#18089); the store reports it, as later ones do.
  */
 function comparableStart(first: bigint, compacted: bigint): bigint {
   return first === compacted ? first + 1n : first;
 }
 
-/** What a watcher from `first` on is told, up to `last`. */
+/** What a watcher from `first` on sees, up to `last`. */
 async function eventsOf(api: EtcdApi, first: bigint, last: bigint): Promise<unknown[]> {
   const watch = api.watch();
   watch.create({ ...ALL, startRevision: first, prevKv: true });

@@ -167,7 +167,7 @@ test('a file as backup: written, looked at, read back', async (context) => {
   );
 });
 
-test('weft store serve: serves, tells its mistakes in one line each, and ends cleanly', async (context) => {
+test('weft store serve: serves, names its mistakes in one line each, and ends cleanly', async (context) => {
   const port = await unusedPort();
   const data = join(folder, 'serve.db');
   const listen = `127.0.0.1:${port}`;

@@ -12,12 +12,12 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** A certificate of its own authority, good for 127.0.0.1 as server and as client. */
+/** A certificate of its own authority, good for 127.0.0.1 and localhost as server and as client. */
 export async function selfSigned(folder: string, name: string): Promise<Certificate> {
   const [certFile, keyFile] = [join(folder, `${name}.pem`), join(folder, `${name}-key.pem`)];
   await run('openssl', [
     ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
-    ...['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1'],
+    ...['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'],
     ...['-keyout', keyFile, '-out', certFile],
   ]);
   const [cert, key] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
