@@ -62,14 +62,8 @@ export class AddressRequests implements AddressDriver {
     refuseUnknown(unknown, '--ipam-opt', [NETWORK_OPTION]);
     const subnet = await this.#subnetOf(name, family);
     if (subnet !== undefined && pool !== undefined && !equalPrefix(subnet.prefix, pool)) {
-      const [wanted, there] = [formatPrefix(pool), formatPrefix(subnet.prefix)];
-      throw new WeftError(
-        'tenant-differs',
-        `network ${name} exists with subnet ${there}, and ${wanted} was asked for`,
-        {
-          remedy: 'create it with that subnet or with none, or under another name',
-        },
-      );
+      const difference = `subnet ${formatPrefix(pool)}, but network ${name} has ${formatPrefix(subnet.prefix)}`;
+      throw differs(name, difference);
     }
     const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
     const fault = faultOfPrefix(prefix);
@@ -140,11 +134,8 @@ export class AddressRequests implements AddressDriver {
   #gateway({ tenant, prefix }: Pool, subnet: TenantSubnet | undefined, address: Ip | undefined): Prefix {
     const there = subnet?.gateway;
     if (there !== undefined && address !== undefined && address !== there) {
-      throw new WeftError(
-        'tenant-differs',
-        `network ${tenant} has the gateway ${formatIp(there)}, and ${formatIp(address)} was asked for`,
-        { remedy: 'create it with that gateway or with none, or under another name' },
-      );
+      const [wanted, has] = [formatIp(address), formatIp(there)];
+      throw differs(tenant, `gateway ${wanted}, but network ${tenant} has ${has}`);
     }
     const gateway = there ?? address ?? defaultGateway(prefix);
     const fault = faultOfPlace(prefix, gateway);
@@ -171,6 +162,11 @@ export class AddressRequests implements AddressDriver {
     });
   }
 }
+
+const differs = (name: string, difference: string): WeftError =>
+  new WeftError('tenant-differs', `network ${name} exists with other values: ${difference}`, {
+    remedy: 'create it as it is, or under another name',
+  });
 
 const formatPool = ({ tenant, family, prefix, range }: Pool): string =>
   [tenant, `v${family}`, slashless(prefix), ...(range === undefined ? [] : [slashless(range)])].join('/');

@@ -196,12 +196,12 @@ export class Segment {
     owner.set(this.#subject('own'), segmentObjects(this.#tenant, place(), { forwards }));
   }
 
-  #setPort({ id, mac, sandbox }: LocalEndpoint): void {
+  #setPort({ id, mac, sandbox, isActive }: LocalEndpoint): void {
     const { owner, place } = this.#components;
     const up = !this.#silenced.has(id);
     owner.set(
       this.#subject(`port ${id}`),
-      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up }),
+      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up, locked: isActive }),
     );
   }
 

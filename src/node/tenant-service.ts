@@ -23,6 +23,7 @@ import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
+import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
 import { commandsIn } from '#src/sys/command.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
@@ -107,11 +108,14 @@ export class TenantService {
     const namespace = networkNamespacePath(TENANT_NAMESPACE);
     const inside = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace });
     let place = placeOf(underlay, this.#options);
-    const folders = await openRecordFolders(
+    const registry = registryOptions(this.#options);
+    const opening = openRecordFolders(
       { ...this.#components, logger: createLogger('registry') },
-      registryOptions(this.#options),
-      signal,
+      registry,
+      life.signal,
     );
+    // Docker is answered, and the kernel looked after, before the registry answers.
+    const folders = new DeferredFolders(opening, `etcd at ${registry.endpoints}`);
     try {
       const reconciler = new Reconciler(
         {

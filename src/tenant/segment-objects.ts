@@ -121,17 +121,19 @@ export interface PortRequest {
   readonly sandbox?: string | undefined;
   /** Carries frames. */
   readonly up: boolean;
+  /** Only frames from a MAC with an entry pass: the container's, once it has one. */
+  readonly locked: boolean;
 }
 
 /** A container's port. Broadcasts go from port to port on the host, and unknown unicast nowhere. */
 export function portObjects(tenant: Tenant, place: SegmentPlace, request: PortRequest): KernelObject[] {
-  const { endpoint, mac, sandbox = HOST_NAMESPACE, up } = request;
+  const { endpoint, mac, sandbox = HOST_NAMESPACE, up, locked } = request;
   const name = portName(endpoint);
   const mtu = tenantMtu(tenant, place);
   const veth = { peer: containerEndName(endpoint), peerNamespace: sandbox, peerMac: mac, peerMtu: mtu };
   return [
     { kind: 'link', name, type: 'veth', mtu, up, master: bridgeName(tenant.vni), veth },
-    { kind: 'bridge-port', device: name, learning: false, flood: false },
+    { kind: 'bridge-port', device: name, learning: false, flood: false, locked },
   ];
 }
 
