@@ -21,6 +21,9 @@ export interface Attachment {
   readonly NetworkID: string;
 }
 
+/** Commands that speak to the registry only. */
+const REGISTRY_COMMANDS = new Set(['network', 'address']);
+
 /** A host of a lab with dockerd and a flanneld that serves Docker's driver and no flannel network. */
 export class TenantHost {
   readonly host: Host;
@@ -92,9 +95,12 @@ export class TenantHost {
     return found === undefined || found.IPAddress === '' ? undefined : found;
   }
 
-  /** `weft WORDS` with flanneld's flags. */
+  /** `weft WORDS` with those of flanneld's flags that the command has. */
   weft(words: readonly string[]): Promise<CommandResult> {
-    return this.host.run([WEFT, ...words, ...this.flags], { timeoutMs: 60_000 });
+    const flags = REGISTRY_COMMANDS.has(words[0] ?? '')
+      ? this.flags.filter((flag) => flag.startsWith('--etcd-'))
+      : this.flags;
+    return this.host.run([WEFT, ...words, ...flags], { timeoutMs: 60_000 });
   }
 
   async mustWeft(words: readonly string[]): Promise<string> {
