@@ -2,13 +2,13 @@ import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { CompactedError } from '#src/registry/errors.ts';
-import type { Registry, Snapshot, WatchBatch, WatchEvent } from '#src/registry/registry.ts';
+import type { Records, Snapshot, WatchBatch, WatchEvent } from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 import type { Random } from '#src/sys/random.ts';
 
 export interface LeaseWatcherComponents {
-  readonly registry: Pick<Registry, 'list' | 'watch' | 'description'>;
+  readonly registry: Pick<Records, 'list' | 'watch' | 'description'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: Random;
@@ -23,7 +23,11 @@ export interface LeaseWatcherOptions {
   onBatch(batch: WatchBatch): void;
   /** The longest pause between two attempts, in milliseconds. Default 5,000. */
   readonly maxPauseMs?: number;
+  /** What the records are, for the log. Default `leases`, and `the peers` that these stand for. */
+  readonly words?: { readonly records: string; readonly known: string };
 }
+
+const LEASES = { records: 'leases', known: 'the peers' };
 
 export type WatcherState =
   | { readonly kind: 'connecting' }
@@ -36,7 +40,7 @@ const LISTS_APART_MS = 1_000;
 const LASTED_MS = 1_000;
 
 /**
- * Follows all leases for as long as it runs, through outages, compactions and stores that begin from nothing: list, watch from
+ * Follows all leases, or all records of another folder, for as long as it runs, through outages, compactions and stores that begin from nothing: list, watch from
  * there, resume after what was delivered last, and list again only when events were lost. It never gives up and
  * never spins.
  */
@@ -64,6 +68,10 @@ export class LeaseWatcher {
     this.#options = options;
     this.#revision = from;
     this.#backoff = new Backoff(components, { baseMs: FIRST_PAUSE_MS, capMs: maxPauseMs });
+  }
+
+  get #words(): { readonly records: string; readonly known: string } {
+    return this.#options.words ?? LEASES;
   }
 
   get state(): WatcherState {
@@ -159,7 +167,7 @@ export class LeaseWatcher {
     const reason = messageOf(error);
     if (error instanceof CompactedError) {
       this.#revision = undefined;
-      logger.info(`listing all leases again: ${reason}`);
+      logger.info(`listing all ${this.#words.records} again: ${reason}`);
       return;
     }
     this.#state = { kind: 'retrying', reason };
@@ -168,6 +176,8 @@ export class LeaseWatcher {
       return;
     }
     this.#outageBegan = clock.monotonic();
-    logger.warning(`lost ${registry.description}, going on with the peers known so far: ${reason}`);
+    logger.warning(
+      `lost ${registry.description}, going on with ${this.#words.known} known so far: ${reason}`,
+    );
   }
 }

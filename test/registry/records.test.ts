@@ -1,9 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { CompactionRequest } from '#src/etcd/rpc.ts';
-import { parseEndpoints } from '#src/registry/endpoints.ts';
-import { EtcdV2RecordFolders } from '#src/registry/etcd-v2-record-folders.ts';
-import { EtcdV3RecordFolders } from '#src/registry/etcd-v3-record-folders.ts';
 import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import type { RecordFolders, WatchEvent } from '#src/registry/records.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -11,10 +8,10 @@ import { put } from '../store/script.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
 import { EtcdServer } from '../support/etcd-server.ts';
 import { TestStore } from '../support/store.ts';
-import type { Api } from './open-etcd.ts';
+import { type Api, PREFIX } from './open-etcd.ts';
+import { openFolders } from './open-folders.ts';
 import { nameOf, recordsSuite, watchFor, written } from './records-compliance.ts';
 
-const PREFIX = '/flannel-vxlan/network';
 const FOLDER = 'tenants/addresses/blue';
 const NEIGHBOUR = `${PREFIX}/tenants/addresses/blue-extra/x`;
 const signal = () => AbortSignal.timeout(20_000);
@@ -26,14 +23,6 @@ interface Store {
   compact(): Promise<void>;
   writeNeighbour?(): Promise<void>;
   close(): Promise<void>;
-}
-
-function openFolders(api: Api, url: string, prefix = PREFIX): RecordFolders {
-  const options = { endpoints: parseEndpoints(url, { tls: false }), prefix, tls: {} };
-  const components = { clock: systemClock, random: () => 0 };
-  return api === 'v2'
-    ? new EtcdV2RecordFolders(components, options)
-    : new EtcdV3RecordFolders(components, options);
 }
 
 /** Both clients of a server; the first one's prefix is spelled as Go's path.Join would clean it. */
