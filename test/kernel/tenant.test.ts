@@ -72,7 +72,7 @@ const reaches = (from: TestContainer, to: string): Promise<boolean> =>
   until(() => ping(from, to), { what: `answer of ${to} to ${from.name}` });
 
 test('containers of one tenant reach each other, and nobody else hears of it', { skip }, async (t) => {
-  const { h2, a1, a3, b1, b2 } = await tenants(t);
+  const { h1, h2, a1, a3, b1, b2 } = await tenants(t);
   await t.test('of both tenants, in both families, at the full size', async () => {
     await reaches(a1, a3.ip);
     await reaches(b1, b2.ip);
@@ -83,6 +83,9 @@ test('containers of one tenant reach each other, and nobody else hears of it', {
   await t.test('but not what is of the other tenant', () => {
     assert.ok(!ping(a1, b2.ip));
     assert.ok(!ping(b1, a3.ip));
+  });
+  await t.test('and the devices between them have no addresses', () => {
+    assert.doesNotMatch(h1.weft('ip address show'), /fe80/);
   });
   await t.test('and the third host gets no frame', async () => {
     // b1 does the same, whose packets h2 gets: the counter counts.
