@@ -56,11 +56,11 @@ export interface TenantHostOptions {
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
-/** Nothing goes from one tenant to another, and only bridges that need it have IPv6. */
+/** Nothing goes from one tenant to another, and devices give themselves no addresses. */
 const NAMESPACE_SETTINGS = [
   ['net/ipv4/ip_forward', '0'],
   ['net/ipv6/conf/all/forwarding', '0'],
-  ['net/ipv6/conf/default/disable_ipv6', '1'],
+  ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
 ] as const;
 const BOOK_FILE = 'docker.json';

@@ -123,6 +123,7 @@ export class MemoryKernel implements Kernel {
   }
 
   #refuse({ verb, object }: Operation): string | undefined {
+    if (verb === 'remove' && !this.#kinds.of(object).isRemovable) return 'EOPNOTSUPP';
     const there = this.#objects.get(this.#kinds.of(object).key(object));
     const exists = there !== undefined;
     if (verb === 'remove') {
@@ -150,8 +151,6 @@ export class MemoryKernel implements Kernel {
     const key = this.#kinds.of(object).key(object);
     if (object.kind === 'link') {
       this.#changeLink(verb, object);
-    } else if (object.kind === 'bridge-port' && verb === 'remove') {
-      this.#changeLink('set', { kind: 'link', name: object.device, master: null });
     } else if (verb === 'remove') {
       const gone = this.#objects.get(key);
       this.#objects.delete(key);

@@ -27,6 +27,28 @@ const NAMES = ['blue', 'red'] as const;
 type Name = (typeof NAMES)[number];
 
 const link = (name: string): Link => ({ kind: 'link', name, type: 'dummy', up: true });
+/** Both networks' devices are in one bridge, which is another's. */
+const ownLink = (name: string): Link => ({ ...link(name), master: 'br0' });
+const port = (device: string, n: number): KernelObject => ({
+  kind: 'bridge-port',
+  device,
+  learning: n === 1,
+  neighSuppress: n === 2,
+  flood: true,
+  mcastFlood: true,
+  bcastFlood: true,
+  locked: false,
+  hairpin: n === 3,
+  isolated: false,
+});
+/** The slot is the MAC's in the bridge: two networks may want it. */
+const bridgeFdb = (device: string, n: number): KernelObject => ({
+  kind: 'bridge-fdb',
+  mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)),
+  bridge: 'br0',
+  device,
+  static: true,
+});
 const fdb = (device: string, n: number, destination = n): KernelObject => ({
   kind: 'fdb',
   mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)),
@@ -53,7 +75,12 @@ const scopesOf = (device: string): readonly Scope[] => [
     owns: (object) => object.kind === 'route' && object.device === device,
   },
 ];
-const FOREIGN: KernelObject[] = [link('eth0'), fdb('eth0', 1), { ...route('eth0', 9), protocol: 4 }];
+const FOREIGN: KernelObject[] = [
+  link('br0'),
+  link('eth0'),
+  fdb('eth0', 1),
+  { ...route('eth0', 9), protocol: 4 },
+];
 
 /** What an owner wants in a slot. */
 interface Wish {
@@ -126,6 +153,8 @@ const objectOf = (device: string): fc.Arbitrary<KernelObject> =>
   fc.oneof(
     fc.tuple(small, fc.integer({ min: 7, max: 8 })).map(([n, to]) => fdb(device, n, to)),
     small.map((n) => route(device, n)),
+    small.map((n) => bridgeFdb(device, n)),
+    small.map((n) => port(device, n)),
   );
 const anyObject = name.chain(objectOf);
 const simple: fc.Arbitrary<Step> = fc.oneof(
@@ -208,7 +237,7 @@ class Play {
     const scopes = scopesOf(name);
     const owner = this.reconciler.own({ name, scopes: () => scopes });
     this.#owners.set(name, owner);
-    this.#set(name, owner, 'own', [link(name)]);
+    this.#set(name, owner, 'own', [ownLink(name)]);
     for (const key of this.#left.keys()) if (key.endsWith(name)) this.#left.delete(key);
   }
 
@@ -300,7 +329,12 @@ class Play {
     for (const left of this.#left.values())
       if (!left.startsWith('link')) assert.ok(found.includes(left), `left by a release: ${left}`);
     const removed = NAMES.flatMap((device) =>
-      [1, 2, 3].flatMap((n) => [fdb(device, n, 7), fdb(device, n, 8), route(device, n)]),
+      [1, 2, 3].flatMap((n) => [
+        fdb(device, n, 7),
+        fdb(device, n, 8),
+        route(device, n),
+        bridgeFdb(device, n),
+      ]),
     ).filter((object) => this.model.isRemoved(object) && found.includes(text(object)));
     assert.deepEqual(removed.map(text), [], 'stale');
     for (const [name, owner] of this.#owners) {

@@ -43,7 +43,8 @@ test('an object is its owners’ as a walk through all scopes would have it', ()
         made.territory.isFollowed(object),
         owning.length > 0 || (claims.length > 0 && object.kind === 'link'),
       );
-      const isRemoved = owning.length > 0 && owning.every(({ mayRemove }) => mayRemove);
+      const isRemoved =
+        KINDS.of(object).isRemovable && owning.length > 0 && owning.every(({ mayRemove }) => mayRemove);
       assert.equal(made.territory.remover(object) !== undefined, isRemoved);
     }),
   );

@@ -47,6 +47,7 @@ export class Territory {
    * made it, each of them must allow it.
    */
   remover(object: KernelObject): Holding | undefined {
+    if (!this.#kinds.of(object).isRemovable) return undefined;
     let remover: Holding | undefined;
     for (const { holding, scope } of this.#claimsOn(object)) {
       if (!scope.owns(object)) continue;

@@ -26,6 +26,8 @@ export interface Kind<T extends StateObject> {
   readonly rank: number;
   /** Other objects are on it, and it is removed before anything is made: a device that has to be made again. */
   readonly isDevice: boolean;
+  /** Whether it can be removed by itself. What comes and goes with something else is only ever set. */
+  readonly isRemovable: boolean;
 
   /** The slot's name. What has the same key is in the same slot: adding one object replaces the other. */
   key(object: T): string;
@@ -64,6 +66,7 @@ export interface Kind<T extends StateObject> {
 
 type Defaults =
   | 'isDevice'
+  | 'isRemovable'
   | 'isAsWanted'
   | 'mustRecreate'
   | 'isTarget'
@@ -81,6 +84,7 @@ export function kindOf<T extends StateObject>(parts: KindParts<T>): Kind<T> {
     name: parts.name,
     rank: parts.rank,
     isDevice: parts.isDevice ?? false,
+    isRemovable: parts.isRemovable ?? true,
     key: parts.key,
     sharesSlot: parts.sharesSlot,
     hash: parts.hash,

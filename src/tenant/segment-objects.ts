@@ -107,9 +107,6 @@ export function segmentObjects(
       hairpin: forwards,
     },
     ...gateways.map((prefix): KernelObject => ({ kind: 'address', prefix, device: bridge })),
-    ...(subnets.v6 === undefined
-      ? []
-      : [{ kind: 'sysctl', path: `net/ipv6/conf/${bridge}/disable_ipv6`, value: '0' } as const]),
   ];
 }
 

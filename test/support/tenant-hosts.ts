@@ -7,9 +7,11 @@ import { silentLogger } from '#src/lib/log.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { HOST_NAMESPACE, type KernelObject, KINDS, keyOf } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { until } from '#src/sys/until.ts';
@@ -90,13 +92,16 @@ async function tenantHost(
   const name = `weft-test-${process.pid}-w${++made}`;
   await systemNetworkNamespaces.ensure(name);
   t.after(() => systemNetworkNamespaces.remove(name));
+  const files = new NamespaceFiles(networkNamespacePath(name));
+  // Devices in there speak no IPv6 of their own, but may have neighbours of it.
+  await files.write('/proc/sys/net/ipv6/conf/default/addr_gen_mode', '1');
   const kernel = new RtnetlinkKernel(
     { netlink: systemNetlink },
     { namespace: networkNamespacePath(name), hostNamespace: namespace.path },
   );
   t.after(() => kernel.close());
   const reconciler = new Reconciler(
-    { actuators: [kernel], clock: systemClock, log: silentLogger },
+    { actuators: [kernel, new SysctlActuator({ files })], clock: systemClock, log: silentLogger },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const owner = reconciler.own({ name: 'tenants', scopes: () => SCOPES });

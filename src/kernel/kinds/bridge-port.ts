@@ -2,7 +2,6 @@ import { attributes, bool, i32, struct, text, u8, u16, u32 } from '#src/kernel/a
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec } from '#src/kernel/kind-codec.ts';
-import { linkRelease } from '#src/kernel/kinds/link.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
 import { BRIDGE_PORT, type BridgePort } from '#src/state/kinds/bridge-port.ts';
 import type { Verb } from '#src/state/operation.ts';
@@ -31,9 +30,8 @@ const MESSAGE = new MessageLayout(
 /** `bridge link show`. The kernel knows no filter here. */
 const portDump = (): Request => MESSAGE.request(k.RTM_GETLINK, k.NLM_F_DUMP, { family: k.AF_BRIDGE }, {});
 
-/** `bridge link set dev DEVICE learning off …`; a removal is `ip link set DEVICE nomaster`. */
+/** `bridge link set dev DEVICE learning off …` */
 function portRequest(verb: Verb, port: BridgePort, names: DeviceNames): Request | 'unsupported' | undefined {
-  if (verb === 'remove') return linkRelease(port.device);
   if (verb !== 'replace') return 'unsupported';
   const index = names.indexOf(port.device);
   if (index === undefined) return undefined;

@@ -111,10 +111,6 @@ function linkSet({ name, mac, mtu, up, master, bridge }: Link, names: DeviceName
   });
 }
 
-/** `ip link set NAME nomaster` */
-export const linkRelease = (name: string): Request =>
-  MESSAGE.request(k.RTM_NEWLINK, 0, {}, { name, master: 0 });
-
 /** `ip link del NAME` */
 const linkRemove = ({ name }: Link): Request => MESSAGE.request(k.RTM_DELLINK, 0, {}, { name });
 

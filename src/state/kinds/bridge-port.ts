@@ -52,6 +52,7 @@ function format(port: BridgePort): string {
 export const BRIDGE_PORT = kindOf<BridgePort>({
   name: 'bridge-port',
   rank: 1,
+  isRemovable: false,
   key: ({ device }) => `bridge-port ${device}`,
   sharesSlot: (a, b) => a.device === b.device,
   hash: ({ device }) => device,
@@ -63,5 +64,5 @@ export const BRIDGE_PORT = kindOf<BridgePort>({
   deviceOf: ({ device }) => device,
   format,
   command: (verb, port) =>
-    verb === 'remove' ? `ip link set ${port.device} nomaster` : `bridge link set ${format(port)}`,
+    verb === 'remove' ? `# nothing removes the flags of ${port.device}` : `bridge link set ${format(port)}`,
 });
