@@ -35,8 +35,14 @@ const NOT_THERE: readonly string[] = ['ENODEV', 'EADDRNOTAVAIL', 'netns'];
 const LOG_AGAIN_MS = 60_000;
 
 /**
- * A host's servers of names: one for each gateway address of each tenant that is present, on the tenant's bridge. Two tenants
+ * A host's name servers: one for each gateway address of each tenant that is present, on the tenant's bridge. Two tenants
  * may have one address. The bridge decides which names a question gets.
+ *
+ * The namespace has to be so that nothing but these answers passes from bridge to bridge: it does not forward, and the
+ * gateway addresses have no subnet route beside them (`ip address add 10.5.0.1/32`). With such a route the kernel's own
+ * answers to a forged sender, as ICMP, go out by another tenant's bridge. A socket on a device needs no route in IPv4
+ * (ip_route_output_key_hash_rcu in net/ipv4/route.c), given `rp_filter=0`; in IPv6 it needs one behind
+ * `ip -6 rule add oif BRIDGE`. test/tenants/names.test.ts shows all of it.
  */
 export class NameServers {
   readonly #components: {
