@@ -1,3 +1,4 @@
+import { dns } from './dns.ts';
 import { etcdV2, etcdV3, flags, netlink, rules } from './readers.ts';
 import { storeCalls, storeTxns, storeWatches } from './store-calls.ts';
 import { storeFrames } from './store-frames.ts';
@@ -13,4 +14,5 @@ export const TARGETS: readonly Target[] = [
   netlink,
   rules,
   flags,
+  dns,
 ];

@@ -2,12 +2,12 @@ import type { Resolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServer, type NameServerEvents } from '#src/driver/names/name-server.ts';
 import type { Names } from '#src/driver/names/name-table.ts';
 import { Responder } from '#src/driver/names/responder.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import type { DeviceSockets } from '#src/sys/device-sockets.ts';
+import type { DevicePlace, DeviceSockets } from '#src/sys/device-sockets.ts';
 import { startTimer } from '#src/sys/timer.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 
@@ -35,8 +35,14 @@ const NOT_THERE: readonly string[] = ['ENODEV', 'EADDRNOTAVAIL', 'netns'];
 const LOG_AGAIN_MS = 60_000;
 
 /**
- * A host's servers of names: one for each gateway address of each tenant that is present, on the tenant's bridge. Two tenants
+ * A host's name servers: one for each gateway address of each tenant that is present, on the tenant's bridge. Two tenants
  * may have one address. The bridge decides which names a question gets.
+ *
+ * The namespace has to be so that nothing but these answers passes from bridge to bridge: it does not forward, and the
+ * gateway addresses have no subnet route beside them (`ip address add 10.5.0.1/32`). With such a route the kernel's own
+ * answers to a forged sender, as ICMP, go out by another tenant's bridge. A socket on a device needs no route in IPv4
+ * (ip_route_output_key_hash_rcu in net/ipv4/route.c), given `rp_filter=0`; in IPv6 it needs one behind
+ * `ip -6 rule add oif BRIDGE`. test/tenants/names.test.ts shows all of it.
  */
 export class NameServers {
   readonly #components: {
@@ -106,8 +112,7 @@ export class NameServers {
             troubles.delete(address);
             log.verbose(1, `names of ${tenant.name} are answered on ${formatIp(address)}`);
           } catch (error) {
-            const at = `${formatIp(address)} on ${place.device}`;
-            const trouble = `names of ${tenant.name} can't be answered at ${at}: ${messageOf(error)}`;
+            const trouble = messageOf(unanswered(tenant, place, error));
             if (!isNotThere(error) && troubles.get(address) !== trouble) log.warning(trouble);
             troubles.set(address, trouble);
           }
@@ -152,5 +157,19 @@ export class NameServers {
   }
 }
 
-const isNotThere = (error: unknown): boolean =>
-  NOT_THERE.includes((error as { readonly code?: string }).code ?? '');
+const codeOf = (error: unknown): string => (error as { readonly code?: string }).code ?? '';
+
+const isNotThere = (error: unknown): boolean => NOT_THERE.includes(codeOf(error));
+
+function unanswered(
+  tenant: Tenant,
+  { device, address, namespace, port }: DevicePlace,
+  cause: unknown,
+): WeftError {
+  const what = `names of ${tenant.name} can't be answered at ${formatIp(address)} on ${device}`;
+  const taken = `\`nsenter --net=${namespace} ss -lntup sport = :${port}\` names the program that has the port`;
+  return new WeftError('names', `${what}: ${messageOf(cause)}`, {
+    cause,
+    remedy: codeOf(cause) === 'EADDRINUSE' ? taken : 'it is tried again',
+  });
+}
