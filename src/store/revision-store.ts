@@ -26,6 +26,7 @@ import { LeaseTable } from '#src/store/lease-table.ts';
 import { queryRange } from '#src/store/range-query.ts';
 import { checkKey, checkPut, checkTxn } from '#src/store/request-check.ts';
 import { LEASE_WRITE_BYTES, putBytes, type Space, txnBytes } from '#src/store/space.ts';
+import { StoreIdentity } from '#src/store/store-identity.ts';
 import { StoreMeta } from '#src/store/store-meta.ts';
 import { Write } from '#src/store/write.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -67,7 +68,7 @@ export class RevisionStore {
   readonly #leases: LeaseTable;
   readonly #commits: GroupCommit;
   readonly #listeners = new Set<CommitListener>();
-  readonly #identity: Omit<ResponseHeader, 'revision'>;
+  readonly #identity: StoreIdentity;
   #revision: bigint;
   #compacted: bigint;
   /** Of the transaction under way. */
@@ -83,13 +84,7 @@ export class RevisionStore {
     this.#table = new KeyTable(db);
     this.#leases = new LeaseTable(db, clock);
     this.#space = space;
-    this.#identity = {
-      clusterId: this.#meta.get('cluster'),
-      memberId: this.#meta.get('member'),
-      // A term is one run of the store: it grows with every start, as a leader's does.
-      raftTerm: this.#meta.get('term') + 1n,
-    };
-    this.#saveTerm();
+    this.#identity = new StoreIdentity({ meta: this.#meta, space });
     this.#revision = this.#meta.lastRevision(this.#table);
     this.#compacted = this.#meta.get('compacted');
     this.#commits = new GroupCommit(db, {
@@ -115,7 +110,7 @@ export class RevisionStore {
   }
 
   header(revision: bigint = this.#revision): ResponseHeader {
-    return { ...this.#identity, revision };
+    return this.#identity.header(revision);
   }
 
   get space(): Space {
@@ -206,7 +201,7 @@ export class RevisionStore {
   async leaseRevoke({ ID }: { readonly ID: bigint }): Promise<LeaseRevokeResponse> {
     return this.#write((write) => {
       write.revoke(ID);
-      return { header: { ...this.#identity, revision: write.revision } };
+      return { header: this.header(write.revision) };
     });
   }
 
@@ -292,16 +287,6 @@ export class RevisionStore {
     this.#leases.rolledBack();
     this.#revision = this.#meta.lastRevision(this.#table);
     this.#compacted = this.#meta.get('compacted');
-  }
-
-  /** On a full disk the start goes on without: reads are served all the same. */
-  #saveTerm(): void {
-    try {
-      this.#meta.set('term', this.#identity.raftTerm);
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      if (this.#space.diskFull()) this.#saveTerm();
-    }
   }
 
   async #removeCompacted(revision: bigint): Promise<void> {
