@@ -114,8 +114,9 @@ test('a clean-up of all networks takes what any backend made, and nothing else',
  * Rooms that know what a vxlan device is because it is their trade: how the kernel names it, what a packet on the wire
  * looks like. Every other room asks its backend.
  */
-/** Tenants are VXLAN by what they are: no backend makes them. */
 const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver'];
+/** Tenants are VXLAN, and no backend makes them. */
+const OF_TENANTS = /\/tenant-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
   ['cli/lab-command.ts', /That is VXLAN/],
