@@ -82,7 +82,7 @@ async function errorOf(work: Promise<unknown>): Promise<string> {
 
 for (const engine of [debian, iptables]) {
   const current = engine === iptables;
-  /** Engine 29 asks for it after each Join; 20.10 does not. */
+  /** Engine 29 asks for it after each Join; 20.10 only where the network is internal. */
   const info = current ? ['endpointInfo'] : [];
 
   test(engine.called, { skip: cannot || engine.skip, timeout: 120_000 }, async (t) => {
