@@ -31,7 +31,7 @@ export interface NameService {
 
 /** An address or bridge that is not there yet, or no more: it is made by others, and looked for again. */
 const NOT_THERE: readonly string[] = ['ENODEV', 'EADDRNOTAVAIL', 'netns'];
-/** What goes on for long is logged so often. */
+/** A lasting fault is logged so often. */
 const LOG_AGAIN_MS = 60_000;
 
 /**
