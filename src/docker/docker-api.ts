@@ -12,7 +12,10 @@ export interface DockerApi {
   /** A container by ID or name; `undefined` when there is none. */
   container(id: string, signal: AbortSignal): Promise<DockerContainer | undefined>;
 
-  /** What happens from now on; ends by throwing: the signal's reason, or WeftError `docker-api` when Docker is gone. */
+  /**
+   * What happens from this call on, also before the first event is read: a list that is made in between is never older than
+   * the events. An event may come twice. Ends by throwing: the signal's reason, or WeftError `docker-api` when Docker is gone.
+   */
   events(signal: AbortSignal): AsyncIterable<DockerEvent>;
 }
 
@@ -26,6 +29,7 @@ export interface DockerNetwork {
 
 /** A running container's endpoint in a network. */
 export interface DockerEndpoint {
+  /** 64 hex digits; `ep-` and the endpoint's ID where Docker has an endpoint that no container is in. */
   readonly container: string;
   readonly name: string;
   readonly endpoint: string;
@@ -61,6 +65,7 @@ export interface DockerContainer {
   readonly running: boolean;
   /** Its process in this host's numbers; 0 when it does not run. */
   readonly pid: number;
+  /** As it was named when the container was made. */
   readonly image: string;
   /** By the network's name. */
   readonly networks: Readonly<Record<string, DockerAttachment>>;
@@ -68,16 +73,21 @@ export interface DockerContainer {
 
 export interface DockerAttachment {
   readonly networkId: string;
+  /** Empty, as the addresses are, while the container does not run. */
   readonly endpointId: string;
+  /** As in DockerEndpoint. */
   readonly ipv4: string;
   readonly ipv6: string;
   readonly mac: string;
-  /** Compose's services and `--network-alias`; engines add the short ID. */
+  /** Compose's services and `--network-alias`, without the short ID that engines before 25 add. */
   readonly aliases: readonly string[];
 }
 
 export type DockerEvent =
-  /** The process runs; after `docker start --checkpoint`: it is restored. */
+  /**
+   * The process runs, and Join came before; after `docker start --checkpoint`: it is restored. `die` comes before the
+   * `disconnect` of its networks with engine 20.10, after it with 29.
+   */
   | { readonly type: 'start' | 'die' | 'rename'; readonly container: string }
   | { readonly type: 'connect' | 'disconnect'; readonly network: string; readonly container: string }
   | { readonly type: 'network-created' | 'network-removed'; readonly network: string };

@@ -1,68 +1,193 @@
-import { request } from 'node:http';
-import type { DockerApi, DockerContainer, DockerEvent, DockerNetwork } from '#src/docker/docker-api.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import {
+  EVENT_FILTERS,
+  fieldsOf,
+  networkBody,
+  readContainer,
+  readEvent,
+  readNetwork,
+  readNetworkIds,
+  textOf,
+} from '#src/docker/docker-answers.ts';
+import type {
+  DockerApi,
+  DockerContainer,
+  DockerEvent,
+  DockerNetwork,
+  NewDockerNetwork,
+} from '#src/docker/docker-api.ts';
+import { negotiate } from '#src/docker/docker-version.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { HttpCall, HttpText, UnixHttpClient } from '#src/sys/unix-http.ts';
 
-const V = '/v1.40';
-export function connectDocker(socketPath: string): DockerApi {
-  const call = (method: string, path: string, signal: AbortSignal, body?: unknown) =>
-    new Promise<{ status: number; text: string }>((resolve, reject) => {
-      const text = body === undefined ? undefined : JSON.stringify(body);
-      const req = request({ socketPath, method, path: V + path, signal, headers: { host: 'd', 'content-type': 'application/json', ...(text && { 'content-length': Buffer.byteLength(text) }) } }, (res) => {
-        let all = '';
-        res.setEncoding('utf8');
-        res.on('data', (c: string) => { all += c; });
-        res.on('end', () => resolve({ status: res.statusCode ?? 0, text: all }));
-        res.on('error', reject);
+export interface DockerClientComponents {
+  readonly http: UnixHttpClient;
+  readonly clock: Clock;
+}
+
+export interface DockerClientOptions {
+  /** The path of the engine's socket. */
+  readonly socket: string;
+}
+
+/** For what Docker answers from memory. */
+const ANSWER_MS = 10_000;
+/** It calls its drivers meanwhile, and tries each call for 15 s. */
+const CHANGE_MS = 60_000;
+const MOST_EVENT_BYTES = 1 << 20;
+/** Networks that are asked for at a time. */
+const AT_ONCE = 8;
+
+/** {@link DockerApi} over the engine's socket, in the latest version of the API that both speak. */
+export class DockerClient implements DockerApi {
+  readonly #components: DockerClientComponents;
+  readonly #socket: string;
+  /** `/v1.47`; asked for again when the engine was away, for another may have come. */
+  #prefix: string | undefined;
+
+  constructor(components: DockerClientComponents, { socket }: DockerClientOptions) {
+    this.#components = components;
+    this.#socket = socket;
+  }
+
+  async networks(driver: string, signal: AbortSignal): Promise<readonly DockerNetwork[]> {
+    const what = `list Docker's networks of the driver ${driver}`;
+    const list = await this.#get(what, `/networks?${filters({ driver: [driver] })}`, signal);
+    const ids = readNetworkIds(list);
+    const networks: DockerNetwork[] = [];
+    for (let from = 0; from < ids.length; from += AT_ONCE) {
+      const some = ids.slice(from, from + AT_ONCE);
+      const answers = await Promise.all(
+        some.map((id) => this.#get(what, `/networks/${encodeURIComponent(id)}`, signal)),
+      );
+      // One that was removed meanwhile is left out.
+      networks.push(...answers.filter((answer) => answer !== undefined).map(readNetwork));
+    }
+    return networks;
+  }
+
+  async createNetwork(network: NewDockerNetwork, signal: AbortSignal): Promise<string> {
+    const what = `make Docker's network ${network.name}`;
+    const body = JSON.stringify(networkBody(network));
+    const answer = await this.#call(what, { method: 'POST', path: '/networks/create', body }, signal);
+    if (answer.status === 409) {
+      throw new WeftError('docker-exists', `could not ${what}: ${reasonOf(answer)}`, {
+        remedy: `"docker network inspect ${network.name}" shows it; remove it, or choose another name`,
       });
-      req.on('error', (e) => reject(new WeftError('docker-api', e.message)));
-      req.end(text);
+    }
+    if (answer.status !== 201) throw refused(what, answer);
+    const id = textOf(fieldsOf(parsed(what, answer.body)).Id);
+    if (id === '') throw refused(what, { ...answer, body: 'an answer without an ID' });
+    return id;
+  }
+
+  async removeNetwork(id: string, signal: AbortSignal): Promise<boolean> {
+    const what = `remove Docker's network ${id}`;
+    const path = `/networks/${encodeURIComponent(id)}`;
+    const answer = await this.#call(what, { method: 'DELETE', path }, signal);
+    if (answer.status === 204 || answer.status === 404) return true;
+    // 403, as for networks that can't be removed at all.
+    if (reasonOf(answer).includes('active endpoints')) return false;
+    throw refused(what, answer);
+  }
+
+  async container(id: string, signal: AbortSignal): Promise<DockerContainer | undefined> {
+    const path = `/containers/${encodeURIComponent(id)}/json`;
+    const answer = await this.#get(`look at Docker's container ${id}`, path, signal);
+    return answer === undefined ? undefined : readContainer(answer);
+  }
+
+  events(signal: AbortSignal): AsyncIterable<DockerEvent> {
+    return this.#events(this.#components.clock.now(), signal);
+  }
+
+  /** @param since milliseconds since the epoch; the engine keeps its last 256 events. */
+  async *#events(since: number, signal: AbortSignal): AsyncGenerator<DockerEvent> {
+    const what = `follow Docker's events`;
+    try {
+      const prefix = await this.#version(what, signal);
+      const path = `${prefix}/events?since=${(since / 1000).toFixed(3)}&${filters(EVENT_FILTERS)}`;
+      const options = { timeoutMs: ANSWER_MS, signal, mostBytes: MOST_EVENT_BYTES };
+      const { status, lines } = await this.#components.http.lines(this.#socket, path, options);
+      for await (const line of lines) {
+        if (status !== 200) throw refused(what, { status, body: line });
+        const event = readEvent(parsed(what, line));
+        if (event !== undefined) yield event;
+      }
+      throw new Error('it closed the connection');
+    } catch (error) {
+      throw this.#failed(what, error, signal);
+    }
+  }
+
+  /** The answer's JSON; `undefined` for what is not there. */
+  async #get(what: string, path: string, signal: AbortSignal): Promise<unknown> {
+    const answer = await this.#call(what, { method: 'GET', path }, signal);
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw refused(what, answer);
+    return parsed(what, answer.body);
+  }
+
+  async #call(what: string, call: HttpCall, signal: AbortSignal): Promise<HttpText> {
+    try {
+      const prefix = await this.#version(what, signal);
+      const timeoutMs = call.method === 'GET' ? ANSWER_MS : CHANGE_MS;
+      const versioned = { ...call, path: `${prefix}${call.path}` };
+      return await this.#components.http.call(this.#socket, versioned, { timeoutMs, signal });
+    } catch (error) {
+      throw this.#failed(what, error, signal);
+    }
+  }
+
+  async #version(what: string, signal: AbortSignal): Promise<string> {
+    if (this.#prefix !== undefined) return this.#prefix;
+    const call = { method: 'GET', path: '/version' } as const;
+    const answer = await this.#components.http.call(this.#socket, call, { timeoutMs: ANSWER_MS, signal });
+    if (answer.status !== 200) throw refused(what, answer);
+    this.#prefix = `/v${negotiate(parsed(what, answer.body))}`;
+    return this.#prefix;
+  }
+
+  #failed(what: string, error: unknown, signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason;
+    if (error instanceof WeftError) return error;
+    this.#prefix = undefined;
+    const message = `could not ${what}: Docker at ${this.#socket}: ${messageOf(error)}`;
+    return new WeftError('docker-api', message, {
+      remedy: 'see that Docker runs, and that --docker-host names its socket',
+      cause: error,
     });
-  return {
-    async networks(driver, signal) {
-      const list = JSON.parse((await call('GET', `/networks?filters=${encodeURIComponent(JSON.stringify({ driver: [driver] }))}`, signal)).text);
-      const all: DockerNetwork[] = [];
-      for (const { Id } of list) {
-        const n = JSON.parse((await call('GET', `/networks/${Id}`, signal)).text);
-        if (!n.Id) continue;
-        all.push({ id: n.Id, name: n.Name, options: n.Options ?? {}, labels: n.Labels ?? {}, endpoints: Object.entries<any>(n.Containers ?? {}).map(([container, e]) => ({ container, name: e.Name, endpoint: e.EndpointID, ipv4: e.IPv4Address, ipv6: e.IPv6Address, mac: e.MacAddress })) });
-      }
-      return all;
-    },
-    async createNetwork(n, signal) {
-      const r = await call('POST', '/networks/create', signal, { Name: n.name, CheckDuplicate: true, Driver: n.driver, Options: n.options, Labels: n.labels, Internal: n.internal, EnableIPv6: n.enableIpv6, IPAM: { Driver: n.ipam.driver, Options: n.ipam.options, Config: n.ipam.config.map((c) => ({ Subnet: c.subnet, Gateway: c.gateway, AuxiliaryAddresses: c.auxiliary })) } });
-      if (r.status !== 201) throw new WeftError('docker-api', JSON.parse(r.text).message);
-      return JSON.parse(r.text).Id;
-    },
-    async removeNetwork(id, signal) {
-      const r = await call('DELETE', `/networks/${id}`, signal);
-      if (r.status === 403) return false;
-      if (r.status >= 400 && r.status !== 404) throw new WeftError('docker-api', r.text);
-      return true;
-    },
-    async container(id, signal) {
-      const r = await call('GET', `/containers/${id}/json`, signal);
-      if (r.status !== 200) return undefined;
-      const c = JSON.parse(r.text);
-      const networks = Object.fromEntries(Object.entries<any>(c.NetworkSettings.Networks).map(([k, a]) => [k, { networkId: a.NetworkID, endpointId: a.EndpointID, ipv4: a.IPAddress, ipv6: a.GlobalIPv6Address, mac: a.MacAddress, aliases: a.Aliases ?? [] }]));
-      return { id: c.Id, name: c.Name.slice(1), running: c.State.Running, pid: c.State.Pid, image: c.Image, networks } satisfies DockerContainer;
-    },
-    async *events(signal) {
-      const req = request({ socketPath, path: `${V}/events?filters=${encodeURIComponent(JSON.stringify({ type: ['container', 'network'] }))}`, signal, headers: { host: 'd' } });
-      const res = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => { req.on('response', resolve); req.on('error', reject); req.end(); });
-      let rest = '';
-      for await (const chunk of res.setEncoding('utf8')) {
-        rest += chunk;
-        const lines = rest.split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) {
-          if (line === '') continue;
-          const e = JSON.parse(line);
-          const key = `${e.Type} ${e.Action}`;
-          const made = ({ 'container start': () => ({ type: 'start', container: e.Actor.ID }), 'container die': () => ({ type: 'die', container: e.Actor.ID }), 'container rename': () => ({ type: 'rename', container: e.Actor.ID }), 'network connect': () => ({ type: 'connect', network: e.Actor.ID, container: e.Actor.Attributes.container }) } as Record<string, () => DockerEvent>)[key];
-          if (made) yield made();
-        }
-      }
-      throw new WeftError('docker-api', 'gone');
-    },
-  };
+  }
+}
+
+const filters = (wanted: Readonly<Record<string, readonly string[]>>): string =>
+  `filters=${encodeURIComponent(JSON.stringify(wanted))}`;
+
+/** Docker's own words. */
+function reasonOf({ status, body }: HttpText): string {
+  let text = body;
+  try {
+    text = textOf(fieldsOf(JSON.parse(body)).message) || body;
+  } catch {
+    // Plain text.
+  }
+  return (
+    text
+      .trim()
+      .replaceAll(/\s*\n\s*/g, ' ')
+      .slice(0, LONGEST_REASON) || `HTTP status ${status}`
+  );
+}
+
+const LONGEST_REASON = 1_000;
+
+const refused = (what: string, answer: HttpText): WeftError =>
+  new WeftError('docker-api', `could not ${what}: Docker says: ${reasonOf(answer)}`);
+
+function parsed(what: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new WeftError('docker-api', `could not ${what}: Docker's answer is not JSON`, { cause });
+  }
 }

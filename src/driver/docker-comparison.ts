@@ -103,6 +103,8 @@ export class DockerComparison {
   async #meet(network: DockerNetwork, endpoint: DockerEndpoint, signal: AbortSignal): Promise<void> {
     const { book, docker } = this.#components;
     const booked = book.state.endpoints[endpoint.endpoint];
+    // Docker has it, and no container is in it.
+    if (!/^[0-9a-f]{64}$/.test(endpoint.container)) return;
     if (booked === undefined) await this.#adopt(network, endpoint);
     if (booked?.isActive && booked.container === endpoint.container) return;
     const container = await docker.container(endpoint.container, signal);

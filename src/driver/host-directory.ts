@@ -25,9 +25,14 @@ export interface HostDirectoryOptions {
   readonly onChange: () => void;
 }
 
-/** The record that shows that a host lives outlasts a short outage of the registry. */
-const ALIVE_SECONDS = 60;
-const RENEW_MS = 20_000;
+/**
+ * The record that shows that a host lives outlasts a short outage of the registry. v2 has no renewal without a write, and
+ * keeps 1,000 events for all watchers: there it is written less often.
+ */
+const ALIVE = {
+  v2: { seconds: 600, renewMs: 200_000 },
+  others: { seconds: 60, renewMs: 20_000 },
+};
 /** How often this host writes when it last lived. */
 const SEEN_MS = 3_600_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
@@ -50,6 +55,7 @@ export class HostDirectory {
     this.#watcher = new LeaseWatcher(
       { ...components, registry: this.#hosts, logger: log },
       {
+        words: { records: 'hosts', known: 'the hosts' },
         onSnapshot: ({ records }) => {
           this.#known.clear();
           for (const record of records) this.#learn(record);
@@ -174,8 +180,12 @@ export class HostDirectory {
         signal.throwIfAborted();
         log.verbose(1, `could not show that this host lives: ${messageOf(error)}`);
       });
-      await clock.sleep(RENEW_MS, signal);
+      await clock.sleep(this.#life.renewMs, signal);
     }
+  }
+
+  get #life(): (typeof ALIVE)['others'] {
+    return this.#alive.api === 'v2' ? ALIVE.v2 : ALIVE.others;
   }
 
   async #showLife(signal: AbortSignal): Promise<void> {
@@ -183,9 +193,9 @@ export class HostDirectory {
     const text = formatAlive(self);
     const there = await this.#alive.read(self.id, signal);
     if (there === undefined) {
-      await this.#alive.create(self.id, text, ALIVE_SECONDS, signal);
-    } else if (there.value !== text || !(await this.#alive.renew(there, ALIVE_SECONDS, signal))) {
-      await this.#alive.replace(there, text, ALIVE_SECONDS, signal);
+      await this.#alive.create(self.id, text, this.#life.seconds, signal);
+    } else if (there.value !== text || !(await this.#alive.renew(there, this.#life.seconds, signal))) {
+      await this.#alive.replace(there, text, this.#life.seconds, signal);
     }
   }
 }

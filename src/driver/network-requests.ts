@@ -52,6 +52,10 @@ export interface NetworkRequestsComponents {
 
 const VNI_OPTION = 'weft.vni';
 const MTU_OPTION = 'weft.mtu';
+/** How Docker's own drivers spell it. */
+const DOCKER_MTU_OPTION = 'com.docker.network.driver.mtu';
+/** What Docker itself reads is not for the driver to judge. */
+const DOCKERS = 'com.docker.network.';
 const CREATE_MS = 5_000;
 /** How long Join waits for the registry. After that the container starts, and other hosts hear of it later. */
 const PUBLISH_MS = 2_000;
@@ -249,7 +253,9 @@ const settled = async (present: PresentTenant, text: string): Promise<void> => {
 };
 
 function readWanted({ options, internal, pools }: NetworkRequest): WantedTenant {
-  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: mtu, ...unknown } = options;
+  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: ours, ...others } = options;
+  const mtu = ours ?? others[DOCKER_MTU_OPTION];
+  const unknown = Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith(DOCKERS)));
   if (name === undefined) {
     throw new WeftError(
       'driver-option',

@@ -14,10 +14,13 @@ export interface NetworkDriver {
   createEndpoint(request: EndpointRequest): Promise<EndpointAnswer>;
   /** Succeeds for an endpoint that is not known. */
   deleteEndpoint(ids: EndpointIds): Promise<void>;
-  /** What `docker inspect` shows; it waits for the answer. */
+  /** Docker waits for the answer. Engine 29 asks after each join, 20.10 only where the network is internal. */
   endpointInfo(ids: EndpointIds): Promise<Readonly<Record<string, string>>>;
   join(request: JoinRequest): Promise<JoinAnswer>;
-  /** Succeeds for an endpoint that is not known. */
+  /**
+   * Succeeds for an endpoint that is not known, and for one that has not joined: engine 29 calls it after a join that failed,
+   * and twice when it could not use the device. The device is back in Docker's namespace by its name there, or gone.
+   */
   leave(ids: EndpointIds): Promise<void>;
 }
 
@@ -37,7 +40,7 @@ export interface EndpointIds {
 
 export interface NetworkRequest {
   readonly networkId: string;
-  /** `-o KEY=VALUE`, without Docker's own. */
+  /** `-o KEY=VALUE`, also a user's `com.docker.network.driver.mtu`. */
   readonly options: Readonly<Record<string, string>>;
   readonly internal: boolean;
   readonly pools: readonly NetworkPool[];
@@ -79,7 +82,7 @@ export interface JoinAnswer {
 
 export interface PoolRequest {
   readonly family: 4 | 6;
-  /** `--subnet` */
+  /** `--subnet`; may have host bits with engine 20.10, which passes on what the user wrote. */
   readonly pool?: Prefix;
   /** `--ip-range` */
   readonly range?: Prefix;
@@ -96,7 +99,10 @@ export interface PoolAnswer {
 
 export interface AddressRequest {
   readonly poolId: string;
-  /** `--ip`, or a gateway or auxiliary address; any address where there is none. */
+  /**
+   * `--ip`, or a gateway or auxiliary address; any address where there is none. An auxiliary one looks like `--ip` to engine
+   * 20.10, and comes between requestPool and createNetwork. Engine 29 gives the container's name with `--ip`.
+   */
   readonly address?: Ip;
   readonly isGateway: boolean;
   /** The container's name, from engine 29 on. */

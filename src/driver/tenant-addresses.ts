@@ -69,6 +69,7 @@ export class TenantAddresses {
     this.#watcher = new LeaseWatcher(
       { ...components, registry: records, logger: log },
       {
+        words: { records: `addresses of ${tenant.name}`, known: 'the addresses' },
         onSnapshot: (snapshot) => {
           this.#table.replaceAll(snapshot, clock.now());
           this.#listed.resolve();

@@ -47,6 +47,7 @@ export class TenantDirectory {
     this.#watcher = new LeaseWatcher(
       { ...components, registry: this.#networks, logger: components.log },
       {
+        words: { records: 'networks', known: 'the networks' },
         onSnapshot: ({ records }) => {
           this.#tenants.clear();
           this.#removed.clear();

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
+import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
@@ -53,6 +54,8 @@ export interface TenantHostOptions {
   readonly identity: Pick<HostRecord, 'id' | 'hostName' | 'bootId' | 'version'>;
   /** The driver's socket, where systemd has handed it over. */
   readonly passedSocket?: number | undefined;
+  /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
+  readonly addressGraceMs: number;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -79,6 +82,7 @@ export class TenantHost {
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
+  readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
   readonly #server: PluginServer;
 
@@ -128,6 +132,10 @@ export class TenantHost {
       },
       signal,
     );
+    this.#deadHosts = new DeadHosts(
+      { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
+      { graceMs: options.addressGraceMs },
+    );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const network = new NetworkRequests({
       ...requests,
@@ -171,6 +179,7 @@ export class TenantHost {
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
+      this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
       return await this.#life.ended();

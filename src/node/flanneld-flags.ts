@@ -1,4 +1,6 @@
 import { DEFAULT_DOCKER_FWMARK, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
+import { DOCKER_HOST, parseDockerHost } from '#src/docker/docker-host.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import type { Flag, OptionsOf } from '#src/lib/go-flags.ts';
 import { parseVmodule } from '#src/lib/klog.ts';
 
@@ -41,10 +43,14 @@ const checkDockerFwmark = (text: string): string | undefined => {
   return 'problem' in read ? read.problem : undefined;
 };
 
-const checkDockerHost = (text: string): string | undefined =>
-  /^unix:\/\/\/.+/.test(text)
-    ? undefined
-    : 'it is not unix:///PATH: the driver speaks to the Docker of its own host only';
+const checkDockerHost = (text: string): string | undefined => {
+  try {
+    parseDockerHost(text);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+};
 
 export const FLANNELD_FLAGS = {
   'etcd-endpoints': {
@@ -268,7 +274,7 @@ export const FLANNELD_FLAGS = {
     group: 'Docker networks',
     since: 'weft',
     kind: 'string',
-    default: 'unix:///run/docker.sock',
+    default: DOCKER_HOST,
     check: checkDockerHost,
     description: "Docker's `socket`, as unix:///PATH",
   },
@@ -277,7 +283,16 @@ export const FLANNELD_FLAGS = {
     since: 'weft',
     kind: 'int',
     default: 8473,
-    description: "UDP `port` of the VXLAN packets of Docker's networks, the same on all hosts",
+    description:
+      "UDP `port` at which hosts take each other's packets of Docker's networks, the same on all hosts",
+  },
+  'address-grace': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'duration',
+    default: 86_400_000,
+    description:
+      "how long a host has to be gone before the addresses of its containers are free for others; 0 is for ever, until 'weft address free'",
   },
   'healthz-ip': {
     group: 'Health',

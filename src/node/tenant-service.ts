@@ -1,4 +1,5 @@
-import { connectDocker } from '#src/docker/docker-client.ts';
+import { DockerClient } from '#src/docker/docker-client.ts';
+import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-server.ts';
@@ -32,6 +33,7 @@ import type { Files } from '#src/sys/files.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+import { systemUnixHttp } from '#src/sys/unix-http.ts';
 import { bridgeName } from '#src/tenant/segment-objects.ts';
 
 export interface TenantServiceComponents
@@ -96,7 +98,7 @@ export class TenantService {
   }
 
   get #dockerSocket(): string {
-    return this.#options.dockerHost.replace(/^unix:\/\//, '');
+    return parseDockerHost(this.#options.dockerHost);
   }
 
   async #serve(signal: AbortSignal): Promise<void> {
@@ -131,7 +133,7 @@ export class TenantService {
           folders,
           reconciler,
           rules: this.#makeRules(namespace),
-          docker: connectDocker(this.#dockerSocket),
+          docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
           place: () => place,
         },
@@ -139,6 +141,7 @@ export class TenantService {
           stateDir: this.#options.stateDir,
           identity: await this.#identity(),
           passedSocket: passedSockets.get(PASSED_NAME),
+          addressGraceMs: this.#options.addressGrace,
         },
         life.signal,
       );

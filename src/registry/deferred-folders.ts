@@ -4,22 +4,33 @@ import type { LeaseRecord, WatchBatch } from '#src/registry/registry.ts';
 
 /** Folders of records that can be used before they are open: calls wait for that, as long as their signals allow. */
 export class DeferredFolders implements RecordFolders {
-  readonly api = 'v3';
   readonly description: string;
   readonly #opened: Promise<RecordFolders>;
+  #folders: RecordFolders | undefined;
 
   /** `description`: for the log, until the folders are open. */
   constructor(opened: Promise<RecordFolders>, description: string) {
     this.#opened = opened;
     this.description = description;
-    // Each call reports it.
-    opened.catch(() => {});
+    // Each call reports a failure.
+    opened.then(
+      (folders) => {
+        this.#folders = folders;
+      },
+      () => {},
+    );
+  }
+
+  /** v3 as long as it is not known. */
+  get api(): RecordFolders['api'] {
+    return this.#folders?.api ?? 'v3';
   }
 
   folder(path: string): Records {
     return new DeferredRecords(
       this.#opened.then((folders) => folders.folder(path)),
       this.description,
+      () => this.api,
     );
   }
 
@@ -37,14 +48,19 @@ export class DeferredFolders implements RecordFolders {
 }
 
 class DeferredRecords implements Records {
-  readonly api = 'v3';
   readonly description: string;
   readonly #opened: Promise<Records>;
+  readonly #api: () => Records['api'];
 
-  constructor(opened: Promise<Records>, description: string) {
+  constructor(opened: Promise<Records>, description: string, api: () => Records['api']) {
     this.#opened = opened;
     this.description = description;
+    this.#api = api;
     opened.catch(() => {});
+  }
+
+  get api(): Records['api'] {
+    return this.#api();
   }
 
   async list(signal: AbortSignal) {

@@ -52,3 +52,70 @@ test('an answer that does not come in time', async (t) => {
   const begun = await serve(t, (_, response) => void response.write('{'));
   assert.equal(await get(begun, 20), undefined);
 });
+
+const call = (socket: string, timeoutMs = 10_000, signal = new AbortController().signal) =>
+  systemUnixHttp.call(socket, { method: 'POST', path: '/x', body: '{"a":"ä"}' }, { timeoutMs, signal });
+
+test('a call with a body, and its answer of any status', async (t) => {
+  const socket = await serve(t, (request, response) => {
+    request.setEncoding('utf8').once('data', (body: string) => {
+      const { method, url, headers } = request;
+      response.writeHead(409).end(`${method} ${url} ${headers['content-type']} ${body}`);
+    });
+  });
+  assert.deepEqual(await call(socket), { status: 409, body: 'POST /x application/json {"a":"ä"}' });
+});
+
+test('a call throws when there is no listener, or no whole answer in time', async (t) => {
+  await assert.rejects(call('/nowhere/docker.sock'), { code: 'ENOENT' });
+  const cut = FAILURES['an answer that is cut'];
+  assert.ok(cut);
+  await assert.rejects(call(await serve(t, cut)), { code: 'ECONNRESET' });
+  const begun = await serve(t, (_, response) => void response.write('{'));
+  await assert.rejects(call(begun, 20), { name: 'TimeoutError' });
+  await assert.rejects(call(begun, 10_000, AbortSignal.abort(new Error('stop'))), { message: 'stop' });
+});
+
+async function linesFrom(socket: string, signal = new AbortController().signal, timeoutMs = 10_000) {
+  const read: string[] = [];
+  const options = { timeoutMs, signal, mostBytes: 20 };
+  const { lines } = await systemUnixHttp.lines(socket, '/events', options);
+  return {
+    read,
+    end: (async () => {
+      for await (const line of lines) read.push(line);
+    })(),
+  };
+}
+
+test('lines come one by one, however they are cut', async (t) => {
+  const text = Buffer.from('one\ntwö\n\nthree');
+  const socket = await serve(t, async (_, response) => {
+    for (const byte of text) await new Promise((sent) => response.write(Buffer.of(byte), sent));
+    response.end();
+  });
+  const { read, end } = await linesFrom(socket);
+  await end;
+  assert.deepEqual(read, ['one', 'twö', '', 'three']);
+});
+
+test('lines end with an error when the answer is cut, a line is too long, or the signal aborts', async (t) => {
+  const cut = await serve(t, (_, response) => {
+    response.write('one\nhalf', () => response.destroy());
+  });
+  const broken = await linesFrom(cut);
+  await assert.rejects(broken.end, { code: 'ECONNRESET' });
+  assert.deepEqual(broken.read, ['one']);
+  const long = await serve(t, (_, response) => void response.write(`one\n${'x'.repeat(21)}`));
+  await assert.rejects((await linesFrom(long)).end, {
+    name: 'RangeError',
+    message: 'a line of more than 20 bytes',
+  });
+  const stop = new AbortController();
+  const silent = await serve(t, (_, response) => response.flushHeaders());
+  const { end } = await linesFrom(silent, stop.signal, 200);
+  stop.abort(new Error('stop'));
+  await assert.rejects(end, { message: 'stop' });
+  await assert.rejects(linesFrom(silent, stop.signal), { message: 'stop' });
+  await assert.rejects(linesFrom(await serve(t, () => {}), undefined, 20), { name: 'TimeoutError' });
+});

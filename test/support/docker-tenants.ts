@@ -73,11 +73,19 @@ export async function tenantHosts(t: Owner, options: TenantHostsOptions = {}): P
   return { lab, store, api: kind === 'etcd v2' ? 2 : 3, hosts };
 }
 
-/** Hosts for all tests of a file; made before the first and taken away after the last. */
-export function sharedTenants(skip: string | false, options: TenantHostsOptions = {}): () => Tenants {
+/**
+ * Hosts for all tests of a file; made before the first and taken away after the last. `prepare` runs once they are there: a
+ * second `before` of the file would not wait for the first.
+ */
+export function sharedTenants(
+  skip: string | false,
+  options: TenantHostsOptions = {},
+  prepare: (tenants: Tenants) => Promise<void> = async () => {},
+): () => Tenants {
   let tenants: Tenants | undefined;
   wholeFile(skip, async (owner) => {
     tenants = await tenantHosts(owner, options);
+    await prepare(tenants);
   });
   return () => {
     if (tenants === undefined) throw new Error('the hosts were not made');

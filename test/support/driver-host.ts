@@ -31,6 +31,8 @@ export interface DriverHost {
   run(n: number, ip?: string): Promise<string>;
   /** `docker rm -f`. */
   remove(n: number, ip: string): Promise<void>;
+  /** The process ends; kernel and book stay. */
+  stop(): Promise<void>;
 }
 
 export interface DriverHostOptions {
@@ -90,11 +92,12 @@ export async function driverHost(
   await reconciler.start(signal);
   await directory.listed;
   owner.allowRemoval();
-  t.after(async () => {
+  const end = async (): Promise<void> => {
     stop.abort();
     await following;
     await present.stop();
-  });
+  };
+  t.after(end);
   const networkId = id(0xb000 + n);
   let poolId = '';
   return {
@@ -137,6 +140,7 @@ export async function driverHost(
       await networks.join({ ...ids, sandbox: `/run/netns/c${number}` });
       return formatIp(address.address);
     },
+    stop: end,
     async remove(number, ip) {
       const ids = { networkId, endpointId: id(number) };
       await networks.leave(ids);

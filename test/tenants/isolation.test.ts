@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { test } from 'node:test';
 import type { Container } from '#src/lab/container.ts';
 import {
   cannotRunTenants,
@@ -21,8 +21,6 @@ import { framesAt, framesByVni } from '../support/tenant-frames.ts';
  *     h3 .193  red a3 .13
  */
 const skip = cannotRunTenants();
-const tenants = sharedTenants(skip, { hosts: 3 });
-
 const SUBNET = '10.31.0.0/24';
 const RED = 70_031;
 /** 24 bits, all of them. */
@@ -34,10 +32,9 @@ const [red, blue] = [newName(), newName()];
 const containers = new Map<string, Container>();
 const at = (name: string): Container => containers.get(name) ?? assert.fail(`no ${name}`);
 
-before(async () => {
-  if (skip !== false) return;
-  const [one, two, three] = threeOf(tenants());
-  await createTenant(tenants(), red, { subnet: SUBNET, vni: RED });
+const tenants = sharedTenants(skip, { hosts: 3 }, async (made) => {
+  const [one, two, three] = threeOf(made);
+  await createTenant(made, red, { subnet: SUBNET, vni: RED });
   await createTenant(tenants(), blue, { subnet: SUBNET, vni: BLUE });
   containers.set('red1', await one.run('red1', red, ['--ip', '10.31.0.11']));
   containers.set('red3', await three.run('red3', red, ['--ip', '10.31.0.13']));
