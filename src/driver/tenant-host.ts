@@ -1,9 +1,9 @@
-import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
+import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
-import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
@@ -15,6 +15,7 @@ import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
+import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
@@ -66,7 +67,6 @@ const NAMESPACE_SETTINGS = [
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
 ] as const;
-const BOOK_FILE = 'docker.json';
 const RECALL_MS = 3_000;
 
 /**
@@ -92,7 +92,7 @@ export class TenantHost {
     options: TenantHostOptions,
     signal: AbortSignal,
   ): Promise<TenantHost> {
-    const book = await EndpointBook.open(components, join(options.stateDir, BOOK_FILE));
+    const book = await EndpointBook.open(components, bookPath(options.stateDir));
     return new TenantHost(components, options, book, new Lifetime(signal));
   }
 
@@ -162,6 +162,11 @@ export class TenantHost {
       ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),
       ...Array.from(this.#present.all(), ({ trouble }) => trouble ?? []).flat(),
     ];
+  }
+
+  /** The networks of the driver on this host. */
+  get networks(): DriverNetwork[] {
+    return describeDriver({ book: this.#book, present: this.#present });
   }
 
   /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */

@@ -21,6 +21,7 @@ import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
@@ -61,6 +62,8 @@ export class TenantService {
   readonly #options: FlanneldOptions;
   #host: TenantHost | undefined;
   #failure: string | undefined;
+  /** There is Docker here, or a flag says so. */
+  #isWanted = false;
 
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
@@ -72,11 +75,21 @@ export class TenantService {
     return this.#host?.troubles ?? [];
   }
 
+  status(): DriverStatus {
+    const state = this.#isWanted ? 'starting' : 'waiting';
+    return {
+      state: this.#host === undefined ? state : 'on',
+      troubles: this.troubles,
+      networks: this.#host?.networks ?? [],
+    };
+  }
+
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, createLogger } = this.#components;
     const log = createLogger('tenants');
     await this.#untilWanted(signal);
+    this.#isWanted = true;
     while (!signal.aborted) {
       try {
         await this.#serve(signal);
