@@ -1,9 +1,10 @@
-import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
+import { DeadHosts } from '#src/driver/dead-hosts.ts';
+import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
-import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
@@ -15,6 +16,7 @@ import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
+import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
@@ -53,6 +55,8 @@ export interface TenantHostOptions {
   readonly identity: Pick<HostRecord, 'id' | 'hostName' | 'bootId' | 'version'>;
   /** The driver's socket, where systemd has handed it over. */
   readonly passedSocket?: number | undefined;
+  /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
+  readonly addressGraceMs: number;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -65,7 +69,6 @@ const NAMESPACE_SETTINGS = [
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
 ] as const;
-const BOOK_FILE = 'docker.json';
 const RECALL_MS = 3_000;
 
 /**
@@ -81,6 +84,7 @@ export class TenantHost {
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
+  readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
   readonly #server: PluginServer;
 
@@ -90,7 +94,7 @@ export class TenantHost {
     options: TenantHostOptions,
     signal: AbortSignal,
   ): Promise<TenantHost> {
-    const book = await EndpointBook.open(components, join(options.stateDir, BOOK_FILE));
+    const book = await EndpointBook.open(components, bookPath(options.stateDir));
     return new TenantHost(components, options, book, new Lifetime(signal));
   }
 
@@ -130,6 +134,10 @@ export class TenantHost {
       },
       signal,
     );
+    this.#deadHosts = new DeadHosts(
+      { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
+      { graceMs: options.addressGraceMs },
+    );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const network = new NetworkRequests({
       ...requests,
@@ -158,6 +166,11 @@ export class TenantHost {
     ];
   }
 
+  /** The networks of the driver on this host. */
+  get networks(): DriverNetwork[] {
+    return describeDriver({ book: this.#book, present: this.#present });
+  }
+
   /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
   async run(): Promise<never> {
     const { reconciler, rules } = this.#components;
@@ -173,6 +186,7 @@ export class TenantHost {
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
+      this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
       return await this.#life.ended();
