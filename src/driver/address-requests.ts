@@ -1,3 +1,4 @@
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { without } from '#src/driver/endpoint-book.ts';
 import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
@@ -17,7 +18,6 @@ import {
   prefix4,
   prefix6,
 } from '#src/lib/ip.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { chooseSubnet, chooseSubnet6 } from '#src/tenant/choose-subnet.ts';
 import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
 import type { TenantSubnet } from '#src/tenant/tenant.ts';
@@ -84,15 +84,16 @@ export class AddressRequests implements AddressDriver {
     if (isGateway) return this.#gateway(pool, subnet, address);
     // Before its network is there, an address that Docker names is an auxiliary one, and not a container's.
     if (address !== undefined && !this.#isHere(name)) return this.#auxiliary(pool, address);
-    const signal = deadlineIn(CLAIM_MS, this.#components.signal);
-    const ip = await this.#components.present.use(name).claim(
-      {
-        family,
-        ...(address !== undefined && { ip: address }),
-        ...(range !== undefined && { range }),
-        ...(container !== undefined && { container }),
-      },
-      signal,
+    const wish = {
+      family,
+      ...(address !== undefined && { ip: address }),
+      ...(range !== undefined && { range }),
+      ...(container !== undefined && { container }),
+    };
+    const { signal } = this.#components;
+    const what = `get an address of network ${name}`;
+    const ip = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      this.#components.present.use(name).claim(wish, deadline),
     );
     return withLength(ip, prefix);
   }
@@ -109,7 +110,10 @@ export class AddressRequests implements AddressDriver {
   /** The subnet that the tenant has; `undefined` where there is no such tenant yet. */
   async #subnetOf(name: string, family: 4 | 6): Promise<TenantSubnet | undefined> {
     const { directory, signal } = this.#components;
-    const tenant = await directory.read(name, signal);
+    const what = `look up network ${name}`;
+    const tenant = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      directory.read(name, deadline),
+    );
     const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
     if (tenant === undefined || subnet !== undefined) return subnet;
     throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {

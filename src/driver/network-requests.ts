@@ -1,4 +1,5 @@
 import { NETWORK_OPTION, refuseUnknown } from '#src/driver/address-requests.ts';
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import { type BookedEndpoint, type EndpointBook, without } from '#src/driver/endpoint-book.ts';
 import type {
   EndpointAnswer,
@@ -28,7 +29,6 @@ import {
 import type { Logger } from '#src/lib/log.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { macOf } from '#src/tenant/mac-of.ts';
 import { containerEndName } from '#src/tenant/segment-objects.ts';
 import { defaultGateway } from '#src/tenant/subnet-rules.ts';
@@ -84,7 +84,10 @@ export class NetworkRequests implements NetworkDriver {
         },
       );
     }
-    const tenant = await directory.ensure(wanted, deadlineIn(CREATE_MS, signal));
+    const what = `create network ${name}`;
+    const tenant = await askInTime({ what, ms: CREATE_MS, signal }, (deadline) =>
+      directory.ensure(wanted, deadline),
+    );
     await book.change((state) => ({
       ...state,
       networks: { ...state.networks, [request.networkId]: name },

@@ -5,7 +5,6 @@ import type { RecordFolders, Records } from '#src/registry/records.ts';
 import type { LeaseRecord } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { chooseVni } from '#src/tenant/choose-vni.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 import { formatTenant, parseTenant, parseVniName, vniName } from '#src/tenant/tenant-codec.ts';
@@ -23,8 +22,6 @@ export interface TenantDirectoryComponents {
 export interface WantedTenant extends Omit<Tenant, 'vni'> {
   readonly vni?: number;
 }
-
-const ANSWER_MS = 4_000;
 
 /**
  * The tenants of the whole network, as the registry has them. A tenant ends with a tombstone only: a record that is gone
@@ -103,7 +100,7 @@ export class TenantDirectory {
   async read(name: string, signal: AbortSignal): Promise<Tenant | undefined> {
     const known = this.#tenants.get(name);
     if (known !== undefined) return known;
-    const record = await this.#networks.read(name, deadlineIn(ANSWER_MS, signal));
+    const record = await this.#networks.read(name, signal);
     if (record !== undefined) this.#learn(record);
     return this.#tenants.get(name);
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
@@ -22,7 +23,6 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
 import { isTenantObject, type SegmentPlace } from '#src/tenant/segment-objects.ts';
 
@@ -59,6 +59,8 @@ const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour
 /** Nothing goes from one tenant to another, and devices give themselves no addresses. */
 const NAMESPACE_SETTINGS = [
   ['net/ipv4/ip_forward', '0'],
+  // With it, ARP for an address without a subnet gets no answer.
+  ['net/ipv4/conf/all/rp_filter', '0'],
   ['net/ipv6/conf/all/forwarding', '0'],
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
@@ -221,9 +223,11 @@ export class TenantHost {
   }
 
   async #recall(networkId: string): Promise<string | undefined> {
-    const tenant = await this.#hosts.recall(networkId, deadlineIn(RECALL_MS, this.#life.signal));
-    if (tenant === undefined || (await this.#directory.read(tenant, this.#life.signal)) === undefined)
-      return undefined;
+    const question = { what: "look up one of Docker's networks", ms: RECALL_MS, signal: this.#life.signal };
+    const tenant = await askInTime(question, (deadline) => this.#hosts.recall(networkId, deadline));
+    if (tenant === undefined) return undefined;
+    const known = await askInTime(question, (deadline) => this.#directory.read(tenant, deadline));
+    if (known === undefined) return undefined;
     await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
     return tenant;
   }

@@ -34,7 +34,7 @@ import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
-import { bridgeName } from '#src/tenant/segment-objects.ts';
+import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
 export interface TenantServiceComponents
   extends Pick<
@@ -185,7 +185,7 @@ export class TenantService {
     const resolvers = new HostResolvers({ clock, files, random, exchange: systemExchange });
     return new NameServers(
       { sockets: systemDeviceSockets, resolvers, clock, log: createLogger('names') },
-      { namespace, deviceOf: ({ vni }) => bridgeName(vni) },
+      { namespace, deviceOf: ({ vni }) => bridgeName(vni), addressesOf: serviceAddresses },
     );
   }
 
