@@ -140,6 +140,7 @@ export class TenantService {
         {
           stateDir: this.#options.stateDir,
           identity: await this.#identity(),
+          dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
         },
         life.signal,
