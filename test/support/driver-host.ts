@@ -8,6 +8,7 @@ import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { formatIp, type Ip, ipv4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import type { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -51,7 +52,7 @@ export async function driverHost(
   const kernel = new MemoryKernel();
   const shared = { clock: systemClock, random: systemRandom, log: silentLogger, folders, signal };
   const reconciler = new Reconciler(
-    { ...shared, actuators: [kernel] },
+    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const owner = reconciler.own({
@@ -161,3 +162,9 @@ const memoryFiles = (files: Map<string, string>): Files => ({
   createExclusively: async () => false,
   remove: async () => {},
 });
+
+/** Settings that are as wanted already. */
+const settings = {
+  read: async (path: string) => (path.endsWith('arp_ignore') ? '1' : '0'),
+  write: async () => {},
+};
