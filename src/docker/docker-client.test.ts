@@ -81,7 +81,9 @@ test('the networks of a driver', async (t) => {
 });
 
 test('the networks that running containers are in', async (t) => {
-  const settings = { Networks: { blue: { NetworkID: NETWORK, EndpointID: ENDPOINT }, none: { NetworkID: '' } } };
+  const settings = {
+    Networks: { blue: { NetworkID: NETWORK, EndpointID: ENDPOINT }, none: { NetworkID: '' } },
+  };
   const { client } = await engine(t, {
     'GET /v1.41/containers/json': [200, [{ Id: CONTAINER, NetworkSettings: settings }, { Id: 'host' }]],
   });

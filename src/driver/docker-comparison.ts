@@ -109,7 +109,11 @@ export class DockerComparison {
     }
   }
 
-  async #meet(network: DockerNetwork, { endpoint, ...of }: DockerEndpoint, signal: AbortSignal): Promise<void> {
+  async #meet(
+    network: DockerNetwork,
+    { endpoint, ...of }: DockerEndpoint,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { book, docker } = this.#components;
     // Docker has it, and no container is in it.
     if (!/^[0-9a-f]{64}$/.test(of.container)) return;
@@ -117,7 +121,9 @@ export class DockerComparison {
     if (booked?.isActive && booked.container === of.container) return;
     const container = await docker.container(of.container, signal);
     // It may have ended since the network was looked at.
-    const isThere = Object.values(container?.networks ?? {}).some(({ endpointId }) => endpointId === endpoint);
+    const isThere = Object.values(container?.networks ?? {}).some(
+      ({ endpointId }) => endpointId === endpoint,
+    );
     if (!container?.running || !isThere) return;
     if (booked === undefined) await this.#adopt(network, { endpoint, ...of });
     await this.learn(container);

@@ -40,7 +40,7 @@ export class DockerNetworks {
   get trouble(): string | undefined {
     const [first] = this.#refused.values();
     const others = this.#refused.size - 1;
-    return others > 0 ? `${first} (and ${others} more networks)` : first;
+    return others > 0 ? `${first} (and ${others} more network${others > 1 ? 's' : ''})` : first;
   }
 
   /** Throws WeftError `docker-api` without an answer from Docker. */
@@ -70,7 +70,8 @@ export class DockerNetworks {
 
   async #remove(signal: AbortSignal): Promise<void> {
     const { book, directory, docker, log } = this.#components;
-    for (const name of this.#refused.keys()) if (directory.get(name) === undefined) this.#refused.delete(name);
+    for (const name of this.#refused.keys())
+      if (directory.get(name) === undefined) this.#refused.delete(name);
     for (const [id, name] of Object.entries(book.state.networks)) {
       if (!directory.isRemoved(name)) continue;
       try {

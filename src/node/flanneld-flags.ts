@@ -276,8 +276,7 @@ export const FLANNELD_FLAGS = {
     kind: 'choice',
     default: 'all',
     choices: ['all', 'created'],
-    description:
-      "which networks Docker has on this host: all of the registry's, or only those created on it",
+    description: "which networks Docker has on this host: all of the registry's, or only those created on it",
   },
   'docker-host': {
     group: 'Docker networks',

@@ -92,6 +92,12 @@ export class MemoryDocker implements DockerApi {
     return this.#networks.delete(networkId);
   }
 
+  /** As after the loss of Docker's own state. */
+  forget(name: string): void {
+    for (const [networkId, network] of this.#networks)
+      if (network.name === name) this.#networks.delete(networkId);
+  }
+
   async container(containerId: string): Promise<DockerContainer | undefined> {
     return this.#containers.get(containerId);
   }
