@@ -52,7 +52,7 @@ for (const [store, engine] of [
       engine.programs,
     );
     assert.equal(up.code, 0, up.stderr);
-    assert.match(up.stderr, /^networks red, blue, green, made on h1$/m);
+    assert.match(up.stderr, /^networks red, blue, green, and their containers$/m);
 
     const status = JSON.parse((await weft(['status', `--name=${name}`, '--json'])).stdout) as HostStatus[];
     const of = (network: string | undefined) =>
