@@ -1,4 +1,5 @@
 import { NETWORK_OPTION, refuseUnknown } from '#src/driver/address-requests.ts';
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import { type BookedEndpoint, type EndpointBook, without } from '#src/driver/endpoint-book.ts';
 import type {
   EndpointAnswer,
@@ -28,7 +29,6 @@ import {
 import type { Logger } from '#src/lib/log.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { macOf } from '#src/tenant/mac-of.ts';
 import { containerEndName } from '#src/tenant/segment-objects.ts';
 import { defaultGateway } from '#src/tenant/subnet-rules.ts';
@@ -52,6 +52,10 @@ export interface NetworkRequestsComponents {
 
 const VNI_OPTION = 'weft.vni';
 const MTU_OPTION = 'weft.mtu';
+/** How Docker's own drivers spell it. */
+const DOCKER_MTU_OPTION = 'com.docker.network.driver.mtu';
+/** What Docker itself reads is not for the driver to judge. */
+const DOCKERS = 'com.docker.network.';
 const CREATE_MS = 5_000;
 /** How long Join waits for the registry. After that the container starts, and other hosts hear of it later. */
 const PUBLISH_MS = 2_000;
@@ -80,7 +84,10 @@ export class NetworkRequests implements NetworkDriver {
         },
       );
     }
-    const tenant = await directory.ensure(wanted, deadlineIn(CREATE_MS, signal));
+    const what = `create network ${name}`;
+    const tenant = await askInTime({ what, ms: CREATE_MS, signal }, (deadline) =>
+      directory.ensure(wanted, deadline),
+    );
     await book.change((state) => ({
       ...state,
       networks: { ...state.networks, [request.networkId]: name },
@@ -249,7 +256,9 @@ const settled = async (present: PresentTenant, text: string): Promise<void> => {
 };
 
 function readWanted({ options, internal, pools }: NetworkRequest): WantedTenant {
-  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: mtu, ...unknown } = options;
+  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: ours, ...others } = options;
+  const mtu = ours ?? others[DOCKER_MTU_OPTION];
+  const unknown = Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith(DOCKERS)));
   if (name === undefined) {
     throw new WeftError(
       'driver-option',
