@@ -54,7 +54,7 @@ export async function driverHost(
   const kernel = new MemoryKernel();
   const shared = { clock: systemClock, random: systemRandom, log: silentLogger, folders, signal };
   const reconciler = new Reconciler(
-    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings })] },
+    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const owner = reconciler.own({
@@ -157,6 +157,17 @@ function prefix(text: string) {
   return read;
 }
 
+/** `/proc/sys`, where everything is 0 at first. */
+function settings(): Pick<Files, 'read' | 'write'> {
+  const values = new Map<string, string>();
+  return {
+    read: async (path) => values.get(path) ?? '0',
+    async write(path, text) {
+      values.set(path, String(text));
+    },
+  };
+}
+
 const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),
   write: async () => {},
@@ -166,9 +177,3 @@ const memoryFiles = (files: Map<string, string>): Files => ({
   createExclusively: async () => false,
   remove: async () => {},
 });
-
-/** Settings that are as wanted already. */
-const settings = {
-  read: async (path: string) => (path.endsWith('arp_ignore') ? '1' : '0'),
-  write: async () => {},
-};
