@@ -12,10 +12,11 @@ const COMMANDS: Readonly<Record<string, string>> = {
   network: 'the networks below a prefix, for a daemon of several: weft network --help',
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
+  namespace: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
 };
 const USAGE = [
   'Usage: weft COMMAND …; weft COMMAND --help explains a command',
-  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
+  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(9)} ${what}`),
 ].join('\n');
 
 const isNodeCommand = (command: string): command is NodeCommandName => Object.hasOwn(NODE_COMMANDS, command);
@@ -39,6 +40,10 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'network') {
       const { networkCommand } = await import('#src/cli/network-command.ts');
       return await networkCommand(rest, { output, environment: process.env, signal });
+    }
+    if (command === 'namespace') {
+      const { namespaceCommand } = await import('#src/cli/namespace-command.ts');
+      return await namespaceCommand(rest, output);
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });
