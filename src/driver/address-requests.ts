@@ -1,3 +1,4 @@
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { without } from '#src/driver/endpoint-book.ts';
 import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
@@ -17,8 +18,7 @@ import {
   prefix4,
   prefix6,
 } from '#src/lib/ip.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
-import { chooseSubnet, chooseSubnet6 } from '#src/tenant/choose-subnet.ts';
+import { chooseFreeSubnet } from '#src/tenant/choose-free-subnet.ts';
 import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
 import type { TenantSubnet } from '#src/tenant/tenant.ts';
 import { assertTenantName } from '#src/tenant/tenant-name.ts';
@@ -65,7 +65,7 @@ export class AddressRequests implements AddressDriver {
       const difference = `subnet ${formatPrefix(pool)}, but network ${name} has ${formatPrefix(subnet.prefix)}`;
       throw differs(name, difference);
     }
-    const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
+    const prefix = subnet?.prefix ?? pool ?? chooseFreeSubnet(name, family, this.#components.directory.all());
     const fault = faultOfPrefix(prefix);
     if (fault !== undefined) throw new WeftError('address-refused', fault);
     const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
@@ -84,15 +84,16 @@ export class AddressRequests implements AddressDriver {
     if (isGateway) return this.#gateway(pool, subnet, address);
     // Before its network is there, an address that Docker names is an auxiliary one, and not a container's.
     if (address !== undefined && !this.#isHere(name)) return this.#auxiliary(pool, address);
-    const signal = deadlineIn(CLAIM_MS, this.#components.signal);
-    const ip = await this.#components.present.use(name).claim(
-      {
-        family,
-        ...(address !== undefined && { ip: address }),
-        ...(range !== undefined && { range }),
-        ...(container !== undefined && { container }),
-      },
-      signal,
+    const wish = {
+      family,
+      ...(address !== undefined && { ip: address }),
+      ...(range !== undefined && { range }),
+      ...(container !== undefined && { container }),
+    };
+    const { signal } = this.#components;
+    const what = `get an address of network ${name}`;
+    const ip = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      this.#components.present.use(name).claim(wish, deadline),
     );
     return withLength(ip, prefix);
   }
@@ -109,25 +110,15 @@ export class AddressRequests implements AddressDriver {
   /** The subnet that the tenant has; `undefined` where there is no such tenant yet. */
   async #subnetOf(name: string, family: 4 | 6): Promise<TenantSubnet | undefined> {
     const { directory, signal } = this.#components;
-    const tenant = await directory.read(name, signal);
+    const what = `look up network ${name}`;
+    const tenant = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      directory.read(name, deadline),
+    );
     const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
     if (tenant === undefined || subnet !== undefined) return subnet;
     throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {
       remedy:
         family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
-    });
-  }
-
-  async #choose(name: string, family: 4 | 6): Promise<Prefix> {
-    const taken = Array.from(this.#components.directory.all(), ({ subnets }) => [
-      ...(subnets.v4 ? [subnets.v4.prefix] : []),
-      ...(subnets.v6 ? [subnets.v6.prefix] : []),
-    ]).flat();
-    if (family === 6) return chooseSubnet6(name, taken);
-    const prefix = chooseSubnet(taken);
-    if (prefix !== undefined) return prefix;
-    throw new WeftError('address-refused', `could not choose a subnet for network ${name}: all are taken`, {
-      remedy: 'give one with --subnet: it may be that of another network',
     });
   }
 

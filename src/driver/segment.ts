@@ -49,6 +49,8 @@ export interface LocalEndpoint {
 
 /** For so long after a container has moved away, frames for it that still come here are passed on. */
 const FORWARD_MS = 30_000;
+/** Entries of a container whose record was lost stay for so long: its host writes the record again. */
+const LOST_MS = 30_000;
 
 /**
  * A tenant's layer-2 segment on this host: bridge, VXLAN device, ports of containers, and entries for the containers of
@@ -63,6 +65,8 @@ export class Segment {
   /** By MAC: the addresses whose records name it. */
   readonly #addressesOf = new Map<Mac, Set<Ip>>();
   readonly #macOf = new Map<Ip, Mac>();
+  /** Records that went without a release: their stores may have been emptied, and come back. */
+  readonly #lost = new Map<Ip, { readonly record: KnownAddress; readonly timer: Timer }>();
   #forwarding: Timer | undefined;
 
   constructor(components: SegmentComponents, tenant: Tenant) {
@@ -124,7 +128,8 @@ export class Segment {
   addressChanged(ip: Ip, former: KnownAddress | undefined): void {
     const { lookUp, self } = this.#components;
     const before = this.#macOf.get(ip);
-    const record = lookUp(ip);
+    if (former?.state === 'published' && lookUp(ip) === undefined) this.#keepLost(former);
+    const record = this.#lookUp(ip);
     const now = record?.mac;
     if (former?.host === self && record?.state === 'published' && record.host !== self) this.#forward();
     if (before !== undefined && before !== now) {
@@ -146,6 +151,7 @@ export class Segment {
   /** Ends what runs. What is in the kernel stays. */
   stop(): void {
     this.#forwarding?.stop();
+    for (const { timer } of this.#lost.values()) timer.stop();
   }
 
   /** Withdraws all that is wanted, and waits until it is gone. */
@@ -159,6 +165,25 @@ export class Segment {
     owner.set(this.#subject('own'), []);
     await owner.settled();
     for (const port of ports) await rules.removePort(port);
+  }
+
+  #keepLost(record: KnownAddress): void {
+    const { ip } = record;
+    this.#lost.get(ip)?.timer.stop();
+    const timer = startTimer(this.#components.clock, LOST_MS, () => {
+      this.#lost.delete(ip);
+      this.addressChanged(ip, undefined);
+    });
+    this.#lost.set(ip, { record, timer });
+  }
+
+  #lookUp(ip: Ip): KnownAddress | undefined {
+    const record = this.#components.lookUp(ip);
+    const lost = this.#lost.get(ip);
+    if (record === undefined || lost === undefined) return record ?? lost?.record;
+    lost.timer.stop();
+    this.#lost.delete(ip);
+    return record;
   }
 
   /** An endpoint whose address another host has in use is cut off: that host wrote later. */
@@ -206,7 +231,7 @@ export class Segment {
   }
 
   #setEntries(mac: Mac): void {
-    const { owner, lookUp, self } = this.#components;
+    const { owner, self } = this.#components;
     const local = this.#endpoints
       .values()
       .find((endpoint) => endpoint.mac === mac && endpoint.isActive && !this.#silenced.has(endpoint.id));
@@ -214,7 +239,7 @@ export class Segment {
       owner.set(this.#subject(mac), [localEntry(this.#tenant, mac, local.id)]);
       return;
     }
-    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => lookUp(ip) ?? []);
+    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => this.#lookUp(ip) ?? []);
     const [first, ...others] = records;
     if (first === undefined) {
       owner.set(this.#subject(mac), []);

@@ -4,8 +4,6 @@ import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-server.ts';
 import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
-import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
-import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
@@ -13,21 +11,21 @@ import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { reconcilerOptions, ruleCheckMs } from '#src/node/network-options.ts';
+import { reconcilerOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { TenantNamespace } from '#src/node/tenant-namespace.ts';
+import { tenantRules } from '#src/node/tenant-rules.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
-import { commandsIn } from '#src/sys/command.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -35,7 +33,7 @@ import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
-import { bridgeName } from '#src/tenant/segment-objects.ts';
+import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
 export interface TenantServiceComponents
   extends Pick<
@@ -74,6 +72,8 @@ export class TenantService {
   #failure: string | undefined;
   /** Why the driver, which nobody has asked for, is not served. */
   #refusal: string | undefined;
+  /** There is Docker here, or a flag says so. */
+  #isWanted = false;
 
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
@@ -86,10 +86,25 @@ export class TenantService {
     return [...(trouble === undefined ? [] : [trouble]), ...(this.#host?.troubles ?? [])];
   }
 
+  status(): DriverStatus {
+    return {
+      state: this.#state,
+      troubles: this.troubles,
+      networks: this.#host?.networks ?? [],
+    };
+  }
+
+  get #state(): DriverStatus['state'] {
+    if (this.#host !== undefined) return 'on';
+    if (this.#refusal !== undefined) return 'off';
+    return this.#isWanted ? 'starting' : 'waiting';
+  }
+
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
     if (!this.#isAskedFor) await this.#untilDocker(signal);
+    this.#isWanted = true;
     while (!signal.aborted) {
       let pauseMs = RETRY_MS;
       try {
@@ -180,7 +195,7 @@ export class TenantService {
           ...this.#components,
           folders,
           reconciler,
-          rules: this.#makeRules(namespace),
+          rules: tenantRules(this.#components, this.#options),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
           place: () => place,
@@ -188,7 +203,9 @@ export class TenantService {
         {
           stateDir: this.#options.stateDir,
           identity: await this.#identity(),
+          dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
+          addressGraceMs: this.#options.addressGrace,
         },
         life.signal,
       );
@@ -214,30 +231,12 @@ export class TenantService {
     }
   }
 
-  #makeRules(namespace: string): TenantRules {
-    const { commands, ruleset, watchRules, clock, createLogger } = this.#components;
-    const netlink = { netlink: systemNetlink, clock };
-    return new TenantRules(
-      {
-        inside: {
-          commands: commandsIn(commands, namespace),
-          ruleset: new NftablesRuleset(netlink, { namespace }),
-          watchRules: (listener, signal) => monitorNftables(netlink, { namespace }, listener, signal),
-        },
-        host: { commands, ruleset, watchRules },
-        clock,
-        log: createLogger('firewall'),
-      },
-      { port: this.#options.tenantPort, intervalMs: ruleCheckMs(this.#options) },
-    );
-  }
-
   #makeNames(namespace: string): NameServers {
     const { clock, files, random, createLogger } = this.#components;
     const resolvers = new HostResolvers({ clock, files, random, exchange: systemExchange });
     return new NameServers(
       { sockets: systemDeviceSockets, resolvers, clock, log: createLogger('names') },
-      { namespace, deviceOf: ({ vni }) => bridgeName(vni) },
+      { namespace, deviceOf: ({ vni }) => bridgeName(vni), addressesOf: serviceAddresses },
     );
   }
 
