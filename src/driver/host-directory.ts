@@ -9,6 +9,7 @@ import type { RecordFolders, Records } from '#src/registry/records.ts';
 import type { LeaseRecord } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
+import { startTimer, type Timer } from '#src/sys/timer.ts';
 import { formatAlive, formatHost, type HostRecord, parseHost } from '#src/tenant/host-codec.ts';
 
 export interface HostDirectoryComponents {
@@ -36,6 +37,8 @@ const ALIVE = {
 /** How often this host writes when it last lived. */
 const SEEN_MS = 3_600_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
+/** Networks come in groups, and the record has all that there are: with thousands it is long. */
+const SOON_MS = 5_000;
 
 /** The hosts that have tenants, as the registry has them; this host among them. */
 export class HostDirectory {
@@ -45,6 +48,7 @@ export class HostDirectory {
   readonly #known = new Map<string, HostRecord>();
   readonly #watcher: LeaseWatcher;
   #changed = Promise.withResolvers<void>();
+  #soon: Timer | undefined;
   #isListed = false;
 
   constructor(components: HostDirectoryComponents, { onChange }: HostDirectoryOptions) {
@@ -84,6 +88,7 @@ export class HostDirectory {
       life.run((ended) => this.#keepAlive(ended));
       return await life.ended();
     } finally {
+      this.#soon?.stop();
       await life.stop();
     }
   }
@@ -112,6 +117,14 @@ export class HostDirectory {
   /** This host says something else of itself now. */
   publish(): void {
     this.#changed.resolve();
+  }
+
+  /** This host says something else of itself, and nobody waits for it. */
+  publishSoon(): void {
+    this.#soon ??= startTimer(this.#components.clock, SOON_MS, () => {
+      this.#soon = undefined;
+      this.publish();
+    });
   }
 
   /** The tenant of one of Docker's networks on this host, as the registry remembers it. */

@@ -50,6 +50,8 @@ export interface LocalEndpoint {
 
 /** For so long after a container has moved away, frames for it that still come here are passed on. */
 const FORWARD_MS = 30_000;
+/** Entries of a container whose record was lost stay for so long: its host writes the record again. */
+const LOST_MS = 30_000;
 
 /**
  * A tenant's layer-2 segment on this host: bridge, VXLAN device, ports of containers, and entries for the containers of
@@ -66,6 +68,8 @@ export class Segment {
   readonly #macOf = new Map<Ip, Mac>();
   /** Addresses that were here, and that another host has claimed: it may not use them yet. */
   readonly #departing = new Set<Ip>();
+  /** Records that went without a release: their stores may have been emptied, and come back. */
+  readonly #lost = new Map<Ip, { readonly record: KnownAddress; readonly timer: Timer }>();
   #forwarding: Timer | undefined;
 
   constructor(components: SegmentComponents, tenant: Tenant) {
@@ -126,7 +130,8 @@ export class Segment {
   addressChanged(ip: Ip, former: KnownAddress | undefined): void {
     const { lookUp } = this.#components;
     const before = this.#macOf.get(ip);
-    const record = lookUp(ip);
+    if (former?.state === 'published' && lookUp(ip) === undefined) this.#keepLost(former);
+    const record = this.#lookUp(ip);
     const now = record?.mac;
     this.#followDeparture(ip, record, former);
     if (before !== undefined && before !== now) {
@@ -148,6 +153,7 @@ export class Segment {
   /** Ends what runs. What is in the kernel stays. */
   stop(): void {
     this.#forwarding?.stop();
+    for (const { timer } of this.#lost.values()) timer.stop();
   }
 
   /** Withdraws all that is wanted, and waits until it is gone. */
@@ -161,6 +167,25 @@ export class Segment {
     owner.set(this.#subject('own'), []);
     await owner.settled();
     for (const port of ports) await rules.removePort(port);
+  }
+
+  #keepLost(record: KnownAddress): void {
+    const { ip } = record;
+    this.#lost.get(ip)?.timer.stop();
+    const timer = startTimer(this.#components.clock, LOST_MS, () => {
+      this.#lost.delete(ip);
+      this.addressChanged(ip, undefined);
+    });
+    this.#lost.set(ip, { record, timer });
+  }
+
+  #lookUp(ip: Ip): KnownAddress | undefined {
+    const record = this.#components.lookUp(ip);
+    const lost = this.#lost.get(ip);
+    if (record === undefined || lost === undefined) return record ?? lost?.record;
+    lost.timer.stop();
+    this.#lost.delete(ip);
+    return record;
   }
 
   /** A host claims an address first, and uses it when its container runs. From then on frames are passed on. */
@@ -233,7 +258,7 @@ export class Segment {
   }
 
   #setEntries(mac: Mac): void {
-    const { owner, lookUp, self } = this.#components;
+    const { owner, self } = this.#components;
     const local = this.#endpoints
       .values()
       .find((endpoint) => endpoint.mac === mac && this.#isInUse(endpoint));
@@ -241,7 +266,7 @@ export class Segment {
       owner.set(this.#subject(mac), [localEntry(this.#tenant, mac, local.id)]);
       return;
     }
-    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => lookUp(ip) ?? []);
+    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => this.#lookUp(ip) ?? []);
     const [first, ...others] = records;
     if (first === undefined) {
       owner.set(this.#subject(mac), []);

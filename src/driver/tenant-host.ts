@@ -4,6 +4,7 @@ import { askInTime } from '#src/driver/ask-in-time.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
+import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
@@ -53,6 +54,8 @@ export interface TenantHostOptions {
   readonly stateDir: string;
   /** What does not change while the process runs. */
   readonly identity: Pick<HostRecord, 'id' | 'hostName' | 'bootId' | 'version'>;
+  /** The networks that Docker has on this host. */
+  readonly dockerNetworks: WantedNetworks;
   /** The driver's socket, where systemd has handed it over. */
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
@@ -143,10 +146,13 @@ export class TenantHost {
       ...requests,
       hearsDocker: () => this.#follower.isConnected,
       recall: (networkId) => this.#recall(networkId),
-      onNetworks: () => this.#hosts.publish(),
+      onNetworks: () => this.#hosts.publishSoon(),
     });
     const addresses = new AddressRequests(requests);
-    this.#follower = new DockerFollower({ ...requests, log: createLogger('docker'), networks: network });
+    this.#follower = new DockerFollower(
+      { ...requests, log: createLogger('docker'), networks: network },
+      { wanted: options.dockerNetworks },
+    );
     this.#server = new PluginServer(
       { ...components, logger: createLogger('driver'), network, addresses },
       { passed: options.passedSocket },
@@ -220,9 +226,9 @@ export class TenantHost {
   /** A tenant of which a network is here and whose record is gone without a tombstone was lost with its store. */
   #restoreLost(): void {
     for (const name of new Set(Object.values(this.#book.state.networks))) {
+      if (this.#directory.get(name) !== undefined || this.#directory.isRemoved(name)) continue;
       const tenant = bookedTenant(this.#book, name);
-      if (tenant === undefined || this.#directory.get(name) !== undefined || this.#directory.isRemoved(name))
-        continue;
+      if (tenant === undefined) continue;
       const { createLogger } = this.#components;
       createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
       this.#directory

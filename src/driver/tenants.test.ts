@@ -86,7 +86,9 @@ test('a store that loses everything gets it back, and gives nothing in use away'
   await two.run(2, '10.5.0.12');
   const records = folders.folder('tenants/addresses/blue');
   const signal = AbortSignal.timeout(5_000);
+  await seen(two, TO_1);
   for (const record of (await records.list(signal)).records) await records.remove(record, signal);
+  assert.ok(has(two, TO_1), 'traffic goes on');
   await until(async () => (await records.list(signal)).records.length === 2, { what: 'both records again' });
   await assert.rejects(two.run(3, '10.5.0.11'), /is held|was lost/);
 });

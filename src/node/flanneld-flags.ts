@@ -270,6 +270,14 @@ export const FLANNELD_FLAGS = {
     description:
       "serve Docker's network driver weft; auto does so once there is Docker's socket on this host",
   },
+  'docker-networks': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'choice',
+    default: 'all',
+    choices: ['all', 'created'],
+    description: "which networks Docker has on this host: all of the registry's, or only those created on it",
+  },
   'docker-host': {
     group: 'Docker networks',
     since: 'weft',

@@ -148,6 +148,7 @@ export class TenantService {
         {
           stateDir: this.#options.stateDir,
           identity: await this.#identity(),
+          dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
         },
