@@ -129,12 +129,16 @@ export const ADDRESS_HEAD = ['ADDRESS', 'STATE', 'CONTAINER', 'HOST', 'MAC', 'SI
 const SHORT_ID = 12;
 
 export function addressRow(address: StoredAddress, overview: TenantOverview): string[] {
-  const { ip, state, host, mac = '-', keep, since } = address;
+  const { ip, state, host, mac = '-', to, keep, since } = address;
   const isMissed = isHeld(address) && !overview.alive.has(host);
   const name = overview.hosts.get(host)?.hostName ?? host;
   return [
     formatIp(ip),
-    keep && state !== 'kept' ? `${state}, kept` : state,
+    [
+      state,
+      ...(keep && state !== 'kept' ? ['kept'] : []),
+      ...(to === undefined ? [] : [`may go to ${overview.hosts.get(to)?.hostName ?? to}`]),
+    ].join(', '),
     containerOf(address) ?? '-',
     isMissed ? `${name} (not alive)` : name,
     mac,
@@ -143,7 +147,7 @@ export function addressRow(address: StoredAddress, overview: TenantOverview): st
 }
 
 export function addressJson(address: StoredAddress, { hosts, alive }: TenantOverview) {
-  const { ip, state, host, vtep, mac, endpoint, container, names, keep, since } = address;
+  const { ip, state, host, vtep, mac, endpoint, container, names, to, keep, since } = address;
   const hostName = hosts.get(host)?.hostName;
   return {
     address: formatIp(ip),
@@ -158,6 +162,7 @@ export function addressJson(address: StoredAddress, { hosts, alive }: TenantOver
     ...(endpoint !== undefined && { endpoint }),
     ...(container !== undefined && { container }),
     names,
+    ...(to !== undefined && { to }),
   };
 }
 
