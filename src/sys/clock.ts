@@ -29,7 +29,8 @@ export const systemClock: Clock = {
       const timer = setTimeout(() => {
         signal?.removeEventListener('abort', end);
         resolve();
-      }, ms);
+        // What is left of a time that has just passed is less than nothing, and Node would warn of it.
+      }, Math.max(0, ms));
       signal?.addEventListener('abort', end, { once: true });
     }),
 };
