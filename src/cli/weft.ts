@@ -9,7 +9,8 @@ import { programPath } from '#src/sys/program-path.ts';
 
 const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
-  network: 'the networks below a prefix, for a daemon of several: weft network --help',
+  network: "flannel's and Docker's networks: weft network --help",
+  address: "the addresses of Docker's networks: weft address --help",
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
 };
@@ -39,6 +40,10 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'network') {
       const { networkCommand } = await import('#src/cli/network-command.ts');
       return await networkCommand(rest, { output, environment: process.env, signal });
+    }
+    if (command === 'address') {
+      const { addressCommand } = await import('#src/cli/address-command.ts');
+      return await addressCommand(rest, { output, environment: process.env, signal });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

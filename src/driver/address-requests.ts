@@ -18,7 +18,7 @@ import {
   prefix4,
   prefix6,
 } from '#src/lib/ip.ts';
-import { chooseSubnet, chooseSubnet6 } from '#src/tenant/choose-subnet.ts';
+import { chooseFreeSubnet } from '#src/tenant/choose-free-subnet.ts';
 import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
 import type { TenantSubnet } from '#src/tenant/tenant.ts';
 import { assertTenantName } from '#src/tenant/tenant-name.ts';
@@ -65,7 +65,7 @@ export class AddressRequests implements AddressDriver {
       const difference = `subnet ${formatPrefix(pool)}, but network ${name} has ${formatPrefix(subnet.prefix)}`;
       throw differs(name, difference);
     }
-    const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
+    const prefix = subnet?.prefix ?? pool ?? chooseFreeSubnet(name, family, this.#components.directory.all());
     const fault = faultOfPrefix(prefix);
     if (fault !== undefined) throw new WeftError('address-refused', fault);
     const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
@@ -119,19 +119,6 @@ export class AddressRequests implements AddressDriver {
     throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {
       remedy:
         family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
-    });
-  }
-
-  async #choose(name: string, family: 4 | 6): Promise<Prefix> {
-    const taken = Array.from(this.#components.directory.all(), ({ subnets }) => [
-      ...(subnets.v4 ? [subnets.v4.prefix] : []),
-      ...(subnets.v6 ? [subnets.v6.prefix] : []),
-    ]).flat();
-    if (family === 6) return chooseSubnet6(name, taken);
-    const prefix = chooseSubnet(taken);
-    if (prefix !== undefined) return prefix;
-    throw new WeftError('address-refused', `could not choose a subnet for network ${name}: all are taken`, {
-      remedy: 'give one with --subnet: it may be that of another network',
     });
   }
 

@@ -34,6 +34,8 @@ const ALIVE = {
   v2: { seconds: 600, renewMs: 200_000 },
   others: { seconds: 60, renewMs: 20_000 },
 };
+/** How often this host writes when it last lived. */
+const SEEN_MS = 3_600_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
 /** Networks come in groups, and the record has all that there are: with thousands it is long. */
 const SOON_MS = 5_000;
@@ -107,6 +109,11 @@ export class HostDirectory {
     return this.#known.get(id)?.hostName;
   }
 
+  /** The records of all hosts, by identity. */
+  get known(): ReadonlyMap<string, HostRecord> {
+    return this.#known;
+  }
+
   /** This host says something else of itself now. */
   publish(): void {
     this.#changed.resolve();
@@ -142,7 +149,7 @@ export class HostDirectory {
       try {
         await this.#writeRecord(signal);
         backoff.reset();
-        await orAborted(this.#changed.promise, signal);
+        await this.#changedOrHourPassed(signal);
       } catch (error) {
         signal.throwIfAborted();
         log.verbose(1, `could not write the record of this host: ${messageOf(error)}`);
@@ -151,10 +158,26 @@ export class HostDirectory {
     }
   }
 
+  async #changedOrHourPassed(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    try {
+      const hour = this.#components.clock.sleep(SEEN_MS, either);
+      await orAborted(Promise.race([this.#changed.promise, hour]), signal);
+    } finally {
+      over.abort();
+    }
+  }
+
   async #writeRecord(signal: AbortSignal): Promise<void> {
     const self = this.#components.self();
     const there = await this.#hosts.read(self.id, signal);
-    const text = formatHost(self, there?.value);
+    const former = there && parseHost(self.id, there.value);
+    const now = this.#components.clock.now();
+    const seen = former?.ok ? former.value.seen : undefined;
+    // A time that has not come yet is that of a clock that was wrong.
+    const isRecent = seen !== undefined && seen <= now && now - seen < SEEN_MS;
+    const text = formatHost({ ...self, seen: isRecent ? seen : now }, there?.value);
     if (there?.value === text) return;
     const { outcome } =
       there === undefined

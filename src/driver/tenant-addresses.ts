@@ -8,6 +8,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { addressName, formatAddress } from '#src/tenant/address-codec.ts';
 import { planAddress } from '#src/tenant/address-plan.ts';
+import { freedAddress } from '#src/tenant/held-address.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
 export interface TenantAddressesComponents {
@@ -151,7 +152,17 @@ export class TenantAddresses {
     }
   }
 
-  /** Removes a record of this host, if it is as it is known. */
+  /** Gives back an address of a host that is gone. False when its record is no longer as it is known. */
+  async free(known: KnownAddress, signal: AbortSignal): Promise<boolean> {
+    const { records, clock } = this.#components;
+    const { stored } = known;
+    const text = formatAddress(freedAddress(known, clock.now()), stored.value);
+    const written = await records.replace(stored, text, undefined, signal);
+    if (written.outcome === 'written') this.#table.learn(written.record);
+    return written.outcome === 'written';
+  }
+
+  /** Removes a record, if it is as it is known. */
   async remove({ ip, stored }: KnownAddress, signal: AbortSignal): Promise<void> {
     const { records } = this.#components;
     if (await records.remove(stored, signal)) this.#table.forget(ip);
@@ -200,7 +211,7 @@ export class TenantAddresses {
     if (!this.#table.doubts(this.#components.clock.now()).includes(ip)) return;
     throw this.#refused(
       `the record of ${formatIp(ip)} was lost while it was in use`,
-      'its host writes it again; free it with "weft address rm" if that host is gone',
+      'its host writes it again; if that host is gone, wait ten minutes',
     );
   }
 

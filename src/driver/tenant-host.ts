@@ -1,10 +1,11 @@
-import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
+import { DeadHosts } from '#src/driver/dead-hosts.ts';
+import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
-import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
@@ -16,6 +17,7 @@ import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
+import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
@@ -56,6 +58,8 @@ export interface TenantHostOptions {
   readonly dockerNetworks: WantedNetworks;
   /** The driver's socket, where systemd has handed it over. */
   readonly passedSocket?: number | undefined;
+  /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
+  readonly addressGraceMs: number;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -68,7 +72,6 @@ const NAMESPACE_SETTINGS = [
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
 ] as const;
-const BOOK_FILE = 'docker.json';
 const RECALL_MS = 3_000;
 
 /**
@@ -84,6 +87,7 @@ export class TenantHost {
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
+  readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
   readonly #server: PluginServer;
 
@@ -93,7 +97,7 @@ export class TenantHost {
     options: TenantHostOptions,
     signal: AbortSignal,
   ): Promise<TenantHost> {
-    const book = await EndpointBook.open(components, join(options.stateDir, BOOK_FILE));
+    const book = await EndpointBook.open(components, bookPath(options.stateDir));
     return new TenantHost(components, options, book, new Lifetime(signal));
   }
 
@@ -133,6 +137,10 @@ export class TenantHost {
       },
       signal,
     );
+    this.#deadHosts = new DeadHosts(
+      { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
+      { graceMs: options.addressGraceMs },
+    );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const network = new NetworkRequests({
       ...requests,
@@ -164,6 +172,11 @@ export class TenantHost {
     ];
   }
 
+  /** The networks of the driver on this host. */
+  get networks(): DriverNetwork[] {
+    return describeDriver({ book: this.#book, present: this.#present });
+  }
+
   /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
   async run(): Promise<never> {
     const { reconciler, rules } = this.#components;
@@ -179,6 +192,7 @@ export class TenantHost {
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
+      this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
       return await this.#life.ended();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { parseIp } from '#src/lib/ip.ts';
+import { AddressAdmin } from '#src/driver/address-admin.ts';
+import { formatIp, parseIp } from '#src/lib/ip.ts';
 import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { until } from '#src/sys/until.ts';
@@ -136,16 +137,43 @@ test('a driver that starts again goes on with what it had', async (t) => {
   assert.deepEqual(again.kernel.text, first.kernel.text);
 });
 
+test('a host that returns after its addresses were freed keeps those that nobody took', async (t) => {
+  const folders = new MemoryRecordFolders({ clock: systemClock });
+  const files = new Map<string, string>();
+  const gone = await driverHost(t, { n: 1, folders, files });
+  await gone.createNetwork({ subnet: '10.5.0.0/24', vni: '70001' });
+  await gone.run(1, '10.5.0.11');
+  await gone.run(2, '10.5.0.12');
+  await gone.stop();
+  const two = await driverHost(t, { n: 2, folders });
+  await two.createNetwork();
+  const admin = new AddressAdmin({ folders, clock: systemClock });
+  const { addresses } = await admin.freeHost('host1', { force: false }, AbortSignal.timeout(5_000));
+  assert.deepEqual(addresses.map(({ ip }) => formatIp(ip)).sort(), ['10.5.0.11', '10.5.0.12']);
+  assert.equal(await two.run(3, '10.5.0.11'), '10.5.0.11');
+  const back = await driverHost(t, { n: 1, folders, files });
+  const stateOn = (host: DriverHost, text: string) => {
+    const known = host.present.get('blue')?.addresses.get(parseIp(text) as never);
+    return `${known?.state} ${known?.host}`;
+  };
+  await until(() => stateOn(two, '10.5.0.12') === 'published host1', { what: 'its other address again' });
+  await until(() => back.present.get('blue')?.segment?.silenced.has(id(1)), { what: 'silence' });
+  assert.deepEqual([...(back.present.get('blue')?.segment?.silenced ?? [])], [id(1)]);
+  assert.equal(stateOn(back, '10.5.0.11'), 'published host2');
+  await seen(back, TO_2);
+  await back.createNetwork();
+  // Its own container gives nothing back that is another's.
+  await back.remove(1, '10.5.0.11');
+  assert.equal(stateOn(two, '10.5.0.11'), 'published host2');
+});
+
 test('a network with other values is refused with both', async (t) => {
   const { hosts: all } = await hosts(t, 1);
   const folders = new MemoryRecordFolders({ clock: systemClock });
   const one = await driverHost(t, { n: 1, folders });
   const two = await driverHost(t, { n: 2, folders });
   await one.createNetwork({ subnet: '10.5.0.0/24', vni: '70001' });
-  await assert.rejects(
-    two.createNetwork({ subnet: '10.6.0.0/24' }),
-    /subnet 10\.6\.0\.0\/24, but network blue has 10\.5\.0\.0\/24/,
-  );
+  await assert.rejects(two.createNetwork({ subnet: '10.6.0.0/24' }), /10\.6\.0\.0\/24.*10\.5\.0\.0\/24/);
   await assert.rejects(two.createNetwork({ vni: '70002' }), /VNI 70002, but network blue has 70001/);
   await two.createNetwork({ vni: '70001' });
   assert.equal(all.length, 1);

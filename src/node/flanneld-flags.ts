@@ -294,6 +294,14 @@ export const FLANNELD_FLAGS = {
     description:
       "UDP `port` at which hosts take each other's packets of Docker's networks, the same on all hosts",
   },
+  'address-grace': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'duration',
+    default: 86_400_000,
+    description:
+      "how long a host has to be gone before the addresses of its containers are free for others; 0 is for ever, until 'weft address free'",
+  },
   'healthz-ip': {
     group: 'Health',
     since: 'all',

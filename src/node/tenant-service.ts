@@ -4,8 +4,6 @@ import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-server.ts';
 import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
-import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
-import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
@@ -13,20 +11,20 @@ import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { reconcilerOptions, ruleCheckMs } from '#src/node/network-options.ts';
+import { reconcilerOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { TENANT_NAMESPACE, tenantRules } from '#src/node/tenant-namespace.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
-import { commandsIn } from '#src/sys/command.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -48,8 +46,6 @@ export interface TenantServiceComponents
   readonly passedSockets: ReadonlyMap<string, number>;
 }
 
-/** All tenants of a host are in one network namespace of this name: Docker's FORWARD DROP does not reach it. */
-export const TENANT_NAMESPACE = 'weft';
 const LOOK_MS = 2_000;
 const RETRY_MS = 5_000;
 /** The driver has no subnet of its own that the underlay could be mistaken for. */
@@ -61,6 +57,8 @@ export class TenantService {
   readonly #options: FlanneldOptions;
   #host: TenantHost | undefined;
   #failure: string | undefined;
+  /** There is Docker here, or a flag says so. */
+  #isWanted = false;
 
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
@@ -72,11 +70,21 @@ export class TenantService {
     return this.#host?.troubles ?? [];
   }
 
+  status(): DriverStatus {
+    const state = this.#isWanted ? 'starting' : 'waiting';
+    return {
+      state: this.#host === undefined ? state : 'on',
+      troubles: this.troubles,
+      networks: this.#host?.networks ?? [],
+    };
+  }
+
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, createLogger } = this.#components;
     const log = createLogger('tenants');
     await this.#untilWanted(signal);
+    this.#isWanted = true;
     while (!signal.aborted) {
       try {
         await this.#serve(signal);
@@ -132,7 +140,7 @@ export class TenantService {
           ...this.#components,
           folders,
           reconciler,
-          rules: this.#makeRules(namespace),
+          rules: tenantRules(this.#components, this.#options),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
           place: () => place,
@@ -142,6 +150,7 @@ export class TenantService {
           identity: await this.#identity(),
           dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
+          addressGraceMs: this.#options.addressGrace,
         },
         life.signal,
       );
@@ -161,24 +170,6 @@ export class TenantService {
       inside.close();
       await folders.close();
     }
-  }
-
-  #makeRules(namespace: string): TenantRules {
-    const { commands, ruleset, watchRules, clock, createLogger } = this.#components;
-    const netlink = { netlink: systemNetlink, clock };
-    return new TenantRules(
-      {
-        inside: {
-          commands: commandsIn(commands, namespace),
-          ruleset: new NftablesRuleset(netlink, { namespace }),
-          watchRules: (listener, signal) => monitorNftables(netlink, { namespace }, listener, signal),
-        },
-        host: { commands, ruleset, watchRules },
-        clock,
-        log: createLogger('firewall'),
-      },
-      { port: this.#options.tenantPort, intervalMs: ruleCheckMs(this.#options) },
-    );
   }
 
   #makeNames(namespace: string): NameServers {

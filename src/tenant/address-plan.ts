@@ -1,6 +1,7 @@
 import { containsAddress, formatIp, formatPrefix, type Ip, type Prefix } from '#src/lib/ip.ts';
 import { sha256 } from '#src/lib/sha256.ts';
 import type { AddressPool } from '#src/tenant/address-pool.ts';
+import { heldText } from '#src/tenant/held-address.ts';
 import { faultOfAddress, following } from '#src/tenant/subnet-rules.ts';
 import type { AddressRecord, TenantSubnet } from '#src/tenant/tenant.ts';
 
@@ -51,7 +52,7 @@ export function planAddress<R extends AddressRecord>(facts: AddressFacts<R>): Ad
     kind: 'refuse',
     reason: `all addresses of ${formatPrefix(range)} are in use or kept${doubts}`,
     remedy:
-      'remove containers, free the addresses of a host that is gone with "weft release HOST", or use a larger subnet',
+      'remove containers, free the addresses of a host that is gone with "weft address free HOST", or use a larger subnet',
   };
 }
 
@@ -80,15 +81,11 @@ const claim = <R extends AddressRecord>(previous: R): AddressPlan<R> => ({
 
 /** Names host and container, as far as they are known. */
 function heldBy(record: AddressRecord, { host, hostName }: Pick<AddressFacts, 'host' | 'hostName'>): string {
-  const place = record.host === host ? 'this host' : `host ${hostName(record.host) ?? record.host}`;
-  const [name] = record.names;
-  const container = name ?? record.container?.slice(0, SHORT_ID);
-  const by = container === undefined ? '' : ` by container ${container}`;
-  return `${formatIp(record.ip)} is held on ${place}${by}`;
+  return heldText(
+    record,
+    record.host === host ? 'this host' : `host ${hostName(record.host) ?? record.host}`,
+  );
 }
-
-/** Docker's own way to shorten an identifier. */
-const SHORT_ID = 12;
 
 /** The address that the same container had on this host, kept ones included: they were kept for it. */
 function formerAddress<R extends AddressRecord>(

@@ -32,6 +32,8 @@ export interface DriverHost {
   run(n: number, ip?: string): Promise<string>;
   /** `docker rm -f`. */
   remove(n: number, ip: string): Promise<void>;
+  /** The process ends; kernel and book stay. */
+  stop(): Promise<void>;
 }
 
 export interface DriverHostOptions {
@@ -52,7 +54,7 @@ export async function driverHost(
   const kernel = new MemoryKernel();
   const shared = { clock: systemClock, random: systemRandom, log: silentLogger, folders, signal };
   const reconciler = new Reconciler(
-    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings })] },
+    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const owner = reconciler.own({
@@ -91,11 +93,12 @@ export async function driverHost(
   await reconciler.start(signal);
   await directory.listed;
   owner.allowRemoval();
-  t.after(async () => {
+  const end = async (): Promise<void> => {
     stop.abort();
     await following;
     await present.stop();
-  });
+  };
+  t.after(end);
   const networkId = id(0xb000 + n);
   let poolId = '';
   return {
@@ -138,6 +141,7 @@ export async function driverHost(
       await networks.join({ ...ids, sandbox: `/run/netns/c${number}` });
       return formatIp(address.address);
     },
+    stop: end,
     async remove(number, ip) {
       const ids = { networkId, endpointId: id(number) };
       await networks.leave(ids);
@@ -153,6 +157,17 @@ function prefix(text: string) {
   return read;
 }
 
+/** `/proc/sys`, where everything is 0 at first. */
+function settings(): Pick<Files, 'read' | 'write'> {
+  const values = new Map<string, string>();
+  return {
+    read: async (path) => values.get(path) ?? '0',
+    async write(path, text) {
+      values.set(path, String(text));
+    },
+  };
+}
+
 const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),
   write: async () => {},
@@ -162,9 +177,3 @@ const memoryFiles = (files: Map<string, string>): Files => ({
   createExclusively: async () => false,
   remove: async () => {},
 });
-
-/** Settings that are as wanted already. */
-const settings = {
-  read: async (path: string) => (path.endsWith('arp_ignore') ? '1' : '0'),
-  write: async () => {},
-};
