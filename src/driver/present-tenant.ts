@@ -11,7 +11,7 @@ import {
   type WantedAddress,
 } from '#src/driver/tenant-addresses.ts';
 import { Backoff } from '#src/lib/backoff.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, type Ipv4, isIpv4, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
@@ -113,7 +113,9 @@ export class PresentTenant {
     await orAborted(this.#addresses.isListed, signal);
     const hostNumber = wish.family === 6 ? this.#hostNumber() : undefined;
     const counterpart = hostNumber !== undefined && { hostNumber };
-    const { ip, isMoved } = await this.#addresses.claim({ ...wish, ...counterpart }, signal);
+    const { ip, isMoved, isHandedOver } = await this.#addresses.claim({ ...wish, ...counterpart }, signal);
+    // No record says so yet.
+    if (isHandedOver && this.#booked(ip)?.isReleasing === false) throw this.#takenTwice(ip);
     this.#unpaired = isIpv4(ip) ? ip : undefined;
     await this.#bookAddress(ip, { since: this.#components.clock.now(), isMoved, isReleasing: false });
     return ip;
@@ -219,6 +221,11 @@ export class PresentTenant {
   #settleByName(name: string): void {
     const ip = parseIp(name);
     if (ip !== undefined) this.#settle(ip);
+  }
+
+  #takenTwice(ip: Ip): WeftError {
+    const message = `could not get an address of network ${this.tenant.name}: another container of this host takes over ${formatIp(ip)}`;
+    return new WeftError('address-refused', message, { remedy: 'ask for another address, or for none' });
   }
 
   /** Makes the record say what the book says, again and again until the registry has it. */

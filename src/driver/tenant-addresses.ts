@@ -7,7 +7,7 @@ import type { Records } from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { addressName, formatAddress } from '#src/tenant/address-codec.ts';
-import { planAddress } from '#src/tenant/address-plan.ts';
+import { isHandedOver, planAddress } from '#src/tenant/address-plan.ts';
 import { freedAddress } from '#src/tenant/held-address.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
@@ -37,10 +37,20 @@ export interface AddressWish {
 }
 
 /** What this host wants of the record of an address. */
-export type WantedAddress = Omit<AddressRecord, 'ip' | 'host' | 'vtep' | 'since'>;
+export type WantedAddress = Omit<AddressRecord, 'ip' | 'host' | 'vtep' | 'to' | 'since'>;
+
+export interface ClaimedAddress {
+  readonly ip: Ip;
+  /** It was another container's, whose traffic may still come. */
+  readonly isMoved: boolean;
+  /** Another host has it still, and hands it over: nothing was written. */
+  readonly isHandedOver: boolean;
+}
 
 export type SettleOutcome =
   | { readonly outcome: 'settled' }
+  /** Another host hands it over, and keeps it until a container runs with it here. */
+  | { readonly outcome: 'waits' }
   /** Another host has the address. */
   | { readonly outcome: 'lost'; readonly to: KnownAddress };
 
@@ -103,10 +113,9 @@ export class TenantAddresses {
   }
 
   /**
-   * Claims an address for this host. `isMoved`: it was another container's, whose traffic may still come. Throws WeftError
-   * `address-refused` with the reason, and RegistryError without an answer.
+   * Claims an address for this host. Throws WeftError `address-refused` with the reason, and RegistryError without an answer.
    */
-  async claim(wish: AddressWish, signal: AbortSignal): Promise<{ ip: Ip; isMoved: boolean }> {
+  async claim(wish: AddressWish, signal: AbortSignal): Promise<ClaimedAddress> {
     const subnet = wish.family === 4 ? this.#tenant.subnets.v4 : this.#tenant.subnets.v6;
     const pool = this.#table.pool(wish.family);
     if (subnet === undefined || pool === undefined)
@@ -126,13 +135,15 @@ export class TenantAddresses {
       });
       if (plan.kind === 'refuse') throw this.#refused(plan.reason, plan.remedy);
       const { ip, previous } = plan;
+      if (plan.kind === 'take-over') return { ip, isMoved: true, isHandedOver: true };
       if (wish.ip !== undefined) this.#refuseDoubtful(ip);
       this.#claiming.add(ip);
       try {
         const names = wish.container === undefined ? [] : [wish.container];
         const { mac, keep = false } = previous ?? {};
         const wanted: WantedAddress = { state: 'reserved', names, keep, ...(mac && { mac }) };
-        if (await this.#write(ip, wanted, previous, signal)) return { ip, isMoved: previous !== undefined };
+        if (await this.#write(ip, wanted, previous, signal))
+          return { ip, isMoved: previous !== undefined, isHandedOver: false };
       } finally {
         this.#claiming.delete(ip);
       }
@@ -147,7 +158,10 @@ export class TenantAddresses {
   async settle(ip: Ip, wanted: WantedAddress, signal: AbortSignal): Promise<SettleOutcome> {
     for (;;) {
       const known = this.#table.get(ip);
-      if (known !== undefined && !this.#mayWrite(known, wanted)) return { outcome: 'lost', to: known };
+      if (known !== undefined && !this.#mayWrite(known, wanted)) {
+        const waits = wanted.state === 'reserved' && isHandedOver(known, this.#components.self().id);
+        return waits ? { outcome: 'waits' } : { outcome: 'lost', to: known };
+      }
       // What is nobody's needs no record to say so.
       if (known === undefined && wanted.state === 'released') return { outcome: 'settled' };
       if (known !== undefined && this.#says(known, wanted)) return { outcome: 'settled' };
@@ -180,7 +194,11 @@ export class TenantAddresses {
   ): Promise<boolean> {
     const { records, clock, self } = this.#components;
     const { id: host, vtep } = self();
-    const text = formatAddress({ ...wanted, ip, host, vtep, since: clock.now() }, previous?.stored.value);
+    const isSameUse =
+      previous?.host === host && previous.state === 'published' && wanted.state === 'published';
+    const to = isSameUse ? previous.to : undefined;
+    const record = { ...wanted, ip, host, vtep, ...(to !== undefined && { to }), since: clock.now() };
+    const text = formatAddress(record, previous?.stored.value);
     const written =
       previous === undefined
         ? await records.create(addressName(ip), text, undefined, signal)
@@ -195,10 +213,16 @@ export class TenantAddresses {
     return false;
   }
 
-  /** What another host has in use is not ours to write, and what it gave back only by a claim. */
-  #mayWrite({ host, state }: KnownAddress, wanted: WantedAddress): boolean {
-    if (host === this.#components.self().id) return true;
-    return wanted.state === 'published' && (state === 'released' || state === 'kept');
+  /**
+   * What another host has in use is not ours to write, unless it is handed over to us and our container runs. What it gave
+   * back we may take: an own claim came before.
+   */
+  #mayWrite(known: KnownAddress, wanted: WantedAddress): boolean {
+    const { id } = this.#components.self();
+    if (known.host === id) return true;
+    if (wanted.state === 'released' || wanted.state === 'kept') return false;
+    if (known.state === 'released' || known.state === 'kept') return true;
+    return wanted.state === 'published' && isHandedOver(known, id);
   }
 
   #says(known: KnownAddress, wanted: WantedAddress): boolean {
