@@ -12,7 +12,7 @@ import {
 } from '#src/driver/tenant-addresses.ts';
 import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
+import { formatIp, type Ip, type Ipv4, isIpv4, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
@@ -55,6 +55,11 @@ export class PresentTenant {
   #usedAt: number;
   /** Docker's endpoints have been compared with the book: what is not in it is nobody's. */
   #isCompared = false;
+  /**
+   * The IPv4 address that was claimed last, until its endpoint is made. Docker asks for a container's IPv6 address next: it
+   * makes one endpoint of a network after the other.
+   */
+  #unpaired: Ipv4 | undefined;
 
   constructor(components: PresentTenantComponents, tenant: Tenant, signal: AbortSignal) {
     this.tenant = tenant;
@@ -106,9 +111,12 @@ export class PresentTenant {
   async claim(wish: AddressWish, signal: AbortSignal): Promise<Ip> {
     this.#usedAt = this.#components.clock.monotonic();
     await orAborted(this.#addresses.isListed, signal);
-    const { ip, isMoved, isHandedOver } = await this.#addresses.claim(wish, signal);
+    const hostNumber = wish.family === 6 ? this.#hostNumber() : undefined;
+    const counterpart = hostNumber !== undefined && { hostNumber };
+    const { ip, isMoved, isHandedOver } = await this.#addresses.claim({ ...wish, ...counterpart }, signal);
     // No record says so yet.
     if (isHandedOver && this.#booked(ip)?.isReleasing === false) throw this.#takenTwice(ip);
+    this.#unpaired = isIpv4(ip) ? ip : undefined;
     await this.#bookAddress(ip, { since: this.#components.clock.now(), isMoved, isReleasing: false });
     return ip;
   }
@@ -117,6 +125,7 @@ export class PresentTenant {
   async release(ip: Ip): Promise<void> {
     const booked = this.#booked(ip);
     if (booked === undefined) return;
+    if (this.#unpaired === ip) this.#unpaired = undefined;
     await this.#bookAddress(ip, { ...booked, isReleasing: true });
     this.#settle(ip);
   }
@@ -127,6 +136,7 @@ export class PresentTenant {
     if (booked === undefined) return;
     this.#usedAt = this.#components.clock.monotonic();
     const endpoint = localEndpoint(id, booked);
+    if (endpoint.addresses.some((ip) => ip === this.#unpaired)) this.#unpaired = undefined;
     await this.#openSegment().plug(endpoint);
     for (const ip of endpoint.addresses) this.#settle(ip);
   }
@@ -167,6 +177,11 @@ export class PresentTenant {
     await this.#life.stop();
     await this.#stopNames();
     await Promise.allSettled(this.#settling.values());
+  }
+
+  #hostNumber(): number | undefined {
+    const { v4 } = this.tenant.subnets;
+    return v4 && this.#unpaired && this.#unpaired - v4.prefix.address;
   }
 
   #openSegment(): Segment {

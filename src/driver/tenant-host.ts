@@ -142,13 +142,14 @@ export class TenantHost {
       { graceMs: options.addressGraceMs },
     );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
+    const addresses = new AddressRequests(requests);
     const network = new NetworkRequests({
       ...requests,
+      rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
       hearsDocker: () => this.#follower.isConnected,
       recall: (networkId) => this.#recall(networkId),
       onNetworks: () => this.#hosts.publishSoon(),
     });
-    const addresses = new AddressRequests(requests);
     this.#follower = new DockerFollower(
       { ...requests, log: createLogger('docker'), networks: network },
       { wanted: options.dockerNetworks },

@@ -81,13 +81,14 @@ export async function driverHost(
     signal,
   );
   const parts = { ...shared, book, directory, present };
+  const addresses = new AddressRequests(parts);
   const networks = new NetworkRequests({
     ...parts,
+    rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
     hearsDocker: () => hearsDocker,
     recall: async () => undefined,
     onNetworks: () => {},
   });
-  const addresses = new AddressRequests(parts);
   const following = directory.run(signal).catch(() => {});
   await present.resume();
   await reconciler.start(signal);
