@@ -3,13 +3,15 @@ import type { Output } from '#src/cli/terminal.ts';
 import { type LabComponents, systemLabComponents } from '#src/lab/components.ts';
 import { FAULTS, faultCalled } from '#src/lab/faults.ts';
 import { Lab } from '#src/lab/lab.ts';
+import { parseLabTenants } from '#src/lab/lab-tenant.ts';
 import { raiseNetwork } from '#src/lab/network.ts';
-import { allContainers, containerCalled, pingAll } from '#src/lab/reach.ts';
+import { allContainers, containerCalled, networkOf, pingAll } from '#src/lab/reach.ts';
 import { rehearse } from '#src/lab/rehearsal.ts';
 import { runRelay } from '#src/lab/relay.ts';
 import { statusOf } from '#src/lab/status.ts';
 import { underlayFor } from '#src/lab/underlay.ts';
 import { walkPacket } from '#src/lab/walk.ts';
+import { walkTenant } from '#src/lab/walk-tenant.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
 
@@ -67,11 +69,12 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     };
     const { name, store, backend, docker } = options;
     const hosts = Number(options.hosts);
+    const tenants = parseLabTenants(options.network, hosts);
     const underlay = options.underlay === 'auto' ? underlayFor(hosts) : options.underlay;
     const lab = await Lab.create(components, { name, hosts, underlay, signal, onStep });
     try {
       await raiseNetwork(lab, {
-        ...{ store, backend, docker, onStep },
+        ...{ store, backend, docker, tenants, onStep },
         members: options.members === '3' ? 3 : 1,
         containers: Number(options.containers),
         network: '10.0.0.0/16',
@@ -102,15 +105,24 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     return attach(machine.enter([...here, ...argv]));
   },
 
-  async ping({ name, json }, _words, { output, signal }) {
+  async ping({ name, json }, networks, { output, signal }) {
     const lab = await openLab(name, signal);
-    const results = await pingAll(lab, ({ from, to, ms }) => {
-      if (!json) output.print(`${from} -> ${to}  ${ms === undefined ? 'no answer' : `${ms} ms`}`);
+    const { pings, crossings } = await pingAll(lab, {
+      networks,
+      onResult: ({ from, to, ms }) => {
+        if (!json) output.print(`${from} -> ${to}  ${ms === undefined ? 'no answer' : `${ms} ms`}`);
+      },
     });
-    const answered = results.filter((result) => result.ms !== undefined).length;
-    if (json) output.print(JSON.stringify(results));
-    else output.print(`${answered} of ${results.length} answered`);
-    return answered === results.length && answered > 0 ? 0 : 1;
+    const answered = pings.filter((result) => result.ms !== undefined).length;
+    const isIsolated = crossings.every(({ arrived }) => arrived === 0);
+    if (json) {
+      output.print(JSON.stringify([...pings, ...crossings]));
+    } else {
+      output.print(`${answered} of ${pings.length} answered`);
+      for (const { from, to, sent, arrived } of crossings)
+        output.print(`from ${from} to ${to}: ${arrived} of ${sent} arrived`);
+    }
+    return answered === pings.length && answered > 0 && isIsolated ? 0 : 1;
   },
 
   async walk({ name, json }, [fromName, toName], { output, signal }) {
@@ -118,9 +130,16 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     const all = await allContainers(lab);
     const from = fromName === undefined ? all[0] : await containerCalled(lab, fromName);
     const to =
-      toName === undefined ? all.find((it) => it.host !== from?.host) : await containerCalled(lab, toName);
+      toName === undefined
+        ? all.find((it) => it.host !== from?.host && it.network === from?.network)
+        : await containerCalled(lab, toName);
     if (from === undefined || to === undefined) {
       throw new WeftError('lab-walk', `lab ${name} has no containers on two hosts to walk between`);
+    }
+    if (from.network !== to.network) {
+      throw new WeftError('lab-walk', `there is no way from ${from.name} to ${to.name}`, {
+        remedy: `they are in the networks ${networkOf(from)} and ${networkOf(to)}: choose two of one`,
+      });
     }
     const hops = [];
     if (!json) {
@@ -130,7 +149,7 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       );
       output.print('another one, from host to host. That is VXLAN.');
     }
-    for await (const hop of walkPacket(from, to)) {
+    for await (const hop of from.network === undefined ? walkPacket(from, to) : walkTenant(from, to)) {
       hops.push(hop);
       if (json) continue;
       output.print(`\n${hops.length}. ${hop.place}: ${hop.about}`);
@@ -152,8 +171,9 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       const programs = host.programs.map((it) => `${it.name} ${it.running ? it.pid : 'ended'}`).join(', ');
       const overlay = host.subnet === undefined ? '' : `  ${host.subnet}, ${host.peers} peers`;
       output.print(`${host.name.padEnd(8)}${host.address.padEnd(16)}${programs}${overlay}`);
-      for (const container of host.containers)
-        output.print(`  ${container.name.padEnd(8)}${container.address}`);
+      const width = Math.max(6, ...host.containers.map((container) => container.name.length));
+      for (const { name, address, network } of host.containers)
+        output.print(`  ${name.padEnd(width)}  ${address.padEnd(16)}${network ?? ''}`.trimEnd());
     }
     return hosts.every((host) => host.programs.every((program) => program.running)) ? 0 : 1;
   },

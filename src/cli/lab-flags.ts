@@ -57,6 +57,12 @@ export const LAB_FLAGS = {
       default: false,
       description: 'real Docker containers instead of plain namespaces',
     },
+    network: {
+      kind: 'repeatable',
+      default: [],
+      description:
+        'with --docker: an isolated network of this `name` too, with a container on each host; may be repeated; NAME=SUBNET gives it another subnet than 10.5.0.0/24',
+    },
     flanneld: { kind: 'string', default: '', description: '`path` of another flanneld to run on the hosts' },
     json,
   },
@@ -84,7 +90,10 @@ export type LabCommandName = keyof typeof LAB_FLAGS;
 export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readonly [string, string]>> = {
   up: ['', 'make a whole network on this machine: store, hosts, flanneld, containers'],
   exec: ['HOST[/CONTAINER] -- COMMAND…', 'run a command on a host or in a container'],
-  ping: ['', 'ping between all containers of different hosts'],
+  ping: [
+    '[NETWORK…]',
+    'ping between containers of one network on different hosts; flannel: those in none of --network',
+  ],
   walk: ['[FROM TO]', 'show the way of one packet between two containers, hop by hop'],
   status: ['', 'show the hosts, what runs on them, their subnets and containers'],
   break: ['[FAULT]', 'cause a fault in the lab and report the outcome; without a name, list the faults'],

@@ -1,217 +1,158 @@
-import { prepareBackend } from '#src/backend/catalogue.ts';
-import { askRegistry } from '#src/cli/ask-registry.ts';
-import type { Output } from '#src/cli/terminal.ts';
-import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { addEnvironment, type FlagTable, formatUsage, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
-import { formatPrefix, overlaps } from '#src/lib/ip.ts';
-import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
-import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import {
+  addNetwork,
+  describeNetworks,
+  prepared,
+  readConfigText,
+  removeNetwork,
+} from '#src/cli/flannel-networks.ts';
+import {
+  type RegistryCall,
+  type RegistryCommandContext,
+  runRegistryCommand,
+  takeWords,
+  withFolders,
+  withNetworks,
+} from '#src/cli/registry-command.ts';
+import { createTenant, describeTenants, inspectTenant, removeTenant } from '#src/cli/tenant-commands.ts';
+import { readNewTenant, TENANT_FLAGS } from '#src/cli/tenant-flags.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import type { OptionsOf } from '#src/lib/go-flags.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { namedNetwork } from '#src/node/network-id.ts';
-import { registryOptions } from '#src/node/registry-options.ts';
-import type { Networks } from '#src/registry/networks.ts';
-import { openNetworks } from '#src/registry/open-networks.ts';
-import { systemClock } from '#src/sys/clock.ts';
-import { systemFiles } from '#src/sys/files.ts';
-import { systemRandom } from '#src/sys/random.ts';
+import { isNetworkName, type Networks } from '#src/registry/networks.ts';
+import type { RecordFolders } from '#src/registry/records.ts';
+import { isTombstone } from '#src/tenant/tombstone.ts';
 
-export interface NetworkCommandContext {
-  readonly output: Output;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
-}
+const FLAGS = {
+  ...TENANT_FLAGS,
+  kind: {
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'docker', 'flannel'],
+    environment: false,
+    description: 'which network is meant where there are two of one name (rm, inspect)',
+  },
+  json: { kind: 'bool', default: false, environment: false, description: 'print JSON (inspect)' },
+} as const;
 
-/** The flags that name the registry: those of flanneld. */
-const FLAGS = Object.fromEntries(
-  Object.entries(FLANNELD_FLAGS).filter(([name]) => name.startsWith('etcd-')),
-) satisfies FlagTable;
+const USAGE = `weft network COMMAND [flags]: the networks below --etcd-prefix
+  ls                    names and configs of flannel's networks, and Docker's networks with their VNI and use
+  add NAME CONFIG       write the config of a flannel network; CONFIG is its JSON, or a file's name after @
+  create NAME           make a network of Docker's driver weft, on all hosts
+  inspect NAME          a network with its hosts and addresses
+  rm NAME               remove a network from all hosts: Docker's once nobody uses it, flannel's half a minute later`;
 
-const USAGE = `weft network COMMAND [flags]: the networks below --etcd-prefix, for flanneld --watch-networks
-  ls                    their names and configs
-  add NAME CONFIG       write a network's config; CONFIG is its JSON, or a file's name after @
-  rm NAME               remove a network's config; every host lets the network go half a minute later`;
+type Call = RegistryCall<OptionsOf<typeof FLAGS>>;
 
 /** `weft network WORDS`: the exit code. */
-export async function networkCommand(
-  words: readonly string[],
-  context: NetworkCommandContext,
-): Promise<number> {
-  const { output, environment } = context;
-  const [command = '', ...rest] = words;
-  if (command === '' || /^--?h(elp)?$/.test(command)) {
-    output.complain(`${USAGE}\n${formatUsage(FLAGS)}`);
-    return command === '' ? 2 : 0;
-  }
-  const [positional, flags] = split(rest);
-  const parsed = parseFlags(FLAGS, flags);
-  if (parsed.outcome !== 'parsed' || parsed.rest.length > 0) {
-    const problem = parsed.outcome === 'invalid' ? parsed.message : USAGE;
-    output.complain(`weft network ${command}: ${problem}`);
-    return parsed.outcome === 'help' ? 0 : 2;
-  }
-  const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
-  const options = { ...optionsOf(FLANNELD_FLAGS, new Map()), ...optionsOf(FLANNELD_FLAGS, given) };
-  switch (command) {
+export const networkCommand = (words: readonly string[], context: RegistryCommandContext): Promise<number> =>
+  runRegistryCommand({ title: 'weft network', usage: USAGE, flags: FLAGS, run }, words, context);
+
+function run(call: Call, context: RegistryCommandContext): Promise<number> | undefined {
+  switch (call.command) {
     case 'ls':
-      refuseMore(positional, 0, 'ls');
-      return withNetworks(options, context, (networks, signal) => list(networks, output, signal));
-    case 'add': {
-      refuseMore(positional, 2, 'add NAME CONFIG');
-      const [name = '', config = ''] = positional;
-      const text = await readConfigText(config);
-      // What is wrong by itself is refused before anybody is asked.
-      namedNetwork(options.etcdPrefix, name);
-      const parts = { name, text, config: parseNetworkConfig(text) };
-      const { devices } = prepared(parts.config);
-      return withNetworks(options, context, (networks, signal) =>
-        add(networks, { ...parts, devices }, output, signal),
-      );
-    }
-    case 'rm': {
-      refuseMore(positional, 1, 'rm NAME');
-      const [name = ''] = positional;
-      return withNetworks(options, context, (networks, signal) => remove(networks, name, output, signal));
-    }
+      return list(call, context);
+    case 'add':
+      return add(call, context);
+    case 'create':
+      return create(call, context);
+    case 'inspect':
+      return inspect(call, context);
+    case 'rm':
+      return remove(call, context);
     default:
-      output.complain(`weft network: there is no command ${command}\n${USAGE}`);
-      return 2;
+      return undefined;
   }
 }
 
-/** Flags may stand before and after the other words. */
-function split(words: readonly string[]): [positional: string[], flags: string[]] {
-  const positional: string[] = [];
-  const flags: string[] = [];
-  for (let at = 0; at < words.length; at++) {
-    const word = words[at] ?? '';
-    if (!word.startsWith('-')) positional.push(word);
-    else if (word.includes('=')) flags.push(word);
-    else flags.push(word, ...words.slice(++at, at + 1));
-  }
-  return [positional, flags];
-}
-
-function refuseMore(words: readonly string[], count: number, usage: string): void {
-  if (words.length !== count)
-    throw new WeftError('usage', `"weft network ${usage}" takes ${count} words, not ${words.length}`);
-}
-
-async function readConfigText(word: string): Promise<string> {
-  if (!word.startsWith('@')) return word;
-  const path = word.slice(1);
-  const text = await systemFiles.read(path).catch((cause: unknown) => {
-    throw new WeftError('usage', `could not read the config ${path}: ${messageOf(cause)}`, { cause });
-  });
-  if (text === undefined) throw new WeftError('usage', `there is no config file ${path}`);
-  return text;
-}
-
-async function list(networks: Networks, output: Output, signal: AbortSignal): Promise<number> {
-  for (const name of await networks.list(signal)) {
-    const text = await networks.readConfig(name, signal);
-    if (text !== undefined) output.print(`${name.padEnd(16)} ${describe(text)}`);
-  }
+async function list({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  takeWords(words, 0, 'weft network ls');
+  const [flannel, docker] = await Promise.all([
+    withNetworks(options, context, describeNetworks),
+    withFolders(options, context, describeTenants),
+  ]);
+  const { output } = context;
+  output.print("flannel's networks:");
+  for (const line of flannel.length === 0 ? ['none'] : flannel) output.print(`  ${line}`);
+  output.print("Docker's networks (driver weft):");
+  for (const line of docker.length === 0 ? ['none'] : docker) output.print(`  ${line}`);
   return 0;
 }
 
-function describe(text: string): string {
-  try {
-    const config = parseNetworkConfig(text);
-    const { type, settings } = prepared(config);
-    const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== false);
-    return [formatPrefix(config.network), type, ...given.map(([name, value]) => `${name}=${value}`)].join(
-      ' ',
-    );
-  } catch (error) {
-    return `can't be used: ${messageOf(error)}`;
-  }
+async function add({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  const [name = '', config = ''] = takeWords(words, 2, 'weft network add NAME CONFIG');
+  const text = await readConfigText(config);
+  // What is wrong by itself is refused before anybody is asked.
+  namedNetwork(options.etcdPrefix, name);
+  const parts = { name, text, config: parseNetworkConfig(text) };
+  const { devices } = prepared(parts.config);
+  return withNetworks(options, context, (networks, signal) =>
+    addNetwork(networks, { ...parts, devices }, context.output, signal),
+  );
 }
 
-const prepared = (config: NetworkConfig) => prepareBackend(config, { links: [], identity: '', instance: '' });
+async function create({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  const [name = ''] = takeWords(words, 1, 'weft network create NAME');
+  const wish = readNewTenant(name, options);
+  return withFolders(options, context, (folders, signal) =>
+    createTenant(folders, wish, context.output, signal),
+  );
+}
 
-interface NewNetwork {
+async function inspect({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  const [name = ''] = takeWords(words, 1, 'weft network inspect NAME');
+  const { output } = context;
+  return byKind(
+    { name, options, context },
+    {
+      docker: (folders, signal) => inspectTenant(folders, { name, json: options.json }, output, signal),
+      async flannel(networks, signal) {
+        // It has nothing in the registry beside its config and its leases.
+        output.print((await networks.readConfig(name, signal)) ?? '');
+        return 0;
+      },
+    },
+  );
+}
+
+async function remove({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  const [name = ''] = takeWords(words, 1, 'weft network rm NAME');
+  const { output } = context;
+  return byKind(
+    { name, options, context },
+    {
+      docker: (folders, signal) => removeTenant(folders, name, output, signal),
+      flannel: (networks, signal) => removeNetwork(networks, name, output, signal),
+    },
+  );
+}
+
+interface Named extends Pick<Call, 'options'> {
   readonly name: string;
-  readonly text: string;
-  readonly config: NetworkConfig;
-  readonly devices: readonly string[];
+  readonly context: RegistryCommandContext;
 }
 
-/** Refuses a config that hosts could not use together with the existing networks. */
-async function add(
-  networks: Networks,
-  { name, text, config, devices }: NewNetwork,
-  output: Output,
-  signal: AbortSignal,
-): Promise<number> {
-  for (const other of await networks.list(signal)) {
-    if (other === name) continue;
-    const otherText = await networks.readConfig(other, signal);
-    const clash = otherText === undefined ? undefined : clashWith(config, devices, otherText);
-    if (clash !== undefined) {
-      throw new WeftError('network-clash', `network ${name} would clash with network ${other}: ${clash}`, {
-        remedy: 'choose another Network or Backend for it',
-      });
-    }
-  }
-  const before = await networks.readConfig(name, signal);
-  if (before === text) {
-    output.print(`network ${name} has this config already`);
-    return 0;
-  }
-  if (before !== undefined) {
-    throw new WeftError('network-exists', `there is a network ${name}, with another config: ${before}`, {
-      remedy: `remove it first ("weft network rm ${name}"), or change its config with etcdctl`,
-    });
-  }
-  if (!(await networks.writeConfig(name, text, undefined, signal)))
-    throw new WeftError('network-exists', `somebody else has just added a network ${name}`);
-  output.print(`added network ${name}: ${describe(text)}`);
-  return 0;
+interface ByKind {
+  docker(folders: RecordFolders, signal: AbortSignal): Promise<number>;
+  flannel(networks: Networks, signal: AbortSignal): Promise<number>;
 }
 
-function clashWith(config: NetworkConfig, devices: readonly string[], otherText: string): string | undefined {
-  try {
-    const other = parseNetworkConfig(otherText);
-    const device = prepared(other).devices.find((taken) => devices.includes(taken));
-    if (device !== undefined) return `the device of both would be ${device}`;
-    return overlaps(config.network, other.network)
-      ? `${formatPrefix(config.network)} overlaps its ${formatPrefix(other.network)}`
-      : undefined;
-  } catch {
-    // A network that no host can use takes nothing.
-    return undefined;
-  }
+/** Does one or the other. A name that is nobody's is taken for Docker's, of which something may be left. */
+async function byKind({ name, options, context }: Named, { docker, flannel }: ByKind): Promise<number> {
+  const kind = options.kind === 'auto' ? await kindOf({ name, options, context }) : options.kind;
+  return kind === 'flannel' ? withNetworks(options, context, flannel) : withFolders(options, context, docker);
 }
 
-async function remove(
-  networks: Networks,
-  name: string,
-  output: Output,
-  signal: AbortSignal,
-): Promise<number> {
-  const text = await networks.readConfig(name, signal);
-  if (text === undefined)
-    throw new WeftError('no-such-network', `there is no network ${name} in ${networks.description}`);
-  if (!(await networks.removeConfig(name, text, signal)))
-    throw new WeftError(
-      'no-such-network',
-      `the config of network ${name} has just changed; look at it again`,
-    );
-  output.print(`removed network ${name}; its config was ${text}`);
-  return 0;
-}
-
-function withNetworks(
-  options: FlanneldOptions,
-  { signal }: NetworkCommandContext,
-  use: (networks: Networks, signal: AbortSignal) => Promise<number>,
-): Promise<number> {
-  return askRegistry({ signal, failure: 'no answer from the registry' }, async (logger, signal) => {
-    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger };
-    const networks = await openNetworks(components, registryOptions(options), signal);
-    try {
-      return await use(networks, signal);
-    } finally {
-      await networks.close();
-    }
+async function kindOf({ name, options, context }: Named): Promise<'docker' | 'flannel'> {
+  const [config, tenant] = await Promise.all([
+    withNetworks(options, context, async (networks, signal) =>
+      isNetworkName(name) ? networks.readConfig(name, signal) : undefined,
+    ),
+    withFolders(options, context, (folders, signal) => folders.folder('tenants/networks').read(name, signal)),
+  ]);
+  const isTenant = tenant !== undefined && !isTombstone(tenant.value);
+  if (config === undefined || !isTenant) return config === undefined ? 'docker' : 'flannel';
+  throw new WeftError('network-kind', `there are two networks ${name}, flannel's and Docker's`, {
+    remedy: 'add --kind=flannel or --kind=docker',
   });
 }

@@ -9,13 +9,15 @@ import { programPath } from '#src/sys/program-path.ts';
 
 const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
-  network: 'the networks below a prefix, for a daemon of several: weft network --help',
+  network: "flannel's and Docker's networks: weft network --help",
+  address: "the addresses of Docker's networks: weft address --help",
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
+  namespace: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
 };
 const USAGE = [
   'Usage: weft COMMAND …; weft COMMAND --help explains a command',
-  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
+  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(9)} ${what}`),
 ].join('\n');
 
 const isNodeCommand = (command: string): command is NodeCommandName => Object.hasOwn(NODE_COMMANDS, command);
@@ -39,6 +41,14 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'network') {
       const { networkCommand } = await import('#src/cli/network-command.ts');
       return await networkCommand(rest, { output, environment: process.env, signal });
+    }
+    if (command === 'namespace') {
+      const { namespaceCommand } = await import('#src/cli/namespace-command.ts');
+      return await namespaceCommand(rest, output);
+    }
+    if (command === 'address') {
+      const { addressCommand } = await import('#src/cli/address-command.ts');
+      return await addressCommand(rest, { output, environment: process.env, signal });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

@@ -14,22 +14,25 @@ import type {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The IDs in the answer to `GET /networks`, which names no containers since API 1.28. */
-export const readNetworkIds = (answer: unknown): string[] =>
-  listOf(answer)
-    .map((network) => textOf(fieldsOf(network).Id))
-    .filter(Boolean);
+/** The answer to `GET /networks`, which names no containers since API 1.28. */
+export function readNetworks(answer: unknown): DockerNetwork[] {
+  return listOf(answer).map((network) => {
+    const { Id, Name, Options, Labels } = fieldsOf(network);
+    return { id: textOf(Id), name: textOf(Name), options: textsOf(Options), labels: textsOf(Labels) };
+  });
+}
 
-/** The answer to `GET /networks/ID`. */
-export function readNetwork(answer: unknown): DockerNetwork {
-  const { Id, Name, Options, Labels, Containers } = fieldsOf(answer);
-  return {
-    id: textOf(Id),
-    name: textOf(Name),
-    options: textsOf(Options),
-    labels: textsOf(Labels),
-    endpoints: Object.entries(fieldsOf(Containers)).map(([container, it]) => readEndpoint(container, it)),
-  };
+/** The networks in the answer to `GET /containers/json`. */
+export function readNetworksInUse(answer: unknown): Set<string> {
+  const settings = listOf(answer).map((container) => fieldsOf(fieldsOf(container).NetworkSettings));
+  const attachments = settings.flatMap(({ Networks }) => Object.values(fieldsOf(Networks)));
+  return new Set(attachments.map((attachment) => textOf(fieldsOf(attachment).NetworkID)).filter(Boolean));
+}
+
+/** The endpoints in the answer to `GET /networks/ID`. */
+export function readEndpoints(answer: unknown): DockerEndpoint[] {
+  const { Containers } = fieldsOf(answer);
+  return Object.entries(fieldsOf(Containers)).map(([container, it]) => readEndpoint(container, it));
 }
 
 function readEndpoint(container: string, answer: unknown): DockerEndpoint {

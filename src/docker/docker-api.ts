@@ -1,9 +1,18 @@
-/** The part of Docker's Engine API (1.40 and later) that the driver needs, outside of any plugin call. */
+/**
+ * The part of Docker's Engine API (1.40 and later) that the driver needs, outside of any plugin call. All throw WeftError
+ * `docker-api` without an answer from Docker, `docker-refused` for one that says no.
+ */
 export interface DockerApi {
-  /** The networks of a driver, each with its containers on this host. */
+  /** The networks of a driver on this host. */
   networks(driver: string, signal: AbortSignal): Promise<readonly DockerNetwork[]>;
 
-  /** Makes a network; its ID. Throws WeftError `docker-api` with Docker's own words, `docker-exists` for a name that is taken. */
+  /** The IDs of the networks, of any driver, that running containers are in. */
+  networksInUse(signal: AbortSignal): Promise<ReadonlySet<string>>;
+
+  /** The endpoints in a network on this host; none in one that is gone. */
+  endpoints(networkId: string, signal: AbortSignal): Promise<readonly DockerEndpoint[]>;
+
+  /** Makes a network; its ID. Throws WeftError `docker-refused` with Docker's own words, `docker-exists` for a name that is taken. */
   createNetwork(network: NewDockerNetwork, signal: AbortSignal): Promise<string>;
 
   /** True when it is gone; false when a container is on it. */
@@ -24,7 +33,6 @@ export interface DockerNetwork {
   readonly name: string;
   readonly options: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
-  readonly endpoints: readonly DockerEndpoint[];
 }
 
 /** A running container's endpoint in a network. */

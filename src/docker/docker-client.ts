@@ -3,14 +3,16 @@ import {
   fieldsOf,
   networkBody,
   readContainer,
+  readEndpoints,
   readEvent,
-  readNetwork,
-  readNetworkIds,
+  readNetworks,
+  readNetworksInUse,
   textOf,
 } from '#src/docker/docker-answers.ts';
 import type {
   DockerApi,
   DockerContainer,
+  DockerEndpoint,
   DockerEvent,
   DockerNetwork,
   NewDockerNetwork,
@@ -35,8 +37,6 @@ const ANSWER_MS = 10_000;
 /** It calls its drivers meanwhile, and tries each call for 15 s. */
 const CHANGE_MS = 60_000;
 const MOST_EVENT_BYTES = 1 << 20;
-/** Networks that are asked for at a time. */
-const AT_ONCE = 8;
 
 /** {@link DockerApi} over the engine's socket, in the latest version of the API that both speak. */
 export class DockerClient implements DockerApi {
@@ -52,18 +52,16 @@ export class DockerClient implements DockerApi {
 
   async networks(driver: string, signal: AbortSignal): Promise<readonly DockerNetwork[]> {
     const what = `list Docker's networks of the driver ${driver}`;
-    const list = await this.#get(what, `/networks?${filters({ driver: [driver] })}`, signal);
-    const ids = readNetworkIds(list);
-    const networks: DockerNetwork[] = [];
-    for (let from = 0; from < ids.length; from += AT_ONCE) {
-      const some = ids.slice(from, from + AT_ONCE);
-      const answers = await Promise.all(
-        some.map((id) => this.#get(what, `/networks/${encodeURIComponent(id)}`, signal)),
-      );
-      // One that was removed meanwhile is left out.
-      networks.push(...answers.filter((answer) => answer !== undefined).map(readNetwork));
-    }
-    return networks;
+    return readNetworks(await this.#get(what, `/networks?${filters({ driver: [driver] })}`, signal));
+  }
+
+  async networksInUse(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    return readNetworksInUse(await this.#get("list Docker's containers", '/containers/json', signal));
+  }
+
+  async endpoints(networkId: string, signal: AbortSignal): Promise<readonly DockerEndpoint[]> {
+    const path = `/networks/${encodeURIComponent(networkId)}`;
+    return readEndpoints(await this.#get(`look at Docker's network ${networkId}`, path, signal));
   }
 
   async createNetwork(network: NewDockerNetwork, signal: AbortSignal): Promise<string> {
@@ -182,7 +180,7 @@ function reasonOf({ status, body }: HttpText): string {
 const LONGEST_REASON = 1_000;
 
 const refused = (what: string, answer: HttpText): WeftError =>
-  new WeftError('docker-api', `could not ${what}: Docker says: ${reasonOf(answer)}`);
+  new WeftError('docker-refused', `could not ${what}: Docker says: ${reasonOf(answer)}`);
 
 function parsed(what: string, text: string): unknown {
   try {

@@ -1,3 +1,4 @@
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { without } from '#src/driver/endpoint-book.ts';
 import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
@@ -17,9 +18,8 @@ import {
   prefix4,
   prefix6,
 } from '#src/lib/ip.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
-import { chooseSubnet, chooseSubnet6 } from '#src/tenant/choose-subnet.ts';
-import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
+import { chooseFreeSubnet } from '#src/tenant/choose-free-subnet.ts';
+import { defaultGateway, faultOfPlace, faultOfPrefix, faultOfRange } from '#src/tenant/subnet-rules.ts';
 import type { TenantSubnet } from '#src/tenant/tenant.ts';
 import { assertTenantName } from '#src/tenant/tenant-name.ts';
 
@@ -50,12 +50,20 @@ interface Pool {
  */
 export class AddressRequests implements AddressDriver {
   readonly #components: AddressRequestsComponents;
+  /** By tenant and family: the range of the last request for a pool. A CreateNetwork that comes next does not repeat it. */
+  readonly #ranges = new Map<string, Prefix>();
 
   constructor(components: AddressRequestsComponents) {
     this.#components = components;
   }
 
-  async requestPool({ family, pool, range, options }: PoolRequest): Promise<PoolAnswer> {
+  /** The `--ip-range` of the network that Docker is making. */
+  rangeOf(tenant: string, family: 4 | 6): Prefix | undefined {
+    return this.#ranges.get(`${tenant}/${family}`);
+  }
+
+  async requestPool({ family, pool, range: given, options }: PoolRequest): Promise<PoolAnswer> {
+    const range = given && masked(given);
     const { [NETWORK_OPTION]: name, ...unknown } = options;
     if (name === undefined) throw withoutName();
     assertTenantName(name);
@@ -65,11 +73,13 @@ export class AddressRequests implements AddressDriver {
       const difference = `subnet ${formatPrefix(pool)}, but network ${name} has ${formatPrefix(subnet.prefix)}`;
       throw differs(name, difference);
     }
-    const prefix = subnet?.prefix ?? pool ?? (await this.#choose(name, family));
-    const fault = faultOfPrefix(prefix);
+    const prefix = subnet?.prefix ?? pool ?? chooseFreeSubnet(name, family, this.#components.directory.all());
+    const fault = faultOfPrefix(prefix) ?? (range && faultOfRange(prefix, range));
     if (fault !== undefined) throw new WeftError('address-refused', fault);
     const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
-    const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range: masked(range) }) });
+    const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range }) });
+    if (range === undefined) this.#ranges.delete(`${name}/${family}`);
+    else this.#ranges.set(`${name}/${family}`, range);
     return { poolId, pool: prefix, gateway };
   }
 
@@ -84,15 +94,16 @@ export class AddressRequests implements AddressDriver {
     if (isGateway) return this.#gateway(pool, subnet, address);
     // Before its network is there, an address that Docker names is an auxiliary one, and not a container's.
     if (address !== undefined && !this.#isHere(name)) return this.#auxiliary(pool, address);
-    const signal = deadlineIn(CLAIM_MS, this.#components.signal);
-    const ip = await this.#components.present.use(name).claim(
-      {
-        family,
-        ...(address !== undefined && { ip: address }),
-        ...(range !== undefined && { range }),
-        ...(container !== undefined && { container }),
-      },
-      signal,
+    const wish = {
+      family,
+      ...(address !== undefined && { ip: address }),
+      ...(range !== undefined && { range }),
+      ...(container !== undefined && { container }),
+    };
+    const { signal } = this.#components;
+    const what = `get an address of network ${name}`;
+    const ip = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      this.#components.present.use(name).claim(wish, deadline),
     );
     return withLength(ip, prefix);
   }
@@ -109,25 +120,15 @@ export class AddressRequests implements AddressDriver {
   /** The subnet that the tenant has; `undefined` where there is no such tenant yet. */
   async #subnetOf(name: string, family: 4 | 6): Promise<TenantSubnet | undefined> {
     const { directory, signal } = this.#components;
-    const tenant = await directory.read(name, signal);
+    const what = `look up network ${name}`;
+    const tenant = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
+      directory.read(name, deadline),
+    );
     const subnet = family === 4 ? tenant?.subnets.v4 : tenant?.subnets.v6;
     if (tenant === undefined || subnet !== undefined) return subnet;
     throw new WeftError('tenant-differs', `network ${name} exists without an IPv${family} subnet`, {
       remedy:
         family === 6 ? 'create it without --ipv6, or under another name' : 'create it under another name',
-    });
-  }
-
-  async #choose(name: string, family: 4 | 6): Promise<Prefix> {
-    const taken = Array.from(this.#components.directory.all(), ({ subnets }) => [
-      ...(subnets.v4 ? [subnets.v4.prefix] : []),
-      ...(subnets.v6 ? [subnets.v6.prefix] : []),
-    ]).flat();
-    if (family === 6) return chooseSubnet6(name, taken);
-    const prefix = chooseSubnet(taken);
-    if (prefix !== undefined) return prefix;
-    throw new WeftError('address-refused', `could not choose a subnet for network ${name}: all are taken`, {
-      remedy: 'give one with --subnet: it may be that of another network',
     });
   }
 
@@ -197,7 +198,7 @@ export function refuseUnknown(
   const [unknown] = Object.keys(options);
   if (unknown === undefined) return;
   throw new WeftError('driver-option', `weft has no option ${flag} ${unknown}`, {
-    remedy: `it has ${known.join(', ')}`,
+    remedy: known.length === 0 ? 'it has none' : `it has ${known.join(', ')}`,
   });
 }
 

@@ -1,17 +1,22 @@
 import type { DockerEvent } from '#src/docker/docker-api.ts';
 import { DockerComparison, type DockerComparisonComponents } from '#src/driver/docker-comparison.ts';
+import {
+  DockerNetworks,
+  type DockerNetworksComponents,
+  type DockerNetworksOptions,
+} from '#src/driver/docker-networks.ts';
 import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Random } from '#src/sys/random.ts';
 
-export interface DockerFollowerComponents extends DockerComparisonComponents {
+export interface DockerFollowerComponents extends DockerComparisonComponents, DockerNetworksComponents {
   readonly random: Random;
 }
 
 const PAUSES = { baseMs: 500, capMs: 5_000 };
-/** Docker and the book are compared so often without an event. */
+/** Docker is compared with the book so often, and what it refused is tried again. */
 const COMPARE_MS = 30_000;
 /** Events come in groups, and a network that a user makes here is in Docker a moment after it is in the registry. */
 const SETTLE_MS = 300;
@@ -23,13 +28,15 @@ const SETTLE_MS = 300;
 export class DockerFollower {
   readonly #components: DockerFollowerComponents;
   readonly #comparison: DockerComparison;
+  readonly #networks: DockerNetworks;
   #isConnected = false;
   #trouble: string | undefined = 'Docker has not answered yet';
   #asked = Promise.withResolvers<void>();
 
-  constructor(components: DockerFollowerComponents) {
+  constructor(components: DockerFollowerComponents, options: DockerNetworksOptions) {
     this.#components = components;
     this.#comparison = new DockerComparison(components);
+    this.#networks = new DockerNetworks(components, options);
   }
 
   /** Docker's events come. */
@@ -39,7 +46,7 @@ export class DockerFollower {
 
   /** Why Docker is not followed, or what it refuses; `undefined` when all is well. */
   get trouble(): string | undefined {
-    return this.#trouble ?? this.#comparison.trouble;
+    return this.#trouble ?? this.#networks.trouble;
   }
 
   /** Follows until the signal aborts, through restarts of Docker. */
@@ -85,6 +92,7 @@ export class DockerFollower {
     this.#trouble = undefined;
     onConnected();
     life.run((signal) => this.#compareAtInterval(signal));
+    life.run((signal) => this.#followTenants(signal));
     life.run(async () => {
       for (let next = await first; !next.done; next = await events.next())
         await this.#hear(next.value, life.signal);
@@ -93,12 +101,20 @@ export class DockerFollower {
   }
 
   async #compareAtInterval(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#components.clock.sleep(COMPARE_MS, signal);
+      await this.#comparison.run(signal);
+    }
+  }
+
+  async #followTenants(signal: AbortSignal): Promise<never> {
     const { clock } = this.#components;
     for (;;) {
+      // What changes from here on asks for another round.
       this.#asked = Promise.withResolvers<void>();
+      await this.#networks.follow(signal);
       await orAborted(Promise.race([this.#asked.promise, clock.sleep(COMPARE_MS, signal)]), signal);
       await clock.sleep(SETTLE_MS, signal);
-      await this.#comparison.run(signal);
     }
   }
 

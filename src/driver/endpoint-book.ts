@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -46,6 +47,9 @@ export interface BookState {
 }
 
 const EMPTY: BookState = { networks: {}, tenants: {}, removed: [], vteps: [], endpoints: {}, addresses: {} };
+
+/** The book's file. */
+export const bookPath = (stateDir: string): string => join(stateDir, 'docker.json');
 
 export interface EndpointBookComponents {
   readonly files: Files;

@@ -9,6 +9,7 @@ import type { RecordFolders, Records } from '#src/registry/records.ts';
 import type { LeaseRecord } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
+import { startTimer, type Timer } from '#src/sys/timer.ts';
 import { formatAlive, formatHost, type HostRecord, parseHost } from '#src/tenant/host-codec.ts';
 
 export interface HostDirectoryComponents {
@@ -33,7 +34,11 @@ const ALIVE = {
   v2: { seconds: 600, renewMs: 200_000 },
   others: { seconds: 60, renewMs: 20_000 },
 };
+/** How often this host writes when it last lived. */
+const SEEN_MS = 3_600_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
+/** Networks come in groups, and the record has all that there are: with thousands it is long. */
+const SOON_MS = 5_000;
 
 /** The hosts that have tenants, as the registry has them; this host among them. */
 export class HostDirectory {
@@ -43,6 +48,7 @@ export class HostDirectory {
   readonly #known = new Map<string, HostRecord>();
   readonly #watcher: LeaseWatcher;
   #changed = Promise.withResolvers<void>();
+  #soon: Timer | undefined;
   #isListed = false;
 
   constructor(components: HostDirectoryComponents, { onChange }: HostDirectoryOptions) {
@@ -82,6 +88,7 @@ export class HostDirectory {
       life.run((ended) => this.#keepAlive(ended));
       return await life.ended();
     } finally {
+      this.#soon?.stop();
       await life.stop();
     }
   }
@@ -102,9 +109,22 @@ export class HostDirectory {
     return this.#known.get(id)?.hostName;
   }
 
+  /** The records of all hosts, by identity. */
+  get known(): ReadonlyMap<string, HostRecord> {
+    return this.#known;
+  }
+
   /** This host says something else of itself now. */
   publish(): void {
     this.#changed.resolve();
+  }
+
+  /** This host says something else of itself, and nobody waits for it. */
+  publishSoon(): void {
+    this.#soon ??= startTimer(this.#components.clock, SOON_MS, () => {
+      this.#soon = undefined;
+      this.publish();
+    });
   }
 
   /** The tenant of one of Docker's networks on this host, as the registry remembers it. */
@@ -129,7 +149,7 @@ export class HostDirectory {
       try {
         await this.#writeRecord(signal);
         backoff.reset();
-        await orAborted(this.#changed.promise, signal);
+        await this.#changedOrHourPassed(signal);
       } catch (error) {
         signal.throwIfAborted();
         log.verbose(1, `could not write the record of this host: ${messageOf(error)}`);
@@ -138,10 +158,26 @@ export class HostDirectory {
     }
   }
 
+  async #changedOrHourPassed(signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    try {
+      const hour = this.#components.clock.sleep(SEEN_MS, either);
+      await orAborted(Promise.race([this.#changed.promise, hour]), signal);
+    } finally {
+      over.abort();
+    }
+  }
+
   async #writeRecord(signal: AbortSignal): Promise<void> {
     const self = this.#components.self();
     const there = await this.#hosts.read(self.id, signal);
-    const text = formatHost(self, there?.value);
+    const former = there && parseHost(self.id, there.value);
+    const now = this.#components.clock.now();
+    const seen = former?.ok ? former.value.seen : undefined;
+    // A time that has not come yet is that of a clock that was wrong.
+    const isRecent = seen !== undefined && seen <= now && now - seen < SEEN_MS;
+    const text = formatHost({ ...self, seen: isRecent ? seen : now }, there?.value);
     if (there?.value === text) return;
     const { outcome } =
       there === undefined

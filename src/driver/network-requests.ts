@@ -1,4 +1,5 @@
-import { NETWORK_OPTION, refuseUnknown } from '#src/driver/address-requests.ts';
+import { refuseUnknown } from '#src/driver/address-requests.ts';
+import { askInTime } from '#src/driver/ask-in-time.ts';
 import { type BookedEndpoint, type EndpointBook, without } from '#src/driver/endpoint-book.ts';
 import type {
   EndpointAnswer,
@@ -7,33 +8,20 @@ import type {
   JoinAnswer,
   JoinRequest,
   NetworkDriver,
-  NetworkPool,
   NetworkRequest,
 } from '#src/driver/plugin.ts';
-import { ADDRESS_SPACE } from '#src/driver/plugin-methods.ts';
 import type { PresentTenant } from '#src/driver/present-tenant.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
-import type { TenantDirectory, WantedTenant } from '#src/driver/tenant-directory.ts';
+import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import { type RangeOf, wantedTenant } from '#src/driver/wanted-tenant.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import {
-  formatIp,
-  type Ip,
-  type Ipv4,
-  type Ipv6,
-  isIpv4,
-  type Prefix4,
-  type Prefix6,
-  parseIp,
-} from '#src/lib/ip.ts';
+import { formatIp, type Ip, isIpv4, parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { macOf } from '#src/tenant/mac-of.ts';
 import { containerEndName } from '#src/tenant/segment-objects.ts';
-import { defaultGateway } from '#src/tenant/subnet-rules.ts';
-import { formatTenant, HIGHEST_VNI } from '#src/tenant/tenant-codec.ts';
-import { assertTenantName } from '#src/tenant/tenant-name.ts';
+import { formatTenant } from '#src/tenant/tenant-codec.ts';
 
 export interface NetworkRequestsComponents {
   readonly book: EndpointBook;
@@ -48,14 +36,9 @@ export interface NetworkRequestsComponents {
   readonly recall: (networkId: string) => Promise<string | undefined>;
   /** The networks of this host in Docker are others. */
   readonly onNetworks: () => void;
+  readonly rangeOf: RangeOf;
 }
 
-const VNI_OPTION = 'weft.vni';
-const MTU_OPTION = 'weft.mtu';
-/** How Docker's own drivers spell it. */
-const DOCKER_MTU_OPTION = 'com.docker.network.driver.mtu';
-/** What Docker itself reads is not for the driver to judge. */
-const DOCKERS = 'com.docker.network.';
 const CREATE_MS = 5_000;
 /** How long Join waits for the registry. After that the container starts, and other hosts hear of it later. */
 const PUBLISH_MS = 2_000;
@@ -69,8 +52,8 @@ export class NetworkRequests implements NetworkDriver {
   }
 
   async createNetwork(request: NetworkRequest): Promise<void> {
-    const { book, directory, signal, onNetworks } = this.#components;
-    const wanted = readWanted(request);
+    const { book, directory, signal, onNetworks, rangeOf } = this.#components;
+    const wanted = wantedTenant(request, rangeOf);
     const { name } = wanted;
     const other = Object.entries(book.state.networks).find(
       ([id, tenant]) => tenant === name && id !== request.networkId,
@@ -84,7 +67,10 @@ export class NetworkRequests implements NetworkDriver {
         },
       );
     }
-    const tenant = await directory.ensure(wanted, deadlineIn(CREATE_MS, signal));
+    const what = `create network ${name}`;
+    const tenant = await askInTime({ what, ms: CREATE_MS, signal }, (deadline) =>
+      directory.ensure(wanted, deadline),
+    );
     await book.change((state) => ({
       ...state,
       networks: { ...state.networks, [request.networkId]: name },
@@ -251,71 +237,3 @@ const settled = async (present: PresentTenant, text: string): Promise<void> => {
   const ip = parseIp(text);
   if (ip !== undefined) await present.settled(ip);
 };
-
-function readWanted({ options, internal, pools }: NetworkRequest): WantedTenant {
-  const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: ours, ...others } = options;
-  const mtu = ours ?? others[DOCKER_MTU_OPTION];
-  const unknown = Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith(DOCKERS)));
-  if (name === undefined) {
-    throw new WeftError(
-      'driver-option',
-      `-o ${NETWORK_OPTION}=NAME is missing: it says which network this is`,
-      {
-        remedy: `docker network create -d weft -o ${NETWORK_OPTION}=NAME --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=NAME NAME`,
-      },
-    );
-  }
-  assertTenantName(name);
-  refuseUnknown(unknown, '-o', [NETWORK_OPTION, VNI_OPTION, MTU_OPTION]);
-  const foreign = pools.find(({ addressSpace }) => addressSpace !== ADDRESS_SPACE);
-  if (foreign !== undefined || pools.length === 0) {
-    throw new WeftError(
-      'driver-option',
-      `the addresses of network ${name} would come from Docker, and repeat on each host`,
-      {
-        remedy: `add --ipam-driver weft --ipam-opt ${NETWORK_OPTION}=${name}`,
-      },
-    );
-  }
-  const [v4, v6] = [poolOf(pools, 4), poolOf(pools, 6)];
-  return {
-    name,
-    internal,
-    ...(vni !== undefined && { vni: readNumber(VNI_OPTION, vni, 1, HIGHEST_VNI) }),
-    ...(mtu !== undefined && { mtu: readNumber(MTU_OPTION, mtu, v6 === undefined ? 68 : 1_280, 65_535) }),
-    subnets: {
-      ...(v4 && {
-        v4: {
-          prefix: v4.pool as Prefix4,
-          gateway: (v4.gateway?.address ?? defaultGateway(v4.pool)) as Ipv4,
-          auxiliary: v4.auxiliary as Readonly<Record<string, Ipv4>>,
-        },
-      }),
-      ...(v6 && {
-        v6: {
-          prefix: v6.pool as Prefix6,
-          gateway: (v6.gateway?.address ?? defaultGateway(v6.pool)) as Ipv6,
-          auxiliary: v6.auxiliary as Readonly<Record<string, Ipv6>>,
-        },
-      }),
-    },
-  };
-}
-
-/** A network has one subnet of a family: a full one would not make Docker go on to the next. */
-function poolOf(pools: readonly NetworkPool[], family: 4 | 6): NetworkPool | undefined {
-  const [first, second] = pools.filter(({ pool }) => pool.family === family);
-  if (second === undefined) return first;
-  throw new WeftError('driver-option', `a network of weft has one IPv${family} subnet, not several`, {
-    remedy: 'give one that is large enough',
-  });
-}
-
-function readNumber(option: string, text: string, lowest: number, highest: number): number {
-  const value = /^\d{1,8}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= lowest && value <= highest) return value;
-  throw new WeftError(
-    'driver-option',
-    `-o ${option}=${text} is not a whole number from ${lowest} to ${highest}`,
-  );
-}

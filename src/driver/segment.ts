@@ -6,6 +6,7 @@ import type { Mac } from '#src/lib/mac.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { startTimer, type Timer } from '#src/sys/timer.ts';
+import { isHandedOver } from '#src/tenant/address-plan.ts';
 import {
   localEntry,
   portName,
@@ -49,6 +50,8 @@ export interface LocalEndpoint {
 
 /** For so long after a container has moved away, frames for it that still come here are passed on. */
 const FORWARD_MS = 30_000;
+/** Entries of a container whose record was lost stay for so long: its host writes the record again. */
+const LOST_MS = 30_000;
 
 /**
  * A tenant's layer-2 segment on this host: bridge, VXLAN device, ports of containers, and entries for the containers of
@@ -63,6 +66,10 @@ export class Segment {
   /** By MAC: the addresses whose records name it. */
   readonly #addressesOf = new Map<Mac, Set<Ip>>();
   readonly #macOf = new Map<Ip, Mac>();
+  /** Records that went without a release: their stores may have been emptied, and come back. */
+  readonly #lost = new Map<Ip, { readonly record: KnownAddress; readonly timer: Timer }>();
+  /** Addresses that were here, and that another host has claimed: it may not use them yet. */
+  readonly #departing = new Set<Ip>();
   #forwarding: Timer | undefined;
 
   constructor(components: SegmentComponents, tenant: Tenant) {
@@ -94,7 +101,6 @@ export class Segment {
     await rules.setPort(port, endpoint);
     // It may have been unplugged meanwhile.
     if (this.#endpoints.get(endpoint.id) !== endpoint) return;
-    this.#setPort(endpoint);
     this.#judge(endpoint);
     this.#setEntries(endpoint.mac);
     await owner.settled();
@@ -122,11 +128,12 @@ export class Segment {
 
   /** The record of an address is another one, or gone. `former`: the one that it had, where it had one. */
   addressChanged(ip: Ip, former: KnownAddress | undefined): void {
-    const { lookUp, self } = this.#components;
+    const { lookUp } = this.#components;
     const before = this.#macOf.get(ip);
-    const record = lookUp(ip);
+    if (former?.state === 'published' && lookUp(ip) === undefined) this.#keepLost(former);
+    const record = this.#lookUp(ip);
     const now = record?.mac;
-    if (former?.host === self && record?.state === 'published' && record.host !== self) this.#forward();
+    this.#followDeparture(ip, record, former);
     if (before !== undefined && before !== now) {
       this.#addressesOf.get(before)?.delete(ip);
       if (this.#addressesOf.get(before)?.size === 0) this.#addressesOf.delete(before);
@@ -146,6 +153,7 @@ export class Segment {
   /** Ends what runs. What is in the kernel stays. */
   stop(): void {
     this.#forwarding?.stop();
+    for (const { timer } of this.#lost.values()) timer.stop();
   }
 
   /** Withdraws all that is wanted, and waits until it is gone. */
@@ -161,23 +169,65 @@ export class Segment {
     for (const port of ports) await rules.removePort(port);
   }
 
-  /** An endpoint whose address another host has in use is cut off: that host wrote later. */
+  #keepLost(record: KnownAddress): void {
+    const { ip } = record;
+    this.#lost.get(ip)?.timer.stop();
+    const timer = startTimer(this.#components.clock, LOST_MS, () => {
+      this.#lost.delete(ip);
+      this.addressChanged(ip, undefined);
+    });
+    this.#lost.set(ip, { record, timer });
+  }
+
+  #lookUp(ip: Ip): KnownAddress | undefined {
+    const record = this.#components.lookUp(ip);
+    const lost = this.#lost.get(ip);
+    if (record === undefined || lost === undefined) return record ?? lost?.record;
+    lost.timer.stop();
+    this.#lost.delete(ip);
+    return record;
+  }
+
+  /** A host claims an address first, and uses it when its container runs. From then on frames are passed on. */
+  #followDeparture(ip: Ip, record: KnownAddress | undefined, former: KnownAddress | undefined): void {
+    const { self } = this.#components;
+    if (record === undefined || record.host === self) {
+      this.#departing.delete(ip);
+      return;
+    }
+    if (former?.host === self) this.#departing.add(ip);
+    if (record.state === 'published' && this.#departing.delete(ip)) this.#forward();
+  }
+
+  /**
+   * An endpoint whose address another host has in use is cut off: that host wrote later. One whose address the other host
+   * hands over is not.
+   */
   #judge(endpoint: LocalEndpoint): void {
-    const { lookUp, self, log } = this.#components;
-    const taken = endpoint.addresses
-      .map((ip) => lookUp(ip))
-      .find((record) => record !== undefined && record.state === 'published' && record.host !== self);
-    if ((taken !== undefined) === this.#silenced.has(endpoint.id)) return;
+    const { log } = this.#components;
+    const taken = this.#takenElsewhere(endpoint);
     if (taken === undefined) {
       this.#silenced.delete(endpoint.id);
-    } else {
+    } else if (!this.#silenced.has(endpoint.id)) {
       this.#silenced.add(endpoint.id);
+      this.#forward();
       log.warning(
         `Address ${formatIp(taken.ip)} of network ${this.#tenant.name} is now at host ${taken.host}: the container that had it here is cut off`,
       );
     }
     this.#setPort(endpoint);
-    this.#setEntries(endpoint.mac);
+  }
+
+  #takenElsewhere({ addresses }: LocalEndpoint): KnownAddress | undefined {
+    const { lookUp, self } = this.#components;
+    return addresses
+      .flatMap((ip) => lookUp(ip) ?? [])
+      .find((it) => it.state === 'published' && it.host !== self && !isHandedOver(it, self));
+  }
+
+  /** Frames for the endpoint's MAC are given to it, also before others hear that its address was handed over to it. */
+  #isInUse(endpoint: LocalEndpoint): boolean {
+    return endpoint.isActive && this.#takenElsewhere(endpoint) === undefined;
   }
 
   /** Other hosts hear later that a container has moved. */
@@ -196,25 +246,27 @@ export class Segment {
     owner.set(this.#subject('own'), segmentObjects(this.#tenant, place(), { forwards }));
   }
 
-  #setPort({ id, mac, sandbox, isActive }: LocalEndpoint): void {
+  #setPort(endpoint: LocalEndpoint): void {
     const { owner, place } = this.#components;
+    const { id, mac, sandbox } = endpoint;
+    const locked = this.#isInUse(endpoint);
     const up = !this.#silenced.has(id);
     owner.set(
       this.#subject(`port ${id}`),
-      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up, locked: isActive }),
+      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up, locked }),
     );
   }
 
   #setEntries(mac: Mac): void {
-    const { owner, lookUp, self } = this.#components;
+    const { owner, self } = this.#components;
     const local = this.#endpoints
       .values()
-      .find((endpoint) => endpoint.mac === mac && endpoint.isActive && !this.#silenced.has(endpoint.id));
+      .find((endpoint) => endpoint.mac === mac && this.#isInUse(endpoint));
     if (local !== undefined) {
       owner.set(this.#subject(mac), [localEntry(this.#tenant, mac, local.id)]);
       return;
     }
-    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => lookUp(ip) ?? []);
+    const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => this.#lookUp(ip) ?? []);
     const [first, ...others] = records;
     if (first === undefined) {
       owner.set(this.#subject(mac), []);

@@ -7,7 +7,8 @@ import type { Records } from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { addressName, formatAddress } from '#src/tenant/address-codec.ts';
-import { planAddress } from '#src/tenant/address-plan.ts';
+import { isHandedOver, planAddress } from '#src/tenant/address-plan.ts';
+import { freedAddress } from '#src/tenant/held-address.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
 export interface TenantAddressesComponents {
@@ -31,13 +32,25 @@ export interface AddressWish {
   readonly ip?: Ip;
   readonly range?: Prefix;
   readonly container?: string;
+  /** The host bits of the container's IPv4 address, for one of IPv6. */
+  readonly hostNumber?: number;
 }
 
 /** What this host wants of the record of an address. */
-export type WantedAddress = Omit<AddressRecord, 'ip' | 'host' | 'vtep' | 'since'>;
+export type WantedAddress = Omit<AddressRecord, 'ip' | 'host' | 'vtep' | 'to' | 'since'>;
+
+export interface ClaimedAddress {
+  readonly ip: Ip;
+  /** It was another container's, whose traffic may still come. */
+  readonly isMoved: boolean;
+  /** Another host has it still, and hands it over: nothing was written. */
+  readonly isHandedOver: boolean;
+}
 
 export type SettleOutcome =
   | { readonly outcome: 'settled' }
+  /** Another host hands it over, and keeps it until a container runs with it here. */
+  | { readonly outcome: 'waits' }
   /** Another host has the address. */
   | { readonly outcome: 'lost'; readonly to: KnownAddress };
 
@@ -100,10 +113,9 @@ export class TenantAddresses {
   }
 
   /**
-   * Claims an address for this host. `isMoved`: it was another container's, whose traffic may still come. Throws WeftError
-   * `address-refused` with the reason, and RegistryError without an answer.
+   * Claims an address for this host. Throws WeftError `address-refused` with the reason, and RegistryError without an answer.
    */
-  async claim(wish: AddressWish, signal: AbortSignal): Promise<{ ip: Ip; isMoved: boolean }> {
+  async claim(wish: AddressWish, signal: AbortSignal): Promise<ClaimedAddress> {
     const subnet = wish.family === 4 ? this.#tenant.subnets.v4 : this.#tenant.subnets.v6;
     const pool = this.#table.pool(wish.family);
     if (subnet === undefined || pool === undefined)
@@ -119,16 +131,19 @@ export class TenantAddresses {
         ...(wish.ip !== undefined && { wanted: wish.ip }),
         ...(wish.range !== undefined && { range: wish.range }),
         ...(wish.container !== undefined && { container: wish.container }),
+        ...(wish.hostNumber !== undefined && { hostNumber: wish.hostNumber }),
       });
       if (plan.kind === 'refuse') throw this.#refused(plan.reason, plan.remedy);
       const { ip, previous } = plan;
+      if (plan.kind === 'take-over') return { ip, isMoved: true, isHandedOver: true };
       if (wish.ip !== undefined) this.#refuseDoubtful(ip);
       this.#claiming.add(ip);
       try {
         const names = wish.container === undefined ? [] : [wish.container];
         const { mac, keep = false } = previous ?? {};
         const wanted: WantedAddress = { state: 'reserved', names, keep, ...(mac && { mac }) };
-        if (await this.#write(ip, wanted, previous, signal)) return { ip, isMoved: previous !== undefined };
+        if (await this.#write(ip, wanted, previous, signal))
+          return { ip, isMoved: previous !== undefined, isHandedOver: false };
       } finally {
         this.#claiming.delete(ip);
       }
@@ -143,7 +158,10 @@ export class TenantAddresses {
   async settle(ip: Ip, wanted: WantedAddress, signal: AbortSignal): Promise<SettleOutcome> {
     for (;;) {
       const known = this.#table.get(ip);
-      if (known !== undefined && !this.#mayWrite(known, wanted)) return { outcome: 'lost', to: known };
+      if (known !== undefined && !this.#mayWrite(known, wanted)) {
+        const waits = wanted.state === 'reserved' && isHandedOver(known, this.#components.self().id);
+        return waits ? { outcome: 'waits' } : { outcome: 'lost', to: known };
+      }
       // What is nobody's needs no record to say so.
       if (known === undefined && wanted.state === 'released') return { outcome: 'settled' };
       if (known !== undefined && this.#says(known, wanted)) return { outcome: 'settled' };
@@ -151,7 +169,17 @@ export class TenantAddresses {
     }
   }
 
-  /** Removes a record of this host, if it is as it is known. */
+  /** Gives back an address of a host that is gone. False when its record is no longer as it is known. */
+  async free(known: KnownAddress, signal: AbortSignal): Promise<boolean> {
+    const { records, clock } = this.#components;
+    const { stored } = known;
+    const text = formatAddress(freedAddress(known, clock.now()), stored.value);
+    const written = await records.replace(stored, text, undefined, signal);
+    if (written.outcome === 'written') this.#table.learn(written.record);
+    return written.outcome === 'written';
+  }
+
+  /** Removes a record, if it is as it is known. */
   async remove({ ip, stored }: KnownAddress, signal: AbortSignal): Promise<void> {
     const { records } = this.#components;
     if (await records.remove(stored, signal)) this.#table.forget(ip);
@@ -166,7 +194,11 @@ export class TenantAddresses {
   ): Promise<boolean> {
     const { records, clock, self } = this.#components;
     const { id: host, vtep } = self();
-    const text = formatAddress({ ...wanted, ip, host, vtep, since: clock.now() }, previous?.stored.value);
+    const isSameUse =
+      previous?.host === host && previous.state === 'published' && wanted.state === 'published';
+    const to = isSameUse ? previous.to : undefined;
+    const record = { ...wanted, ip, host, vtep, ...(to !== undefined && { to }), since: clock.now() };
+    const text = formatAddress(record, previous?.stored.value);
     const written =
       previous === undefined
         ? await records.create(addressName(ip), text, undefined, signal)
@@ -181,10 +213,16 @@ export class TenantAddresses {
     return false;
   }
 
-  /** What another host has in use is not ours to write, and what it gave back only by a claim. */
-  #mayWrite({ host, state }: KnownAddress, wanted: WantedAddress): boolean {
-    if (host === this.#components.self().id) return true;
-    return wanted.state === 'published' && (state === 'released' || state === 'kept');
+  /**
+   * What another host has in use is not ours to write, unless it is handed over to us and our container runs. What it gave
+   * back we may take: an own claim came before.
+   */
+  #mayWrite(known: KnownAddress, wanted: WantedAddress): boolean {
+    const { id } = this.#components.self();
+    if (known.host === id) return true;
+    if (wanted.state === 'released' || wanted.state === 'kept') return false;
+    if (known.state === 'released' || known.state === 'kept') return true;
+    return wanted.state === 'published' && isHandedOver(known, id);
   }
 
   #says(known: KnownAddress, wanted: WantedAddress): boolean {
@@ -200,7 +238,7 @@ export class TenantAddresses {
     if (!this.#table.doubts(this.#components.clock.now()).includes(ip)) return;
     throw this.#refused(
       `the record of ${formatIp(ip)} was lost while it was in use`,
-      'its host writes it again; free it with "weft address rm" if that host is gone',
+      'its host writes it again; if that host is gone, wait ten minutes',
     );
   }
 

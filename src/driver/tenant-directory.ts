@@ -5,11 +5,10 @@ import type { RecordFolders, Records } from '#src/registry/records.ts';
 import type { LeaseRecord } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import { chooseVni } from '#src/tenant/choose-vni.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
-import { formatTenant, parseTenant, parseVniName, vniName } from '#src/tenant/tenant-codec.ts';
-import { tenantDifferences } from '#src/tenant/tenant-differences.ts';
+import { faultOfTenant, formatTenant, parseTenant, parseVniName, vniName } from '#src/tenant/tenant-codec.ts';
+import { type TenantWish, tenantDifferences } from '#src/tenant/tenant-differences.ts';
 import { isTombstone } from '#src/tenant/tombstone.ts';
 
 export interface TenantDirectoryComponents {
@@ -23,8 +22,6 @@ export interface TenantDirectoryComponents {
 export interface WantedTenant extends Omit<Tenant, 'vni'> {
   readonly vni?: number;
 }
-
-const ANSWER_MS = 4_000;
 
 /**
  * The tenants of the whole network, as the registry has them. A tenant ends with a tombstone only: a record that is gone
@@ -103,17 +100,32 @@ export class TenantDirectory {
   async read(name: string, signal: AbortSignal): Promise<Tenant | undefined> {
     const known = this.#tenants.get(name);
     if (known !== undefined) return known;
-    const record = await this.#networks.read(name, deadlineIn(ANSWER_MS, signal));
+    const record = await this.#networks.read(name, signal);
     if (record !== undefined) this.#learn(record);
     return this.#tenants.get(name);
   }
 
   /**
+   * The tenant as the registry has it now, if it is what is wanted; `undefined` when there is none. Throws WeftError
+   * `tenant-differs` with both values, and RegistryError without an answer.
+   */
+  async agreeing(wish: TenantWish, signal: AbortSignal): Promise<Tenant | undefined> {
+    const stored = await this.#networks.read(wish.name, signal);
+    return stored === undefined || isTombstone(stored.value) ? undefined : this.#agreeing(wish, stored);
+  }
+
+  /**
    * The tenant, made if there is none. Throws WeftError `tenant-differs` with both values where there is another one of this
-   * name, `vni-taken`, and RegistryError without an answer.
+   * name, `tenant-refused` for one that can't be, `vni-taken`, and RegistryError without an answer.
    */
   async ensure(wanted: WantedTenant, signal: AbortSignal): Promise<Tenant> {
     const { name } = wanted;
+    const fault = faultOfTenant({ vni: 1, ...wanted });
+    if (fault !== undefined) {
+      throw new WeftError('tenant-refused', `network ${name} can't be created: ${fault}`, {
+        remedy: 'give another value, or none',
+      });
+    }
     for (;;) {
       const stored = await this.#networks.read(name, signal);
       const isFree = stored === undefined || isTombstone(stored.value);
@@ -125,20 +137,26 @@ export class TenantDirectory {
         stored === undefined
           ? await this.#networks.create(name, text, undefined, signal)
           : await this.#networks.replace(stored, text, undefined, signal);
-      if (outcome === 'written') return this.#learned(name, text);
+      if (outcome === 'written') {
+        await this.#keepVni(vni, name, text, signal);
+        return this.#learned(name, text);
+      }
       // Another host was first, perhaps with the same wish.
       await this.#freeVni(vni, name, signal);
     }
   }
 
-  /** Writes a tenant again whose record was lost with its store. Does nothing where there is one, or a tombstone. */
+  /**
+   * Writes a tenant again whose record was lost with its store. Does nothing where there is one, or a tombstone. Throws
+   * WeftError `vni-taken` when another tenant has got its VNI meanwhile.
+   */
   async restore(tenant: Tenant, signal: AbortSignal): Promise<void> {
     const { name, vni } = tenant;
-    await this.#vnis.create(vniName(vni), name, undefined, signal);
+    await this.#claimVni(vni, name, signal);
     await this.#networks.create(name, formatTenant(tenant), undefined, signal);
   }
 
-  #agreeing(wanted: WantedTenant, stored: LeaseRecord): Tenant {
+  #agreeing(wanted: TenantWish, stored: LeaseRecord): Tenant {
     const { name } = wanted;
     const there = parseTenant(name, stored.value);
     if (!there.ok) {
@@ -164,6 +182,8 @@ export class TenantDirectory {
   async #claimAnyVni(name: string, signal: AbortSignal): Promise<number> {
     const { records } = await this.#vnis.list(signal);
     const taken = new Map(records.map((record) => [parseVniName(record.name) ?? 0, record.value]));
+    // A creation that was interrupted has left it, or another host is at it with the same wish.
+    for (const [vni, owner] of taken) if (owner === name && vni !== 0) return vni;
     for (;;) {
       const choice = chooseVni(undefined, taken);
       if (choice.kind === 'refuse')
@@ -187,6 +207,17 @@ export class TenantDirectory {
         remedy: 'choose another one, or none for any that is free',
       },
     );
+  }
+
+  /** Between the claim and the record `weft network rm` may have taken the VNI for that of an interrupted creation. */
+  async #keepVni(vni: number, name: string, text: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#claimVni(vni, name, signal);
+    } catch (error) {
+      const stored = await this.#networks.read(name, signal);
+      if (error instanceof WeftError && stored?.value === text) await this.#networks.remove(stored, signal);
+      throw error;
+    }
   }
 
   /** Only when the network that was made meanwhile does not use it. */

@@ -1,8 +1,11 @@
-import { join } from 'node:path';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
+import { askInTime } from '#src/driver/ask-in-time.ts';
+import { DeadHosts } from '#src/driver/dead-hosts.ts';
+import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
-import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import type { WantedNetworks } from '#src/driver/docker-networks.ts';
+import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
@@ -14,6 +17,7 @@ import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
+import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
@@ -22,7 +26,6 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
 import { isTenantObject, type SegmentPlace } from '#src/tenant/segment-objects.ts';
 
@@ -51,19 +54,24 @@ export interface TenantHostOptions {
   readonly stateDir: string;
   /** What does not change while the process runs. */
   readonly identity: Pick<HostRecord, 'id' | 'hostName' | 'bootId' | 'version'>;
+  /** The networks that Docker has on this host. */
+  readonly dockerNetworks: WantedNetworks;
   /** The driver's socket, where systemd has handed it over. */
   readonly passedSocket?: number | undefined;
+  /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
+  readonly addressGraceMs: number;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
 /** Nothing goes from one tenant to another, and devices give themselves no addresses. */
 const NAMESPACE_SETTINGS = [
   ['net/ipv4/ip_forward', '0'],
+  // With it, ARP for an address without a subnet gets no answer.
+  ['net/ipv4/conf/all/rp_filter', '0'],
   ['net/ipv6/conf/all/forwarding', '0'],
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
 ] as const;
-const BOOK_FILE = 'docker.json';
 const RECALL_MS = 3_000;
 
 /**
@@ -79,6 +87,7 @@ export class TenantHost {
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
+  readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
   readonly #server: PluginServer;
 
@@ -88,7 +97,7 @@ export class TenantHost {
     options: TenantHostOptions,
     signal: AbortSignal,
   ): Promise<TenantHost> {
-    const book = await EndpointBook.open(components, join(options.stateDir, BOOK_FILE));
+    const book = await EndpointBook.open(components, bookPath(options.stateDir));
     return new TenantHost(components, options, book, new Lifetime(signal));
   }
 
@@ -128,15 +137,23 @@ export class TenantHost {
       },
       signal,
     );
+    this.#deadHosts = new DeadHosts(
+      { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
+      { graceMs: options.addressGraceMs },
+    );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
+    const addresses = new AddressRequests(requests);
     const network = new NetworkRequests({
       ...requests,
+      rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
       hearsDocker: () => this.#follower.isConnected,
       recall: (networkId) => this.#recall(networkId),
-      onNetworks: () => this.#hosts.publish(),
+      onNetworks: () => this.#hosts.publishSoon(),
     });
-    const addresses = new AddressRequests(requests);
-    this.#follower = new DockerFollower({ ...requests, log: createLogger('docker'), networks: network });
+    this.#follower = new DockerFollower(
+      { ...requests, log: createLogger('docker'), networks: network },
+      { wanted: options.dockerNetworks },
+    );
     this.#server = new PluginServer(
       { ...components, logger: createLogger('driver'), network, addresses },
       { passed: options.passedSocket },
@@ -156,8 +173,13 @@ export class TenantHost {
     ];
   }
 
-  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
-  async run(): Promise<never> {
+  /** The networks of the driver on this host. */
+  get networks(): DriverNetwork[] {
+    return describeDriver({ book: this.#book, present: this.#present });
+  }
+
+  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. `onServing`: it has started. */
+  async run(onServing: () => void): Promise<never> {
     const { reconciler, rules } = this.#components;
     const { signal } = this.#life;
     try {
@@ -166,11 +188,13 @@ export class TenantHost {
       await this.#present.resume();
       await rules.start(signal);
       await reconciler.start(signal);
+      onServing();
       const stop = this.#directory.observe(() => this.#restoreLost());
       signal.addEventListener('abort', stop, { once: true });
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
+      this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
       return await this.#life.ended();
@@ -204,9 +228,9 @@ export class TenantHost {
   /** A tenant of which a network is here and whose record is gone without a tombstone was lost with its store. */
   #restoreLost(): void {
     for (const name of new Set(Object.values(this.#book.state.networks))) {
+      if (this.#directory.get(name) !== undefined || this.#directory.isRemoved(name)) continue;
       const tenant = bookedTenant(this.#book, name);
-      if (tenant === undefined || this.#directory.get(name) !== undefined || this.#directory.isRemoved(name))
-        continue;
+      if (tenant === undefined) continue;
       const { createLogger } = this.#components;
       createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
       this.#directory
@@ -221,9 +245,11 @@ export class TenantHost {
   }
 
   async #recall(networkId: string): Promise<string | undefined> {
-    const tenant = await this.#hosts.recall(networkId, deadlineIn(RECALL_MS, this.#life.signal));
-    if (tenant === undefined || (await this.#directory.read(tenant, this.#life.signal)) === undefined)
-      return undefined;
+    const question = { what: "look up one of Docker's networks", ms: RECALL_MS, signal: this.#life.signal };
+    const tenant = await askInTime(question, (deadline) => this.#hosts.recall(networkId, deadline));
+    if (tenant === undefined) return undefined;
+    const known = await askInTime(question, (deadline) => this.#directory.read(tenant, deadline));
+    if (known === undefined) return undefined;
     await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
     return tenant;
   }

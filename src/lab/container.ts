@@ -9,14 +9,17 @@ export interface ContainerOptions {
   readonly name: string;
   /** A file that stands for its network namespace. */
   readonly namespacePath: string;
-  /** On the overlay, dotted. */
+  /** On the overlay, or in its Docker network; dotted. */
   readonly address: string;
+  /** Docker's name of the network, unless that is docker0 with the host's subnet of the overlay. */
+  readonly network?: string | undefined;
 }
 
 /** The network of a container, made by Docker or by the lab. Programs that run in it are this machine's, not the image's. */
 export class Container extends Machine {
   readonly host: Host;
   readonly address: string;
+  readonly network: string | undefined;
   readonly namespacePath: string;
 
   constructor(host: Host, options: ContainerOptions) {
@@ -27,6 +30,7 @@ export class Container extends Machine {
     });
     this.host = host;
     this.address = options.address;
+    this.network = options.network;
     this.namespacePath = options.namespacePath;
   }
 
@@ -45,10 +49,11 @@ export class Container extends Machine {
 
 /** Records the container for another process of the lab. */
 export async function recordContainer(container: Container): Promise<void> {
-  const { name, address, namespacePath } = container;
+  const { name, address, network, namespacePath } = container;
   const record: ContainerOptions = {
     name: name.slice(container.host.name.length + 1),
     address,
+    network,
     namespacePath,
   };
   await container.components.files.writeAtomically(

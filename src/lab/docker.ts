@@ -27,6 +27,8 @@ export interface DockerOptions {
   readonly config?: Readonly<Record<string, unknown>>;
 }
 
+/** Docker's name for the network of docker0, which is the host's subnet of the overlay. */
+const DEFAULT_NETWORK = 'bridge';
 const CONFIG_FILE = '/run/docker-daemon.json';
 const START_MS = 30_000;
 
@@ -115,10 +117,12 @@ export class Docker {
   /** A container that runs; `undefined` when it doesn't. */
   async container(name: string): Promise<Container | undefined> {
     // Engine 29 has addresses only below Networks.
-    const format = '{{.State.Pid}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}';
-    const [pid, address] = (await this.must(['inspect', '--format', format, name])).trim().split(' ');
+    const networks = '{{range $name, $it := .NetworkSettings.Networks}} {{$it.IPAddress}} {{$name}}{{end}}';
+    const said = await this.must(['inspect', '--format', `{{.State.Pid}}${networks}`, name]);
+    const [pid, address, network] = said.trim().split(' ');
     if (pid === undefined || pid === '0' || address === undefined || address === '') return undefined;
-    return new Container(this.host, { name, address, namespacePath: `/proc/${pid}/ns/net` });
+    const options = { name, address, namespacePath: `/proc/${pid}/ns/net` };
+    return new Container(this.host, network === DEFAULT_NETWORK ? options : { ...options, network });
   }
 
   /** Runs a command of the image in a container. */

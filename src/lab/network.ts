@@ -8,6 +8,8 @@ import { EmbeddedStore } from '#src/lab/embedded-store.ts';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
+import type { LabTenant } from '#src/lab/lab-tenant.ts';
+import { raiseTenants } from '#src/lab/raise-tenants.ts';
 import { peersOf } from '#src/lab/status.ts';
 import type { Store } from '#src/lab/store.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -23,6 +25,8 @@ export interface NetworkOptions {
   readonly containers: number;
   /** Real Docker containers instead of plain namespaces. */
   readonly docker: boolean;
+  /** Networks of Docker's driver `weft`; only with `docker`. */
+  readonly tenants: readonly LabTenant[];
   /** The network's backend by flannel's name: `vxlan`, `host-gw`. */
   readonly backend: string;
   /** Of the whole overlay; each host gets a /24. */
@@ -41,20 +45,25 @@ const AT_ONCE = 4;
 
 /** Joins a lab's hosts to one network: starts the registry, flanneld on each host, and containers. */
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
-  const { onStep = () => {}, backend } = options;
+  const { onStep = () => {}, backend, tenants, weft } = options;
   refuseBackend(backend, lab);
+  refuseTenants(options, lab);
   onStep(`${options.store} store on ${lab.store.name}`);
   const { endpoints } = await startStore(lab, options);
   const waiting = [...lab.hosts];
+  const dockers = new Map<Host, Docker>();
   const work = async (): Promise<void> => {
     for (let host = waiting.shift(); host !== undefined; host = waiting.shift()) {
       onStep(`flanneld and ${options.containers} containers on ${host.name}`);
-      await raiseHost(lab, host, endpoints, options);
+      const docker = await raiseHost(lab, host, endpoints, options);
+      if (docker !== undefined) dockers.set(host, docker);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   onStep('routes between all hosts');
   await routesOf(lab);
+  const inOrder = lab.hosts.map((host) => dockers.get(host)).filter((docker) => docker !== undefined);
+  await raiseTenants(lab, inOrder, { tenants, endpoints, weft, onStep });
 }
 
 /** A backend that would start and carry nothing between the lab's hosts. */
@@ -73,6 +82,14 @@ function refuseBackend(backend: string, { name, underlay }: Lab): void {
       remedy: 'use --underlay=l2, or --backend=vxlan',
     });
   }
+}
+
+function refuseTenants({ tenants, docker }: NetworkOptions, { name }: Lab): void {
+  const [first] = tenants;
+  if (first === undefined || docker) return;
+  throw new WeftError('lab-network', `the lab ${name} cannot have the network ${first.name} without Docker`, {
+    remedy: 'use --docker',
+  });
 }
 
 /** Starts the store, with the network's config in it. */
@@ -94,9 +111,12 @@ async function raiseHost(
   lab: Lab,
   host: Host,
   endpoints: readonly string[],
-  { flanneld, docker, containers }: NetworkOptions,
-): Promise<void> {
-  const flags = [`--etcd-endpoints=${endpoints.join(',')}`, '--ip-masq=true', `--iface=${host.address}`];
+  { flanneld, docker, containers, tenants }: NetworkOptions,
+): Promise<Docker | undefined> {
+  const flags = [
+    ...[`--etcd-endpoints=${endpoints.join(',')}`, '--ip-masq=true', `--iface=${host.address}`],
+    ...(tenants.length > 0 ? ['--docker-driver=on'] : []),
+  ];
   const daemon = await host.start('flanneld', [...flanneld, ...flags]);
   const subnetEnv = await until(
     async () => {
@@ -112,7 +132,7 @@ async function raiseHost(
   if (!docker) {
     await makeBridge(host, bridge);
     for (const name of names) await makeContainer(host, name);
-    return;
+    return undefined;
   }
   const dockerd = await Docker.start(host, {
     options: await dockerdOptions(host, subnetEnv),
@@ -120,6 +140,7 @@ async function raiseHost(
   });
   await dockerd.buildImage();
   for (const name of names) await dockerd.run(name);
+  return dockerd;
 }
 
 /** What mk-docker-opts writes for the dockerd in this host's PATH. */

@@ -36,7 +36,7 @@ export async function rehearse(lab: Lab, fault: Fault, options: RehearsalOptions
   const etcd = (await EmbeddedStore.find(lab)) ?? (await Etcd.find(lab));
   const containers = await allContainers(lab);
   const from = containers.find((it) => it.host === host);
-  const to = containers.find((it) => it.host !== host);
+  const to = containers.find((it) => it.host !== host && it.network === from?.network);
   const traffic = from === undefined || to === undefined ? undefined : await Traffic.start(from, to.address);
   const target: FaultTarget = {
     lab,

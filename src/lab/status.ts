@@ -11,7 +11,12 @@ export interface HostStatus {
   readonly peers: number;
   /** Name and whether it runs, for each program that was started. */
   readonly programs: readonly { readonly name: string; readonly pid: number; readonly running: boolean }[];
-  readonly containers: readonly { readonly name: string; readonly address: string }[];
+  readonly containers: readonly {
+    readonly name: string;
+    readonly address: string;
+    /** Of Docker, unless it is the host's subnet. */
+    readonly network: string | undefined;
+  }[];
 }
 
 const PROGRAMS = ['etcd', 'store', 'flanneld', 'dockerd'];
@@ -31,7 +36,11 @@ export async function statusOf(lab: Lab): Promise<HostStatus[]> {
       subnet: await subnetOf(host),
       peers: lab.stores.includes(host) ? 0 : await peersOf(lab, host),
       programs,
-      containers: (await containersOf(host)).map(({ name, address }) => ({ name, address })),
+      containers: (await containersOf(host)).map(({ name, address, network }) => ({
+        name,
+        address,
+        network,
+      })),
     });
   }
   return all;

@@ -8,7 +8,7 @@ import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
 import { Memory, type Remembered } from '#src/node/remembered.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
@@ -33,7 +33,7 @@ interface Trace {
 
 /**
  * Removes what flanneld made on this host for one network, or for all: devices with everything on them, routes over other
- * devices, firewall rules, subnet.env, and what is remembered of peers. The node's identity and its lease stay; `weft
+ * devices, firewall rules, subnet.env, and what is remembered of peers; with all, what Docker's driver made too. The node's identity and its lease stay; `weft
  * release` gives the lease back. Returns what was done, in words. Throws WeftError `running` while a flanneld serves a
  * network that is meant, because it would repair everything.
  */
@@ -62,6 +62,10 @@ export async function cleanHost(
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
   done.push(...(await removeRules(components, traces, what === 'all', signal)));
+  if (what === 'all') {
+    const { cleanTenants } = await import('#src/node/clean-tenants.ts');
+    done.push(...(await cleanTenants(components, options, signal)));
+  }
   for (const path of new Set(traces.flatMap((trace) => trace.files))) {
     if ((await files.read(path)) === undefined) continue;
     await files.remove(path);
@@ -165,9 +169,12 @@ async function refuseWhileRunning(
 ): Promise<void> {
   const sockets =
     what === 'all'
-      ? (await folders.list(options.stateDir))
-          .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
-          .map((name) => join(options.stateDir, name))
+      ? [
+          ...(await folders.list(options.stateDir))
+            .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
+            .map((name) => join(options.stateDir, name)),
+          driverSocket(options),
+        ]
       : [artefactsOf(what, options).socket];
   const answers = await Promise.all(sockets.map((path) => askNode(path)));
   const unlock = what === 'all' ? undefined : await locks.claim(artefactsOf(what, options).lock);

@@ -270,6 +270,14 @@ export const FLANNELD_FLAGS = {
     description:
       "serve Docker's network driver weft; auto does so once there is Docker's socket on this host",
   },
+  'docker-networks': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'choice',
+    default: 'all',
+    choices: ['all', 'created'],
+    description: "which networks Docker has on this host: all of the registry's, or only those created on it",
+  },
   'docker-host': {
     group: 'Docker networks',
     since: 'weft',
@@ -285,6 +293,14 @@ export const FLANNELD_FLAGS = {
     default: 8473,
     description:
       "UDP `port` at which hosts take each other's packets of Docker's networks, the same on all hosts",
+  },
+  'address-grace': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'duration',
+    default: 86_400_000,
+    description:
+      "how long a host has to be gone before the addresses of its containers are free for others; 0 is for ever, until 'weft address free'",
   },
   'healthz-ip': {
     group: 'Health',

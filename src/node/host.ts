@@ -1,17 +1,19 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { VERSION } from '#src/lib/version.ts';
 import { cleanHost } from '#src/node/clean-host.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
 import { NetworkFollower } from '#src/node/network-follower.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { driverSocket, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
-import { serveHealth, serveLocally } from '#src/node/node-servers.ts';
+import { serveDriverStatus, serveHealth, serveLocally } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { TenantService } from '#src/node/tenant-service.ts';
+import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -53,7 +55,7 @@ export class Host {
     try {
       stopHealth = await serveHealth(this.#options, {
         readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
-        metrics: () => formatMetrics(this.#statuses()),
+        metrics: () => formatMetrics(this.#statuses(), this.#driverStatus),
       });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
@@ -104,8 +106,23 @@ export class Host {
   async #serveTenants(host: NetworkHost, signal: AbortSignal): Promise<void> {
     const { TenantService } = await import('#src/node/tenant-service.ts');
     const { reconciler, identity } = host;
-    this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
-    await this.#tenants.run(signal);
+    const tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
+    this.#tenants = tenants;
+    const { files, folders } = this.#components;
+    const status = () => {
+      const docker = this.#driverStatus;
+      const ready = docker.troubles.length === 0;
+      return { version: VERSION, node: identity, ready, troubles: [], docker };
+    };
+    const stop = await serveDriverStatus(
+      { files, folders, log: this.#log, status },
+      driverSocket(this.#options),
+    );
+    try {
+      await tenants.run(signal);
+    } finally {
+      await stop();
+    }
   }
 
   /** `--networks=` names none. */
@@ -184,9 +201,14 @@ export class Host {
   }
 
   #statusOf({ network, failure }: NetworkMember, eventLoopDelayMs: number): NodeStatus {
-    const status = network.status();
-    if (failure === undefined || network.isUp) return { ...status, eventLoopDelayMs };
-    return { ...status, ready: false, troubles: [failure], eventLoopDelayMs };
+    const status = { ...network.status(), eventLoopDelayMs, docker: this.#driverStatus };
+    if (failure === undefined || network.isUp) return status;
+    return { ...status, ready: false, troubles: [failure] };
+  }
+
+  get #driverStatus(): DriverStatus {
+    const state = this.#options.dockerDriver === 'off' ? 'off' : 'starting';
+    return this.#tenants?.status() ?? { state, troubles: [], networks: [] };
   }
 
   *#networks(): Generator<NetworkMember> {

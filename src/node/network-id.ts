@@ -55,6 +55,10 @@ export function artefactsOf({ prefix, name }: NetworkId, places: NetworkPlaces):
   };
 }
 
+/** The socket of the local API that says what Docker's driver does, also on a host without a network of flannel's. */
+export const driverSocket = ({ stateDir }: Pick<NetworkPlaces, 'stateDir'>): string =>
+  join(stateDir, 'docker-driver.sock');
+
 /** Where the files of networks with a name are. */
 export const subnetFolder = ({ subnetFile }: NetworkPlaces): string =>
   subnetFile === DEFAULT_SUBNET_FILE ? DEFAULT_SUBNET_FOLDER : subnetFile;

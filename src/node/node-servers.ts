@@ -3,7 +3,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HealthServer, type Readiness } from '#src/observe/health-server.ts';
 import { LocalApi } from '#src/observe/local-api.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { HostStatus } from '#src/observe/node-status.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 
@@ -11,7 +11,7 @@ export interface LocalApiComponents {
   readonly files: Files;
   readonly folders: Folders;
   readonly log: Logger;
-  readonly status: () => NodeStatus;
+  readonly status: () => HostStatus;
 }
 
 /**
@@ -29,6 +29,22 @@ export async function serveLocally(
   } catch (error) {
     if (!(error instanceof WeftError) || error.code !== 'local-api') throw error;
     log.warning(messageOf(error));
+    return async () => {};
+  }
+}
+
+/**
+ * Serves what Docker's driver does, likewise. A second flanneld on this host may serve networks all the same: its driver says
+ * what it lacks.
+ */
+export async function serveDriverStatus(
+  components: LocalApiComponents,
+  socket: string,
+): Promise<() => Promise<void>> {
+  try {
+    return await serveLocally(components, socket);
+  } catch (error) {
+    components.log.warning(messageOf(error));
     return async () => {};
   }
 }

@@ -2,7 +2,7 @@ import { createServer, request, type Server } from 'node:http';
 import { dirname } from 'node:path';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { sha256Hex } from '#src/lib/sha256.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import { type HostLocks, systemLocks } from '#src/sys/host-lock.ts';
@@ -11,7 +11,7 @@ import { deadlineIn } from '#src/sys/timer.ts';
 export interface LocalApiComponents {
   readonly files: Files;
   readonly folders: Folders;
-  readonly status: () => NodeStatus;
+  readonly status: () => HostStatus;
   /** Default: the machine's. */
   readonly locks?: HostLocks;
 }
@@ -97,13 +97,20 @@ export class LocalApi {
  * no whole answer in time, `undefined` when no process holds it. Throws WeftError `not-flanneld`
  * when the answer is not a flanneld's, and `local-api` when this user must not ask.
  */
-export function askNode(
+export const askNode = (path: string, options?: AskOptions): Promise<NodeStatus | 'silent' | undefined> =>
+  ask<NodeStatus>(path, options);
+
+/** The same of the socket that has the host's status only; see node/network-id.ts. */
+export const askHost = (path: string, options?: AskOptions): Promise<HostStatus | 'silent' | undefined> =>
+  ask<HostStatus>(path, options);
+
+function ask<S extends HostStatus>(
   path: string,
   { silenceMs = SILENCE_MS, answerMs = ANSWER_MS }: AskOptions = {},
-): Promise<NodeStatus | 'silent' | undefined> {
-  const { promise, resolve, reject } = Promise.withResolvers<NodeStatus | 'silent' | undefined>();
+): Promise<S | 'silent' | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<S | 'silent' | undefined>();
   let connected = false;
-  const end = (outcome: () => NodeStatus | 'silent' | undefined): void => {
+  const end = (outcome: () => S | 'silent' | undefined): void => {
     try {
       resolve(outcome());
     } catch (error) {
@@ -122,7 +129,7 @@ export function askNode(
         bytes += chunk.length;
         if (bytes > LONGEST_ANSWER) end(() => notFlanneld(path, `more than ${LONGEST_ANSWER} bytes`));
       });
-      response.on('end', () => end(() => readStatus(path, response.statusCode, Buffer.concat(chunks))));
+      response.on('end', () => end(() => readStatus<S>(path, response.statusCode, Buffer.concat(chunks))));
       // It ended in the middle, or the time is up.
       response.on('error', () => end(() => 'silent'));
     },
@@ -163,7 +170,7 @@ function outcomeOf(path: string, cause: NodeJS.ErrnoException, connected: boolea
   return connected || code === 'EAGAIN' ? 'silent' : undefined;
 }
 
-function readStatus(path: string, code: number | undefined, body: Buffer): NodeStatus {
+function readStatus<S extends HostStatus>(path: string, code: number | undefined, body: Buffer): S {
   if (code !== 200) return notFlanneld(path, `HTTP status ${code}`);
   const text = body.toString();
   let value: unknown;
@@ -172,13 +179,14 @@ function readStatus(path: string, code: number | undefined, body: Buffer): NodeS
   } catch (cause) {
     return notFlanneld(path, `not JSON: ${JSON.stringify(text.slice(0, EXCERPT))}`, cause);
   }
-  if (!isStatus(value)) return notFlanneld(path, `not a status: ${JSON.stringify(text.slice(0, EXCERPT))}`);
+  if (!isStatus<S>(value))
+    return notFlanneld(path, `not a status: ${JSON.stringify(text.slice(0, EXCERPT))}`);
   return value;
 }
 
 const EXCERPT = 60;
 
-const isStatus = (value: unknown): value is NodeStatus =>
+const isStatus = <S extends HostStatus>(value: unknown): value is S =>
   typeof value === 'object' &&
   value !== null &&
   'version' in value &&

@@ -1,3 +1,5 @@
+import { DRIVER_METRICS, formatDriverMetrics } from '#src/observe/driver-metrics.ts';
+import type { DriverStatus } from '#src/observe/driver-status.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 
 /** One figure of `/metrics`. The table is also docs/reference/metrics.md. */
@@ -68,9 +70,13 @@ export const METRICS: readonly Metric[] = [
 
 /**
  * Prometheus' text format, version 0.0.4. Several networks of one daemon have a row each, with the label `network`; the
- * only network of a daemon has none.
+ * only network of a daemon has none. `driver`: of the whole host; what is off has no rows.
  */
-export function formatMetrics(statuses: readonly NodeStatus[]): string {
+export function formatMetrics(statuses: readonly NodeStatus[], driver?: DriverStatus): string {
+  return formatNetworkMetrics(statuses) + (driver === undefined ? '' : formatDriverMetrics(driver));
+}
+
+function formatNetworkMetrics(statuses: readonly NodeStatus[]): string {
   return METRICS.flatMap((metric) => {
     const { name, help, type } = metric;
     const rows = statuses.flatMap((status) => {
@@ -95,6 +101,14 @@ export function metricsPage(): string {
     '| name | type | what it says |',
     '| --- | --- | --- |',
     ...rows,
+    '',
+    "## Docker's driver",
+    '',
+    'One row for the host, where `--docker-driver` is not `off`.',
+    '',
+    '| name | type | what it says |',
+    '| --- | --- | --- |',
+    ...DRIVER_METRICS.map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`),
     '',
   ].join('\n');
 }

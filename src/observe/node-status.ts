@@ -1,13 +1,21 @@
-/** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
-export interface NodeStatus {
+import type { DriverStatus } from '#src/observe/driver-status.ts';
+
+/** What every status of a host has. */
+export interface HostStatus {
   readonly version: string;
-  /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
-  readonly name?: string;
   /** The node's identity. */
   readonly node: string;
   readonly ready: boolean;
   /** Why packets don't flow as they should, one clause each. */
   readonly troubles: readonly string[];
+  /** Of the whole host, in the status of each of its networks. */
+  readonly docker?: DriverStatus;
+}
+
+/** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
+export interface NodeStatus extends HostStatus {
+  /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
+  readonly name?: string;
   /** Absent until the network is up. */
   readonly network?: {
     readonly network: string;

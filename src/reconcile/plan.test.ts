@@ -125,3 +125,51 @@ test('a device with another port is deleted and made again', () => {
   assert.match(must(commands[1]), /^ip link add flannel\.1 .*dstport 8472/);
   assert.equal(commands[2], 'ip link set flannel.1 up');
 });
+
+test('a container that moves away has its frames passed on before its port goes down; one that comes is locked last', () => {
+  const mac = must(parseMac('02:42:0a:05:00:0b'));
+  const bridge = 'br-7';
+  const port = { kind: 'link', name: 'p1', type: 'veth', master: bridge } as const;
+  const here: KernelObject = { kind: 'bridge-fdb', mac, bridge, device: 'p1', static: true };
+  const there: KernelObject = { ...here, device: 'vx-7' };
+  const tunnel: KernelObject = {
+    kind: 'fdb',
+    mac,
+    device: 'vx-7',
+    destination: must(parseIpv4('172.31.0.2')),
+    permanent: true,
+  };
+  const flags = { kind: 'bridge-port', device: 'vx-7' } as const;
+  assert.deepEqual(
+    plan([
+      { wanted: { ...port, up: false }, found: { ...port, up: true } },
+      { wanted: { ...flags, hairpin: true }, found: { ...flags, hairpin: false } },
+      { wanted: there, found: here },
+      { wanted: tunnel, found: undefined },
+    ]),
+    [
+      'bridge link set dev vx-7 hairpin on',
+      'bridge fdb replace 02:42:0a:05:00:0b dev vx-7 dst 172.31.0.2 self permanent',
+      'bridge fdb replace 02:42:0a:05:00:0b dev vx-7 master static',
+      'ip link set p1 down',
+    ],
+  );
+  const lock = { kind: 'bridge-port', device: 'p1', learning: false } as const;
+  assert.deepEqual(
+    plan([
+      { wanted: { ...lock, locked: true }, found: { ...lock, locked: false } },
+      { wanted: here, found: there },
+    ]),
+    [
+      'bridge fdb replace 02:42:0a:05:00:0b dev p1 master static',
+      'bridge link set dev p1 learning off locked on',
+    ],
+  );
+  assert.equal(
+    plan([
+      { wanted: { ...lock, locked: true }, found: undefined },
+      { wanted: here, found: there },
+    ])[0],
+    'bridge link set dev p1 learning off locked on',
+  );
+});

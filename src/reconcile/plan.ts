@@ -30,13 +30,13 @@ export function planOf(slots: Iterable<PlannedSlot>, kinds: Kinds<KernelObject> 
       // Before anything is put on a device that has to be made again.
       add(kind.isDevice ? 2 * rank : end - rank, { verb: 'remove', object });
     } else if (found === undefined || !kind.isAsWanted(wanted, found)) {
-      if (kind.operations === undefined) add(2 * rank, { verb: 'replace', object: wanted });
-      else
-        for (const operation of kind.operations(wanted, found)) {
-          const stage = kind.stage(operation);
-          add(stage === 'last' ? last : 2 * rank + (stage === 'joined' ? 1 : 0), operation);
-        }
+      for (const operation of kind.operations?.(wanted, found) ?? [replacing(wanted)]) {
+        const stage = kind.stage(operation, found);
+        add(stage === 'last' ? last : 2 * rank + (stage === 'joined' ? 1 : 0), operation);
+      }
     }
   }
   return ranked.flat();
 }
+
+const replacing = (object: KernelObject): Operation => ({ verb: 'replace', object });

@@ -46,8 +46,8 @@ export interface Kind<T extends StateObject> {
   isTarget(found: T, named: T): boolean;
   /** The operations that put what is wanted into a slot that is not as wanted, where one `replace` is not all. */
   operations?(wanted: T, found: T | undefined): Operation<T>[];
-  /** The turn of one of these. */
-  stage(operation: Operation<T>): Stage;
+  /** The turn of one of these. `found`: what is in the slot. */
+  stage(operation: Operation<T>, found: T | undefined): Stage;
   /**
    * Whether the kernel changes other objects along with this change of the object, and does not report them. `found` is
    * what was known before, `now` is `undefined` when the object was removed.

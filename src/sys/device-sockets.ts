@@ -32,7 +32,7 @@ export interface DeviceSocket {
 }
 
 export interface DatagramSocket extends DeviceSocket {
-  /** What can't be sent is lost, as datagrams may be. */
+  /** A datagram that can't be sent is lost, as any may be. */
   send(bytes: Uint8Array, to: DatagramPeer): void;
   /** While it is deaf, the kernel drops what arrives, which costs this process nothing. */
   deafen(deaf: boolean): void;

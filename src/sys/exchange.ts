@@ -10,7 +10,7 @@ export interface ServerAddress {
 
 /** One message to a server and one back. Both calls throw node's error, or the signal's reason. */
 export interface Exchange {
-  /** UDP, from a port of its own. What comes back and is not accepted is left aside. */
+  /** UDP, from a port of its own. Answers that are not accepted are left aside. */
   datagram(
     server: ServerAddress,
     bytes: Uint8Array,

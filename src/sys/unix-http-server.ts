@@ -157,6 +157,14 @@ function wholeBody(request: IncomingMessage, most: number): Promise<Buffer | 'to
   return promise;
 }
 
+/** Removes the socket that a process left which has ended; false when there is none, or a process serves it. */
+export async function removeDeadSocket(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  if (!found?.isSocket() || (await isServed(path))) return false;
+  await unlink(path);
+  return true;
+}
+
 /** Removes what a process that has ended left at the path. */
 async function clear(path: string): Promise<void> {
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {

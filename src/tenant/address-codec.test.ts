@@ -27,6 +27,7 @@ const PUBLISHED: AddressRecord = {
   endpoint: ENDPOINT,
   container: CONTAINER,
   names: ['web', 'www', 'bücher'],
+  to: 'a5a1a0d8-1111-4222-8333-0123456789ab',
   keep: true,
 };
 
@@ -38,7 +39,7 @@ test('the text of an address', () => {
   assert.equal(
     formatAddress(PUBLISHED),
     '{"state":"published","host":"1b671a64-40d5-491e-99b0-da01ff1f3341","vtep":"192.168.0.1","mac":"02:42:0a:05:00:07",' +
-      `"endpoint":"${ENDPOINT}","container":"${CONTAINER}","names":["web","www","bücher"],"keep":true,"since":1764201600000}`,
+      `"endpoint":"${ENDPOINT}","container":"${CONTAINER}","names":["web","www","bücher"],"to":"a5a1a0d8-1111-4222-8333-0123456789ab","keep":true,"since":1764201600000}`,
   );
 });
 

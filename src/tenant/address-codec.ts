@@ -14,7 +14,7 @@ import {
 import type { AddressRecord, AddressState } from '#src/tenant/tenant.ts';
 
 const LONGEST_VALUE = 32_768;
-const KNOWN = ['state', 'host', 'vtep', 'mac', 'endpoint', 'container', 'names', 'keep', 'since'];
+const KNOWN = ['state', 'host', 'vtep', 'mac', 'endpoint', 'container', 'names', 'to', 'keep', 'since'];
 /** Names that others may give a container. */
 const MOST_NAMES = 64;
 /** What can be asked for, on one line. A name is no longer (RFC 1035 §2.3.4). */
@@ -44,13 +44,14 @@ export function parseAddressName(name: string): Ip | undefined {
  * our members stays.
  */
 export function formatAddress(record: AddressRecord, former?: string): string {
-  const { state, host, vtep, mac, endpoint, container, names, keep, since } = record;
+  const { state, host, vtep, mac, endpoint, container, names, to, keep, since } = record;
   const value: Record<string, Json> = { state, host, vtep: formatIp(vtep) };
   if (mac !== undefined) value.mac = mac;
   if (endpoint !== undefined) value.endpoint = endpoint;
   if (container !== undefined) value.container = container;
   const usable = usableNames(names);
   if (usable.length > 0) value.names = usable;
+  if (to !== undefined) value.to = to;
   if (keep) value.keep = true;
   value.since = since;
   return keepingUnknown(value, former, KNOWN);
@@ -64,6 +65,7 @@ export function parseAddress(name: string, text: string): Parsed<AddressRecord> 
     const mac = fields.optional('mac', 'a unicast MAC', ofText(parseUnicastMac));
     const endpoint = fields.optional('endpoint', '64 hex digits', ofPattern(ID));
     const container = fields.optional('container', '64 hex digits', ofPattern(ID));
+    const to = fields.optional('to', 'the identity of a host', ofPattern(HOST_ID));
     return {
       ip,
       state: fields.read('state', `one of ${STATES.join(', ')}`, ofText(parseState)),
@@ -73,6 +75,7 @@ export function parseAddress(name: string, text: string): Parsed<AddressRecord> 
       ...(endpoint !== undefined && { endpoint }),
       ...(container !== undefined && { container }),
       names: fields.optional('names', 'a list of names', parseNames) ?? [],
+      ...(to !== undefined && { to }),
       keep: fields.optional('keep', 'true or false', ofBoolean) ?? false,
       since: fields.read('since', 'milliseconds since 1970', ofInteger(0, Number.MAX_SAFE_INTEGER)),
     };

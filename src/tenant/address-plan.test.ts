@@ -60,7 +60,8 @@ function plan({ records = [], unreadable, ...facts }: Facts = {}): string {
     assert.doesNotMatch(made.reason + made.remedy, /\n/);
     return made.reason;
   }
-  return `${formatIp(made.ip)}${made.previous === undefined ? '' : `, ${made.previous.state} at ${made.previous.since}`}`;
+  const verb = made.kind === 'take-over' ? 'take over ' : '';
+  return `${verb}${formatIp(made.ip)}${made.previous === undefined ? '' : `, ${made.previous.state} at ${made.previous.since}`}`;
 }
 
 /** Each address that a host gets, one after the other, until it is refused. */
@@ -117,6 +118,20 @@ test('an explicit address may be outside the range, released anywhere, or kept',
   assert.equal(ask([]), '10.5.0.3');
   assert.equal(ask([record('10.5.0.3', 'released')]), '10.5.0.3, released at 100');
   assert.equal(ask([record('10.5.0.3', 'kept')]), '10.5.0.3, kept at 100');
+});
+
+test('an address that is handed over is taken over by that host, when it asks for it', () => {
+  const records = [record('10.5.0.3', 'published', { to: 'here' })];
+  const wanted = ip('10.5.0.3');
+  assert.equal(plan({ wanted, records }), 'take over 10.5.0.3, published at 100');
+  assert.equal(
+    plan({ wanted, records, host: 'elsewhere' }),
+    '10.5.0.3 is held on host node-2 by container web',
+  );
+  assert.equal(plan({ wanted, records, host: 'there' }), '10.5.0.3 is held on this host by container web');
+  const reserved = [record('10.5.0.3', 'reserved', { to: 'here' })];
+  assert.match(plan({ wanted, records: reserved }), /is held/);
+  assert.ok(!takeAll({ records }).includes('10.5.0.3'), 'nobody gets it unasked');
 });
 
 test('without a wish an address of the range is chosen: of the host’s network, or of the tenant’s', () => {

@@ -1,6 +1,7 @@
 import { containsAddress, formatIp, formatPrefix, type Ip, type Prefix } from '#src/lib/ip.ts';
 import { sha256 } from '#src/lib/sha256.ts';
 import type { AddressPool } from '#src/tenant/address-pool.ts';
+import { heldText } from '#src/tenant/held-address.ts';
 import { faultOfAddress, following } from '#src/tenant/subnet-rules.ts';
 import type { AddressRecord, TenantSubnet } from '#src/tenant/tenant.ts';
 
@@ -27,11 +28,13 @@ export interface AddressFacts<R extends AddressRecord = AddressRecord> {
 export type AddressPlan<R extends AddressRecord = AddressRecord> =
   /** Create the address's record, or replace `previous` if it is still as it was. When that is lost, plan again. */
   | { readonly kind: 'claim'; readonly ip: Ip; readonly previous?: R }
+  /** Another host has it in use and hands it over: nothing is written before a container runs with it here. */
+  | { readonly kind: 'take-over'; readonly ip: Ip; readonly previous: R }
   | { readonly kind: 'refuse'; readonly reason: string; readonly remedy: string };
 
 /**
  * Which address a container gets (docker-driver.md §4.1, §4.2). An address that was asked for may be anywhere in the subnet, and
- * may be a released or kept one of any host. Without such a wish: the one that this container had on this host, then one
+ * may be a released or kept one of any host, or one that its host hands over to this one. Without such a wish: the one that this container had on this host, then one
  * that nobody had yet, and last the one that was released first, because other hosts forget a use after a while.
  */
 export function planAddress<R extends AddressRecord>(facts: AddressFacts<R>): AddressPlan<R> {
@@ -51,7 +54,7 @@ export function planAddress<R extends AddressRecord>(facts: AddressFacts<R>): Ad
     kind: 'refuse',
     reason: `all addresses of ${formatPrefix(range)} are in use or kept${doubts}`,
     remedy:
-      'remove containers, free the addresses of a host that is gone with "weft release HOST", or use a larger subnet',
+      'remove containers, free the addresses of a host that is gone with "weft address free HOST", or use a larger subnet',
   };
 }
 
@@ -67,8 +70,13 @@ function planWanted<R extends AddressRecord>(facts: AddressFacts<R>, wanted: Ip)
   const previous = pool.get(wanted);
   if (previous === undefined) return { kind: 'claim', ip: wanted };
   if (previous.state === 'released' || previous.state === 'kept') return claim(previous);
+  if (isHandedOver(previous, facts.host)) return { kind: 'take-over', ip: wanted, previous };
   return { kind: 'refuse', reason: heldBy(previous, facts), remedy: ASK_FOR_ANOTHER };
 }
+
+/** Another host has the address in use, and this one may take it. */
+export const isHandedOver = ({ state, host, to }: AddressRecord, self: string): boolean =>
+  state === 'published' && host !== self && to === self;
 
 const ASK_FOR_ANOTHER = 'ask for another address, or for none';
 
@@ -80,15 +88,11 @@ const claim = <R extends AddressRecord>(previous: R): AddressPlan<R> => ({
 
 /** Names host and container, as far as they are known. */
 function heldBy(record: AddressRecord, { host, hostName }: Pick<AddressFacts, 'host' | 'hostName'>): string {
-  const place = record.host === host ? 'this host' : `host ${hostName(record.host) ?? record.host}`;
-  const [name] = record.names;
-  const container = name ?? record.container?.slice(0, SHORT_ID);
-  const by = container === undefined ? '' : ` by container ${container}`;
-  return `${formatIp(record.ip)} is held on ${place}${by}`;
+  return heldText(
+    record,
+    record.host === host ? 'this host' : `host ${hostName(record.host) ?? record.host}`,
+  );
 }
-
-/** Docker's own way to shorten an identifier. */
-const SHORT_ID = 12;
 
 /** The address that the same container had on this host, kept ones included: they were kept for it. */
 function formerAddress<R extends AddressRecord>(

@@ -29,6 +29,13 @@ test('what was written is read', () => {
   assert.deepEqual(parseAlive(ID, formatAlive(HOST)), { ok: true, value: { id, vtep, bootId, version } });
 });
 
+test('when a host last lived is written and read', () => {
+  const seen = { ...HOST, seen: 1_764_201_600_000 };
+  assert.match(formatHost(seen), /,"seen":1764201600000\}$/);
+  assert.deepEqual(parseHost(ID, formatHost(seen)), { ok: true, value: seen });
+  assert.deepEqual(parseHost(ID, formatHost(HOST).replace(/\}$/, ',"seen":-1}')).ok, false);
+});
+
 test('fields of a later version are ignored, and stay when the value is written again', () => {
   const later = formatHost(HOST).replace(/\}$/, ',"zone":"b"}');
   assert.deepEqual(parseHost(ID, later), { ok: true, value: HOST });

@@ -3,6 +3,7 @@ import type { Json } from '#src/network/lease.ts';
 import {
   type JsonFields,
   keepingUnknown,
+  ofInteger,
   ofPattern,
   ofText,
   type Parsed,
@@ -29,6 +30,8 @@ export interface HostRecord extends AliveRecord {
   readonly docker: Readonly<Record<string, string>>;
   /** Tenants whose network a user removed on this host: it is not made there by itself. */
   readonly removed: readonly string[];
+  /** When the host last lived, by its own clock, in milliseconds since the epoch. Written once an hour. */
+  readonly seen?: number;
 }
 
 /** An identity, which is a segment of a key. */
@@ -36,7 +39,7 @@ export const HOST_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 
 /** Thousands of networks fit; etcd takes 1.5 MB. */
 const LONGEST_VALUE = 1 << 20;
-const KNOWN = ['hostName', 'vtep', 'bootId', 'version', 'docker', 'removed'];
+const KNOWN = ['hostName', 'vtep', 'bootId', 'version', 'docker', 'removed', 'seen'];
 const WORD = /^[^\s\p{C}]{1,253}$/u;
 const NETWORK_ID = /^[0-9a-f]{64}$/;
 
@@ -54,9 +57,10 @@ export const parseAlive = (id: string, text: string): Parsed<AliveRecord> =>
  * our members stays.
  */
 export function formatHost(record: HostRecord, former?: string): string {
-  const { hostName, vtep, bootId, version, docker, removed } = record;
+  const { hostName, vtep, bootId, version, docker, removed, seen } = record;
   const value: Record<string, Json> = { hostName, vtep: formatIp(vtep), bootId, version, docker };
   if (removed.length > 0) value.removed = removed;
+  if (seen !== undefined) value.seen = seen;
   return keepingUnknown(value, former, KNOWN);
 }
 
@@ -70,11 +74,13 @@ export function parseHost(id: string, text: string): Parsed<HostRecord> {
       .map(
         (network) => [network, networks.read(network, 'the name of a tenant', ofText(tenantName))] as const,
       );
+    const seen = fields.optional('seen', 'milliseconds since 1970', ofInteger(0, Number.MAX_SAFE_INTEGER));
     return {
       ...readAlive(id, fields),
       hostName: fields.read('hostName', 'the name of a host', ofPattern(WORD)),
       docker: Object.fromEntries(docker ?? []),
       removed: fields.optional('removed', 'a list of names of tenants', tenantNames) ?? [],
+      ...(seen !== undefined && { seen }),
     };
   });
 }

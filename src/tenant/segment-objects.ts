@@ -1,4 +1,4 @@
-import { type Ip, isGlobalUnicast, isIpv4, type Prefix, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { type Ip, type Ipv4, isGlobalUnicast, isIpv4, prefix4 } from '#src/lib/ip.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
 import { deviceOf, HOST_NAMESPACE, type KernelObject } from '#src/state/object.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
@@ -62,6 +62,14 @@ export function gatewayMac(vni: number): Mac {
 }
 
 /**
+ * The addresses on a tenant's bridge, at which its names are answered. Each stands alone, without a subnet: with a route to
+ * the subnet the kernel would answer a container that forges another tenant's address on that one's bridge. IPv6 gives an
+ * address a use only with such a route, so there is none of it.
+ */
+export const serviceAddresses = ({ subnets }: Tenant): Ipv4[] =>
+  subnets.v4 === undefined ? [] : [subnets.v4.gateway];
+
+/**
  * Bridge and VXLAN device of a tenant, in the tenants' namespace. Nothing is learnt and nothing is flooded to other hosts:
  * ARP and ND are answered from neighbours. `forwards`: frames for a container that has moved away are passed on, out of the
  * device that they came in by.
@@ -71,12 +79,9 @@ export function segmentObjects(
   place: SegmentPlace,
   { forwards }: { readonly forwards: boolean },
 ): KernelObject[] {
-  const { vni, subnets } = tenant;
+  const { vni } = tenant;
   const [bridge, device] = [bridgeName(vni), vxlanName(vni)];
   const mtu = tenantMtu(tenant, place);
-  const gateways = [subnets.v4, subnets.v6].flatMap((subnet) =>
-    subnet === undefined ? [] : [withLength(subnet.gateway, subnet.prefix)],
-  );
   return [
     {
       kind: 'link',
@@ -106,7 +111,11 @@ export function segmentObjects(
       bcastFlood: false,
       hairpin: forwards,
     },
-    ...gateways.map((prefix): KernelObject => ({ kind: 'address', prefix, device: bridge })),
+    ...serviceAddresses(tenant).map(
+      (gateway): KernelObject => ({ kind: 'address', prefix: prefix4(gateway, 32), device: bridge }),
+    ),
+    { kind: 'sysctl', path: `net/ipv4/conf/${bridge}/rp_filter`, value: '0' },
+    { kind: 'sysctl', path: `net/ipv4/conf/${bridge}/arp_ignore`, value: '1' },
   ];
 }
 
@@ -166,6 +175,3 @@ export function remoteEntries(
     ),
   ];
 }
-
-const withLength = (ip: Ip, { length }: Prefix): Prefix =>
-  isIpv4(ip) ? prefix4(ip, length) : prefix6(ip, length);

@@ -53,6 +53,8 @@ export interface AddressRecord {
   readonly container?: string;
   /** The container's name first, then its aliases in this tenant. */
   readonly names: readonly string[];
+  /** The identity of a host that may take it while it is published: `weft address move`. */
+  readonly to?: string;
   /** Survives its release: `weft address keep`. */
   readonly keep: boolean;
   /** When it came into this state, in milliseconds since the epoch. */

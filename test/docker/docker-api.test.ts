@@ -79,8 +79,9 @@ for (const engine of [debian, iptables]) {
         name,
         options: { ...options, ...network?.options },
         labels,
-        endpoints: [],
       });
+      assert.deepEqual(await client.endpoints(id, signal), []);
+      assert.deepEqual([...(await client.networksInUse(signal))], []);
       assert.deepEqual(await client.networks('weft', signal), []);
       const ipam = await docker.must(['network', 'inspect', '--format', '{{json .IPAM.Config}}', 'blue']);
       assert.deepEqual(JSON.parse(ipam)[0], {
@@ -95,11 +96,11 @@ for (const engine of [debian, iptables]) {
     await t.test('a name that is taken, and what Docker refuses', async () => {
       await assert.rejects(client.createNetwork(BLUE, signal), { code: 'docker-exists' });
       await assert.rejects(client.createNetwork({ ...BLUE, name: 'other' }, signal), {
-        code: 'docker-api',
+        code: 'docker-refused',
         message: /could not make Docker's network other: Docker says: .*(overlap|conflict)/i,
       });
       await assert.rejects(client.createNetwork({ ...BLUE, name: 'red', driver: 'nowhere' }, signal), {
-        code: 'docker-api',
+        code: 'docker-refused',
         message: /Docker says: .*nowhere/,
       });
     });
@@ -136,15 +137,18 @@ for (const engine of [debian, iptables]) {
 
     await t.test('a container, and its endpoint in the network', async () => {
       const web = await client.container('web', signal);
-      const [network] = (await client.networks('bridge', signal)).filter((it) => it.name === 'blue');
       const attachment = web?.networks.blue;
-      assert.ok(web && attachment && network);
+      assert.ok(web && attachment);
       assert.deepEqual(
         [web.name, web.running, web.image, attachment.networkId, attachment.ipv4, attachment.aliases],
         ['web', true, 'weft-lab', id, '10.77.0.50/24', ['shop']],
       );
       const { endpointId: endpoint, ipv4, ipv6, mac } = attachment;
-      assert.deepEqual(network.endpoints, [{ container: web.id, name: 'web', endpoint, ipv4, ipv6, mac }]);
+      assert.deepEqual([...(await client.networksInUse(signal))], [id]);
+      assert.deepEqual(await client.endpoints(id, signal), [
+        { container: web.id, name: 'web', endpoint, ipv4, ipv6, mac },
+      ]);
+      assert.deepEqual(await client.endpoints('f'.repeat(64), signal), []);
       assert.match(ipv6, /^fd77::/);
       assert.equal(await client.container('nobody', signal), undefined);
     });
@@ -163,7 +167,7 @@ for (const engine of [debian, iptables]) {
       await saw({ type: 'network-removed', network: id });
       assert.equal(await client.removeNetwork(id, signal), true);
       const [bridge] = await client.networks('bridge', signal);
-      await assert.rejects(client.removeNetwork(bridge?.id ?? '', signal), { code: 'docker-api' });
+      await assert.rejects(client.removeNetwork(bridge?.id ?? '', signal), { code: 'docker-refused' });
     });
 
     await t.test('events end when Docker ends, and come again with the next', async () => {

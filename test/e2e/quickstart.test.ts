@@ -45,6 +45,36 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
   assert.deepEqual(namespacesOf(name), []);
 });
 
+test('with Docker it goes on: two networks with one subnet, and a container that moves under a ping', {
+  skip: skip || cannotRun('dockerd', 'docker', 'busybox'),
+}, async (t) => {
+  const name = `t${process.pid}docker`;
+  down(t, name);
+  const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--docker']);
+  assert.equal(code, 0, stderr);
+  const [first = '', networks = '', move = ''] = stdout.split(/^== (?:two of Docker's|a container of blue)/m);
+  assert.match(first, /^6 of 6 answered$/m);
+  assert.match(first, /^7\. h2: /m);
+  assert.match(networks, /^h3\$ docker network ls .*\n.*\n\w+ +blue +weft +local\n\w+ +red +weft +local$/m);
+  assert.match(
+    networks,
+    /^12 of 12 answered\nfrom blue to red: 0 of 6 arrived\nfrom red to blue: 0 of 6 arrived$/m,
+  );
+  const shown = [...move.matchAll(/^(h\d)\$ docker inspect web: +IPAddress (\S+) +MacAddress (\S+)$/gm)];
+  assert.deepEqual(
+    shown.map(([, ...words]) => words),
+    [
+      ['h1', '10.5.0.50', '02:42:0a:05:00:32'],
+      ['h3', '10.5.0.50', '02:42:0a:05:00:32'],
+    ],
+  );
+  assert.match(move, / time=.*\n(no answer yet for icmp_seq=\d+\n)+.* time=/);
+  const [, sent = '0', received = '0'] = /^(\d+) packets transmitted, (\d+) received/m.exec(move) ?? [];
+  assert.ok(Number(received) >= 10 && Number(received) < Number(sent), move);
+  assert.match(move, /^lab \w+ is gone\n$/m);
+  assert.deepEqual(namespacesOf(name), []);
+});
+
 test('--keep leaves the lab, and says how to take it away', { skip }, async (t) => {
   const name = `t${process.pid}keep`;
   down(t, name);

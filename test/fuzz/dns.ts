@@ -27,8 +27,8 @@ const NAMES = [
 ] as const;
 
 /**
- * Questions of containers and answers of resolvers, mutated. Whatever comes back to a container is an answer to what it
- * sent, and not longer than it may be.
+ * Questions of containers and answers of resolvers, mutated. A container gets back nothing but an answer to its
+ * question, of the length that it takes.
  */
 export const dns: Target = {
   name: 'dns',

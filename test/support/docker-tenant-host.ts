@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Container } from '#src/lab/container.ts';
+import type { Daemon } from '#src/lab/daemon.ts';
 import { Docker, type DockerOptions } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -150,7 +151,8 @@ export class TenantHost {
   }
 }
 
-async function startDriver(host: Host, flags: readonly string[]): Promise<void> {
+/** Starts flanneld and waits until its driver takes calls. */
+export async function startDriver(host: Host, flags: readonly string[]): Promise<Daemon> {
   const daemon = await host.start('flanneld', [FLANNELD, ...flags]);
   await until(
     async () => {
@@ -160,6 +162,7 @@ async function startDriver(host: Host, flags: readonly string[]): Promise<void> 
     },
     { what: `driver on ${host.name}`, timeoutMs: START_MS, signal: host.signal },
   );
+  return daemon;
 }
 
 /** A file that was left behind takes none. */

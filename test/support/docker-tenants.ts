@@ -51,7 +51,9 @@ export async function tenantHosts(t: Owner, options: TenantHostsOptions = {}): P
   const lab = await testLab(t, { hosts: count });
   const store = kind === 'embedded' ? await EmbeddedStore.start(lab.store, [WEFT]) : await Etcd.start(lab);
   const hosts = await Promise.all(
-    lab.hosts.map((host) => {
+    lab.hosts.map(async (host) => {
+      // Engine 29 with nftables leaves forwarding to the administrator, and does not start without it.
+      await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
       const flags = [
         `--etcd-endpoints=${store.endpoints.join(',')}`,
         `--etcd-prefix=${PREFIX}`,

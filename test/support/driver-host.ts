@@ -8,6 +8,7 @@ import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { formatIp, type Ip, ipv4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import type { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -31,6 +32,8 @@ export interface DriverHost {
   run(n: number, ip?: string): Promise<string>;
   /** `docker rm -f`. */
   remove(n: number, ip: string): Promise<void>;
+  /** The process ends; kernel and book stay. */
+  stop(): Promise<void>;
 }
 
 export interface DriverHostOptions {
@@ -51,7 +54,7 @@ export async function driverHost(
   const kernel = new MemoryKernel();
   const shared = { clock: systemClock, random: systemRandom, log: silentLogger, folders, signal };
   const reconciler = new Reconciler(
-    { ...shared, actuators: [kernel] },
+    { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   const owner = reconciler.own({
@@ -78,23 +81,25 @@ export async function driverHost(
     signal,
   );
   const parts = { ...shared, book, directory, present };
+  const addresses = new AddressRequests(parts);
   const networks = new NetworkRequests({
     ...parts,
+    rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
     hearsDocker: () => hearsDocker,
     recall: async () => undefined,
     onNetworks: () => {},
   });
-  const addresses = new AddressRequests(parts);
   const following = directory.run(signal).catch(() => {});
   await present.resume();
   await reconciler.start(signal);
   await directory.listed;
   owner.allowRemoval();
-  t.after(async () => {
+  const end = async (): Promise<void> => {
     stop.abort();
     await following;
     await present.stop();
-  });
+  };
+  t.after(end);
   const networkId = id(0xb000 + n);
   let poolId = '';
   return {
@@ -137,6 +142,7 @@ export async function driverHost(
       await networks.join({ ...ids, sandbox: `/run/netns/c${number}` });
       return formatIp(address.address);
     },
+    stop: end,
     async remove(number, ip) {
       const ids = { networkId, endpointId: id(number) };
       await networks.leave(ids);
@@ -150,6 +156,17 @@ function prefix(text: string) {
   const read = parsePrefix(text);
   if (read === undefined) throw new Error(`${text} is no prefix`);
   return read;
+}
+
+/** `/proc/sys`, where everything is 0 at first. */
+function settings(): Pick<Files, 'read' | 'write'> {
+  const values = new Map<string, string>();
+  return {
+    read: async (path) => values.get(path) ?? '0',
+    async write(path, text) {
+      values.set(path, String(text));
+    },
+  };
 }
 
 const memoryFiles = (files: Map<string, string>): Files => ({

@@ -9,7 +9,9 @@ import type { StoreKind } from '#src/lab/network.ts';
 import type { Store } from '#src/lab/store.ts';
 import { until } from '#src/sys/until.ts';
 
-const inRepository = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+/** A file of this repository. */
+export const inRepository = (path: string): string =>
+  fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 /** The program under test; a release's single file takes its place by this variable. */
 export const FLANNELD = process.env.WEFT_FLANNELD ?? inRepository('bin/flanneld');

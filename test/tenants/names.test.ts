@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -26,7 +26,7 @@ import { cannotRun } from '../support/test-lab.ts';
 /*
  * Two tenants with the same addresses on one host, each with a container, and a third tenant:
  *
- *     this process: name servers, a resolver of the host's on 127.0.0.1
+ *     this process: name servers, a resolver of the host's on its loopback
  *     namespace of the bridges:
  *         br-1 10.5.0.1 fd05::1 ── eth0 10.5.0.11 fd05::b :container of blue
  *         br-2 10.5.0.1 fd05::1 ── eth0 10.5.0.11 fd05::b :container of green
@@ -52,34 +52,53 @@ function tenant(name: string, vni: number, v4: string, v6: string, internal = fa
   return { name, vni, internal, subnets };
 }
 
-/** A server that says 198.51.100.7 to everything, with a record for each question. */
+/** A server that says 198.51.100.7 to every question, by TCP only where the name begins with `large`. */
 class FakeResolver {
-  asked = 0;
+  /** Of this process's own: other tests run beside it. */
+  static readonly address = `127.53.${(process.pid >> 8) & 255}.${process.pid & 255}`;
+  static readonly port = 5300;
   readonly #socket: Socket;
+  asked = 0;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on('message', (bytes, from) => {
-      this.asked++;
-      const answer = Buffer.from(bytes.subarray(0, bytes.indexOf(0, 12) + 5));
-      answer.writeUInt16BE(0x8180, 2);
-      answer.writeUInt16BE(1, 6);
-      answer.writeUInt16BE(0, 10);
-      const record = Buffer.from('c00c000100010000003c0004c6336407', 'hex');
-      socket.send(Buffer.concat([answer, record]), from.port, from.address);
-    });
+    socket.on('message', (bytes, from) => socket.send(this.#answer(bytes, 'udp'), from.port, from.address));
   }
 
   static async start(t: TestContext): Promise<FakeResolver> {
     const socket = createSocket('udp4');
-    socket.bind(0, '127.0.0.1');
+    const resolver = new FakeResolver(socket);
+    t.after(() => resolver.stop());
+    socket.bind(FakeResolver.port, FakeResolver.address);
     await once(socket, 'listening');
-    t.after(() => void socket.close());
-    return new FakeResolver(socket);
+    const server = createServer((stream) => {
+      stream.on('error', () => {});
+      stream.on('data', (chunk: Buffer) => {
+        const answer = resolver.#answer(chunk.subarray(2), 'tcp');
+        stream.write(Buffer.concat([Buffer.of(answer.length >> 8, answer.length & 255), answer]));
+      });
+    });
+    t.after(() => void server.close());
+    server.listen(FakeResolver.port, FakeResolver.address);
+    await once(server, 'listening');
+    return resolver;
   }
 
-  get port(): number {
-    return (this.#socket.address() as AddressInfo).port;
+  stop(): void {
+    this.#socket.close();
+    this.stop = () => {};
+  }
+
+  #answer(bytes: Buffer, transport: 'udp' | 'tcp'): Buffer {
+    this.asked++;
+    const question = bytes.subarray(0, bytes.indexOf(0, 12) + 5);
+    const cut = transport === 'udp' && question.includes('large');
+    const record = Buffer.from('c00c000100010000003c0004c6336407', 'hex');
+    const answer = Buffer.concat([question, ...(cut ? [] : [record])]);
+    answer.writeUInt16BE(cut ? 0x8380 : 0x8180, 2);
+    answer.writeUInt16BE(cut ? 0 : 1, 6);
+    answer.writeUInt16BE(0, 10);
+    return answer;
   }
 }
 
@@ -96,14 +115,14 @@ async function scene(t: TestContext): Promise<Scene> {
   const containers = [scratchNamespace(t), scratchNamespace(t), scratchNamespace(t)] as const;
   const resolver = await FakeResolver.start(t);
   const folder = await scratchFolder(t);
-  await systemFiles.write(`${folder}/resolv.conf`, 'nameserver 127.0.0.1\n');
+  await systemFiles.write(`${folder}/resolv.conf`, `nameserver ${FakeResolver.address}\n`);
   const components = {
     exchange: systemExchange,
     files: systemFiles,
     clock: systemClock,
     random: systemRandom,
   };
-  const resolvers = new HostResolvers(components, { path: `${folder}/resolv.conf`, port: resolver.port });
+  const resolvers = new HostResolvers(components, { path: `${folder}/resolv.conf`, port: FakeResolver.port });
   const servers = new NameServers(
     { sockets: systemDeviceSockets, resolvers, clock: systemClock, log: silentLogger },
     { namespace: bridges.path, deviceOf: ({ vni }) => `br-${vni}`, lookMs: 50 },
@@ -213,9 +232,13 @@ test('others’ names are asked of the host’s resolver, but not for an interna
   publish(tables[2], '10.6.0.12', 'web');
   assert.deepEqual(await ask(blue, '10.5.0.1', 'A', 'example.com'), ['198.51.100.7']);
   assert.equal(resolver.asked, 1);
+  assert.deepEqual(await ask(blue, '10.5.0.1', 'A', 'large.example.com'), ['198.51.100.7']);
+  assert.equal(resolver.asked, 3, 'once more by TCP');
   assert.deepEqual(await ask(red, '10.6.0.1', 'A', 'web'), ['10.6.0.12']);
   assert.equal(await ask(red, '10.6.0.1', 'A', 'example.com'), 'EREFUSED');
-  assert.equal(resolver.asked, 1);
+  assert.equal(resolver.asked, 3);
+  resolver.stop();
+  assert.equal(await ask(blue, '10.5.0.1', 'A', 'example.com'), 'ESERVFAIL');
 });
 
 test('a container that has a route to another tenant’s gateway gets no answer there', { skip }, async (t) => {
@@ -228,7 +251,7 @@ test('a container that has a route to another tenant’s gateway gets no answer 
 
 const FORGED = ['icmp', 'udp', 'tcp', 'icmpv6 type { destination-unreachable, echo-reply }'];
 
-test('what a container sends with another tenant’s address reaches nobody there', { skip }, async (t) => {
+test('packets with another tenant’s address reach nobody there', { skip }, async (t) => {
   const { containers, tables } = await scene(t);
   const [blue, , red] = containers;
   publish(tables[0], '10.5.0.12', 'web');

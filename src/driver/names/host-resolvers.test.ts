@@ -113,7 +113,7 @@ test('a lost datagram is sent again, and not for ever', async () => {
   assert.deepEqual(asked, ['192.0.2.1', '192.0.2.1']);
 });
 
-test('what is no answer to the question is not taken for one', async () => {
+test('forged answers are left aside', async () => {
   const swapped = (answer: Buffer): Buffer => {
     answer[13] = 0x7a;
     return answer;

@@ -76,7 +76,7 @@ export class NameServer {
     return this.#datagrams?.isAttached() === true && this.#connections?.isAttached() === true;
   }
 
-  /** What is being answered is given up. */
+  /** Gives up the questions that are being answered. */
   async close(): Promise<void> {
     this.#end.abort();
     await Promise.all([this.#datagrams?.close(), this.#connections?.close()]);
@@ -89,7 +89,7 @@ export class NameServer {
     if (answer !== undefined) this.#datagrams?.send(answer, from);
   }
 
-  /** What is asked meanwhile is asked again by those who wait for an answer. */
+  /** Callers that wait for an answer ask again. */
   async #rest(): Promise<void> {
     this.#deaf = true;
     this.#datagrams?.deafen(true);

@@ -128,7 +128,7 @@ test('a bridge or address that is not there yet is looked for again, without a w
   }
 });
 
-test('who has made a bridge need not wait for the next look', async () => {
+test('a look finds a new bridge at once', async () => {
   const sockets = new MemorySockets();
   sockets.absent.set('br-7', 'ENODEV');
   const { clock, servers, service } = await served(sockets);

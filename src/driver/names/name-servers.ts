@@ -16,6 +16,8 @@ export interface NameServersOptions {
   readonly namespace: string;
   /** A tenant's bridge. */
   readonly deviceOf: (tenant: Tenant) => string;
+  /** Where the tenant's names are answered. Default: on its gateways. */
+  readonly addressesOf?: (tenant: Tenant) => readonly Ip[];
   /** How often each socket is looked at, milliseconds. Default: 1,000. */
   readonly lookMs?: number;
   /** Default: 53. */
@@ -31,7 +33,7 @@ export interface NameService {
 
 /** An address or bridge that is not there yet, or no more: it is made by others, and looked for again. */
 const NOT_THERE: readonly string[] = ['ENODEV', 'EADDRNOTAVAIL', 'netns'];
-/** What goes on for long is logged so often. */
+/** A lasting fault is logged so often. */
 const LOG_AGAIN_MS = 60_000;
 
 /**
@@ -64,7 +66,7 @@ export class NameServers {
     options: NameServersOptions,
   ) {
     this.#components = components;
-    this.#options = { lookMs: 1_000, port: 53, ...options };
+    this.#options = { lookMs: 1_000, port: 53, addressesOf: gatewaysOf, ...options };
   }
 
   /** Answers for the tenant from as soon as its bridge has the address, and again after either was made again. */
@@ -72,10 +74,9 @@ export class NameServers {
     const life = new Lifetime();
     const troubles = new Map<Ip, string>();
     const responder = new Responder(this.#components, { tenant, names });
-    for (const subnet of [tenant.subnets.v4, tenant.subnets.v6]) {
-      if (subnet === undefined) continue;
-      troubles.set(subnet.gateway, `names of ${tenant.name} are not answered yet`);
-      life.run((signal) => this.#keepOpen(tenant, subnet.gateway, responder, troubles, signal));
+    for (const address of this.#options.addressesOf(tenant)) {
+      troubles.set(address, `names of ${tenant.name} are not answered yet`);
+      life.run((signal) => this.#keepOpen(tenant, address, responder, troubles, signal));
     }
     return {
       get trouble() {
@@ -173,3 +174,6 @@ function unanswered(
     remedy: codeOf(cause) === 'EADDRINUSE' ? taken : 'it is tried again',
   });
 }
+
+const gatewaysOf = ({ subnets }: Tenant): Ip[] =>
+  [subnets.v4?.gateway, subnets.v6?.gateway].filter((gateway) => gateway !== undefined);

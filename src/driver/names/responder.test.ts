@@ -101,7 +101,7 @@ test('a name without records of a type is not denied', async () => {
   for (const name of ['weft', 'blue.weft']) assert.equal(await codeAndRecords(name), '0', name);
 });
 
-test('what is ours and unknown is denied, what is not ours is forwarded', async () => {
+test('unknown names of ours are denied, others are forwarded', async () => {
   for (const name of ['nobody.weft', 'web.green.weft', 'a.b.weft'])
     assert.equal(await codeAndRecords(name), '3', name);
   for (const name of ['example.com', 'nobody', 'nobody.blue', 'xweft', 'web.green', '', 'weft.com'])
@@ -187,7 +187,7 @@ test('a later EDNS is refused by its code', async () => {
   assert.equal(await codeAndRecords('web', 'A', { edns: 1232, ednsVersion: 1 }), '16');
 });
 
-test('what is no question gets a code, or nothing', async () => {
+test('malformed questions get a code, or nothing', async () => {
   const good = question('web', 'A', { edns: 1232 });
   const changed = (change: (bytes: Buffer) => unknown): Buffer => {
     const bytes = Buffer.from(good);

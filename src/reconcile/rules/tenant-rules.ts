@@ -97,6 +97,11 @@ export class TenantRules {
     return new Map([...ports, ...tunnels]);
   }
 
+  /** Takes the host's own part away: the other goes with its namespace. What was done, in nft's words. */
+  removeTunnels(signal?: AbortSignal): Promise<string[]> {
+    return this.#tunnels.remove(signal);
+  }
+
   /** Takes all of it away, for `weft cleanup`; what was done, in nft's words. */
   async removeAll(signal?: AbortSignal): Promise<string[]> {
     const done = await Promise.all([this.#ports.remove(signal), this.#tunnels.remove(signal)]);

@@ -61,6 +61,8 @@ export const BRIDGE_PORT = kindOf<BridgePort>({
       ([flag, name]) => `${name}: ${onOff(found[flag])}, wanted ${onOff(wanted[flag])}`,
     ),
   isAsWanted: (wanted, found) => !FLAGS.some(([flag]) => differs(flag, wanted, found)),
+  // A port in use is locked when the MAC behind it has its entry: its frames would be dropped in between.
+  stage: ({ object }, found) => (found?.locked === false && object.locked === true ? 'last' : 'made'),
   deviceOf: ({ device }) => device,
   format,
   command: (verb, port) =>

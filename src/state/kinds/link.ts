@@ -114,8 +114,12 @@ function inBridge({ up, ...joined }: Link): Operation<Link>[] {
   return [join, { verb: 'set', object: { kind, name, master, up } }];
 }
 
-/** A bridge may have been made just now; and what is put into it carries no frames before it is as wanted in all. */
+/**
+ * A bridge may have been made just now; and what is put into it carries no frames before it is as wanted in all. What goes
+ * down does so when its frames have another way.
+ */
 function stage({ verb, object: { master, up } }: Operation<Link>): Stage {
+  if (verb === 'set' && up === false) return 'last';
   if (verb !== 'set' || typeof master !== 'string') return 'made';
   return up ? 'last' : 'joined';
 }

@@ -1,0 +1,123 @@
+import type { DockerApi, NewDockerNetwork } from '#src/docker/docker-api.ts';
+import { NETWORK_OPTION } from '#src/driver/address-requests.ts';
+import { DRIVER } from '#src/driver/docker-comparison.ts';
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
+import { formatIp, formatPrefix, type Prefix } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Tenant, TenantSubnet } from '#src/tenant/tenant.ts';
+
+export interface DockerNetworksComponents {
+  readonly docker: DockerApi;
+  readonly book: EndpointBook;
+  readonly directory: TenantDirectory;
+  readonly log: Logger;
+}
+
+/**
+ * `all`: Docker has a network for each tenant, unless a user has removed it on this host. `created`: only for those that a
+ * user has created on this host.
+ */
+export type WantedNetworks = 'all' | 'created';
+
+export interface DockerNetworksOptions {
+  readonly wanted: WantedNetworks;
+}
+
+/** Docker's networks on this host follow the tenants. What Docker has is read in the book, for there may be thousands. */
+export class DockerNetworks {
+  readonly #components: DockerNetworksComponents;
+  readonly #options: DockerNetworksOptions;
+  /** By tenant: why Docker's network of it can't be made or removed. */
+  readonly #refused = new Map<string, string>();
+
+  constructor(components: DockerNetworksComponents, options: DockerNetworksOptions) {
+    this.#components = components;
+    this.#options = options;
+  }
+
+  get trouble(): string | undefined {
+    const [first] = this.#refused.values();
+    const others = this.#refused.size - 1;
+    return others > 0 ? `${first} (and ${others} more network${others > 1 ? 's' : ''})` : first;
+  }
+
+  /** Throws WeftError `docker-api` without an answer from Docker. */
+  async follow(signal: AbortSignal): Promise<void> {
+    await this.#remove(signal);
+    if (this.#options.wanted === 'all') await this.#make(signal);
+  }
+
+  async #make(signal: AbortSignal): Promise<void> {
+    const { book, directory, docker, log } = this.#components;
+    const { networks, removed } = book.state;
+    const settled = new Set([...Object.values(networks), ...removed]);
+    for (const tenant of [...directory.all()].filter(({ name }) => !settled.has(name))) {
+      const { name } = tenant;
+      try {
+        await docker.createNetwork(dockerNetwork(tenant), signal);
+        log.info(`Made network ${name} in Docker`);
+        this.#refused.delete(name);
+      } catch (error) {
+        signal.throwIfAborted();
+        // A user has just made it.
+        if (Object.values(book.state.networks).includes(name)) continue;
+        this.#refuse(name, `could not make network ${name} in Docker: ${messageOf(error)}`, error);
+      }
+    }
+  }
+
+  async #remove(signal: AbortSignal): Promise<void> {
+    const { book, directory, docker, log } = this.#components;
+    for (const name of this.#refused.keys())
+      if (directory.get(name) === undefined) this.#refused.delete(name);
+    for (const [id, name] of Object.entries(book.state.networks)) {
+      if (!directory.isRemoved(name)) continue;
+      try {
+        if (await docker.removeNetwork(id, signal))
+          log.info(`Removed network ${name} from Docker: it was removed from the whole network`);
+        else this.#refuse(name, `network ${name} was removed, and containers here are still on it`);
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#refuse(name, `could not remove network ${name} from Docker: ${messageOf(error)}`, error);
+      }
+    }
+  }
+
+  #refuse(name: string, text: string, error?: unknown): void {
+    // Without an answer from Docker the next tenant would get none either.
+    if (error !== undefined && !isDockersAnswer(error)) throw error;
+    if (this.#refused.get(name) !== text) this.#components.log.warning(text);
+    this.#refused.set(name, text);
+  }
+}
+
+const isDockersAnswer = (error: unknown): boolean =>
+  error instanceof WeftError && (error.code === 'docker-refused' || error.code === 'docker-exists');
+
+function dockerNetwork({ name, subnets, internal }: Tenant): NewDockerNetwork {
+  const options = { [NETWORK_OPTION]: name };
+  const config = [subnets.v4, subnets.v6].flatMap((subnet) =>
+    subnet === undefined ? [] : [ipamConfig(subnet)],
+  );
+  return {
+    name,
+    driver: DRIVER,
+    options,
+    labels: {},
+    internal,
+    enableIpv6: subnets.v6 !== undefined,
+    ipam: { driver: DRIVER, options, config },
+  };
+}
+
+function ipamConfig({ prefix, range, gateway, auxiliary }: TenantSubnet<Prefix>) {
+  const names = Object.entries(auxiliary).map(([name, ip]) => [name, formatIp(ip)] as const);
+  return {
+    subnet: formatPrefix(prefix),
+    ...(range && { range: formatPrefix(range) }),
+    gateway: formatIp(gateway),
+    ...(names.length > 0 && { auxiliary: Object.fromEntries(names) }),
+  };
+}

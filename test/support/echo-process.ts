@@ -1,0 +1,137 @@
+import { createSocket, type Socket as Datagrams } from 'node:dgram';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { parseArgs } from 'node:util';
+
+/*
+ * A process that sends back all it gets, by UDP and TCP, or one that calls it: a message per millisecond and protocol.
+ *
+ *     echo-process.ts serve --port=7000
+ *     echo-process.ts call --port=7000 --address=10.5.0.50 --ms=6000      prints "calling", and a CallReport as JSON
+ */
+
+/** What one protocol brought back. */
+export interface EchoReport {
+  readonly sent: number;
+  readonly received: number;
+  /** The longest time without an answer, in milliseconds. */
+  readonly longestGapMs: number;
+}
+
+export interface CallReport {
+  readonly udp: EchoReport;
+  /** In bytes; `isKept`: it was one connection, and each byte came back in its place. */
+  readonly tcp: EchoReport & { readonly isKept: boolean };
+}
+
+/** Holds what comes while this process does not run; net.core.rmem_max allows less on some machines. */
+const BUFFER = 4 << 20;
+/** Answers are waited for so long after the last message. */
+const LAST_MS = 3_000;
+/** Of a message by TCP: its number. */
+const NUMBER_BYTES = 4;
+
+async function serve(): Promise<void> {
+  const datagrams = await openDatagrams(port);
+  datagrams.on('message', (message, from) => datagrams.send(message, from.port, from.address));
+  const server = createServer((socket) => {
+    socket.setNoDelay(true);
+    socket.on('error', () => {});
+    socket.pipe(socket);
+  });
+  server.listen(port, '0.0.0.0');
+  await once(server, 'listening');
+  process.stdout.write('serving\n');
+}
+
+async function call(address: string, ms: number): Promise<CallReport> {
+  const udp = new Gaps();
+  const tcp = new Gaps();
+  const datagrams = await openDatagrams(0);
+  const answered = new Set<number>();
+  datagrams.on('message', (message) => {
+    udp.heard();
+    answered.add(message.readUInt32BE(0));
+  });
+  const stream = connect({ host: address, port, noDelay: true });
+  await once(stream, 'connect');
+  let bytes = 0;
+  let isKept = true;
+  const ended = (): void => {
+    isKept = false;
+  };
+  stream.on('error', ended);
+  stream.on('end', ended);
+  stream.on('data', (chunk: Buffer) => {
+    tcp.heard();
+    for (const byte of chunk) {
+      if (byte !== byteAt(bytes++)) isKept = false;
+    }
+  });
+  process.stdout.write('calling\n');
+
+  let sent = 0;
+  const began = performance.now();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setInterval(() => {
+    const due = Math.min(ms, Math.floor(performance.now() - began));
+    for (; sent < due; sent++) {
+      const number = Buffer.alloc(NUMBER_BYTES);
+      number.writeUInt32BE(sent);
+      datagrams.send(number, port, address);
+      if (isKept) stream.write(number);
+    }
+    if (sent >= ms) resolve();
+  }, 1);
+  await promise;
+  clearInterval(timer);
+  const last = performance.now() + LAST_MS;
+  const isDone = () => answered.size === sent && bytes === sent * NUMBER_BYTES;
+  while (!isDone() && performance.now() < last) await new Promise((done) => setTimeout(done, 10));
+  stream.destroy();
+  datagrams.close();
+  const all = sent * NUMBER_BYTES;
+  return {
+    udp: { sent, received: answered.size, longestGapMs: udp.longestMs },
+    tcp: { sent: all, received: bytes, longestGapMs: tcp.longestMs, isKept: isKept && bytes === all },
+  };
+}
+
+/** Of the numbers 0, 1, 2, … one after the other. */
+const byteAt = (offset: number): number =>
+  (Math.floor(offset / NUMBER_BYTES) >>> (8 * (NUMBER_BYTES - 1 - (offset % NUMBER_BYTES)))) & 0xff;
+
+async function openDatagrams(at: number): Promise<Datagrams> {
+  const socket = createSocket('udp4');
+  socket.bind(at);
+  await once(socket, 'listening');
+  socket.setRecvBufferSize(BUFFER);
+  return socket;
+}
+
+class Gaps {
+  #last: number | undefined;
+  #longest = 0;
+
+  heard(): void {
+    const now = performance.now();
+    if (this.#last !== undefined) this.#longest = Math.max(this.#longest, now - this.#last);
+    this.#last = now;
+  }
+
+  get longestMs(): number {
+    return Math.round(this.#longest * 10) / 10;
+  }
+}
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    port: { type: 'string', default: '7000' },
+    address: { type: 'string', default: '' },
+    ms: { type: 'string', default: '6000' },
+  },
+});
+const port = Number(values.port);
+if (positionals[0] === 'serve') await serve();
+else process.stdout.write(`${JSON.stringify(await call(values.address, Number(values.ms)))}\n`);
