@@ -26,12 +26,25 @@ const FLAGS = {
     environment: false,
     description: 'also what a host that is alive has (rm, free)',
   },
+  to: {
+    kind: 'string',
+    default: '',
+    environment: false,
+    description: 'the `host` that may take the address, by name or identity (move)',
+  },
+  cancel: {
+    kind: 'bool',
+    default: false,
+    environment: false,
+    description: 'no host may take it any more (move)',
+  },
 } as const;
 
 const USAGE = `weft address COMMAND [flags]: the addresses of Docker's networks, on all hosts
   ls [NETWORK]          addresses with state, container, host and MAC
   keep NETWORK IP       the address stays when its container is gone: nobody gets it who does not ask for it
   unkeep NETWORK IP     it goes as others do
+  move NETWORK IP       let the host of --to take an address that is in use, by "docker run --ip" there
   rm NETWORK IP         remove the record of an address that no container has any more
   free HOST             give back all that a host has which is gone for good; HOST is its name or identity`;
 
@@ -99,6 +112,24 @@ export const addressActions: Readonly<
     const { network, ip } = readPlace(words, 'unkeep');
     const { state } = await adminOf(folders).setKeep(network, ip, false, signal);
     output.print(`${formatIp(ip)} of network ${network} is no longer kept; it is ${state}`);
+    return 0;
+  },
+
+  async move(folders, { words, options, output }, signal) {
+    const { network, ip } = readPlace(words, 'move');
+    const { to: host, cancel } = options;
+    if ((host === '') !== cancel)
+      throw new WeftError('usage', '"weft address move NETWORK IP" takes either --to HOST or --cancel');
+    const what = `${formatIp(ip)} of network ${network}`;
+    if (cancel) {
+      await adminOf(folders).cancelHandOver(network, ip, signal);
+      output.print(`no host may take ${what}`);
+      return 0;
+    }
+    const { to, hostName = to, container } = await adminOf(folders).handOver(network, ip, host, signal);
+    const holder = container === undefined ? 'its container' : `container ${container}`;
+    output.print(`host ${hostName} may take ${what}: docker run --network ${network} --ip ${formatIp(ip)} …`);
+    output.print(`${holder} has it until a container runs with it there`);
     return 0;
   },
 

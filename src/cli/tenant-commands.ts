@@ -43,7 +43,7 @@ export async function removeTenant(
   const { hadRecord, vnis, addresses } = await adminOf(folders).remove(name, signal);
   const freed = [
     ...vnis.map((vni) => `VNI ${vni}`),
-    ...(addresses === 0 ? [] : [`${addresses} released addresses`]),
+    ...(addresses === 0 ? [] : [`${addresses} released ${addresses === 1 ? 'address' : 'addresses'}`]),
   ];
   const what = hadRecord ? `removed network ${name}` : `removed what was left of network ${name}`;
   output.print(freed.length === 0 ? what : `${what}; freed ${freed.join(' and ')}`);
@@ -129,21 +129,25 @@ export const ADDRESS_HEAD = ['ADDRESS', 'STATE', 'CONTAINER', 'HOST', 'MAC', 'SI
 const SHORT_ID = 12;
 
 export function addressRow(address: StoredAddress, overview: TenantOverview): string[] {
-  const { ip, state, host, mac = '-', keep, since } = address;
-  const isAlive = overview.alive.has(host);
+  const { ip, state, host, mac = '-', to, keep, since } = address;
+  const isMissed = isHeld(address) && !overview.alive.has(host);
   const name = overview.hosts.get(host)?.hostName ?? host;
   return [
     formatIp(ip),
-    keep && state !== 'kept' ? `${state}, kept` : state,
+    [
+      state,
+      ...(keep && state !== 'kept' ? ['kept'] : []),
+      ...(to === undefined ? [] : [`may go to ${overview.hosts.get(to)?.hostName ?? to}`]),
+    ].join(', '),
     containerOf(address) ?? '-',
-    isAlive ? name : `${name} (not alive)`,
+    isMissed ? `${name} (not alive)` : name,
     mac,
     timeText(since),
   ];
 }
 
 export function addressJson(address: StoredAddress, { hosts, alive }: TenantOverview) {
-  const { ip, state, host, vtep, mac, endpoint, container, names, keep, since } = address;
+  const { ip, state, host, vtep, mac, endpoint, container, names, to, keep, since } = address;
   const hostName = hosts.get(host)?.hostName;
   return {
     address: formatIp(ip),
@@ -158,6 +162,7 @@ export function addressJson(address: StoredAddress, { hosts, alive }: TenantOver
     ...(endpoint !== undefined && { endpoint }),
     ...(container !== undefined && { container }),
     names,
+    ...(to !== undefined && { to }),
   };
 }
 

@@ -105,3 +105,26 @@ test('a host that nobody knows, or that is two, is refused', async () => {
   await records.address('blue', '10.5.0.9', 9);
   assert.equal((await admin.freeHost('host9', { force: false }, signal)).addresses.length, 1);
 });
+
+test('an address in use is handed over to a host that is alive, and taken back', async () => {
+  const { records, admin } = await setUp();
+  await records.host(3);
+  await records.address('blue', '10.5.0.9', 1);
+  const taker = async () =>
+    JSON.parse(
+      (await records.folders.folder('tenants/addresses/blue').read('10.5.0.9', signal))?.value ?? '{}',
+    ).to;
+  const move = (host: string, address = NINE) => admin.handOver('blue', address, host, signal);
+  assert.deepEqual(await move('node-3'), { to: 'host3', hostName: 'node-3', container: 'web' });
+  assert.equal(await taker(), 'host3');
+  await admin.cancelHandOver('blue', NINE, signal);
+  assert.equal(await taker(), undefined);
+  await assert.rejects(move('node-2'), /host node-2 \(not alive\) shows no life/);
+  await assert.rejects(move('node-1'), { code: 'address-move', message: /host node-1 has it/ });
+  await assert.rejects(move('node-4'), { code: 'no-such-host' });
+  await assert.rejects(move('node-3', ip('10.5.0.10')), { code: 'no-such-address' });
+  for (const state of ['reserved', 'released', 'kept'] as const) {
+    await records.address('blue', '10.5.0.11', 1, { state });
+    await assert.rejects(move('node-3', ip('10.5.0.11')), { code: 'address-move', message: /: it is / });
+  }
+});

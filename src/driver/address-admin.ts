@@ -38,6 +38,15 @@ export interface FreedHost {
   readonly isForgotten: boolean;
 }
 
+/** Who may take an address now. */
+export interface HandedOver {
+  /** An identity. */
+  readonly to: string;
+  readonly hostName: string | undefined;
+  /** Who has it until then. */
+  readonly container: string | undefined;
+}
+
 const MOST_TRIES = 8;
 
 /** What an operator changes of addresses, without a host. Every write is guarded by what was read. */
@@ -59,6 +68,50 @@ export class AddressAdmin {
       const { outcome } = await records.replace(known.stored, text, undefined, signal);
       return outcome === 'written' ? kept : undefined;
     });
+  }
+
+  /**
+   * Lets another host, by name or identity, take an address that is in use: its host keeps it until a container runs with it
+   * there. Throws WeftError `no-such-address`, `no-such-host`, and `address-move` with the reason.
+   */
+  async handOver(tenant: string, ip: Ip, host: string, signal: AbortSignal): Promise<HandedOver> {
+    const overview = await readTenantOverview(this.#components.folders, signal);
+    const to = identityOf(host, overview, new Set());
+    const refused = (why: string, remedy: string): WeftError =>
+      new WeftError('address-move', `could not hand over ${formatIp(ip)} of network ${tenant}: ${why}`, {
+        remedy,
+      });
+    if (!overview.alive.has(to))
+      throw refused(`${hostText(overview, to)} shows no life`, 'see that flanneld runs there');
+    const { names } = await this.#attempt(tenant, ip, signal, async (records, known) => {
+      if (known.state !== 'published') {
+        const remedy =
+          known.state === 'reserved' ? 'wait until its container runs' : 'ask for it with --ip on any host';
+        throw refused(`it is ${known.state}`, remedy);
+      }
+      if (known.host === to) throw refused(`${hostText(overview, to)} has it`, 'name another host');
+      return this.#setTaker(records, known, to, signal);
+    });
+    return { to, hostName: overview.hosts.get(to)?.hostName, container: names[0] };
+  }
+
+  /** Takes back {@link handOver}, as far as the address has not been taken. Throws WeftError `no-such-address`. */
+  async cancelHandOver(tenant: string, ip: Ip, signal: AbortSignal): Promise<void> {
+    await this.#attempt(tenant, ip, signal, (records, known) =>
+      this.#setTaker(records, known, undefined, signal),
+    );
+  }
+
+  async #setTaker(
+    records: Records,
+    known: StoredAddress,
+    to: string | undefined,
+    signal: AbortSignal,
+  ): Promise<AddressRecord | undefined> {
+    if (known.to === to) return known;
+    const { to: _, stored, ...rest } = known;
+    const text = formatAddress({ ...rest, ...(to !== undefined && { to }) }, stored.value);
+    return (await records.replace(stored, text, undefined, signal)).outcome === 'written' ? known : undefined;
   }
 
   /**

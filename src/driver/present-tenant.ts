@@ -31,6 +31,8 @@ const UNUSED_MS = 60_000;
 /** A released address is forgotten after so long: until then it is chosen last. */
 const FORGET_MS = 600_000;
 const LOOK_MS = 10_000;
+/** A service of names that does not answer after so long is a trouble. */
+const NAMES_MS = 5_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
 
 /**
@@ -46,6 +48,8 @@ export class PresentTenant {
   readonly #names = new NameTable();
   #segment: Segment | undefined;
   #nameService: NameService | undefined;
+  /** By the monotonic clock. */
+  #servedSince = 0;
   readonly #life: Lifetime;
   /** Addresses whose records are being settled. */
   readonly #settling = new Map<Ip, Promise<void>>();
@@ -92,8 +96,14 @@ export class PresentTenant {
   /** Why it is not as it should be on this host; one clause. */
   get trouble(): string | undefined {
     const cutOff = this.#segment?.silenced.size ?? 0;
-    if (cutOff === 0) return this.#nameService?.trouble;
+    if (cutOff === 0) return this.#namesTrouble;
     return `network ${this.tenant.name}: ${cutOff} containers are cut off, for other hosts have their addresses`;
+  }
+
+  /** The bridge is made a moment after the service starts. */
+  get #namesTrouble(): string | undefined {
+    const { clock } = this.#components;
+    return clock.monotonic() - this.#servedSince < NAMES_MS ? undefined : this.#nameService?.trouble;
   }
 
   /** How long nothing was asked of it, in milliseconds. */
@@ -190,6 +200,7 @@ export class PresentTenant {
     const segment = new Segment({ ...this.#components, lookUp, self: this.#self }, this.tenant);
     this.#segment = segment;
     for (const { ip } of this.#addresses.all()) segment.addressChanged(ip, undefined);
+    this.#servedSince = this.#components.clock.monotonic();
     this.#nameService = this.#components.names.serve(this.tenant, this.#names);
     return segment;
   }

@@ -178,8 +178,8 @@ export class TenantHost {
     return describeDriver({ book: this.#book, present: this.#present });
   }
 
-  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
-  async run(): Promise<never> {
+  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. `onServing`: it has started. */
+  async run(onServing: () => void): Promise<never> {
     const { reconciler, rules } = this.#components;
     const { signal } = this.#life;
     try {
@@ -188,6 +188,7 @@ export class TenantHost {
       await this.#present.resume();
       await rules.start(signal);
       await reconciler.start(signal);
+      onServing();
       const stop = this.#directory.observe(() => this.#restoreLost());
       signal.addEventListener('abort', stop, { once: true });
       this.#life.run((ended) => this.#directory.run(ended));

@@ -10,7 +10,7 @@ import { until } from '#src/sys/until.ts';
 import { startDriver } from '../support/docker-tenant-host.ts';
 import { cannotRunTenants } from '../support/docker-tenants.ts';
 import type { CallReport } from '../support/echo-process.ts';
-import { inRepository, PREFIX } from '../support/flanneld.ts';
+import { inRepository, PREFIX, WEFT } from '../support/flanneld.ts';
 import { answered } from '../support/pings.ts';
 import { makeNamespace, moveIn, type PluggedEndpoint, PluginDocker } from '../support/plugin-docker.ts';
 import { framesAt } from '../support/tenant-frames.ts';
@@ -105,14 +105,9 @@ function there(): Scene {
   return scene;
 }
 
-/** `weft address move` */
-async function handOver({ store }: Scene, to: Place): Promise<void> {
-  const hosts = await store.must(3, ['get', '--prefix', `${PREFIX}/tenants/hosts/`]);
-  const id = new RegExp(`/hosts/(\\S+)\\n.*"hostName":"${to.host.name}"`).exec(hosts)?.[1];
-  assert.ok(id, hosts);
-  const key = `${PREFIX}/tenants/addresses/${NETWORK}/${IP}`;
-  const [, text = ''] = (await store.must(3, ['get', key])).split('\n');
-  await store.must(3, ['put', key, JSON.stringify({ ...JSON.parse(text), to: id })]);
+async function handOver({ places: [{ host }], store }: Scene, to: Place): Promise<void> {
+  const registry = [`--etcd-endpoints=${store.endpoints.join(',')}`, `--etcd-prefix=${PREFIX}`];
+  await host.must([WEFT, 'address', 'move', NETWORK, IP, `--to=${to.host.name}`, ...registry]);
 }
 
 const hasMac = ({ lladdr }: IpRecord): boolean => lladdr !== undefined;
