@@ -1,9 +1,11 @@
 import type { KnownAddress } from '#src/driver/address-table.ts';
+import { EndKeeper, type EndKeeperComponents } from '#src/driver/end-keeper.ts';
 import type { BookedAddress, BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { without } from '#src/driver/endpoint-book.ts';
+import { localEndpoint } from '#src/driver/local-endpoint.ts';
 import type { NameServers, NameService } from '#src/driver/names/name-servers.ts';
 import { NameTable } from '#src/driver/names/name-table.ts';
-import { type LocalEndpoint, Segment, type SegmentComponents } from '#src/driver/segment.ts';
+import { Segment, type SegmentComponents } from '#src/driver/segment.ts';
 import {
   type AddressWish,
   TenantAddresses,
@@ -14,7 +16,7 @@ import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, type Ipv4, isIpv4, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
-import { type Mac, parseMac } from '#src/lib/mac.ts';
+import { parseMac } from '#src/lib/mac.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 
@@ -22,6 +24,7 @@ export interface PresentTenantComponents
   extends Omit<SegmentComponents, 'lookUp' | 'self'>,
     TenantAddressesComponents {
   readonly book: EndpointBook;
+  readonly ends: EndKeeperComponents['ends'];
   /** Answers for the tenant's names on its bridge. */
   readonly names: Pick<NameServers, 'serve'>;
 }
@@ -44,6 +47,7 @@ export class PresentTenant {
   readonly #addresses: TenantAddresses;
   readonly #self: string;
   readonly #names = new NameTable();
+  readonly #ends: EndKeeper;
   #segment: Segment | undefined;
   #nameService: NameService | undefined;
   readonly #life: Lifetime;
@@ -75,6 +79,7 @@ export class PresentTenant {
         if (this.#booked(ip) !== undefined) this.#settle(ip);
       },
     });
+    this.#ends = new EndKeeper(components, { tenant, plug: async (it) => this.#segment?.plug(it) });
     this.#life = new Lifetime(signal);
     this.#life.run((ended) => this.#addresses.run(ended));
     this.#life.run((ended) => this.#tidyAtInterval(ended));
@@ -137,8 +142,15 @@ export class PresentTenant {
     this.#usedAt = this.#components.clock.monotonic();
     const endpoint = localEndpoint(id, booked);
     if (endpoint.addresses.some((ip) => ip === this.#unpaired)) this.#unpaired = undefined;
-    await this.#openSegment().plug(endpoint);
+    await this.#openSegment()
+      .plug(endpoint)
+      .finally(() => this.#ends.look(id));
     for (const ip of endpoint.addresses) this.#settle(ip);
+  }
+
+  /** An endpoint's port was removed, or made again. */
+  portChanged(id: string): void {
+    this.#ends.look(id);
   }
 
   async unplug(id: string): Promise<void> {
@@ -167,14 +179,17 @@ export class PresentTenant {
     const segment = this.#segment;
     if (segment === undefined || !segment.endpoints[Symbol.iterator]().next().done) return;
     this.#segment = undefined;
+    // Before anything is awaited: another segment may be opened meanwhile, with the same devices.
+    const closing = segment.close();
     await this.#stopNames();
-    await segment.close();
+    await closing;
   }
 
   /** Ends what runs. What is in the kernel stays. */
   async stop(): Promise<void> {
     this.#segment?.stop();
     await this.#life.stop();
+    await this.#ends.idle();
     await this.#stopNames();
     await Promise.allSettled(this.#settling.values());
   }
@@ -333,14 +348,4 @@ export class PresentTenant {
     const rest = { names, keep, ...(mac && { mac }) };
     await this.#addresses.settle(ip, { state: keep ? 'kept' : 'released', ...rest }, signal);
   }
-}
-
-function localEndpoint(id: string, { mac, addresses, sandbox, isActive }: BookedEndpoint): LocalEndpoint {
-  return {
-    id,
-    mac: parseMac(mac) ?? (mac as Mac),
-    addresses: addresses.flatMap((text) => parseIp(text) ?? []),
-    sandbox,
-    isActive,
-  };
 }
