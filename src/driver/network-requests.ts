@@ -63,7 +63,7 @@ export class NetworkRequests implements NetworkDriver {
         'tenant-here',
         `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
         {
-          remedy: 'use that one: "docker network ls --filter driver=weft" lists it',
+          remedy: `use that one: "docker network ls --filter driver=weft" lists it, and a compose file says "external: true"`,
         },
       );
     }

@@ -45,7 +45,7 @@ async function untilUp(host: TenantHost, starting: Promise<void>, container: str
 for (const engine of [debian, iptables]) {
   describe(engine.called, () => {
     const skip = cannot || engine.skip;
-    const tenants = sharedTenants(skip, { engine });
+    const tenants = sharedTenants(skip, { engines: [engine] });
 
     test('calls wait in the socket of systemd until flanneld runs, longer than Docker would', {
       skip,
