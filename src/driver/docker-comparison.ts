@@ -56,7 +56,7 @@ export class DockerComparison {
     for (const { endpointId, aliases } of Object.values(container.networks)) {
       if (endpointId === '') continue;
       const names = [...new Set([container.name, ...aliases])];
-      await this.#components.networks.activate(endpointId, container.id, names);
+      await this.#components.networks.activate(endpointId, container.id, names, container.sandbox);
     }
   }
 
@@ -118,7 +118,8 @@ export class DockerComparison {
     // Docker has it, and no container is in it.
     if (!/^[0-9a-f]{64}$/.test(of.container)) return;
     const booked = book.state.endpoints[endpoint];
-    if (booked?.isActive && booked.container === of.container) return;
+    const isKnown = booked?.isActive && booked.container === of.container;
+    if (isKnown && booked.device !== undefined) return;
     const container = await docker.container(of.container, signal);
     // It may have ended since the network was looked at.
     const isThere = Object.values(container?.networks ?? {}).some(
