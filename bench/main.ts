@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
+import { driverRest } from './driver-rest.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { inRepository, type Program } from './program.ts';
@@ -13,7 +14,17 @@ import { keep, tables, writePage } from './report.ts';
 import { rest } from './rest.ts';
 import { tenants } from './tenants.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink, dataPath, tenants];
+const BENCHMARKS: readonly Benchmark[] = [
+  join,
+  putToRoute,
+  ready,
+  check,
+  rest,
+  netlink,
+  dataPath,
+  tenants,
+  driverRest,
+];
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
 Measures, prints min, median and max, and writes bench/results and docs/performance.md.

@@ -17,7 +17,7 @@ export interface Program {
 export const inRepository = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
 /**
- * One run of a flanneld in a namespace, with its times and its use of the machine. Times are
+ * One run of a flanneld on a host, with its times and its use of the machine. Times are
  * performance.now().
  */
 export class Run {
@@ -27,16 +27,16 @@ export class Run {
   readonly #child: ChildProcess;
   #log = '';
 
-  constructor(namespace: string, argv: readonly string[]) {
+  constructor([program, ...words]: readonly [string, ...string[]]) {
     this.startedAt = performance.now();
-    this.#child = spawn('nsenter', [`--net=/run/netns/${namespace}`, '--', ...argv], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    this.#child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'] });
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     this.ready = promise;
     promise.catch(() => {});
     this.#child.once('error', reject);
-    this.#child.once('exit', (code) => reject(new Error(`${argv[0]} ended with ${code}:\n${this.#log}`)));
+    this.#child.once('exit', (code) =>
+      reject(new Error(`${words.join(' ')} ended with ${code}:\n${this.#log}`)),
+    );
     this.#child.stderr?.on('data', (chunk) => {
       const now = performance.now();
       this.#log += chunk;

@@ -71,7 +71,7 @@ export class Rig {
 
   /** A start as on a host that never had a flanneld; {@link finish} takes all of it away again. */
   start({ path, name, flags = [] }: Program): Run {
-    return new Run(this.host.namespace, [
+    const argv = [
       path,
       `-etcd-endpoints=${this.url}`,
       `-etcd-prefix=${PREFIX}`,
@@ -80,7 +80,8 @@ export class Rig {
       `--subnet-file=${this.#subnetFile}`,
       ...(name === 'weft' ? [`--state-dir=${this.stateFolder}`] : []),
       ...flags,
-    ]);
+    ];
+    return new Run(this.host.enter(argv));
   }
 
   /** Runs a program, hands it over, and leaves the host as it was. */
@@ -137,6 +138,11 @@ export class Rig {
       '-c',
       'ip link del flannel.1; ip route flush proto 87; iptables -t nat -F; iptables -F; nft flush ruleset',
     ]);
+  }
+
+  /** Where containers of a dockerd on the measured host go. */
+  get cgroup(): string {
+    return this.#lab.cgroup;
   }
 
   get stateFolder(): string {

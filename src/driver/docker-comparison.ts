@@ -3,6 +3,7 @@ import { NETWORK_OPTION } from '#src/driver/address-requests.ts';
 import type { BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import type { NetworkRequests } from '#src/driver/network-requests.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import { parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -39,16 +40,18 @@ export class DockerComparison {
     const inUse = await docker.networksInUse(signal);
     const booked = new Set(Object.values(book.state.endpoints).map(({ networkId }) => networkId));
     const there = new Set<string>();
+    const meetings: Promise<boolean>[] = [];
     for (const network of networks) {
       if (!inUse.has(network.id) && !booked.has(network.id)) continue;
       for (const endpoint of await docker.endpoints(network.id, signal)) {
         there.add(endpoint.endpoint);
-        await this.#meet(network, endpoint, signal);
+        meetings.push(this.#meet(network, endpoint, signal));
       }
     }
+    const met = await Promise.all(meetings);
     await this.#removeEndpoints(there);
     await this.#releaseUnused();
-    present.compared();
+    if (!met.includes(false)) present.compared();
   }
 
   /** A container that runs: its endpoints are active, and have its names. */
@@ -109,25 +112,39 @@ export class DockerComparison {
     }
   }
 
+  /** False for an endpoint of which nothing is known, here and from Docker: it does not answer for a container that it is starting. */
   async #meet(
     network: DockerNetwork,
     { endpoint, ...of }: DockerEndpoint,
     signal: AbortSignal,
-  ): Promise<void> {
-    const { book, docker } = this.#components;
+  ): Promise<boolean> {
+    const { book } = this.#components;
     // Docker has it, and no container is in it.
-    if (!/^[0-9a-f]{64}$/.test(of.container)) return;
+    if (!/^[0-9a-f]{64}$/.test(of.container)) return true;
     const booked = book.state.endpoints[endpoint];
     const isKnown = booked?.isActive && booked.container === of.container;
-    if (isKnown && booked.device !== undefined) return;
-    const container = await docker.container(of.container, signal);
+    if (isKnown && booked.device !== undefined) return true;
+    const container = await this.#lookAt(of.container, signal);
+    if (container === 'unanswered') return booked !== undefined;
     // It may have ended since the network was looked at.
     const isThere = Object.values(container?.networks ?? {}).some(
       ({ endpointId }) => endpointId === endpoint,
     );
-    if (!container?.running || !isThere) return;
+    if (!container?.running || !isThere) return true;
     if (booked === undefined) await this.#adopt(network, { endpoint, ...of });
     await this.learn(container);
+    return true;
+  }
+
+  async #lookAt(id: string, signal: AbortSignal): Promise<DockerContainer | undefined | 'unanswered'> {
+    const { docker, log } = this.#components;
+    try {
+      return await docker.container(id, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.verbose(1, `could not look at container ${id.slice(0, 12)}: ${messageOf(error)}`);
+      return 'unanswered';
+    }
   }
 
   /** An endpoint that the book has lost. Its port is found in the kernel. */

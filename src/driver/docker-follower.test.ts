@@ -94,6 +94,25 @@ test('with 5,000 tenants Docker has the network that a user creates, where that 
   assert.ok(host.kernel.text.some((line) => line.startsWith('link br-74000')));
 });
 
+test('a container for which Docker does not answer keeps nobody else waiting', async (t) => {
+  const { docker, host, follower, has } = await followed(t, 1);
+  await has(['n0']);
+  await docker.run('n0', 'slow');
+  await docker.run('n0', 'web');
+  const slow = Promise.withResolvers<void>();
+  docker.starting.set('slow', slow.promise);
+  const names = () => Object.values(host.book.state.endpoints).flatMap((it) => it.names);
+  const knows = (what: string) => until(() => names().includes(what), { what: `name ${what}` });
+  docker.started('slow');
+  docker.started('web');
+  await knows('web');
+  assert.deepEqual([names(), follower.isConnected], [['web'], true]);
+  slow.reject(new Error('no answer within 10 s'));
+  docker.starting.delete('slow');
+  await knows('slow');
+  assert.equal(follower.trouble, undefined);
+});
+
 test('endpoints that the book has lost are taken over, with their addresses', async (t) => {
   const { docker, host, has } = await followed(t, 1);
   await has(['n0']);

@@ -20,6 +20,8 @@ const PAUSES = { baseMs: 500, capMs: 5_000 };
 const COMPARE_MS = 30_000;
 /** Events come in groups, and a network that a user makes here is in Docker a moment after it is in the registry. */
 const SETTLE_MS = 300;
+/** Between two looks at a container for which Docker did not answer. */
+const LOOK_AGAIN_MS = 1_000;
 
 /**
  * Follows Docker through its API, outside of any call of the driver: Docker waits for the driver in those. It makes and
@@ -29,6 +31,9 @@ export class DockerFollower {
   readonly #components: DockerFollowerComponents;
   readonly #comparison: DockerComparison;
   readonly #networks: DockerNetworks;
+  /** Containers that are being looked at, and those that have to be looked at once more. */
+  readonly #looking = new Set<string>();
+  readonly #again = new Set<string>();
   #isConnected = false;
   #trouble: string | undefined = 'Docker has not answered yet';
   #asked = Promise.withResolvers<void>();
@@ -95,7 +100,7 @@ export class DockerFollower {
     life.run((signal) => this.#followTenants(signal));
     life.run(async () => {
       for (let next = await first; !next.done; next = await events.next())
-        await this.#hear(next.value, life.signal);
+        this.#hear(next.value, life.signal);
     });
     return life.ended();
   }
@@ -118,20 +123,48 @@ export class DockerFollower {
     }
   }
 
-  async #hear(event: DockerEvent, signal: AbortSignal): Promise<void> {
+  #hear(event: DockerEvent, signal: AbortSignal): void {
     switch (event.type) {
       case 'start':
       case 'rename':
-      case 'connect': {
-        const container = await this.#components.docker.container(event.container, signal);
-        if (container?.running) await this.#comparison.learn(container);
+      case 'connect':
+        this.#look(event.container, signal);
         return;
-      }
       case 'network-created':
       case 'network-removed':
       case 'die':
       case 'disconnect':
         return;
+    }
+  }
+
+  /** Docker answers for a container that it is starting when that is done: the events of others do not wait for it. */
+  #look(id: string, signal: AbortSignal): void {
+    if (this.#looking.has(id)) {
+      this.#again.add(id);
+      return;
+    }
+    this.#looking.add(id);
+    this.#learn(id, signal)
+      .catch(() => {})
+      .finally(() => {
+        this.#looking.delete(id);
+        if (this.#again.delete(id) && !signal.aborted) this.#look(id, signal);
+      });
+  }
+
+  async #learn(id: string, signal: AbortSignal): Promise<void> {
+    const { docker, clock, log } = this.#components;
+    for (;;) {
+      try {
+        const container = await docker.container(id, signal);
+        if (container?.running) await this.#comparison.learn(container);
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        log.verbose(1, `could not look at container ${id.slice(0, 12)}: ${messageOf(error)}; trying again`);
+        await clock.sleep(LOOK_AGAIN_MS, signal);
+      }
     }
   }
 }

@@ -1,4 +1,5 @@
 import { MOST_BODY_BYTES, PluginHandler, type PluginHandlerComponents } from '#src/driver/plugin-handler.ts';
+import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import { SocketTaken, UnixHttpServer } from '#src/sys/unix-http-server.ts';
@@ -9,15 +10,11 @@ export interface PluginServerComponents extends PluginHandlerComponents {
 }
 
 export interface PluginServerOptions {
-  /** Default: where dockerd finds the driver `weft` (moby's pkg/plugins/discovery.go). */
+  /** Default: {@link PLUGIN_SOCKET}. */
   readonly path?: string;
   /** The descriptor of the listening socket, where systemd has handed it over by the name {@link PASSED_NAME}. */
   readonly passed?: number | undefined;
 }
-
-export const PLUGIN_SOCKET = '/run/docker/plugins/weft.sock';
-/** `FileDescriptorName=` in weft-docker.socket. */
-export const PASSED_NAME = 'docker-plugin';
 
 /**
  * Docker's plugin protocol on a socket of this host. A socket of systemd stays when the server stops, and calls wait in its

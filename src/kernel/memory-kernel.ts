@@ -7,6 +7,7 @@ import type { Kinds } from '#src/state/kinds.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 
 /**
  * A network namespace in memory, for tests, with the habits of the kernel that matter to a reconciler. A device that
@@ -25,6 +26,8 @@ export class MemoryKernel implements Kernel {
   readonly refusals = new Map<string, string>();
   /** The errno with which a command is refused, for as long as this is set. */
   refuseAlways: ((command: string) => string | undefined) | undefined;
+  /** Turns of the event loop until a change is reported; 0 reports it at once. */
+  reportsAfter = 0;
 
   constructor(kinds: Kinds<KernelObject> = RTNETLINK_CODECS.kinds) {
     this.#kinds = kinds;
@@ -53,6 +56,16 @@ export class MemoryKernel implements Kernel {
 
   emit(event: KernelEvent): void {
     if ('object' in event && this.#isMuffled(event.object)) return;
+    if (this.reportsAfter === 0) this.#report(event);
+    else void this.#reportLater(event);
+  }
+
+  async #reportLater(event: KernelEvent): Promise<void> {
+    for (let turn = 0; turn < this.reportsAfter; turn++) await nextTurn();
+    this.#report(event);
+  }
+
+  #report(event: KernelEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
 

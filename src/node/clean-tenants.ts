@@ -1,5 +1,5 @@
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
-import { PLUGIN_SOCKET } from '#src/driver/plugin-server.ts';
+import { PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';

@@ -3,6 +3,7 @@ import { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { VERSION } from '#src/lib/version.ts';
 import { cleanHost } from '#src/node/clean-host.ts';
+import { isDriverAskedFor, untilDocker } from '#src/node/docker-presence.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
@@ -102,12 +103,8 @@ export class Host {
     this.#set = set;
   }
 
-  /** Loaded when the networks have begun to start: a host without Docker does without it. */
   async #serveTenants(host: NetworkHost, signal: AbortSignal): Promise<void> {
-    const { TenantService } = await import('#src/node/tenant-service.ts');
     const { reconciler, identity } = host;
-    const tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
-    this.#tenants = tenants;
     const { files, folders } = this.#components;
     const status = () => {
       const docker = this.#driverStatus;
@@ -119,7 +116,11 @@ export class Host {
       driverSocket(this.#options),
     );
     try {
-      await tenants.run(signal);
+      await untilDocker(this.#components, this.#options, signal);
+      // A host without Docker does without all of it.
+      const { TenantService } = await import('#src/node/tenant-service.ts');
+      this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
+      await this.#tenants.run(signal);
     } finally {
       await stop();
     }
@@ -207,8 +208,13 @@ export class Host {
   }
 
   get #driverStatus(): DriverStatus {
-    const state = this.#options.dockerDriver === 'off' ? 'off' : 'starting';
-    return this.#tenants?.status() ?? { state, troubles: [], networks: [] };
+    return this.#tenants?.status() ?? { state: this.#driverState, troubles: [], networks: [] };
+  }
+
+  /** Of a driver that is not loaded. */
+  get #driverState(): DriverStatus['state'] {
+    if (this.#options.dockerDriver === 'off') return 'off';
+    return isDriverAskedFor(this.#components, this.#options) ? 'starting' : 'waiting';
   }
 
   *#networks(): Generator<NetworkMember> {

@@ -3,13 +3,14 @@ import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { ContainerEnds } from '#src/driver/container-ends.ts';
 import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
-import { PASSED_NAME } from '#src/driver/plugin-server.ts';
+import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
 import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
+import { isDriverAskedFor } from '#src/node/docker-presence.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions } from '#src/node/network-options.ts';
@@ -29,7 +30,6 @@ import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
-import type { Files } from '#src/sys/files.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { isNetworkNamespace, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
@@ -56,7 +56,6 @@ export interface TenantServiceComponents
   readonly identity: string;
 }
 
-const LOOK_MS = 2_000;
 const RETRY_MS = 5_000;
 /** What a process may do does not change; the namespace may be made by others. */
 const NO_RIGHTS_MS = 60_000;
@@ -64,7 +63,7 @@ const NO_RIGHTS: readonly string[] = ['netns', 'netns-make', 'netns-hidden'];
 /** The driver has no subnet of its own that the underlay could be mistaken for. */
 const NO_SUBNET = prefix4(ipv4(0), 32);
 
-/** Docker's driver as a service of the daemon: it waits for Docker, and starts again when it fails. The networks go on. */
+/** Docker's driver as a service of the daemon: it starts again when it fails. The networks go on. */
 export class TenantService {
   readonly #components: TenantServiceComponents;
   readonly #options: FlanneldOptions;
@@ -73,8 +72,6 @@ export class TenantService {
   #failure: string | undefined;
   /** Why the driver, which nobody has asked for, is not served. */
   #refusal: string | undefined;
-  /** There is Docker here, or a flag says so. */
-  #isWanted = false;
 
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
@@ -97,15 +94,12 @@ export class TenantService {
 
   get #state(): DriverStatus['state'] {
     if (this.#host !== undefined) return 'on';
-    if (this.#refusal !== undefined) return 'off';
-    return this.#isWanted ? 'starting' : 'waiting';
+    return this.#refusal === undefined ? 'starting' : 'off';
   }
 
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
-    if (!this.#isAskedFor) await this.#untilDocker(signal);
-    this.#isWanted = true;
     while (!signal.aborted) {
       let pauseMs = RETRY_MS;
       try {
@@ -118,14 +112,8 @@ export class TenantService {
     }
   }
 
-  /** By a flag, or by a socket that systemd has handed over. */
   get #isAskedFor(): boolean {
-    return this.#options.dockerDriver === 'on' || this.#components.passedSockets.has(PASSED_NAME);
-  }
-
-  async #untilDocker(signal: AbortSignal): Promise<void> {
-    const { clock, files } = this.#components;
-    while (!(await isThere(files, this.#dockerSocket))) await clock.sleep(LOOK_MS, signal);
+    return isDriverAskedFor(this.#components, this.#options);
   }
 
   /** Logs each cause once. How long to wait before the next start. */
@@ -299,7 +287,3 @@ const placeOf = (
   vtep: publicIp,
   port: tenantPort,
 });
-
-/** A socket can't be read, and is there all the same. */
-const isThere = async (files: Files, path: string): Promise<boolean> =>
-  (await files.read(path).catch(() => '')) !== undefined;

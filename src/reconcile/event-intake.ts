@@ -3,6 +3,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
+import type { Slot } from '#src/reconcile/slot.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -18,6 +19,8 @@ export interface EventIntakeComponents {
 export class EventIntake {
   readonly #components: EventIntakeComponents;
   readonly #ledger: Ledger;
+  /** Devices as the kernel last reported them. */
+  readonly #reported = new Map<string, KernelObject>();
 
   constructor(components: EventIntakeComponents) {
     this.#components = components;
@@ -40,29 +43,53 @@ export class EventIntake {
     const kind = kinds.of(object);
     let slot = slots.find(object);
     if (slot === undefined && !territory.isFollowed(object)) {
-      if (!removed) this.#endPauses(object);
+      if (!removed) this.#endPauses(undefined, object);
       return;
     }
     const found = slot?.found;
+    const known = kind.isDevice ? this.#lastReport(object, found, removed) : found;
     if (!removed) slot = slots.put(object);
     else if (slot !== undefined && (found === undefined || kind.isTarget(found, object))) slots.clear(slot);
     else return;
     slot.reported = true;
+    if (kind.takesAlong(known, removed ? undefined : object) && this.#isMissed(slot)) this.#ledger.check();
     if (removed && kind.isDevice) this.#ledger.forgetDevice(object);
-    const takesAlong = kind.takesAlong(found, removed ? undefined : object);
-    if (takesAlong) this.#ledger.check();
-    if (!removed && (takesAlong || !kind.isDevice)) this.#endPauses(object);
+    if (!removed) {
+      if (found === undefined && kind.isDevice) this.#ledger.deviceCame(object);
+      this.#endPauses(known, object);
+    }
     if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 
+  /** Whether anything is wanted of what the kernel may have taken along. */
+  #isMissed({ object, wanted, found }: Slot): boolean {
+    if (!this.#ledger.kinds.of(object).isDevice || this.#ledger.hasAnyWantedOn(object)) return true;
+    return found === undefined && wanted !== undefined;
+  }
+
+  /**
+   * A device as it was before this event. What we have done since may be in the ledger already, and then it is no change that
+   * a report from before says otherwise.
+   */
+  #lastReport(
+    object: KernelObject,
+    found: KernelObject | undefined,
+    removed: boolean,
+  ): KernelObject | undefined {
+    const { kinds } = this.#ledger;
+    const key = kinds.of(object).deviceOf(object) ?? '';
+    const known = this.#reported.has(key) ? this.#reported.get(key) : found;
+    if (!removed) this.#reported.set(key, object);
+    else this.#reported.delete(key);
+    return known;
+  }
+
   /** A device that came back, or got an address, may be what failures waited for. */
-  #endPauses(object: KernelObject): void {
+  #endPauses(found: KernelObject | undefined, now: KernelObject): void {
     const { failures, clock } = this.#components;
-    if (!failures.any || !ENDS_PAUSES.includes(object.kind)) return;
-    const device = this.#ledger.kinds.of(object).deviceOf(object);
+    const kind = this.#ledger.kinds.of(now);
+    if (!failures.any || !kind.opensWay(found, now)) return;
+    const device = kind.deviceOf(now);
     if (device !== undefined && failures.hurry(device, clock.monotonic())) this.#ledger.retry();
   }
 }
-
-/** Kinds whose events may be what failures on their device waited for. */
-const ENDS_PAUSES: readonly KernelObject['kind'][] = ['link', 'address'];

@@ -15,6 +15,8 @@ export class Ledger {
   readonly queue = new WorkQueue<Holding>();
   readonly #onWork: () => void;
   readonly #stale = new Set<Actuator>();
+  /** By device: slots that wait for it, and why they are to be looked at. */
+  readonly #stranded = new Map<string, Map<Slot, Cause>>();
   #checkWanted = false;
 
   /** `onWork` is called when there is something to do. */
@@ -48,6 +50,8 @@ export class Ledger {
 
   checkBegins(): void {
     this.#checkWanted = false;
+    // The comparison finds them, where they are still wanted.
+    this.#stranded.clear();
   }
 
   /** An actuator's objects may have changed: they are read again, soon. */
@@ -75,12 +79,37 @@ export class Ledger {
     });
   }
 
-  /** Whether anything is believed to be on the device. */
-  hasAnyOn(device: KernelObject): boolean {
+  /** A slot has to wait for its device, which is not there: {@link deviceCame} takes it up again. */
+  strand(device: string, slot: Slot, cause: Cause): void {
+    const stranded = this.#stranded.get(device);
+    if (stranded === undefined) this.#stranded.set(device, new Map([[slot, cause]]));
+    else stranded.set(slot, cause);
+  }
+
+  /** A device is there now: what waited for it is looked at. */
+  deviceCame(device: KernelObject): void {
+    if (this.#stranded.size === 0) return;
+    const name = this.kinds.of(device).deviceOf(device) ?? '';
+    const stranded = this.#stranded.get(name);
+    this.#stranded.delete(name);
+    for (const [slot, cause] of stranded ?? []) if (!this.isRight(slot)) this.touch(slot, cause);
+  }
+
+  /** Whether anything is believed to be on the device of which there is no report. */
+  hasUnreportedOn(device: KernelObject): boolean {
+    return this.#hasAnyOn(device, ({ reported }) => !reported);
+  }
+
+  /** Whether anything is believed to be on the device that is wanted there. */
+  hasAnyWantedOn(device: KernelObject): boolean {
+    return this.#hasAnyOn(device, ({ wanted }) => wanted !== undefined);
+  }
+
+  #hasAnyOn(device: KernelObject, isMeant: (slot: Slot) => boolean): boolean {
     const name = this.kinds.of(device).deviceOf(device);
     let any = false;
     this.slots.each((slot) => {
-      any ||= this.#isOn(slot, name);
+      any ||= isMeant(slot) && this.#isOn(slot, name);
     });
     return any;
   }

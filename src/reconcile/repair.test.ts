@@ -33,7 +33,8 @@ test('a list with an object that no actuator carries is refused whole, and nothi
 test('a device that can’t be made, and can be brought up all the same, is tried again after pauses that grow', async (t) => {
   const { clock, kernel, reconciler } = await host(t);
   kernel.interfere({ verb: 'add', object: link('blue') });
-  // Out of all scopes: the comparison does not see that it is there, and its events ask for comparisons.
+  kernel.refuseAlways = (command) => (command === 'ip link del blue' ? 'EBUSY' : undefined);
+  // Out of all scopes: the comparison does not see that it is there.
   const blue = reconciler.own({ name: 'blue', scopes: () => [] });
   const tunnel: Link = {
     ...link('blue'),
@@ -49,7 +50,7 @@ test('a device that can’t be made, and can be brought up all the same, is trie
   assert.ok(reconciler.status.checks < 100, `${reconciler.status.checks} comparisons in a minute`);
   assert.deepEqual(
     blue.status.failing.map(({ reason }) => reason),
-    ['EEXIST (EEXIST)'],
+    ['EBUSY (EBUSY)'],
   );
 });
 

@@ -49,12 +49,7 @@ export class Repair {
     const jobs = this.#ledger.queue.take(REPAIRED_AT_ONCE, now, (slot, cause) =>
       this.#waitFor(slot, cause, now, pacer),
     );
-    const notRight = jobs.filter(({ slot }) => {
-      if (!this.#ledger.isRight(slot)) return true;
-      this.#failures.forgive(slot.object);
-      return false;
-    });
-    const wrong = this.#withDevice(notRight);
+    const wrong = this.#withDevice(await this.#stillNotRight(this.#notRight(jobs)));
     if (wrong.length === 0) return jobs.length > 0;
     const slots = wrong.map(({ slot }) => slot);
     this.#logRepairs(wrong, now);
@@ -78,18 +73,48 @@ export class Repair {
     return cause === 'kernel' ? pacer.delay(this.#keyOf(slot.object), now) : 0;
   }
 
-  /** Leaves out what belongs on a device that is not there and can't be made now: making the device marks them again. */
+  #notRight(jobs: readonly Job[]): Job[] {
+    return jobs.filter(({ slot }) => {
+      if (!this.#ledger.isRight(slot)) return true;
+      this.#failures.forgive(slot.object);
+      return false;
+    });
+  }
+
+  /** What seems to have drifted and is reported step by step is looked at once more: a report may be from before our own last step. */
+  async #stillNotRight(jobs: Job[]): Promise<Job[]> {
+    const { actuators } = this.#components;
+    const { slots } = this.#ledger;
+    const doubtful = jobs.filter(({ slot, cause }) => cause === 'kernel' && isInSteps(slot.object));
+    if (doubtful.length === 0) return jobs;
+    for (const { slot } of doubtful) slot.reported = false;
+    const seen = new Map<Slot | undefined, KernelObject>();
+    await actuators.scan({ kinds: IN_STEPS }, (object) => seen.set(slots.find(object), object));
+    for (const { slot } of doubtful) {
+      if (slot.reported) continue;
+      const object = seen.get(slot);
+      if (object !== undefined) slots.put(object);
+      else if (slot.found !== undefined) slots.clear(slot);
+    }
+    return this.#notRight(jobs);
+  }
+
+  /** Leaves out what belongs on a device that is not there and can't be made now: it is taken up when the device is there. */
   #withDevice(jobs: readonly Job[]): Job[] {
-    const made = jobs.flatMap(({ slot: { wanted } }) => (wanted?.kind === 'link' ? wanted.name : []));
+    const made = new Set(
+      jobs.flatMap(({ slot: { wanted } }) => (wanted?.kind === 'link' ? wanted.name : [])),
+    );
     const isThere = new Map<string, boolean>();
-    return jobs.filter(({ slot: { wanted } }) => {
-      const device = wanted && this.#deviceUnder(wanted);
+    return jobs.filter(({ slot, cause }) => {
+      const device = slot.wanted && this.#deviceUnder(slot.wanted);
       if (device === undefined) return true;
-      const known = isThere.get(device);
-      if (known !== undefined) return known;
-      const link = this.#ledger.slots.find({ kind: 'link', name: device });
-      const there = link?.wanted === undefined || link.found !== undefined || made.includes(device);
-      isThere.set(device, there);
+      let there = isThere.get(device);
+      if (there === undefined) {
+        const link = this.#ledger.slots.find({ kind: 'link', name: device });
+        there = link?.wanted === undefined || link.found !== undefined || made.has(device);
+        isThere.set(device, there);
+      }
+      if (!there) this.#ledger.strand(device, slot, cause);
       return there;
     });
   }
@@ -128,8 +153,9 @@ export class Repair {
     } else if (object.kind === 'link') {
       const before = slot?.found;
       slot = slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
-      // What was on the device before it was made again went with the old one.
-      if (verb === 'add' && this.#ledger.hasAnyOn(object)) this.#ledger.check();
+      if (before === undefined) this.#ledger.deviceCame(object);
+      // What was put on the device before it was made again went with the old one.
+      if (verb === 'add' && this.#ledger.hasUnreportedOn(object)) this.#ledger.check();
     } else if (slot?.reported !== true) {
       // Where an event named the slot meanwhile, the event stands: at worst the same is put there again.
       slot = slots.put(object);
@@ -267,3 +293,6 @@ const MISSED = ['ENOENT', 'ESRCH'];
 /** Slots planned in one go: as many as some sends take. */
 const REPAIRED_AT_ONCE = 2_040;
 const LOGGED_REPAIRS = 10;
+/** One operation of ours on a device is several reports, the first ones of what it was on the way. */
+const IN_STEPS = ['link', 'bridge-port'] as const satisfies readonly KernelObject['kind'][];
+const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.some((it) => it === kind);

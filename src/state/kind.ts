@@ -53,6 +53,8 @@ export interface Kind<T extends StateObject> {
    * what was known before, `now` is `undefined` when the object was removed.
    */
   takesAlong(found: T | undefined, now: T | undefined): boolean;
+  /** Whether something that the kernel refused before may succeed after this change. */
+  opensWay(found: T | undefined, now: T): boolean;
 
   /** The device that the object is on, or is. */
   deviceOf(object: T): string | undefined;
@@ -73,6 +75,7 @@ type Defaults =
   | 'operations'
   | 'stage'
   | 'takesAlong'
+  | 'opensWay'
   | 'devicesNeeded';
 /** A kind without what most kinds have in common. */
 export type KindParts<T extends StateObject> = Omit<Kind<T>, Defaults> & Partial<Pick<Kind<T>, Defaults>>;
@@ -95,6 +98,7 @@ export function kindOf<T extends StateObject>(parts: KindParts<T>): Kind<T> {
     ...(parts.operations !== undefined && { operations: parts.operations }),
     stage: parts.stage ?? (() => 'made'),
     takesAlong: parts.takesAlong ?? (() => false),
+    opensWay: parts.opensWay ?? (() => false),
     deviceOf,
     devicesNeeded:
       parts.devicesNeeded ??

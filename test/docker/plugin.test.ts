@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { PLUGIN_SOCKET, PluginServer } from '#src/driver/plugin-server.ts';
+import { PluginServer } from '#src/driver/plugin-server.ts';
+import { PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { Docker } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';

@@ -6,7 +6,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { PASSED_NAME } from '#src/driver/plugin-server.ts';
+import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
 import { until } from '#src/sys/until.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
-import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-server.ts';
+import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -21,6 +21,10 @@ export class MemoryDocker implements DockerApi {
   readonly #host: DriverHost;
   readonly #networks = new Map<string, Made>();
   readonly #containers = new Map<string, DockerContainer>();
+  readonly #happened: DockerEvent[] = [];
+  #onEvent: () => void = () => {};
+  /** Containers by name that Docker is starting: it answers for one when that is done. */
+  readonly starting = new Map<string, Promise<void>>();
   #made = 0;
   /** The networks that were looked into. */
   readonly lookedInto = new Set<string>();
@@ -106,12 +110,28 @@ export class MemoryDocker implements DockerApi {
   }
 
   async container(containerId: string): Promise<DockerContainer | undefined> {
-    return this.#containers.get(containerId);
+    const found = this.#containers.get(containerId);
+    if (found !== undefined) await this.starting.get(found.name);
+    return found;
   }
 
   async *events(signal: AbortSignal): AsyncGenerator<DockerEvent> {
-    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-    signal.throwIfAborted();
+    const ended = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    for (;;) {
+      const happened = new Promise<void>((resolve) => {
+        this.#onEvent = resolve;
+      });
+      yield* this.#happened.splice(0);
+      await Promise.race([happened, ended]);
+      signal.throwIfAborted();
+    }
+  }
+
+  /** Reports that a container runs. */
+  started(name: string): void {
+    for (const { id, name: its } of this.#containers.values())
+      if (its === name) this.#happened.push({ type: 'start', container: id });
+    this.#onEvent();
   }
 
   /** `docker run`, with `--ip`; the container's addresses. */

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { PASSED_NAME, PluginServer } from '#src/driver/plugin-server.ts';
+import { PluginServer } from '#src/driver/plugin-server.ts';
+import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';

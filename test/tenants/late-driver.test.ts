@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-server.ts';
+import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { until } from '#src/sys/until.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';

@@ -21,6 +21,7 @@ export const ADDRESS = kindOf<Address>({
   isAsWanted: () => true,
   // With a device's last address the kernel takes its routes and neighbours.
   takesAlong: (_, now) => now === undefined,
+  opensWay: () => true,
   deviceOf: ({ device }) => device,
   format,
   command: (verb, address) => `ip address ${verb === 'remove' ? 'del' : verb} ${format(address)}`,

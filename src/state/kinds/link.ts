@@ -126,6 +126,17 @@ function stage({ verb, object: { master, up } }: Operation<Link>): Stage {
   return up ? 'last' : 'joined';
 }
 
+/**
+ * The kernel takes routes and neighbours away with a device that goes down, loses its carrier or is removed. With one that
+ * comes up or is new it takes nothing: a device without an index was made by us, and not reported yet.
+ */
+function takesAlong(found: Link | undefined, now: Link | undefined): boolean {
+  if (now === undefined) return true;
+  if (found?.index === undefined) return false;
+  const isOther = found.index !== now.index;
+  return isOther || (found.up === true && !now.up) || (found.running === true && !now.running);
+}
+
 function format(link: Link): string {
   const words = [link.name];
   if (link.mac !== undefined) words.push('address', link.mac);
@@ -166,13 +177,12 @@ export const LINK = kindOf<Link>({
   mustRecreate,
   operations,
   stage,
-  // The kernel takes routes and neighbours away with a device that goes down.
-  takesAlong: (found, now) =>
-    now === undefined ||
+  takesAlong,
+  opensWay: (found, now) =>
     found === undefined ||
-    found.up !== now.up ||
     found.index !== now.index ||
-    found.running !== now.running,
+    (found.up !== true && now.up === true) ||
+    (found.running !== true && now.running === true),
   deviceOf: ({ name }) => name,
   devicesNeeded: ({ name, vxlan, master }) =>
     [name, vxlan?.underlay, master ?? undefined].filter((device) => device !== undefined),

@@ -1,0 +1,38 @@
+import { parseDockerHost } from '#src/docker/docker-host.ts';
+import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+
+export interface DockerPresenceComponents {
+  readonly clock: Clock;
+  readonly files: Files;
+  /** Sockets that systemd has handed over, by name. */
+  readonly passedSockets: ReadonlyMap<string, number>;
+}
+
+type DockerOptions = Pick<FlanneldOptions, 'dockerDriver' | 'dockerHost'>;
+
+const LOOK_MS = 2_000;
+
+/** Docker's driver is asked for by a flag, or by a socket that systemd has handed over. */
+export const isDriverAskedFor = (
+  { passedSockets }: Pick<DockerPresenceComponents, 'passedSockets'>,
+  { dockerDriver }: Pick<DockerOptions, 'dockerDriver'>,
+): boolean => dockerDriver === 'on' || passedSockets.has(PASSED_NAME);
+
+/** Resolves when the driver is asked for, or there is Docker on this host. Nothing of the driver is loaded before. */
+export async function untilDocker(
+  components: DockerPresenceComponents,
+  options: DockerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, files } = components;
+  const socket = parseDockerHost(options.dockerHost);
+  while (!isDriverAskedFor(components, options) && !(await isThere(files, socket)))
+    await clock.sleep(LOOK_MS, signal);
+}
+
+/** A socket can't be read, and is there all the same. */
+const isThere = async (files: Files, path: string): Promise<boolean> =>
+  (await files.read(path).catch(() => '')) !== undefined;
