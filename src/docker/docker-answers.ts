@@ -52,12 +52,14 @@ export function readContainer(answer: unknown): DockerContainer {
   const { Id, Name, State, Config, NetworkSettings } = fieldsOf(answer);
   const { Running, Pid } = fieldsOf(State);
   const id = textOf(Id);
-  const networks = Object.entries(fieldsOf(fieldsOf(NetworkSettings).Networks));
+  const { Networks, SandboxKey } = fieldsOf(NetworkSettings);
+  const networks = Object.entries(fieldsOf(Networks));
   return {
     id,
     name: textOf(Name).replace(/^\//, ''),
     running: Running === true,
     pid: typeof Pid === 'number' ? Pid : 0,
+    sandbox: textOf(SandboxKey),
     image: textOf(fieldsOf(Config).Image),
     networks: Object.fromEntries(networks.map(([name, it]) => [name, readAttachment(id, it)])),
   };

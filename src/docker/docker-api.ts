@@ -73,6 +73,8 @@ export interface DockerContainer {
   readonly running: boolean;
   /** Its process in this host's numbers; 0 when it does not run. */
   readonly pid: number;
+  /** The path of its network namespace; empty when it does not run. */
+  readonly sandbox: string;
   /** As it was named when the container was made. */
   readonly image: string;
   /** By the network's name. */

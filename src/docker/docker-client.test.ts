@@ -232,7 +232,10 @@ test('a container, as engines before 25 and after answer', async (t) => {
     State: { Running: true, Pid: 9885 },
     Image: 'sha256:7ecc',
     Config: { Image: 'weft-lab' },
-    NetworkSettings: { Networks: { blue: { ...attachment, Aliases: aliases } } },
+    NetworkSettings: {
+      SandboxKey: '/var/run/docker/netns/0123',
+      Networks: { blue: { ...attachment, Aliases: aliases } },
+    },
   });
   for (const [aliases, read] of [
     [['db', CONTAINER.slice(0, 12)], ['db']],
@@ -245,6 +248,7 @@ test('a container, as engines before 25 and after answer', async (t) => {
       name: 'web',
       running: true,
       pid: 9885,
+      sandbox: '/var/run/docker/netns/0123',
       image: 'weft-lab',
       networks: {
         blue: {

@@ -59,7 +59,7 @@ export class DockerComparison {
     for (const { endpointId, aliases } of Object.values(container.networks)) {
       if (endpointId === '') continue;
       const names = [...new Set([container.name, ...aliases])];
-      await this.#components.networks.activate(endpointId, container.id, names);
+      await this.#components.networks.activate(endpointId, container.id, names, container.sandbox);
     }
   }
 
@@ -122,7 +122,8 @@ export class DockerComparison {
     // Docker has it, and no container is in it.
     if (!/^[0-9a-f]{64}$/.test(of.container)) return true;
     const booked = book.state.endpoints[endpoint];
-    if (booked?.isActive && booked.container === of.container) return true;
+    const isKnown = booked?.isActive && booked.container === of.container;
+    if (isKnown && booked.device !== undefined) return true;
     const container = await this.#lookAt(of.container, signal);
     if (container === 'unanswered') return booked !== undefined;
     // It may have ended since the network was looked at.

@@ -11,6 +11,8 @@ export interface BookedEndpoint {
   readonly addresses: readonly string[];
   /** The container's network namespace, from Join to Leave. */
   readonly sandbox?: string;
+  /** The name that Docker has given its device there: `eth0`. Known when the container runs. */
+  readonly device?: string;
   /** Whether other hosts may send to it: its container runs. */
   readonly isActive: boolean;
   readonly container?: string;

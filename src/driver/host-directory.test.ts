@@ -27,9 +27,10 @@ async function setUp(t: TestContext) {
     assert.ok(read.ok);
     return read.value;
   };
-  const become = (other: HostRecord): void => {
+  const become = (other: HostRecord, { soon = false } = {}): void => {
     self = other;
-    directory.publish();
+    if (soon) directory.publishSoon();
+    else directory.publish();
   };
   return { clock, records, directory, own, become };
 }
@@ -62,4 +63,17 @@ test('a record that somebody removed is written again, and the sign of life goes
   assert.deepEqual(await records.names('hosts'), ['host1', 'host2']);
   await clock.advance(HOUR);
   assert.deepEqual(await records.names('alive'), ['host1', 'host2']);
+});
+
+test('networks that come in a group are one write', async (t) => {
+  const { clock, own, become } = await setUp(t);
+  const docker: Record<string, string> = {};
+  for (let n = 0; n < 10; n++) {
+    docker[n.toString(16).repeat(64)] = `n${n}`;
+    become(hostRecord(1, { docker: { ...docker } }), { soon: true });
+    await clock.advance(100);
+    assert.deepEqual((await own()).docker, {});
+  }
+  await clock.advance(5_000);
+  assert.deepEqual((await own()).docker, docker);
 });

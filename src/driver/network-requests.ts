@@ -152,7 +152,7 @@ export class NetworkRequests implements NetworkDriver {
     }
     // Segments for what an address had before would meet a container that is not restored yet, and be reset.
     const waits = hearsDocker() && this.#isMoved(endpoint);
-    await this.#change(endpointId, { sandbox, ...(!waits && { isActive: true }) });
+    await this.#change(endpointId, { sandbox, device: undefined, ...(!waits && { isActive: true }) });
     const tenant = present.use(endpoint.tenant);
     await tenant.plug(endpointId);
     if (!waits) {
@@ -164,18 +164,24 @@ export class NetworkRequests implements NetworkDriver {
 
   async leave({ endpointId }: EndpointIds): Promise<void> {
     if (this.#components.book.state.endpoints[endpointId] === undefined) return;
-    await this.#change(endpointId, { sandbox: undefined });
+    await this.#change(endpointId, { sandbox: undefined, device: undefined });
   }
 
-  /** The container of an endpoint runs: other hosts may send to it. */
-  async activate(endpointId: string, container: string, names: readonly string[]): Promise<void> {
+  /** The container of an endpoint runs: other hosts may send to it. `sandbox`: by Docker, where Join has been forgotten. */
+  async activate(
+    endpointId: string,
+    container: string,
+    names: readonly string[],
+    sandbox = '',
+  ): Promise<void> {
     const { book, present, log } = this.#components;
     const endpoint = book.state.endpoints[endpointId];
     if (endpoint === undefined) return;
     const isSame =
       endpoint.isActive && endpoint.container === container && endpoint.names.join() === names.join();
-    if (isSame) return;
-    await this.#change(endpointId, { isActive: true, container, names });
+    if (isSame && endpoint.device !== undefined) return;
+    const known = { isActive: true, container, names, sandbox: endpoint.sandbox ?? (sandbox || undefined) };
+    await this.#change(endpointId, known);
     await present
       .use(endpoint.tenant)
       .plug(endpointId)
@@ -189,10 +195,8 @@ export class NetworkRequests implements NetworkDriver {
     await this.#components.book.change((state) => {
       const endpoint = state.endpoints[id];
       if (endpoint === undefined) return state;
-      const { sandbox = endpoint.sandbox, ...others } = fields;
-      const kept = 'sandbox' in fields && fields.sandbox === undefined ? undefined : sandbox;
-      const { sandbox: _, ...rest } = { ...endpoint, ...others } as BookedEndpoint;
-      const changed = kept === undefined ? rest : { ...rest, sandbox: kept };
+      const all = Object.entries({ ...endpoint, ...fields }).filter(([, value]) => value !== undefined);
+      const changed = Object.fromEntries(all) as unknown as BookedEndpoint;
       return { ...state, endpoints: { ...state.endpoints, [id]: changed } };
     });
   }

@@ -1,17 +1,18 @@
-import type { BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
+import { EndKeeper, type EndKeeperComponents } from '#src/driver/end-keeper.ts';
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { localEndpoint } from '#src/driver/local-endpoint.ts';
 import type { NameServers, NameService } from '#src/driver/names/name-servers.ts';
 import { NameTable } from '#src/driver/names/name-table.ts';
 import { OwnAddresses } from '#src/driver/own-addresses.ts';
-import { type LocalEndpoint, Segment, type SegmentComponents } from '#src/driver/segment.ts';
+import { Segment, type SegmentComponents } from '#src/driver/segment.ts';
 import {
   type AddressWish,
   TenantAddresses,
   type TenantAddressesComponents,
 } from '#src/driver/tenant-addresses.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatIp, type Ip, type Ipv4, isIpv4, parseIp } from '#src/lib/ip.ts';
+import { formatIp, type Ip, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
-import { type Mac, parseMac } from '#src/lib/mac.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 
@@ -19,6 +20,7 @@ export interface PresentTenantComponents
   extends Omit<SegmentComponents, 'lookUp' | 'self'>,
     TenantAddressesComponents {
   readonly book: EndpointBook;
+  readonly ends: EndKeeperComponents['ends'];
   /** Answers for the tenant's names on its bridge. */
   readonly names: Pick<NameServers, 'serve'>;
 }
@@ -38,6 +40,7 @@ export class PresentTenant {
   /** The records of this host's own addresses. */
   readonly #own: OwnAddresses;
   readonly #names = new NameTable();
+  readonly #ends: EndKeeper;
   #segment: Segment | undefined;
   #nameService: NameService | undefined;
   /** By the monotonic clock. */
@@ -65,6 +68,7 @@ export class PresentTenant {
         if (this.#own.get(ip) !== undefined) this.#own.settle(ip);
       },
     });
+    this.#ends = new EndKeeper(components, { tenant, plug: async (it) => this.#segment?.plug(it) });
     this.#life = new Lifetime(signal);
     this.#own = new OwnAddresses(
       { ...components, addresses: this.#addresses },
@@ -133,8 +137,15 @@ export class PresentTenant {
     this.#usedAt = this.#components.clock.monotonic();
     const endpoint = localEndpoint(id, booked);
     if (endpoint.addresses.some((ip) => ip === this.#unpaired)) this.#unpaired = undefined;
-    await this.#openSegment().plug(endpoint);
+    await this.#openSegment()
+      .plug(endpoint)
+      .finally(() => this.#ends.look(id));
     for (const ip of endpoint.addresses) this.#own.settle(ip);
+  }
+
+  /** An endpoint's port was removed, or made again. */
+  portChanged(id: string): void {
+    this.#ends.look(id);
   }
 
   async unplug(id: string): Promise<void> {
@@ -163,14 +174,17 @@ export class PresentTenant {
     const segment = this.#segment;
     if (segment === undefined || !segment.endpoints[Symbol.iterator]().next().done) return;
     this.#segment = undefined;
+    // Before anything is awaited: another segment may be opened meanwhile, with the same devices.
+    const closing = segment.close();
     await this.#stopNames();
-    await segment.close();
+    await closing;
   }
 
   /** Ends what runs. What is in the kernel stays. */
   async stop(): Promise<void> {
     this.#segment?.stop();
     await this.#life.stop();
+    await this.#ends.idle();
     await this.#stopNames();
     await this.#own.ended();
   }
@@ -201,14 +215,4 @@ export class PresentTenant {
     const message = `could not get an address of network ${this.tenant.name}: another container of this host takes over ${formatIp(ip)}`;
     return new WeftError('address-refused', message, { remedy: 'ask for another address, or for none' });
   }
-}
-
-function localEndpoint(id: string, { mac, addresses, sandbox, isActive }: BookedEndpoint): LocalEndpoint {
-  return {
-    id,
-    mac: parseMac(mac) ?? (mac as Mac),
-    addresses: addresses.flatMap((text) => parseIp(text) ?? []),
-    sandbox,
-    isActive,
-  };
 }

@@ -1,9 +1,11 @@
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { PresentTenant, type PresentTenantComponents } from '#src/driver/present-tenant.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
+import { isPort, portName } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 import { parseTenant } from '#src/tenant/tenant-codec.ts';
 
@@ -80,6 +82,17 @@ export class PresentTenants {
   compared(): void {
     this.#isCompared = true;
     for (const present of this.#present.values()) present.compared();
+  }
+
+  /** A port that is gone, or has nothing that is up at its other end, is a reason to look at the container. */
+  hear(event: KernelEvent): void {
+    if (!('object' in event) || event.object.kind !== 'link' || !isPort(event.object.name)) return;
+    const { name, up, running } = event.object;
+    if (event.type === 'changed' && (up !== true || running === true)) return;
+    const found = Object.entries(this.#components.book.state.endpoints).find(([id]) => portName(id) === name);
+    if (found === undefined) return;
+    const [id, { tenant }] = found;
+    this.#present.get(tenant)?.portChanged(id);
   }
 
   moved(): void {

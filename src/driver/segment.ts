@@ -44,8 +44,12 @@ export interface LocalEndpoint {
   readonly addresses: readonly Ip[];
   /** The container's network namespace, once it has one. */
   readonly sandbox?: string | undefined;
+  /** What its device is called there, once Docker has named it. */
+  readonly device?: string | undefined;
   /** Frames for it are given to it: its container runs. */
   readonly isActive: boolean;
+  /** The container ended and Docker has not said so: there is no port. */
+  readonly isGone?: boolean;
 }
 
 /** For so long after a container has moved away, frames for it that still come here are passed on. */
@@ -227,7 +231,7 @@ export class Segment {
 
   /** Frames for the endpoint's MAC are given to it, also before others hear that its address was handed over to it. */
   #isInUse(endpoint: LocalEndpoint): boolean {
-    return endpoint.isActive && this.#takenElsewhere(endpoint) === undefined;
+    return endpoint.isActive && !endpoint.isGone && this.#takenElsewhere(endpoint) === undefined;
   }
 
   /** Other hosts hear later that a container has moved. */
@@ -248,13 +252,11 @@ export class Segment {
 
   #setPort(endpoint: LocalEndpoint): void {
     const { owner, place } = this.#components;
-    const { id, mac, sandbox } = endpoint;
+    const { id, mac, sandbox, device, isGone } = endpoint;
     const locked = this.#isInUse(endpoint);
     const up = !this.#silenced.has(id);
-    owner.set(
-      this.#subject(`port ${id}`),
-      portObjects(this.#tenant, place(), { endpoint: id, mac, sandbox, up, locked }),
-    );
+    const request = { endpoint: id, mac, sandbox, device, up, locked };
+    owner.set(this.#subject(`port ${id}`), isGone ? [] : portObjects(this.#tenant, place(), request));
   }
 
   #setEntries(mac: Mac): void {

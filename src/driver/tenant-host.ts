@@ -1,6 +1,7 @@
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
+import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
@@ -36,6 +37,7 @@ export interface TenantHostComponents {
   readonly rules: TenantRules;
   readonly docker: DockerApi;
   readonly names: NameServers;
+  readonly ends: ContainerEnds;
   readonly files: Files;
   readonly locks: HostLocks;
   readonly clock: Clock;
@@ -192,6 +194,7 @@ export class TenantHost {
       this.#setPeers();
       await this.#present.resume();
       await rules.start(signal);
+      reconciler.observe((event) => this.#present.hear(event));
       await reconciler.start(signal);
       onServing();
       const stop = this.#directory.observe(() => this.#restoreLost());

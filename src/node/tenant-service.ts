@@ -1,5 +1,6 @@
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
+import { ContainerEnds } from '#src/driver/container-ends.ts';
 import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
@@ -31,7 +32,7 @@ import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
-import { systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+import { isNetworkNamespace, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
 import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
@@ -125,6 +126,10 @@ export class TenantService {
       this.#failure = undefined;
       return NO_RIGHTS_MS;
     }
+    if (error instanceof WeftError && error.code === 'netns-replaced') {
+      log.warning(`Docker's driver starts again: ${messageOf(error)}`);
+      return 0;
+    }
     const failure = `Docker's driver ended: ${messageOf(error)}`;
     if (failure !== this.#failure) log.error(`${failure}; it is started again until it runs`);
     this.#failure = failure;
@@ -186,6 +191,12 @@ export class TenantService {
           rules: tenantRules(this.#components, this.#options),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
+          ends: new ContainerEnds({
+            ports: inside,
+            open: (sandbox) => new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: sandbox }),
+            settings: (sandbox) => new NamespaceFiles(sandbox),
+            isThere: isNetworkNamespace,
+          }),
           place: () => place,
         },
         {

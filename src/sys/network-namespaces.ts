@@ -49,7 +49,7 @@ export const systemNetworkNamespaces: NetworkNamespaces = {
   async ensure(name) {
     const libc = await loadLibc();
     attempt('make', name, () => {
-      if (!isNamespace(networkNamespacePath(name))) make(libc, networkNamespacePath(name));
+      if (!isNetworkNamespace(networkNamespacePath(name))) make(libc, networkNamespacePath(name));
       inNetworkNamespace(libc, networkNamespacePath(name), () => bringUpLoopback(libc));
     });
   },
@@ -58,12 +58,12 @@ export const systemNetworkNamespaces: NetworkNamespaces = {
     attempt('remove', name, () => {
       const path = networkNamespacePath(name);
       // One mount may be upon another: a name that was given twice.
-      while (isNamespace(path)) demand(libc, 'umount2', libc.umount(path, MNT_DETACH));
+      while (isNetworkNamespace(path)) demand(libc, 'umount2', libc.umount(path, MNT_DETACH));
       rmSync(path, { force: true });
     });
   },
   async isThere(name) {
-    return isNamespace(networkNamespacePath(name));
+    return isNetworkNamespace(networkNamespacePath(name));
   },
   async hold(name) {
     const libc = await loadLibc();
@@ -84,7 +84,7 @@ class OpenNamespace implements HeldNamespace {
 
   get named(): HeldNamespace['named'] {
     const path = networkNamespacePath(this.#name);
-    if (!isNamespace(path)) return 'none';
+    if (!isNetworkNamespace(path)) return 'none';
     const [own, there] = [fstatSync(this.#file), statSync(path)];
     return own.ino === there.ino && own.dev === there.dev ? 'this' : 'another';
   }
@@ -110,8 +110,8 @@ const MS_REC = 0x4000;
 const MS_SHARED = 0x100000;
 const MNT_DETACH = 2;
 
-/** A file that was left of a namespace is none. */
-function isNamespace(path: string): boolean {
+/** Whether there is a namespace at the path. A file that was left of one is none. */
+export function isNetworkNamespace(path: string): boolean {
   try {
     return statfsSync(path).type === NSFS_MAGIC;
   } catch (error) {

@@ -25,11 +25,12 @@ export const vxlanName = (vni: number): string => `vx-${vni}`;
 const ID_DIGITS = 13;
 /** A container's port in the tenants' namespace. */
 export const portName = (endpoint: string): string => `p${endpoint.slice(0, ID_DIGITS)}`;
+export const isPort = (name: string): boolean => /^p[0-9a-f]{13}$/.test(name);
 /** The other end, until Docker moves it into the container and names it there. */
 export const containerEndName = (endpoint: string): string => `w${endpoint.slice(0, ID_DIGITS)}`;
 
 /** Whether a device of the tenants' namespace is a segment's or a container's. */
-export const isTenantDevice = (name: string): boolean => /^(br|vx)-\d{1,8}$|^p[0-9a-f]{13}$/.test(name);
+export const isTenantDevice = (name: string): boolean => /^(br|vx)-\d{1,8}$/.test(name) || isPort(name);
 
 /** Whether an object of the tenants' namespace was made for a tenant. Bridge ports come and go with their devices. */
 export function isTenantObject(object: KernelObject): boolean {
@@ -125,6 +126,8 @@ export interface PortRequest {
   readonly mac: Mac;
   /** The container's network namespace, once it has one. */
   readonly sandbox?: string | undefined;
+  /** What its device is called there, once Docker has named it. */
+  readonly device?: string | undefined;
   /** Carries frames. */
   readonly up: boolean;
   /** Only frames from a MAC with an entry pass: the container's, once it has one. */
@@ -136,7 +139,8 @@ export function portObjects(tenant: Tenant, place: SegmentPlace, request: PortRe
   const { endpoint, mac, sandbox = HOST_NAMESPACE, up, locked } = request;
   const name = portName(endpoint);
   const mtu = tenantMtu(tenant, place);
-  const veth = { peer: containerEndName(endpoint), peerNamespace: sandbox, peerMac: mac, peerMtu: mtu };
+  const peer = (request.sandbox && request.device) ?? containerEndName(endpoint);
+  const veth = { peer, peerNamespace: sandbox, peerMac: mac, peerMtu: mtu };
   return [
     { kind: 'link', name, type: 'veth', mtu, up, master: bridgeName(tenant.vni), veth },
     { kind: 'bridge-port', device: name, learning: false, flood: false, locked },

@@ -76,6 +76,7 @@ export async function driverHost(
       directory,
       owner,
       rules: { setPort: async () => {}, removePort: async () => {} },
+      ends: { isThere: () => true, nameOf: async () => undefined, mend: async () => false },
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
       place: () => ({ vtep, local: vtep, mtu: 1_500, port: 8_473 }),
       self: () => ({ id: `host${n}`, vtep }),

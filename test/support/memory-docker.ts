@@ -157,7 +157,15 @@ export class MemoryDocker implements DockerApi {
     made.endpoints.set(endpoint, { container, name, endpoint, ...place });
     const attachment = { networkId: made.id, endpointId: endpoint, aliases: [], ...place };
     const networks = { [network]: attachment };
-    this.#containers.set(container, { id: container, name, running: true, pid: 1, image: '', networks });
+    this.#containers.set(container, {
+      id: container,
+      name,
+      running: true,
+      pid: 1,
+      sandbox: '',
+      image: '',
+      networks,
+    });
     return addresses.map(({ address }) => formatIp(address));
   }
 }

@@ -94,6 +94,8 @@ for (const engine of ENGINES) {
       ['of choice', ['--subnet', 'fd00:43::/64']],
       ['of the cluster’s choice', []],
     ] as const) {
+      // What follows from a name is so with every engine.
+      if (words.length === 0 && engine !== debian) continue;
       test(`both families, with an IPv6 subnet ${called}`, { skip }, async () => {
         const [one, two] = pair();
         const name = await create(pair(), { subnet: '10.43.0.0/24', words: ['--ipv6', ...words] });
@@ -214,6 +216,8 @@ for (const engine of ENGINES) {
       await one.remove('both');
       await two.remove('first', 'second');
     });
+
+    if (engine !== debian) return;
 
     test('names of a host’s own containers', { skip }, async () => {
       const [one] = pair();

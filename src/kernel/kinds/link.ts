@@ -25,6 +25,7 @@ const MESSAGE = new MessageLayout(
     name: [k.IFLA_IFNAME, text],
     mac: [k.IFLA_ADDRESS, mac],
     mtu: [k.IFLA_MTU, u32],
+    link: [k.IFLA_LINK, u32],
     master: [k.IFLA_MASTER, u32],
     txqlen: [k.IFLA_TXQLEN, u32],
     info: [
@@ -122,7 +123,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
   const read = MESSAGE.read(message);
   if (read === undefined || read.header.family !== k.AF_UNSPEC) return undefined;
   const { header, values } = read;
-  const { name, mac, mtu, master, info } = values;
+  const { name, mac, mtu, link, master, info } = values;
   const { index = 0, flags = 0 } = header;
   if (name === undefined) return undefined;
   const masterName = master === undefined ? undefined : names.nameOf(master);
@@ -137,6 +138,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
     running: (flags & k.IFF_LOWER_UP) !== 0,
     ...(master !== undefined && { masterIndex: master }),
     ...(masterName !== undefined && { master: masterName }),
+    ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),
     ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
   };
 }

@@ -22,6 +22,8 @@ export interface Link {
   readonly running?: boolean;
   /** Only in what was found: the bridge or bond it is a port of, by ifindex. */
   readonly masterIndex?: number;
+  /** Only in what was found: the ifindex of a veth pair's other end, in that one's namespace (IFLA_LINK). */
+  readonly peerIndex?: number;
   /** The bridge that it is in, by name; `null` is wanted of a device that shall be in none. */
   readonly master?: string | null;
   readonly vxlan?: Vxlan;

@@ -1,0 +1,98 @@
+import { withLength } from '#src/driver/address-requests.ts';
+import type { ContainerEnds } from '#src/driver/container-ends.ts';
+import type { BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
+import { localEndpoint } from '#src/driver/local-endpoint.ts';
+import type { LocalEndpoint } from '#src/driver/segment.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { InOrder } from '#src/lib/in-order.ts';
+import { isIpv4 } from '#src/lib/ip.ts';
+import type { Logger } from '#src/lib/log.ts';
+import { containerEndName } from '#src/tenant/segment-objects.ts';
+import type { Tenant } from '#src/tenant/tenant.ts';
+
+export interface EndKeeperComponents {
+  readonly ends: Pick<ContainerEnds, 'isThere' | 'nameOf' | 'mend'>;
+  readonly book: EndpointBook;
+  readonly log: Logger;
+}
+
+export interface EndKeeperOptions {
+  readonly tenant: Tenant;
+  /** Puts an endpoint's port into the tenant's segment, or out of it. */
+  readonly plug: (endpoint: LocalEndpoint) => Promise<void>;
+}
+
+/**
+ * Looks after the devices of one tenant's containers in their own namespaces, each time that there is a reason to: Docker
+ * has named one, a port has been made again with a bare device at its other end, or the container is gone with its
+ * namespace while Docker says nothing. Looks are taken one after another.
+ */
+export class EndKeeper {
+  readonly #components: EndKeeperComponents;
+  readonly #options: EndKeeperOptions;
+  readonly #looks = new InOrder();
+
+  constructor(components: EndKeeperComponents, options: EndKeeperOptions) {
+    this.#components = components;
+    this.#options = options;
+  }
+
+  /** Soon. */
+  look(id: string): void {
+    this.#looks
+      .run(() => this.#look(id))
+      .catch((error: unknown) => this.#components.log.warning(messageOf(error)));
+  }
+
+  /** Resolves when all looks so far have been taken. */
+  idle(): Promise<void> {
+    return this.#looks.idle();
+  }
+
+  async #look(id: string): Promise<void> {
+    const { book, ends } = this.#components;
+    const booked = book.state.endpoints[id];
+    // Until its process runs, the device is Docker's to name and to move.
+    if (booked?.sandbox === undefined || booked.container === undefined) return;
+    const { sandbox, device } = booked;
+    if (!ends.isThere(sandbox)) await this.#withdraw(id, booked);
+    else if (device === undefined) await this.#learn(id, booked, sandbox);
+    else await this.#mend(booked, sandbox, device);
+  }
+
+  async #learn(id: string, booked: BookedEndpoint, sandbox: string): Promise<void> {
+    const { book, ends } = this.#components;
+    const { mac } = localEndpoint(id, booked);
+    const device = await ends.nameOf({ id, mac, sandbox });
+    if (device === undefined || device === containerEndName(id)) return;
+    await book.change((state) => {
+      const now = state.endpoints[id];
+      if (now?.sandbox !== sandbox) return state;
+      return { ...state, endpoints: { ...state.endpoints, [id]: { ...now, device } } };
+    });
+    const now = book.state.endpoints[id];
+    if (now !== undefined) await this.#options.plug(localEndpoint(id, now));
+  }
+
+  async #mend(booked: BookedEndpoint, sandbox: string, device: string): Promise<void> {
+    const { name: tenant, subnets } = this.#options.tenant;
+    const prefixes = localEndpoint('', booked).addresses.flatMap((ip) => {
+      const subnet = isIpv4(ip) ? subnets.v4 : subnets.v6;
+      return subnet === undefined ? [] : [withLength(ip, subnet.prefix)];
+    });
+    if (!(await this.#components.ends.mend(sandbox, device, prefixes))) return;
+    const container = booked.names[0] ?? booked.container;
+    this.#components.log.warning(
+      `Device ${device} of container ${container} in network ${tenant} had been removed, and is there again`,
+    );
+  }
+
+  /** There is nowhere for the other end of its port. */
+  async #withdraw(id: string, booked: BookedEndpoint): Promise<void> {
+    const container = booked.names[0] ?? booked.container;
+    this.#components.log.info(
+      `Container ${container} of network ${this.#options.tenant.name} is gone: its port is left out until Docker says more`,
+    );
+    await this.#options.plug({ ...localEndpoint(id, booked), isGone: true });
+  }
+}
