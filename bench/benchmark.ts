@@ -36,6 +36,8 @@ export interface Benchmark {
    * these that was measured.
    */
   readonly beside?: readonly string[];
+  /** A ratio is the median of those of samples of the same round: what else the machine did cancels out. */
+  readonly ratiosByRound?: boolean;
   run(bench: Bench): Promise<Row[]>;
 }
 

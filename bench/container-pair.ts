@@ -1,14 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { bridgeOptionsOf, type Container, makeBridge, makeContainer } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Etcd } from '#src/lab/etcd.ts';
-import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
-import type { Machine } from '#src/lab/machine.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { until } from '#src/sys/until.ts';
-import { inRepository, type Program } from './program.ts';
-import type { TrafficKind } from './traffic.ts';
+import type { Program } from './program.ts';
+import type { Quantity } from './quantities.ts';
+import { measureOn, TrafficEnds } from './traffic-ends.ts';
+import { WIRE, WIRE_ADDRESSES, Wire } from './wire.ts';
 
 /** One way to connect two hosts' containers. */
 export interface Variant {
@@ -25,30 +24,21 @@ export interface Variant {
   readonly mtu?: number;
 }
 
-/** Processors of the two ends. */
-export interface Placement {
-  readonly client: number;
-  readonly server: number;
-}
-
 const NETWORK = '10.244.0.0/16';
-const ADDRESSES = ['192.0.2.1', '192.0.2.2'] as const; // TEST-NET-1, RFC 5737
 const START_MS = 30_000;
 
 /** Two hosts with a cable of their own between them, their flanneld, and a container on each. */
 export class ContainerPair {
   readonly variant: Variant;
-  readonly #hosts: readonly [Host, Host];
+  readonly #wire: Wire;
   readonly #daemons: Daemon[] = [];
-  #client: Machine;
-  #server: Machine;
-  #address: string = ADDRESSES[1];
-  #samples = 0;
+  #ends: TrafficEnds;
 
-  private constructor(variant: Variant, hosts: readonly [Host, Host]) {
+  private constructor(variant: Variant, wire: Wire) {
     this.variant = variant;
-    this.#hosts = hosts;
-    [this.#client, this.#server] = hosts;
+    this.#wire = wire;
+    const [client, server] = wire.hosts;
+    this.#ends = new TrafficEnds(client, server, WIRE_ADDRESSES[1]);
   }
 
   /** Makes hosts number `first` and the next, and waits until their containers reach each other. */
@@ -57,21 +47,9 @@ export class ContainerPair {
       await lab.addHost(`h${first}`, first),
       await lab.addHost(`h${first + 1}`, first + 1),
     ] as const;
-    const pair = new ContainerPair(variant, hosts);
-    await pair.#connect();
+    const pair = new ContainerPair(variant, await Wire.connect(hosts, variant.mtu));
     if (variant.program !== undefined) await pair.#join(etcd, variant.program, `/bench/h${first}`);
     return pair;
-  }
-
-  /** A veth pair from host to host, with nothing else on the way. */
-  async #connect(): Promise<void> {
-    const [left, right] = this.#hosts;
-    const { mtu = 1500 } = this.variant;
-    const end = `name wire0 mtu ${mtu}`;
-    await left.batch([`link add ${end} type veth peer ${end} netns ${right.namespace}`]);
-    for (const [index, host] of this.#hosts.entries()) {
-      await host.batch([`addr add ${ADDRESSES[index]}/24 dev wire0`, 'link set wire0 up']);
-    }
   }
 
   async #join(etcd: Etcd, program: Program, prefix: string): Promise<void> {
@@ -80,13 +58,13 @@ export class ContainerPair {
     const [api, put] = program.apis.includes('v2') ? ([2, 'set'] as const) : ([3, 'put'] as const);
     await etcd.must(api, [put, `${prefix}/config`, JSON.stringify(config)]);
     const containers: Container[] = [];
-    for (const host of this.#hosts) {
+    for (const host of this.#wire.hosts) {
       const daemon = await host.start('flanneld', [
         program.path,
         `-etcd-endpoints=${etcd.endpoints.join()}`,
         `-etcd-prefix=${prefix}`,
         `--ip-masq=${masquerade}`,
-        '--iface=wire0',
+        `--iface=${WIRE}`,
         ...(program.flags ?? []),
       ]);
       this.#daemons.push(daemon);
@@ -103,7 +81,7 @@ export class ContainerPair {
       timeoutMs: START_MS,
       signal: client.signal,
     });
-    [this.#client, this.#server, this.#address] = [client, server, server.address];
+    this.#ends = new TrafficEnds(client, server, server.address);
   }
 
   /** Stops its daemons where they are: the kernel forwards by itself, and none of them takes a processor meanwhile. */
@@ -111,42 +89,8 @@ export class ContainerPair {
     for (const daemon of this.#daemons) daemon.kill('SIGSTOP');
   }
 
-  /**
-   * Without offloads a big TCP packet is cut up before the wire and put together again behind it, as with a network
-   * card that does not know VXLAN; with them, a veth takes it across whole.
-   */
-  async offload(on: boolean): Promise<void> {
-    const [yes, no] = on ? ['on', 'off'] : ['off', 'on'];
-    const features = SEGMENTATION.flatMap((feature) => [feature, yes]);
-    for (const host of this.#hosts) await host.must(['ethtool', '-K', 'wire0', ...features, 'gro', no]);
-  }
-
   /** Runs bench/traffic.ts on both ends. Resolves with the figures that they report. */
-  async measure(kind: TrafficKind, on: Placement, ms: number): Promise<Readonly<Record<string, number>>> {
-    const traffic = (cpu: number, words: readonly string[]) => [
-      ...['taskset', '-c', String(cpu), process.execPath, inRepository('bench/traffic.ts')],
-      ...words,
-    ];
-    // A log holds one run.
-    const server = await this.#server.start(`server-${++this.#samples}`, traffic(on.server, ['serve', kind]));
-    await server.waitForLog(/^serving$/m);
-    await delay(SETTLE_MS);
-    const sent = await this.#client.must(traffic(on.client, ['send', kind, this.#address, String(ms)]), {
-      timeoutMs: ms + START_MS,
-    });
-    const code = await server.exited();
-    const received = (await server.log()).trim().split('\n').at(-1) ?? '';
-    if (code !== 0)
-      throw new Error(`${this.variant.name}, ${kind}: the server ended with ${code}: ${received}`);
-    return { ...JSON.parse(sent), ...JSON.parse(received) };
+  measure(quantity: Quantity): Promise<Readonly<Record<string, number>>> {
+    return measureOn(this.#wire, this.#ends, quantity);
   }
 }
-
-const SETTLE_MS = 20;
-const SEGMENTATION = [
-  'tso',
-  'gso',
-  'tx-udp_tnl-segmentation',
-  'tx-udp_tnl-csum-segmentation',
-  'tx-udp-segmentation',
-];

@@ -4,74 +4,14 @@ import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import { Lab } from '#src/lab/lab.ts';
 import { alternate, type Bench, type Benchmark, Sheet } from './benchmark.ts';
-import { ContainerPair, type Placement, type Variant } from './container-pair.ts';
-import type { TrafficKind } from './traffic.ts';
+import { ContainerPair, type Variant } from './container-pair.ts';
+import { addFigures, QUANTITIES, type Quantity, SAMPLE_MS } from './quantities.ts';
 
 const ROUNDS = 3;
 const LONG_ROUNDS = 5;
-const SAMPLE_MS = 1_000;
 /** flannel adds its rules after it said that it runs. */
 const SETTLE_MS = 2_000;
 const JUMBO = 9000;
-
-/** Both ends at work at once; or the two take turns, and no processor wakes the other up. */
-const APART: Placement = { client: 0, server: 1 };
-const TOGETHER: Placement = { client: 0, server: 0 };
-
-interface Quantity {
-  readonly kind: TrafficKind;
-  readonly on: Placement;
-  readonly jumbo?: boolean;
-  /** Default true. */
-  readonly offload?: boolean;
-  /** Rows by what the traffic program calls them, each a value in so many of its units. */
-  readonly rows: Readonly<
-    Record<string, { readonly what: string; readonly unit: string; readonly per: number }>
-  >;
-}
-
-const QUANTITIES: readonly Quantity[] = [
-  {
-    kind: 'packets',
-    on: APART,
-    jumbo: true,
-    rows: { perSecond: { what: '64-byte packets', unit: 'k/s', per: 1_000 } },
-  },
-  {
-    kind: 'tcp-rr',
-    on: TOGETHER,
-    rows: {
-      p50: { what: 'TCP_RR p50', unit: 'µs', per: 1 },
-      p99: { what: 'TCP_RR p99', unit: 'µs', per: 1 },
-    },
-  },
-  {
-    kind: 'udp-rr',
-    on: TOGETHER,
-    rows: {
-      p50: { what: 'UDP_RR p50', unit: 'µs', per: 1 },
-      p99: { what: 'UDP_RR p99', unit: 'µs', per: 1 },
-    },
-  },
-  {
-    kind: 'connections',
-    on: TOGETHER,
-    rows: { perSecond: { what: 'connections', unit: 'k/s', per: 1_000 } },
-  },
-  {
-    kind: 'stream',
-    on: APART,
-    jumbo: true,
-    rows: { perSecond: { what: 'TCP stream', unit: 'Gbit/s', per: 1e9 / 8 } },
-  },
-  {
-    kind: 'stream',
-    on: APART,
-    jumbo: true,
-    offload: false,
-    rows: { perSecond: { what: 'TCP stream without offload', unit: 'Gbit/s', per: 1e9 / 8 } },
-  },
-];
 
 /** What a packet costs on its way from container to container. */
 export const dataPath: Benchmark = {
@@ -130,13 +70,5 @@ function variantsOf({ programs }: Bench, iptables: string): Variant[] {
 }
 
 async function measure(bench: Bench, pair: ContainerPair, quantity: Quantity, sheet: Sheet): Promise<void> {
-  const { kind, on, offload = true, rows } = quantity;
-  if (!offload) await pair.offload(false);
-  const found = await pair.measure(kind, on, SAMPLE_MS);
-  if (!offload) await pair.offload(true);
-  for (const [key, { what, unit, per }] of Object.entries(rows)) {
-    const value = (found[key] ?? Number.NaN) / per;
-    bench.say(`${what}: ${pair.variant.name} ${value.toFixed(1)} ${unit}`);
-    sheet.add(what, unit, pair.variant.name, value);
-  }
+  addFigures(bench, sheet, pair.variant.name, quantity, await pair.measure(quantity));
 }

@@ -4,7 +4,7 @@ import { KVService, LeaseGrantRequest, LeaseService, RequestOp, TxnRequest } fro
 
 export type Api = 'v2' | 'v3';
 
-/** Writes a peer's lease as its own flanneld would, and knows nothing else: the other end of a measurement. */
+/** Writes a peer's lease, or another record, as its own flanneld would, and knows nothing else: the other end of a measurement. */
 export interface LeaseWriter {
   put(name: string, value: string): Promise<void>;
   /** Many leases, as fast as the store takes them; `sent` is called as each goes out. */
@@ -22,15 +22,16 @@ const WIDTH = 32;
 /** etcd's default --max-txn-ops. */
 const TXN_OPS = 128;
 
-export const openWriter = (api: Api, url: string, prefix: string): Promise<LeaseWriter> =>
-  api === 'v2' ? Promise.resolve(v2Writer(url, prefix)) : v3Writer(url, prefix);
+/** `folder`: where the keys are. */
+export const openWriter = (api: Api, url: string, folder: string): Promise<LeaseWriter> =>
+  api === 'v2' ? Promise.resolve(v2Writer(url, folder)) : v3Writer(url, folder);
 
-function v2Writer(url: string, prefix: string): LeaseWriter {
+function v2Writer(url: string, folder: string): LeaseWriter {
   const agent = new Agent({ keepAlive: true, maxSockets: WIDTH });
   const call = (method: string, name: string, form?: string) =>
     new Promise<void>((resolve, reject) => {
       const headers = { 'content-type': 'application/x-www-form-urlencoded' };
-      const target = `${url}/v2/keys${prefix}/subnets/${name}`;
+      const target = `${url}/v2/keys${folder}/${name}`;
       const sent = request(target, { method, agent, headers }, (response) => {
         response.resume();
         response.once('end', () => {
@@ -61,7 +62,7 @@ function v2Writer(url: string, prefix: string): LeaseWriter {
 }
 
 /** All leases of a writer hang on one lease of etcd's. */
-async function v3Writer(url: string, prefix: string): Promise<LeaseWriter> {
+async function v3Writer(url: string, folder: string): Promise<LeaseWriter> {
   const client = new Client(new URL(url).host, credentials.createInsecure());
   const call = <Request, Answer>(
     method: {
@@ -82,7 +83,7 @@ async function v3Writer(url: string, prefix: string): Promise<LeaseWriter> {
         settle,
       );
     });
-  const keyOf = (name: string) => Buffer.from(`${prefix}/subnets/${name}`);
+  const keyOf = (name: string) => Buffer.from(`${folder}/${name}`);
   const grant = await call(LeaseService.leaseGrant, LeaseGrantRequest.create({ TTL: BigInt(TTL_SECONDS) }));
   const putRequest = (name: string, value: string) => ({
     key: keyOf(name),

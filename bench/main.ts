@@ -11,8 +11,9 @@ import { putToRoute } from './put-to-route.ts';
 import { ready } from './ready.ts';
 import { keep, tables, writePage } from './report.ts';
 import { rest } from './rest.ts';
+import { tenants } from './tenants.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink, dataPath];
+const BENCHMARKS: readonly Benchmark[] = [join, putToRoute, ready, check, rest, netlink, dataPath, tenants];
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
 Measures, prints min, median and max, and writes bench/results and docs/performance.md.
@@ -54,7 +55,7 @@ if (!values.page) {
 }
 writePage(order);
 
-async function measure({ name, title, method, beside, run }: Benchmark): Promise<void> {
+async function measure({ name, title, method, beside, ratiosByRound, run }: Benchmark): Promise<void> {
   process.stderr.write(`== ${title}\n`);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const rows = await run({
@@ -65,12 +66,13 @@ async function measure({ name, title, method, beside, run }: Benchmark): Promise
     signal: stop.signal,
     say,
   });
-  process.stdout.write(`\n${title}\n\n${tables(rows, beside)}\n\n`);
+  process.stdout.write(`\n${title}\n\n${tables({ rows, beside, ratiosByRound })}\n\n`);
   keep({
     name,
     title,
     method,
     beside,
+    ratiosByRound,
     when: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, Linux ${release()}`,
     programs: programs.map(({ name, version, apis }) => `${name} ${version} (etcd ${apis.join(', ')})`),

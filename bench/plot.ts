@@ -6,7 +6,7 @@ const LABEL = 300;
 const BAR = 16;
 const GAP = 14;
 const TOP = 34;
-const COLOURS = ['#2563eb', '#9ca3af', '#d97706'];
+const COLOURS = ['#2563eb', '#9ca3af', '#d97706', '#059669'];
 
 /** Horizontal bars, a group for each row and a bar for each program, with the least and the greatest as a line. */
 export function barChart(title: string, unit: string, rows: readonly Row[]): string {

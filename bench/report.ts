@@ -11,6 +11,7 @@ export interface Result {
   readonly title: string;
   readonly method: string;
   readonly beside?: readonly string[] | undefined;
+  readonly ratiosByRound?: boolean | undefined;
   /** The day, and what it ran on: `2 × AMD EPYC, Linux 6.18`. */
   readonly when: string;
   readonly machine: string;
@@ -43,7 +44,7 @@ export function writePage(order: readonly string[]): void {
 }
 
 function section(result: Result): string {
-  const { name, title, method, when, machine, programs, rows, beside } = result;
+  const { name, title, method, when, machine, programs } = result;
   const plots = plotsOf(result).map((plot, index) => {
     const file = `performance/${name}-${index}.svg`;
     writeFileSync(join(DOCS, file), barChart(plot.title, plot.unit, plot.rows));
@@ -52,7 +53,7 @@ function section(result: Result): string {
   return [
     `## ${title}`,
     method,
-    tables(rows, beside),
+    tables(result),
     ...plots,
     `\`script/bench ${name}\`, ${when}, ${machine}; ${programs.join(', ')}.`,
   ].join('\n\n');
@@ -80,9 +81,11 @@ function plotsOf({ title, rows, beside }: Result): Plot[] {
   });
 }
 
+export type Tables = Pick<Result, 'rows' | 'beside' | 'ratiosByRound'>;
+
 /** By program one table; by variant one of the figures and one of their ratios to each variant that is named. */
-export function tables(rows: readonly Row[], beside: Result['beside']): string {
-  if (beside === undefined) return table(rows);
+export function tables({ rows, beside, ratiosByRound: byRound = false }: Tables): string {
+  if (beside === undefined) return table(rows, byRound);
   const variants = namesIn(rows);
   const lines = (cell: (row: Row, variant: string) => string) =>
     variants.map((variant) => [variant, ...rows.map((row) => cell(row, variant))]);
@@ -113,42 +116,42 @@ const namesIn = (rows: readonly Row[]): string[] => [
 const markdown = (head: readonly string[], lines: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 
-/** Medians with the least and the greatest, and ours as a multiple of the peer's. */
-function table(rows: readonly Row[]): string {
+/** Medians with the least and the greatest, and ours as a multiple of each other program's. */
+function table(rows: readonly Row[], byRound: boolean): string {
   const programs = namesIn(rows);
+  const [ours = '', ...others] = programs;
+  const hasTargets = rows.some(({ target }) => target !== undefined);
   const head = [
     '',
     ...programs,
-    ...(programs.length > 1 ? [`${programs[0]} / ${programs[1]}`] : []),
-    'target',
+    ...others.map((other) => `${ours} / ${other}`),
+    ...(hasTargets ? ['target'] : []),
   ];
   const lines = rows.map((row) => [
     `${row.what}${row.unit === '' ? '' : `, ${row.unit}`}`,
     ...programs.map((program) => spread(row.samples[program] ?? [])),
-    ...(programs.length > 1 ? [ratioText(row, programs)] : []),
-    verdict(row, programs),
+    ...others.map((other) => ratioText(ratioOf(row, ours, other, byRound))),
+    ...(hasTargets ? [verdict(row, programs)] : []),
   ]);
   return markdown(head, lines);
 }
 
-function ratioOf({ samples }: Row, [ours = '', peer = '']: readonly string[]): number | undefined {
-  const [mine, theirs] = [samples[ours], samples[peer]];
-  return mine && theirs && median(mine) / median(theirs);
+function ratioOf({ samples }: Row, ours: string, other: string, byRound = false): number | undefined {
+  const [mine, theirs] = [samples[ours], samples[other]];
+  if (mine === undefined || theirs === undefined) return undefined;
+  return byRound ? median(ratiosByRound(mine, theirs)) : median(mine) / median(theirs);
 }
 
-const ratioText = (row: Row, programs: readonly string[]): string => {
-  const ratio = ratioOf(row, programs);
-  return ratio === undefined ? '–' : `${figure(ratio)} ×`;
-};
+const ratioText = (ratio: number | undefined): string => (ratio === undefined ? '–' : `${figure(ratio)} ×`);
 
-function verdict(row: Row, programs: readonly string[]): string {
+function verdict(row: Row, [ours = '', other = '']: readonly string[]): string {
   const { target, samples } = row;
   if (target === undefined) return '';
   if ('atMost' in target) {
-    const met = median(samples[programs[0] ?? ''] ?? []) <= target.atMost;
+    const met = median(samples[ours] ?? []) <= target.atMost;
     return `≤ ${target.atMost}: ${met ? 'met' : '**missed**'}`;
   }
-  const ratio = ratioOf(row, programs);
+  const ratio = ratioOf(row, ours, other);
   if (ratio === undefined) return `≤ ${target.ratio} ×`;
   return `≤ ${target.ratio} ×: ${ratio <= target.ratio ? 'met' : '**missed**'}`;
 }

@@ -5,14 +5,13 @@
  */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import type { KernelObject } from '#src/state/object.ts';
+import { withArrivals } from './arrivals.ts';
 import { type Api, openWriter } from './lease-writer.ts';
 import { PREFIX, peerLease, peerLeases, peerSubnet } from './leases.ts';
 
 /** Between two puts: each is to find an idle daemon. */
 const PAUSE_MS = 5;
-const ARRIVAL_MS = 120_000;
 
 const [api = '', url = '', step = '', ...words] = process.argv.slice(2);
 const [first = 0, second = 0] = words.map(Number);
@@ -47,7 +46,7 @@ function print(value: unknown): void {
 }
 
 async function withWriter<T>(use: (writer: Writer) => Promise<T>): Promise<T> {
-  const writer = await openWriter(api as Api, url, PREFIX);
+  const writer = await openWriter(api as Api, url, `${PREFIX}/subnets`);
   try {
     return await use(writer);
   } finally {
@@ -105,26 +104,8 @@ async function timeBurst(writer: Writer, from: number, to: number): Promise<Burs
   });
 }
 
-async function withRoutes<T>(use: (arrival: (n: number) => Promise<number>) => Promise<T>): Promise<T> {
-  const kernel = new RtnetlinkKernel({ netlink: systemNetlink });
-  const waiting = new Map<number, (at: number) => void>();
-  const stop = new AbortController();
-  await kernel.monitor((event) => {
-    if (event.type === 'overrun') throw new Error('the kernel dropped events: the figures would be wrong');
-    if (event.type !== 'changed' || event.object.kind !== 'route') return;
-    const { address } = event.object.destination;
-    if (typeof address === 'number') waiting.get(address)?.(performance.now());
-  }, stop.signal);
-  const deadline = AbortSignal.timeout(ARRIVAL_MS);
-  try {
-    return await use((n) => {
-      const { promise, resolve, reject } = Promise.withResolvers<number>();
-      waiting.set(peerSubnet(n), resolve);
-      deadline.addEventListener('abort', () => reject(new Error(`no route to peer ${n}`)));
-      return promise;
-    });
-  } finally {
-    stop.abort();
-    kernel.close();
-  }
+function withRoutes<T>(use: (arrival: (n: number) => Promise<number>) => Promise<T>): Promise<T> {
+  const routeOf = (object: KernelObject) =>
+    object.kind === 'route' ? object.destination.address : undefined;
+  return withArrivals({}, routeOf, (arrival) => use((n) => arrival(peerSubnet(n), `route to peer ${n}`)));
 }

@@ -116,9 +116,11 @@ test('a clean-up of all networks takes what any backend made, and nothing else',
  */
 const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver'];
 /** Tenants are VXLAN, and no backend makes them. */
-const OF_TENANTS = /\/tenant-[^/]*$/;
+const OF_TENANTS = /\/(tenant|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
+  ['cli/network-command.ts', /networks with their VNI/],
+  ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],
   ['cli/lab-command.ts', /That is VXLAN/],
   ['cli/lab-flags.ts', /default: 'vxlan'|flannel's `name`: vxlan/],
   ['node/flanneld-flags.ts', /vxlan=2,etcd/],

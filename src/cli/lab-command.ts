@@ -5,12 +5,13 @@ import { FAULTS, faultCalled } from '#src/lab/faults.ts';
 import { Lab } from '#src/lab/lab.ts';
 import { parseLabTenants } from '#src/lab/lab-tenant.ts';
 import { raiseNetwork } from '#src/lab/network.ts';
-import { allContainers, containerCalled, pingAll } from '#src/lab/reach.ts';
+import { allContainers, containerCalled, networkOf, pingAll } from '#src/lab/reach.ts';
 import { rehearse } from '#src/lab/rehearsal.ts';
 import { runRelay } from '#src/lab/relay.ts';
 import { statusOf } from '#src/lab/status.ts';
 import { underlayFor } from '#src/lab/underlay.ts';
 import { walkPacket } from '#src/lab/walk.ts';
+import { walkTenant } from '#src/lab/walk-tenant.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
 
@@ -129,9 +130,16 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     const all = await allContainers(lab);
     const from = fromName === undefined ? all[0] : await containerCalled(lab, fromName);
     const to =
-      toName === undefined ? all.find((it) => it.host !== from?.host) : await containerCalled(lab, toName);
+      toName === undefined
+        ? all.find((it) => it.host !== from?.host && it.network === from?.network)
+        : await containerCalled(lab, toName);
     if (from === undefined || to === undefined) {
       throw new WeftError('lab-walk', `lab ${name} has no containers on two hosts to walk between`);
+    }
+    if (from.network !== to.network) {
+      throw new WeftError('lab-walk', `there is no way from ${from.name} to ${to.name}`, {
+        remedy: `they are in the networks ${networkOf(from)} and ${networkOf(to)}: choose two of one`,
+      });
     }
     const hops = [];
     if (!json) {
@@ -141,7 +149,7 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
       );
       output.print('another one, from host to host. That is VXLAN.');
     }
-    for await (const hop of walkPacket(from, to)) {
+    for await (const hop of from.network === undefined ? walkPacket(from, to) : walkTenant(from, to)) {
       hops.push(hop);
       if (json) continue;
       output.print(`\n${hops.length}. ${hop.place}: ${hop.about}`);

@@ -41,7 +41,7 @@ async function ask(
     answer === undefined || typeof answer === 'string' ? [] : [answer],
   );
   if (statuses.length > 0) return statuses;
-  const host = id === undefined ? await askHost(driverSocket(options)) : undefined;
+  const host = id?.name === undefined ? await askHost(driverSocket(options)) : undefined;
   if (host !== undefined && host !== 'silent') return [host];
   const silent = answers.find(({ answer }) => answer !== undefined);
   const what =

@@ -43,7 +43,7 @@ export async function removeTenant(
   const { hadRecord, vnis, addresses } = await adminOf(folders).remove(name, signal);
   const freed = [
     ...vnis.map((vni) => `VNI ${vni}`),
-    ...(addresses === 0 ? [] : [`${addresses} released addresses`]),
+    ...(addresses === 0 ? [] : [`${addresses} released ${addresses === 1 ? 'address' : 'addresses'}`]),
   ];
   const what = hadRecord ? `removed network ${name}` : `removed what was left of network ${name}`;
   output.print(freed.length === 0 ? what : `${what}; freed ${freed.join(' and ')}`);
@@ -130,7 +130,7 @@ const SHORT_ID = 12;
 
 export function addressRow(address: StoredAddress, overview: TenantOverview): string[] {
   const { ip, state, host, mac = '-', to, keep, since } = address;
-  const isAlive = overview.alive.has(host);
+  const isMissed = isHeld(address) && !overview.alive.has(host);
   const name = overview.hosts.get(host)?.hostName ?? host;
   return [
     formatIp(ip),
@@ -140,7 +140,7 @@ export function addressRow(address: StoredAddress, overview: TenantOverview): st
       ...(to === undefined ? [] : [`may go to ${overview.hosts.get(to)?.hostName ?? to}`]),
     ].join(', '),
     containerOf(address) ?? '-',
-    isAlive ? name : `${name} (not alive)`,
+    isMissed ? `${name} (not alive)` : name,
     mac,
     timeText(since),
   ];

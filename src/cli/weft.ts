@@ -13,10 +13,11 @@ const COMMANDS: Readonly<Record<string, string>> = {
   address: "the addresses of Docker's networks: weft address --help",
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
+  namespace: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
 };
 const USAGE = [
   'Usage: weft COMMAND …; weft COMMAND --help explains a command',
-  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(8)} ${what}`),
+  ...Object.entries(COMMANDS).map(([name, what]) => `  ${name.padEnd(9)} ${what}`),
 ].join('\n');
 
 const isNodeCommand = (command: string): command is NodeCommandName => Object.hasOwn(NODE_COMMANDS, command);
@@ -40,6 +41,10 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'network') {
       const { networkCommand } = await import('#src/cli/network-command.ts');
       return await networkCommand(rest, { output, environment: process.env, signal });
+    }
+    if (command === 'namespace') {
+      const { namespaceCommand } = await import('#src/cli/namespace-command.ts');
+      return await namespaceCommand(rest, output);
     }
     if (command === 'address') {
       const { addressCommand } = await import('#src/cli/address-command.ts');

@@ -19,7 +19,7 @@ import {
   prefix6,
 } from '#src/lib/ip.ts';
 import { chooseFreeSubnet } from '#src/tenant/choose-free-subnet.ts';
-import { defaultGateway, faultOfPlace, faultOfPrefix } from '#src/tenant/subnet-rules.ts';
+import { defaultGateway, faultOfPlace, faultOfPrefix, faultOfRange } from '#src/tenant/subnet-rules.ts';
 import type { TenantSubnet } from '#src/tenant/tenant.ts';
 import { assertTenantName } from '#src/tenant/tenant-name.ts';
 
@@ -50,12 +50,20 @@ interface Pool {
  */
 export class AddressRequests implements AddressDriver {
   readonly #components: AddressRequestsComponents;
+  /** By tenant and family: the range of the last request for a pool. A CreateNetwork that comes next does not repeat it. */
+  readonly #ranges = new Map<string, Prefix>();
 
   constructor(components: AddressRequestsComponents) {
     this.#components = components;
   }
 
-  async requestPool({ family, pool, range, options }: PoolRequest): Promise<PoolAnswer> {
+  /** The `--ip-range` of the network that Docker is making. */
+  rangeOf(tenant: string, family: 4 | 6): Prefix | undefined {
+    return this.#ranges.get(`${tenant}/${family}`);
+  }
+
+  async requestPool({ family, pool, range: given, options }: PoolRequest): Promise<PoolAnswer> {
+    const range = given && masked(given);
     const { [NETWORK_OPTION]: name, ...unknown } = options;
     if (name === undefined) throw withoutName();
     assertTenantName(name);
@@ -66,10 +74,12 @@ export class AddressRequests implements AddressDriver {
       throw differs(name, difference);
     }
     const prefix = subnet?.prefix ?? pool ?? chooseFreeSubnet(name, family, this.#components.directory.all());
-    const fault = faultOfPrefix(prefix);
+    const fault = faultOfPrefix(prefix) ?? (range && faultOfRange(prefix, range));
     if (fault !== undefined) throw new WeftError('address-refused', fault);
     const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
-    const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range: masked(range) }) });
+    const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range }) });
+    if (range === undefined) this.#ranges.delete(`${name}/${family}`);
+    else this.#ranges.set(`${name}/${family}`, range);
     return { poolId, pool: prefix, gateway };
   }
 
@@ -188,7 +198,7 @@ export function refuseUnknown(
   const [unknown] = Object.keys(options);
   if (unknown === undefined) return;
   throw new WeftError('driver-option', `weft has no option ${flag} ${unknown}`, {
-    remedy: `it has ${known.join(', ')}`,
+    remedy: known.length === 0 ? 'it has none' : `it has ${known.join(', ')}`,
   });
 }
 

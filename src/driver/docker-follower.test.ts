@@ -97,7 +97,7 @@ test('with 5,000 tenants Docker has the network that a user creates, where that 
 test('endpoints that the book has lost are taken over, with their addresses', async (t) => {
   const { docker, host, has } = await followed(t, 1);
   await has(['n0']);
-  const address = await docker.run('n0', 'web');
+  const addresses = await docker.run('n0', 'web');
   await host.book.change(() => ({
     ...host.book.state,
     networks: {},
@@ -108,7 +108,7 @@ test('endpoints that the book has lost are taken over, with their addresses', as
   await new DockerComparison({ ...host, docker, clock: systemClock, log: silentLogger }).run(within);
   assert.deepEqual(Object.values(host.book.state.networks), ['n0']);
   const [endpoint] = Object.values(host.book.state.endpoints);
-  assert.deepEqual([endpoint?.tenant, endpoint?.addresses, endpoint?.names], ['n0', [address], ['web']]);
+  assert.deepEqual([endpoint?.tenant, endpoint?.addresses, endpoint?.names], ['n0', addresses, ['web']]);
 });
 
 test('a network that Docker has lost leaves the book', async (t) => {

@@ -112,10 +112,11 @@ function dockerNetwork({ name, subnets, internal }: Tenant): NewDockerNetwork {
   };
 }
 
-function ipamConfig({ prefix, gateway, auxiliary }: TenantSubnet<Prefix>) {
+function ipamConfig({ prefix, range, gateway, auxiliary }: TenantSubnet<Prefix>) {
   const names = Object.entries(auxiliary).map(([name, ip]) => [name, formatIp(ip)] as const);
   return {
     subnet: formatPrefix(prefix),
+    ...(range && { range: formatPrefix(range) }),
     gateway: formatIp(gateway),
     ...(names.length > 0 && { auxiliary: Object.fromEntries(names) }),
   };

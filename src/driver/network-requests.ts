@@ -13,7 +13,7 @@ import type {
 import type { PresentTenant } from '#src/driver/present-tenant.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
-import { wantedTenant } from '#src/driver/wanted-tenant.ts';
+import { type RangeOf, wantedTenant } from '#src/driver/wanted-tenant.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, isIpv4, parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -36,6 +36,7 @@ export interface NetworkRequestsComponents {
   readonly recall: (networkId: string) => Promise<string | undefined>;
   /** The networks of this host in Docker are others. */
   readonly onNetworks: () => void;
+  readonly rangeOf: RangeOf;
 }
 
 const CREATE_MS = 5_000;
@@ -51,8 +52,8 @@ export class NetworkRequests implements NetworkDriver {
   }
 
   async createNetwork(request: NetworkRequest): Promise<void> {
-    const { book, directory, signal, onNetworks } = this.#components;
-    const wanted = wantedTenant(request);
+    const { book, directory, signal, onNetworks, rangeOf } = this.#components;
+    const wanted = wantedTenant(request, rangeOf);
     const { name } = wanted;
     const other = Object.entries(book.state.networks).find(
       ([id, tenant]) => tenant === name && id !== request.networkId,
@@ -62,7 +63,7 @@ export class NetworkRequests implements NetworkDriver {
         'tenant-here',
         `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
         {
-          remedy: 'use that one: "docker network ls --filter driver=weft" lists it',
+          remedy: `use that one: "docker network ls --filter driver=weft" lists it, and a compose file says "external: true"`,
         },
       );
     }

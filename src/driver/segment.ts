@@ -66,10 +66,10 @@ export class Segment {
   /** By MAC: the addresses whose records name it. */
   readonly #addressesOf = new Map<Mac, Set<Ip>>();
   readonly #macOf = new Map<Ip, Mac>();
-  /** Addresses that were here, and that another host has claimed: it may not use them yet. */
-  readonly #departing = new Set<Ip>();
   /** Records that went without a release: their stores may have been emptied, and come back. */
   readonly #lost = new Map<Ip, { readonly record: KnownAddress; readonly timer: Timer }>();
+  /** Addresses that were here, and that another host has claimed: it may not use them yet. */
+  readonly #departing = new Set<Ip>();
   #forwarding: Timer | undefined;
 
   constructor(components: SegmentComponents, tenant: Tenant) {

@@ -32,6 +32,8 @@ export interface AddressWish {
   readonly ip?: Ip;
   readonly range?: Prefix;
   readonly container?: string;
+  /** The host bits of the container's IPv4 address, for one of IPv6. */
+  readonly hostNumber?: number;
 }
 
 /** What this host wants of the record of an address. */
@@ -129,6 +131,7 @@ export class TenantAddresses {
         ...(wish.ip !== undefined && { wanted: wish.ip }),
         ...(wish.range !== undefined && { range: wish.range }),
         ...(wish.container !== undefined && { container: wish.container }),
+        ...(wish.hostNumber !== undefined && { hostNumber: wish.hostNumber }),
       });
       if (plan.kind === 'refuse') throw this.#refused(plan.reason, plan.remedy);
       const { ip, previous } = plan;

@@ -142,13 +142,14 @@ export class TenantHost {
       { graceMs: options.addressGraceMs },
     );
     const requests = { ...shared, directory: this.#directory, present: this.#present };
+    const addresses = new AddressRequests(requests);
     const network = new NetworkRequests({
       ...requests,
+      rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
       hearsDocker: () => this.#follower.isConnected,
       recall: (networkId) => this.#recall(networkId),
       onNetworks: () => this.#hosts.publishSoon(),
     });
-    const addresses = new AddressRequests(requests);
     this.#follower = new DockerFollower(
       { ...requests, log: createLogger('docker'), networks: network },
       { wanted: options.dockerNetworks },
@@ -177,8 +178,8 @@ export class TenantHost {
     return describeDriver({ book: this.#book, present: this.#present });
   }
 
-  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. */
-  async run(): Promise<never> {
+  /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. `onServing`: it has started. */
+  async run(onServing: () => void): Promise<never> {
     const { reconciler, rules } = this.#components;
     const { signal } = this.#life;
     try {
@@ -187,6 +188,7 @@ export class TenantHost {
       await this.#present.resume();
       await rules.start(signal);
       await reconciler.start(signal);
+      onServing();
       const stop = this.#directory.observe(() => this.#restoreLost());
       signal.addEventListener('abort', stop, { once: true });
       this.#life.run((ended) => this.#directory.run(ended));

@@ -4,6 +4,7 @@ import { AddressAdmin } from '#src/driver/address-admin.ts';
 import { formatIp, parseIp } from '#src/lib/ip.ts';
 import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 import { until } from '#src/sys/until.ts';
 import { type DriverHost, driverHost, id } from '../../test/support/driver-host.ts';
 
@@ -263,4 +264,25 @@ test('a network with other values is refused with both', async (t) => {
   await assert.rejects(two.createNetwork({ vni: '70002' }), /VNI 70002, but network blue has 70001/);
   await two.createNetwork({ vni: '70001' });
   assert.equal(all.length, 1);
+});
+
+test('devices stay for a minute after the last container of their tenant, and then go', async (t) => {
+  const folders = new MemoryRecordFolders({ clock: systemClock });
+  const clock = new FakeClock({ epoch: Date.now() });
+  const host = await driverHost(t, { n: 1, folders, clock });
+  const stop = new AbortController();
+  const tidying = host.present.tidyAtInterval(stop.signal).catch(() => {});
+  await host.createNetwork({ subnet: '10.5.0.0/24', vni: '70001' });
+  const address = await host.run(1);
+  const device = 'link vx-70001 ';
+  const isThere = (): boolean => host.kernel.text.some((line) => line.startsWith(device));
+  await clock.advance(120_000);
+  assert.ok(isThere(), host.kernel.text.join('\n'));
+  await host.remove(1, address);
+  await clock.advance(50_000);
+  assert.ok(isThere(), host.kernel.text.join('\n'));
+  await clock.advance(30_000);
+  await until(() => host.kernel.text.length === 0, { what: `end of ${host.kernel.text.join('\n')}` });
+  stop.abort();
+  await tidying;
 });

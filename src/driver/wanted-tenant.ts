@@ -3,7 +3,7 @@ import type { NetworkPool, NetworkRequest } from '#src/driver/plugin.ts';
 import { ADDRESS_SPACE } from '#src/driver/plugin-methods.ts';
 import type { WantedTenant } from '#src/driver/tenant-directory.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import type { Ipv4, Ipv6, Prefix4, Prefix6 } from '#src/lib/ip.ts';
+import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import { defaultGateway } from '#src/tenant/subnet-rules.ts';
 import { HIGHEST_VNI } from '#src/tenant/tenant-codec.ts';
 import { assertTenantName } from '#src/tenant/tenant-name.ts';
@@ -15,8 +15,11 @@ const DOCKER_MTU_OPTION = 'com.docker.network.driver.mtu';
 /** What Docker itself reads is not for the driver to judge. */
 const DOCKERS = 'com.docker.network.';
 
+/** The `--ip-range` of the network that Docker is making, which is in its request for a pool only. */
+export type RangeOf = (tenant: string, family: 4 | 6) => Prefix | undefined;
+
 /** What `docker network create` asks for. Throws WeftError `driver-option` for what weft does not have. */
-export function wantedTenant({ options, internal, pools }: NetworkRequest): WantedTenant {
+export function wantedTenant({ options, internal, pools }: NetworkRequest, rangeOf: RangeOf): WantedTenant {
   const { [NETWORK_OPTION]: name, [VNI_OPTION]: vni, [MTU_OPTION]: ours, ...others } = options;
   const mtu = ours ?? others[DOCKER_MTU_OPTION];
   const unknown = Object.fromEntries(Object.entries(others).filter(([key]) => !key.startsWith(DOCKERS)));
@@ -42,6 +45,7 @@ export function wantedTenant({ options, internal, pools }: NetworkRequest): Want
     );
   }
   const [v4, v6] = [poolOf(pools, 4), poolOf(pools, 6)];
+  const [range4, range6] = [rangeOf(name, 4), rangeOf(name, 6)];
   return {
     name,
     internal,
@@ -51,6 +55,7 @@ export function wantedTenant({ options, internal, pools }: NetworkRequest): Want
       ...(v4 && {
         v4: {
           prefix: v4.pool as Prefix4,
+          ...(range4 && { range: range4 as Prefix4 }),
           gateway: (v4.gateway?.address ?? defaultGateway(v4.pool)) as Ipv4,
           auxiliary: v4.auxiliary as Readonly<Record<string, Ipv4>>,
         },
@@ -58,6 +63,7 @@ export function wantedTenant({ options, internal, pools }: NetworkRequest): Want
       ...(v6 && {
         v6: {
           prefix: v6.pool as Prefix6,
+          ...(range6 && { range: range6 as Prefix6 }),
           gateway: (v6.gateway?.address ?? defaultGateway(v6.pool)) as Ipv6,
           auxiliary: v6.auxiliary as Readonly<Record<string, Ipv6>>,
         },

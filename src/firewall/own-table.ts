@@ -215,7 +215,8 @@ function setOf(table: OwnTable, name: string): OwnSet {
 function formatPart(part: string, field: Field | undefined): string {
   if (field === 'ifname') return JSON.stringify(part);
   if (field !== 'nd-target') return part;
-  return `0x${(parseIpv6(part) ?? 0n).toString(16).padStart(32, '0')}`;
+  const target: bigint = parseIpv6(part) ?? 0n;
+  return `0x${target.toString(16).padStart(32, '0')}`;
 }
 
 /** A listed element; `undefined` for what no element of ours looks like. */

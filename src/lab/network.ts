@@ -45,7 +45,7 @@ const AT_ONCE = 4;
 
 /** Joins a lab's hosts to one network: starts the registry, flanneld on each host, and containers. */
 export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<void> {
-  const { onStep = () => {}, backend, tenants } = options;
+  const { onStep = () => {}, backend, tenants, weft } = options;
   refuseBackend(backend, lab);
   refuseTenants(options, lab);
   onStep(`${options.store} store on ${lab.store.name}`);
@@ -63,7 +63,7 @@ export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<v
   onStep('routes between all hosts');
   await routesOf(lab);
   const inOrder = lab.hosts.map((host) => dockers.get(host)).filter((docker) => docker !== undefined);
-  await raiseTenants(inOrder, tenants, onStep);
+  await raiseTenants(lab, inOrder, { tenants, endpoints, weft, onStep });
 }
 
 /** A backend that would start and carry nothing between the lab's hosts. */

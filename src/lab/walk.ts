@@ -1,26 +1,7 @@
-import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
+import { crossWire, type Hop, hop, linesOf } from '#src/lab/hop.ts';
 import { pingOnce } from '#src/lab/reach.ts';
-import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/sys/until.ts';
-
-/** After the ping was answered, or not. */
-const CAUGHT_MS = 2_000;
-
-/** One place that a packet passes. */
-export interface Hop {
-  /** Where: a container or host. */
-  readonly place: string;
-  /** What happens there, for readers who do not know VXLAN. */
-  readonly about: string;
-  /** The command that shows it. */
-  readonly command: string;
-  /** The relevant lines of its output. */
-  readonly seen: readonly string[];
-  /** Whether it is as it must be. */
-  readonly ok: boolean;
-}
 
 /**
  * Sends one packet from a container to one on another host and shows each hop with ordinary tools, the frame on the
@@ -32,7 +13,7 @@ export async function* walkPacket(
   to: Container,
   device = 'flannel.1',
 ): AsyncGenerator<Hop, void, void> {
-  const hops = [leaveContainer, crossBridge, findRoute, findVtep, findHost, crossWire, enterContainer];
+  const hops = [leaveContainer, crossBridge, findRoute, findVtep, findHost, crossUnderlay, enterContainer];
   if ((await from.host.run(['ip', 'link', 'show', device])).code !== 0) {
     throw new WeftError('lab-walk', `${from.host.name} has no device ${device}`, {
       remedy: 'only a network with the backend vxlan can be walked',
@@ -94,32 +75,7 @@ async function findHost({ from, to, device, mac }: Path): Promise<Hop> {
   return hop(from.host.name, about, `bridge fdb show dev ${device}`, seen);
 }
 
-async function crossWire({ from, to }: Path): Promise<Hop> {
-  const filter = `udp and src host ${from.host.address} and dst host ${to.host.address}`;
-  const capture = await Capture.start(to.host, 'eth0', filter);
-  try {
-    await pingOnce(from, to);
-    const caught = async () =>
-      (await capture.frames())
-        .map(decodeVxlan)
-        .find((it) => it?.innerIp.source === from.address && it.innerIp.destination === to.address);
-    // tcpdump writes the packet a little later.
-    const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
-    const frame = await until(caught, waiting).catch((error: unknown) => {
-      if (to.signal?.aborted) throw error;
-      return undefined;
-    });
-    const about = 'on the wire: a UDP packet from host to host like any other, with the whole frame in it';
-    return hop(
-      to.host.name,
-      about,
-      `tcpdump -i eth0 -T vxlan ${filter}`,
-      frame === undefined ? [] : layersOf(frame),
-    );
-  } finally {
-    await capture.stop();
-  }
-}
+const crossUnderlay = (path: Path): Promise<Hop> => crossWire(path, "the tunnel's ends");
 
 async function enterContainer({ from, to }: Path): Promise<Hop> {
   const { ms } = await pingOnce(from, to);
@@ -128,32 +84,3 @@ async function enterContainer({ from, to }: Path): Promise<Hop> {
   const seen = ms === undefined ? [] : [...route, `ping ${to.address}: answered in ${ms} ms`];
   return hop(to.host.name, about, `ip route get ${to.address}`, seen);
 }
-
-/** The layers of a VXLAN packet, one a line, outermost first. */
-function layersOf(frame: VxlanFrame): string[] {
-  const { outerEthernet, outerIp, udp, vxlan, innerEthernet, innerIp } = frame;
-  const names: Readonly<Record<number, string>> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP' };
-  return [
-    `Ethernet  ${outerEthernet.source} > ${outerEthernet.destination}`,
-    `  IP        ${outerIp.source} > ${outerIp.destination}   the hosts`,
-    `    UDP       port ${udp.sourcePort} > ${udp.destinationPort}`,
-    `      VXLAN     flags 0x${vxlan.flags.toString(16).padStart(2, '0')}, network (VNI) ${vxlan.vni}`,
-    `        Ethernet  ${innerEthernet.source} > ${innerEthernet.destination}   the tunnel's ends`,
-    `          IP        ${innerIp.source} > ${innerIp.destination}   the containers`,
-    `            ${names[innerIp.protocol] ?? `protocol ${innerIp.protocol}`}, ${frame.length} bytes in all, ${frame.overhead} of them the wrapper`,
-  ];
-}
-
-const hop = (place: string, about: string, command: string, seen: readonly string[]): Hop => ({
-  place,
-  about,
-  command,
-  seen,
-  ok: seen.length > 0,
-});
-
-const linesOf = (text: string, pattern: RegExp): string[] =>
-  text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => pattern.test(line));

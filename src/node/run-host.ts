@@ -13,6 +13,7 @@ import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemLocks } from '#src/sys/host-lock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { hasOwnMounts } from '#src/sys/own-mounts.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
@@ -37,6 +38,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     serviceManager: systemd,
     onLoaded: keepSmall,
     passedSockets: passedSockets(process.env, process.pid),
+    hasOwnMounts: () => hasOwnMounts(systemFiles, process.env),
   };
 }
 

@@ -31,6 +31,8 @@ export interface HostComponents
   readonly serviceManager: ServiceManager;
   /** Sockets that systemd has handed over, by name. */
   readonly passedSockets: ReadonlyMap<string, number>;
+  /** Whether only this process sees what it mounts; see sys/own-mounts.ts. */
+  readonly hasOwnMounts: () => Promise<boolean>;
 }
 
 /** What the networks share, and what starts it. */

@@ -5,7 +5,7 @@ import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-server.ts';
 import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
@@ -14,7 +14,8 @@ import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
-import { TENANT_NAMESPACE, tenantRules } from '#src/node/tenant-namespace.ts';
+import { TenantNamespace } from '#src/node/tenant-namespace.ts';
+import { tenantRules } from '#src/node/tenant-rules.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
@@ -30,24 +31,35 @@ import { systemExchange } from '#src/sys/exchange.ts';
 import type { Files } from '#src/sys/files.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
-import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+import { systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
 import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
 export interface TenantServiceComponents
   extends Pick<
     HostComponents,
-    'clock' | 'commands' | 'files' | 'locks' | 'random' | 'kernel' | 'ruleset' | 'watchRules' | 'createLogger'
+    | 'clock'
+    | 'commands'
+    | 'files'
+    | 'locks'
+    | 'random'
+    | 'kernel'
+    | 'ruleset'
+    | 'watchRules'
+    | 'createLogger'
+    | 'passedSockets'
+    | 'hasOwnMounts'
   > {
   readonly reconciler: NetworkHost['reconciler'];
   /** The identity of this host. */
   readonly identity: string;
-  /** Sockets that systemd has handed over, by name. */
-  readonly passedSockets: ReadonlyMap<string, number>;
 }
 
 const LOOK_MS = 2_000;
 const RETRY_MS = 5_000;
+/** What a process may do does not change; the namespace may be made by others. */
+const NO_RIGHTS_MS = 60_000;
+const NO_RIGHTS: readonly string[] = ['netns', 'netns-make', 'netns-hidden'];
 /** The driver has no subnet of its own that the underlay could be mistaken for. */
 const NO_SUBNET = prefix4(ipv4(0), 32);
 
@@ -56,7 +68,10 @@ export class TenantService {
   readonly #components: TenantServiceComponents;
   readonly #options: FlanneldOptions;
   #host: TenantHost | undefined;
+  #namespace: TenantNamespace | undefined;
   #failure: string | undefined;
+  /** Why the driver, which nobody has asked for, is not served. */
+  #refusal: string | undefined;
   /** There is Docker here, or a flag says so. */
   #isWanted = false;
 
@@ -67,42 +82,65 @@ export class TenantService {
 
   get troubles(): string[] {
     if (this.#failure !== undefined) return [this.#failure];
-    return this.#host?.troubles ?? [];
+    const { trouble } = this.#namespace ?? {};
+    return [...(trouble === undefined ? [] : [trouble]), ...(this.#host?.troubles ?? [])];
   }
 
   status(): DriverStatus {
-    const state = this.#isWanted ? 'starting' : 'waiting';
     return {
-      state: this.#host === undefined ? state : 'on',
+      state: this.#state,
       troubles: this.troubles,
       networks: this.#host?.networks ?? [],
     };
   }
 
+  get #state(): DriverStatus['state'] {
+    if (this.#host !== undefined) return 'on';
+    if (this.#refusal !== undefined) return 'off';
+    return this.#isWanted ? 'starting' : 'waiting';
+  }
+
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, createLogger } = this.#components;
-    const log = createLogger('tenants');
-    await this.#untilWanted(signal);
+    const { clock } = this.#components;
+    if (!this.#isAskedFor) await this.#untilDocker(signal);
     this.#isWanted = true;
     while (!signal.aborted) {
+      let pauseMs = RETRY_MS;
       try {
         await this.#serve(signal);
       } catch (error) {
         if (signal.aborted) return;
-        const failure = `Docker's driver ended: ${messageOf(error)}`;
-        if (failure !== this.#failure) log.error(`${failure}; it is started again until it runs`);
-        this.#failure = failure;
+        pauseMs = this.#stumble(error);
       }
-      await clock.sleep(RETRY_MS, signal);
+      await clock.sleep(pauseMs, signal);
     }
   }
 
-  /** With `auto`: until there is Docker's socket, or systemd has handed over the driver's. */
-  async #untilWanted(signal: AbortSignal): Promise<void> {
-    const { clock, files, passedSockets } = this.#components;
-    if (this.#options.dockerDriver === 'on' || passedSockets.has(PASSED_NAME)) return;
+  /** By a flag, or by a socket that systemd has handed over. */
+  get #isAskedFor(): boolean {
+    return this.#options.dockerDriver === 'on' || this.#components.passedSockets.has(PASSED_NAME);
+  }
+
+  async #untilDocker(signal: AbortSignal): Promise<void> {
+    const { clock, files } = this.#components;
     while (!(await isThere(files, this.#dockerSocket))) await clock.sleep(LOOK_MS, signal);
+  }
+
+  /** Logs each cause once. How long to wait before the next start. */
+  #stumble(error: unknown): number {
+    const log = this.#components.createLogger('tenants');
+    if (!this.#isAskedFor && error instanceof WeftError && NO_RIGHTS.includes(error.code)) {
+      const refusal = messageOf(error);
+      if (refusal !== this.#refusal) log.info(`Docker's driver is not served: ${refusal}`);
+      this.#refusal = refusal;
+      this.#failure = undefined;
+      return NO_RIGHTS_MS;
+    }
+    const failure = `Docker's driver ended: ${messageOf(error)}`;
+    if (failure !== this.#failure) log.error(`${failure}; it is started again until it runs`);
+    this.#failure = failure;
+    return RETRY_MS;
   }
 
   get #dockerSocket(): string {
@@ -110,12 +148,29 @@ export class TenantService {
   }
 
   async #serve(signal: AbortSignal): Promise<void> {
+    const { createLogger, clock } = this.#components;
+    const namespace = await TenantNamespace.open({
+      namespaces: systemNetworkNamespaces,
+      clock,
+      log: createLogger('tenants'),
+      hasOwnMounts: await this.#components.hasOwnMounts(),
+    });
+    this.#namespace = namespace;
+    this.#refusal = undefined;
+    try {
+      await this.#serveIn(namespace, signal);
+    } finally {
+      this.#namespace = undefined;
+      namespace.close();
+    }
+  }
+
+  async #serveIn(tenants: TenantNamespace, signal: AbortSignal): Promise<void> {
     const { createLogger, clock, kernel, passedSockets } = this.#components;
-    const life = new Lifetime(signal);
+    const namespace = tenants.path;
     const selection = await readUnderlayFlags(this.#options);
     const underlay = chooseUnderlay(selection, await readHostFacts(kernel, selection));
-    await systemNetworkNamespaces.ensure(TENANT_NAMESPACE);
-    const namespace = networkNamespacePath(TENANT_NAMESPACE);
+    const life = new Lifetime(signal);
     const inside = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace });
     let place = placeOf(underlay, this.#options);
     const registry = registryOptions(this.#options);
@@ -155,14 +210,18 @@ export class TenantService {
         life.signal,
       );
       this.#host = host;
-      this.#failure = undefined;
       life.run((ended) =>
         this.#followUnderlay({ selection, underlay }, ended, (to) => {
           place = placeOf(to, this.#options);
           host.moved();
         }),
       );
-      life.run(() => host.run());
+      life.run(() =>
+        host.run(() => {
+          this.#failure = undefined;
+        }),
+      );
+      life.run((ended) => tenants.follow(ended));
       await life.ended();
     } finally {
       await life.stop();

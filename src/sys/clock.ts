@@ -26,10 +26,14 @@ export const systemClock: Clock = {
         clearTimeout(timer);
         reject(signal?.reason);
       };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', end);
-        resolve();
-      }, ms);
+      const timer = setTimeout(
+        () => {
+          signal?.removeEventListener('abort', end);
+          resolve();
+          // What is left of a time that has just passed is less than nothing, and Node would warn of it.
+        },
+        Math.max(0, ms),
+      );
       signal?.addEventListener('abort', end, { once: true });
     }),
 };

@@ -1,10 +1,15 @@
-import { closeSync, constants, mkdirSync, openSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, constants, fstatSync, mkdirSync, openSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { constants as os } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { bringUpLoopback } from '#src/sys/loopback.ts';
-import { inNetworkNamespace, inNewNetworkNamespace } from '#src/sys/network-namespace.ts';
+import {
+  closeNetworkNamespace,
+  inNetworkNamespace,
+  inNewNetworkNamespace,
+  openNetworkNamespace,
+} from '#src/sys/network-namespace.ts';
 
 /** Network namespaces with names, as `ip netns` has them: a name is a file on which the namespace is mounted. */
 export interface NetworkNamespaces {
@@ -19,6 +24,20 @@ export interface NetworkNamespaces {
    */
   remove(name: string): Promise<void>;
   isThere(name: string): Promise<boolean>;
+  /** Keeps the namespace alive, also without its name. Throws a WeftError `netns` where there is none. */
+  hold(name: string): Promise<HeldNamespace>;
+}
+
+/** A namespace that lives as long as this is open. */
+export interface HeldNamespace {
+  /** What has the name now. */
+  readonly named: 'this' | 'another' | 'none';
+  /**
+   * Gives it its name again. Equals `touch FILE` and `mount -c --bind /proc/PID/fd/N FILE`. Throws a WeftError
+   * `netns-make`.
+   */
+  restoreName(): void;
+  close(): void;
 }
 
 const FOLDER = '/run/netns';
@@ -38,14 +57,50 @@ export const systemNetworkNamespaces: NetworkNamespaces = {
     const libc = await loadLibc();
     attempt('remove', name, () => {
       const path = networkNamespacePath(name);
-      if (isNamespace(path)) demand(libc, 'umount2', libc.umount(path, MNT_DETACH));
+      // One mount may be upon another: a name that was given twice.
+      while (isNamespace(path)) demand(libc, 'umount2', libc.umount(path, MNT_DETACH));
       rmSync(path, { force: true });
     });
   },
   async isThere(name) {
     return isNamespace(networkNamespacePath(name));
   },
+  async hold(name) {
+    const libc = await loadLibc();
+    return new OpenNamespace(libc, name, openNetworkNamespace(networkNamespacePath(name)));
+  },
 };
+
+class OpenNamespace implements HeldNamespace {
+  readonly #libc: Libc;
+  readonly #name: string;
+  readonly #file: number;
+
+  constructor(libc: Libc, name: string, file: number) {
+    this.#libc = libc;
+    this.#name = name;
+    this.#file = file;
+  }
+
+  get named(): HeldNamespace['named'] {
+    const path = networkNamespacePath(this.#name);
+    if (!isNamespace(path)) return 'none';
+    const [own, there] = [fstatSync(this.#file), statSync(path)];
+    return own.ino === there.ino && own.dev === there.dev ? 'this' : 'another';
+  }
+
+  restoreName(): void {
+    attempt('name', this.#name, () => {
+      const path = networkNamespacePath(this.#name);
+      makeFile(this.#libc, path);
+      demand(this.#libc, 'mount', this.#libc.mount(`/proc/self/fd/${this.#file}`, path, 'none', MS_BIND));
+    });
+  }
+
+  close(): void {
+    closeNetworkNamespace(this.#file);
+  }
+}
 
 /** linux/magic.h */
 const NSFS_MAGIC = 0x6e736673;
@@ -66,9 +121,7 @@ function isNamespace(path: string): boolean {
 }
 
 function make(libc: Libc, path: string): void {
-  mkdirSync(FOLDER, { recursive: true, mode: 0o755 });
-  shareFolder(libc);
-  closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT, 0));
+  makeFile(libc, path);
   try {
     inNewNetworkNamespace(libc, () =>
       demand(libc, 'mount', libc.mount('/proc/thread-self/ns/net', path, 'none', MS_BIND)),
@@ -77,6 +130,13 @@ function make(libc: Libc, path: string): void {
     rmSync(path, { force: true });
     throw error;
   }
+}
+
+/** The file that a namespace is mounted on. One that was left over will do. */
+function makeFile(libc: Libc, path: string): void {
+  mkdirSync(FOLDER, { recursive: true, mode: 0o755 });
+  shareFolder(libc);
+  closeSync(openSync(path, constants.O_RDONLY | constants.O_CREAT, 0));
 }
 
 /**

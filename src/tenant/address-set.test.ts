@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Ip, ipv4, ipv6 } from '#src/lib/ip.ts';
+import { formatIp, type Ip, ipv4, ipv6 } from '#src/lib/ip.ts';
 import { AddressSet } from '#src/tenant/address-set.ts';
 import { following } from '#src/tenant/subnet-rules.ts';
 
@@ -13,7 +13,7 @@ const BASES: readonly Ip[] = [
 ];
 
 for (const base of BASES) {
-  test(`it finds what a plain set finds, from ${base.toString(16)} on`, () => {
+  test(`it finds what a plain set finds, from ${formatIp(base)} on`, () => {
     const offset = fc.nat(4_095);
     const change = fc.record({
       add: fc.boolean(),

@@ -70,13 +70,19 @@ export function faultOfPlace(prefix: Prefix, ip: Ip): string | undefined {
   return undefined;
 }
 
+/** Why addresses of the subnet can't be chosen from this range; `undefined` when they can. */
+export function faultOfRange(prefix: Prefix, range: Prefix): string | undefined {
+  const text = formatPrefix(range);
+  if (!containsPrefix(prefix, range)) return `the range ${text} is not in the subnet ${formatPrefix(prefix)}`;
+  return hasHostBits(range) ? `the range ${text} has host bits` : undefined;
+}
+
 /** Why a tenant can't have the subnet with its range, gateway and auxiliary addresses; `undefined` when it can. */
 export function faultOfSubnet({ prefix, range, gateway, auxiliary }: TenantSubnet): string | undefined {
   const fault = faultOfPrefix(prefix);
   if (fault !== undefined) return fault;
-  if (range !== undefined && !containsPrefix(prefix, range))
-    return `the range ${formatPrefix(range)} is not in the subnet ${formatPrefix(prefix)}`;
-  if (range !== undefined && hasHostBits(range)) return `the range ${formatPrefix(range)} has host bits`;
+  const ofRange = range && faultOfRange(prefix, range);
+  if (ofRange !== undefined) return ofRange;
   const ofGateway = faultOfPlace(prefix, gateway);
   if (ofGateway !== undefined) return `the gateway can't be used: ${ofGateway}`;
   for (const [name, ip] of Object.entries(auxiliary)) {

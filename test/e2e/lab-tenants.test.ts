@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import { firstInPath } from '#src/lab/docker.ts';
 import { LAB_ROOT } from '#src/lab/lab.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
@@ -13,11 +14,14 @@ import { cannotRun } from '../support/test-lab.ts';
  *     h1 .191  c1   red-h1   blue-h1   …
  *     h2 .192  c1   red-h2   blue-h2   …
  */
-const skip = cannotRun('dockerd', 'docker', 'busybox', 'ping', 'nft') || dockerEngines().debian.skip;
-const skipEtcd = skip || cannotRun('etcd', 'etcdctl');
+const skip = cannotRun('dockerd', 'docker', 'busybox', 'ping', 'nft', 'tcpdump');
+const { debian, iptables } = dockerEngines();
 
-const weft = (words: readonly string[]) =>
-  systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 120_000 });
+/** With the dockerd of this folder, or the first one in PATH. */
+const weft = (words: readonly string[], programs?: string) =>
+  systemCommands.run([...firstInPath(programs), WEFT, 'lab', ...words] as [string, ...string[]], {
+    timeoutMs: 120_000,
+  });
 
 let made = 0;
 /** A name for a lab of one test, which is taken down at its end. */
@@ -32,16 +36,23 @@ interface HostStatus {
   readonly containers: readonly { name: string; address: string; network?: string }[];
 }
 
-for (const [store, why] of [
-  ['embedded', skip],
-  ['etcd', skipEtcd],
+for (const [store, engine] of [
+  ['embedded', debian],
+  ['etcd', debian],
+  ['embedded', iptables],
 ] as const) {
-  test(`networks of one subnet and of two are made, and are isolated: ${store}`, { skip: why }, async (t) => {
+  const why = skip || engine.skip || (store === 'etcd' && cannotRun('etcd', 'etcdctl'));
+  test(`networks of one subnet and of two are made, and are isolated: ${store}, ${engine.called}`, {
+    skip: why,
+  }, async (t) => {
     const name = newName(t);
     const networks = ['--network=red', '--network', 'blue', '--network=green=10.6.0.0/28'];
-    const up = await weft(['up', `--name=${name}`, '--docker', `--store=${store}`, ...networks]);
+    const up = await weft(
+      ['up', `--name=${name}`, '--docker', `--store=${store}`, ...networks],
+      engine.programs,
+    );
     assert.equal(up.code, 0, up.stderr);
-    assert.match(up.stderr, /^networks red, blue, green, made on h1$/m);
+    assert.match(up.stderr, /^networks red, blue, green, and their containers$/m);
 
     const status = JSON.parse((await weft(['status', `--name=${name}`, '--json'])).stdout) as HostStatus[];
     const of = (network: string | undefined) =>
@@ -67,6 +78,18 @@ for (const [store, why] of [
       'h1/c1',
       'h2/c1',
     ]);
+
+    const walk = await weft(['walk', `--name=${name}`, 'h1/blue-h1', 'h2/blue-h2']);
+    assert.equal(walk.code, 0, walk.stdout);
+    const macs = 'Ethernet +02:42:0a:05:00:0b > 02:42:0a:05:00:0c ';
+    const addresses = 'IP +10\\.5\\.0\\.11 > 10\\.5\\.0\\.12 ';
+    assert.match(walk.stdout, new RegExp(`> 8473\n.*VNI\\) \\d+\n +${macs}.*\n +${addresses}`));
+    assert.match(walk.stdout, /^6\. h2: .*\n(.*\n)+ {5}ping 10\.5\.0\.12: answered in [\d.]+ ms$/m);
+    const astray = await weft(['walk', `--name=${name}`, 'h1/blue-h1', 'h2/red-h2']);
+    assert.match(
+      astray.stderr,
+      /no way from h1\/blue-h1 to h2\/red-h2; they are in the networks blue and red/,
+    );
 
     const inside = await weft([
       'exec',

@@ -3,7 +3,6 @@ import { readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { systemCommands } from '#src/sys/command.ts';
-import { dockerEngines } from '../support/docker-engines.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -47,7 +46,7 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
 });
 
 test('with Docker it goes on: two networks with one subnet, and a container that moves under a ping', {
-  skip: skip || cannotRun('dockerd', 'docker', 'busybox') || dockerEngines().debian.skip,
+  skip: skip || cannotRun('dockerd', 'docker', 'busybox'),
 }, async (t) => {
   const name = `t${process.pid}docker`;
   down(t, name);

@@ -80,9 +80,9 @@ test('networks that are added appear on every host, with a device and a file eac
   const listed = await network('ls');
   assert.deepEqual(
     listed.stdout
-      .trim()
       .split('\n')
-      .map((line) => line.split(/\s+/).slice(0, 3).join(' ')),
+      .filter((line) => line.includes(' vxlan '))
+      .map((line) => line.trim().split(/\s+/).slice(0, 3).join(' ')),
     ['blue 10.1.0.0/16 vxlan', 'green 10.3.0.0/16 vxlan', 'red 10.2.0.0/16 vxlan'],
   );
   for (const name of NETWORKS) {

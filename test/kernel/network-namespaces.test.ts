@@ -76,6 +76,32 @@ test('the mount is seen in other mount namespaces that have the folder', { skip 
   assert.match(folder ?? '', / shared:\d+ /);
 });
 
+test('a namespace that is held lives without its name, and gets it back', { skip }, async (t) => {
+  const name = ownName(t);
+  await namespaces.ensure(name);
+  const held = await namespaces.hold(name);
+  t.after(() => held.close());
+  ip('-n', name, 'link', 'add', 'left', 'type', 'bridge');
+  assert.equal(held.named, 'this');
+  ip('netns', 'del', name);
+  assert.equal(held.named, 'none');
+  ip('netns', 'add', name);
+  assert.equal(held.named, 'another');
+  await namespaces.remove(name);
+  held.restoreName();
+  assert.equal(held.named, 'this');
+  assert.match(ip('-n', name, 'link', 'show', 'left'), / left: /);
+  ip('netns', 'del', name);
+  held.restoreName();
+  held.restoreName();
+  await namespaces.remove(name);
+  assert.equal(held.named, 'none');
+});
+
+test('what is not there can’t be held', { skip }, async () => {
+  await assert.rejects(namespaces.hold('weft-test-nowhere'), { code: 'netns' });
+});
+
 test('settings are read and written inside, and repaired there', { skip }, async (t) => {
   const name = ownName(t);
   await namespaces.ensure(name);

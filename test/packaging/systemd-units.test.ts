@@ -36,7 +36,7 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
   const folder = mkdtempSync(join(tmpdir(), 'systemd-units-'));
   try {
     mkdirSync(join(folder, 'bin'));
-    for (const program of ['flanneld', 'mk-docker-opts', 'dockerd']) {
+    for (const program of ['flanneld', 'weft', 'mk-docker-opts', 'dockerd']) {
       writeFileSync(join(folder, 'bin', program), '#!/bin/sh\n', { mode: 0o755 });
     }
     const copy = (name: string): void => {
@@ -51,6 +51,7 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
     copy('docker.service.d/flannel.conf');
     if (driver) {
       copy('weft-docker.socket');
+      copy('weft-namespace.service');
       copy('docker.service.d/weft-driver.conf');
       copy('flanneld.service.d/weft-driver.conf');
     }
@@ -65,7 +66,7 @@ test('systemd finds nothing wrong with flanneld.service and the drop-in for Dock
 });
 
 test('systemd finds nothing wrong with the units of Docker’s network driver', { skip }, () => {
-  for (const unit of ['weft-docker.socket', 'flanneld.service', 'docker.service'])
+  for (const unit of ['weft-docker.socket', 'weft-namespace.service', 'flanneld.service', 'docker.service'])
     assert.deepEqual(verify(unit, { driver: true }), [], unit);
 });
 

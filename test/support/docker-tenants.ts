@@ -16,8 +16,8 @@ export type TenantStore = 'etcd v2' | 'etcd v3' | 'embedded';
 export interface TenantHostsOptions {
   /** Default 2. */
   readonly hosts?: number;
-  /** Default Debian's. */
-  readonly engine?: Engine;
+  /** Of the hosts, one after the other and again from the first; default Debian's. */
+  readonly engines?: readonly [Engine, ...Engine[]];
   /** Default `etcd v3`. */
   readonly store?: TenantStore;
   /** Added to flanneld's flags. */
@@ -47,11 +47,12 @@ export const cannotRunTenants = (...programs: string[]): string | false =>
  *     store .190     h1 .191 flanneld, dockerd     h2 .192 flanneld, dockerd     …
  */
 export async function tenantHosts(t: Owner, options: TenantHostsOptions = {}): Promise<Tenants> {
-  const { hosts: count = 2, engine = dockerEngines().debian, store: kind = 'etcd v3' } = options;
+  const { hosts: count = 2, engines = [dockerEngines().debian], store: kind = 'etcd v3' } = options;
   const lab = await testLab(t, { hosts: count });
   const store = kind === 'embedded' ? await EmbeddedStore.start(lab.store, [WEFT]) : await Etcd.start(lab);
   const hosts = await Promise.all(
-    lab.hosts.map(async (host) => {
+    lab.hosts.map(async (host, n) => {
+      const engine = engines[n % engines.length] ?? engines[0];
       // Engine 29 with nftables leaves forwarding to the administrator, and does not start without it.
       await host.must(['sysctl', '-qw', 'net.ipv4.ip_forward=1']);
       const flags = [

@@ -10,7 +10,7 @@ import { silentLogger } from '#src/lib/log.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import type { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
-import { systemClock } from '#src/sys/clock.ts';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import { isTenantObject } from '#src/tenant/segment-objects.ts';
@@ -43,11 +43,13 @@ export interface DriverHostOptions {
   readonly hearsDocker?: boolean;
   /** What the book's file has; it changes with it. */
   readonly files?: Map<string, string>;
+  /** Of the tenants in use; default the system's. */
+  readonly clock?: Clock;
 }
 
 export async function driverHost(
   t: TestContext,
-  { n, folders, hearsDocker = false, files = new Map() }: DriverHostOptions,
+  { n, folders, hearsDocker = false, files = new Map(), clock = systemClock }: DriverHostOptions,
 ): Promise<DriverHost> {
   const stop = new AbortController();
   const { signal } = stop;
@@ -69,6 +71,7 @@ export async function driverHost(
   const present = new PresentTenants(
     {
       ...shared,
+      clock,
       book,
       directory,
       owner,
@@ -81,13 +84,14 @@ export async function driverHost(
     signal,
   );
   const parts = { ...shared, book, directory, present };
+  const addresses = new AddressRequests(parts);
   const networks = new NetworkRequests({
     ...parts,
+    rangeOf: (tenant, family) => addresses.rangeOf(tenant, family),
     hearsDocker: () => hearsDocker,
     recall: async () => undefined,
     onNetworks: () => {},
   });
-  const addresses = new AddressRequests(parts);
   const following = directory.run(signal).catch(() => {});
   await present.resume();
   await reconciler.start(signal);

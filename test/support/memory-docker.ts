@@ -11,7 +11,8 @@ import { formatIp, formatPrefix, type Prefix, parseIp, parsePrefix } from '#src/
 import { type DriverHost, id } from './driver-host.ts';
 
 interface Made extends DockerNetwork {
-  readonly pool: string;
+  /** IDs of its pools. */
+  readonly pools: readonly string[];
   readonly endpoints: Map<string, DockerEndpoint>;
 }
 
@@ -54,31 +55,37 @@ export class MemoryDocker implements DockerApi {
     await this.beforeCreation(name);
     if (this.refuses.has(name)) throw new WeftError('docker-refused', `Docker says: not ${name}`);
     const networkId = id(0x10_0000 + ++this.#made);
+    const { addresses } = this.#host;
     const pools = [];
-    for (const { subnet, gateway } of ipam.config) {
-      const pool = await this.#host.addresses.requestPool({
+    for (const { subnet, range, gateway, auxiliary = {} } of ipam.config) {
+      const { poolId, pool } = await addresses.requestPool({
         family: prefixOf(subnet).family,
         options: ipam.options,
         pool: prefixOf(subnet),
+        ...(range !== undefined && { range: prefixOf(range) }),
       });
       const wanted = gateway === undefined ? undefined : parseIp(gateway);
       const address = { isGateway: true, ...(wanted !== undefined && { address: wanted }) };
       pools.push({
-        poolId: pool.poolId,
-        pool: pool.pool,
+        poolId,
+        pool,
         addressSpace: 'weft',
-        auxiliary: {},
-        gateway: await this.#host.addresses.requestAddress({ poolId: pool.poolId, ...address }),
+        gateway: await addresses.requestAddress({ poolId, ...address }),
+        auxiliary: Object.fromEntries(
+          Object.entries(auxiliary).flatMap(([name, text]) => {
+            const ip = parseIp(text);
+            return ip === undefined ? [] : [[name, ip]];
+          }),
+        ),
       });
     }
     await this.#host.networks.createNetwork({ networkId, options, internal, pools });
-    const [{ poolId = '' } = {}] = pools;
     this.#networks.set(networkId, {
       id: networkId,
       name,
       options,
       labels,
-      pool: poolId,
+      pools: pools.map(({ poolId }) => poolId),
       endpoints: new Map(),
     });
     return networkId;
@@ -107,25 +114,31 @@ export class MemoryDocker implements DockerApi {
     signal.throwIfAborted();
   }
 
-  /** `docker run`; the container's address. */
-  async run(network: string, name: string): Promise<string> {
+  /** `docker run`, with `--ip`; the container's addresses. */
+  async run(network: string, name: string, ip?: string): Promise<string[]> {
     const made = this.#networks.values().find((it) => it.name === network);
     if (made === undefined) throw new Error(`there is no network ${network}`);
-    const address = await this.#host.addresses.requestAddress({ poolId: made.pool, isGateway: false });
+    const given = ip === undefined ? undefined : parseIp(ip);
+    const addresses: Prefix[] = [];
+    for (const [n, poolId] of made.pools.entries()) {
+      const wanted = n === 0 && given !== undefined && { address: given };
+      addresses.push(await this.#host.addresses.requestAddress({ poolId, isGateway: false, ...wanted }));
+    }
     const [container, endpoint] = [id(0x20_0000 + ++this.#made), id(0x30_0000 + this.#made)];
     const ids = { networkId: made.id, endpointId: endpoint };
     const { mac = '' } = await this.#host.networks.createEndpoint({
       ...ids,
-      addresses: [address],
+      addresses,
       options: {},
     });
     await this.#host.networks.join({ ...ids, sandbox: `/run/netns/${name}` });
-    const place = { ipv4: formatPrefix(address), ipv6: '', mac };
+    const [ipv4 = '', ipv6 = ''] = addresses.map(formatPrefix);
+    const place = { ipv4, ipv6, mac };
     made.endpoints.set(endpoint, { container, name, endpoint, ...place });
     const attachment = { networkId: made.id, endpointId: endpoint, aliases: [], ...place };
     const networks = { [network]: attachment };
     this.#containers.set(container, { id: container, name, running: true, pid: 1, image: '', networks });
-    return formatIp(address.address);
+    return addresses.map(({ address }) => formatIp(address));
   }
 }
 

@@ -14,6 +14,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ping: 'iputils-ping',
   nft: 'nftables',
   iptables: 'iptables',
+  'firewall-cmd': 'firewalld',
   openssl: 'openssl',
 };
 const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];

@@ -176,7 +176,7 @@ for (const api of ['v3', 'v2'] as const) {
         'removed network plain; freed VNI 12\n',
       );
       assert.match(await must('network', 'rm', 'plain'), /its config was/);
-      assert.match(await must('network', 'rm', 'blue'), /freed VNI 70001 and 1 released addresses/);
+      assert.match(await must('network', 'rm', 'blue'), /freed VNI 70001 and 1 released address$/m);
       assert.match(await refused('network', 'rm', 'blue'), /there is no network blue/);
       assert.match(await refused('network', 'inspect', 'blue'), /there is no network blue/);
       assert.match(await must('network', 'create', 'green', '--vni=70001'), /created network green/);

@@ -37,6 +37,17 @@ const forEach = async (
   await host.host.run(argv, { stdin: names.join('\n'), timeoutMs: 240_000 });
 };
 
+/**
+ * A dockerd that is killed may leave a task in containerd under the container's ID, and can't start that container any
+ * more ("already exists"): its user makes it again.
+ */
+async function startOrMake(host: TenantHost, network: string, names: readonly string[]): Promise<void> {
+  const options = `--stop-signal SIGKILL --network ${network} --name "$1" ${IMAGE} sleep 100000`;
+  const script = `timeout 60 docker start "$1" || { docker rm -f "$1"; timeout 60 docker run -d ${options}; }`;
+  const argv = ['xargs', '-P', String(AT_ONCE), '-n', '1', 'sh', '-c', script, 'sh'];
+  await host.host.run(argv, { stdin: names.join('\n'), timeoutMs: 240_000 });
+}
+
 const runningOn = async (host: TenantHost): Promise<string[]> =>
   (await host.must(['ps', '--format', '{{.Names}}'])).split('\n').filter(Boolean);
 
@@ -91,7 +102,7 @@ for (const seed of SEEDS) {
         }),
       );
       if (missing.every((it) => it.length === 0)) break;
-      await Promise.all([one, two].map((host, n) => forEach(host, ['start'], missing[n] ?? [])));
+      await Promise.all([one, two].map((host, n) => startOrMake(host, network, missing[n] ?? [])));
     }
     for (const host of [one, two]) {
       const running = new Set(await runningOn(host));

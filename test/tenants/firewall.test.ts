@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Container } from '#src/lab/container.ts';
 import { until } from '#src/sys/until.ts';
-import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
+import type { TenantHost } from '../support/docker-tenant-host.ts';
+import { cannotRunTenants, createTenant, sharedTenants, twoOf } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { duringTraffic } from '../support/traffic.ts';
@@ -12,7 +14,19 @@ import { duringTraffic } from '../support/traffic.ts';
  *     store .190     h1 .191 flanneld, dockerd (its rules are changed)     h2 .192 flanneld, dockerd
  */
 const skip = cannotRunTenants('iptables');
-const tenants = sharedTenants(skip);
+const tenants = sharedTenants(skip, {}, async (tenants) => {
+  const [one, two] = twoOf(tenants);
+  await createTenant(tenants, 'walled', { subnet: '10.81.0.0/24' });
+  for (const name of ['near', 'local']) await one.run(name, 'walled');
+  const b = await two.run('far', 'walled');
+  await waitForAnswer(await containerOn(one, 'near'), b.address);
+});
+
+async function containerOn(host: TenantHost, name: string): Promise<Container> {
+  const container = await host.docker.container(name);
+  assert.ok(container, `${name} runs`);
+  return container;
+}
 
 const CHANGES: readonly (readonly [called: string, command: string])[] = [
   ['FORWARD drops everything', 'iptables -P FORWARD DROP; iptables -I FORWARD -j DROP'],
@@ -25,28 +39,22 @@ const CHANGES: readonly (readonly [called: string, command: string])[] = [
 for (const [called, command] of CHANGES) {
   test(`${called}: no packet of a tenant is lost`, { skip }, async () => {
     const [one, two] = twoOf(tenants());
-    const name = newName();
-    await createTenant(tenants(), name, { subnet: '10.81.0.0/24' });
-    const a = await one.run(`a-${name}`, name);
-    const local = await one.run(`local-${name}`, name);
-    const b = await two.run(`b-${name}`, name);
-    await waitForAnswer(a, b.address);
+    const [a, local, b] = [
+      await containerOn(one, 'near'),
+      await containerOn(one, 'local'),
+      await containerOn(two, 'far'),
+    ];
     const { lost } = await duringTraffic(a, b.address, async () => {
       await one.host.must(['sh', '-c', command]);
       assert.equal(await answered(a, local.address), 3);
       assert.equal(await answered(b, local.address), 3);
     });
     assert.equal(lost, 0);
-    await one.remove(`a-${name}`, `local-${name}`);
-    await two.remove(`b-${name}`);
   });
 }
 
 test('the rules that keep tenants apart come back after a flush', { skip }, async () => {
   const [one] = twoOf(tenants());
-  const name = newName();
-  await createTenant(tenants(), name, { subnet: '10.82.0.0/24' });
-  await one.run('guarded', name);
   const here = () => one.host.must(['nft', '-s', 'list', 'ruleset']);
   const inTenants = () => one.inTenants(['nft', '-s', 'list', 'table', 'bridge', 'weft']);
   const ours = async () => (await here()).match(/^table \S+ weft\S*/gm) ?? [];
@@ -68,11 +76,7 @@ test('the rules that keep tenants apart come back after a flush', { skip }, asyn
 
 test('firewalld is reloaded', { skip: skip || cannotRun('firewall-cmd', 'firewalld') }, async () => {
   const [one, two] = twoOf(tenants());
-  const name = newName();
-  await createTenant(tenants(), name, { subnet: '10.83.0.0/24' });
-  const a = await one.run('reloads', name);
-  const b = await two.run('reloads', name);
-  await waitForAnswer(a, b.address);
+  const [a, b] = [await containerOn(one, 'near'), await containerOn(two, 'far')];
   await one.host.start('firewalld', ['firewalld', '--nofork']);
   const { lost } = await duringTraffic(a, b.address, () => one.host.must(['firewall-cmd', '--reload']));
   assert.equal(lost, 0);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
-import { until } from '#src/sys/until.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
@@ -13,7 +12,7 @@ import {
 } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
 import { framesAt } from '../support/tenant-frames.ts';
-import { assertViewsAgree, storedAddress, storedKeys } from '../support/tenant-views.ts';
+import { assertViewsAgree, endLife, storedAddress } from '../support/tenant-views.ts';
 
 /*
  * A host is gone, and may return (docker-driver.md §6 number 15):
@@ -23,18 +22,8 @@ import { assertViewsAgree, storedAddress, storedKeys } from '../support/tenant-v
 const skip = cannotRunTenants();
 const tenants = sharedTenants(skip, { hosts: 3 });
 
-/** Until a host that says nothing is taken for gone: the TTL of `alive/HOSTID`, and more. */
-const GONE_MS = 180_000;
-
 const link = (host: TenantHost, state: 'up' | 'down'): Promise<void> =>
   tenants().lab.onWire([`link set ${host.name} ${state}`]);
-
-const waitForDeath = async (host: TenantHost, id: string): Promise<true> =>
-  until(async () => !(await storedKeys(tenants(), 'alive')).has(id), {
-    what: `end of ${host.name}`,
-    timeoutMs: GONE_MS,
-    intervalMs: 1_000,
-  });
 
 const runWords = (name: string, network: string, ip: string): string[] => [
   ...['run', '-d', '--name', name, '--stop-signal', 'SIGKILL', '--network', network, '--ip', ip],
@@ -51,7 +40,7 @@ test('a host that is gone keeps its addresses, and uses them when it returns', {
   const id = (await storedAddress(tenants(), name, '10.71.0.33'))?.host ?? '';
   await link(three, 'down');
   try {
-    await waitForDeath(three, id);
+    await endLife(tenants(), id);
     assert.equal((await storedAddress(tenants(), name, '10.71.0.33'))?.state, 'published');
     const text = await one.refused(runWords('thief', name, '10.71.0.33'));
     assert.match(text, /10\.71\.0\.33 is held.*h3/);
@@ -74,7 +63,7 @@ test('its addresses are freed by a command, and it gives way when it returns', {
   const id = (await storedAddress(tenants(), name, '10.72.0.33'))?.host ?? '';
   await link(three, 'down');
   try {
-    await waitForDeath(three, id);
+    await endLife(tenants(), id);
     assert.match(await one.mustWeft(['address', 'free', three.name]), /freed 10\.72\.0\.33.*c72/);
     assert.notEqual((await storedAddress(tenants(), name, '10.72.0.33'))?.state, 'published');
     await one.run('heir', name, ['--ip', '10.72.0.33']);

@@ -2,33 +2,62 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
 import { callerSeenBy } from '#src/lab/traffic.ts';
-import { systemCommands } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
-import { dockerEngines } from '../support/docker-engines.ts';
+import { composePlugin } from '../support/docker-compose.ts';
+import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import { WEB } from '../support/docker-network.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';
-import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
+import {
+  cannotRunTenants,
+  creationOf,
+  newName,
+  sharedTenants,
+  type TenantWords,
+  waitForNetwork,
+} from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
 import { assertViewsAgree, storedAddress } from '../support/tenant-views.ts';
 
 /*
- * What users ask of Docker for a container and get in a tenant as well (docker-driver.md §6 number 13):
+ * What users ask of Docker for a container and get in a tenant as well (docker-driver.md §6 number 13), with each engine,
+ * and between it and the next one:
  *
- *     store .190     h1 .191 flanneld, dockerd     h2 .192 flanneld, dockerd
+ *     store .190     h1 .191 flanneld, Debian's dockerd     h2 .192 flanneld, Docker 29 with iptables
+ *                    h3 .193 flanneld, Docker 29 with nftables
  */
 const cannot = cannotRunTenants();
 const { debian, iptables, nftables } = dockerEngines();
+const ENGINES = [debian, iptables, nftables];
+const here = ENGINES.filter(({ skip }) => skip === false);
+const tenants = sharedTenants(cannot, {
+  hosts: Math.max(here.length, 2),
+  engines: [here[0] ?? debian, ...here.slice(1)],
+});
 
-for (const engine of [debian, iptables, nftables]) {
+/** The engine's host, and the next. */
+function pairOf(engine: Engine): [TenantHost, TenantHost] {
+  const { hosts } = tenants();
+  const n = here.indexOf(engine);
+  const [one, two] = [hosts[n], hosts[(n + 1) % hosts.length]];
+  if (one === undefined || two === undefined) throw new Error('there are not two hosts');
+  return [one, two];
+}
+
+async function create([one, two]: readonly TenantHost[], words: TenantWords): Promise<string> {
+  const name = newName();
+  await one?.must(creationOf(name, words));
+  if (two !== undefined) await waitForNetwork(two, name);
+  return name;
+}
+
+for (const engine of ENGINES) {
   describe(engine.called, () => {
     const skip = cannot || engine.skip;
-    const tenants = sharedTenants(skip, { engine });
-    const pair = () => twoOf(tenants());
+    const pair = () => pairOf(engine);
 
     test('published ports, one by one and all', { skip }, async () => {
       const [one, two] = pair();
-      const name = newName();
-      await createTenant(tenants(), name, { subnet: '10.41.0.0/24' });
+      const name = await create(pair(), { subnet: '10.41.0.0/24' });
       await one.run('published', name, ['-p', '8080:8080'], WEB);
       assert.equal(await callerSeenBy(two.host, one.address), two.address);
       await one.run('exposed', name, ['--expose', '8080', '-P'], WEB);
@@ -45,8 +74,7 @@ for (const engine of [debian, iptables, nftables]) {
 
     test('an internal network has no way out', { skip }, async () => {
       const [one, two] = pair();
-      const name = newName();
-      await createTenant(tenants(), name, { subnet: '10.42.0.0/24', words: ['--internal'] });
+      const name = await create(pair(), { subnet: '10.42.0.0/24', words: ['--internal'] });
       const a = await one.run('internal', name);
       const b = await two.run('internal', name);
       await waitForAnswer(a, b.address);
@@ -59,32 +87,91 @@ for (const engine of [debian, iptables, nftables]) {
       for (const host of [one, two]) await host.remove('internal');
     });
 
-    test('both families, with one host number', { skip }, async () => {
+    // The two firewalls of one engine differ in the way out only.
+    if (engine === iptables) return;
+
+    for (const [called, words] of [
+      ['of choice', ['--subnet', 'fd00:43::/64']],
+      ['of the cluster’s choice', []],
+    ] as const) {
+      test(`both families, with an IPv6 subnet ${called}`, { skip }, async () => {
+        const [one, two] = pair();
+        const name = await create(pair(), { subnet: '10.43.0.0/24', words: ['--ipv6', ...words] });
+        const a = await one.run('dual', name, ['--ip', '10.43.0.11']);
+        await two.run('dual', name);
+        const [here, there] = [await one.attachment('dual', name), await two.attachment('dual', name)];
+        assert.ok(here && there);
+        assert.match(here.GlobalIPv6Address, words.length > 0 ? /^fd00:43::b$/ : /^fd[0-9a-f:]+:b$/);
+        await waitForAnswer(a, there.IPAddress);
+        await waitForAnswer(a, there.GlobalIPv6Address);
+        await assertViewsAgree(tenants());
+        // It moves, and asks for one address only.
+        await one.remove('dual');
+        await two.run('moved', name, ['--ip', '10.43.0.11']);
+        const moved = await two.attachment('moved', name);
+        assert.deepEqual(
+          [moved?.GlobalIPv6Address, moved?.MacAddress],
+          [here.GlobalIPv6Address, here.MacAddress],
+        );
+        await two.remove('dual', 'moved');
+      });
+    }
+
+    test('a range, a gateway, reserved addresses, and addresses of choice', { skip }, async () => {
       const [one, two] = pair();
+      const words = ['--ip-range', '10.49.0.128/28', '--gateway', '10.49.0.9'];
+      const name = await create(pair(), {
+        subnet: '10.49.0.0/24',
+        words: [...words, '--aux-address', 'printer=10.49.0.10', '--ipv6', '--subnet', 'fd00:49::/64'],
+      });
+      const a = await one.run('any', name);
+      const b = await two.run('any', name);
+      for (const { address } of [a, b]) assert.match(address, /^10\.49\.0\.1(2[89]|3\d|4[0-3])$/);
+      await one.run('chosen', name, ['--ip', '10.49.0.50', '--ip6', 'fd00:49::77']);
+      await waitForAnswer(b, '10.49.0.50');
+      await waitForAnswer(b, 'fd00:49::77');
+      for (const [host, option, address, reason] of [
+        [one, '--ip', '10.49.0.9', /is the gateway/],
+        [two, '--ip', '10.49.0.10', /printer/],
+        [two, '--ip', '10.49.0.50', new RegExp(`held on host ${one.name} by container chosen`)],
+        [two, '--ip6', 'fd00:49::77', new RegExp(`held on host ${one.name}`)],
+      ] as const) {
+        const run = ['run', '-d', '--name', 'refused', '--network', name, option, address, IMAGE, 'true'];
+        assert.match(await host.refused(run), reason);
+        await host.remove('refused');
+      }
+      const outside = creationOf(newName(), {
+        subnet: '10.50.0.0/24',
+        words: ['--ip-range', '10.51.0.0/25'],
+      });
+      assert.match(await one.refused(outside), /10\.51\.0\.0\/25/);
+      await one.remove('any', 'chosen');
+      await two.remove('any');
+    });
+
+    test('options that are not known are refused with those that are', { skip }, async () => {
+      const [one] = pair();
       const name = newName();
-      const words = ['--ipv6', '--subnet', 'fd00:43::/64'];
-      await createTenant(tenants(), name, { subnet: '10.43.0.0/24', words });
-      const a = await one.run('dual', name, ['--ip', '10.43.0.11']);
-      await two.run('dual', name);
-      const [here, there] = [await one.attachment('dual', name), await two.attachment('dual', name)];
-      assert.ok(here && there);
-      assert.match(here.GlobalIPv6Address, /^fd00:43::/);
-      await waitForAnswer(a, there.IPAddress);
-      await waitForAnswer(a, there.GlobalIPv6Address);
-      await assertViewsAgree(tenants());
-      for (const host of [one, two]) await host.remove('dual');
+      const list = /weft\.vin.*weft\.network, weft\.vni, weft\.mtu/;
+      assert.match(await one.refused(creationOf(name, { words: ['-o', 'weft.vin=7'] })), list);
+      const ipam = creationOf(name, { words: ['--ipam-opt', 'weft.vin=7'] });
+      assert.match(await one.refused(ipam), /--ipam-opt weft\.vin; it has weft\.network/);
+      const there = await create([one], { subnet: '10.52.0.0/24' });
+      await one.run('connects', 'bridge');
+      const connect = ['network', 'connect', '--driver-opt', 'colour=red', there, 'connects'];
+      assert.match(await one.refused(connect), /--driver-opt colour; it has none/);
+      await one.remove('connects');
     });
 
     test('a MAC of choice', { skip }, async () => {
       const [one, two] = pair();
-      const name = newName();
-      await createTenant(tenants(), name, { subnet: '10.44.0.0/24' });
+      const name = await create(pair(), { subnet: '10.44.0.0/24' });
       // Later clients refuse the flag where the engine takes one MAC for all of a container's networks.
-      const cli = engine === debian ? '/usr/bin/docker' : 'docker';
       const run = (host: TenantHost, container: string, mac: string) =>
         host.host.run(
           [
-            ...[cli, 'run', '-d', '--stop-signal', 'SIGKILL', '--network', name],
+            ...[here[tenants().hosts.indexOf(host)] === debian ? '/usr/bin/docker' : 'docker'],
+            ...['run', '-d', '--stop-signal', 'SIGKILL', '--network', name],
             ...['--mac-address', mac, '--name', container, IMAGE, 'sleep', '100000'],
           ],
           { timeoutMs: 60_000 },
@@ -105,10 +192,9 @@ for (const engine of [debian, iptables, nftables]) {
 
     test('a network is connected and disconnected while the container runs', { skip }, async () => {
       const [one, two] = pair();
-      const [first, second] = [newName(), newName()];
-      // The same addresses in both: one container is in two tenants only where they differ.
-      await createTenant(tenants(), first, { subnet: '10.45.0.0/24' });
-      await createTenant(tenants(), second, { subnet: '10.46.0.0/24' });
+      // One container is in two tenants only where their addresses differ.
+      const first = await create(pair(), { subnet: '10.45.0.0/24' });
+      const second = await create(pair(), { subnet: '10.46.0.0/24' });
       const a = await one.run('both', first);
       const b = await two.run('first', first);
       const c = await two.run('second', second);
@@ -131,8 +217,7 @@ for (const engine of [debian, iptables, nftables]) {
 
     test('names of a host’s own containers', { skip }, async () => {
       const [one] = pair();
-      const name = newName();
-      await createTenant(tenants(), name, { subnet: '10.47.0.0/24' });
+      const name = await create([one], { subnet: '10.47.0.0/24' });
       const named = await one.run('named', name, ['--network-alias', 'db']);
       await one.run('asks', name);
       for (const word of ['named', 'db']) {
@@ -146,44 +231,33 @@ for (const engine of [debian, iptables, nftables]) {
   });
 }
 
-const COMPOSE = (name: string): string => `
-services:
-  web:
-    image: ${IMAGE}
-    command: sleep 100000
-    networks: [inner]
-networks:
-  inner:
-    driver: weft
-    driver_opts: { weft.network: ${name} }
-    ipam:
-      driver: weft
-      options: { weft.network: ${name} }
-      config: [{ subnet: 10.48.0.0/24 }]
-`;
+const compose = composePlugin();
+const FILE = '/run/compose/compose.yaml';
 
-/** Why compose can't be tried here. */
-async function cannotCompose(): Promise<string | false> {
-  const { code } = await systemCommands.run(['docker', 'compose', 'version']);
-  return code !== 0 && 'needs the compose plugin of the docker command (package docker-compose-plugin)';
-}
-
-describe('compose', async () => {
-  const skip = cannot || (await cannotCompose());
-  const tenants = sharedTenants(skip);
-  test('one file on two hosts is one network', { skip }, async () => {
-    const [one, two] = twoOf(tenants());
-    const name = newName();
-    for (const host of [one, two]) {
-      await host.host.write('/run/compose/compose.yaml', COMPOSE(name));
-      await host.must(['compose', '-f', '/run/compose/compose.yaml', '-p', 'site', 'up', '-d']);
-    }
-    const [a, b] = [await one.docker.container('site-web-1'), await two.docker.container('site-web-1')];
-    assert.ok(a && b);
-    await waitForAnswer(a, b.address);
-    await assertViewsAgree(tenants());
-    for (const host of [one, two]) {
-      await host.must(['compose', '-f', '/run/compose/compose.yaml', '-p', 'site', 'down', '-t', '0']);
-    }
+const composeFile = (network: string): string =>
+  JSON.stringify({
+    services: { web: { image: IMAGE, command: 'sleep 100000', networks: ['shop'] } },
+    networks: { shop: { external: true, name: network } },
   });
+
+test('one compose file on two hosts, with the network as an external one', {
+  skip: cannot || compose.skip,
+}, async () => {
+  const [one, two] = tenants().hosts;
+  assert.ok(one && two);
+  const name = await create([one, two], { subnet: '10.48.0.0/24' });
+  const run = (host: TenantHost, ...words: string[]) =>
+    host.host.must([...compose.command, '-f', FILE, '-p', 'site', ...words], { timeoutMs: 60_000 });
+  for (const host of [one, two]) {
+    await host.host.write(FILE, composeFile(name));
+    await run(host, 'up', '-d');
+  }
+  const container = await two.docker.container('site-web-1');
+  const { IPAddress = '' } = (await one.attachment('site-web-1', name)) ?? {};
+  assert.ok(container);
+  await waitForAnswer(container, IPAddress);
+  await assertViewsAgree(tenants());
+  const names = (await storedAddress(tenants(), name, IPAddress))?.names ?? [];
+  assert.deepEqual([...names].sort(), ['site-web-1', 'web']);
+  for (const host of [two, one]) await run(host, 'down', '-t', '0');
 });

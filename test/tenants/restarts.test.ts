@@ -45,7 +45,7 @@ const dockerdLog = async ({ host }: TenantHost): Promise<string> =>
 for (const engine of [debian, iptables]) {
   describe(engine.called, () => {
     const skip = cannot || engine.skip;
-    const tenants = sharedTenants(skip, { engine });
+    const tenants = sharedTenants(skip, { engines: [engine] });
 
     for (const how of ['SIGTERM', 'SIGKILL'] as const) {
       test(`dockerd after ${how}: containers that are to run always run again`, { skip }, async () => {

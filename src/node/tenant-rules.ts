@@ -1,0 +1,38 @@
+import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
+import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
+import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { ruleCheckMs } from '#src/node/network-options.ts';
+import type { HostComponents } from '#src/node/shared-host.ts';
+import { TENANT_NAMESPACE } from '#src/node/tenant-namespace.ts';
+import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
+import { commandsIn } from '#src/sys/command.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { networkNamespacePath } from '#src/sys/network-namespaces.ts';
+
+/** The rules in that namespace, and those of the tunnels in the host's own. */
+export function tenantRules(
+  {
+    commands,
+    ruleset,
+    watchRules,
+    clock,
+    createLogger,
+  }: Pick<HostComponents, 'commands' | 'ruleset' | 'watchRules' | 'clock' | 'createLogger'>,
+  options: FlanneldOptions,
+): TenantRules {
+  const namespace = networkNamespacePath(TENANT_NAMESPACE);
+  const netlink = { netlink: systemNetlink, clock };
+  return new TenantRules(
+    {
+      inside: {
+        commands: commandsIn(commands, namespace),
+        ruleset: new NftablesRuleset(netlink, { namespace }),
+        watchRules: (listener, signal) => monitorNftables(netlink, { namespace }, listener, signal),
+      },
+      host: { commands, ruleset, watchRules },
+      clock,
+      log: createLogger('firewall'),
+    },
+    { port: options.tenantPort, intervalMs: ruleCheckMs(options) },
+  );
+}

@@ -1,0 +1,203 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { until } from '#src/sys/until.ts';
+import { scratchFolder } from './scratch-folder.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const SYSTEMD = '/lib/systemd/systemd';
+/** linux/magic.h */
+const CGROUP2_SUPER_MAGIC = 0x63677270;
+const CGROUPS = '/sys/fs/cgroup';
+/** Of other packages; here they do nothing. */
+const STUBS = ['sysinit', 'basic', 'shutdown', 'sockets', 'multi-user', 'network-online', 'test'];
+
+/**
+ * What becomes of a fresh set of namespaces before systemd is their first process: folder, whether control groups are of
+ * version 2. The underlay is a bridge without ports.
+ */
+const BOOT = `
+set -e
+mount --make-rprivate /
+mount -t proc proc /proc
+mount --make-rshared /
+mount -t tmpfs -o mode=755 tmpfs /run
+mount --bind "$1/console" /dev/console
+mount --bind "$1/default" /etc/default
+mount --bind "$1/state" /var/lib
+if [ "$2" = true ]; then
+  mount -t cgroup2 cgroup2 ${CGROUPS}
+else
+  mount -t tmpfs tmpfs ${CGROUPS}
+  mkdir ${CGROUPS}/systemd
+  mount -t cgroup -o none,name=systemd cgroup ${CGROUPS}/systemd
+fi
+ip link set lo up
+ip link add eth0 type bridge
+ip address add 192.0.2.1/24 dev eth0
+ip link set eth0 up
+ip route add default via 192.0.2.254
+export container=weft SYSTEMD_UNIT_PATH="$1/units"
+exec ${SYSTEMD} --system --unit=test.target --log-target=console`;
+
+/** Why there is no systemd to try; `false` when there is. */
+export const cannotRunSystemd = (): string | false => {
+  if (process.getuid?.() !== 0) return 'needs root';
+  return !existsSync(SYSTEMD) && `${SYSTEMD} is not installed`;
+};
+
+export interface SystemdHostOptions {
+  /** Files of packaging/systemd/, as they are but for the path of weft. */
+  readonly units: readonly string[];
+  /** Further units and drop-ins, by name. */
+  readonly more?: Readonly<Record<string, string>>;
+  /** What is in /etc/default, by name. */
+  readonly defaults: Readonly<Record<string, string>>;
+  /** What is in /var/lib, by path. */
+  readonly state?: Readonly<Record<string, string>>;
+}
+
+/** A host whose first process is a real systemd, with units of ours and no others. */
+export class SystemdHost {
+  readonly #folder: string;
+  readonly #pid: number;
+
+  static async start(t: TestContext, options: SystemdHostOptions): Promise<SystemdHost> {
+    const folder = scratchFolder(t);
+    furnish(folder, options);
+    const group = makeGroup(t);
+    const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
+    const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
+    const unshare = ['unshare', '--fork', '--kill-child', ...namespaces, 'sh', '-c', BOOT];
+    const child = spawn('sh', ['-c', boot, 'sh', ...unshare, 'sh', folder, String(group.isV2)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+      });
+    const ended = once(child, 'exit');
+    t.after(async () => {
+      if (child.exitCode === null) child.kill('SIGKILL');
+      await ended;
+      await group.remove();
+    });
+    const first = () =>
+      Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ')[0] ?? 0);
+    await until(() => child.exitCode !== null || first() > 0, { what: 'first process' });
+    const host = new SystemdHost(folder, first());
+    await until(
+      () => {
+        if (child.exitCode !== null) throw new Error(`systemd did not start: ${said}`);
+        return host.run(['systemctl', 'is-active', 'test.target']).stdout === 'active';
+      },
+      { what: 'systemd', timeoutMs: 20_000, intervalMs: 50 },
+    );
+    return host;
+  }
+
+  private constructor(folder: string, pid: number) {
+    this.#folder = folder;
+    this.#pid = pid;
+  }
+
+  /** A program outside of every unit; a failure is a result. */
+  run(argv: readonly string[]): {
+    readonly code: number | null;
+    readonly stdout: string;
+    readonly stderr: string;
+  } {
+    const enter = ['--target', String(this.#pid), '--mount', '--pid', '--net', '--uts', '--'];
+    const { status, stdout, stderr } = spawnSync('nsenter', [...enter, ...argv], { encoding: 'utf8' });
+    return { code: status, stdout: stdout.trim(), stderr: stderr.trim() };
+  }
+
+  must(argv: readonly string[]): string {
+    const { code, stdout, stderr } = this.run(argv);
+    if (code === 0) return stdout;
+    throw new Error(`${argv.join(' ')} ended with ${code}: ${stderr}`);
+  }
+
+  /** Where a file of this host is found on the machine. */
+  path(path: string): string {
+    return `/proc/${this.#pid}/root${path}`;
+  }
+
+  /** What a unit printed so far, standard error too. */
+  log(unit: string): string {
+    const path = join(this.#folder, `${unit}.log`);
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  }
+
+  mainPid(unit: string): string {
+    return this.must(['systemctl', 'show', '--property=MainPID', '--value', unit]);
+  }
+}
+
+function furnish(folder: string, { units, more = {}, defaults, state = {} }: SystemdHostOptions): void {
+  const write = (path: string, text: string): void => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  };
+  write('console', '');
+  for (const part of ['default', 'state']) mkdirSync(join(folder, part));
+  for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');
+  write(
+    'units/modprobe@.service',
+    '[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/true\n',
+  );
+  for (const name of units) {
+    const text = readFileSync(join(ROOT, 'packaging/systemd', name), 'utf8');
+    write(`units/${name}`, text.replaceAll('/opt/weft/', ROOT));
+    if (!name.endsWith('.service')) continue;
+    const log = `append:${join(folder, `${name}.log`)}`;
+    write(`units/${name}.d/log.conf`, `[Service]\nStandardOutput=${log}\nStandardError=${log}\n`);
+  }
+  for (const [name, text] of Object.entries(more)) write(`units/${name}`, text);
+  for (const [name, text] of Object.entries(defaults)) write(`default/${name}`, text);
+  for (const [name, text] of Object.entries(state)) write(`state/${name}`, text);
+}
+
+let made = 0;
+
+/** A control group of its own, which is systemd's root. */
+function makeGroup(t: TestContext) {
+  const isV2 = statfsSync(CGROUPS).type === CGROUP2_SUPER_MAGIC;
+  const folder = join(CGROUPS, isV2 ? '' : 'systemd', `weft-test-${process.pid}-s${++made}`);
+  mkdirSync(folder);
+  const remove = (path: string): void => {
+    for (const entry of readdirSync(path, { withFileTypes: true }))
+      if (entry.isDirectory()) remove(join(path, entry.name));
+    rmdirSync(path);
+  };
+  return {
+    folder,
+    isV2,
+    /** Its processes take a moment to go. */
+    remove: () =>
+      until(
+        () => {
+          try {
+            remove(folder);
+            return true;
+          } catch (error) {
+            if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+            throw error;
+          }
+        },
+        { what: `end of the processes of ${t.name}` },
+      ),
+  };
+}
