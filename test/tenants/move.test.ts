@@ -79,7 +79,7 @@ async function vtepOn(host: TenantHost, mac: string): Promise<string[]> {
 for (const engine of [debian, iptables]) {
   describe(engine.called, () => {
     const skip = cannot || engine.skip;
-    const tenants = sharedTenants(skip, { hosts: 3, engine });
+    const tenants = sharedTenants(skip, { hosts: 3, engines: [engine] });
 
     test('stopped here, started there: address, MAC and peers follow', { skip }, async () => {
       const [one, two, three] = threeOf(tenants());
