@@ -1,3 +1,4 @@
+import type { ContainerApi } from '#src/docker/container-api.ts';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
@@ -8,6 +9,7 @@ import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
+import { Moves } from '#src/driver/moves/moves.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
@@ -36,6 +38,7 @@ export interface TenantHostComponents {
   readonly reconciler: Reconciler;
   readonly rules: TenantRules;
   readonly docker: DockerApi;
+  readonly containers: ContainerApi;
   readonly names: NameServers;
   readonly ends: ContainerEnds;
   readonly files: Files;
@@ -62,6 +65,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
+  /** Other hosts may have containers made here. */
+  readonly acceptsMoves: boolean;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -92,6 +97,7 @@ export class TenantHost {
   readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
   readonly #server: PluginServer;
+  readonly #moves: Moves;
 
   /** Throws WeftError `docker-state` for a book that can't be read. */
   static async open(
@@ -160,6 +166,15 @@ export class TenantHost {
       { ...components, logger: createLogger('driver'), network, addresses },
       { passed: options.passedSocket },
     );
+    this.#moves = new Moves(
+      { ...shared, hosts: this.#hosts, present: this.#present, log: createLogger('moves') },
+      {
+        self: id,
+        hostName: options.identity.hostName,
+        stateDir: options.stateDir,
+        accepts: options.acceptsMoves,
+      },
+    );
   }
 
   /** Why tenants are not as they should be on this host, one clause each. */
@@ -200,6 +215,7 @@ export class TenantHost {
       this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
+      this.#life.run((ended) => this.#moves.run(ended));
       return await this.#life.ended();
     } finally {
       await this.#server.stop();
