@@ -9,11 +9,12 @@ import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
+import { LostTenants } from '#src/driver/lost-tenants.ts';
 import { Moves } from '#src/driver/moves/moves.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
-import { bookedTenant, PresentTenants } from '#src/driver/present-tenants.ts';
+import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
@@ -101,10 +102,12 @@ export class TenantHost {
   readonly #present: PresentTenants;
   readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
+  readonly #lost: LostTenants;
   readonly #server: PluginServer;
   readonly #moves: Moves;
+  /** The kernel is looked after: what Docker asks for is made before it is answered. */
+  readonly #ready = Promise.withResolvers<void>();
 
-  /** Throws WeftError `docker-state` for a book that can't be read. */
   static async open(
     components: TenantHostComponents,
     options: TenantHostOptions,
@@ -154,6 +157,7 @@ export class TenantHost {
       { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
       { graceMs: options.addressGraceMs },
     );
+    this.#lost = new LostTenants({ ...shared, directory: this.#directory });
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const addresses = new AddressRequests(requests);
     const network = new NetworkRequests({
@@ -168,7 +172,7 @@ export class TenantHost {
       { wanted: options.dockerNetworks },
     );
     this.#server = new PluginServer(
-      { ...components, logger: createLogger('driver'), network, addresses },
+      { ...components, logger: createLogger('driver'), network, addresses, ready: this.#ready.promise },
       { passed: options.passedSocket },
     );
     this.#moves = new Moves(
@@ -189,6 +193,7 @@ export class TenantHost {
     return [
       ...(state.kind === 'retrying' ? [`the tenants' registry does not answer: ${state.reason}`] : []),
       ...(rules.trouble === undefined ? [] : [rules.trouble]),
+      ...(this.#book.trouble === undefined ? [] : [this.#book.trouble]),
       ...(this.#follower.trouble === undefined ? [] : [this.#follower.trouble]),
       ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),
       ...Array.from(this.#present.all(), ({ trouble }) => trouble ?? []).flat(),
@@ -202,8 +207,10 @@ export class TenantHost {
 
   /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. `onServing`: it has started. */
   async run(onServing: () => void): Promise<never> {
-    const { reconciler, rules } = this.#components;
+    const { reconciler, rules, clock, createLogger } = this.#components;
     const { signal } = this.#life;
+    const log = createLogger('tenants');
+    if (this.#book.fault !== undefined) log.error(this.#book.fault);
     try {
       await this.#server.start();
       this.#setPeers();
@@ -211,9 +218,14 @@ export class TenantHost {
       await rules.start(signal);
       reconciler.observe((event) => this.#present.hear(event));
       await reconciler.start(signal);
+      this.#ready.resolve();
       onServing();
-      const stop = this.#directory.observe(() => this.#restoreLost());
+      const stop = this.#directory.observe(() => {
+        this.#lost.look();
+        this.#present.openBooked();
+      });
       signal.addEventListener('abort', stop, { once: true });
+      this.#life.run((ended) => this.#book.keepWritten({ clock, log }, ended));
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
@@ -245,22 +257,10 @@ export class TenantHost {
   /** Entries that an earlier run made may be right until the registry says otherwise. */
   async #allowRemoval(signal: AbortSignal): Promise<void> {
     await orAborted(this.#directory.listed, signal);
+    // What a lost book had is Docker's to say: a port that is removed takes its container's device along.
+    if (this.#book.isNew) await orAborted(this.#present.isCompared, signal);
     for (const present of this.#present.all()) await orAborted(present.addresses.isListed, signal);
     this.#owner.allowRemoval();
-  }
-
-  /** A tenant of which a network is here and whose record is gone without a tombstone was lost with its store. */
-  #restoreLost(): void {
-    for (const name of new Set(Object.values(this.#book.state.networks))) {
-      if (this.#directory.get(name) !== undefined || this.#directory.isRemoved(name)) continue;
-      const tenant = bookedTenant(this.#book, name);
-      if (tenant === undefined) continue;
-      const { createLogger } = this.#components;
-      createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
-      this.#directory
-        .restore(tenant, this.#life.signal)
-        .catch((error: unknown) => createLogger('tenants').error(messageOf(error)));
-    }
   }
 
   #self(): HostRecord {
