@@ -1,3 +1,4 @@
+import type { ContainerApi } from '#src/docker/container-api.ts';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
@@ -9,6 +10,7 @@ import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import { LostTenants } from '#src/driver/lost-tenants.ts';
+import { Moves } from '#src/driver/moves/moves.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
@@ -37,6 +39,7 @@ export interface TenantHostComponents {
   readonly reconciler: Reconciler;
   readonly rules: TenantRules;
   readonly docker: DockerApi;
+  readonly containers: ContainerApi;
   readonly names: NameServers;
   readonly ends: ContainerEnds;
   readonly files: Files;
@@ -63,6 +66,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
+  /** Other hosts may have containers made here. */
+  readonly acceptsMoves: boolean;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -74,6 +79,11 @@ const NAMESPACE_SETTINGS = [
   ['net/ipv6/conf/all/forwarding', '0'],
   ['net/ipv6/conf/default/addr_gen_mode', '1'],
   ['net/ipv6/conf/default/accept_dad', '0'],
+  // Rules for routed packets would see bridged frames too (br_netfilter, which Docker loads). There are none here, and to
+  // look for them takes a tenth of a round trip.
+  ['net/bridge/bridge-nf-call-iptables', '0'],
+  ['net/bridge/bridge-nf-call-ip6tables', '0'],
+  ['net/bridge/bridge-nf-call-arptables', '0'],
 ] as const;
 const RECALL_MS = 3_000;
 
@@ -96,6 +106,7 @@ export class TenantHost {
   readonly #follower: DockerFollower;
   readonly #lost: LostTenants;
   readonly #server: PluginServer;
+  readonly #moves: Moves;
   /** The kernel is looked after: what Docker asks for is made before it is answered. */
   readonly #ready = Promise.withResolvers<void>();
   #isServing = false;
@@ -168,6 +179,15 @@ export class TenantHost {
       { ...components, logger: createLogger('driver'), network, addresses, ready: this.#ready.promise },
       { passed: options.passedSocket },
     );
+    this.#moves = new Moves(
+      { ...shared, hosts: this.#hosts, present: this.#present, log: createLogger('moves') },
+      {
+        self: id,
+        hostName: options.identity.hostName,
+        stateDir: options.stateDir,
+        accepts: options.acceptsMoves,
+      },
+    );
   }
 
   /** Why tenants are not as they should be on this host, one clause each. */
@@ -220,6 +240,7 @@ export class TenantHost {
       this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
+      this.#life.run((ended) => this.#moves.run(ended));
       return await this.#life.ended();
     } finally {
       this.#until.removeEventListener('abort', end);

@@ -1,3 +1,4 @@
+import { ContainerClient } from '#src/docker/container-client.ts';
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { ContainerEnds } from '#src/driver/container-ends.ts';
@@ -193,6 +194,7 @@ export class TenantService {
           reconciler,
           rules: tenantRules(this.#components, this.#options),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
+          containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
           ends: new ContainerEnds({
             ports: inside,
@@ -208,6 +210,7 @@ export class TenantService {
           dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
+          acceptsMoves: this.#options.acceptMoves,
         },
         life.signal,
       );

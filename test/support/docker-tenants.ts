@@ -134,9 +134,20 @@ export function creationOf(name: string, { subnet, vni, words = [] }: TenantWord
 /** Makes a tenant on the first host and waits until Docker has it on all. */
 export async function createTenant(tenants: Tenants, name: string, words: TenantWords = {}): Promise<void> {
   const [one] = twoOf(tenants);
-  await one.must(creationOf(name, words));
-  for (const host of tenants.hosts) await waitForNetwork(host, name);
+  await orWithLog(one, one.must(creationOf(name, words)));
+  for (const host of tenants.hosts) await orWithLog(host, waitForNetwork(host, name));
 }
+
+/** A failure that only the driver's log explains. */
+async function orWithLog<T>(host: TenantHost, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const log = (await host.flanneldLog()).split('\n').slice(-LOG_LINES).join('\n');
+    throw new Error(`${error instanceof Error ? error.message : error}; flanneld of ${host.name}:\n${log}`);
+  }
+}
+const LOG_LINES = 30;
 
 export async function waitForNetwork(host: TenantHost, name: string): Promise<void> {
   await until(async () => (await host.attempt(['network', 'inspect', name])).code === 0, {
