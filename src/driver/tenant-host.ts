@@ -16,7 +16,7 @@ import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
@@ -96,7 +96,9 @@ export class TenantHost {
   readonly #options: TenantHostOptions;
   readonly #book: EndpointBook;
   readonly #owner: Owner;
-  readonly #life: Lifetime;
+  /** When it aborts, calls that are under way are answered, and then all ends. */
+  readonly #until: AbortSignal;
+  readonly #life = new Lifetime();
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
@@ -107,6 +109,7 @@ export class TenantHost {
   readonly #moves: Moves;
   /** The kernel is looked after: what Docker asks for is made before it is answered. */
   readonly #ready = Promise.withResolvers<void>();
+  #isServing = false;
 
   static async open(
     components: TenantHostComponents,
@@ -114,21 +117,21 @@ export class TenantHost {
     signal: AbortSignal,
   ): Promise<TenantHost> {
     const book = await EndpointBook.open(components, bookPath(options.stateDir));
-    return new TenantHost(components, options, book, new Lifetime(signal));
+    return new TenantHost(components, options, book, signal);
   }
 
   private constructor(
     components: TenantHostComponents,
     options: TenantHostOptions,
     book: EndpointBook,
-    life: Lifetime,
+    until: AbortSignal,
   ) {
     const { createLogger, reconciler, place } = components;
     this.#components = components;
     this.#options = options;
     this.#book = book;
-    this.#life = life;
-    const { signal } = life;
+    this.#until = until;
+    const { signal } = this.#life;
     const log = createLogger('tenants');
     const scopes = [{ kinds: KINDS, owns: isTenantObject }];
     this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes });
@@ -157,6 +160,7 @@ export class TenantHost {
       { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
       { graceMs: options.addressGraceMs },
     );
+    this.#ready.promise.catch(() => {});
     this.#lost = new LostTenants({ ...shared, directory: this.#directory });
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const addresses = new AddressRequests(requests);
@@ -211,7 +215,10 @@ export class TenantHost {
     const { signal } = this.#life;
     const log = createLogger('tenants');
     if (this.#book.fault !== undefined) log.error(this.#book.fault);
+    const end = (): void => void this.#end();
+    this.#until.addEventListener('abort', end, { once: true });
     try {
+      this.#until.throwIfAborted();
       await this.#server.start();
       this.#setPeers();
       await this.#present.resume();
@@ -219,6 +226,7 @@ export class TenantHost {
       reconciler.observe((event) => this.#present.hear(event));
       await reconciler.start(signal);
       this.#ready.resolve();
+      this.#isServing = true;
       onServing();
       const stop = this.#directory.observe(() => {
         this.#lost.look();
@@ -235,10 +243,21 @@ export class TenantHost {
       this.#life.run((ended) => this.#moves.run(ended));
       return await this.#life.ended();
     } finally {
+      this.#until.removeEventListener('abort', end);
+      this.#ready.reject(
+        new WeftError('driver-ended', "Docker's driver could not start", {
+          remedy: 'repeat the command; the log of flanneld says why',
+        }),
+      );
       await this.#server.stop();
       await this.#life.stop();
       await this.#present.stop();
     }
+  }
+
+  async #end(): Promise<void> {
+    if (this.#isServing) await this.#server.stop();
+    this.#life.fail(this.#until.reason);
   }
 
   /** This host has another place on the underlay. */
