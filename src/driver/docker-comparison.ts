@@ -107,7 +107,8 @@ export class DockerComparison {
     const { endpoints } = book.state;
     for (const id of this.#knownSince.keys()) if (endpoints[id] === undefined) this.#knownSince.delete(id);
     const now = clock.monotonic();
-    for (const [endpointId, { networkId, tenant }] of Object.entries(endpoints)) {
+    for (const [endpointId, endpoint] of Object.entries(endpoints)) {
+      const { networkId, tenant } = endpoint;
       const since = this.#knownSince.get(endpointId) ?? now;
       this.#knownSince.set(endpointId, since);
       if (there.has(endpointId) || now - since < MAKING_MS) continue;
@@ -115,6 +116,19 @@ export class DockerComparison {
         `Endpoint ${endpointId.slice(0, 12)} of network ${tenant} is gone from Docker: it is removed here`,
       );
       await networks.deleteEndpoint({ networkId, endpointId });
+      await this.#release(endpoint);
+    }
+  }
+
+  /** Docker does not give these back any more. */
+  async #release({ tenant, addresses }: BookedEndpoint): Promise<void> {
+    const { book, present } = this.#components;
+    for (const text of addresses) {
+      const isUsed = Object.values(book.state.endpoints).some(
+        (other) => other.tenant === tenant && other.addresses.includes(text),
+      );
+      const ip = parseIp(text);
+      if (ip !== undefined && !isUsed) await present.get(tenant)?.release(ip);
     }
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { DockerApi } from '#src/docker/docker-api.ts';
 import { DockerComparison } from '#src/driver/docker-comparison.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
@@ -7,6 +8,7 @@ import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import { until } from '#src/sys/until.ts';
 import { formatTenant } from '#src/tenant/tenant-codec.ts';
@@ -149,4 +151,29 @@ test('a network that Docker has lost leaves the book', async (t) => {
   docker.forget('n0');
   await new DockerComparison({ ...host, docker, clock: systemClock, log: silentLogger }).run(within);
   assert.deepEqual(host.book.state.networks, {});
+});
+
+test('an endpoint that Docker does not have goes after a minute, with its addresses, whatever the clock says', async (t) => {
+  const { docker, host, has } = await followed(t, 1);
+  await has(['n0']);
+  const [address = ''] = await docker.run('n0', 'web');
+  const none = {
+    networks: () => docker.networks(),
+    networksInUse: async () => new Set<string>(),
+    endpoints: async () => [],
+    container: async () => undefined,
+  } as unknown as DockerApi;
+  const clock = new FakeClock();
+  const comparison = new DockerComparison({ ...host, docker: none, clock, log: silentLogger });
+  const states = () => Object.values(host.book.state.addresses.n0 ?? {}).map((it) => it.isReleasing);
+  await comparison.run(within);
+  clock.setWallTime(31_536_000_000);
+  await clock.advance(30_000);
+  await comparison.run(within);
+  assert.equal(Object.keys(host.book.state.endpoints).length, 1);
+  assert.deepEqual(states(), [false], address);
+  await clock.advance(30_000);
+  await comparison.run(within);
+  assert.deepEqual(host.book.state.endpoints, {});
+  await until(() => states().length === 0, { what: `release of ${address}` });
 });
