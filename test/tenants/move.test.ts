@@ -6,6 +6,7 @@ import { callerSeenBy, Traffic } from '#src/lab/traffic.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { keepApart } from '../support/apart.ts';
+import { cannotCheckpoint, keepConnections } from '../support/checkpoints.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import { WEB } from '../support/docker-network.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';
@@ -206,28 +207,13 @@ for (const engine of [debian, iptables]) {
   });
 }
 
-/** runc's file for CRIU, in an /etc of the host's own. */
-const KEEP_CONNECTIONS = `
-set -e
-cp -a /etc /run/etc
-mkdir -p /run/etc/criu
-echo tcp-established > /run/etc/criu/runc.conf
-mount -n --bind /run/etc /etc`;
-
-/** Why processes can't be frozen and restored. */
-async function cannotCheckpoint(): Promise<string | false> {
-  const { code, stderr } = await systemCommands.run(['criu', 'check']);
-  if (code === 127) return 'needs criu, of a version that knows this kernel';
-  return code !== 0 && `needs a working criu: ${stderr.trim().split('\n').at(-1)}`;
-}
-
 test('a container that is frozen here and restored there keeps its connections', {
   skip: cannot || debian.skip || (await cannotCheckpoint()),
 }, async (t) => {
   const tenants = await tenantHosts(t, { hosts: 3, dockerConfig: { experimental: true } });
   const [one, two] = twoOf(tenants);
   const [, , three] = threeOf(tenants);
-  for (const { host } of [one, two]) await host.must(['sh', '-c', KEEP_CONNECTIONS]);
+  for (const { host } of [one, two]) await keepConnections(host);
   const name = newName();
   const subnet = '10.96.0.0/24';
   await createTenant(tenants, name, { subnet });
