@@ -63,6 +63,19 @@ test('a tenant that is removed goes from Docker as well', async (t) => {
   await has(['n1']);
 });
 
+test('a tenant that is removed while Docker makes others does not come back', async (t) => {
+  const { docker, host, addTenant, records, has } = await followed(t, 0);
+  docker.beforeCreation = async (name) => {
+    const last = name === 'n0' ? await records.read('n2', within) : undefined;
+    if (last === undefined) return;
+    await records.replace(last, TOMBSTONE, undefined, within);
+    await until(() => host.directory.isRemoved('n2'), { what: 'removal' });
+  };
+  for (const n of [0, 1, 2]) await addTenant(n);
+  await has(['n0', 'n1']);
+  assert.equal((await records.read('n2', within))?.value, TOMBSTONE);
+});
+
 test('what Docker refuses is said once, and the others are made', async (t) => {
   const { docker, follower, addTenant, has } = await followed(t, 0);
   docker.refuses.add('n0').add('n1');

@@ -1,6 +1,7 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
 import { VERSION } from '#src/lib/version.ts';
 import { cleanHost } from '#src/node/clean-host.ts';
 import { isDriverAskedFor, untilDocker } from '#src/node/docker-presence.ts';
@@ -20,6 +21,8 @@ import { formatMetrics } from '#src/observe/metrics.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 
 const STATUS_EVERY_MS = 5_000;
+/** After this the driver is loaded though a network is not up: its registry may be down. */
+const HEAD_START_MS = 1_000;
 /** A store that is emptied loses configs and leases at one time, in either order. */
 const EMPTIED_WITHIN_MS = 30_000;
 
@@ -36,6 +39,8 @@ export class Host {
   #only: Network | undefined;
   #set: NetworkSet | undefined;
   #tenants: TenantService | undefined;
+  /** The service manager knows that all networks are up. */
+  readonly #isUp = Promise.withResolvers<void>();
   /** Whether it is known which networks there are. */
   #isListed = true;
 
@@ -111,19 +116,27 @@ export class Host {
       const ready = docker.troubles.length === 0;
       return { version: VERSION, node: identity, ready, troubles: [], docker };
     };
+    // A host without Docker does without all of it.
+    await untilDocker(this.#components, this.#options, signal);
+    await this.#networksFirst(signal);
     const stop = await serveDriverStatus(
       { files, folders, log: this.#log, status },
       driverSocket(this.#options),
     );
     try {
-      await untilDocker(this.#components, this.#options, signal);
-      // A host without Docker does without all of it.
       const { TenantService } = await import('#src/node/tenant-service.ts');
       this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
       await this.#tenants.run(signal);
     } finally {
       await stop();
     }
+  }
+
+  /** Loading the driver takes a processor that the networks' start needs: a driver that nobody asked for lets them go first. */
+  async #networksFirst(signal: AbortSignal): Promise<void> {
+    if (isDriverAskedFor(this.#components, this.#options)) return;
+    const { clock } = this.#components;
+    await orAborted(Promise.race([this.#isUp.promise, clock.sleep(HEAD_START_MS, signal)]), signal);
   }
 
   /** `--networks=` names none. */
@@ -244,6 +257,7 @@ export class Host {
     const all = [...this.#networks()];
     if (!this.#isListed || !all.every(({ network }) => network.isUp)) return;
     await this.#components.serviceManager.ready(this.#summary);
+    this.#isUp.resolve();
   }
 
   /** One line for a service manager. */

@@ -59,9 +59,12 @@ export interface TenantServiceComponents
 }
 
 const RETRY_MS = 5_000;
-/** What a process may do does not change; the namespace may be made by others. */
-const NO_RIGHTS_MS = 60_000;
-const NO_RIGHTS: readonly string[] = ['netns', 'netns-make', 'netns-hidden'];
+/**
+ * Why the driver is not served where nobody has asked for it, without being a trouble: what a process may do does not change;
+ * another flanneld of this host may serve it.
+ */
+const REFUSALS: readonly string[] = ['netns', 'netns-make', 'netns-hidden', 'plugin-socket'];
+const REFUSED_MS = 60_000;
 /** The driver has no subnet of its own that the underlay could be mistaken for. */
 const NO_SUBNET = prefix4(ipv4(0), 32);
 
@@ -121,12 +124,12 @@ export class TenantService {
   /** Logs each cause once. How long to wait before the next start. */
   #stumble(error: unknown): number {
     const log = this.#components.createLogger('tenants');
-    if (!this.#isAskedFor && error instanceof WeftError && NO_RIGHTS.includes(error.code)) {
+    if (!this.#isAskedFor && error instanceof WeftError && REFUSALS.includes(error.code)) {
       const refusal = messageOf(error);
       if (refusal !== this.#refusal) log.info(`Docker's driver is not served: ${refusal}`);
       this.#refusal = refusal;
       this.#failure = undefined;
-      return NO_RIGHTS_MS;
+      return REFUSED_MS;
     }
     if (error instanceof WeftError && error.code === 'netns-replaced') {
       log.warning(`Docker's driver starts again: ${messageOf(error)}`);
