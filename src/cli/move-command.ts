@@ -36,6 +36,14 @@ const COMMAND_FLAGS = {
     environment: false,
     description: 'leave the container here, stopped, as NAME-moved',
   },
+  'checkpoint-dir': {
+    kind: 'string',
+    default: '',
+    environment: false,
+    check: (text) => (text === '' || text.startsWith('/') ? undefined : 'it has to begin with /'),
+    description:
+      'freeze its processes into this `folder`, which both hosts see, and restore them there (docker checkpoint, CRIU)',
+  },
   'any-image': {
     kind: 'bool',
     default: false,
@@ -60,7 +68,7 @@ export async function moveCommand(words: readonly string[], context: MoveCommand
   }
   const { given } = addEnvironment(FLANNELD_FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
   const options = optionsOf(FLAGS, given);
-  const { to, keep, anyImage, dryRun, yes, stateDir } = options;
+  const { to, keep, anyImage, checkpointDir, dryRun, yes, stateDir } = options;
   const [container, ...more] = parsed.rest;
   if (container === undefined || more.length > 0 || to === '')
     throw new WeftError('usage', '"weft move CONTAINER --to HOST" takes one container and one host');
@@ -71,7 +79,7 @@ export async function moveCommand(words: readonly string[], context: MoveCommand
     { http: systemUnixHttp, clock: systemClock },
     { socket: movesSocket(stateDir) },
   );
-  const { id, lines } = await caller.offer({ container, to, keep, anyImage }, signal);
+  const { id, lines } = await caller.offer({ container, to, keep, anyImage, checkpointDir }, signal);
   for (const line of lines) output.print(line);
   if (dryRun || (!yes && !(await confirm?.('Move it?')))) {
     await caller.cancel(id, signal);

@@ -1,6 +1,7 @@
 import type {
   DescribedAttachment,
   DescribedContainer,
+  DescribedEngine,
   DescribedImage,
   JsonObject,
   NewAttachment,
@@ -98,4 +99,10 @@ export const readIds = (answer: unknown): string[] =>
 export function readImage(answer: unknown): DescribedImage {
   const { Id, RootFS } = fieldsOf(answer);
   return { id: textOf(Id), layers: listOf(fieldsOf(RootFS).Layers).map(textOf) };
+}
+
+/** The answer to `GET /info`. */
+export function readEngine(answer: unknown): DescribedEngine {
+  const { DockerRootDir, ExperimentalBuild } = fieldsOf(answer);
+  return { rootDir: textOf(DockerRootDir), isExperimental: ExperimentalBuild === true };
 }

@@ -13,8 +13,15 @@ export interface ContainerApi {
   /** Makes a container that does not run; its ID. Throws WeftError `docker-exists` for a name that is taken. */
   create(container: NewContainer, signal: AbortSignal): Promise<string>;
 
-  /** Resolves when its process runs. Does nothing for one that runs. */
-  start(container: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when its process runs, or is restored from a checkpoint of the container's own. Does nothing for one that runs. */
+  start(container: string, signal: AbortSignal, checkpoint?: string): Promise<void>;
+
+  /** Writes the state of its processes into a folder below `folder`, and ends them. They run on when that fails. */
+  freeze(
+    container: string,
+    checkpoint: { readonly folder: string; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<void>;
 
   /** SIGTERM, or the container's own signal, and SIGKILL after `graceSeconds`. Does nothing for one that does not run. */
   stop(container: string, graceSeconds: number, signal: AbortSignal): Promise<void>;
@@ -30,6 +37,8 @@ export interface ContainerApi {
 
   /** An image by name or ID; `undefined` when it is not here. */
   image(image: string, signal: AbortSignal): Promise<DescribedImage | undefined>;
+
+  engine(signal: AbortSignal): Promise<DescribedEngine>;
 
   /** The ports of this host that running containers have. */
   publishedPorts(signal: AbortSignal): Promise<readonly PublishedPort[]>;
@@ -62,6 +71,13 @@ export interface DescribedImage {
   readonly id: string;
   /** Digests of the layers' content: the same for the same files, whatever keeps the image. */
   readonly layers: readonly string[];
+}
+
+export interface DescribedEngine {
+  /** `/var/lib/docker` */
+  readonly rootDir: string;
+  /** It makes checkpoints. */
+  readonly isExperimental: boolean;
 }
 
 export interface DescribedMount {

@@ -144,3 +144,17 @@ test('ports, images, labels and changed files', async (t) => {
   assert.equal(await client.changedFiles('web', signal), 3);
   assert.equal(await client.changedFiles('same', signal), 0);
 });
+
+test('a container is frozen into a folder, and started from a checkpoint of its own', async (t) => {
+  const { client, bodies } = await engine(t, {
+    'POST /v1.41/containers/web/checkpoints': [201, ''],
+    'POST /v1.41/containers/web/start?checkpoint=c': [204, ''],
+    'GET /v1.41/info': [200, { DockerRootDir: '/var/lib/docker', ExperimentalBuild: true }],
+  });
+  await client.freeze('web', { folder: '/shared/m', name: 'c' }, signal);
+  assert.deepEqual(bodies, [{ CheckpointID: 'c', CheckpointDir: '/shared/m', Exit: true }]);
+  await client.start('web', signal, 'c');
+  await assert.rejects(client.start('web', signal, 'd'), { code: 'docker-refused' });
+  await assert.rejects(client.freeze('ill', { folder: '/x', name: 'c' }, signal), { code: 'docker-refused' });
+  assert.deepEqual(await client.engine(signal), { rootDir: '/var/lib/docker', isExperimental: true });
+});

@@ -2,6 +2,7 @@ import {
   creationBody,
   endpointConfig,
   readDescription,
+  readEngine,
   readIds,
   readImage,
   readPorts,
@@ -9,6 +10,7 @@ import {
 import type {
   ContainerApi,
   DescribedContainer,
+  DescribedEngine,
   DescribedImage,
   NewContainer,
   PublishedPort,
@@ -27,6 +29,8 @@ import { WeftError } from '#src/lib/errors.ts';
 
 /** Beyond the grace of a container: Docker calls its drivers. */
 const STOP_MS = 60_000;
+/** Memory goes to a disk, or comes from it. */
+const CHECKPOINT_MS = 240_000;
 
 /** {@link ContainerApi} over the engine's socket. */
 export class ContainerClient implements ContainerApi {
@@ -72,8 +76,28 @@ export class ContainerClient implements ContainerApi {
     return id;
   }
 
-  start(container: string, signal: AbortSignal): Promise<void> {
-    return this.#do(`start Docker's container ${container}`, pathOf(container, 'start'), signal);
+  async start(container: string, signal: AbortSignal, checkpoint?: string): Promise<void> {
+    const what = `start Docker's container ${container}`;
+    if (checkpoint === undefined) return this.#do(what, pathOf(container, 'start'), signal);
+    const path = `${pathOf(container, 'start')}?checkpoint=${encodeURIComponent(checkpoint)}`;
+    const answer = await this.#calls.call(what, { method: 'POST', path }, signal, CHECKPOINT_MS);
+    if (answer.status !== 204 && answer.status !== 304) throw refused(what, answer);
+  }
+
+  async freeze(
+    container: string,
+    { folder, name }: { readonly folder: string; readonly name: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const what = `freeze Docker's container ${container}`;
+    const body = JSON.stringify({ CheckpointID: name, CheckpointDir: folder, Exit: true });
+    const call = { method: 'POST', path: pathOf(container, 'checkpoints'), body } as const;
+    const answer = await this.#calls.call(what, call, signal, CHECKPOINT_MS);
+    if (answer.status !== 201) throw refused(what, answer);
+  }
+
+  async engine(signal: AbortSignal): Promise<DescribedEngine> {
+    return readEngine(await this.#calls.get('look at Docker', '/info', signal));
   }
 
   async stop(container: string, graceSeconds: number, signal: AbortSignal): Promise<void> {

@@ -27,7 +27,9 @@ import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
+import type { CopyFolder, Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
@@ -40,6 +42,10 @@ export interface TenantHostComponents {
   readonly rules: TenantRules;
   readonly docker: DockerApi;
   readonly containers: ContainerApi;
+  readonly commands: CommandRunner;
+  /** Of the machine, for checkpoints. */
+  readonly disk: Folders;
+  readonly copy: CopyFolder;
   readonly names: NameServers;
   readonly ends: ContainerEnds;
   readonly files: Files;

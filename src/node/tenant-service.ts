@@ -31,6 +31,7 @@ import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
+import { systemCopyFolder, systemFolders } from '#src/sys/folders.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { isNetworkNamespace, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
@@ -196,6 +197,8 @@ export class TenantService {
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
+          disk: systemFolders,
+          copy: systemCopyFolder,
           ends: new ContainerEnds({
             ports: inside,
             open: (sandbox) => new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: sandbox }),

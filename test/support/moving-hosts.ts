@@ -1,5 +1,6 @@
 import type { TestContext } from 'node:test';
 import type { ContainerApi, DescribedContainer, NewContainer } from '#src/docker/container-api.ts';
+import { Checkpoints } from '#src/driver/moves/checkpoints.ts';
 import { IncomingMoves } from '#src/driver/moves/incoming-moves.ts';
 import { MoveBook } from '#src/driver/moves/move-book.ts';
 import { MoveLedger } from '#src/driver/moves/move-ledger.ts';
@@ -26,6 +27,8 @@ export interface World {
 export class MemoryDocker implements ContainerApi {
   readonly containers = new Map<string, DescribedContainer>();
   readonly done: string[] = [];
+  /** The folders that all hosts see. */
+  readonly disk: Set<string>;
   /** By `create` and so on: what happens in place of the call. */
   readonly instead = new Map<string, () => Promise<void>>();
   readonly #world: World;
@@ -35,8 +38,9 @@ export class MemoryDocker implements ContainerApi {
   exitCode: number | undefined;
   ports: { ip: string; port: number; protocol: string; container: string }[] = [];
 
-  constructor(world: World, host: string) {
+  constructor(world: World, host: string, disk: Set<string>) {
     this.#world = world;
+    this.disk = disk;
     this.#host = host;
   }
 
@@ -53,8 +57,18 @@ export class MemoryDocker implements ContainerApi {
     return id;
   }
 
-  async start(container: string) {
-    await this.#begin('start');
+  async freeze(container: string, { folder }: { folder: string }) {
+    await this.#begin('freeze');
+    this.disk.add(`${folder}/weft`);
+    this.#halt(container);
+  }
+
+  async engine() {
+    return { rootDir: '/docker', isExperimental: true };
+  }
+
+  async start(container: string, _signal?: AbortSignal, checkpoint?: string) {
+    await this.#begin(checkpoint === undefined ? 'start' : 'restore');
     const there = this.containers.get(container);
     if (there === undefined) throw new WeftError('docker-refused', 'no such container');
     if (there.running) return;
@@ -153,7 +167,8 @@ export async function movingHosts(
 ) {
   const world: World = { holder: 'host1' };
   const folders = new MemoryRecordFolders({ clock: systemClock });
-  const dockers = [new MemoryDocker(world, 'host1'), new MemoryDocker(world, 'host2')] as const;
+  const disk = new Set<string>();
+  const dockers = [new MemoryDocker(world, 'host1', disk), new MemoryDocker(world, 'host2', disk)] as const;
   dockers[0].containers.set('web', WEB);
   const files = new Map<string, string>();
 
@@ -162,7 +177,9 @@ export async function movingHosts(
     const stop = new AbortController();
     const docker = dockers[number - 1] as MemoryDocker;
     const self = `host${number}`;
-    const shared = { folders, clock: CLOCK, random: systemRandom, log: silentLogger, containers: docker };
+    const checkpoints = memoryCheckpoints(docker, disk);
+    const parts = { clock: CLOCK, random: systemRandom, log: silentLogger };
+    const shared = { ...parts, folders, checkpoints, containers: docker };
     const book = await MoveBook.open({ files: memoryFiles(files) }, self);
     const look = (id: string): void => void incoming.look(id, stop.signal).catch(() => {});
     const ledger = new MoveLedger(shared, { onChange: look });
@@ -174,7 +191,7 @@ export async function movingHosts(
         docker: {
           networks: async () => [{ id: 'b', name: 'blue', options: { 'weft.network': 'blue' }, labels: {} }],
         },
-        isPublished: () => world.holder === self,
+        holderOf: () => world.holder,
       },
       { self, hostName: `h${number}`, accepts: accepts && !(number === 2 && isDead) },
     );
@@ -217,8 +234,28 @@ export async function movingHosts(
   }
 
   const one = await daemon(1);
-  return { world, folders, dockers, daemon, one, two: isDead ? undefined : await daemon(2) };
+  return { world, folders, disk, dockers, daemon, one, two: isDead ? undefined : await daemon(2) };
 }
+
+/** With a CRIU that works. */
+const memoryCheckpoints = (containers: MemoryDocker, disk: Set<string>): Checkpoints =>
+  new Checkpoints({
+    containers,
+    commands: { run: async () => ({ code: 0, stdout: '', stderr: '' }) },
+    files: {
+      read: async () => 'tcp-established\n',
+      write: async (path) => void disk.add(path),
+    },
+    disk: {
+      make: async () => {},
+      list: async (path) =>
+        [...disk].filter((it) => it.startsWith(path)).map((it) => it.slice(path.length + 1)),
+      async remove(path) {
+        for (const it of disk) if (it.startsWith(path)) disk.delete(it);
+      },
+    },
+    copy: async (_, to) => void disk.add(to),
+  });
 
 const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { describe, type TestContext, test } from 'node:test';
 import type { Daemon } from '#src/lab/daemon.ts';
 import { IMAGE } from '#src/lab/docker.ts';
 import { callerSeenBy, Traffic } from '#src/lab/traffic.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
+import { cannotCheckpoint, keepConnections } from '../support/checkpoints.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import { WEB } from '../support/docker-network.ts';
 import { startDriver, type TenantHost } from '../support/docker-tenant-host.ts';
@@ -14,10 +16,13 @@ import {
   newName,
   sharedTenants,
   type Tenants,
+  tenantHosts,
   threeOf,
 } from '../support/docker-tenants.ts';
-import { WEFT } from '../support/flanneld.ts';
+import type { CallReport } from '../support/echo-process.ts';
+import { inRepository, WEFT } from '../support/flanneld.ts';
 import { waitForAnswer } from '../support/pings.ts';
+import { scratchFolder } from '../support/scratch-folder.ts';
 import { assertViewsAgree, storedKeys } from '../support/tenant-views.ts';
 
 /*
@@ -278,4 +283,45 @@ describe('what goes wrong', () => {
     assert.equal(await move.exited(), 0);
     await isOn(two, name, ip, client);
   });
+});
+
+test('processes are restored on the other host, with their connections', {
+  skip: cannot || debian.skip || (await cannotCheckpoint()),
+}, async (t) => {
+  const tenants = await tenantHosts(t, {
+    hosts: 3,
+    dockerConfig: { experimental: true },
+    flags: ['--accept-moves'],
+  });
+  await shareImage(tenants);
+  const [one, two, three] = threeOf(tenants);
+  // All hosts of a lab see the machine's /tmp.
+  const shared = scratchFolder(t);
+  const network = newName();
+  await createTenant(tenants, network, { subnet: '10.88.0.0/24' });
+  const options = ['--ip', '10.88.0.50', '--security-opt', 'seccomp=unconfined'];
+  await one.run('moves', network, options, ['nc', '-ll', '-p', '7', '-e', 'cat']);
+  const client = await three.run('client', network);
+  await waitForAnswer(client, '10.88.0.50');
+  const words = ['move', 'moves', '--to=h2', '--yes', `--checkpoint-dir=${shared}`];
+  const { stderr } = await one.weft(words);
+  assert.match(stderr, /can't be frozen here: .*tcp-established/);
+  for (const { host } of [one, two]) await keepConnections(host);
+
+  const program = inRepository('test/support/echo-process.ts');
+  const call = await client.start('call', [
+    ...[process.execPath, program, 'call', '--address=10.88.0.50', '--port=7', '--ms=5000'],
+  ]);
+  await call.waitForLog(/calling\n/);
+  const said = await one.mustWeft(words);
+  assert.match(said, /goes on {2}its processes, frozen here and restored there/);
+  assert.match(said, /made on host h2\n.*frozen here\n.*runs on host h2\n.*removed here/);
+  const [, report = ''] = await call.waitForLog(/calling\n(.*)\n/, 60_000);
+  const { tcp } = JSON.parse(report) as CallReport;
+  t.diagnostic(`${tcp.received} of ${tcp.sent} bytes echoed, gap ${tcp.longestGapMs} ms`);
+  assert.ok(tcp.isKept, report);
+  assert.equal(await inspected(one, 'moves'), undefined);
+  assert.equal((await inspected(two, 'moves'))?.State.Running, true);
+  assert.deepEqual(readdirSync(shared), []);
+  await assertViewsAgree(tenants);
 });

@@ -11,6 +11,8 @@ export interface OutgoingMove {
   /** The identity of the other host. */
   readonly to: string;
   readonly keep: boolean;
+  /** The folder with its frozen processes. */
+  readonly checkpoint?: string;
   /** It may have been stopped for the move. */
   readonly isStopping: boolean;
   readonly addresses: readonly { readonly tenant: string; readonly ip: string }[];

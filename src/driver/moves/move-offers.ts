@@ -1,15 +1,17 @@
 import type { ContainerApi, DescribedContainer } from '#src/docker/container-api.ts';
+import { type Checkpoints, checkpointFolder } from '#src/driver/moves/checkpoints.ts';
 import type { MoveBook } from '#src/driver/moves/move-book.ts';
 import type { MoveLedger } from '#src/driver/moves/move-ledger.ts';
 import { planMove, retiredName } from '#src/driver/moves/move-plan.ts';
 import type { MovedContainer } from '#src/driver/moves/move-record.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 
 export interface MoveOffersComponents {
   readonly ledger: MoveLedger;
   readonly book: MoveBook;
   readonly containers: ContainerApi;
+  readonly checkpoints: Checkpoints;
   /** The tenant of one of Docker's networks here. */
   readonly tenantOf: (networkId: string) => string | undefined;
   /** The hosts there are, by identity. */
@@ -29,6 +31,8 @@ export interface MoveWish {
   readonly to: string;
   readonly keep: boolean;
   readonly anyImage: boolean;
+  /** A folder that both hosts see, for a checkpoint of its processes; empty for none. */
+  readonly checkpointDir: string;
 }
 
 export interface MoveOffer {
@@ -74,15 +78,20 @@ export class MoveOffers {
       );
     const changedFiles = container.running ? await containers.changedFiles(container.id, signal) : 0;
     const layers = (await containers.image(container.imageId, signal))?.layers ?? [];
-    const plan = planMove({ ...wish, container, tenantOf, changedFiles, layers, to: hostName });
-    if (plan.kind === 'refuse') throw refused(plan.reason, plan.remedy);
     const id = newId();
+    const { checkpointDir } = wish;
+    const checkpoint = checkpointDir === '' ? undefined : checkpointFolder(checkpointDir, id);
+    const facts = { ...wish, container, tenantOf, changedFiles, layers, checkpoint, to: hostName };
+    const plan = planMove(facts);
+    if (plan.kind === 'refuse') throw refused(plan.reason, plan.remedy);
+    if (checkpoint !== undefined) await this.#prepare(checkpoint, signal);
     await ledger.create({ id, from: self, to, state: 'asked', container: plan.container }, signal);
     const asked = ledger.get(id);
     if (asked?.state === 'asked') await ledger.changed(id, asked, ANSWER_MS, signal);
     const answer = ledger.get(id);
     if (answer?.state !== 'accepted') {
       if (answer !== undefined) await ledger.remove(answer, signal);
+      if (checkpoint !== undefined) await this.#components.checkpoints.remove(checkpoint);
       const silent = `host ${hostName} gave no answer in ${ANSWER_MS / 1_000} s: see that flanneld and Docker run there`;
       throw refused(answer?.reason ?? silent);
     }
@@ -97,6 +106,8 @@ export class MoveOffers {
     const known = ledger.get(id);
     if (!this.#offers.delete(id) || known === undefined) return;
     await ledger.remove(known, signal);
+    const { checkpoint } = known.container;
+    if (checkpoint !== undefined) await this.#components.checkpoints.remove(checkpoint);
   }
 
   /** Does what was offered: the book has it then, and OutgoingMoves.run takes it from there. Throws WeftError `move` when the offer is too old. */
@@ -113,6 +124,7 @@ export class MoveOffers {
       name: container.name,
       to: known.to,
       keep: wish.keep,
+      ...(known.container.checkpoint !== undefined && { checkpoint: known.container.checkpoint }),
       isStopping: false,
       addresses: addressesOf(known.container),
     });
@@ -125,6 +137,19 @@ export class MoveOffers {
     }
     await book.setOutgoing(id, undefined);
     throw refused('the other host has changed its mind', 'repeat the command');
+  }
+
+  async #prepare(checkpoint: string, signal: AbortSignal): Promise<void> {
+    const { checkpoints } = this.#components;
+    const fault = await checkpoints.fault(signal);
+    if (fault !== undefined)
+      throw refused(`its processes can't be frozen here: ${fault}`, 'move it without --checkpoint-dir');
+    await checkpoints.prepare(checkpoint).catch((cause: unknown) => {
+      throw refused(
+        `its processes can't be frozen into ${checkpoint}: ${messageOf(cause)}`,
+        'choose another folder',
+      );
+    });
   }
 
   #remember(id: string, offer: { readonly wish: MoveWish; readonly container: DescribedContainer }): void {

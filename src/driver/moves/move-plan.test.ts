@@ -37,6 +37,7 @@ const plan = (fields: Partial<DescribedContainer> = {}, facts: Partial<MoveFacts
     to: 'h2',
     keep: false,
     anyImage: false,
+    checkpoint: undefined,
     ...facts,
   });
 
@@ -99,6 +100,9 @@ test('what moves and what does not is said', () => {
     'ends     every connection of TCP: the process ends here and starts there',
     'goes on  what needs no connection (UDP) and clients that connect again: they find the same address and MAC',
   ]);
+  const frozen = moved({}, { checkpoint: '/shared/weft-m1' });
+  assert.equal(frozen.checkpoint, '/shared/weft-m1');
+  assert.match(frozen.lines.join('\n'), /goes on {2}its processes, .*\nends +connections by published ports/);
   const kept = moved({}, { changedFiles: 1, keep: true }).lines.join('\n');
   assert.match(kept, /they are in web-moved afterwards/);
 });

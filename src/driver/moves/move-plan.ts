@@ -16,6 +16,8 @@ export interface MoveFacts {
   /** What is left here stays, stopped and under another name. */
   readonly keep: boolean;
   readonly anyImage: boolean;
+  /** Its processes are frozen into this folder and restored from it; `undefined`: they end and start again. */
+  readonly checkpoint: string | undefined;
 }
 
 export type MovePlan =
@@ -29,7 +31,7 @@ export type MovePlan =
 
 /** What moves of a container that is stopped here and started there, and what does not. */
 export function planMove(facts: MoveFacts): MovePlan {
-  const { container, tenantOf, anyImage, layers } = facts;
+  const { container, tenantOf, anyImage, layers, checkpoint } = facts;
   const { name, image, imageId, config, hostConfig } = container;
   const refusal = faultOf(facts);
   if (refusal !== undefined) return { kind: 'refuse', ...refusal };
@@ -55,6 +57,7 @@ export function planMove(facts: MoveFacts): MovePlan {
     hostConfig: host,
     networks,
     ports: fixedPorts(hostConfig),
+    ...(checkpoint !== undefined && { checkpoint }),
   };
   return { kind: 'move', container: moved, lines: linesOf(facts, moved) };
 }
@@ -136,13 +139,22 @@ function linesOf({ container, to, keep, changedFiles }: MoveFacts, moved: MovedC
       ? `the container, stopped, as ${retiredName(moved.name)}, with its log`
       : 'its log, which is removed with it',
   );
-  say('ends', 'every connection of TCP: the process ends here and starts there');
-  say(
-    'goes on',
-    'what needs no connection (UDP) and clients that connect again: they find the same address and MAC',
-  );
+  for (const [what, text] of moved.checkpoint === undefined ? ENDING : FREEZING) say(what, text);
   return lines;
 }
+
+/** Which connections survive. */
+const ENDING = [
+  ['ends', 'every connection of TCP: the process ends here and starts there'],
+  [
+    'goes on',
+    'what needs no connection (UDP) and clients that connect again: they find the same address and MAC',
+  ],
+] as const;
+const FREEZING = [
+  ['goes on', 'its processes, frozen here and restored there, and their connections inside its networks'],
+  ['ends', 'connections by published ports and to the outside: their NAT is of this host'],
+] as const;
 
 /** `moves`, `new`, `stays`, `ends`, `goes on` */
 const WIDTH = 8;

@@ -21,6 +21,7 @@ const MOVE: MoveRecord = {
       { tenant: undefined, ipv4: '', ipv6: '', aliases: [] },
     ],
     ports: [{ ip: '', port: 8080, protocol: 'tcp' }],
+    checkpoint: '/shared/weft-m1',
   },
 };
 

@@ -59,6 +59,8 @@ export interface MovedContainer {
   readonly networks: readonly MovedAttachment[];
   /** Ports of the host that it must have. */
   readonly ports: readonly MovedPort[];
+  /** Its processes are restored from this folder, which both hosts see. */
+  readonly checkpoint?: string;
 }
 
 export interface MovedAttachment {
@@ -125,17 +127,21 @@ export function parseMove(id: string, text: string): Parsed<MoveRecord> {
   });
 }
 
-const readContainer = (fields: JsonFields): MovedContainer => ({
-  name: fields.read('name', 'the name of a container', ofPattern(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,252}$/)),
-  image: fields.read('image', 'the name of an image', anyText),
-  imageId: fields.read('imageId', 'the ID of an image', anyText),
-  layers: fields.read('layers', 'a list of digests', texts),
-  anyImage: fields.read('anyImage', 'true or false', ofBoolean),
-  config: fields.read('config', 'an object', ofObject),
-  hostConfig: fields.read('hostConfig', 'an object', ofObject),
-  networks: fields.read('networks', 'a list of networks', ofList(readAttachment)),
-  ports: fields.read('ports', 'a list of ports', ofList(readPort)),
-});
+function readContainer(fields: JsonFields): MovedContainer {
+  const checkpoint = fields.optional('checkpoint', 'a path', ofPattern(/^\/./));
+  return {
+    name: fields.read('name', 'the name of a container', ofPattern(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,252}$/)),
+    image: fields.read('image', 'the name of an image', anyText),
+    imageId: fields.read('imageId', 'the ID of an image', anyText),
+    layers: fields.read('layers', 'a list of digests', texts),
+    anyImage: fields.read('anyImage', 'true or false', ofBoolean),
+    config: fields.read('config', 'an object', ofObject),
+    hostConfig: fields.read('hostConfig', 'an object', ofObject),
+    networks: fields.read('networks', 'a list of networks', ofList(readAttachment)),
+    ports: fields.read('ports', 'a list of ports', ofList(readPort)),
+    ...(checkpoint !== undefined && { checkpoint }),
+  };
+}
 
 function readAttachment(fields: JsonFields): MovedAttachment {
   const tenant = fields.optional(

@@ -12,7 +12,7 @@ import { systemUnixHttp } from '#src/sys/unix-http.ts';
 import { scratchFolder } from '../../../test/support/scratch-folder.ts';
 
 const { signal } = new AbortController();
-const WISH: MoveWish = { container: 'web', to: 'h2', keep: true, anyImage: false };
+const WISH: MoveWish = { container: 'web', to: 'h2', keep: true, anyImage: false, checkpointDir: '' };
 
 async function setUp(t: TestContext) {
   const socket = join(scratchFolder(t), 'moves.sock');

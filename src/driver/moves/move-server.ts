@@ -4,7 +4,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 import { type HttpAnswer, type HttpRequest, UnixHttpServer } from '#src/sys/unix-http-server.ts';
-import { type JsonFields, ofBoolean, ofText, parseFields } from '#src/tenant/json-fields.ts';
+import { type JsonFields, ofBoolean, ofPattern, ofText, parseFields } from '#src/tenant/json-fields.ts';
 
 export interface MoveServerComponents {
   readonly offers: Pick<MoveOffers, 'offer' | 'begin' | 'cancel'>;
@@ -26,7 +26,7 @@ const CALL_MS = 40_000;
 /**
  * What `weft move` asks of the daemon of its host, on a socket that only root may use:
  *
- *     POST   /moves           {"container", "to", "keep", "anyImage"}     200 {"id", "lines"}
+ *     POST   /moves           {"container", "to", "keep", "anyImage", "checkpointDir"}   200 {"id", "lines"}
  *     POST   /moves/ID/begin                                              200 {}
  *     DELETE /moves/ID                                                    200 {}
  *     GET    /moves/ID                                                    200 {"steps", "end"}
@@ -98,6 +98,7 @@ function readWish(body: Buffer | 'too-long'): MoveWish {
       ),
       keep: fields.read('keep', 'true or false', ofBoolean),
       anyImage: fields.read('anyImage', 'true or false', ofBoolean),
+      checkpointDir: fields.read('checkpointDir', 'a path, or nothing', ofPattern(/^$|^\/./)),
     }),
   );
   if (read.ok) return read.value;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Checkpoints } from '#src/driver/moves/checkpoints.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/sys/until.ts';
 import {
@@ -12,7 +13,7 @@ import {
 
 const { signal } = new AbortController();
 
-const wish = { container: 'web', to: 'h2', keep: false, anyImage: false };
+const wish = { container: 'web', to: 'h2', keep: false, anyImage: false, checkpointDir: '' };
 
 /** Moves web to host 2, and says how that ended. */
 async function move({ offers, outgoing, signal: ended }: MovingHost, fields: Partial<typeof wish> = {}) {
@@ -187,4 +188,60 @@ test('a move that only the registry knows stops nothing here', async (t) => {
   }
   await until(async () => (await records(folders)).length < 7, { what: 'that host 1 saw it' });
   assert.deepEqual([one.docker.done, one.docker.running], [[], ['web']]);
+});
+
+const FROZEN = { checkpointDir: '/shared' };
+
+test('processes are frozen here and restored there, and their files are gone afterwards', async (t) => {
+  const { one, dockers, disk, world } = await movingHosts(t);
+  const progress = await move(one, FROZEN);
+  assert.deepEqual(progress?.steps, ['made on host h2', 'frozen here', 'runs on host h2', 'removed here']);
+  assert.deepEqual(
+    [dockers[0].done, dockers[1].done],
+    [
+      ['freeze', 'remove'],
+      ['create', 'restore'],
+    ],
+  );
+  assert.deepEqual([world.holder, [...disk]], ['host2', []]);
+});
+
+test('processes that the other host can’t restore are restored here, or start again', async (t) => {
+  const refuse = async (): Promise<void> => {
+    throw new WeftError('docker-refused', 'criu failed');
+  };
+  for (const isIll of [false, true]) {
+    const { one, dockers, disk, world } = await movingHosts(t);
+    dockers[1].instead.set('restore', refuse);
+    if (isIll) dockers[0].instead.set('restore', refuse);
+    const progress = await move(one, FROZEN);
+    assert.match(progress?.steps.at(-1) ?? '', /not moved: criu failed/);
+    assert.equal(progress?.steps.at(-2), isIll ? 'started here again' : 'restored here');
+    assert.deepEqual([one.docker.running, world.holder, [...disk]], [['web'], 'host1', []]);
+  }
+});
+
+test('processes that can’t be frozen run on', async (t) => {
+  const all = await movingHosts(t);
+  const { one, two, dockers, disk } = all;
+  assert.ok(two);
+  dockers[0].instead.set('freeze', async () => {
+    throw new WeftError('docker-refused', 'criu failed');
+  });
+  assert.match((await move(one, FROZEN))?.steps.at(-1) ?? '', /not moved: criu failed/);
+  assert.deepEqual([one.docker.running, one.docker.done, [...disk]], [['web'], ['freeze'], []]);
+  await assertNothingLeft(all, one, two);
+});
+
+test('a folder that the other host does not see is refused', async (t) => {
+  const { one, dockers } = await movingHosts(t);
+  const { prepare } = Checkpoints.prototype;
+  t.mock.method(Checkpoints.prototype, 'prepare', async function (this: Checkpoints, folder: string) {
+    await prepare.call(this, `${folder}-elsewhere`);
+  });
+  await assert.rejects(
+    one.offers.offer({ ...wish, ...FROZEN }, signal),
+    /can't be restored on host h2: \/shared\/weft-\S+ is not there/,
+  );
+  assert.deepEqual(dockers[0].done, []);
 });

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import type { ContainerApi } from '#src/docker/container-api.ts';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import type { HostDirectory } from '#src/driver/host-directory.ts';
+import { Checkpoints, type CheckpointsComponents } from '#src/driver/moves/checkpoints.ts';
 import { IncomingMoves } from '#src/driver/moves/incoming-moves.ts';
 import { MoveBook, moveBookPath } from '#src/driver/moves/move-book.ts';
 import { MoveLedger } from '#src/driver/moves/move-ledger.ts';
@@ -22,9 +22,8 @@ import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { parseAddress } from '#src/tenant/address-codec.ts';
 
-export interface MovesComponents {
+export interface MovesComponents extends Omit<CheckpointsComponents, 'files'> {
   readonly folders: RecordFolders;
-  readonly containers: ContainerApi;
   readonly docker: Pick<DockerApi, 'networks'>;
   readonly book: EndpointBook;
   readonly hosts: HostDirectory;
@@ -66,9 +65,10 @@ export class Moves {
     const book = await MoveBook.open(this.#components, moveBookPath(stateDir));
     const look = (id: string): void => life.run((ended) => incoming.look(id, ended));
     const ledger = new MoveLedger(this.#components, { onChange: look });
-    const parts = { ...this.#components, ledger, book };
+    const checkpoints = new Checkpoints(this.#components);
+    const parts = { ...this.#components, checkpoints, ledger, book };
     const incoming = new IncomingMoves(
-      { ...parts, isPublished: (tenant, ip) => this.#isPublished(tenant, ip) },
+      { ...parts, holderOf: (tenant, ip) => this.#knownHolderOf(tenant, ip) },
       this.#options,
     );
     const hosts = () => this.#components.hosts.known;
@@ -111,10 +111,10 @@ export class Moves {
     }
   }
 
-  #isPublished(tenant: string, text: string): boolean {
+  #knownHolderOf(tenant: string, text: string): string | undefined {
     const ip = parseIp(text);
     const record = ip === undefined ? undefined : this.#components.present.get(tenant)?.addresses.get(ip);
-    return record?.state === 'published' && record.host === this.#options.self;
+    return record?.state === 'published' ? record.host : undefined;
   }
 
   async #holderOf(tenant: string, ip: string, signal: AbortSignal): Promise<string | undefined> {

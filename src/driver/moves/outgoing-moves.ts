@@ -1,4 +1,5 @@
 import type { ContainerApi } from '#src/docker/container-api.ts';
+import type { Checkpoints } from '#src/driver/moves/checkpoints.ts';
 import type { MoveBook, OutgoingMove } from '#src/driver/moves/move-book.ts';
 import type { KnownMove, MoveLedger } from '#src/driver/moves/move-ledger.ts';
 import { retiredName } from '#src/driver/moves/move-plan.ts';
@@ -7,11 +8,13 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
+import { until } from '#src/sys/until.ts';
 
 export interface OutgoingMovesComponents {
   readonly ledger: MoveLedger;
   readonly book: MoveBook;
   readonly containers: ContainerApi;
+  readonly checkpoints: Checkpoints;
   /** The hosts there are, by identity. */
   readonly hosts: () => ReadonlyMap<string, { readonly hostName: string }>;
   /** The host that has published an address, as the registry has it now. */
@@ -32,6 +35,10 @@ export interface MoveProgress {
 const CREATE_MS = 30_000;
 /** Longer than the other host tries. */
 const START_MS = 45_000;
+/** The same where memory comes from a disk. */
+const RESTORE_MS = 300_000;
+const RELEASE_MS = 10_000;
+const LOOK_MS = 50;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
 /** Docker's own, where the container has none. */
 const GRACE_SECONDS = 10;
@@ -90,7 +97,7 @@ export class OutgoingMoves {
       case 'created':
         return this.#stop(id, move, known, signal);
       case 'stopped':
-        return this.#await(known, START_MS, signal);
+        return this.#await(known, known.container.checkpoint === undefined ? START_MS : RESTORE_MS, signal);
       case 'running':
         return this.#finish(id, move, known, signal);
       case 'asked':
@@ -111,18 +118,38 @@ export class OutgoingMoves {
   }
 
   async #stop(id: string, move: OutgoingMove, known: KnownMove, signal: AbortSignal): Promise<void> {
-    const { containers, book, ledger } = this.#components;
+    const { containers, checkpoints, book, ledger } = this.#components;
+    const { container, checkpoint } = move;
     this.#say(id, `made on host ${this.#nameOf(move.to)}`);
     await book.setOutgoing(id, { ...move, isStopping: true });
     const { StopTimeout: grace } = known.container.config;
     try {
-      await containers.stop(move.container, typeof grace === 'number' ? grace : GRACE_SECONDS, signal);
+      if (checkpoint === undefined)
+        await containers.stop(container, typeof grace === 'number' ? grace : GRACE_SECONDS, signal);
+      else if ((await containers.describe(container, signal))?.running)
+        await checkpoints.freeze(container, checkpoint, signal);
+      await this.#untilReleased(move, known, signal);
     } catch (error) {
       signal.throwIfAborted();
       return this.#takeBack(known, messageOf(error), signal);
     }
-    this.#say(id, 'stopped here');
+    this.#say(id, checkpoint === undefined ? 'stopped here' : 'frozen here');
     await ledger.advance(known, { state: 'stopped' }, signal);
+  }
+
+  /** Docker gives the addresses back by itself, a moment after the processes have ended. */
+  async #untilReleased(
+    { name, addresses }: OutgoingMove,
+    { from }: KnownMove,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, holderOf } = this.#components;
+    const areReleased = async (): Promise<boolean> => {
+      const holders = await Promise.all(addresses.map(({ tenant, ip }) => holderOf(tenant, ip, signal)));
+      return !holders.includes(from);
+    };
+    const what = `end of container ${name}'s use of its addresses`;
+    await until(areReleased, { what, timeoutMs: RELEASE_MS, intervalMs: LOOK_MS, signal, clock });
   }
 
   /** The other host's next step fails from now on, and it removes what it made. */
@@ -136,12 +163,13 @@ export class OutgoingMoves {
     known: KnownMove | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { containers, book, ledger, log } = this.#components;
-    const { name, container, keep, to } = move;
+    const { containers, checkpoints, book, ledger, log } = this.#components;
+    const { name, container, checkpoint, keep, to } = move;
     this.#say(id, `runs on host ${this.#nameOf(to)}`);
     if (keep) await this.#retire(id, move, signal);
     else await containers.remove(container, signal);
     if (known !== undefined) await ledger.remove(known, signal);
+    if (checkpoint !== undefined) await checkpoints.remove(checkpoint);
     await book.setOutgoing(id, undefined);
     log.info(`Container ${name} has moved to host ${this.#nameOf(to)}`);
     this.#end(id, 'moved', keep ? `left here, stopped, as ${retiredName(name)}` : 'removed here');
@@ -164,19 +192,34 @@ export class OutgoingMoves {
     known: KnownMove | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    const { containers, book, ledger, log } = this.#components;
-    const { name, container, isStopping } = move;
-    if (isStopping) {
-      if ((await containers.describe(container, signal)) !== undefined)
-        await containers.start(container, signal);
-      this.#say(id, 'started here again');
-    }
+    const { book, checkpoints, ledger, log } = this.#components;
+    const { name, checkpoint, isStopping } = move;
+    if (isStopping) await this.#startAgain(id, move, signal);
     // What was taken back is removed by the other host, when it has seen it.
     if (known !== undefined && known.state !== 'taken-back') await ledger.remove(known, signal);
+    if (checkpoint !== undefined) await checkpoints.remove(checkpoint);
     await book.setOutgoing(id, undefined);
     const reason = known?.reason ?? 'its record in the registry was lost';
     log.warning(`Container ${name} was not moved: ${reason}`);
     this.#end(id, 'undone', `not moved: ${reason}`);
+  }
+
+  async #startAgain(id: string, { container, checkpoint }: OutgoingMove, signal: AbortSignal): Promise<void> {
+    const { containers, checkpoints } = this.#components;
+    const there = await containers.describe(container, signal);
+    if (there === undefined || there.running) return;
+    if (checkpoint !== undefined) {
+      try {
+        await checkpoints.restore(container, checkpoint, signal);
+        this.#say(id, 'restored here');
+        return;
+      } catch (error) {
+        signal.throwIfAborted();
+        this.#say(id, `could not be restored here: ${messageOf(error)}`);
+      }
+    }
+    await containers.start(container, signal);
+    this.#say(id, 'started here again');
   }
 
   /** The record is gone: the addresses show who has the container. */
