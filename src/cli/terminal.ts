@@ -1,3 +1,5 @@
+import { createInterface } from 'node:readline/promises';
+
 /** Where a command writes, and what it may assume of it. */
 export interface Output {
   /** Results: one line. */
@@ -36,3 +38,15 @@ export function terminalOutput(stdout: NodeJS.WriteStream, stderr: NodeJS.WriteS
     },
   };
 }
+
+/** Asks a question on a terminal; only `y` and `yes` are a yes. */
+export const askOn =
+  (stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream, signal: AbortSignal) =>
+  async (question: string): Promise<boolean> => {
+    const terminal = createInterface({ input: stdin, output: stderr });
+    try {
+      return /^y(es)?$/i.test((await terminal.question(`${question} [y/N] `, { signal })).trim());
+    } finally {
+      terminal.close();
+    }
+  };

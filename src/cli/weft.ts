@@ -2,7 +2,7 @@ import { flushCompileCache } from 'node:module';
 import { buffer } from 'node:stream/consumers';
 import { labCommand } from '#src/cli/lab-command.ts';
 import { NODE_COMMANDS, type NodeCommandName, nodeCommand } from '#src/cli/node-command.ts';
-import { terminalOutput } from '#src/cli/terminal.ts';
+import { askOn, terminalOutput } from '#src/cli/terminal.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { attachedCommand } from '#src/sys/attached-command.ts';
 import { programPath } from '#src/sys/program-path.ts';
@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   lab: 'a whole network of hosts on this machine: weft lab --help',
   network: "flannel's and Docker's networks: weft network --help",
   address: "the addresses of Docker's networks: weft address --help",
+  move: 'move a container of a Docker network to another host: weft move --help',
   store: 'the embedded store, for a site without etcd: weft store --help',
   ...NODE_COMMANDS,
   namespace: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
@@ -49,6 +50,11 @@ async function main(words: readonly string[], signal: AbortSignal): Promise<numb
     if (command === 'address') {
       const { addressCommand } = await import('#src/cli/address-command.ts');
       return await addressCommand(rest, { output, environment: process.env, signal });
+    }
+    if (command === 'move') {
+      const { moveCommand } = await import('#src/cli/move-command.ts');
+      const confirm = process.stdin.isTTY ? askOn(process.stdin, process.stderr, signal) : undefined;
+      return await moveCommand(rest, { output, environment: process.env, signal, confirm });
     }
     if (isNodeCommand(command)) {
       return await nodeCommand(command, rest, { output, environment: process.env, signal });

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { FakeClock } from '#src/sys/fake-clock.ts';
-import { systemUnixHttp } from '#src/sys/unix-http.ts';
-import { scratchFolder } from '../../test/support/scratch-folder.ts';
+import { type EngineAnswers, fakeEngine } from '../../test/support/fake-engine.ts';
 
 const [NETWORK, CONTAINER, ENDPOINT] = ['a', 'c', 'e'].map((digit) => digit.repeat(64)) as [
   string,
@@ -15,38 +11,9 @@ const [NETWORK, CONTAINER, ENDPOINT] = ['a', 'c', 'e'].map((digit) => digit.repe
 ];
 const { signal } = new AbortController();
 
-type Answers = Readonly<Record<string, readonly [status: number, body: unknown]>>;
-
-/** An engine that answers what it is asked by `METHOD PATH`, and what it was asked. */
-async function engine(t: TestContext, answers: Answers, version: object = { ApiVersion: '1.41' }) {
-  const asked: string[] = [];
-  const bodies: unknown[] = [];
-  const server = createServer(async (request, response) => {
-    let body = '';
-    for await (const chunk of request.setEncoding('utf8')) body += chunk;
-    if (body !== '') bodies.push(JSON.parse(body));
-    const what = `${request.method} ${decodeURIComponent(request.url ?? '')}`;
-    asked.push(what);
-    const [status, answer] =
-      what === 'GET /version' ? [200, version] : (answers[what] ?? [404, { message: 'page not found' }]);
-    response.writeHead(status);
-    response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
-  });
-  const socket = join(scratchFolder(t), 'docker.sock');
-  await new Promise<void>((resolve) => server.listen(socket, resolve));
-  const stop = async (): Promise<void> => {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  };
-  t.after(stop);
-  const clock = new FakeClock({ epoch: 1_795_798_057_500 });
-  return {
-    client: new DockerClient({ http: systemUnixHttp, clock }, { socket }),
-    asked,
-    bodies,
-    stop,
-    socket,
-  };
+async function engine(t: TestContext, answers: EngineAnswers, version?: object) {
+  const { components, ...fake } = await fakeEngine(t, answers, version);
+  return { client: new DockerClient(components, fake), ...fake };
 }
 
 async function errorOf(work: Promise<unknown>): Promise<string> {

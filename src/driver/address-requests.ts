@@ -157,9 +157,11 @@ export class AddressRequests implements AddressDriver {
   }
 
   async #forget(tenant: string, address: string): Promise<void> {
-    await this.#components.book.change((state) => {
+    await this.#components.book.record((state) => {
       const rest = without(state.addresses[tenant] ?? {}, address);
-      return { ...state, addresses: { ...state.addresses, [tenant]: rest } };
+      const isEmpty = Object.keys(rest).length === 0;
+      const addresses = isEmpty ? without(state.addresses, tenant) : { ...state.addresses, [tenant]: rest };
+      return { ...state, addresses };
     });
   }
 }

@@ -52,6 +52,11 @@ export class AddressTable {
     return this.#poolOf(ip)?.get(ip);
   }
 
+  /** Why the record of an address can't be read; `undefined` where it can, or where there is none. */
+  faultOf(ip: Ip): string | undefined {
+    return this.#poolOf(ip)?.faultOf(ip);
+  }
+
   *all(): Generator<KnownAddress> {
     yield* this.#pools.v4?.values() ?? [];
     yield* this.#pools.v6?.values() ?? [];

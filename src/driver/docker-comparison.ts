@@ -27,6 +27,8 @@ export const DRIVER = 'weft';
 /** Docker's networks and endpoints on this host, compared with the book. */
 export class DockerComparison {
   readonly #components: DockerComparisonComponents;
+  /** By endpoint: when it was first seen in the book, by the monotonic clock. The host's clock may jump. */
+  readonly #knownSince = new Map<string, number>();
 
   constructor(components: DockerComparisonComponents) {
     this.#components = components;
@@ -50,7 +52,6 @@ export class DockerComparison {
     }
     const met = await Promise.all(meetings);
     await this.#removeEndpoints(there);
-    await this.#releaseUnused();
     if (!met.includes(false)) present.compared();
   }
 
@@ -103,12 +104,31 @@ export class DockerComparison {
   /** Endpoints that are in the book and not in Docker. */
   async #removeEndpoints(there: ReadonlySet<string>): Promise<void> {
     const { book, clock, networks, log } = this.#components;
-    for (const [endpointId, { networkId, since, tenant }] of Object.entries(book.state.endpoints)) {
-      if (there.has(endpointId) || clock.now() - since < MAKING_MS) continue;
+    const { endpoints } = book.state;
+    for (const id of this.#knownSince.keys()) if (endpoints[id] === undefined) this.#knownSince.delete(id);
+    const now = clock.monotonic();
+    for (const [endpointId, endpoint] of Object.entries(endpoints)) {
+      const { networkId, tenant } = endpoint;
+      const since = this.#knownSince.get(endpointId) ?? now;
+      this.#knownSince.set(endpointId, since);
+      if (there.has(endpointId) || now - since < MAKING_MS) continue;
       log.info(
         `Endpoint ${endpointId.slice(0, 12)} of network ${tenant} is gone from Docker: it is removed here`,
       );
       await networks.deleteEndpoint({ networkId, endpointId });
+      await this.#release(endpoint);
+    }
+  }
+
+  /** Docker does not give these back any more. */
+  async #release({ tenant, addresses }: BookedEndpoint): Promise<void> {
+    const { book, present } = this.#components;
+    for (const text of addresses) {
+      const isUsed = Object.values(book.state.endpoints).some(
+        (other) => other.tenant === tenant && other.addresses.includes(text),
+      );
+      const ip = parseIp(text);
+      if (ip !== undefined && !isUsed) await present.get(tenant)?.release(ip);
     }
   }
 
@@ -182,22 +202,5 @@ export class DockerComparison {
       },
     }));
     await present.use(tenant).plug(endpoint.endpoint);
-  }
-
-  /** Docker gave up on an endpoint without giving back its address. */
-  async #releaseUnused(): Promise<void> {
-    const { book, clock, present } = this.#components;
-    const used = new Set(
-      Object.values(book.state.endpoints).flatMap(({ tenant, addresses }) =>
-        addresses.map((ip) => `${tenant} ${ip}`),
-      ),
-    );
-    for (const [tenant, addresses] of Object.entries(book.state.addresses)) {
-      for (const [text, { since, isReleasing }] of Object.entries(addresses)) {
-        const ip = parseIp(text);
-        if (ip === undefined || isReleasing || used.has(`${tenant} ${text}`)) continue;
-        if (clock.now() - since > MAKING_MS && present.tenant(tenant)) await present.use(tenant).release(ip);
-      }
-    }
   }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import type { DockerApi } from '#src/docker/docker-api.ts';
 import { DockerComparison } from '#src/driver/docker-comparison.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
@@ -7,6 +8,7 @@ import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { FakeClock } from '#src/sys/fake-clock.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import { until } from '#src/sys/until.ts';
 import { formatTenant } from '#src/tenant/tenant-codec.ts';
@@ -61,6 +63,19 @@ test('a tenant that is removed goes from Docker as well', async (t) => {
   assert.ok(record);
   await records.replace(record, TOMBSTONE, undefined, within);
   await has(['n1']);
+});
+
+test('a tenant that is removed while Docker makes others does not come back', async (t) => {
+  const { docker, host, addTenant, records, has } = await followed(t, 0);
+  docker.beforeCreation = async (name) => {
+    const last = name === 'n0' ? await records.read('n2', within) : undefined;
+    if (last === undefined) return;
+    await records.replace(last, TOMBSTONE, undefined, within);
+    await until(() => host.directory.isRemoved('n2'), { what: 'removal' });
+  };
+  for (const n of [0, 1, 2]) await addTenant(n);
+  await has(['n0', 'n1']);
+  assert.equal((await records.read('n2', within))?.value, TOMBSTONE);
 });
 
 test('what Docker refuses is said once, and the others are made', async (t) => {
@@ -136,4 +151,29 @@ test('a network that Docker has lost leaves the book', async (t) => {
   docker.forget('n0');
   await new DockerComparison({ ...host, docker, clock: systemClock, log: silentLogger }).run(within);
   assert.deepEqual(host.book.state.networks, {});
+});
+
+test('an endpoint that Docker does not have goes after a minute, with its addresses, whatever the clock says', async (t) => {
+  const { docker, host, has } = await followed(t, 1);
+  await has(['n0']);
+  const [address = ''] = await docker.run('n0', 'web');
+  const none = {
+    networks: () => docker.networks(),
+    networksInUse: async () => new Set<string>(),
+    endpoints: async () => [],
+    container: async () => undefined,
+  } as unknown as DockerApi;
+  const clock = new FakeClock();
+  const comparison = new DockerComparison({ ...host, docker: none, clock, log: silentLogger });
+  const states = () => Object.values(host.book.state.addresses.n0 ?? {}).map((it) => it.isReleasing);
+  await comparison.run(within);
+  clock.setWallTime(31_536_000_000);
+  await clock.advance(30_000);
+  await comparison.run(within);
+  assert.equal(Object.keys(host.book.state.endpoints).length, 1);
+  assert.deepEqual(states(), [false], address);
+  await clock.advance(30_000);
+  await comparison.run(within);
+  assert.deepEqual(host.book.state.endpoints, {});
+  await until(() => states().length === 0, { what: `release of ${address}` });
 });

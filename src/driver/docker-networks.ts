@@ -55,6 +55,8 @@ export class DockerNetworks {
     const settled = new Set([...Object.values(networks), ...removed]);
     for (const tenant of [...directory.all()].filter(({ name }) => !settled.has(name))) {
       const { name } = tenant;
+      // Docker takes its time for each: one that a user has removed meanwhile must not come back.
+      if (directory.get(name) !== tenant || book.state.removed.includes(name)) continue;
       try {
         await docker.createNetwork(dockerNetwork(tenant), signal);
         log.info(`Made network ${name} in Docker`);

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import type { Logger } from '#src/lib/log.ts';
+import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 
 /** An endpoint of Docker's on this host. */
@@ -57,6 +59,19 @@ export interface EndpointBookComponents {
   readonly files: Files;
 }
 
+export interface KeepWrittenComponents {
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What was found in place of the book. */
+interface FormerBook {
+  readonly state?: BookState;
+  readonly fault?: string;
+}
+
+const REWRITE_MS = 5_000;
+
 /**
  * The driver's own record of what Docker has asked of this host, in a file: Docker never repeats a CreateNetwork or a Join.
  * A change counts in memory at once, and is on the disk when its promise resolves. Changes of one turn share a write.
@@ -64,30 +79,69 @@ export interface EndpointBookComponents {
 export class EndpointBook {
   readonly #files: Files;
   readonly #path: string;
+  /** There was no book, or none that could be read: what this host has may be in Docker and in the kernel all the same. */
+  readonly isNew: boolean;
+  /** What was wrong with the file. */
+  readonly fault: string | undefined;
   #state: BookState;
+  #trouble: string | undefined;
   #writing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  private constructor({ files }: EndpointBookComponents, path: string, state: BookState) {
+  private constructor({ files }: EndpointBookComponents, path: string, former: FormerBook) {
     this.#files = files;
     this.#path = path;
-    this.#state = state;
+    this.#state = former.state ?? EMPTY;
+    this.isNew = former.state === undefined;
+    this.fault = former.fault;
   }
 
-  /** No such file is an empty book. Throws WeftError `docker-state` for a file that is no book. */
+  /** No such file is an empty book. A file that is no book is put aside as `PATH.damaged`, and is an empty book too. */
   static async open(components: EndpointBookComponents, path: string): Promise<EndpointBook> {
-    const text = await components.files.read(path);
-    return new EndpointBook(components, path, text === undefined ? EMPTY : readState(text, path));
+    const { files } = components;
+    const text = await files.read(path);
+    if (text === undefined) return new EndpointBook(components, path, {});
+    const state = readState(text);
+    if (typeof state !== 'string') return new EndpointBook(components, path, { state });
+    const aside = `${path}.damaged`;
+    await files.writeAtomically(aside, text, 0o600).catch(() => {});
+    const fault = `${path} is damaged (${state}), and is now ${aside}: networks and containers are learned from Docker again`;
+    return new EndpointBook(components, path, { fault });
   }
 
   get state(): BookState {
     return this.#state;
   }
 
+  /** Why it is not on the disk; one clause. It is written as soon as that can be done. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
   /** Throws WeftError `docker-state` when the file can't be written; the change counts in memory all the same. */
   change(step: (state: BookState) => BookState): Promise<void> {
     this.#state = step(this.#state);
     return this.#persist();
+  }
+
+  /** The same for what has happened already, and can't be refused: never rejects. */
+  async record(step: (state: BookState) => BookState): Promise<void> {
+    await this.change(step).catch(() => {});
+  }
+
+  /** Writes what could not be written, again and again until it is on the disk; until the signal aborts. */
+  async keepWritten({ clock, log }: KeepWrittenComponents, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await clock.sleep(REWRITE_MS, signal);
+      const { trouble } = this;
+      if (trouble === undefined) continue;
+      log.error(trouble);
+      while (this.trouble !== undefined) {
+        await this.#persist().catch(() => {});
+        if (this.trouble !== undefined) await clock.sleep(REWRITE_MS, signal);
+      }
+      log.info(`Wrote ${this.#path}`);
+    }
   }
 
   #persist(): Promise<void> {
@@ -106,27 +160,37 @@ export class EndpointBook {
   async #write(): Promise<void> {
     try {
       await this.#files.writeAtomically(this.#path, `${JSON.stringify(this.#state)}\n`, 0o600);
+      this.#trouble = undefined;
     } catch (cause) {
-      throw new WeftError('docker-state', `could not write ${this.#path}: ${messageOf(cause)}`, {
+      const error = new WeftError('docker-state', `could not write ${this.#path}: ${messageOf(cause)}`, {
         remedy: 'make room on the disk, or choose another --state-dir',
         cause,
       });
+      this.#trouble = messageOf(error);
+      throw error;
     }
   }
 }
 
-function readState(text: string, path: string): BookState {
+/** The state, or why it can't be read. */
+function readState(text: string): BookState | string {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null) return { ...EMPTY, ...value };
-    throw new Error('it is no JSON object');
-  } catch (cause) {
-    throw new WeftError('docker-state', `could not read ${path}: ${messageOf(cause)}`, {
-      remedy: 'remove it: networks and endpoints are then learned from Docker and the registry',
-      cause,
-    });
+    value = JSON.parse(text);
+  } catch (error) {
+    return messageOf(error);
   }
+  if (!isRecord(value)) return 'it is no JSON object';
+  for (const [name, empty] of Object.entries(EMPTY)) {
+    const field = value[name];
+    const isRight = Array.isArray(empty) ? Array.isArray(field) : isRecord(field);
+    if (field !== undefined && !isRight) return `its "${name}" is of another kind`;
+  }
+  return { ...EMPTY, ...value };
 }
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The record without a key. */
 export function without<T>(record: Readonly<Record<string, T>>, key: string): Record<string, T> {

@@ -21,6 +21,7 @@ import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { macOf } from '#src/tenant/mac-of.ts';
 import { containerEndName } from '#src/tenant/segment-objects.ts';
+import type { AddressRecord } from '#src/tenant/tenant.ts';
 import { formatTenant } from '#src/tenant/tenant-codec.ts';
 
 export interface NetworkRequestsComponents {
@@ -55,22 +56,13 @@ export class NetworkRequests implements NetworkDriver {
     const { book, directory, signal, onNetworks, rangeOf } = this.#components;
     const wanted = wantedTenant(request, rangeOf);
     const { name } = wanted;
-    const other = Object.entries(book.state.networks).find(
-      ([id, tenant]) => tenant === name && id !== request.networkId,
-    );
-    if (other !== undefined) {
-      throw new WeftError(
-        'tenant-here',
-        `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
-        {
-          remedy: `use that one: "docker network ls --filter driver=weft" lists it, and a compose file says "external: true"`,
-        },
-      );
-    }
+    this.#refuseSecond(name, request.networkId);
     const what = `create network ${name}`;
     const tenant = await askInTime({ what, ms: CREATE_MS, signal }, (deadline) =>
       directory.ensure(wanted, deadline),
     );
+    // Docker may have called for another one meanwhile.
+    this.#refuseSecond(name, request.networkId);
     await book.change((state) => ({
       ...state,
       networks: { ...state.networks, [request.networkId]: name },
@@ -84,8 +76,8 @@ export class NetworkRequests implements NetworkDriver {
     const { book, directory, onNetworks } = this.#components;
     const name = book.state.networks[networkId];
     if (name === undefined) return;
-    const isUsers = directory.get(name) !== undefined;
-    await book.change((state) => ({
+    const isUsers = !directory.isRemoved(name);
+    await book.record((state) => ({
       ...state,
       networks: without(state.networks, networkId),
       tenants: without(state.tenants, name),
@@ -106,6 +98,7 @@ export class NetworkRequests implements NetworkDriver {
     }
     const present = this.#components.present.use(await this.#tenantOf(networkId));
     const ips = addresses.map(({ address }) => address);
+    for (const ip of ips) await this.#hold(present, ip);
     const mac = this.#macFor(present, ips, request.mac);
     const endpoint: BookedEndpoint = {
       networkId,
@@ -130,7 +123,7 @@ export class NetworkRequests implements NetworkDriver {
     const { book, present } = this.#components;
     const endpoint = book.state.endpoints[endpointId];
     if (endpoint === undefined) return;
-    await book.change((state) => ({ ...state, endpoints: without(state.endpoints, endpointId) }));
+    await book.record((state) => ({ ...state, endpoints: without(state.endpoints, endpointId) }));
     await present.get(endpoint.tenant)?.unplug(endpointId);
   }
 
@@ -164,7 +157,7 @@ export class NetworkRequests implements NetworkDriver {
 
   async leave({ endpointId }: EndpointIds): Promise<void> {
     if (this.#components.book.state.endpoints[endpointId] === undefined) return;
-    await this.#change(endpointId, { sandbox: undefined, device: undefined });
+    await this.#change(endpointId, { sandbox: undefined, device: undefined }).catch(() => {});
   }
 
   /** The container of an endpoint runs: other hosts may send to it. `sandbox`: by Docker, where Join has been forgotten. */
@@ -201,6 +194,26 @@ export class NetworkRequests implements NetworkDriver {
     });
   }
 
+  /** The book may have lost an address since Docker asked for it. */
+  async #hold(present: PresentTenant, ip: Ip): Promise<void> {
+    const { signal } = this.#components;
+    const what = `get address ${formatIp(ip)} of network ${present.tenant.name}`;
+    await askInTime({ what, ms: CREATE_MS, signal }, (deadline) => present.hold(ip, deadline));
+  }
+
+  #refuseSecond(name: string, networkId: string): void {
+    const { networks } = this.#components.book.state;
+    const other = Object.entries(networks).find(([id, tenant]) => tenant === name && id !== networkId);
+    if (other === undefined) return;
+    throw new WeftError(
+      'tenant-here',
+      `network ${name} is on this host already, as Docker's ${other[0].slice(0, 12)}`,
+      {
+        remedy: `use that one: "docker network ls --filter driver=weft" lists it, and a compose file says "external: true"`,
+      },
+    );
+  }
+
   #isMoved({ tenant, addresses }: BookedEndpoint): boolean {
     const booked = this.#components.book.state.addresses[tenant] ?? {};
     return addresses.some((address) => booked[address]?.isMoved);
@@ -221,19 +234,29 @@ export class NetworkRequests implements NetworkDriver {
     const [first] = ips;
     if (first === undefined)
       throw new WeftError('endpoint', `Docker asks for an endpoint without an address in ${name}`);
-    if (given === undefined) return present.addresses.get(first)?.mac ?? macOf(ips.find(isIpv4) ?? first);
+    if (given === undefined) {
+      const former = present.addresses.get(first)?.mac;
+      // Meanwhile a user may have given it to another container.
+      const isFree = former !== undefined && this.#holderOf(present, former, ips) === undefined;
+      return isFree ? former : macOf(ips.find(isIpv4) ?? first);
+    }
     if (!isUnicastMac(given)) {
       throw new WeftError('mac', `${given} is no MAC for a container: it is a group's`, {
         remedy: 'give one whose first octet is even, such as 02:42:…',
       });
     }
-    for (const other of present.addresses.all()) {
-      if (other.mac !== given || ips.includes(other.ip) || other.state === 'released') continue;
-      throw new WeftError('mac', `MAC ${given} is that of ${formatIp(other.ip)} in network ${name}`, {
-        remedy: 'give another one, or none',
-      });
-    }
-    return given;
+    const holder = this.#holderOf(present, given, ips);
+    if (holder === undefined) return given;
+    throw new WeftError('mac', `MAC ${given} is that of ${formatIp(holder.ip)} in network ${name}`, {
+      remedy: 'give another one, or none',
+    });
+  }
+
+  /** Who has a MAC, beside these addresses. */
+  #holderOf(present: PresentTenant, mac: Mac, except: readonly Ip[]): AddressRecord | undefined {
+    for (const record of present.addresses.all())
+      if (record.mac === mac && !except.includes(record.ip) && record.state !== 'released') return record;
+    return undefined;
   }
 }
 

@@ -48,6 +48,8 @@ export class OwnAddresses {
   readonly #settling = new Map<Ip, Promise<void>>();
   /** Those that have to be settled once more. */
   readonly #again = new Set<Ip>();
+  /** Booked addresses without an endpoint, by the monotonic clock. */
+  readonly #unusedSince = new Map<Ip, number>();
   /** Docker's endpoints have been compared with the book: what is not in it is nobody's. */
   #isCompared = false;
 
@@ -67,7 +69,7 @@ export class OwnAddresses {
   async release(ip: Ip): Promise<void> {
     const booked = this.get(ip);
     if (booked === undefined) return;
-    await this.set(ip, { ...booked, isReleasing: true });
+    await this.set(ip, { ...booked, isReleasing: true }).catch(() => {});
     this.settle(ip);
   }
 
@@ -96,14 +98,16 @@ export class OwnAddresses {
     return this.#all[formatIp(ip)];
   }
 
-  /** Books an address, or `undefined` to forget it. */
+  /** Books an address, or `undefined` to forget it. Throws WeftError `docker-state` when that can't be written. */
   set(ip: Ip, booked: BookedAddress | undefined): Promise<void> {
     const { tenant: name } = this.#options;
     const key = formatIp(ip);
     return this.#components.book.change((state) => {
       const others = without(state.addresses[name] ?? {}, key);
       const own = booked === undefined ? others : { ...others, [key]: booked };
-      return { ...state, addresses: { ...state.addresses, [name]: own } };
+      const isEmpty = Object.keys(own).length === 0;
+      const addresses = isEmpty ? without(state.addresses, name) : { ...state.addresses, [name]: own };
+      return { ...state, addresses };
     });
   }
 
@@ -168,7 +172,8 @@ export class OwnAddresses {
     if (booked === undefined) return;
     const { outcome } = await this.#components.addresses.settle(ip, this.#wantedOf(ip, booked), signal);
     const isDone = booked.isReleasing && this.get(ip) === booked;
-    if (isDone || (outcome === 'lost' && this.#endpointOf(ip) === undefined)) await this.set(ip, undefined);
+    if (isDone || (outcome === 'lost' && this.#endpointOf(ip) === undefined))
+      await this.set(ip, undefined).catch(() => {});
   }
 
   #wantedOf(ip: Ip, { isReleasing }: BookedAddress): WantedAddress {
@@ -198,12 +203,8 @@ export class OwnAddresses {
 
   /** Gives back what was claimed and never used, and forgets what was given back long ago. */
   async #tidy(signal: AbortSignal): Promise<void> {
+    for (const ip of this.#findUnused()) await this.release(ip);
     const now = this.#components.clock.now();
-    for (const [name, { since, isReleasing }] of Object.entries(this.#all)) {
-      const ip = parseIp(name);
-      if (ip === undefined || isReleasing || now - since < UNUSED_MS) continue;
-      if (this.#endpointOf(ip) === undefined) await this.release(ip);
-    }
     for (const known of [...this.#components.addresses.all()]) {
       if (known.host !== this.#options.self || this.get(known.ip) !== undefined) continue;
       const age = now - known.since;
@@ -212,6 +213,19 @@ export class OwnAddresses {
       const isStray = known.state === 'reserved' || known.state === 'published';
       if (isStray && this.#isCompared && age > UNUSED_MS) await this.#releaseStray(known, signal);
     }
+  }
+
+  /** By the monotonic clock, and only as far as this process has looked: the host's clock may jump. */
+  #findUnused(): Ip[] {
+    const now = this.#components.clock.monotonic();
+    const unused = Object.entries(this.#all).flatMap(([name, { isReleasing }]) => {
+      const ip = isReleasing ? undefined : parseIp(name);
+      return ip === undefined || this.#endpointOf(ip) !== undefined ? [] : [ip];
+    });
+    const all = new Set(unused);
+    for (const ip of this.#unusedSince.keys()) if (!all.has(ip)) this.#unusedSince.delete(ip);
+    for (const ip of unused) if (!this.#unusedSince.has(ip)) this.#unusedSince.set(ip, now);
+    return unused.filter((ip) => now - (this.#unusedSince.get(ip) ?? now) >= UNUSED_MS);
   }
 
   /** A record of this host that neither the book nor Docker knows of. */

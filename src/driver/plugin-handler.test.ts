@@ -432,3 +432,30 @@ test('calls of one method wait for their turn, and those of others do not wait f
   assert.equal(begun, 3);
   assert.deepEqual(clock.sleeping, []);
 });
+
+test('calls wait until the kernel is looked after, as long as their time allows; the handshake does not', async () => {
+  const drivers = new RecordingDrivers();
+  const clock = new FakeClock();
+  const { network, addresses } = drivers;
+  const ready = Promise.withResolvers<void>();
+  const handler = new PluginHandler({
+    network,
+    addresses,
+    clock,
+    logger: silentLogger,
+    ready: ready.promise,
+  });
+  const leave = () =>
+    handler.answer({ method: 'POST', path: '/NetworkDriver.Leave', body: Buffer.from(JSON.stringify(IDS)) });
+  const handshake = { method: 'POST', path: '/Plugin.Activate', body: Buffer.from('') };
+  assert.equal((await handler.answer(handshake)).status, 200);
+  const early = leave();
+  await clock.advance(10_000);
+  assert.match((await early).body, /took more than 10 s/);
+  const late = leave();
+  await nextTurn();
+  assert.deepEqual(drivers.calls, []);
+  ready.resolve();
+  assert.equal((await late).status, 200);
+  assert.equal(drivers.calls.length, 1);
+});

@@ -3,12 +3,15 @@ import { Lane } from '#src/driver/lane.ts';
 import { type Answer, FIXED_ANSWERS, METHODS, type PluginDrivers } from '#src/driver/plugin-methods.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { HttpAnswer, HttpRequest } from '#src/sys/unix-http-server.ts';
 
 export interface PluginHandlerComponents extends PluginDrivers {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Calls are begun when this has resolved. Default: at once. */
+  readonly ready?: Promise<void>;
 }
 
 export interface PluginHandlerOptions {
@@ -84,6 +87,8 @@ export class PluginHandler {
   async #run(call: string, lane: Lane, work: () => Promise<Answer>, answered: AbortSignal): Promise<Answer> {
     try {
       answered.throwIfAborted();
+      const { ready } = this.#components;
+      if (ready !== undefined) await orAborted(ready, answered);
       return await work();
     } catch (error) {
       if (answered.aborted && error !== answered.reason) {

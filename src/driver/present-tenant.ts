@@ -114,6 +114,9 @@ export class PresentTenant {
   async claim(wish: AddressWish, signal: AbortSignal): Promise<Ip> {
     this.#usedAt = this.#components.clock.monotonic();
     await orAborted(this.#addresses.isListed, signal);
+    // A container that is started again asks for what it has just given back.
+    if (wish.ip !== undefined && this.#own.get(wish.ip)?.isReleasing)
+      await orAborted(this.#own.settled(wish.ip), signal);
     const hostNumber = wish.family === 6 ? this.#hostNumber() : undefined;
     const counterpart = hostNumber !== undefined && { hostNumber };
     const { ip, isMoved, isHandedOver } = await this.#addresses.claim({ ...wish, ...counterpart }, signal);
@@ -122,6 +125,20 @@ export class PresentTenant {
     this.#unpaired = isIpv4(ip) ? ip : undefined;
     await this.#own.set(ip, { since: this.#components.clock.now(), isMoved, isReleasing: false });
     return ip;
+  }
+
+  /**
+   * Makes sure that an address is this host's, as it is when Docker asked for it here and the book knows of that. Throws as
+   * {@link claim} does.
+   */
+  async hold(ip: Ip, signal: AbortSignal): Promise<void> {
+    if (this.#own.get(ip)?.isReleasing === false) return;
+    await orAborted(this.#addresses.isListed, signal);
+    const known = this.#addresses.get(ip);
+    const isOurs = known?.host === this.#self && known.state !== 'released' && known.state !== 'kept';
+    if (!isOurs || this.#own.get(ip) !== undefined)
+      await this.claim({ family: isIpv4(ip) ? 4 : 6, ip }, signal);
+    else await this.#own.set(ip, { since: this.#components.clock.now(), isMoved: false, isReleasing: false });
   }
 
   /** Gives an address back, as soon as the registry answers. Does nothing for one that is not booked. */

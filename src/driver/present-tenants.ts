@@ -1,13 +1,13 @@
-import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { type EndpointBook, without } from '#src/driver/endpoint-book.ts';
 import { PresentTenant, type PresentTenantComponents } from '#src/driver/present-tenant.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
 import { isPort, portName } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
-import { parseTenant } from '#src/tenant/tenant-codec.ts';
+import { formatTenant, parseTenant } from '#src/tenant/tenant-codec.ts';
 
 export interface PresentTenantsComponents extends Omit<PresentTenantComponents, 'records'> {
   readonly folders: RecordFolders;
@@ -25,6 +25,7 @@ export class PresentTenants {
   /** Openings and closings. */
   readonly #queue = new InOrder();
   readonly #signal: AbortSignal;
+  readonly #compared = Promise.withResolvers<void>();
   #isCompared = false;
 
   constructor(components: PresentTenantsComponents, signal: AbortSignal) {
@@ -48,7 +49,8 @@ export class PresentTenants {
   /** Throws WeftError `no-such-network` for a tenant that is not known. */
   use(name: string): PresentTenant {
     const present = this.#present.get(name);
-    if (present !== undefined) return present;
+    if (present !== undefined && !this.#isReplaced(present)) return present;
+    if (present !== undefined) this.#close(present);
     const tenant = this.tenant(name);
     if (tenant === undefined) {
       throw new WeftError('no-such-network', `there is no network ${name}`, {
@@ -61,6 +63,18 @@ export class PresentTenants {
     if (this.#isCompared) opened.compared();
     this.#present.set(name, opened);
     return opened;
+  }
+
+  /** Addresses that are booked have to be settled, also of tenants that were not known at the start. */
+  openBooked(): void {
+    const { book, directory } = this.#components;
+    const endpoints = new Set(Object.values(book.state.endpoints).map(({ tenant }) => tenant));
+    for (const name of Object.keys(book.state.addresses)) {
+      if (this.#present.has(name) || this.#signal.aborted) continue;
+      if (this.tenant(name) !== undefined) this.use(name);
+      else if (directory.isRemoved(name) && !endpoints.has(name))
+        void book.record((state) => ({ ...state, addresses: without(state.addresses, name) }));
+    }
   }
 
   /** What this process's predecessor had. */
@@ -78,9 +92,15 @@ export class PresentTenants {
       if (outcome.status === 'rejected') log.error(`Could not restore an endpoint: ${outcome.reason}`);
   }
 
+  /** Resolves when Docker's endpoints on this host are in the book. */
+  get isCompared(): Promise<void> {
+    return this.#compared.promise;
+  }
+
   /** Docker's endpoints on this host are in the book now. */
   compared(): void {
     this.#isCompared = true;
+    this.#compared.resolve();
     for (const present of this.#present.values()) present.compared();
   }
 
@@ -109,6 +129,22 @@ export class PresentTenants {
 
   async stop(): Promise<void> {
     await Promise.all(Array.from(this.#present.values(), (present) => present.stop()));
+  }
+
+  /** Another tenant has the name, and no container is left of the former one. */
+  #isReplaced({ tenant, segment }: PresentTenant): boolean {
+    const now = this.#components.directory.get(tenant.name);
+    if (now === undefined || formatTenant(now) === formatTenant(tenant)) return false;
+    return segment?.endpoints[Symbol.iterator]().next().done ?? true;
+  }
+
+  #close(present: PresentTenant): void {
+    this.#present.delete(present.tenant.name);
+    // What it has in the kernel is withdrawn before this returns: the next one wants other things in the same places.
+    present
+      .closeSegment()
+      .then(() => present.stop())
+      .catch((error: unknown) => this.#components.log.error(messageOf(error)));
   }
 
   async #tidy(): Promise<void> {

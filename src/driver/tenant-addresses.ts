@@ -166,6 +166,8 @@ export class TenantAddresses {
       if (known === undefined && wanted.state === 'released') return { outcome: 'settled' };
       if (known !== undefined && this.#says(known, wanted)) return { outcome: 'settled' };
       if (await this.#write(ip, wanted, known, signal)) return { outcome: 'settled' };
+      const fault = this.#table.faultOf(ip);
+      if (fault !== undefined) throw this.#unreadable(ip, fault);
     }
   }
 
@@ -231,6 +233,11 @@ export class TenantAddresses {
     const parts = ({ state, mac, endpoint, container, names, keep }: WantedAddress): string =>
       JSON.stringify([state, mac, endpoint, container, names, keep]);
     return parts(known) === parts(wanted);
+  }
+
+  #unreadable(ip: Ip, fault: string): WeftError {
+    const message = `the record of ${formatIp(ip)} can't be read: ${fault}`;
+    return new WeftError('address-unreadable', message, { remedy: 'remove the record from the registry' });
   }
 
   /** Somebody may have the address whose record was lost with the store. */

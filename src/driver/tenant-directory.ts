@@ -33,6 +33,9 @@ export class TenantDirectory {
   readonly #vnis: Records;
   readonly #tenants = new Map<string, Tenant>();
   readonly #removed = new Set<string>();
+  /** By name: as of when it is known. Others: as of the list. */
+  readonly #revisions = new Map<string, bigint>();
+  #listedAt = -1n;
   readonly #listeners = new Set<() => void>();
   readonly #listed = Promise.withResolvers<void>();
   readonly #watcher: LeaseWatcher;
@@ -45,17 +48,19 @@ export class TenantDirectory {
       { ...components, registry: this.#networks, logger: components.log },
       {
         words: { records: 'networks', known: 'the networks' },
-        onSnapshot: ({ records }) => {
+        onSnapshot: ({ records, revision }) => {
           this.#tenants.clear();
           this.#removed.clear();
+          this.#revisions.clear();
+          this.#listedAt = revision;
           for (const record of records) this.#learn(record);
           this.#listed.resolve();
           this.#notify();
         },
-        onBatch: ({ events }) => {
+        onBatch: ({ events, revision }) => {
           for (const event of events) {
             if (event.type === 'put') this.#learn(event.record);
-            else this.#forget(event.name);
+            else this.#forget(event.name, revision);
           }
           this.#notify();
         },
@@ -101,7 +106,7 @@ export class TenantDirectory {
     const known = this.#tenants.get(name);
     if (known !== undefined) return known;
     const record = await this.#networks.read(name, signal);
-    if (record !== undefined) this.#learn(record);
+    if (record !== undefined && this.#isNew(record)) this.#learn(record);
     return this.#tenants.get(name);
   }
 
@@ -133,13 +138,13 @@ export class TenantDirectory {
       const vni = wanted.vni ?? (await this.#claimAnyVni(name, signal));
       if (wanted.vni !== undefined) await this.#claimVni(vni, name, signal);
       const text = formatTenant({ ...wanted, vni });
-      const { outcome } =
+      const written =
         stored === undefined
           ? await this.#networks.create(name, text, undefined, signal)
           : await this.#networks.replace(stored, text, undefined, signal);
-      if (outcome === 'written') {
+      if (written.outcome === 'written') {
         await this.#keepVni(vni, name, text, signal);
-        return this.#learned(name, text);
+        return this.#learned(written.record);
       }
       // Another host was first, perhaps with the same wish.
       await this.#freeVni(vni, name, signal);
@@ -229,17 +234,25 @@ export class TenantDirectory {
     if (claim?.value === name) await this.#vnis.remove(claim, signal);
   }
 
-  #learned(name: string, text: string): Tenant {
-    const read = parseTenant(name, text);
+  /** What was written here. */
+  #learned(record: LeaseRecord): Tenant {
+    const { name, value } = record;
+    const read = parseTenant(name, value);
     if (!read.ok) throw new WeftError('tenant-unreadable', `network ${name} can't be used: ${read.reason}`);
-    this.#tenants.set(name, read.value);
-    this.#removed.delete(name);
-    this.#notify();
+    if (this.#isNew(record)) {
+      this.#learn(record);
+      this.#notify();
+    }
     return read.value;
   }
 
-  #learn({ name, value }: LeaseRecord): void {
-    this.#forget(name);
+  /** An answer may be older than the events that came before it. */
+  #isNew({ name, revision }: LeaseRecord): boolean {
+    return revision > (this.#revisions.get(name) ?? this.#listedAt);
+  }
+
+  #learn({ name, value, revision }: LeaseRecord): void {
+    this.#forget(name, revision);
     if (isTombstone(value)) {
       this.#removed.add(name);
       return;
@@ -249,7 +262,8 @@ export class TenantDirectory {
     else this.#components.log.warning(`The record of network ${name} is refused: ${read.reason}`);
   }
 
-  #forget(name: string): void {
+  #forget(name: string, revision: bigint): void {
+    this.#revisions.set(name, revision);
     this.#tenants.delete(name);
     this.#removed.delete(name);
   }

@@ -1,3 +1,4 @@
+import type { ContainerApi } from '#src/docker/container-api.ts';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
@@ -8,12 +9,14 @@ import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
+import { LostTenants } from '#src/driver/lost-tenants.ts';
+import { Moves } from '#src/driver/moves/moves.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
-import { bookedTenant, PresentTenants } from '#src/driver/present-tenants.ts';
+import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
@@ -24,7 +27,9 @@ import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
+import type { CopyFolder, Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
@@ -36,6 +41,11 @@ export interface TenantHostComponents {
   readonly reconciler: Reconciler;
   readonly rules: TenantRules;
   readonly docker: DockerApi;
+  readonly containers: ContainerApi;
+  readonly commands: CommandRunner;
+  /** Of the machine, for checkpoints. */
+  readonly disk: Folders;
+  readonly copy: CopyFolder;
   readonly names: NameServers;
   readonly ends: ContainerEnds;
   readonly files: Files;
@@ -62,6 +72,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
+  /** Other hosts may have containers made here. */
+  readonly acceptsMoves: boolean;
 }
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
@@ -90,36 +102,42 @@ export class TenantHost {
   readonly #options: TenantHostOptions;
   readonly #book: EndpointBook;
   readonly #owner: Owner;
-  readonly #life: Lifetime;
+  /** When it aborts, calls that are under way are answered, and then all ends. */
+  readonly #until: AbortSignal;
+  readonly #life = new Lifetime();
   readonly #directory: TenantDirectory;
   readonly #hosts: HostDirectory;
   readonly #present: PresentTenants;
   readonly #deadHosts: DeadHosts;
   readonly #follower: DockerFollower;
+  readonly #lost: LostTenants;
   readonly #server: PluginServer;
+  readonly #moves: Moves;
+  /** The kernel is looked after: what Docker asks for is made before it is answered. */
+  readonly #ready = Promise.withResolvers<void>();
+  #isServing = false;
 
-  /** Throws WeftError `docker-state` for a book that can't be read. */
   static async open(
     components: TenantHostComponents,
     options: TenantHostOptions,
     signal: AbortSignal,
   ): Promise<TenantHost> {
     const book = await EndpointBook.open(components, bookPath(options.stateDir));
-    return new TenantHost(components, options, book, new Lifetime(signal));
+    return new TenantHost(components, options, book, signal);
   }
 
   private constructor(
     components: TenantHostComponents,
     options: TenantHostOptions,
     book: EndpointBook,
-    life: Lifetime,
+    until: AbortSignal,
   ) {
     const { createLogger, reconciler, place } = components;
     this.#components = components;
     this.#options = options;
     this.#book = book;
-    this.#life = life;
-    const { signal } = life;
+    this.#until = until;
+    const { signal } = this.#life;
     const log = createLogger('tenants');
     const scopes = [{ kinds: KINDS, owns: isTenantObject }];
     this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes });
@@ -148,6 +166,8 @@ export class TenantHost {
       { ...shared, self: id, hosts: () => this.#hosts.known, present: () => this.#present.all() },
       { graceMs: options.addressGraceMs },
     );
+    this.#ready.promise.catch(() => {});
+    this.#lost = new LostTenants({ ...shared, directory: this.#directory });
     const requests = { ...shared, directory: this.#directory, present: this.#present };
     const addresses = new AddressRequests(requests);
     const network = new NetworkRequests({
@@ -162,8 +182,17 @@ export class TenantHost {
       { wanted: options.dockerNetworks },
     );
     this.#server = new PluginServer(
-      { ...components, logger: createLogger('driver'), network, addresses },
+      { ...components, logger: createLogger('driver'), network, addresses, ready: this.#ready.promise },
       { passed: options.passedSocket },
+    );
+    this.#moves = new Moves(
+      { ...shared, hosts: this.#hosts, present: this.#present, log: createLogger('moves') },
+      {
+        self: id,
+        hostName: options.identity.hostName,
+        stateDir: options.stateDir,
+        accepts: options.acceptsMoves,
+      },
     );
   }
 
@@ -174,6 +203,7 @@ export class TenantHost {
     return [
       ...(state.kind === 'retrying' ? [`the tenants' registry does not answer: ${state.reason}`] : []),
       ...(rules.trouble === undefined ? [] : [rules.trouble]),
+      ...(this.#book.trouble === undefined ? [] : [this.#book.trouble]),
       ...(this.#follower.trouble === undefined ? [] : [this.#follower.trouble]),
       ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),
       ...Array.from(this.#present.all(), ({ trouble }) => trouble ?? []).flat(),
@@ -187,30 +217,53 @@ export class TenantHost {
 
   /** Runs until the signal aborts, and rejects with its reason. What is in the kernel stays. `onServing`: it has started. */
   async run(onServing: () => void): Promise<never> {
-    const { reconciler, rules } = this.#components;
+    const { reconciler, rules, clock, createLogger } = this.#components;
     const { signal } = this.#life;
+    const log = createLogger('tenants');
+    if (this.#book.fault !== undefined) log.error(this.#book.fault);
+    const end = (): void => void this.#end();
+    this.#until.addEventListener('abort', end, { once: true });
     try {
+      this.#until.throwIfAborted();
       await this.#server.start();
       this.#setPeers();
       await this.#present.resume();
       await rules.start(signal);
       reconciler.observe((event) => this.#present.hear(event));
       await reconciler.start(signal);
+      this.#ready.resolve();
+      this.#isServing = true;
       onServing();
-      const stop = this.#directory.observe(() => this.#restoreLost());
+      const stop = this.#directory.observe(() => {
+        this.#lost.look();
+        this.#present.openBooked();
+      });
       signal.addEventListener('abort', stop, { once: true });
+      this.#life.run((ended) => this.#book.keepWritten({ clock, log }, ended));
       this.#life.run((ended) => this.#directory.run(ended));
       this.#life.run((ended) => this.#hosts.run(ended));
       this.#life.run((ended) => this.#present.tidyAtInterval(ended));
       this.#life.run((ended) => this.#deadHosts.run(ended));
       this.#life.run((ended) => this.#followDocker(ended));
       this.#life.run((ended) => this.#allowRemoval(ended));
+      this.#life.run((ended) => this.#moves.run(ended));
       return await this.#life.ended();
     } finally {
+      this.#until.removeEventListener('abort', end);
+      this.#ready.reject(
+        new WeftError('driver-ended', "Docker's driver could not start", {
+          remedy: 'repeat the command; the log of flanneld says why',
+        }),
+      );
       await this.#server.stop();
       await this.#life.stop();
       await this.#present.stop();
     }
+  }
+
+  async #end(): Promise<void> {
+    if (this.#isServing) await this.#server.stop();
+    this.#life.fail(this.#until.reason);
   }
 
   /** This host has another place on the underlay. */
@@ -229,22 +282,10 @@ export class TenantHost {
   /** Entries that an earlier run made may be right until the registry says otherwise. */
   async #allowRemoval(signal: AbortSignal): Promise<void> {
     await orAborted(this.#directory.listed, signal);
+    // What a lost book had is Docker's to say: a port that is removed takes its container's device along.
+    if (this.#book.isNew) await orAborted(this.#present.isCompared, signal);
     for (const present of this.#present.all()) await orAborted(present.addresses.isListed, signal);
     this.#owner.allowRemoval();
-  }
-
-  /** A tenant of which a network is here and whose record is gone without a tombstone was lost with its store. */
-  #restoreLost(): void {
-    for (const name of new Set(Object.values(this.#book.state.networks))) {
-      if (this.#directory.get(name) !== undefined || this.#directory.isRemoved(name)) continue;
-      const tenant = bookedTenant(this.#book, name);
-      if (tenant === undefined) continue;
-      const { createLogger } = this.#components;
-      createLogger('tenants').warning(`The registry has lost network ${name}: its record is written again`);
-      this.#directory
-        .restore(tenant, this.#life.signal)
-        .catch((error: unknown) => createLogger('tenants').error(messageOf(error)));
-    }
   }
 
   #self(): HostRecord {

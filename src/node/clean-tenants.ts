@@ -1,4 +1,5 @@
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
+import { moveBookPath } from '#src/driver/moves/move-book.ts';
 import { PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
@@ -16,7 +17,7 @@ export interface CleanTenantsComponents
 }
 
 /**
- * Removes what Docker's driver made on this host: the tenants' network namespace with their devices, their rules, the book,
+ * Removes what Docker's driver made on this host: the tenants' network namespace with their devices, their rules, the books,
  * and the driver's socket unless somebody serves it. Containers that are attached are cut off; they are named in a
  * warning. Records in the registry stay: `weft address free` gives addresses back. Returns what was done, in words.
  */
@@ -50,11 +51,13 @@ export async function cleanTenants(
     await namespaces.remove(TENANT_NAMESPACE);
     return [`ip netns del ${TENANT_NAMESPACE}`];
   });
-  await attempt(path, async () => {
-    if ((await files.read(path)) === undefined) return [];
-    await files.remove(path);
-    return [`rm ${path}`];
-  });
+  for (const book of [path, moveBookPath(options.stateDir)]) {
+    await attempt(book, async () => {
+      if ((await files.read(book)) === undefined) return [];
+      await files.remove(book);
+      return [`rm ${book}`];
+    });
+  }
   await attempt(PLUGIN_SOCKET, async () =>
     (await removeDeadSocket(PLUGIN_SOCKET)) ? [`rm ${PLUGIN_SOCKET}`] : [],
   );

@@ -302,6 +302,14 @@ export const FLANNELD_FLAGS = {
     description:
       "how long a host has to be gone before the addresses of its containers are free for others; 0 is for ever, until 'weft address free'",
   },
+  'accept-moves': {
+    group: 'Docker networks',
+    since: 'weft',
+    kind: 'bool',
+    default: false,
+    description:
+      "let 'weft move' on other hosts make and start containers here: whoever may write to the registry can then start any container on this host, as root",
+  },
   'healthz-ip': {
     group: 'Health',
     since: 'all',

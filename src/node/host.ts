@@ -116,14 +116,14 @@ export class Host {
       const ready = docker.troubles.length === 0;
       return { version: VERSION, node: identity, ready, troubles: [], docker };
     };
+    // A host without Docker does without all of it.
+    await untilDocker(this.#components, this.#options, signal);
+    await this.#networksFirst(signal);
     const stop = await serveDriverStatus(
       { files, folders, log: this.#log, status },
       driverSocket(this.#options),
     );
     try {
-      await untilDocker(this.#components, this.#options, signal);
-      await this.#networksFirst(signal);
-      // A host without Docker does without all of it.
       const { TenantService } = await import('#src/node/tenant-service.ts');
       this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
       await this.#tenants.run(signal);

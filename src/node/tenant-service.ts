@@ -1,3 +1,4 @@
+import { ContainerClient } from '#src/docker/container-client.ts';
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { ContainerEnds } from '#src/driver/container-ends.ts';
@@ -30,6 +31,7 @@ import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
+import { systemCopyFolder, systemFolders } from '#src/sys/folders.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { isNetworkNamespace, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
@@ -57,9 +59,12 @@ export interface TenantServiceComponents
 }
 
 const RETRY_MS = 5_000;
-/** What a process may do does not change; the namespace may be made by others. */
-const NO_RIGHTS_MS = 60_000;
-const NO_RIGHTS: readonly string[] = ['netns', 'netns-make', 'netns-hidden'];
+/**
+ * Why the driver is not served where nobody has asked for it, without being a trouble: what a process may do does not change;
+ * another flanneld of this host may serve it.
+ */
+const REFUSALS: readonly string[] = ['netns', 'netns-make', 'netns-hidden', 'plugin-socket'];
+const REFUSED_MS = 60_000;
 /** The driver has no subnet of its own that the underlay could be mistaken for. */
 const NO_SUBNET = prefix4(ipv4(0), 32);
 
@@ -119,12 +124,12 @@ export class TenantService {
   /** Logs each cause once. How long to wait before the next start. */
   #stumble(error: unknown): number {
     const log = this.#components.createLogger('tenants');
-    if (!this.#isAskedFor && error instanceof WeftError && NO_RIGHTS.includes(error.code)) {
+    if (!this.#isAskedFor && error instanceof WeftError && REFUSALS.includes(error.code)) {
       const refusal = messageOf(error);
       if (refusal !== this.#refusal) log.info(`Docker's driver is not served: ${refusal}`);
       this.#refusal = refusal;
       this.#failure = undefined;
-      return NO_RIGHTS_MS;
+      return REFUSED_MS;
     }
     if (error instanceof WeftError && error.code === 'netns-replaced') {
       log.warning(`Docker's driver starts again: ${messageOf(error)}`);
@@ -190,7 +195,10 @@ export class TenantService {
           reconciler,
           rules: tenantRules(this.#components, this.#options),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
+          containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
+          disk: systemFolders,
+          copy: systemCopyFolder,
           ends: new ContainerEnds({
             ports: inside,
             open: (sandbox) => new RtnetlinkKernel({ netlink: systemNetlink }, { namespace: sandbox }),
@@ -205,6 +213,7 @@ export class TenantService {
           dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
+          acceptsMoves: this.#options.acceptMoves,
         },
         life.signal,
       );

@@ -1,5 +1,5 @@
 import type { Dirent } from 'node:fs';
-import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
+import { cp, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from '#src/sys/make-folder.ts';
 
@@ -49,6 +49,11 @@ export const systemFolders: Folders = {
     });
   },
 };
+
+/** Copies a folder with all that is in it; what is there already is replaced. */
+export type CopyFolder = (from: string, to: string) => Promise<void>;
+
+export const systemCopyFolder: CopyFolder = (from, to) => cp(from, to, { recursive: true });
 
 async function entriesOf(path: string): Promise<Dirent[]> {
   try {

@@ -163,7 +163,10 @@ function furnish(folder: string, { units, more = {}, defaults, state = {} }: Sys
     write(`units/${name}`, text.replaceAll('/opt/weft/', ROOT));
     if (!name.endsWith('.service')) continue;
     const log = `append:${join(folder, `${name}.log`)}`;
-    write(`units/${name}.d/log.conf`, `[Service]\nStandardOutput=${log}\nStandardError=${log}\n`);
+    // A sandbox would hide a checkout below /tmp.
+    const hidden = ROOT.startsWith('/tmp/') ? ['PrivateTmp=no'] : [];
+    const settings = [`StandardOutput=${log}`, `StandardError=${log}`, ...hidden];
+    write(`units/${name}.d/test-host.conf`, `[Service]\n${settings.join('\n')}\n`);
   }
   for (const [name, text] of Object.entries(more)) write(`units/${name}`, text);
   for (const [name, text] of Object.entries(defaults)) write(`default/${name}`, text);

@@ -210,6 +210,34 @@ test('so does the one that a start makes', { skip }, async (t) => {
   });
 });
 
+for (const [what, harm] of [
+  ['removed', 'rm /var/lib/weft/docker.json'],
+  ['cut off in the middle', 'truncate -s 40 /var/lib/weft/docker.json'],
+] as const) {
+  test(`a book that was ${what} costs no container its device`, { skip }, async (t) => {
+    const pair = await pairOf();
+    const { one, a, b, port } = pair;
+    const number = () => one.inTenants(['cat', `/sys/class/net/${port}/ifindex`]);
+    const before = await number();
+    const report = await duringTraffic(a, b.address, async () => {
+      await mends(t, pair, harm, async () => {
+        await one.stopFlanneld();
+        await one.host.must(['sh', '-c', harm]);
+        await one.startFlanneld();
+      });
+      const book = async () => (await one.host.read('/var/lib/weft/docker.json')) ?? '';
+      await until(async () => (await book()).includes('"device":"eth0"'), {
+        what: 'book',
+        timeoutMs: 30_000,
+      });
+    });
+    // The rules begin without it, until Docker has said which containers there are.
+    t.diagnostic(`${report.lost} packets lost, of 200 a second`);
+    assert.equal(await number(), before);
+    await mends(t, pair, 'ip link del PORT', () => one.inTenants(['ip', 'link', 'del', port]));
+  });
+}
+
 test('what others have there is left alone', { skip }, async (t) => {
   const pair = await pairOf();
   const { one, a } = pair;
