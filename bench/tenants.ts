@@ -37,7 +37,8 @@ export const tenants: Benchmark = {
 - *${AT_ONCE} at once*: ${AT_ONCE / 2} \`docker run\` on each host, all started in one moment, until the last one is back; and \`docker rm -f\` of all of them.
 - *Memory*: VmRSS of flanneld, on both hosts, with the flannel network and Docker’s driver.
 - *Put to entry*: from sending the put of an address’s record to etcd until the kernel of the other host reports the forwarding entry.
-- Swarm’s part of the work is in dockerd, weft’s in flanneld, so that memory of theirs is no comparison. The kernel has no IPVS: swarm’s services would not work, its containers do not need it.`,
+- Swarm’s part of the work is in dockerd, weft’s in flanneld, so that memory of theirs is no comparison. The kernel measured on has no IPVS: swarm’s services would not work there, its containers do not need it.
+- Both hosts, both dockerds and etcd share the machine’s processors, here with other programs too: the ratios are what counts.`,
   ratiosByRound: true,
   async run(bench) {
     const sheet = new Sheet();
