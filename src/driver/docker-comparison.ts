@@ -42,15 +42,15 @@ export class DockerComparison {
     const inUse = await docker.networksInUse(signal);
     const booked = new Set(Object.values(book.state.endpoints).map(({ networkId }) => networkId));
     const there = new Set<string>();
-    const meetings: Promise<boolean>[] = [];
+    const found: (readonly [DockerNetwork, DockerEndpoint])[] = [];
     for (const network of networks) {
       if (!inUse.has(network.id) && !booked.has(network.id)) continue;
       for (const endpoint of await docker.endpoints(network.id, signal)) {
         there.add(endpoint.endpoint);
-        meetings.push(this.#meet(network, endpoint, signal));
+        found.push([network, endpoint]);
       }
     }
-    const met = await Promise.all(meetings);
+    const met = await Promise.all(found.map(([network, endpoint]) => this.#meet(network, endpoint, signal)));
     await this.#removeEndpoints(there);
     if (!met.includes(false)) present.compared();
   }
