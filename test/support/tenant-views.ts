@@ -82,6 +82,20 @@ export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> 
   );
 }
 
+/**
+ * How many endpoints Docker has that no container is in: a dockerd that is killed while it starts a container leaves one, and
+ * removes it at its next start.
+ */
+export async function lostEndpoints(host: TenantHost): Promise<number> {
+  const ids = (await host.must(['network', 'ls', '-q', '--filter', 'driver=weft']))
+    .split('\n')
+    .filter(Boolean);
+  if (ids.length === 0) return 0;
+  const networks = JSON.parse(await host.must(['network', 'inspect', ...ids])) as InspectedNetwork[];
+  return networks.flatMap(({ Containers }) => Object.keys(Containers)).filter((key) => key.startsWith('ep-'))
+    .length;
+}
+
 interface InspectedNetwork {
   readonly Options: Readonly<Record<string, string>>;
   readonly Containers: Readonly<
