@@ -32,6 +32,8 @@ export class DockerComparison {
 
   constructor(components: DockerComparisonComponents) {
     this.#components = components;
+    const now = components.clock.monotonic();
+    for (const id of Object.keys(components.book.state.endpoints)) this.#knownSince.set(id, now);
   }
 
   /** Looks into the networks that containers are in. A host may have thousands of others. */

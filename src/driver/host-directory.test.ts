@@ -77,3 +77,24 @@ test('networks that come in a group are one write', async (t) => {
   await clock.advance(5_000);
   assert.deepEqual((await own()).docker, docker);
 });
+
+test('frames of a host are taken for a while after its record is gone: its store may have been emptied', async (t) => {
+  const { clock, records, directory } = await setUp(t);
+  const others = () => directory.vteps().slice(1);
+  await records.host(2);
+  await clock.advance(0);
+  const known = others();
+  assert.equal(known.length, 1);
+  await records.remove('hosts', 'host2');
+  await clock.advance(29_000);
+  assert.deepEqual(others(), known);
+  await clock.advance(2_000);
+  assert.deepEqual(others(), []);
+  await records.host(2);
+  await clock.advance(0);
+  await records.remove('hosts', 'host2');
+  await clock.advance(10_000);
+  await records.host(2);
+  await clock.advance(60_000);
+  assert.deepEqual(others(), known, 'it is there again');
+});

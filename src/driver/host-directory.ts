@@ -36,6 +36,8 @@ const ALIVE = {
 };
 /** How often this host writes when it last lived. */
 const SEEN_MS = 3_600_000;
+/** Frames of a host are taken for so long after its record is gone. */
+const LINGER_MS = 30_000;
 const PAUSES = { baseMs: 500, capMs: 5_000 };
 /** Networks come in groups, and the record has all that there are: with thousands it is long. */
 const SOON_MS = 5_000;
@@ -46,6 +48,9 @@ export class HostDirectory {
   readonly #hosts: Records;
   readonly #alive: Records;
   readonly #known = new Map<string, HostRecord>();
+  /** Of hosts whose records are gone. */
+  readonly #lingering = new Map<Ip, Timer>();
+  readonly #onChange: () => void;
   readonly #watcher: LeaseWatcher;
   #changed = Promise.withResolvers<void>();
   #soon: Timer | undefined;
@@ -54,6 +59,7 @@ export class HostDirectory {
   constructor(components: HostDirectoryComponents, { onChange }: HostDirectoryOptions) {
     const { folders, log } = components;
     this.#components = components;
+    this.#onChange = onChange;
     this.#hosts = folders.folder('tenants/hosts');
     this.#alive = folders.folder('tenants/alive');
     this.#watcher = new LeaseWatcher(
@@ -61,8 +67,10 @@ export class HostDirectory {
       {
         words: { records: 'hosts', known: 'the hosts' },
         onSnapshot: ({ records }) => {
+          const former = [...this.#known.values()];
           this.#known.clear();
           for (const record of records) this.#learn(record);
+          for (const host of former) if (!this.#known.has(host.id)) this.#linger(host);
           this.#isListed = true;
           this.publish();
           onChange();
@@ -70,7 +78,7 @@ export class HostDirectory {
         onBatch: ({ events }) => {
           for (const event of events) {
             if (event.type === 'put') this.#learn(event.record);
-            else this.#known.delete(event.name);
+            else this.#lose(event.name);
           }
           if (!this.#known.has(components.self().id)) this.publish();
           onChange();
@@ -89,6 +97,7 @@ export class HostDirectory {
       return await life.ended();
     } finally {
       this.#soon?.stop();
+      for (const timer of this.#lingering.values()) timer.stop();
       await life.stop();
     }
   }
@@ -98,11 +107,11 @@ export class HostDirectory {
     return this.#isListed;
   }
 
-  /** The underlay addresses of all hosts, this one's included. */
+  /** The underlay addresses of all hosts, this one's included, and those of hosts whose records went a moment ago. */
   vteps(): Ip[] {
     const { id, vtep } = this.#components.self();
     const others = this.#known.values().filter((host) => host.id !== id);
-    return [vtep, ...others.map((host) => host.vtep)];
+    return [...new Set([vtep, ...others.map((host) => host.vtep), ...this.#lingering.keys()])];
   }
 
   nameOf(id: string): string | undefined {
@@ -133,6 +142,22 @@ export class HostDirectory {
     const record = await this.#hosts.read(id, signal);
     const read = record && parseHost(id, record.value);
     return read?.ok ? read.value.docker[networkId] : undefined;
+  }
+
+  #lose(id: string): void {
+    const host = this.#known.get(id);
+    this.#known.delete(id);
+    if (host !== undefined) this.#linger(host);
+  }
+
+  /** A store that was emptied gets the record again from its host, whose frames must not be dropped meanwhile. */
+  #linger({ vtep }: HostRecord): void {
+    this.#lingering.get(vtep)?.stop();
+    const timer = startTimer(this.#components.clock, LINGER_MS, () => {
+      this.#lingering.delete(vtep);
+      this.#onChange();
+    });
+    this.#lingering.set(vtep, timer);
   }
 
   #learn({ name, value }: LeaseRecord): void {
