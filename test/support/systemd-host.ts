@@ -79,7 +79,9 @@ export class SystemdHost {
     const group = makeGroup(t);
     const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
     const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
-    const unshare = ['unshare', '--fork', '--kill-child', ...namespaces, 'sh', '-c', BOOT];
+    // It ends with this process, however that ends.
+    const tied = ['setpriv', '--pdeathsig', 'KILL'];
+    const unshare = [...tied, 'unshare', '--fork', '--kill-child', ...namespaces, 'sh', '-c', BOOT];
     const child = spawn('sh', ['-c', boot, 'sh', ...unshare, 'sh', folder, String(group.isV2)], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
