@@ -105,6 +105,10 @@ function checkOptions(options: FlanneldOptions): void {
       `Invalid subnet-lease-renew-margin option, out of acceptable range: ${margin} is not within 1 … 1439 minutes`,
     );
   }
+  const { tenantPort } = options;
+  if (tenantPort < 1 || tenantPort > 65_535) {
+    throw new WeftError('flags', `--tenant-port=${tenantPort} is not a port: it is not within 1 … 65535`);
+  }
   if (options.kubeSubnetMgr) {
     throw new WeftError('flags', 'Leases from Kubernetes (--kube-subnet-mgr) are not there yet', {
       remedy: 'leave the flag out and name etcd with --etcd-endpoints',

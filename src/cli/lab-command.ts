@@ -69,6 +69,11 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     };
     const { name, store, backend, docker } = options;
     const hosts = Number(options.hosts);
+    if (options.network.length > 0 && !docker) {
+      throw new WeftError('usage', "--network is a network of Docker's, and the lab has no Docker", {
+        remedy: 'add --docker',
+      });
+    }
     const tenants = parseLabTenants(options.network, hosts);
     const underlay = options.underlay === 'auto' ? underlayFor(hosts) : options.underlay;
     const lab = await Lab.create(components, { name, hosts, underlay, signal, onStep });

@@ -47,6 +47,7 @@ test('what can not be read is refused by its flag', () => {
   const refused: readonly [words: string[], reason: RegExp][] = [
     [['--subnet=10.5.0.0'], /--subnet 10\.5\.0\.0 is not an IPv4 prefix/],
     [['--subnet=fd00::/64'], /is not an IPv4 prefix/],
+    [['--subnet=10.5.0.7/24'], /can't create network blue: .* has host bits/],
     [['--subnet6=10.5.0.0/24'], /is not an IPv6 prefix/],
     [['--gateway=10.5'], /--gateway 10\.5 is not an IP address/],
     [['--gateway=10.5.0.1', '--gateway=10.5.0.2'], /--gateway is given 2 times for IPv4/],

@@ -12,6 +12,8 @@ import {
   parseIp,
   parsePrefix,
 } from '#src/lib/ip.ts';
+import { faultOfPrefix } from '#src/tenant/subnet-rules.ts';
+import { assertTenantName } from '#src/tenant/tenant-name.ts';
 
 /** What `weft network create` can be given; names as in `docker network create` where that has them. */
 export const TENANT_FLAGS = {
@@ -59,11 +61,17 @@ function flag(description: string) {
   return { kind: 'bool', default: false, environment: false, description } as const;
 }
 
-/** Throws WeftError `usage` for what can't be read; whether the parts fit together is judged later. */
+/**
+ * Throws WeftError `usage` for what can't be read, `tenant-name` and `tenant-refused` for what can't be, before anybody is
+ * asked. Whether the parts fit together is judged later.
+ */
 export function readNewTenant(name: string, options: OptionsOf<typeof TENANT_FLAGS>): NewTenant {
   const { subnet, subnet6, ipv6, vni, mtu, internal } = options;
+  assertTenantName(name);
   const prefix = readOf<Prefix4>('subnet', subnet, 4);
   const prefix6 = readOf<Prefix6>('subnet6', subnet6, 6);
+  const fault = [prefix, prefix6].map((it) => it && faultOfPrefix(it)).find((it) => it !== undefined);
+  if (fault !== undefined) throw new WeftError('tenant-refused', `can't create network ${name}: ${fault}`);
   const gateways = options.gateway.map((given) => read('gateway', given, parseIp, 'an IP address'));
   const ranges = options.ipRange.map((given) => read('ip-range', given, parsePrefix, 'a prefix'));
   const auxiliary = options.aux.map(readAuxiliary);

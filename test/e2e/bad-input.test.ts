@@ -90,14 +90,18 @@ test('a value that does not parse is named with its flag', { skip }, async (t) =
   await assertNothingDone(it);
 });
 
-test('a value out of range ends it with exit code 1', { skip }, async (t) => {
-  const it = await stage(t);
-  const flags = [...flagsFor(it.host, it.etcd), '--subnet-lease-renew-margin=1440'];
-  const { code, log } = await failingRun(it.host, flags);
-  assert.equal(code, 1);
-  assertOneLine(log, /Invalid subnet-lease-renew-margin option, out of acceptable range/);
-  await assertNothingDone(it);
-});
+for (const [flag, line] of [
+  ['--subnet-lease-renew-margin=1440', /Invalid subnet-lease-renew-margin option, out of acceptable range/],
+  ['--tenant-port=99999', /--tenant-port=99999 is not a port/],
+] as const) {
+  test(`a value out of range ends it with exit code 1: ${flag}`, { skip }, async (t) => {
+    const it = await stage(t);
+    const { code, log } = await failingRun(it.host, [...flagsFor(it.host, it.etcd), flag]);
+    assert.equal(code, 1);
+    assertOneLine(log, line);
+    await assertNothingDone(it);
+  });
+}
 
 test('an etcd that is not reached is named once, and waited for', { skip }, async (t) => {
   const it = await stage(t);

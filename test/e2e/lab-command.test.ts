@@ -152,6 +152,7 @@ test('a mistake of the user gets one line', { skip: skipLab }, async () => {
       2,
       /^weft lab up: invalid value "0" for flag -hosts: must be a number from 1 to 200\n/,
     ],
+    [['up', '--network=blue'], 1, /^weft lab: --network is a network of Docker's, .*; add --docker\n$/],
     [['break', 'gremlins'], 1, /^weft lab: no fault is called gremlins; choose one of route-deleted, /],
     [['levitate'], 2, /^weft lab: there is no levitate\n/],
   ];
