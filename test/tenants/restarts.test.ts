@@ -110,7 +110,7 @@ for (const engine of [debian, iptables]) {
           return found?.state !== 'published';
         },
         // A host frees what Docker does not know after a minute.
-        { what: `release of ${container.address}`, timeoutMs: 120_000, intervalMs: 500 },
+        { what: `release of ${container.address}`, timeoutMs: 240_000, intervalMs: 500 },
       );
       await assertViewsAgree(tenants());
     });
@@ -130,11 +130,11 @@ for (const engine of [debian, iptables]) {
         await running;
         await one.remove(container);
       }
-      await assertViewsAgree(tenants(), 120_000);
+      await assertViewsAgree(tenants(), 240_000);
       await until(
         async () =>
           (await storedAddresses(tenants())).every((it) => it.tenant !== name || it.state === 'released'),
-        { what: 'release of every address', timeoutMs: 120_000, intervalMs: 500 },
+        { what: 'release of every address', timeoutMs: 240_000, intervalMs: 500 },
       );
       const last = await one.run(`last-${name}`, name);
       assert.match(last.address, /^10\.54\.0\./);
