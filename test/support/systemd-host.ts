@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmdirSync,
+  rmSync,
   statfsSync,
   writeFileSync,
 } from 'node:fs';
@@ -76,6 +77,7 @@ export class SystemdHost {
   static async start(t: TestContext, options: SystemdHostOptions): Promise<SystemdHost> {
     const folder = scratchFolder(t);
     furnish(folder, options);
+    const former = new Set(privateFolders());
     const group = makeGroup(t);
     const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
     const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
@@ -95,6 +97,8 @@ export class SystemdHost {
       if (child.exitCode === null) child.kill('SIGKILL');
       await ended;
       await group.remove();
+      // A systemd that is killed leaves what PrivateTmp= made.
+      for (const path of privateFolders()) if (!former.has(path)) rmSync(path, { recursive: true });
     });
     const first = () =>
       Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ')[0] ?? 0);
@@ -174,6 +178,14 @@ function furnish(folder: string, { units, more = {}, defaults, state = {} }: Sys
   for (const [name, text] of Object.entries(defaults)) write(`default/${name}`, text);
   for (const [name, text] of Object.entries(state)) write(`state/${name}`, text);
 }
+
+/** What systemd makes for PrivateTmp= of our units. */
+const privateFolders = (): string[] =>
+  ['/tmp', '/var/tmp'].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => /^systemd-private-.*-flanneld\.service-/.test(name))
+      .map((name) => join(folder, name)),
+  );
 
 let made = 0;
 
