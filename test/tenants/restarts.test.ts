@@ -93,6 +93,9 @@ for (const engine of [debian, iptables]) {
       await assertViewsAgree(tenants());
     });
 
+    // What a host frees after a minute is the same with each engine.
+    if (engine !== debian) return;
+
     test('what ended while flanneld was away is found when it returns', { skip }, async () => {
       const [one] = twoOf(tenants());
       const name = newName();
