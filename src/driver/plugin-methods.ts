@@ -38,7 +38,7 @@ export const FIXED_ANSWERS: Readonly<Record<string, Answer>> = {
   // Reports of swarm about its nodes.
   'NetworkDriver.DiscoverNew': {},
   'NetworkDriver.DiscoverDelete': {},
-  // Addresses are in the registry: a replay of old requests could not be told from new ones with --ip.
+  // Addresses are in the registry: a replayed request looks exactly like a new one with --ip.
   'IpamDriver.GetCapabilities': { RequiresMACAddress: false, RequiresRequestReplay: false },
   'IpamDriver.GetDefaultAddressSpaces': {
     LocalDefaultAddressSpace: ADDRESS_SPACE,

@@ -21,7 +21,7 @@ export interface PortIdentity {
  *   which the rules would have to look a second time.
  * - No answers of DHCP servers and no router advertisements: a client takes both from anybody, and the addresses and
  *   routes of a tenant come from weft. What a container asks (solicitations, DHCP requests) may pass if its source is its own.
- * - `::` and, in ARP, 0.0.0.0 are the sources of one who asks whether an address is free (RFC 4862 §5.4.2, RFC 5227 §1.1).
+ * - `::` and, in ARP, 0.0.0.0 are the sources of a question whether an address is free (RFC 4862 §5.4.2, RFC 5227 §1.1).
  *   With `::` it may ask for its own addresses only: the question alone makes another give up an address that it is taking.
  * - A gratuitous ARP (engine 28 sends some) is ARP with the own address in both places, and passes.
  * - Fragments carry the address too. A fragmented ND message is not taken by Linux (RFC 6980), so its parts do no harm.

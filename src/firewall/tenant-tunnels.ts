@@ -17,8 +17,8 @@ export interface TunnelPeers {
  *
  * Nor may a process of this host send there: the packets of vxlan devices have no socket of this namespace, those of a
  * process have one. Not stopped: one that makes whole frames (AF_PACKET, CAP_NET_RAW in the host's own namespace, which
- * `docker run --network host` has), and a stranger on the underlay's own segment under the address of a VTEP. Whoever
- * cannot trust the underlay needs encryption.
+ * `docker run --network host` has), and a stranger on the underlay's own segment under the address of a VTEP. An
+ * underlay that can't be trusted needs encryption.
  */
 export const tunnelTable = (port: number): OwnTable => ({
   family: 'inet',

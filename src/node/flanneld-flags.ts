@@ -308,7 +308,7 @@ export const FLANNELD_FLAGS = {
     kind: 'bool',
     default: false,
     description:
-      "let 'weft move' on other hosts make and start containers here: whoever may write to the registry can then start any container on this host, as root",
+      "let 'weft move' on other hosts make and start containers here; everybody with write access to the registry can then start any container on this host, as root",
   },
   'healthz-ip': {
     group: 'Health',

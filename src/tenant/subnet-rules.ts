@@ -49,7 +49,7 @@ export function faultOfPrefix(prefix: Prefix): string | undefined {
   return undefined;
 }
 
-/** Why no container may have the address, whoever asks for it; `undefined` when one may. */
+/** Why no container may have the address, even on request; `undefined` when one may. */
 export function faultOfAddress(subnet: TenantSubnet, ip: Ip): string | undefined {
   const fault = faultOfPlace(subnet.prefix, ip);
   if (fault !== undefined) return fault;

@@ -109,7 +109,7 @@ export class PluginDocker {
   }
 }
 
-/** A network namespace that stands for a container's; whoever makes it takes it away. */
+/** A network namespace that stands for a container's; its maker takes it away. */
 export async function makeNamespace(host: Host, name: string, address: string): Promise<Container> {
   const namespace = `${host.namespace}-${name}`;
   await must(host, ['ip', 'netns', 'add', namespace]);

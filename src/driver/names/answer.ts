@@ -22,7 +22,7 @@ export const OWN_DOMAIN = 'weft';
 /** Containers move and are scaled; who remembers an answer for longer asks the wrong one (Docker's own answers: 600). */
 const TTL_SECONDS = 5;
 
-/** `forward`: the name is not the tenant's; whoever resolves names for the host may know it. */
+/** `forward`: the name is not the tenant's. The host's own resolvers may know it. */
 export type Answer =
   | { readonly outcome: 'answered'; readonly rcode: number; readonly records: readonly ResourceRecord[] }
   | { readonly outcome: 'forward' };

@@ -6,7 +6,7 @@ import type { Files } from '#src/sys/files.ts';
 import type { Random } from '#src/sys/random.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
-/** Whoever resolves names for the host. */
+/** The servers that resolve names for the host itself. */
 export interface Resolvers {
   /** The first useful answer, under the query's own id; `undefined` when none came in time, or too many wait for one. */
   ask(
@@ -117,7 +117,7 @@ export class HostResolvers implements Resolvers {
   ): Promise<Buffer | undefined> {
     const { exchange, random } = this.#components;
     const { port, patienceMs } = this.#options;
-    // Port and id are new for each: who wants to forge an answer has to guess both (RFC 5452 §9.2).
+    // Port and id are new for each: a forger has to guess both (RFC 5452 §9.2).
     const id = Math.floor(random() * 0x10000);
     const accept = (answer: Buffer): boolean => isAnswerTo(answer, id, query);
     const server = { address, port };
