@@ -10,13 +10,11 @@ import {
   formatIp,
   formatPrefix,
   type Ip,
-  isIpv4,
   masked,
   type Prefix,
   parsePrefix4,
   parsePrefix6,
-  prefix4,
-  prefix6,
+  prefixOf,
 } from '#src/lib/ip.ts';
 import { chooseFreeSubnet } from '#src/tenant/choose-free-subnet.ts';
 import { defaultGateway, faultOfPlace, faultOfPrefix, faultOfRange } from '#src/tenant/subnet-rules.ts';
@@ -76,7 +74,7 @@ export class AddressRequests implements AddressDriver {
     const prefix = subnet?.prefix ?? pool ?? chooseFreeSubnet(name, family, this.#components.directory.all());
     const fault = faultOfPrefix(prefix) ?? (range && faultOfRange(prefix, range));
     if (fault !== undefined) throw new WeftError('address-refused', fault);
-    const gateway = withLength(subnet?.gateway ?? defaultGateway(prefix), prefix);
+    const gateway = prefixOf(subnet?.gateway ?? defaultGateway(prefix), prefix.length);
     const poolId = formatPool({ tenant: name, family, prefix, ...(range && { range }) });
     if (range === undefined) this.#ranges.delete(`${name}/${family}`);
     else this.#ranges.set(`${name}/${family}`, range);
@@ -105,7 +103,7 @@ export class AddressRequests implements AddressDriver {
     const ip = await askInTime({ what, ms: CLAIM_MS, signal }, (deadline) =>
       this.#components.present.use(name).claim(wish, deadline),
     );
-    return withLength(ip, prefix);
+    return prefixOf(ip, prefix.length);
   }
 
   async releaseAddress(poolId: string, address: Ip): Promise<void> {
@@ -141,7 +139,7 @@ export class AddressRequests implements AddressDriver {
     const gateway = there ?? address ?? defaultGateway(prefix);
     const fault = faultOfPlace(prefix, gateway);
     if (fault !== undefined) throw new WeftError('address-refused', `the gateway can't be used: ${fault}`);
-    return withLength(gateway, prefix);
+    return prefixOf(gateway, prefix.length);
   }
 
   /** Compared with the tenant's when the network is created. */
@@ -149,7 +147,7 @@ export class AddressRequests implements AddressDriver {
     const fault = faultOfPlace(prefix, address);
     if (fault !== undefined)
       throw new WeftError('address-refused', `the auxiliary address can't be used: ${fault}`);
-    return withLength(address, prefix);
+    return prefixOf(address, prefix.length);
   }
 
   #isHere(tenant: string): boolean {
@@ -187,9 +185,6 @@ function parsePool(id: string): Pool {
     remedy: 'remove the network from Docker and create it again',
   });
 }
-
-export const withLength = (ip: Ip, { length }: Prefix): Prefix =>
-  isIpv4(ip) ? prefix4(ip, length) : prefix6(ip, length);
 
 /** A typing error that nobody notices is worse than a refusal. */
 export function refuseUnknown(

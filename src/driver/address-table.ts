@@ -2,6 +2,7 @@ import { type Ip, isIpv4 } from '#src/lib/ip.ts';
 import type { LeaseRecord, Snapshot, WatchBatch } from '#src/registry/registry.ts';
 import { addressName, parseAddress, parseAddressName } from '#src/tenant/address-codec.ts';
 import { AddressPool } from '#src/tenant/address-pool.ts';
+import { isHeld } from '#src/tenant/held-address.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
 /** An address, and its record as it is stored. */
@@ -121,8 +122,8 @@ export class AddressTable {
   }
 
   #vanish(ip: Ip, now: number): void {
-    const state = this.get(ip)?.state;
-    if (state === 'published' || state === 'reserved') this.#doubts.set(ip, now + DOUBT_MS);
+    const record = this.get(ip);
+    if (record !== undefined && isHeld(record)) this.#doubts.set(ip, now + DOUBT_MS);
     this.forget(ip);
   }
 

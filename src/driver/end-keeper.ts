@@ -1,11 +1,10 @@
-import { withLength } from '#src/driver/address-requests.ts';
 import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import type { BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { localEndpoint } from '#src/driver/local-endpoint.ts';
 import type { LocalEndpoint } from '#src/driver/segment.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
-import { isIpv4 } from '#src/lib/ip.ts';
+import { isIpv4, prefixOf } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { containerEndName } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
@@ -78,7 +77,7 @@ export class EndKeeper {
     const { name: tenant, subnets } = this.#options.tenant;
     const prefixes = localEndpoint('', booked).addresses.flatMap((ip) => {
       const subnet = isIpv4(ip) ? subnets.v4 : subnets.v6;
-      return subnet === undefined ? [] : [withLength(ip, subnet.prefix)];
+      return subnet === undefined ? [] : [prefixOf(ip, subnet.prefix.length)];
     });
     if (!(await this.#components.ends.mend(sandbox, device, prefixes))) return;
     const container = booked.names[0] ?? booked.container;

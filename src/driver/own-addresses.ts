@@ -14,6 +14,7 @@ import { parseMac } from '#src/lib/mac.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
+import { isHeld } from '#src/tenant/held-address.ts';
 
 export interface OwnAddressesComponents {
   readonly book: EndpointBook;
@@ -210,8 +211,7 @@ export class OwnAddresses {
       const age = now - known.since;
       if (known.state === 'released' && age > FORGET_MS)
         await this.#components.addresses.remove(known, signal);
-      const isStray = known.state === 'reserved' || known.state === 'published';
-      if (isStray && this.#isCompared && age > UNUSED_MS) await this.#releaseStray(known, signal);
+      if (isHeld(known) && this.#isCompared && age > UNUSED_MS) await this.#releaseStray(known, signal);
     }
   }
 

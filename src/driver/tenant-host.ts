@@ -202,7 +202,7 @@ export class TenantHost {
     const state = this.#directory.state;
     return [
       ...(state.kind === 'retrying' ? [`the tenants' registry does not answer: ${state.reason}`] : []),
-      ...(rules.trouble === undefined ? [] : [rules.trouble]),
+      ...[rules.trouble, rules.weakness].filter((it) => it !== undefined),
       ...(this.#book.trouble === undefined ? [] : [this.#book.trouble]),
       ...(this.#follower.trouble === undefined ? [] : [this.#follower.trouble]),
       ...this.#owner.status.failing.map(({ key, reason }) => `${key}: ${reason}`),

@@ -31,6 +31,8 @@ export const ipv4 = (value: number): Ipv4 => (value >>> 0) as Ipv4;
 export const ipv6 = (value: bigint): Ipv6 => BigInt.asUintN(128, value) as Ipv6;
 export const prefix4 = (address: Ipv4, length: number): Prefix4 => ({ family: 4, address, length });
 export const prefix6 = (address: Ipv6, length: number): Prefix6 => ({ family: 6, address, length });
+export const prefixOf = (address: Ip, length: number): Prefix =>
+  isIpv4(address) ? prefix4(address, length) : prefix6(address, length);
 
 export const isIpv4 = (ip: Ip): ip is Ipv4 => typeof ip === 'number';
 

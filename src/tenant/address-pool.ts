@@ -1,6 +1,5 @@
 import { Heap } from '#src/lib/heap.ts';
 import { containsAddress, type Ip, lastAddress, type Prefix } from '#src/lib/ip.ts';
-import type { Mac } from '#src/lib/mac.ts';
 import { AddressSet } from '#src/tenant/address-set.ts';
 import type { AddressRecord, TenantSubnet } from '#src/tenant/tenant.ts';
 
@@ -110,13 +109,6 @@ export class AddressPool<R extends AddressRecord = AddressRecord> {
   ofContainer(host: string, name: string): readonly R[] {
     const waiting = this.#waiting.get(`${host} ${name}`) ?? [];
     return [...waiting].flatMap((ip) => this.#records.get(ip) ?? []).sort((a, b) => b.since - a.since);
-  }
-
-  /** Who has the MAC beside this address. It looks at all records, for a MAC that a user gives. */
-  holderOfMac(mac: Mac, except?: Ip): R | undefined {
-    return this.#records
-      .values()
-      .find((record) => record.mac === mac && record.ip !== except && record.state !== 'released');
   }
 
   #firstFresh(from: Ip, last: Ip, except: ReadonlySet<Ip>): Ip | undefined {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseIp } from '#src/lib/ip.ts';
-import { formatAlive, formatHost, type HostRecord, parseAlive, parseHost } from '#src/tenant/host-codec.ts';
+import { formatAlive, formatHost, type HostRecord, parseHost } from '#src/tenant/host-codec.ts';
 
 const ID = '1b671a64-40d5-491e-99b0-da01ff1f3341';
 const NETWORK = 'ab'.repeat(32);
@@ -25,8 +25,6 @@ test('the text of a host, and of its sign of life', () => {
 
 test('what was written is read', () => {
   assert.deepEqual(parseHost(ID, formatHost(HOST)), { ok: true, value: HOST });
-  const { id, vtep, bootId, version } = HOST;
-  assert.deepEqual(parseAlive(ID, formatAlive(HOST)), { ok: true, value: { id, vtep, bootId, version } });
 });
 
 test('when a host last lived is written and read', () => {
@@ -61,5 +59,4 @@ test('what is no network of Docker’s or no tenant is left out of lists, and re
   for (const [change, reason] of reasons)
     assert.deepEqual(parseHost(ID, value(change)), { ok: false, reason });
   assert.equal(parseHost('a/b', formatHost(HOST)).ok, false);
-  assert.equal(parseAlive('', formatAlive(HOST)).ok, false);
 });

@@ -43,14 +43,10 @@ const KNOWN = ['hostName', 'vtep', 'bootId', 'version', 'docker', 'removed', 'se
 const WORD = /^[^\s\p{C}]{1,253}$/u;
 const NETWORK_ID = /^[0-9a-f]{64}$/;
 
-/** The value of `alive/HOSTID`. */
+/** The value of `alive/HOSTID`: for people who look at the registry. That the key is there is all that hosts look at. */
 export function formatAlive({ vtep, bootId, version }: AliveRecord): string {
   return JSON.stringify({ vtep: formatIp(vtep), bootId, version });
 }
-
-/** Reads `alive/HOSTID`, or says why that is impossible. */
-export const parseAlive = (id: string, text: string): Parsed<AliveRecord> =>
-  parseOf(id, text, (fields) => readAlive(id, fields));
 
 /**
  * The value of `hosts/HOSTID`. `former`: the value that this one takes the place of. What a later version wrote there beside
