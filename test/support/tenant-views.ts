@@ -82,20 +82,6 @@ export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> 
   );
 }
 
-/**
- * How many endpoints Docker has without a container that runs: a dockerd that is killed while it starts a container leaves
- * one, and removes it at its next start.
- */
-export async function lostEndpoints(host: TenantHost): Promise<number> {
-  const linesOf = async (words: string[]) => (await host.must(words)).split('\n').filter(Boolean);
-  const ids = await linesOf(['network', 'ls', '-q', '--filter', 'driver=weft']);
-  if (ids.length === 0) return 0;
-  const networks = JSON.parse(await host.must(['network', 'inspect', ...ids])) as InspectedNetwork[];
-  const running = new Set(await linesOf(['ps', '-q', '--no-trunc']));
-  return networks.flatMap(({ Containers }) => Object.keys(Containers)).filter((id) => !running.has(id))
-    .length;
-}
-
 interface InspectedNetwork {
   readonly Options: Readonly<Record<string, string>>;
   readonly Containers: Readonly<
