@@ -134,7 +134,10 @@ test('networks need Docker, and room for the hosts', { skip }, async (t) => {
     assert.equal(code, 1);
     return stderr.trim().split('\n').at(-1) ?? '';
   };
-  assert.match(await refused('--network=red'), /a network of Docker's, and the lab has no Docker; add --docker$/);
+  assert.match(
+    await refused('--network=red'),
+    /a network of Docker's, and the lab has no Docker; add --docker$/,
+  );
   assert.match(
     await refused('--docker', '--network=red=10.5.0.0/29'),
     /"red=10\.5\.0\.0\/29": 10\.5\.0\.0\/29 is too small for 1 hosts; use a larger subnet$/,
