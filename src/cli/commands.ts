@@ -32,6 +32,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what the flanneld on this host knows: subnet, peers, troubles',
     load: async () => (await import('#src/cli/node-command.ts')).NODE.status,
   },
+  peers: {
+    about: 'the other hosts of the network, what was measured of them, and what is wrong with them',
+    load: async () => (await import('#src/cli/peers-command.ts')).PEERS,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
