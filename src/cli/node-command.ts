@@ -157,7 +157,7 @@ export const NODE: Readonly<Record<NodeCommandName, Command>> = {
 
 /** A flanneld whose lease is released claims it again. */
 async function refuseWhileRunning(options: FlanneldOptions, id: NetworkId): Promise<void> {
-  const { askNode } = await import('#src/observe/local-api.ts');
+  const { askNode } = await import('#src/observe/ask-status.ts');
   if ((await askNode(artefactsOf(id, options).socket)) === undefined) return;
   throw new WeftError('running', 'flanneld runs on this host, and would claim the lease again', {
     remedy: 'stop it first: systemctl stop flanneld',
