@@ -107,7 +107,8 @@ function equals(left: unknown, right: unknown, packet: Packet): Answer {
   // The packet is neither a connection's later one nor translated.
   if (ct?.key === 'status') return 'no';
   if (fib !== undefined) {
-    if (values !== 'local' || !JSON.stringify(fib).includes('daddr')) return values === 'local' ? 'no' : 'unknown';
+    if (values !== 'local' || !JSON.stringify(fib).includes('daddr'))
+      return values === 'local' ? 'no' : 'unknown';
     return isForHost(packet) ? 'yes' : 'no';
   }
   if (payload !== undefined) return payloadIs(payload, values, packet);
