@@ -29,6 +29,8 @@ export interface NetworkAnswer<T> {
   /** Of a network among several. */
   readonly name?: string;
   readonly answer: T;
+  /** Why somebody else than the daemon was asked. */
+  readonly note?: string;
 }
 
 /**

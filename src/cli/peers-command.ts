@@ -1,5 +1,6 @@
-import { askNetworks, type NetworkAnswer } from '#src/cli/ask-networks.ts';
+import { askNetworks } from '#src/cli/ask-networks.ts';
 import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { jsonOf } from '#src/cli/json-of.ts';
 import { lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
 import { countPeers, filterOf, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
 import { plainText } from '#src/cli/plain-text.ts';
@@ -41,16 +42,6 @@ export const PEERS = lookCommand({
     return words.length > 0 && !isFound ? 1 : 0;
   },
 });
-
-/** The answer as it is; of several networks a list, each with its name. */
-export const jsonOf = <T>(
-  networks: readonly NetworkAnswer<T>[],
-  map: (answer: T) => T = (it) => it,
-): unknown => {
-  const [first, ...more] = networks;
-  if (first !== undefined && more.length === 0) return map(first.answer);
-  return networks.map(({ name, answer }) => ({ network: name, ...map(answer) }));
-};
 
 /** What is news of a peer. */
 const essenceOf = (peer: Peer): unknown => {
