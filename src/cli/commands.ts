@@ -40,6 +40,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'all leases of the network, how much of it is used, and which leases are not used, and why',
     load: async () => (await import('#src/cli/leases-command.ts')).LEASES,
   },
+  events: {
+    about: 'what happened on this host: repairs, leases that came and went, how the registry was',
+    load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,

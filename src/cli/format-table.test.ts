@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatTable } from '#src/cli/format-table.ts';
+import { formatTable, wrapText } from '#src/cli/format-table.ts';
 
 const LONG = 'a text that is longer than the line has room for';
 
@@ -78,4 +78,23 @@ test('what a stranger wrote does not reach the terminal', () => {
     ]),
     ['A     B', '�[2J  容器'],
   );
+});
+
+test('sentences in the last column go on below their beginning', () => {
+  const rows = [
+    ['TIME', 'EVENT'],
+    ['12:00:00', LONG],
+    ['12:00:01', 'short'],
+  ];
+  assert.deepEqual(formatTable(rows, { width: 36, wrap: true }), [
+    'TIME      EVENT',
+    '12:00:00  a text that is longer than',
+    '          the line has room for',
+    '12:00:01  short',
+  ]);
+});
+
+test('a word that is longer than a line is cut in pieces', () => {
+  assert.deepEqual(wrapText('go 0123456789ab on', 6), ['go', '012345', '6789ab', 'on']);
+  assert.deepEqual(wrapText('', 6), ['']);
 });

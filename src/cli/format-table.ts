@@ -12,6 +12,8 @@ export interface TableOptions {
   /** Columns of the table whose cells are numbers: they end at the same place. */
   readonly right?: readonly number[];
   readonly hasColour?: boolean;
+  /** The last column has sentences: they go on in the next line, below their beginning. */
+  readonly wrap?: boolean;
 }
 
 const GAP = '  ';
@@ -22,22 +24,62 @@ const GAP = '  ';
  */
 export function formatTable(
   rows: readonly (readonly Cell[])[],
-  { width = Number.POSITIVE_INFINITY, cut = [], right = [], hasColour = false }: TableOptions = {},
+  {
+    width = Number.POSITIVE_INFINITY,
+    cut = [],
+    right = [],
+    hasColour = false,
+    wrap = false,
+  }: TableOptions = {},
 ): string[] {
   const cells = rows.map((row) => row.map((cell) => plainText(textOf(cell))));
-  const widths = fitting(widthsOf(cells), width, cut);
-  return rows.map((row, line) => {
+  const last = Math.max(0, ...rows.map((row) => row.length - 1));
+  const widths = fitting(widthsOf(cells), width, wrap ? [...cut, last] : cut);
+  return rows.flatMap((row, line) => {
+    let rest: readonly string[] = [];
     const texts = row.map((cell, column) => {
       const most = widths[column] ?? 0;
-      const text = cutTo(cells[line]?.[column] ?? '', most);
+      const whole = cells[line]?.[column] ?? '';
+      if (wrap && column === last) {
+        const [first = '', ...more] = wrapText(whole, most);
+        rest = more;
+        return first;
+      }
+      const text = cutTo(whole, most);
       const fill = ' '.repeat(most - lengthOf(text));
       const shown = inTone(text, typeof cell === 'string' ? undefined : cell.tone, hasColour);
       const isLast = column === row.length - 1;
       return right.includes(column) ? fill + shown : isLast ? shown : shown + fill;
     });
-    return texts.join(GAP).trimEnd();
+    const indent = ' '.repeat(totalOf(widths.slice(0, -1)) + GAP.length);
+    return [texts.join(GAP).trimEnd(), ...rest.map((text) => indent + text)];
   });
 }
+
+/** The text in lines of so many columns at most. A word that is longer is cut in pieces. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ').flatMap((whole) => piecesOf(whole, width))) {
+    if (line !== '' && lengthOf(line) + 1 + lengthOf(word) > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}
+
+function piecesOf(word: string, width: number): string[] {
+  const letters = [...word];
+  const pieces: string[] = [];
+  do pieces.push(letters.splice(0, width).join(''));
+  while (letters.length > 0);
+  return pieces;
+}
+
+/** Of these columns, with the gaps between them. */
+const totalOf = (widths: readonly number[]): number =>
+  widths.reduce((sum, each) => sum + each, 0) + GAP.length * Math.max(0, widths.length - 1);
 
 /** The text in so many columns at most: what is longer ends with `…`. */
 export function cutTo(text: string, width: number): string {
@@ -63,7 +105,7 @@ const LEAST = 8;
 
 function fitting(widths: readonly number[], width: number, cut: readonly number[]): number[] {
   const fitted = [...widths];
-  let excess = fitted.reduce((sum, each) => sum + each, 0) + GAP.length * (fitted.length - 1) - width;
+  let excess = totalOf(fitted) - width;
   while (excess > 0) {
     const widest = cut.toSorted((a, b) => (fitted[b] ?? 0) - (fitted[a] ?? 0))[0];
     const now = widest === undefined ? 0 : (fitted[widest] ?? 0);

@@ -13,6 +13,7 @@ import {
 } from '#src/lib/go-flags.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import type { HostEvent } from '#src/observe/api.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { type Folders, systemFolders } from '#src/sys/folders.ts';
 
@@ -36,9 +37,17 @@ export interface LookCall<Options> extends NetworksRequest {
 
 export interface LookContext extends Pick<CommandContext, 'output' | 'screen' | 'signal'> {
   readonly ask: AskApi;
+  readonly follow: FollowEvents;
   readonly clock: Clock;
   readonly folders: Pick<Folders, 'list'>;
 }
+
+/** Follows a daemon's events; see observe/api-client.ts. */
+export type FollowEvents = (
+  socket: string,
+  options: { readonly after?: number },
+  signal: AbortSignal,
+) => AsyncIterable<HostEvent>;
 
 /** What all of them take. */
 export const LOOK_FLAGS = {
@@ -109,8 +118,16 @@ const idOf = ({
   network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, network);
 
 async function systemLookContext({ output, screen, signal }: CommandContext): Promise<LookContext> {
-  const { askApi } = await import('#src/observe/api-client.ts');
-  return { output, screen, signal, ask: askApi, clock: systemClock, folders: systemFolders };
+  const { askApi, followEvents } = await import('#src/observe/api-client.ts');
+  return {
+    output,
+    screen,
+    signal,
+    ask: askApi,
+    follow: followEvents,
+    clock: systemClock,
+    folders: systemFolders,
+  };
 }
 
 /** What a command shows, in both forms. */
