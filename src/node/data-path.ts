@@ -111,7 +111,7 @@ export class DataPath {
     return this.#intent;
   }
 
-  get table(): Pick<LeaseTable, 'accepted' | 'quarantined' | 'records' | 'version'> {
+  get table(): Pick<LeaseTable, 'accepted' | 'size' | 'quarantined' | 'records' | 'version'> {
     return this.#table;
   }
 
@@ -130,7 +130,11 @@ export class DataPath {
     return { ...status, repairs: status.repairs + this.#components.rules.repairs };
   }
 
-  get owner(): Pick<Owner, 'status' | 'settled' | 'allowRemoval'> {
+  get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
+    return this.#components.rules;
+  }
+
+  get owner(): Pick<Owner, 'status' | 'kinds' | 'settled' | 'allowRemoval'> {
     return this.#owner;
   }
 

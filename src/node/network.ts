@@ -4,6 +4,7 @@ import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { networkFigures } from '#src/node/network-figures.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, type NetworkParts, networkParts } from '#src/node/network-parts.ts';
@@ -11,6 +12,7 @@ import { describeNetwork } from '#src/node/network-status.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 
@@ -82,6 +84,15 @@ export class Network {
       membership: this.#running?.membership,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
+    });
+  }
+
+  /** What is counted of it, for the metrics. */
+  figures(): NetworkFigures {
+    return networkFigures({
+      dataPath: this.#dataPath,
+      membership: this.#running?.membership,
+      putToRoute: this.#running?.putToRoute,
     });
   }
 

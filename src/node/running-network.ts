@@ -13,11 +13,13 @@ import type { Remembered } from '#src/node/remembered.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
-import type { Registry } from '#src/registry/registry.ts';
+import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
+import type { Registry, WatchEvent } from '#src/registry/registry.ts';
 
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
 const APPLY_AGAIN_MS = 5_000;
+const PUT_TO_ROUTE_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
 
 /** A network that has its lease, and a device. */
 export interface RunningRequest {
@@ -52,6 +54,7 @@ export class RunningNetwork {
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
+  readonly #putToRoute = new Histogram(PUT_TO_ROUTE_SECONDS);
   /** The underlay was lost and has not come back. */
   #wasGone = false;
   /** When the registry last showed that it has lost our lease, by the monotonic clock. */
@@ -138,12 +141,26 @@ export class RunningNetwork {
       this.#leaseLostAt = this.#parts.host.clock.monotonic();
     this.#isListed = true;
     if (message.kind === 'batch') {
-      inbox.change(message.events).catch((error) => life.fail(error));
+      this.#change(message.events).catch((error) => life.fail(error));
       return;
     }
     const remembered = this.#missedBy(message.records);
     this.#remembered = undefined;
     inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
+  }
+
+  /** Seconds from a batch of events to the objects that it asks for. */
+  get putToRoute(): HistogramSnapshot {
+    return this.#putToRoute.snapshot;
+  }
+
+  async #change(events: readonly WatchEvent[]): Promise<void> {
+    const { inbox, owner } = this.#dataPath;
+    const { clock } = this.#parts.host;
+    const came = clock.monotonic();
+    await inbox.change(events);
+    // Not waited for by the messages that follow.
+    void owner.settled().then(() => this.#putToRoute.observe((clock.monotonic() - came) / 1000));
   }
 
   #lacksOurLease(message: PeerMessage): boolean {
