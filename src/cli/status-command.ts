@@ -3,8 +3,8 @@ import type { Output } from '#src/cli/terminal.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, driverSocket, type NetworkId } from '#src/node/network-id.ts';
+import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import { askHost, askNode } from '#src/observe/local-api.ts';
 import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 

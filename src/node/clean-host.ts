@@ -6,13 +6,13 @@ import type { Overlays } from '#src/firewall/rules.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { Memory, type Remembered } from '#src/membership/remembered.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
-import { Memory, type Remembered } from '#src/node/remembered.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
-import { askNode } from '#src/observe/local-api.ts';
+import { askNode } from '#src/observe/ask-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 
