@@ -10,6 +10,7 @@ import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
+import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
@@ -42,6 +43,7 @@ export interface RunningRequest {
 export class RunningNetwork {
   readonly #parts: NetworkParts;
   readonly #dataPath: DataPath;
+  readonly #startedAt: number;
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
   /** Steps that make a new intent. */
@@ -63,6 +65,7 @@ export class RunningNetwork {
   constructor(parts: NetworkParts, request: RunningRequest) {
     const { registry, membership, dataPath, draft, text, missing, remembered } = request;
     this.#parts = parts;
+    this.#startedAt = parts.host.clock.monotonic();
     this.#dataPath = dataPath;
     this.membership = membership;
     this.#draft = draft;
@@ -109,7 +112,19 @@ export class RunningNetwork {
 
   get troubles(): string[] {
     const troubles = [this.#follower.trouble, this.membership.trouble, this.#config.trouble, this.#unapplied];
-    return troubles.filter((trouble) => trouble !== undefined);
+    return [...troubles.filter((trouble) => trouble !== undefined), ...this.#registryTroubles];
+  }
+
+  get #registryTroubles(): readonly string[] {
+    const { registry, own, remainingMs } = this.membership;
+    const { host, options } = this.#parts;
+    return registryTroubles({
+      state: registry.state,
+      reason: registry.reason,
+      silentMs: host.clock.monotonic() - (registry.certainAt ?? this.#startedAt),
+      lease: { name: own.record.name, remainingMs },
+      ...leaseTimes(options),
+    });
   }
 
   /** Starts to follow. Resolves when the peers of the first list are programmed. */
