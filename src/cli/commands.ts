@@ -56,6 +56,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
   },
+  completion: {
+    about: 'completion of these words in a shell: weft completion bash|zsh|fish',
+    load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
+  },
   namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
     load: async () => (await import('#src/cli/namespace-command.ts')).NAMESPACE,

@@ -2,7 +2,7 @@ import { askNetworks } from '#src/cli/ask-networks.ts';
 import { type Cell, formatTable } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
-import { countPeers, filterOf, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
+import { countPeers, filterOf, PEER_STATES, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
 import { plainText } from '#src/cli/plain-text.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatAge, formatSpan } from '#src/cli/spans.ts';
@@ -18,6 +18,7 @@ export const PEERS = lookCommand({
     '  SEEN is the age of the last news of the lease, STATE and what follows is what the last probes found, LEASE the',
     '  time that the lease has left, SINCE how long the kernel has had what the peer needs.',
   ],
+  words: PEER_STATES,
   flags: WATCH_FLAG,
   async run({ options, words, id }, context) {
     const { screen, clock, signal } = context;
