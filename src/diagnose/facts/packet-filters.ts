@@ -30,6 +30,8 @@ export async function readPacketFilters(host: FirewallHost): Promise<SeenFilters
   const tables = ruleset.code === 0 ? parseNftRuleset(ruleset.stdout) : [];
   return {
     iptables: read,
-    nftables: tables.filter(({ family, name }) => !(shown && family === 'ip' && IPTABLES_TABLES.includes(name))),
+    nftables: tables.filter(
+      ({ family, name }) => !(shown && family === 'ip' && IPTABLES_TABLES.includes(name)),
+    ),
   };
 }

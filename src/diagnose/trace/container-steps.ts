@@ -19,24 +19,31 @@ export function containerStep(
   to: Ipv4,
   /** Of the container's own kernel; absent where nobody can look into the container. */
   decision: RouteDecision | undefined,
+  /** Whether the other container is in the same subnet, so that no gateway is on the way. */
+  isHere = false,
 ): Finding {
   const step = {
     id: 'container',
-    about: `${formatIp(to)} is not in the container's own subnet: the packet goes to its gateway, the bridge`,
+    about: isHere
+      ? `${formatIp(to)} is in the container's own subnet: no gateway is on the way`
+      : `${formatIp(to)} is not in the container's own subnet: the packet goes to its gateway, the bridge`,
     command: `ip route get ${formatIp(to)}`,
   } as const;
-  const gateway = host.gateway && formatIp(host.gateway.prefix.address);
-  const expected = gateway === undefined ? 'a route by a gateway' : `via ${gateway}`;
+  const gateway = isHere ? undefined : host.gateway && formatIp(host.gateway.prefix.address);
+  const expected = isHere ? 'a route without a gateway' : `via ${gateway ?? 'the bridge'}`;
   const { inside } = host;
   if (inside === undefined || decision === undefined) return { ...step, ...unseen(host, address), expected };
   const found = [decisionText(decision), linkText(inside.link)];
-  if (!carries(inside.link)) {
+  // Without a carrier it is the other end that is down, if that is known.
+  if (inside.link.up !== true || (inside.port === undefined && !carries(inside.link))) {
     const remedy = `in the container: ip link set ${inside.link.name} up; restart it if that does not last`;
     return { ...step, found, expected: `${inside.link.name} up`, ok: false, remedy };
   }
   const via = decision.outcome === 'way' ? decision.via : undefined;
-  const ok = via !== undefined && (gateway === undefined || formatIp(via) === gateway);
-  const remedy = `restart the container, or in it: ip route replace default via ${gateway ?? 'GATEWAY'}`;
+  const ok = isHere
+    ? decision.outcome === 'way' && via === undefined
+    : via !== undefined && (gateway === undefined || formatIp(via) === gateway);
+  const remedy = `restart the container${gateway === undefined ? '' : `, or in it: ip route replace default via ${gateway}`}`;
   return { ...step, found, expected, ok, ...(!ok && { remedy }) };
 }
 
@@ -71,8 +78,9 @@ export function bridgeStep({ host, address, subnet }: ContainerFacts, arrives: b
   if (bridge.up !== true) return refuse(`ip link set ${bridge.name} up`);
   if (port !== undefined) {
     if (port.master !== bridge.name) return refuse(`ip link set ${port.name} master ${bridge.name}`);
-    if (!carries(port)) return refuse(`ip link set ${port.name} up`);
-    const fault = portFault(host, port.name);
+    if (port.up !== true) return refuse(`ip link set ${port.name} up`);
+    // Without a carrier it is disabled: the container's end is down, and the container's own hop shows that.
+    const fault = carries(port) ? portFault(host, port.name) : undefined;
     if (fault !== undefined) return refuse(`bridge link set dev ${port.name} state 3`, fault);
     const mac = inside?.link.mac;
     if (arrives && neighbour !== undefined && mac !== undefined && neighbour.mac !== mac)
@@ -81,7 +89,8 @@ export function bridgeStep({ host, address, subnet }: ContainerFacts, arrives: b
         `the container has the MAC ${mac}`,
       );
   }
-  if (!carries(bridge)) return refuse('start a container on it', `${bridge.name} has no carrier`);
+  if (port === undefined && !carries(bridge))
+    return refuse('start a container on it', `${bridge.name} has no carrier`);
   return { ...step, found, ok: port === undefined ? 'unknown' : true };
 }
 

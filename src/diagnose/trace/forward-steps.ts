@@ -59,7 +59,7 @@ const SOURCE_REFUSED = ['EXDEV', 'EINVAL'];
 /** The host's routes lead the packet where they should. `wanted`: the route that should do it. */
 export function routeStep(
   { from, to, by, decision }: Forwarded,
-  { about, wanted, expected, id }: RouteExpectation,
+  { about, wanted, expected, id, device = wanted?.device, isOnLink = false }: RouteExpectation,
 ): Finding {
   const step = {
     id,
@@ -71,17 +71,21 @@ export function routeStep(
   const isWay =
     decision.outcome === 'way' &&
     decision.type === 'unicast' &&
-    (wanted?.device === undefined || decision.device === wanted.device) &&
-    (wanted === undefined || decision.via === wanted.via);
+    (device === undefined || decision.device === device) &&
+    (!(isOnLink || wanted !== undefined) || decision.via === wanted?.via);
   if (isWay) return { ...step, ok: true };
   if (isFromOtherTable(decision)) {
     return {
       ...step,
       ok: false,
-      remedy: 'a policy rule takes the packet to another table: see "ip rule show"; remove it, or except the network',
+      remedy:
+        'a policy rule takes the packet to another table: see "ip rule show"; remove it, or except the network',
     };
   }
-  if (wanted === undefined) return { ...step, ok: false, remedy: 'ip route show' };
+  if (wanted === undefined) {
+    const remedy = `something is in the way of ${step.expected}: see "ip route show" and "ip addr show"`;
+    return { ...step, ok: false, remedy };
+  }
   const remedy = `ip route replace ${formatObject(wanted)}; flanneld does that by itself when it runs`;
   return { ...step, ok: false, remedy };
 }
@@ -92,6 +96,10 @@ export interface RouteExpectation {
   readonly wanted: Route | undefined;
   /** In place of the wanted route's own text. */
   readonly expected?: string;
+  /** In place of the wanted route's. */
+  readonly device?: string;
+  /** The address is behind the device itself, and no gateway is on the way. */
+  readonly isOnLink?: boolean;
 }
 
 /** A packet at the packet filter. */
@@ -119,8 +127,13 @@ export function filterStep(
   // A ping stands for all packets, unless rules decide by what is in them.
   const drop =
     packetDrop(filters, packet, way) ??
-    (carries === undefined ? packetDrop(filters, { ...packet, carries: { protocol: 'icmp' } }, way) : undefined);
-  const [fromTo, devices] = [`${formatIp(from)} > ${formatIp(to)}`, `${by || 'the host'} > ${out || 'the host'}`];
+    (carries === undefined
+      ? packetDrop(filters, { ...packet, carries: { protocol: 'icmp' } }, way)
+      : undefined);
+  const [fromTo, devices] = [
+    `${formatIp(from)} > ${formatIp(to)}`,
+    `${by || 'the host'} > ${out || 'the host'}`,
+  ];
   const step = { id, about, expected: 'no rule that drops the packet' };
   if (drop === undefined) {
     return {

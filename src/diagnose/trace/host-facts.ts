@@ -1,6 +1,6 @@
+import type { KnownNetwork } from '#src/diagnose/known-network.ts';
 import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { findInside, type Inside, type ListNamespaces, portsOf } from '#src/diagnose/trace/find-inside.ts';
-import type { KnownNetwork } from '#src/diagnose/known-network.ts';
 import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
 import type { Address, BridgePort, Link, Neighbour } from '#src/state/object.ts';
 
@@ -58,5 +58,7 @@ function gatewayOf(
     ({ prefix, device }) =>
       containsAddress(subnet, prefix.address) && prefix.length < 32 && !own.includes(device),
   );
-  return held.find(({ device }) => links.some(({ name, type }) => name === device && type === 'bridge')) ?? held[0];
+  return (
+    held.find(({ device }) => links.some(({ name, type }) => name === device && type === 'bridge')) ?? held[0]
+  );
 }

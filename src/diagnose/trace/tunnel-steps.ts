@@ -67,12 +67,19 @@ export function deviceStep(
     return { ...step, found: [`there is no device ${name}`], ok: false, remedy };
   }
   const lines = [`${linkText(found)}, ${formatObject(found)}`];
-  const refuse = (why: string, remedy: string): Finding => ({ ...step, found: [...lines, why], ok: false, remedy });
+  const refuse = (why: string, remedy: string): Finding => ({
+    ...step,
+    found: [...lines, why],
+    ok: false,
+    remedy,
+  });
   if (!carries(found)) return refuse(`${name} is down`, `ip link set ${name} up`);
   const { vxlan } = found;
   if (arriving !== undefined && vxlan !== undefined) {
-    const same = 'the same number and port have to be on all hosts: see the network config, and restart flanneld';
-    if (vxlan.vni !== arriving.vni) return refuse(`the frame has VNI ${arriving.vni}, not ${vxlan.vni}`, same);
+    const same =
+      'the same number and port have to be on all hosts: see the network config, and restart flanneld';
+    if (vxlan.vni !== arriving.vni)
+      return refuse(`the frame has VNI ${arriving.vni}, not ${vxlan.vni}`, same);
     if (vxlan.port !== arriving.port)
       return refuse(`the packet comes to UDP port ${arriving.port}, not ${vxlan.port}`, same);
   }
@@ -91,7 +98,10 @@ export function deviceStep(
           (text) => !text.startsWith('mtu'),
         );
   if (differences.length > 0)
-    return refuse(differences.join(', '), 'systemctl restart flanneld, and see "weft doctor" for who changed it');
+    return refuse(
+      differences.join(', '),
+      'systemctl restart flanneld, and see "weft doctor" for who changed it',
+    );
   return { ...step, found: lines, ok: true };
 }
 
@@ -116,6 +126,7 @@ export function underlayStep(
         : `this host has no way to the other: ip route show; ping ${formatIp(to)}`;
     return { ...step, ok: false, remedy };
   }
-  if (!carries(link)) return { ...step, ok: false, remedy: `ip link set ${link?.name ?? decision.device} up` };
+  if (!carries(link))
+    return { ...step, ok: false, remedy: `ip link set ${link?.name ?? decision.device} up` };
   return { ...step, ok: true };
 }
