@@ -112,9 +112,9 @@ test('a clean-up of all networks takes what any backend made, and nothing else',
 
 /**
  * Rooms that know what a vxlan device is because it is their trade: how the kernel names it, what a packet on the wire
- * looks like. Every other room asks its backend.
+ * looks like, what other programs did to a device. Every other room asks its backend.
  */
-const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver'];
+const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagnose'];
 /** Tenants are VXLAN, and no backend makes them. */
 const OF_TENANTS = /\/(tenant|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */

@@ -1,5 +1,6 @@
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import { Memory } from '#src/membership/remembered.ts';
 import { DataPath } from '#src/node/data-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
@@ -9,7 +10,6 @@ import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/ne
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
-import { Memory } from '#src/node/remembered.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {

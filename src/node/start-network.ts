@@ -3,6 +3,7 @@ import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { join } from '#src/membership/join.ts';
 import type { Membership } from '#src/membership/membership.ts';
+import type { Remembered } from '#src/membership/remembered.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
@@ -14,7 +15,6 @@ import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts
 import { wantsRules } from '#src/node/network-options.ts';
 import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
-import type { Remembered } from '#src/node/remembered.ts';
 import type { Registry } from '#src/registry/registry.ts';
 
 /*

@@ -21,7 +21,7 @@ export interface Remembered {
 
 const FORMAT = 1;
 
-/** The file that remembers one network; see {@link NetworkArtefacts.stateFile}. */
+/** The file that remembers one network; see node/network-id.ts. */
 export class Memory {
   readonly #files: Files;
   readonly #log: Logger;

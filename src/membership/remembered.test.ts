@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
-import { Memory } from '#src/node/remembered.ts';
+import { Memory } from '#src/membership/remembered.ts';
 import { systemFiles } from '#src/sys/files.ts';
 
 for (const count of [0, 1, 500, 1_234]) {

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type KnownNetwork, knownNetworkOf } from '#src/diagnose/known-network.ts';
+import { formatPrefix, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
+import { formatObject } from '#src/state/object.ts';
+
+const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const CONFIG = '{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan","VNI":7}}';
+const lease = (ip: string, mac: string): string =>
+  `{"PublicIP":"${ip}","BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"${mac}"},"Node":"n1"}`;
+const REMEMBERED = {
+  at: 1_000,
+  config: CONFIG,
+  instance: '',
+  own: { name: '10.0.65.0-24', value: lease('192.0.2.1', '4e:00:00:00:00:01') },
+  peers: [
+    { name: '10.0.32.0-24', value: lease('192.0.2.2', '4e:00:00:00:00:02') },
+    { name: 'unreadable', value: '{}' },
+  ],
+};
+const FOUND = {
+  links: [{ kind: 'link', name: 'eth0', mtu: 1500 }] as const,
+  addresses: [{ kind: 'address', prefix: prefix('192.0.2.1/24'), device: 'eth0' }] as const,
+};
+const SUBNET_FILE = 'FLANNEL_NETWORK=10.0.0.0/16\nFLANNEL_SUBNET=10.0.65.1/24\nFLANNEL_MTU=1450\n';
+const STATUS: NodeStatus['network'] = {
+  network: '10.0.0.0/16',
+  subnet: '10.0.65.0/24',
+  backend: 'vxlan',
+  underlay: 'eth0 (192.0.2.1)',
+  publicIp: '203.0.113.9',
+  mtu: 1450,
+  routes: 'flannel',
+};
+const ask = (traces: Partial<Parameters<typeof knownNetworkOf>[0]>): KnownNetwork | undefined =>
+  knownNetworkOf({ remembered: undefined, subnetFile: undefined, status: undefined, ...traces }, FOUND);
+
+test('with the daemon down, the state file says all that the kernel should have', () => {
+  const known = ask({ remembered: REMEMBERED, subnetFile: SUBNET_FILE }) ?? assert.fail();
+  assert.equal(known.source, 'state-file');
+  assert.deepEqual([formatPrefix(known.subnet), known.mtu, known.settings.VNI], ['10.0.65.0/24', 1450, 7]);
+  assert.deepEqual(
+    known.peers.map(({ lease }) => lease),
+    ['10.0.32.0-24'],
+  );
+  const own = known.backend?.ownObjects({ v4: known.subnet }).map(formatObject);
+  assert.match(own?.[0] ?? '', /^flannel\.7 address 4e:00:00:00:00:01 mtu 1450 type vxlan id 7 dev eth0/);
+});
+
+test('a daemon that answers counts more than its file', () => {
+  const known = ask({ remembered: REMEMBERED, status: STATUS }) ?? assert.fail();
+  assert.equal(known.source, 'daemon');
+  // Behind a NAT no device has the public IP.
+  assert.deepEqual(known.underlay, {
+    name: 'eth0',
+    mtu: 1500,
+    address: parseIpv4('192.0.2.1'),
+    publicIp: parseIpv4('203.0.113.9'),
+  });
+});
+
+test('of subnet.env alone three values are known, and of nothing nothing', () => {
+  const known = ask({ subnetFile: SUBNET_FILE }) ?? assert.fail();
+  assert.deepEqual(
+    [known.source, known.mtu, known.backend, known.peers],
+    ['subnet-file', 1450, undefined, []],
+  );
+  assert.equal(ask({}), undefined);
+});
+
+test('a config that this version does not know is no failure', () => {
+  const known = ask({
+    remembered: { ...REMEMBERED, config: '{"Network":"10.0.0.0/16","Backend":{"Type":"gce"}}' },
+  });
+  assert.deepEqual([known?.source, known?.backend], ['state-file', undefined]);
+});
