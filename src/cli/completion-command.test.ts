@@ -101,7 +101,8 @@ test('fish completes the same', { skip: missing('fish') }, () => {
     ['fish', '--no-config'],
     fishCompletion(table),
     `source $argv[1]
-     ${FISH.map(({ words }) => `string join -- , (complete -C 'weft ${words.join(' ')}' | string replace -r '\\t.*' '')`).join('\n')}`,
+     ${FISH.map(({ words }) => `string join -- , (complete -C 'weft ${words.join(' ')}' | string replace -r '\\t.*' '')`).join('\n')}
+     true`,
   );
   assert.deepEqual(
     lines,
