@@ -44,10 +44,8 @@ const LEASE = /^[0-9a-f.:]+-\d+(&[0-9a-f:]+-\d+)?$/i;
 function nameTest(word: string): Test {
   const ip = parseIp(word);
   if (ip !== undefined) {
-    return ({ subnet, publicIp, vtep }) => {
-      if (publicIp === word || vtep?.address === word) return true;
-      return prefixesOf(subnet).some((prefix) => containsAddress(prefix, ip));
-    };
+    return ({ subnet, publicIp }) =>
+      publicIp === word || prefixesOf(subnet).some((prefix) => containsAddress(prefix, ip));
   }
   const prefix = parsePrefix(word);
   if (prefix !== undefined) return ({ subnet }) => prefixesOf(subnet).some((own) => equalPrefix(own, prefix));
