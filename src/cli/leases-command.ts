@@ -146,8 +146,8 @@ function byLease(a: LeaseView, b: LeaseView): number {
 }
 
 function rowOf(view: LeaseView): Cell[] {
-  const { lease, subnet = lease, publicIp = '-', backend = '-', node = '-' } = view;
-  return [subnet, publicIp, backend, leftOf(view), stateOf(view), node];
+  const { lease, subnet = lease, publicIp = '-', backend = '', node = '-' } = view;
+  return [subnet, publicIp, backend || '-', leftOf(view), stateOf(view), node];
 }
 
 function leftOf({ expiry, remainingSeconds }: LeaseView): string {

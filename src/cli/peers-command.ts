@@ -112,7 +112,7 @@ function rowOf(peer: Peer, now: number): Cell[] {
     lease,
     subnet = lease,
     publicIp = '-',
-    backend = '-',
+    backend = '',
     lastSeen,
     remainingSeconds,
     since,
@@ -122,7 +122,7 @@ function rowOf(peer: Peer, now: number): Cell[] {
   return [
     subnet,
     publicIp,
-    backend,
+    backend || '-',
     formatAge(lastSeen, now),
     { text: state === 'unmeasured' ? '-' : state, tone: TONES[state] },
     tripOf(probe),
