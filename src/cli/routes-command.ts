@@ -66,9 +66,10 @@ export function formatWay(report: WayReport, { hasColour }: { readonly hasColour
     ...kernel.map(({ command, answer, isWanted }) =>
       line('kernel', `${command}: ${answer}`, isWanted ? undefined : 'bad'),
     ),
-    ...wrong.map(({ what, remedy }) =>
-      line('wrong', remedy === undefined ? what : `${what}; ${remedy}`, 'bad'),
-    ),
+    ...wrong.flatMap(({ what, remedy }) => [
+      line('wrong', what, 'bad'),
+      ...(remedy === undefined ? [] : [line('mend', remedy)]),
+    ]),
     ...(isAllWanted ? [line('right', 'packets to it go the wanted way', 'good')] : []),
   ];
 }

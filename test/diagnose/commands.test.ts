@@ -95,9 +95,14 @@ test('weft routes names the rule that takes packets elsewhere', { skip }, async 
   try {
     const { code, stdout } = await weft(one, 'routes', two.container.address);
     assert.equal(code, 1);
+    const rule = '100: from all to 10\\.0\\.0\\.0/8 lookup 200';
     assert.match(
       stdout,
-      /^ {2}wrong .*table 200.* 100: from all to 10\.0\.0\.0\/8 lookup 200; ip rule del pref 100/m,
+      new RegExp(`^  wrong .*"${rule}" sends it to table 200: there it goes by eth0 via `, 'm'),
+    );
+    assert.match(
+      stdout,
+      /^ {2}mend +ip rule del pref 100; or except the network: ip rule add pref 99 to 10/m,
     );
   } finally {
     await host.must(['ip', 'rule', 'del', 'pref', '100']);
@@ -112,7 +117,7 @@ test('weft routes names a rule that only containers are sent by', { skip }, asyn
   try {
     const { code, stdout } = await weft(one, 'routes', two.container.address);
     assert.equal(code, 1);
-    assert.match(stdout, /^ {2}wrong .* 101: from \S+ lookup 201;/m);
+    assert.match(stdout, /^ {2}wrong .*"101: from \S+ lookup 201"/m);
   } finally {
     await host.must(['ip', 'rule', 'del', 'pref', '101']);
     await host.must(['ip', 'route', 'flush', 'table', '201']);
@@ -128,7 +133,7 @@ test('weft routes names a route that is more specific', { skip }, async () => {
     assert.match(
       stdout,
       new RegExp(
-        `^  wrong .*the route ${narrow} dev eth0 .*is more specific .*; ip route del ${narrow}`,
+        `^  wrong .*the route ${narrow} dev eth0 is more specific .*\n  mend +ip route del ${narrow} `,
         'm',
       ),
     );
@@ -153,7 +158,7 @@ test('weft events shows a repair, and --follow reports it as it happens', { skip
   const follow = await one.host.start('follow', [WEFT, 'events', '--follow']);
   await follow.waitForLog(/./);
   await one.host.must(['ip', 'route', 'del', subnet(two)]);
-  await follow.waitForLog(new RegExp(`repair: .*${subnet(two)}`));
+  await follow.waitForLog(new RegExp(`repair .*${subnet(two)}`));
   await printed(one, ['events'], /^\S+ +\d+ +\S+ +repair /m);
   follow.kill('SIGINT');
   assert.equal(await follow.exited(), 0);

@@ -27,13 +27,14 @@ export async function explainPeerWay(
   const objects = wantedObjects(place, peer, outer);
   const route = objects.find((object) => object.kind === 'route');
   const found = await reader.kernel.dump({ kinds: ['route', 'neighbour', 'fdb', 'address'] });
-  const wanted = objects.map((object) => compare(object, found));
+  // In the order in which a packet needs them.
+  const wanted = objects.toReversed().map((object) => compare(object, found));
   const asked = await askKernel(ip, place, { route, found }, reader);
   const wrong = [
     ...wanted.flatMap(missingText),
     ...(asked.every(({ answer }) => answer.isWanted)
       ? []
-      : await causesOf(ip, { route, found, asked }, reader)),
+      : await causesOf({ ip, network: known.network, route, asked }, reader)),
     ...(outer === undefined ? [] : outerFault(place, peer, outer)),
   ];
   const publicIp = peer.publicIp && formatIp(peer.publicIp);

@@ -1,13 +1,14 @@
+import { knownOr } from '#src/diagnose/facts/fact.ts';
 import { type AddressPlace, type KnownPlace, placeOf } from '#src/diagnose/routes/address-place.ts';
 import { explainPeerWay } from '#src/diagnose/routes/explain-peer-way.ts';
 import type { RouteReader } from '#src/diagnose/routes/route-reader.ts';
-import { bestRoute } from '#src/diagnose/routes/way-causes.ts';
+import { bestRoute, formatPolicyRoute } from '#src/diagnose/routes/way-causes.ts';
 import type { WayReport, Wrong } from '#src/diagnose/routes/way-report.ts';
 import { decisionText, isFromOtherTable } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
 import { containsAddress, formatIp, formatPrefix, type Ip } from '#src/lib/ip.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
-import { formatObject } from '#src/state/object.ts';
+import { deviceOf, formatObject, type KernelObject } from '#src/state/object.ts';
 
 /** What is known of the host's networks. */
 export interface WayFacts {
@@ -22,8 +23,8 @@ export async function explainWay(ip: Ip, facts: WayFacts, reader: RouteReader): 
   if (found.kind === 'peer' && typeof ip === 'number') return explainPeerWay(ip, found, reader);
   const address = formatIp(ip);
   const decision = await reader.route({ to: ip });
-  const objects = await reader.kernel.dump({ kinds: ['route', 'address', 'neighbour'] });
-  const route = bestRoute(ip, objects);
+  const objects = await reader.kernel.dump({ kinds: ['address', 'neighbour'] });
+  const route = bestRoute(ip, knownOr(await reader.routes(), []));
   const {
     text,
     why,
@@ -31,7 +32,8 @@ export async function explainWay(ip: Ip, facts: WayFacts, reader: RouteReader): 
     isWanted = wrong.length === 0,
   } = describe(ip, found, {
     decision,
-    route: route && formatObject(route),
+    route: route && formatPolicyRoute(route),
+    holder: objects.find((object) => object.kind === 'address' && object.prefix.address === ip),
     devices: objects.flatMap((object) =>
       object.kind === 'address' &&
       found.kind === 'own' &&
@@ -61,6 +63,8 @@ interface Seen {
   readonly decision: RouteDecision;
   /** The route of the main table that wins. */
   readonly route: string | undefined;
+  /** The address itself, if this host has it. */
+  readonly holder: KernelObject | undefined;
   /** Those with an address of this host's own subnet. */
   readonly devices: readonly string[];
 }
@@ -103,11 +107,12 @@ function describe(ip: Ip, found: AddressPlace, seen: Seen): Description {
   }
 }
 
-function describeOwn({ known }: KnownPlace, { decision, devices, route }: Seen): Description {
+function describeOwn({ known }: KnownPlace, seen: Seen): Description {
+  const { decision, devices, route } = seen;
   const subnet = formatPrefix(known.subnet);
   const text = `is in ${subnet}, this host's own subnet`;
   if (decision.outcome === 'way' && decision.type === 'local')
-    return { text, why: [`it is an address of this host itself, on ${deviceOf(decision)}`], wrong: [] };
+    return { text, why: [`it is an address of this host itself, on ${holderOf(seen)}`], wrong: [] };
   if (devices.length === 0) {
     return {
       text,
@@ -138,8 +143,8 @@ function describeOwn({ known }: KnownPlace, { decision, devices, route }: Seen):
   };
 }
 
-const deviceOf = (decision: RouteDecision): string =>
-  decision.outcome === 'way' && decision.device !== '' ? decision.device : 'lo';
+/** The device that has the address; loopback answers for the whole of 127.0.0.0/8. */
+const holderOf = ({ holder }: Seen): string => (holder && deviceOf(holder)) ?? 'lo';
 
 function describeDocker({ name, vni, subnets, containers }: DriverNetwork): Description {
   const here = containers.length === 0 ? 'none' : containers.join(', ');
@@ -163,7 +168,7 @@ function describeOutside(ip: Ip, found: AddressPlace, seen: Seen): Description {
       ? 'is in no network that this host knows'
       : `is the host of the peer ${holder}, outside the overlay`;
   if (decision.outcome === 'way' && decision.type === 'local')
-    return { text: 'is an address of this host itself', why: [`on ${deviceOf(decision)}`], wrong: [] };
+    return { text: 'is an address of this host itself', why: [`on ${holderOf(seen)}`], wrong: [] };
   const wrong =
     holder !== '' && decision.outcome === 'refused'
       ? [{ what: `this host has no way to ${formatIp(ip)}: ${decision.message}` }]

@@ -1,5 +1,10 @@
 import type { Fact } from '#src/diagnose/facts/fact.ts';
-import { type IpRule, readIpRules } from '#src/diagnose/facts/ip-rules.ts';
+import {
+  type IpRule,
+  type PolicyRoute,
+  readIpRules,
+  readPolicyRoutes,
+} from '#src/diagnose/facts/ip-rules.ts';
 import { openEye } from '#src/diagnose/trace/eye.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { RouteDecision, RouteQuestion } from '#src/kernel/route-question.ts';
@@ -14,6 +19,8 @@ export interface RouteReader {
   route(question: RouteQuestion): Promise<RouteDecision>;
   /** Equals `ip rule show`. */
   rules(): Promise<Fact<readonly IpRule[]>>;
+  /** Equals `ip route show table all`. */
+  routes(): Promise<Fact<readonly PolicyRoute[]>>;
   close(): void;
 }
 
@@ -25,6 +32,7 @@ export function openRouteReader(): RouteReader {
     kernel,
     route: (question) => eye.route(question),
     rules: () => readIpRules(systemCommands),
+    routes: () => readPolicyRoutes(systemCommands),
     close() {
       eye.close();
       kernel.close();

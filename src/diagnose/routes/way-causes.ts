@@ -1,11 +1,11 @@
 import { knownOr } from '#src/diagnose/facts/fact.ts';
-import type { IpRule } from '#src/diagnose/facts/ip-rules.ts';
+import type { IpRule, PolicyRoute } from '#src/diagnose/facts/ip-rules.ts';
 import type { RouteReader } from '#src/diagnose/routes/route-reader.ts';
 import type { KernelAnswer, Wrong } from '#src/diagnose/routes/way-report.ts';
 import { isFromOtherTable } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { containsAddress, formatPrefix, type Ip } from '#src/lib/ip.ts';
-import { formatObject, type KernelObject, keyOf, type Route } from '#src/state/object.ts';
+import { containsAddress, equalPrefix, formatIp, formatPrefix, type Ip, type Prefix } from '#src/lib/ip.ts';
+import type { Route } from '#src/state/object.ts';
 
 /** A question to the kernel, and its decision. */
 export interface Asked {
@@ -13,75 +13,111 @@ export interface Asked {
   readonly answer: KernelAnswer;
 }
 
-/** Why the kernel decides otherwise. */
+export interface OtherWay {
+  readonly ip: Ip;
+  /** The network's range. */
+  readonly network: Prefix;
+  /** The route that should take the packet. */
+  readonly route: Route | undefined;
+  readonly asked: readonly Asked[];
+}
+
+/** Why the kernel decides otherwise than wanted: rules of policy routing, another route, or a refusal. */
 export async function causesOf(
-  ip: Ip,
-  {
-    route,
-    found,
-    asked,
-  }: {
-    readonly route: Route | undefined;
-    readonly found: readonly KernelObject[];
-    readonly asked: readonly Asked[];
-  },
+  { ip, network, route, asked }: OtherWay,
   reader: RouteReader,
 ): Promise<Wrong[]> {
   const others = asked.filter(({ answer }) => !answer.isWanted);
-  const wrong: Wrong[] = [];
+  const [rules, routes] = await Promise.all([
+    reader.rules().then((fact) => knownOr(fact, [])),
+    reader.routes().then((fact) => knownOr(fact, [])),
+  ]);
+  const best = bestRoute(ip, routes);
+  const isOther = best !== undefined && !(route !== undefined && isSame(best, route));
   const byRule = others.find(({ decision }) => isFromOtherTable(decision));
-  if (byRule !== undefined) wrong.push(...ruleTexts(ip, byRule, knownOr(await reader.rules(), [])));
-  const best = bestRoute(ip, found);
-  const inMain = others.find(({ decision }) => decision.outcome === 'way' && !isFromOtherTable(decision));
-  if (inMain !== undefined && route !== undefined && best !== undefined && keyOf(best) !== keyOf(route)) {
-    const why =
-      best.destination.length > route.destination.length
-        ? 'is more specific than the wanted one'
-        : best.destination.length === route.destination.length
-          ? 'has a lower metric than the wanted one'
-          : 'takes it, because the wanted route is not there';
-    wrong.push({
-      what: `the route ${formatObject(best)} ${why}`,
-      ...(best.destination.length >= route.destination.length && {
-        remedy: `ip route del ${formatObject(best)}`,
-      }),
-    });
-  }
-  const refused = others.find(({ decision }) => decision.outcome === 'refused');
-  if (refused !== undefined) {
-    wrong.push({
-      what: `"${refused.answer.command}": ${refused.answer.answer}`,
-      remedy: '"weft doctor" says which setting refuses it',
-    });
+  const inMain = others.find(({ decision }) => !isFromOtherTable(decision));
+  const wrong: Wrong[] = [];
+  if (byRule !== undefined) wrong.push(ruleCause(ip, network, byRule.decision, rules));
+  if (inMain !== undefined && isOther) wrong.push(routeCause(best, route));
+  else if (inMain?.decision.outcome === 'refused') {
+    const { decision, answer } = inMain;
+    const drop = rules.find(
+      ({ action, to }) => action !== 'lookup' && (to === undefined || containsAddress(to, ip)),
+    );
+    wrong.push(
+      drop === undefined
+        ? {
+            what: `"${answer.command}" is refused: ${decision.message} (${decision.errno})`,
+            remedy: '"weft doctor" names the setting that refuses it',
+          }
+        : { what: `the rule "${formatRule(drop)}" refuses it`, remedy: `ip rule del pref ${drop.priority}` },
+    );
   }
   return wrong;
 }
 
-function ruleTexts(ip: Ip, { decision, answer }: Asked, rules: readonly IpRule[]): Wrong[] {
-  if (decision.outcome !== 'way') return [];
+function routeCause(best: PolicyRoute, route: Route | undefined): Wrong {
+  const text = formatPolicyRoute(best);
+  const [length, wanted] = [best.destination.length, route?.destination.length ?? 0];
+  if (length < wanted) return { what: `the route ${text} takes it, because the wanted route is not there` };
+  const why = length > wanted ? 'is more specific than the wanted one' : 'comes before the wanted one';
+  return { what: `the route ${text} ${why}`, remedy: `ip route del ${text}` };
+}
+
+function ruleCause(ip: Ip, network: Prefix, decision: RouteDecision, rules: readonly IpRule[]): Wrong {
+  const table = decision.outcome === 'way' ? decision.table : 0;
+  const way = decision.outcome === 'way' ? wayText(decision) : '';
   const suspects = rules.filter(
-    ({ table, to, not }) =>
-      table !== undefined &&
-      !['local', 'main', 'default'].includes(table) &&
-      (not || to === undefined || containsAddress(to, ip)),
+    (rule) =>
+      rule.table !== undefined &&
+      !KERNELS_OWN.includes(rule.table) &&
+      (rule.not || rule.to === undefined || containsAddress(rule.to, ip)),
   );
   // A table may have a name in /etc/iproute2/rt_tables.
-  const exact = suspects.filter(({ table }) => table === String(decision.table));
-  const named = exact.length > 0 ? exact : suspects;
-  const list = named.map(ruleText).join('; ');
-  return [
-    {
-      what: `a rule of policy routing sends it to table ${decision.table}, whose way is ${answer.answer}${list === '' ? '' : `: ${list}`}`,
-      remedy:
-        named.length === 1
-          ? `ip rule del pref ${named[0]?.priority}, or let the network's range through before it: ip rule add pref ${Math.max(0, (named[0]?.priority ?? 1) - 1)} to RANGE lookup main`
-          : '"ip rule show" lists the rules',
-    },
+  const exact = suspects.filter((rule) => rule.table === String(table));
+  const [first, ...more] = exact.length > 0 ? exact : suspects;
+  if (first === undefined || more.length > 0) {
+    const named = [...(first === undefined ? [] : [first]), ...more].map((rule) => `"${formatRule(rule)}"`);
+    const which = named.length === 0 ? '' : `, one of ${named.join(', ')}`;
+    const what = `a rule of policy routing sends it to table ${table}${which}: there it goes ${way}`;
+    return { what, remedy: '"ip rule show" lists the rules' };
+  }
+  const before = Math.max(1, first.priority - 1);
+  return {
+    what: `the rule "${formatRule(first)}" sends it to table ${table}: there it goes ${way}`,
+    remedy: `ip rule del pref ${first.priority}; or except the network: ip rule add pref ${before} to ${formatPrefix(network)} lookup main`,
+  };
+}
+
+/** The tables of the kernel's own three rules. */
+const KERNELS_OWN = ['local', 'main', 'default'];
+
+const wayText = ({ device, via }: Extract<RouteDecision, { outcome: 'way' }>): string =>
+  via === undefined ? `by ${device}` : `by ${device} via ${formatIp(via)}`;
+
+const isSame = (best: PolicyRoute, route: Route): boolean =>
+  equalPrefix(best.destination, route.destination) && best.device === route.device && best.via === route.via;
+
+/** The route of the main table that wins: the longest prefix, then the lowest metric. */
+export const bestRoute = (ip: Ip, routes: readonly PolicyRoute[]): PolicyRoute | undefined =>
+  routes
+    .filter(({ table, destination }) => table === 'main' && containsAddress(destination, ip))
+    .sort((a, b) => b.destination.length - a.destination.length || a.metric - b.metric)[0];
+
+/** As `ip route` takes it. */
+export function formatPolicyRoute({ type, destination, device, via, metric }: PolicyRoute): string {
+  const words = [
+    ...(type === 'unicast' ? [] : [type]),
+    destination.length === 0 ? 'default' : formatPrefix(destination),
+    ...(via === undefined ? [] : ['via', formatIp(via)]),
+    ...(device === undefined ? [] : ['dev', device]),
+    ...(metric === 0 ? [] : ['metric', String(metric)]),
   ];
+  return words.join(' ');
 }
 
 /** As `ip rule show` prints it. */
-function ruleText({ priority, not, from, to, by, out, mark, table }: IpRule): string {
+function formatRule({ priority, not, from, to, by, out, mark, table, action }: IpRule): string {
   const words = [
     `${priority}:`,
     ...(not ? ['not'] : []),
@@ -90,13 +126,7 @@ function ruleText({ priority, not, from, to, by, out, mark, table }: IpRule): st
     ...(by === undefined ? [] : [`iif ${by}`]),
     ...(out === undefined ? [] : [`oif ${out}`]),
     ...(mark === undefined ? [] : [`fwmark ${mark}`]),
-    `lookup ${table}`,
+    table === undefined ? action : `lookup ${table}`,
   ];
   return words.join(' ');
 }
-
-/** The route of the main table that wins: the longest prefix, then the lowest metric. */
-export const bestRoute = (ip: Ip, found: readonly KernelObject[]): Route | undefined =>
-  found
-    .filter((object): object is Route => object.kind === 'route' && containsAddress(object.destination, ip))
-    .sort((a, b) => b.destination.length - a.destination.length || a.metric - b.metric)[0];
