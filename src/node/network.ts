@@ -11,6 +11,7 @@ import { describeNetwork } from '#src/node/network-status.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import type { PeerProbe } from '#src/observe/api.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 
@@ -38,6 +39,7 @@ export class Network {
   #startedAt = 0;
   #dataPath: DataPath | undefined;
   #running: RunningNetwork | undefined;
+  #probeOf: (lease: string) => PeerProbe | undefined = () => undefined;
   /** What a start waits for; `undefined` once the network is up. */
   #waitingFor: string | undefined = BEFORE;
 
@@ -52,6 +54,26 @@ export class Network {
 
   get artefacts(): NetworkArtefacts {
     return this.#parts.artefacts;
+  }
+
+  /** What it has in the kernel; `undefined` until its device is being made. */
+  get dataPath(): DataPath | undefined {
+    return this.#dataPath;
+  }
+
+  /** Its place in the registry; `undefined` until it has a lease there. */
+  get joined(): Pick<RunningNetwork, 'membership' | 'registry'> | undefined {
+    return this.#running;
+  }
+
+  /** What was measured of a peer, by its lease's name. */
+  probeOf(lease: string): PeerProbe | undefined {
+    return this.#probeOf(lease);
+  }
+
+  /** From now on peers are measured, and this returns what was found. */
+  useProbes(probeOf: (lease: string) => PeerProbe | undefined): void {
+    this.#probeOf = probeOf;
   }
 
   get isUp(): boolean {

@@ -45,6 +45,7 @@ export class RunningNetwork {
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
+  readonly registry: Registry;
   #draft: Draft;
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
@@ -62,6 +63,7 @@ export class RunningNetwork {
     this.#parts = parts;
     this.#dataPath = dataPath;
     this.membership = membership;
+    this.registry = registry;
     this.#draft = draft;
     this.#remembered = remembered;
     this.#config = new ConfigFollower(
@@ -80,6 +82,7 @@ export class RunningNetwork {
         kernel,
         clock,
         log: parts.createLogger('underlay'),
+        events: parts.events,
         observe: (listener) => reconciler.observe(listener),
       },
       {

@@ -14,6 +14,7 @@ import { planFor } from '#src/reconcile/plan-for.ts';
 import { Repair } from '#src/reconcile/repair.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type SlotView, viewSlots } from '#src/reconcile/slot-view.ts';
+import { subjectState } from '#src/reconcile/subject-state.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -122,7 +123,7 @@ export class Reconciler {
     return () => this.#observers.delete(listener);
   }
 
-  /** Every slot as of now, with who wants what in it: to be read in one turn. */
+  /** Every slot as of now, with who wants what in it; may be read over many turns. */
   view(): Generator<SlotView> {
     return viewSlots(this.#ledger, this.#failures, this.#contention);
   }
@@ -158,6 +159,7 @@ export class Reconciler {
       repairs: holding.repairs,
       checks: holding.checks,
     }),
+    stateOf: (holding, subject) => subjectState(holding, subject, this.#ledger, this.#failures),
     plan: (holding) => planFor(holding, this.#actuators, this.#ledger),
     release: (holding) => this.#release(holding),
   };
