@@ -4,18 +4,23 @@ import { driverHandlers, networkHandlers } from '#src/node/local-handlers.ts';
 import type { Network } from '#src/node/network.ts';
 import { type ServeComponents, serveDriver, serveLocally } from '#src/node/node-servers.ts';
 import { EventRing } from '#src/observe/event-ring.ts';
-import { formatMetrics } from '#src/observe/metrics.ts';
+import type { Family } from '#src/observe/metric.ts';
 import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
 import type { SlotView } from '#src/reconcile/slot-view.ts';
 
 type View = () => Iterable<SlotView>;
 
+export interface HostApiComponents extends Omit<ServeComponents, 'handlers' | 'ring'> {
+  /** The figures of the whole host. */
+  readonly metrics: () => Promise<readonly Family[]>;
+}
+
 /** The sockets of a host's local API, and the events that all of them show. */
 export class HostApi {
-  readonly #components: Omit<ServeComponents, 'handlers' | 'ring'>;
+  readonly #components: HostApiComponents;
   readonly #ring: EventRing;
 
-  constructor(components: Omit<ServeComponents, 'handlers' | 'ring'>) {
+  constructor(components: HostApiComponents) {
     this.#components = components;
     this.#ring = new EventRing(components.clock);
     const text = `weft ${VERSION} started`;
@@ -27,8 +32,7 @@ export class HostApi {
 
   /** Answers for one network. Returns how to stop. */
   serveNetwork(network: Network, status: () => NodeStatus, view: View): Promise<() => Promise<void>> {
-    const { clock } = this.#components;
-    const metrics = (): string => formatMetrics([status()]);
+    const { clock, metrics } = this.#components;
     const handlers = networkHandlers({ network, status, metrics, view, ring: this.#ring, clock });
     return serveLocally({ ...this.#components, handlers, ring: this.#ring }, network.artefacts.socket);
   }

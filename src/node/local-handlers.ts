@@ -1,10 +1,10 @@
 import { leaseEnds } from '#src/node/lease-ends.ts';
 import type { Network } from '#src/node/network.ts';
 import type { ApiQuestion, Handlers } from '#src/observe/api-router.ts';
-import { countersOf } from '#src/observe/counters.ts';
 import type { EventRing } from '#src/observe/event-ring.ts';
 import { EVENTS_TYPE } from '#src/observe/event-stream.ts';
 import { LeaseList } from '#src/observe/leases-reply.ts';
+import { countersOf, type Family } from '#src/observe/metric.ts';
 import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
 import { peersOf } from '#src/observe/peers-reply.ts';
 import { type Reply, refusal, valueReply } from '#src/observe/reply.ts';
@@ -23,8 +23,8 @@ interface Shared {
 export interface NetworkSources extends Shared {
   readonly network: Network;
   readonly status: () => NodeStatus;
-  /** The text of `/metrics`, of this network. */
-  readonly metrics: () => string;
+  /** The figures of the whole host, as `/metrics` has them. */
+  readonly metrics: () => Promise<readonly Family[]>;
   readonly clock: Clock;
 }
 
@@ -39,7 +39,7 @@ export function networkHandlers(sources: NetworkSources): Handlers {
     '/v1/leases': () => leases(sources),
     '/v1/view': () => ({ kind: 'list', name: 'slots', items: viewOf(view(), network.id.prefix) }),
     '/v1/events': (question) => events(ring, question),
-    '/v1/counters': () => valueReply({ counters: countersOf(metrics()) }),
+    '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
     '/v1/openapi': openapi,
   };
 }

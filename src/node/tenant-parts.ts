@@ -1,29 +1,14 @@
 import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
-import type { TunnelPlace } from '#src/driver/tenant-host.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import { VERSION } from '#src/lib/version.ts';
-import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
-import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
 import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
 /* What Docker's driver is given by its host. */
-
-/** Where the tunnels of tenants end on this host. */
-export const placeOf = (
-  { name, mtu, address, publicIp }: Underlay,
-  { tenantPort }: FlanneldOptions,
-): TunnelPlace => ({
-  device: name,
-  mtu,
-  local: address,
-  vtep: publicIp,
-  port: tenantPort,
-});
 
 /** The name servers of the tenants' bridges in that namespace. */
 export function tenantNames(

@@ -10,19 +10,22 @@ import type { HostEvents } from '#src/lib/host-events.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { isDriverAskedFor } from '#src/node/docker-presence.ts';
+import { DriverCounts } from '#src/node/driver-counts.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { TenantNamespace } from '#src/node/tenant-namespace.ts';
-import { ofDockersNetworks, placeOf, tenantIdentity, tenantNames } from '#src/node/tenant-parts.ts';
+import { ofDockersNetworks, tenantIdentity, tenantNames } from '#src/node/tenant-parts.ts';
 import { tenantRules } from '#src/node/tenant-rules.ts';
+import { placeOf } from '#src/node/tunnel-place.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import type { DriverFigures } from '#src/observe/driver-figures.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { SlotView } from '#src/reconcile/slot-view.ts';
@@ -70,6 +73,7 @@ const NO_SUBNET = prefix4(ipv4(0), 32);
 export class TenantService {
   readonly #components: TenantServiceComponents;
   readonly #options: FlanneldOptions;
+  readonly #counts: DriverCounts;
   #host: TenantHost | undefined;
   /** Of the tenants' namespace. */
   #inside: Reconciler | undefined;
@@ -81,6 +85,7 @@ export class TenantService {
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
     this.#options = options;
+    this.#counts = new DriverCounts(components);
   }
 
   get troubles(): string[] {
@@ -100,6 +105,10 @@ export class TenantService {
   /** What is wanted and was found in the tenants' namespace; nothing while the driver does not run. */
   view(): Iterable<SlotView> {
     return this.#inside?.view() ?? [];
+  }
+
+  figures(): Promise<DriverFigures> {
+    return this.#counts.figures();
   }
 
   get #state(): DriverStatus['state'] {
@@ -199,7 +208,8 @@ export class TenantService {
           ...this.#components,
           folders,
           reconciler,
-          rules: tenantRules(this.#components, this.#options),
+          calls: this.#counts.calls,
+          rules: this.#counts.follow(tenantRules(this.#components, this.#options)),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: tenantNames(this.#components, namespace),

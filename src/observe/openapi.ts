@@ -37,7 +37,7 @@ export const API_PATHS: Readonly<Record<keyof Answers, ApiPath>> = {
     answer: 'Events',
     driver: true,
   },
-  '/v1/counters': { summary: 'the figures of `/metrics` for this network', answer: 'Counters' },
+  '/v1/counters': { summary: 'the figures of `/metrics`, of the whole host', answer: 'Counters' },
 };
 const DOCUMENT_PATH = '/v1/openapi';
 

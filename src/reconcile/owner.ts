@@ -1,5 +1,7 @@
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
+import type { KindCount } from '#src/reconcile/kind-counts.ts';
+import type { OverdueSlot } from '#src/reconcile/overdue.ts';
 import type { SubjectState } from '#src/reconcile/subject-state.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { KernelError, Operation } from '#src/state/operation.ts';
@@ -31,6 +33,8 @@ export interface OwnerStatus {
   readonly wanted: number;
   /** Slots that are not as wanted: the kernel's last word on each, or which owner has the slot. */
   readonly failing: readonly { readonly key: string; readonly reason: string }[];
+  /** Slots that have not been as wanted for ten seconds and longer, whatever the cause. */
+  readonly overdue?: readonly OverdueSlot[];
   /** Repairs of what had been right. */
   readonly repairs: number;
   /** Full comparisons. */
@@ -45,6 +49,7 @@ export interface OwnerDesk {
   settled(holding: Holding): Promise<void>;
   statusOf(holding: Holding): OwnerStatus;
   stateOf(holding: Holding, subject: string): SubjectState;
+  kindsOf(holding: Holding): ReadonlyMap<string, KindCount>;
   plan(holding: Holding): Promise<Operation[]>;
   release(holding: Holding): Promise<void>;
 }
@@ -65,6 +70,11 @@ export class Owner {
 
   get status(): OwnerStatus {
     return this.#desk.statusOf(this.#holding);
+  }
+
+  /** The same by kind of kernel state. Counted at each call. */
+  get kinds(): ReadonlyMap<string, KindCount> {
+    return this.#desk.kindsOf(this.#holding);
   }
 
   /**

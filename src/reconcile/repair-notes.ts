@@ -37,7 +37,7 @@ export class RepairNotes {
     for (const [index, slot] of drifted.entries()) {
       const holding = this.#components.holdingOf(slot);
       this.#count++;
-      if (holding !== undefined) holding.repairs++;
+      holding?.noteRepair(slot.object.kind);
       if (!this.#take(slot, holding, now, index < NAMED_REPAIRS))
         unnamed.set(holding, (unnamed.get(holding) ?? 0) + 1);
     }
