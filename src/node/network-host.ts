@@ -13,6 +13,7 @@ import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
+import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 import type { Random } from '#src/sys/random.ts';
 
 /** What the networks of one host share. */
@@ -38,6 +39,8 @@ export interface NetworkHost {
   readonly folders: Folders;
   readonly clock: Clock;
   readonly random: Random;
+  /** Loads what peers are measured with, once a network is up; absent where nothing is measured. */
+  readonly measuring?: () => Promise<MeasuringSockets>;
   readonly createLogger: LoggerSource;
   /** Called once a start has loaded what it needs. */
   readonly onLoaded: () => void;

@@ -13,6 +13,8 @@ export interface PeerInboxComponents {
   readonly table: LeaseTable;
   readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
   readonly departures: Departures;
+  /** Called with the changes once the peers have been planned. */
+  readonly onChanges?: (changes: readonly LeaseChange[]) => void;
   /** Runs thousands of changes in bulk; see {@link Owner.inBulk}. */
   readonly inBulk: (say: () => Promise<void>) => Promise<void>;
   readonly clock: Clock;
@@ -153,7 +155,7 @@ export class PeerInbox {
   }
 
   async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {
-    const { log, peers } = this.#components;
+    const { log, peers, onChanges } = this.#components;
     for (const change of changes) {
       if (change.kind === 'quarantined') {
         log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, {
@@ -164,6 +166,7 @@ export class PeerInbox {
       }
     }
     await peers.apply(changes, expected);
+    onChanges?.(changes);
   }
 }
 
