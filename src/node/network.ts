@@ -4,15 +4,20 @@ import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { networkFigures } from '#src/node/network-figures.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, type NetworkParts, networkParts } from '#src/node/network-parts.ts';
 import { describeNetwork } from '#src/node/network-status.ts';
 import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
+import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import { wantedWaysOf } from '#src/node/wanted-ways.ts';
+import { WayWatch } from '#src/node/way-watch.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
+import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 
@@ -41,6 +46,7 @@ export class Network {
   #dataPath: DataPath | undefined;
   #running: RunningNetwork | undefined;
   #probes: ProbeService | undefined;
+  #ways: WayWatch | undefined;
   /** What a start waits for; `undefined` once the network is up. */
   #waitingFor: string | undefined = BEFORE;
 
@@ -71,14 +77,23 @@ export class Network {
     return [
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#dataPath?.troubles() ?? []),
-      ...(this.#running?.troubles ?? []),
+      ...(this.#ways?.troubles ?? []),
       ...(this.#probes?.troubles ?? []),
+      ...(this.#running?.troubles ?? this.#troublesFromMemory),
     ];
   }
 
   /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
   probeOf(lease: string): PeerProbe | undefined {
     return this.#probes?.probeOf(lease);
+  }
+
+  /** Of a start without the registry, for as long as that does not answer. */
+  get #troublesFromMemory(): readonly string[] {
+    const { host, options } = this.#parts;
+    if (this.#dataPath === undefined) return [];
+    const silentMs = host.clock.monotonic() - this.#startedAt;
+    return registryTroubles({ state: 'connecting', silentMs, lease: undefined, ...leaseTimes(options) });
   }
 
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
@@ -91,6 +106,16 @@ export class Network {
       membership: this.#running?.membership,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
+    });
+  }
+
+  /** What is counted of it, for the metrics. */
+  figures(): NetworkFigures {
+    return networkFigures({
+      dataPath: this.#dataPath,
+      membership: this.#running?.membership,
+      putToRoute: this.#running?.putToRoute,
+      probes: this.#probes?.counts,
     });
   }
 
@@ -117,6 +142,7 @@ export class Network {
       await life.stop();
       await this.#running?.remember();
       this.#running = undefined;
+      this.#ways = undefined;
       this.#dataPath = undefined;
       this.#probes = undefined;
       this.#waitingFor = BEFORE;
@@ -223,6 +249,7 @@ export class Network {
     );
     this.#onReady();
     dataPath.watchDrops(life.signal);
+    this.#ways ??= this.#watchWays(dataPath, life.signal);
     if (!again) life.run((signal) => this.#measure(dataPath, signal));
   }
 
@@ -234,6 +261,24 @@ export class Network {
     const probes = new ProbeService(this.#parts, dataPath, sockets);
     this.#probes = probes;
     await probes.run(signal);
+  }
+
+  #watchWays(dataPath: DataPath, signal: AbortSignal): WayWatch {
+    const { host, createLogger } = this.#parts;
+    const watch = new WayWatch(
+      { ...host, log: createLogger('ways'), observe: (listener) => host.reconciler.observe(listener) },
+      {
+        network: () => dataPath.intent.config.network,
+        ways: () =>
+          wantedWaysOf({
+            intent: dataPath.intent,
+            table: dataPath.table,
+            leftOut: () => dataPath.leftOut(),
+          }),
+      },
+    );
+    watch.start(signal);
+    return watch;
   }
 }
 
