@@ -1,6 +1,7 @@
 import type { OwnEnds } from '#src/backend/probe-ends.ts';
 import { type Flight, Flights } from '#src/diagnose/probes/flights.ts';
 import type { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
+import type { Way } from '#src/diagnose/probes/way.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { type Icmp, type IcmpSocket, LEAST_ECHO } from '#src/sys/icmp-socket.ts';
 import type { Random } from '#src/sys/random.ts';
@@ -86,9 +87,9 @@ export class Echoes {
       to,
       bytes,
       sentAt: now,
-      deadline: now + waitFor(way.roundTripMs),
+      deadline: now + waitFor(way),
       isLate: false,
-      number: kind === 'small' ? way.count++ : 0,
+      number: 0,
     };
     this.sent++;
     const refusal = this.#sockets[side].send({ to, sequence, bytes });
@@ -127,7 +128,9 @@ export class Echoes {
   }
 }
 
-function waitFor(roundTripMs: number | undefined): number {
+/** After a loss twice as long: the way may have become slow. */
+function waitFor({ roundTripMs, lostInRow }: Way): number {
   if (roundTripMs === undefined) return FIRST_WAIT_MS;
-  return Math.min(MOST_WAIT_MS, Math.max(LEAST_WAIT_MS, 4 * roundTripMs));
+  const wait = Math.max(LEAST_WAIT_MS, 4 * roundTripMs) * (lostInRow > 0 ? 2 : 1);
+  return Math.min(MOST_WAIT_MS, wait);
 }

@@ -14,8 +14,8 @@ export interface Flight {
   readonly deadline: number;
   /** It was counted as lost, and an answer may still come. */
   isLate: boolean;
-  /** How many small packets of the peer's way were sent before it. */
-  readonly number: number;
+  /** Of a lost one: how many small packets of its way were answered or lost before it. */
+  number: number;
 }
 
 /** An answer counts for so long after its packet was counted as lost: a way may have become slow, and is not broken. */

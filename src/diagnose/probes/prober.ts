@@ -264,6 +264,9 @@ export class Prober {
     if (peer.inside.sent === 0) return;
     const before = peer.reported;
     const judgement = judge(peer, own);
+    // What is wrong is known in a moment, when the underlay has answered or not.
+    const { lostInRow } = peer.outside;
+    if (judgement.state === 'down' && lostInRow > 0 && lostInRow < DOWN_AFTER) return;
     peer.reported = judgement;
     // That a new peer answers is no news.
     if (before === undefined && judgement.findings.length === 0) return;

@@ -24,15 +24,16 @@ export function settle(flight: Flight, outcome: EchoOutcome, mtu: number): Retry
 }
 
 function settleSmall(flight: Flight, { isAnswered, at, refusal }: EchoOutcome): Retry[] {
-  const { peer, way: side, sentAt, number, isLate } = flight;
+  const { peer, way: side, sentAt, isLate } = flight;
   const way = peer[side];
   if (!isAnswered) {
+    flight.number = way.count;
     way.lost(refusal);
     if (way.lostInRow !== 1) return [];
     return Array.from({ length: DOWN_AFTER - 1 }, (_, n) => ({ peer, what: side, dueAt: at + n * RETRY_MS }));
   }
   if (isLate) {
-    way.answeredLate(at - sentAt, way.count - 1 - number);
+    way.answeredLate(at - sentAt, way.count - 1 - flight.number);
     return [];
   }
   if (side === 'inside' && isDown(peer)) peer.forget();

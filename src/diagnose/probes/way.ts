@@ -14,7 +14,7 @@ export class Way {
   #sent = 0;
   #fullLost = 0;
   #fullPassed = false;
-  /** Small packets that were ever sent. */
+  /** Small packets that were ever answered or lost. */
   count = 0;
   /** Small packets since the last answer. */
   lostInRow = 0;
@@ -92,6 +92,7 @@ export class Way {
 
   #push(bit: 0 | 1): void {
     this.#answers = ((this.#answers << 1) | bit) & HISTORY_MASK;
+    this.count++;
     if (this.#sent < HISTORY) this.#sent++;
   }
 }
