@@ -4,7 +4,10 @@ import fc from 'fast-check';
 import { MtuSearch } from '#src/diagnose/probes/mtu-search.ts';
 
 /** The sizes that are tried on a way with this MTU, where each packet is lost that `loses` says. */
-function searchOn(mtu: number, { passes = 60, fails = 1450, loses = (_attempt: number): boolean => false } = {}) {
+function searchOn(
+  mtu: number,
+  { passes = 60, fails = 1450, loses = (_attempt: number): boolean => false } = {},
+) {
   const search = new MtuSearch(passes, fails);
   const tried: number[] = [];
   for (let size = search.next; size !== undefined; size = search.next) {
