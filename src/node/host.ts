@@ -16,6 +16,7 @@ import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
 import { serveDriverStatus, serveHealth, serveLocally } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { TenantService } from '#src/node/tenant-service.ts';
+import { feedWatchdog } from '#src/node/watchdog.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { type Family, formatFamilies } from '#src/observe/metric.ts';
@@ -65,6 +66,9 @@ export class Host {
         metrics: async () => formatFamilies(await this.#metrics()),
       });
       life.run((ended) => this.#reportStatus(ended));
+      const { reconciler } = await host;
+      // systemd waits for signs of life from READY on.
+      life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, reconciler }, ended));
       this.#startNetworks(await host, life);
       if (this.#options.dockerDriver !== 'off')
         life.run(async (ended) => this.#serveTenants(await host, ended));
