@@ -302,6 +302,7 @@ export class TenantHost {
     const known = await askInTime(question, (deadline) => this.#directory.read(tenant, deadline));
     if (known === undefined) return undefined;
     await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
+    this.#hosts.publishSoon();
     return tenant;
   }
 
