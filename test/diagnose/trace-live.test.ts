@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import type { LiveTrace } from '#src/diagnose/trace/live/locate.ts';
-import { planStations } from '#src/diagnose/trace/live/stations.ts';
 import { traceLive } from '#src/diagnose/trace/live/trace-live.ts';
-import { type WatchRequest, watchPart } from '#src/diagnose/trace/live/watch-part.ts';
+import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
+import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { Random } from '../fuzz/random.ts';
@@ -31,11 +31,7 @@ wholeFile(skip, async (owner) => {
   owner.after(async () => hosts.close());
 });
 
-const watchOn = (host: LocalHost) => (request: WatchRequest) =>
-  watchPart(
-    { name: host.name, plan: (own, other) => planStations(host, own, other), clock: systemClock },
-    request,
-  );
+const watchOn = (host: LocalHost) => (request: WatchRequest) => watchHost(host, systemClock, request);
 
 function live(silent = false): Promise<LiveTrace> {
   const [one, two] = pairOf(network);

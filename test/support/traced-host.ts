@@ -62,7 +62,7 @@ export async function rememberPeers({ nodes }: Network): Promise<void> {
     const isRemembered = async () => {
       const { known, eye } = await tracedHost(host, [container]);
       eye.close();
-      return known.peers.length === nodes.length - 1;
+      return known?.peers.length === nodes.length - 1;
     };
     await until(isRemembered, { what: `peers of ${host.name} in its memory` });
   }

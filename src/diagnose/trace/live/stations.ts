@@ -1,6 +1,7 @@
 import type { HopId } from '#src/diagnose/trace/hop.ts';
 import { readHost } from '#src/diagnose/trace/host-facts.ts';
-import { type LocalHost, wayOut } from '#src/diagnose/trace/local-host.ts';
+import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
+import { wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { ownDevice, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
 import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
 
@@ -24,8 +25,13 @@ export interface StationPlan {
 }
 
 /** Where a packet between a container of this host and an address elsewhere can be seen on this host. */
-export async function planStations(host: LocalHost, own: Ipv4, other: Ipv4): Promise<StationPlan> {
+export async function planStations(
+  host: LocalHost,
+  own: Ipv4,
+  other: Ipv4,
+): Promise<StationPlan> {
   const { eye, known, namespaces } = host;
+  if (known === undefined) return { stations: [], namespaces: {} };
   const facts = await readHost(eye, known, own, namespaces);
   const { inside, bridge } = facts;
   const stations: Station[] = [];
