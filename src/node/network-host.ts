@@ -1,5 +1,6 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
@@ -39,6 +40,8 @@ export interface NetworkHost {
   readonly clock: Clock;
   readonly random: Random;
   readonly createLogger: LoggerSource;
+  /** Takes what happens in a network, or with `undefined` in the only one of a daemon. */
+  readonly eventsOf: (network: string | undefined) => HostEvents;
   /** Called once a start has loaded what it needs. */
   readonly onLoaded: () => void;
 }

@@ -15,6 +15,7 @@ import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
 import { wantedWaysOf } from '#src/node/wanted-ways.ts';
 import { WayWatch } from '#src/node/way-watch.ts';
+import type { PeerProbe } from '#src/observe/api.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
@@ -43,6 +44,7 @@ export class Network {
   #startedAt = 0;
   #dataPath: DataPath | undefined;
   #running: RunningNetwork | undefined;
+  #probeOf: (lease: string) => PeerProbe | undefined = () => undefined;
   #ways: WayWatch | undefined;
   /** What a start waits for; `undefined` once the network is up. */
   #waitingFor: string | undefined = BEFORE;
@@ -58,6 +60,26 @@ export class Network {
 
   get artefacts(): NetworkArtefacts {
     return this.#parts.artefacts;
+  }
+
+  /** What it has in the kernel; `undefined` until its device is being made. */
+  get dataPath(): DataPath | undefined {
+    return this.#dataPath;
+  }
+
+  /** Its place in the registry; `undefined` until it has a lease there. */
+  get joined(): Pick<RunningNetwork, 'membership' | 'registry'> | undefined {
+    return this.#running;
+  }
+
+  /** What was measured of a peer, by its lease's name. */
+  probeOf(lease: string): PeerProbe | undefined {
+    return this.#probeOf(lease);
+  }
+
+  /** From now on peers are measured, and this returns what was found. */
+  useProbes(probeOf: (lease: string) => PeerProbe | undefined): void {
+    this.#probeOf = probeOf;
   }
 
   get isUp(): boolean {
