@@ -62,7 +62,7 @@ async function askViews(
     answer === undefined || answer === 'silent' ? [] : [{ socket, status: answer }],
   );
   if (views.length > 0)
-    return options.json ? views : Promise.all(views.map((view) => withMore(view, context)));
+    return options.json ? views : Promise.all(views.map((view, at) => withMore(view, at === 0, context)));
   const host = id?.name === undefined ? await askHost(driverSocket(options)) : undefined;
   if (host !== undefined && host !== 'silent') return [{ status: host }];
   const silent = answers.find(({ answer }) => answer !== undefined);
@@ -78,14 +78,20 @@ async function askViews(
 /** A daemon from before version 1 of the API has no more than its status. */
 async function withMore(
   { socket, status }: StatusView & { readonly socket: string },
+  isFirst: boolean,
   { ask, signal }: LookContext,
 ): Promise<StatusView> {
   const [peers, events] = await Promise.all([
     ask(socket, '/v1/peers', { signal }).catch(absent),
     ask(socket, '/v1/events', { signal }).catch(absent),
   ]);
-  return { status, ...(peers && { peers }), ...(events && { events }) };
+  // Every socket of a daemon answers all of its events. What is of the whole host is shown once.
+  const own = events?.events.filter(({ network }) => network === nameOf(status) || (isFirst && !network));
+  return { status, ...(peers && { peers }), ...(events && own && { events: { ...events, events: own } }) };
 }
+
+const nameOf = (status: NodeStatus | HostStatus): string | undefined =>
+  'name' in status ? status.name : undefined;
 
 function absent(error: unknown): undefined {
   if (!(error instanceof WeftError)) throw error;
