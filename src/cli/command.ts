@@ -1,9 +1,12 @@
+import type { Screen } from '#src/cli/screen.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import type { FlagTable } from '#src/lib/go-flags.ts';
 
 /** What every command gets from the process. */
 export interface CommandContext {
   readonly output: Output;
+  /** Where {@link output} prints results. */
+  readonly screen: Screen;
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** SIGINT or SIGTERM. */
   readonly signal: AbortSignal;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { CommandContext } from '#src/cli/command.ts';
 import { COMMANDS, USAGE } from '#src/cli/commands.ts';
+import { screenOf } from '#src/cli/screen.ts';
 
 /** What a command printed and complained. */
 function recorded(): { context: CommandContext; lines: string[] } {
@@ -12,7 +13,8 @@ function recorded(): { context: CommandContext; lines: string[] } {
   const output = { print: take, progress: take, complain: take, progressEnds: () => {} };
   const { signal } = new AbortController();
   const readInput = async () => Buffer.alloc(0);
-  const context = { output, environment: {}, signal, readInput, confirm: undefined, folder: '/' };
+  const screen = screenOf(process.stdout, { NO_COLOR: '1' });
+  const context = { output, screen, environment: {}, signal, readInput, confirm: undefined, folder: '/' };
   return { context, lines };
 }
 

@@ -30,7 +30,19 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   },
   status: {
     about: 'what the flanneld on this host knows: subnet, peers, troubles',
-    load: async () => (await import('#src/cli/node-command.ts')).NODE.status,
+    load: async () => (await import('#src/cli/status-command.ts')).STATUS,
+  },
+  peers: {
+    about: 'the other hosts of the network, what was measured of them, and what is wrong with them',
+    load: async () => (await import('#src/cli/peers-command.ts')).PEERS,
+  },
+  leases: {
+    about: 'all leases of the network, how much of it is used, and which leases are not used, and why',
+    load: async () => (await import('#src/cli/leases-command.ts')).LEASES,
+  },
+  events: {
+    about: 'what happened on this host: repairs, leases that came and went, how the registry was',
+    load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",

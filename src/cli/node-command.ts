@@ -1,6 +1,6 @@
-import { askRegistry } from '#src/cli/ask-registry.ts';
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { COMMANDS } from '#src/cli/commands.ts';
+import { withRegistry } from '#src/cli/with-registry.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
@@ -45,7 +45,7 @@ interface Given {
 }
 type Run = (given: Given, context: NodeCommandContext) => Promise<number>;
 
-type NodeCommandName = 'status' | 'plan' | 'cleanup' | 'release';
+type NodeCommandName = 'plan' | 'cleanup' | 'release';
 
 /** `weft NAME WORDS`: the exit code. */
 async function nodeCommand(
@@ -70,11 +70,6 @@ const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
   network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, network);
 
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
-  async status({ options, id }, { output }) {
-    const { statusCommand } = await import('#src/cli/status-command.ts');
-    return statusCommand({ options, id, json: options.json }, output);
-  },
-
   async plan({ options }, context) {
     const { planStart } = await import('#src/node/plan-start.ts');
     const components = await openHost(context);
@@ -149,7 +144,6 @@ const command = (name: NodeCommandName): Command => ({
 
 /** The commands about this host. */
 export const NODE: Readonly<Record<NodeCommandName, Command>> = {
-  status: command('status'),
   plan: command('plan'),
   cleanup: command('cleanup'),
   release: command('release'),
@@ -178,28 +172,4 @@ async function openHost(
     logSource(context),
     serviceManager({}, () => {}),
   );
-}
-
-type Opened = import('#src/registry/open-registry.ts').OpenedRegistry;
-
-async function withRegistry<T>(
-  options: FlanneldOptions,
-  context: NodeCommandContext,
-  use: (opened: Opened, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const { openRegistry } = await import('#src/registry/open-registry.ts');
-  const { registryOptions } = await import('#src/node/registry-options.ts');
-  const { systemClock } = await import('#src/sys/clock.ts');
-  const { systemFiles } = await import('#src/sys/files.ts');
-  const { systemRandom } = await import('#src/sys/random.ts');
-  const { signal } = context;
-  return askRegistry({ signal, failure: 'no network config' }, async (log, signal) => {
-    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
-    const opened = await openRegistry(components, registryOptions(options), signal);
-    try {
-      return await use(opened, signal);
-    } finally {
-      await opened.registry.close();
-    }
-  });
 }

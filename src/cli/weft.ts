@@ -1,6 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import type { CommandContext } from '#src/cli/command.ts';
 import { COMMANDS, USAGE } from '#src/cli/commands.ts';
+import { screenOf } from '#src/cli/screen.ts';
 import { askOn, terminalOutput } from '#src/cli/terminal.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { didYouMean } from '#src/lib/nearest-word.ts';
@@ -37,6 +38,7 @@ async function run(): Promise<void> {
   for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupt.abort());
   process.exitCode = await main(process.argv.slice(2), {
     output: terminalOutput(process.stdout, process.stderr),
+    screen: screenOf(process.stdout, process.env),
     environment: process.env,
     signal,
     readInput: () => buffer(process.stdin),

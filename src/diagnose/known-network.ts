@@ -88,7 +88,7 @@ export interface KnownPeer {
 
 export interface KnownNetworkComponents {
   readonly files: Files;
-  readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
+  readonly kernel: Pick<Kernel, 'links' | 'dump'>;
 }
 
 /** A diagnosis does not wait longer for its own daemon. */
