@@ -1,6 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import type { Answers, HostEvent, Leases, Peer, PeerProbe, View } from '#src/observe/api.ts';
+import { VERSION_HEADER } from '#src/observe/event-stream.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { UiSource } from '#src/ui/server/ui-source.ts';
 
@@ -33,6 +34,7 @@ export class FakeHostApi {
 
   async start(): Promise<void> {
     this.#server = createServer((request, response) => {
+      response.setHeader(VERSION_HEADER, '1');
       const path = (request.url ?? '').split('?')[0] ?? '';
       if (path === '/v1/events' && request.headers.accept?.includes('text/event-stream')) {
         response.writeHead(200, { 'content-type': 'text/event-stream' });

@@ -150,7 +150,10 @@ export class HistoryView implements View {
         { ...axis, size: 56 },
       ],
     };
-    return new uPlot(options, data, place);
+    const plot = new uPlot(options, data, place);
+    // The name of the place is all that a screen reader gets of it; the table has the figures.
+    plot.root.setAttribute('aria-hidden', 'true');
+    return plot;
   }
 
   /** The colours are in the charts. */

@@ -15,7 +15,7 @@ export class UseView implements View {
   readonly title = 'Utilisation';
   readonly element: HTMLElement;
   readonly #choice = html('select');
-  readonly #sentence = html('p', { id: 'use-sentence', role: 'status' });
+  readonly #sentence = html('p', { id: 'use-sentence', role: 'status' }, 'The leases are being read.');
   readonly #bar = html('div');
   readonly #gauge = html(
     'div',

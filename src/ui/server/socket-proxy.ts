@@ -1,4 +1,5 @@
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { VERSION_HEADER } from '#src/observe/event-stream.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
 /** What of a local API the page may read. */
@@ -34,6 +35,11 @@ export function passOn(
   response.once('close', () => call.destroy());
   call.on('response', (answer) => {
     tooLate.removeEventListener('abort', giveUp);
+    if (answer.headers[VERSION_HEADER] === undefined) {
+      // A flanneld from before version 1 of the API answers every path with its status.
+      answer.resume();
+      return refuse(response, `the flanneld at ${socket} is older than this page: restart it`);
+    }
     response.writeHead(answer.statusCode ?? 502, {
       'content-type': answer.headers['content-type'] ?? 'application/json',
       'cache-control': 'no-store',
@@ -46,8 +52,12 @@ export function passOn(
   call.on('error', (error) => {
     tooLate.removeEventListener('abort', giveUp);
     if (response.headersSent) return void response.destroy();
-    response.writeHead(502, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ error: `flanneld does not answer at ${socket}: ${error.message}` }));
+    refuse(response, `flanneld does not answer at ${socket}: ${error.message}`);
   });
   call.end();
+}
+
+function refuse(response: ServerResponse, error: string): void {
+  response.writeHead(502, { 'content-type': 'application/json' });
+  response.end(JSON.stringify({ error }));
 }
