@@ -7,7 +7,7 @@ export interface PageFile {
 }
 
 /** The only files of others: the plotting library. */
-const VENDOR: Readonly<Record<string, string>> = {
+export const VENDOR: Readonly<Record<string, string>> = {
   '/vendor/uplot.js': 'node_modules/uplot/dist/uPlot.esm.js',
   '/vendor/uplot.css': 'node_modules/uplot/dist/uPlot.min.css',
 };
