@@ -64,6 +64,8 @@ function hostPlace(stateDir: string): UiPlace {
         : [];
       return [...(await Promise.all(networks)), ...driver];
     },
+    // Docker is not asked for its containers' names each time that a page opens.
+    ends: async () => [],
     async trace(from, to) {
       return [programPath('weft'), 'trace', '--json', `--state-dir=${stateDir}`, from, to];
     },

@@ -8,6 +8,7 @@ import type { UiPlace, UiSource } from '#src/ui/server/ui-source.ts';
 
 /** The default of flanneld's `--state-dir`. */
 const STATE_DIR = '/var/lib/weft';
+const DRIVER_SOCKET = 'docker-driver.sock';
 const SOCKET = /^network-([0-9a-f]{12})\.sock$/;
 
 /**
@@ -22,6 +23,9 @@ export function labPlace(lab: Lab, weft: readonly string[]): UiPlace {
       const { hosts } = await Lab.open(lab.components, { name: lab.name, root: lab.root });
       return (await Promise.all(hosts.map(sourcesOf))).flat();
     },
+    async ends() {
+      return (await allContainers(lab)).map(({ name }) => name);
+    },
     async trace(from, to) {
       const containers = await allContainers(lab);
       const find = (word: string) =>
@@ -35,15 +39,27 @@ export function labPlace(lab: Lab, weft: readonly string[]): UiPlace {
 
 async function sourcesOf(host: Host): Promise<UiSource[]> {
   const folder = host.path(STATE_DIR);
-  const digests = (await host.components.folders.list(folder)).flatMap(
-    (name) => SOCKET.exec(name)?.[1] ?? [],
+  const names = await host.components.folders.list(folder);
+  const digests = names.flatMap((name) => SOCKET.exec(name)?.[1] ?? []);
+  const driver = names.includes(DRIVER_SOCKET)
+    ? [
+        {
+          id: `${host.name}-docker`,
+          host: host.name,
+          kind: 'driver',
+          socket: join(folder, DRIVER_SOCKET),
+        } as const,
+      ]
+    : [];
+  const networks = digests.map(
+    (digest): UiSource => ({
+      id: digests.length === 1 ? host.name : `${host.name}-${digest}`,
+      host: host.name,
+      kind: 'network',
+      socket: join(folder, `network-${digest}.sock`),
+    }),
   );
-  return digests.map((digest) => ({
-    id: digests.length === 1 ? host.name : `${host.name}-${digest}`,
-    host: host.name,
-    kind: 'network',
-    socket: join(folder, `network-${digest}.sock`),
-  }));
+  return [...networks, ...driver];
 }
 
 /** The host on whose underlay address or in whose subnet an address is. */

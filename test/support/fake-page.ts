@@ -49,6 +49,7 @@ export class FakePage {
       place: {
         title: 'lab demo',
         sources: async () => this.hosts.map(({ source }) => source),
+        ends: async () => ['h1/c1', 'h2/c1'],
         trace: async () => ['cat', join(import.meta.dirname, '../fixtures/trace-stopped.json')] as const,
       },
     };

@@ -134,6 +134,7 @@ test('a host’s view: what it says of itself, leases, objects that are not as w
 test('the way of a packet is drawn hop by hop, red where it stops', { skip }, async () => {
   await using watched = await WatchedPage.open(browser, small.base, { path: '/#/way' });
   const { page } = watched;
+  await page.waitForSelector('datalist option[value="h2/c1"]', { state: 'attached' });
   await page.getByLabel('From').fill('h1/c1');
   await page.getByLabel('To').fill('10.0.2.2');
   await page.keyboard.press('Enter');
@@ -241,7 +242,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
   });
 }
 
-test('1,000 hosts: tiles in groups, the worst first in the table, and it stays smooth', {
+test('1,000 hosts: tiles in groups, the worst first in the table', {
   skip,
 }, async (t) => {
   await using watched = await WatchedPage.open(browser, large.base);
@@ -253,20 +254,18 @@ test('1,000 hosts: tiles in groups, the worst first in the table, and it stays s
   assert.equal(await rows(page).count(), 100);
   await page.getByRole('button', { name: 'Show 100 more' }).click();
   assert.equal(await rows(page).count(), 200);
-  await page.evaluate(() => {
-    const watch = { frames: 0, longest: 0, last: performance.now() };
-    Object.assign(window, { watch });
-    const frame = (now: number): void => {
-      watch.frames++;
-      watch.longest = Math.max(watch.longest, now - watch.last);
-      watch.last = now;
-      requestAnimationFrame(frame);
-    };
-    requestAnimationFrame(frame);
-  });
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable');
+  const spentMs = async () => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    const of = (name: string) => 1_000 * (metrics.find((it) => it.name === name)?.value ?? 0);
+    return { script: of('ScriptDuration'), layout: of('LayoutDuration') + of('RecalcStyleDuration') };
+  };
+  const before = await spentMs();
+  const rounds = [1.1, 2.2, 3.3];
   const host = large.host(1);
   // Every figure of every peer is another one, again and again.
-  for (const roundTripMs of [1.1, 2.2, 3.3]) {
+  for (const roundTripMs of rounds) {
     host.peers = host.peers.map((peer) =>
       peer.probe === undefined
         ? peer
@@ -280,10 +279,9 @@ test('1,000 hosts: tiles in groups, the worst first in the table, and it stays s
   host.probe(700, DOWN);
   await page.getByRole('listitem').filter({ hasText: '1 down' }).waitFor({ timeout: RED_WITHIN_MS });
   assert.match(await textOf(rows(page).first()), /10\.2\.188\.0\/24\s+down/);
-  const { frames, longest } = await page.evaluate(
-    () => (window as unknown as { watch: { frames: number; longest: number } }).watch,
-  );
-  t.diagnostic(`1,000 hosts: ${frames} frames, the longest took ${longest.toFixed(0)} ms`);
+  const after = await spentMs();
+  const each = (name: 'script' | 'layout') => ((after[name] - before[name]) / (rounds.length + 1)).toFixed(1);
+  t.diagnostic(`999 links that all change: ${each('script')} ms of script, ${each('layout')} ms of layout`);
   await canvas.click({ position: { x: 5, y: 30 } });
   await page.getByText('Links of 172.16.70.3.').waitFor();
   assert.equal(await rows(page).count(), 1);

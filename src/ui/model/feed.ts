@@ -4,6 +4,7 @@
  *
  *     GET /api/live     server-sent events, each a LiveMessage
  *     GET /api/series   Series of the last hour: `?source=ID&after=MILLISECONDS`
+ *     GET /api/ends     words for both ends of a trace, to choose from: string[]
  *     GET /api/trace    TraceAnswer: `?from=A&to=B`
  *     GET /api/v1/ID/…  the local API of one source, as it is (observe/api.ts)
  */

@@ -35,7 +35,7 @@ export function networksOf(sources: Iterable<SourceState>): string[] {
   return [...new Set(names)].sort();
 }
 
-/** Hosts and links of one network, hosts in the order of their subnets. */
+/** Hosts and links of one network, both in the order of the hosts' subnets. */
 export function topologyOf(sources: Iterable<SourceState>, network: string): Topology {
   const chosen = [...sources].filter((it) => it.kind === 'network' && (it.network ?? '') === network);
   const hosts = new Map<string, MapHost>();
@@ -49,20 +49,22 @@ export function topologyOf(sources: Iterable<SourceState>, network: string): Top
       hosts.set(peer, { key: peer, name: publicIp ?? subnet ?? peer, ...optional({ subnet, publicIp }) });
     }
   }
+  const sorted = [...hosts.values()].sort((a, b) => compareAddresses(a.key, b.key));
+  const rank = new Map(sorted.map(({ key }, n) => [key, n]));
+  const rankOf = (key: string): number => rank.get(key) ?? 0;
   const links: MapLink[] = [];
   const byKey = new Map<string, MapLink>();
-  for (const source of chosen) {
-    const from = hosts.get(source.own?.lease ?? source.id);
-    if (from === undefined) continue;
-    for (const link of source.links) {
+  for (const from of sorted) {
+    if (from.source === undefined) continue;
+    const stale = !from.source.answers;
+    for (const link of from.source.links.toSorted((a, b) => rankOf(a.peer) - rankOf(b.peer))) {
       const to = hosts.get(link.peer);
       if (to === undefined || to === from) continue;
-      const entry = { from, to, link, stale: !source.answers };
+      const entry = { from, to, link, stale };
       links.push(entry);
       byKey.set(linkKey(from.key, to.key), entry);
     }
   }
-  const sorted = [...hosts.values()].sort((a, b) => compareAddresses(a.key, b.key));
   return { hosts: sorted, links, byKey };
 }
 
@@ -79,14 +81,15 @@ const optional = ({
 });
 
 /** By the numbers in them, so that 10.0.9.0 comes before 10.0.10.0. */
-export function compareAddresses(a: string, b: string): number {
-  return a.localeCompare(b, 'en', { numeric: true });
-}
+export const compareAddresses = new Intl.Collator('en', { numeric: true }).compare;
 
-/** The worst first, then by names. */
-export function compareLinks(a: MapLink, b: MapLink): number {
-  const rank = LINK_STATES.indexOf(a.link.state) - LINK_STATES.indexOf(b.link.state);
-  return rank || compareAddresses(a.from.name, b.from.name) || compareAddresses(a.to.name, b.to.name);
+/**
+ * The worst first; of one state in the order in which they come. By state only: a lab of 200 hosts has 40,000 links, and
+ * they come in the order of the hosts.
+ */
+export function worstFirst(links: Iterable<MapLink>): MapLink[] {
+  const byState = Map.groupBy(links, ({ link }) => link.state);
+  return LINK_STATES.flatMap((state) => byState.get(state) ?? []);
 }
 
 /** How many links are in each state, the worst first. */

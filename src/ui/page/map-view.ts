@@ -1,13 +1,13 @@
 import { MOST_ON_RING } from '#src/ui/model/layout.ts';
 import type { LiveState } from '#src/ui/model/live-state.ts';
 import {
-  compareLinks,
   countStates,
   linkKey,
   type MapLink,
   networksOf,
   STATE_WORDS,
   topologyOf,
+  worstFirst,
 } from '#src/ui/model/topology.ts';
 import { html, labelled, setOptions, setText, stateMark } from '#src/ui/page/dom.ts';
 import { KeyedTable } from '#src/ui/page/keyed-table.ts';
@@ -111,10 +111,11 @@ export class MapView implements View {
       chosen === undefined ? 'Choose a host to see its links only.' : `Links of ${chosen.name}.`,
     );
     const word = this.#filter.value.trim().toLowerCase();
-    const rows = topology.links
-      .filter(({ from, to }) => chosen === undefined || from === chosen || to === chosen)
-      .filter((entry) => word === '' || searchText(entry).includes(word))
-      .sort(compareLinks);
+    const rows = worstFirst(
+      topology.links
+        .filter(({ from, to }) => chosen === undefined || from === chosen || to === chosen)
+        .filter((entry) => word === '' || searchText(entry).includes(word)),
+    );
     this.#table.show(rows, `${rows.length} of ${topology.links.length} links, the worst first`);
   }
 

@@ -6,11 +6,17 @@ import { ask, type View, wordsOf } from '#src/ui/page/view.ts';
 export class WayView implements View {
   readonly title = 'Way of a packet';
   readonly element: HTMLElement;
-  readonly #from = html('input', { name: 'from', required: true, placeholder: 'web, or 10.0.65.2' });
-  readonly #to = html('input', { name: 'to', required: true, placeholder: 'db, or 10.0.32.2' });
+  readonly #from = html('input', {
+    name: 'from',
+    required: true,
+    list: 'ends',
+    placeholder: 'web, or 10.0.65.2',
+  });
+  readonly #to = html('input', { name: 'to', required: true, list: 'ends', placeholder: 'db, or 10.0.32.2' });
   readonly #button = html('button', { type: 'submit' }, 'Follow it');
   readonly #note = html('p', { class: 'under', role: 'status' });
   readonly #way = html('ol', { class: 'way', 'aria-label': 'Hops' });
+  readonly #ends = html('datalist', { id: 'ends' });
   #asked: AbortController | undefined;
 
   constructor() {
@@ -25,10 +31,18 @@ export class WayView implements View {
       event.preventDefault();
       void this.#follow();
     });
-    this.element = html('section', { 'aria-label': 'Way of a packet' }, form, this.#note, this.#way);
+    this.element = html(
+      'section',
+      { 'aria-label': 'Way of a packet' },
+      form,
+      this.#ends,
+      this.#note,
+      this.#way,
+    );
   }
 
   open([from, to]: readonly string[]): void {
+    void this.#offer();
     if (from === undefined || to === undefined) return;
     this.#from.value = from;
     this.#to.value = to;
@@ -39,6 +53,12 @@ export class WayView implements View {
 
   close(): void {
     this.#asked?.abort();
+  }
+
+  /** Containers to choose from; the fields take any word. */
+  async #offer(): Promise<void> {
+    const ends = await ask<readonly string[]>('/api/ends').catch(() => []);
+    this.#ends.replaceChildren(...ends.map((value) => html('option', { value })));
   }
 
   async #follow(): Promise<void> {

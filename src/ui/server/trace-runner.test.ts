@@ -16,6 +16,7 @@ function runner(result: Partial<CommandResult> | Promise<CommandResult>) {
   const place = {
     title: '',
     sources: async () => [],
+    ends: async () => [],
     trace: async (from: string, to: string) => ['weft', 'trace', from, to] as const,
   };
   return { traces: new TraceRunner(place, commands), ran };

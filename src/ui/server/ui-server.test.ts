@@ -21,6 +21,7 @@ async function serve(t: TestContext, { apis = 1, token }: { apis?: number; token
   const place = {
     title: 'lab demo',
     sources: async () => hosts.map(({ source }) => source),
+    ends: async () => ['h1/c1', 'h2/c1'],
     trace: async (from: string, to: string) =>
       ['echo', JSON.stringify({ hops: [{ id: from, host: to }] })] as const,
   };
@@ -86,7 +87,12 @@ test('behind a token nothing is read without it, and it leaves the address for a
 });
 
 test('on another address than a loopback one it does not start without a token', async (t) => {
-  const place = { title: '', sources: async () => [], trace: async () => ['false'] as const };
+  const place = {
+    title: '',
+    sources: async () => [],
+    ends: async () => [],
+    trace: async () => ['false'] as const,
+  };
   for (const address of ['0.0.0.0', '::', '10.0.0.1'])
     await assert.rejects(start(t, place, { address, port: 0 }), { code: 'ui' });
   await start(t, place, { address: '0.0.0.0', port: 0, token: 'a-token-of-some-length' });

@@ -54,12 +54,14 @@ export class UiServer {
   readonly #files: PageFiles;
   readonly #feed: LiveFeed;
   readonly #traces: TraceRunner;
+  readonly #place: UiPlace;
   readonly #end = new AbortController();
   #access: Access;
   #running: Promise<void> | undefined;
 
   constructor(components: UiServerComponents, options: UiServerOptions) {
     this.#options = options;
+    this.#place = components.place;
     this.#files = new PageFiles(components.files);
     this.#feed = new LiveFeed(components);
     this.#traces = new TraceRunner(components.place, components.commands);
@@ -148,6 +150,7 @@ export class UiServer {
         ? sendJson(response, 404, { error: 'no such source' })
         : sendJson(response, 200, series);
     }
+    if (pathname === '/api/ends') return sendJson(response, 200, await this.#place.ends().catch(() => []));
     if (pathname === '/api/trace') {
       const gone = new AbortController();
       response.once('close', () => gone.abort());
