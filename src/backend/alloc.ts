@@ -29,6 +29,7 @@ export const alloc: BackendKind = {
       // Nothing is done with a peer's lease, so any will do.
       judge: () => undefined,
       identityOf: () => undefined,
+      tunnelEnd: () => undefined,
       unreachable: () => undefined,
       explain: () => undefined,
     }),

@@ -129,6 +129,9 @@ export interface Backend {
   /** A key that no two peers may share, such as the VTEP MAC; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): string | undefined;
 
+  /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
+  tunnelEnd(lease: Lease): TunnelEnd | undefined;
+
   /**
    * Why packets can't reach a peer by this path, though its lease is good; `undefined` when they can. A peer that can't be
    * reached has no objects.
@@ -137,6 +140,13 @@ export interface Backend {
 
   /** What a refusal of the kernel means, where its own words don't say what is in the way. */
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
+}
+
+/** The end of a tunnel on a peer. */
+export interface TunnelEnd {
+  /** In the overlay. */
+  readonly address: Ipv4 | Ipv6;
+  readonly mac: string;
 }
 
 /** A firewall that drops what other hosts send to containers has to let these in. */

@@ -104,6 +104,10 @@ class HostGwBackend implements Backend {
     return undefined;
   }
 
+  tunnelEnd(): undefined {
+    return undefined;
+  }
+
   unreachable(lease: Lease, path: PeerPath): string | undefined {
     for (const family of FAMILIES) {
       const via = gatewayOf(lease, family);

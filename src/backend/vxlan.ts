@@ -1,4 +1,11 @@
-import type { Backend, BackendUnderlay, Inbound, PeerPath, Published } from '#src/backend/backend.ts';
+import type {
+  Backend,
+  BackendUnderlay,
+  Inbound,
+  PeerPath,
+  Published,
+  TunnelEnd,
+} from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
@@ -134,6 +141,13 @@ export class VxlanBackend implements Backend {
   identityOf(attributes: LeaseAttributes): string | undefined {
     const { v4 } = this.#host.network;
     return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+  }
+
+  tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
+    const isV4 = this.#host.network.v4 !== undefined;
+    const subnet = isV4 ? subnets.v4 : subnets.v6;
+    const mac = vtepMacOf(isV4 ? attributes.backendData : attributes.backendV6Data);
+    return subnet && mac && { address: subnet.address, mac };
   }
 
   /** The tunnel reaches whatever the underlay reaches. */

@@ -1,5 +1,6 @@
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import { type Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
@@ -34,6 +35,7 @@ export interface DataPathComponents {
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
+  readonly events: HostEvents;
 }
 
 export interface DataPathOptions extends IntentOptions {
@@ -85,7 +87,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger } = components;
+    const { reconciler, kernel, clock, createLogger, events } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -95,11 +97,14 @@ export class DataPath {
       name: options.name,
       scopes: () => this.#scopes,
       explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+      events,
     });
     const log = createLogger('overlay');
-    this.#table = new LeaseTable(leaseRulesOf(intent));
+    this.#table = new LeaseTable(leaseRulesOf(intent), {
+      seconds: () => Math.floor(clock.monotonic() / 1_000),
+    });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
       intent.backend,
       options,
     );
@@ -113,6 +118,7 @@ export class DataPath {
       inBulk: (say) => this.#owner.inBulk(say),
       clock,
       log,
+      events,
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
@@ -125,7 +131,7 @@ export class DataPath {
 
   get table(): Pick<
     LeaseTable,
-    'accepted' | 'size' | 'lease' | 'leases' | 'quarantined' | 'records' | 'version'
+    'accepted' | 'size' | 'entries' | 'lease' | 'leases' | 'quarantined' | 'records' | 'version'
   > {
     return this.#table;
   }
@@ -138,6 +144,11 @@ export class DataPath {
 
   get routeForm(): Peers['routeForm'] {
     return this.#peers.routeForm;
+  }
+
+  /** Why packets can't reach peers whose lease is good, by the lease's name. */
+  get unreachable(): Peers['unreachable'] {
+    return this.#peers.unreachable;
   }
 
   /** Peers that are left out, by the lease's name, with the reason. */
@@ -155,7 +166,7 @@ export class DataPath {
     return this.#components.rules;
   }
 
-  get owner(): Pick<Owner, 'status' | 'kinds' | 'settled' | 'allowRemoval'> {
+  get owner(): Pick<Owner, 'status' | 'kinds' | 'stateOf' | 'settled' | 'allowRemoval'> {
     return this.#owner;
   }
 

@@ -1,5 +1,6 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
@@ -42,6 +43,8 @@ export interface NetworkHost {
   /** Loads what peers are measured with, once a network is up; absent where nothing is measured. */
   readonly measuring?: () => Promise<MeasuringSockets>;
   readonly createLogger: LoggerSource;
+  /** Takes what happens in a network, or with `undefined` in the only one of a daemon. */
+  readonly eventsOf: (network: string | undefined) => HostEvents;
   /** Called once a start has loaded what it needs. */
   readonly onLoaded: () => void;
 }

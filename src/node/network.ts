@@ -63,6 +63,16 @@ export class Network {
     return this.#parts.artefacts;
   }
 
+  /** What it has in the kernel; `undefined` until its device is being made. */
+  get dataPath(): DataPath | undefined {
+    return this.#dataPath;
+  }
+
+  /** Its place in the registry; `undefined` until it has a lease there. */
+  get joined(): Pick<RunningNetwork, 'membership' | 'registry'> | undefined {
+    return this.#running;
+  }
+
   get isUp(): boolean {
     return this.#waitingFor === undefined;
   }

@@ -130,7 +130,7 @@ export class Reconciler {
     return () => this.#observers.delete(listener);
   }
 
-  /** Every slot as of now, with who wants what in it: to be read in one turn. */
+  /** Every slot as of now, with who wants what in it; may be read over many turns. */
   view(): Generator<SlotView> {
     return viewSlots(this.#ledger, this.#failures, this.#contention);
   }
