@@ -98,7 +98,7 @@ export class Prober {
 
   /** What is known of the peer with this lease; `undefined` before it was measured. */
   of(name: string): PeerProbe | undefined {
-    return this.#own === undefined ? undefined : this.#queue.get(name)?.view(this.#own);
+    return this.#queue.get(name)?.view;
   }
 
   get counts(): ProbeCounts {
