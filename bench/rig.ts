@@ -145,9 +145,9 @@ export class Rig {
       `link add overlay mtu 1450 type vxlan id 1 dev eth0 local ${store.address} dstport 8472 nolearning`,
       'link set overlay up',
     ]);
-    await store.must(['tc', 'qdisc', 'add', 'dev', 'overlay', 'clsact']);
-    const toHost = ['matchall', 'action', 'skbedit', 'ptype', 'host'];
-    await store.must(['tc', 'filter', 'add', 'dev', 'overlay', 'ingress', ...toHost]);
+    const chain = 'add chain netdev take in { type filter hook ingress device overlay priority 0; }';
+    const rule = 'add rule netdev take in meta pkttype set host';
+    await store.must(['nft', `add table netdev take; ${chain}; ${rule}`]);
   }
 
   /** The way back from there to the measured host, once it has its subnet. Undone by another call. */
@@ -160,7 +160,7 @@ export class Rig {
     await store.must(['sh', '-c', 'while ip rule del pref 5 2>/dev/null; do :; done']);
     await store.batch([
       `rule add pref 5 to ${subnet}.0/24 lookup main`,
-      `route replace ${subnet}.0/24 via ${subnet}.0 dev overlay onlink`,
+      `route replace ${subnet}.0/24 dev overlay`,
       `neigh replace ${subnet}.0 lladdr ${device.address} dev overlay nud permanent`,
     ]);
     const entry = [String(device.address), 'dev', 'overlay', 'dst', this.host.address];
