@@ -31,6 +31,7 @@ export const probes: Benchmark = {
     await rig.fill(0, PEERS);
     const baseline = await rig.baseline();
     const { socket } = artefactsOf({ prefix: PREFIX }, { stateDir: rig.stateFolder, subnetFile: '' });
+    const percents = new Map<string, number[]>(VARIANTS.map(({ name }) => [name, []]));
     await alternate(VARIANTS, bench.long ? 3 : 1, async ({ name, flags }) => {
       await rig.with({ ...weft, flags }, async (run) => {
         await rig.programmed(run, PEERS, baseline);
@@ -45,13 +46,19 @@ export const probes: Benchmark = {
         await delay(MEASURE_MS);
         const percent = ((run.cpu() - before) / (MEASURE_MS / 1_000)) * 100;
         bench.say(`${name}: ${percent.toFixed(2)} %`);
-        sheet.add('processor', '%', name, percent, { atMost: 1 });
+        sheet.add('processor', '%', name, percent);
+        percents.get(name)?.push(percent);
         sheet.add('memory', 'MB', name, run.memory().now);
         const peers = await askPeers(socket);
         const up = peers.filter(({ probe }) => probe?.state === 'up').length;
         if (name === 'probes' && up !== PEERS) throw new Error(`${up} peers are up instead of ${PEERS}`);
       });
     });
+    const without = percents.get('no probes') ?? [];
+    for (const [round, percent] of (percents.get('probes') ?? []).entries())
+      sheet.add('processor, more than without', '%', 'probes', percent - (without[round] ?? 0), {
+        atMost: 1,
+      });
     return sheet.rows;
   },
 };

@@ -15,6 +15,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Dialer } from '#src/sys/dialer.ts';
 import type { Icmp } from '#src/sys/icmp-socket.ts';
 import type { Random } from '#src/sys/random.ts';
+import { startTimer } from '#src/sys/timer.ts';
 
 export interface ProberComponents {
   readonly icmp: Icmp;
@@ -35,8 +36,13 @@ export interface ProberOptions {
 
 /** A peer is not looked at more often, however few there are. */
 const LOOK_EVERY_MS = 700;
-/** While the budget is what holds it up, it works in bursts: waking up costs more than a packet. */
-const BURST_MS = 100;
+/**
+ * While the budget is what holds it up, it works in bursts: waking up costs more than a packet. With few peers it is held up
+ * for a moment only.
+ */
+const BURST_MS = 200;
+const SHORT_BURST_MS = 40;
+const FEW_PEERS = 50;
 const OPEN_AGAIN_MS = 2_000;
 const LONGEST_PAUSE_MS = 60_000;
 /** Packets that no peer answered before the network is in trouble: two rounds. */
@@ -131,16 +137,22 @@ export class Prober {
   /** Measures until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
+    const end = (): void => this.#wake?.();
+    signal.addEventListener('abort', end);
     try {
       while (!signal.aborted) {
         const isOpen = await this.#open();
         if (signal.aborted) return;
-        const woken = new AbortController();
-        this.#wake = () => woken.abort('woken');
         const pause = isOpen ? this.#work(clock.monotonic()) : OPEN_AGAIN_MS;
-        await clock.sleep(pause, AbortSignal.any([signal, woken.signal])).catch(() => {});
+        // A combined signal for each pause would cost more than its packets.
+        const woken = Promise.withResolvers<void>();
+        const timer = startTimer(clock, pause, woken.resolve);
+        this.#wake = woken.resolve;
+        await woken.promise;
+        timer.stop();
       }
     } finally {
+      signal.removeEventListener('abort', end);
       this.#wake = undefined;
       this.#close();
     }
@@ -195,7 +207,7 @@ export class Prober {
       if (isRetried) this.#retry(echoes, retry, now);
       const isLooked = head !== undefined && this.#budget.take(lookPackets(head, this.#options), now);
       if (isLooked) this.#look(echoes, head, now);
-      if (!isRetried && !isLooked) return BURST_MS;
+      if (!isRetried && !isLooked) return this.#queue.size > FEW_PEERS ? BURST_MS : SHORT_BURST_MS;
     }
     const [next] = this.#queue.values();
     const lookAt = (next?.lookedAt ?? Number.POSITIVE_INFINITY) + LOOK_EVERY_MS;
