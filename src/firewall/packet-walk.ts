@@ -10,6 +10,10 @@ export interface Packet {
   readonly from: Prefix;
   readonly to: Prefix;
   readonly mark: number;
+  /** It is UDP to this port; absent where the protocol does not matter. */
+  readonly udp?: number;
+  /** It is for this host itself. */
+  readonly local?: boolean;
 }
 
 /** What a condition says of a packet. `some`: of a part of such packets, by address, protocol or port. */
@@ -101,6 +105,19 @@ export function isIn(of: Prefix, prefix: Prefix): Answer {
 /** A device's name against a pattern: `+` at its end in iptables and `*` in nft stand for any rest. */
 export const isDevice = (name: string, pattern: string, any: '+' | '*'): Answer =>
   (pattern.endsWith(any) ? name.startsWith(pattern.slice(0, -1)) : name === pattern) ? 'yes' : 'no';
+
+/** What a condition on the protocol says; numbers are of /etc/protocols. */
+export function isProtocol(packet: Packet, protocol: unknown): Answer {
+  if (packet.udp === undefined) return 'some';
+  return protocol === 'udp' || protocol === '17' || protocol === 17 || protocol === 'all' ? 'yes' : 'no';
+}
+
+/** What a condition on the destination port says, for ports from the first to the last. */
+export function isToPort({ udp }: Packet, first: number, last = first): Answer {
+  if (udp === undefined) return 'some';
+  if (Number.isNaN(first) || Number.isNaN(last)) return 'unknown';
+  return udp >= first && udp <= last ? 'yes' : 'no';
+}
 
 /** Whether `mark & mask` is `value`, all of 32 bits. */
 export const isMarked = (mark: number, value: number, mask = 0xffff_ffff): Answer =>

@@ -5,6 +5,8 @@ import {
   isDevice,
   isIn,
   isMarked,
+  isProtocol,
+  isToPort,
   not,
   type Packet,
   type Verdict,
@@ -40,6 +42,15 @@ function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verd
 /** Matches that say nothing by themselves, or whose options are answered below. */
 const KNOWN_MATCHES = ['comment', 'conntrack', 'state', 'mark', 'addrtype'];
 
+/** Matches whose options are about ports. */
+const PORT_MATCHES = ['udp', 'multiport'];
+
+/** `8472`, or `1:9000`. */
+function ports(value: string, packet: Packet): Answer {
+  const [first = '', last = first] = value.split(':');
+  return isToPort(packet, Number(first), Number(last));
+}
+
 function answer(option: string, packet: Packet): Answer {
   if (option.startsWith('! ')) return not(answer(option.slice(2), packet));
   const [name = '', value = ''] = option.split(' ');
@@ -54,7 +65,13 @@ function answer(option: string, packet: Packet): Answer {
       return prefix === undefined ? 'unknown' : isIn(name === '-s' ? packet.from : packet.to, prefix);
     }
     case '-p':
-      return 'some';
+      return isProtocol(packet, value);
+    case '--dport':
+      return ports(value, packet);
+    case '--dports': {
+      const answers = value.split(',').map((one) => ports(one, packet));
+      return answers.find((one) => one !== 'no') ?? 'no';
+    }
     case '--ctstate':
     case '--state':
       return value.split(',').includes('NEW') ? 'yes' : 'no';
@@ -64,9 +81,11 @@ function answer(option: string, packet: Packet): Answer {
     }
     case '--dst-type':
     case '--src-type':
-      // What is forwarded is not for this host.
-      return value === 'LOCAL' ? 'no' : 'unknown';
+      // What is forwarded is not for this host, and what comes in is from none of its own addresses.
+      if (value !== 'LOCAL') return 'unknown';
+      return packet.local && name === '--dst-type' ? 'yes' : 'no';
     case '-m':
+      if (packet.udp !== undefined && PORT_MATCHES.includes(value)) return 'yes';
       return KNOWN_MATCHES.includes(value) ? 'yes' : 'unknown';
     case '-j':
     case '-g':

@@ -5,6 +5,8 @@ import {
   isDevice,
   isIn,
   isMarked,
+  isProtocol,
+  isToPort,
   not,
   type Packet,
   type Verdict,
@@ -102,7 +104,7 @@ function equals(left: unknown, right: unknown, packet: Packet): Answer {
   if (ct?.key === 'state') return values === 'new' ? 'yes' : 'no';
   // The packet is neither a connection's later one nor translated.
   if (ct?.key === 'status') return 'no';
-  if (fib !== undefined) return values === 'local' ? 'no' : 'unknown';
+  if (fib !== undefined) return fibIs(fib, values, packet);
   if (payload !== undefined) return payloadIs(payload, values, packet);
   if (Array.isArray(bits) && JSON.stringify(bits[0]) === JSON.stringify({ meta: { key: 'mark' } })) {
     return isMarked(packet.mark, Number(values), Number(bits[1]));
@@ -126,7 +128,7 @@ function metaIs(key: string, value: unknown, packet: Packet): Answer {
     case 'protocol':
       return value === (family === 4 ? 'ip' : 'ip6') ? 'yes' : 'no';
     case 'l4proto':
-      return 'some';
+      return isProtocol(packet, value);
     default:
       return 'unknown';
   }
@@ -134,12 +136,28 @@ function metaIs(key: string, value: unknown, packet: Packet): Answer {
 
 function payloadIs(payload: Readonly<Record<string, unknown>>, value: unknown, packet: Packet): Answer {
   const { protocol, field } = payload;
-  if (protocol !== 'ip' && protocol !== 'ip6') return 'some';
+  if (protocol === 'udp' || protocol === 'th') return field === 'dport' ? portIs(value, packet) : 'some';
+  if (protocol === 'ip' && field === 'protocol') return isProtocol(packet, value);
+  if (protocol !== 'ip' && protocol !== 'ip6') return packet.udp === undefined ? 'some' : 'no';
   if (protocol !== (packet.from.family === 4 ? 'ip' : 'ip6')) return 'no';
   if (field !== 'saddr' && field !== 'daddr') return 'some';
   const prefix = prefixOf(value);
   if (prefix === undefined) return 'unknown';
   return isIn(field === 'saddr' ? packet.from : packet.to, prefix);
+}
+
+/** A port, or `{range: [from, to]}`. */
+function portIs(value: unknown, packet: Packet): Answer {
+  const { range } = (value ?? {}) as { range?: unknown };
+  const [first, last] = Array.isArray(range) ? range : [value, value];
+  return isToPort(packet, Number(first), Number(last));
+}
+
+/** `fib daddr type local`: what is forwarded is not for this host. */
+function fibIs(fib: Readonly<Record<string, unknown>>, value: unknown, packet: Packet): Answer {
+  if (value !== 'local') return 'unknown';
+  const flags = Array.isArray(fib.flags) ? fib.flags : [fib.flags];
+  return packet.local && flags.includes('daddr') ? 'yes' : 'no';
 }
 
 function prefixOf(value: unknown): Prefix | undefined {
