@@ -1,4 +1,4 @@
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
@@ -63,6 +63,8 @@ export interface KnownNetwork {
   readonly backend?: Backend;
   /** The backend's options by their names in the network config. */
   readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  /** What the backend needs of the kernel. */
+  readonly requirements: readonly Requirement[];
   readonly underlay?: KnownUnderlay;
   readonly own?: KnownPeer;
   readonly peers: readonly KnownPeer[];
@@ -161,6 +163,7 @@ export function knownNetworkOf(
     instance: remembered?.instance ?? '',
     ...(made !== undefined && { backend: made.backend }),
     settings: made?.settings ?? {},
+    requirements: made?.requirements ?? [],
     ...(underlay !== undefined && { underlay }),
     ...(isOwn && { own }),
     peers: (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
@@ -224,18 +227,23 @@ function holderOfTunnel(links: readonly Link[], addresses: readonly Address[]): 
   return addresses.find(({ prefix }) => locals.includes(prefix.address));
 }
 
+interface Made extends Pick<KnownNetwork, 'settings' | 'requirements'> {
+  readonly backend: Backend;
+}
+
 function makeBackend(
   config: NetworkConfig,
   own: KnownPeer | undefined,
   underlay: KnownUnderlay,
   { links }: FoundInterfaces,
-): { readonly backend: Backend; readonly settings: KnownNetwork['settings'] } | undefined {
+): Made | undefined {
   try {
     const identity = own?.attributes.node ?? '';
     const prepared = prepareBackend(config, { links, identity, instance: '' });
     const { name, mtu, address, publicIp } = underlay;
     const place = { name, mtu, address: { v4: address }, publicIp: { v4: publicIp } };
-    return { backend: prepared.make(place, own?.attributes), settings: prepared.settings };
+    const { settings, requirements } = prepared;
+    return { backend: prepared.make(place, own?.attributes), settings, requirements };
   } catch {
     // A type that this version does not have.
     return undefined;
