@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { artefactsOf } from '#src/node/network-id.ts';
-import { askNode } from '#src/observe/local-api.ts';
+import { askNode } from '#src/observe/ask-status.ts';
 import { type Benchmark, Sheet } from './benchmark.ts';
 import { PREFIX } from './leases.ts';
 import { Rig } from './rig.ts';

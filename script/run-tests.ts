@@ -1,5 +1,5 @@
 import { globSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { inspect } from 'node:util';
@@ -8,8 +8,8 @@ import { LAB_ROOT, Lab } from '#src/lab/lab.ts';
 import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
 
-/** Each end-to-end test starts several programs; more than one file per core makes all of them slower. */
-const CONCURRENCY = 2;
+/** End-to-end tests wait as much as they work: for a grace to end, for a program to give up. */
+const CONCURRENCY = availableParallelism() + 1;
 const TIMEOUT_MS = 8 * 60_000;
 
 const given = process.argv.slice(2);

@@ -1,8 +1,9 @@
+import type { Subcommand } from '#src/cli/command.ts';
 import { formatTable } from '#src/cli/format-table.ts';
 import {
   type RegistryCall,
   type RegistryCommandContext,
-  runRegistryCommand,
+  registryCommand,
   takeWords,
   withFolders,
 } from '#src/cli/registry-command.ts';
@@ -40,19 +41,33 @@ const FLAGS = {
   },
 } as const;
 
-const USAGE = `weft address COMMAND [flags]: the addresses of Docker's networks, on all hosts
-  ls [NETWORK]          addresses with state, container, host and MAC
-  keep NETWORK IP       the address stays when its container is gone: nobody gets it who does not ask for it
-  unkeep NETWORK IP     it goes as others do
-  move NETWORK IP       let the host of --to take an address that is in use, by "docker run --ip" there
-  rm NETWORK IP         remove the record of an address that no container has any more
-  free HOST             give back all that a host has which is gone for good; HOST is its name or identity`;
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  ls: { takes: '[NETWORK]', about: 'addresses with state, container, host and MAC' },
+  keep: {
+    takes: 'NETWORK IP',
+    about: 'the address stays when its container is gone: nobody gets it who does not ask for it',
+  },
+  unkeep: { takes: 'NETWORK IP', about: 'it goes as others do' },
+  move: {
+    takes: 'NETWORK IP',
+    about: 'let the host of --to take an address that is in use, by "docker run --ip" there',
+  },
+  rm: { takes: 'NETWORK IP', about: 'remove the record of an address that no container has any more' },
+  free: {
+    takes: 'HOST',
+    about: 'give back all that a host has which is gone for good; HOST is its name or identity',
+  },
+};
 
 type Options = OptionsOf<typeof FLAGS>;
 
-/** `weft address WORDS`: the exit code. */
-export const addressCommand = (words: readonly string[], context: RegistryCommandContext): Promise<number> =>
-  runRegistryCommand({ title: 'weft address', usage: USAGE, flags: FLAGS, run }, words, context);
+export const ADDRESS = registryCommand({
+  title: 'weft address',
+  about: "the addresses of Docker's networks, on all hosts",
+  subcommands: SUBCOMMANDS,
+  flags: FLAGS,
+  run,
+});
 
 function run(
   { command, words, options }: RegistryCall<Options>,

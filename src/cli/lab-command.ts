@@ -1,5 +1,5 @@
+import type { Command, CommandContext } from '#src/cli/command.ts';
 import { LAB_FLAGS, LAB_USAGE, type LabCommandName } from '#src/cli/lab-flags.ts';
-import type { Output } from '#src/cli/terminal.ts';
 import { type LabComponents, systemLabComponents } from '#src/lab/components.ts';
 import { FAULTS, faultCalled } from '#src/lab/faults.ts';
 import { Lab } from '#src/lab/lab.ts';
@@ -14,16 +14,15 @@ import { walkPacket } from '#src/lab/walk.ts';
 import { walkTenant } from '#src/lab/walk-tenant.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
+import { didYouMean } from '#src/lib/nearest-word.ts';
+import { attachedCommand } from '#src/sys/attached-command.ts';
+import { programPath } from '#src/sys/program-path.ts';
 
-export interface LabCommandContext {
-  readonly output: Output;
-  readonly signal: AbortSignal;
+interface LabCommandContext extends Pick<CommandContext, 'output' | 'signal' | 'folder'> {
   /** Commands that run parts of this program in a host. Their paths depend on the machine. */
   readonly programs: { readonly flanneld: readonly string[]; readonly weft: readonly string[] };
   /** Runs a command on this terminal and returns its exit code. */
   readonly attach: (argv: readonly [string, ...string[]]) => Promise<number>;
-  /** Where the user is. */
-  readonly folder: string;
 }
 
 type Options<Name extends LabCommandName> = OptionsOf<(typeof LAB_FLAGS)[Name]>;
@@ -33,13 +32,29 @@ type Run<Name extends LabCommandName> = (
   context: LabCommandContext,
 ) => Promise<number>;
 
+export const LAB: Command = {
+  shape: {
+    subcommands: Object.fromEntries(
+      Object.entries(LAB_USAGE).map(([name, [takes, about]]) => [
+        name,
+        { takes, about, flags: LAB_FLAGS[name as LabCommandName] },
+      ]),
+    ),
+  },
+  run(words, context) {
+    const programs = { flanneld: [programPath('flanneld')], weft: [programPath('weft')] };
+    return labCommand(words, { ...context, programs, attach: attachedCommand });
+  },
+};
+
 /** `weft lab WORDS`: the exit code. */
-export async function labCommand(words: readonly string[], context: LabCommandContext): Promise<number> {
+async function labCommand(words: readonly string[], context: LabCommandContext): Promise<number> {
   const [name = '', ...rest] = words;
   if (!isCommand(name)) {
-    if (name !== '' && !isHelp(name)) context.output.complain(`weft lab: there is no ${name}`);
-    context.output.complain(usage());
-    return name === '' || isHelp(name) ? 0 : 2;
+    const isAsked = name === '' || isHelp(name);
+    const hint = didYouMean(name, Object.keys(LAB_USAGE), '"weft lab --help" lists them');
+    context.output.complain(isAsked ? usage() : `weft lab: there is no command ${name}; ${hint}`);
+    return isAsked ? 0 : 2;
   }
   return runCommand(name, rest, context);
 }

@@ -1,3 +1,4 @@
+import type { Command } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { MoveCaller } from '#src/driver/moves/move-caller.ts';
@@ -53,14 +54,18 @@ const COMMAND_FLAGS = {
 } as const satisfies Readonly<Record<string, Flag>>;
 /** As other commands about this host, it takes the daemon's command line. */
 const FLAGS = { ...FLANNELD_FLAGS, ...COMMAND_FLAGS };
+/** Those that matter to it. */
+const SHOWN_FLAGS = { ...COMMAND_FLAGS, 'state-dir': FLANNELD_FLAGS['state-dir'] };
 
 const USAGE = `weft move CONTAINER --to HOST [flags]: stop a container here, and start it on another host with its addresses
 It says first what moves and what does not. When it fails, the container is where it was.`;
 
+export const MOVE: Command = { shape: { flags: SHOWN_FLAGS }, run: moveCommand };
+
 /** `weft move WORDS`: the exit code. */
-export async function moveCommand(words: readonly string[], context: MoveCommandContext): Promise<number> {
+async function moveCommand(words: readonly string[], context: MoveCommandContext): Promise<number> {
   const { output, environment, signal } = context;
-  const help = `${USAGE}\n${formatUsage({ ...COMMAND_FLAGS, 'state-dir': FLANNELD_FLAGS['state-dir'] })}`;
+  const help = `${USAGE}\n${formatUsage(SHOWN_FLAGS)}`;
   const parsed = parseWords(FLAGS, words);
   if (parsed.outcome !== 'parsed') {
     output.complain(parsed.outcome === 'help' ? help : `weft move: ${parsed.message}`);

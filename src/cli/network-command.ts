@@ -1,3 +1,4 @@
+import type { Subcommand } from '#src/cli/command.ts';
 import {
   addNetwork,
   describeNetworks,
@@ -8,7 +9,7 @@ import {
 import {
   type RegistryCall,
   type RegistryCommandContext,
-  runRegistryCommand,
+  registryCommand,
   takeWords,
   withFolders,
   withNetworks,
@@ -35,18 +36,29 @@ const FLAGS = {
   json: { kind: 'bool', default: false, environment: false, description: 'print JSON (inspect)' },
 } as const;
 
-const USAGE = `weft network COMMAND [flags]: the networks below --etcd-prefix
-  ls                    names and configs of flannel's networks, and Docker's networks with their VNI and use
-  add NAME CONFIG       write the config of a flannel network; CONFIG is its JSON, or a file's name after @
-  create NAME           make a network of Docker's driver weft, on all hosts
-  inspect NAME          a network with its hosts and addresses
-  rm NAME               remove a network from all hosts: Docker's once nobody uses it, flannel's half a minute later`;
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  ls: { about: "names and configs of flannel's networks, and Docker's networks with their VNI and use" },
+  add: {
+    takes: 'NAME CONFIG',
+    about: "write the config of a flannel network; CONFIG is its JSON, or a file's name after @",
+  },
+  create: { takes: 'NAME', about: "make a network of Docker's driver weft, on all hosts" },
+  inspect: { takes: 'NAME', about: 'a network with its hosts and addresses' },
+  rm: {
+    takes: 'NAME',
+    about: "remove a network from all hosts: Docker's once nobody uses it, flannel's half a minute later",
+  },
+};
 
 type Call = RegistryCall<OptionsOf<typeof FLAGS>>;
 
-/** `weft network WORDS`: the exit code. */
-export const networkCommand = (words: readonly string[], context: RegistryCommandContext): Promise<number> =>
-  runRegistryCommand({ title: 'weft network', usage: USAGE, flags: FLAGS, run }, words, context);
+export const NETWORK = registryCommand({
+  title: 'weft network',
+  about: 'the networks below --etcd-prefix',
+  subcommands: SUBCOMMANDS,
+  flags: FLAGS,
+  run,
+});
 
 function run(call: Call, context: RegistryCommandContext): Promise<number> | undefined {
   switch (call.command) {

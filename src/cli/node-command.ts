@@ -1,5 +1,6 @@
-import { askRegistry } from '#src/cli/ask-registry.ts';
-import type { Output } from '#src/cli/terminal.ts';
+import type { Command, CommandContext } from '#src/cli/command.ts';
+import { COMMANDS } from '#src/cli/commands.ts';
+import { withRegistry } from '#src/cli/with-registry.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
@@ -15,11 +16,7 @@ import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/n
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
 
-export interface NodeCommandContext {
-  readonly output: Output;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
-}
+type NodeCommandContext = Pick<CommandContext, 'output' | 'environment' | 'signal'>;
 
 const COMMAND_FLAGS = {
   json: { kind: 'bool', default: false, environment: false, description: 'print JSON' },
@@ -48,17 +45,10 @@ interface Given {
 }
 type Run = (given: Given, context: NodeCommandContext) => Promise<number>;
 
-/** The commands about this host, with what `weft` says of each. */
-export const NODE_COMMANDS = {
-  status: 'what the flanneld on this host knows: subnet, peers, troubles',
-  plan: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
-  cleanup: 'remove what flanneld made on this host for one network, or with --all for every one',
-  release: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
-} as const;
-export type NodeCommandName = keyof typeof NODE_COMMANDS;
+type NodeCommandName = 'plan' | 'cleanup' | 'release';
 
 /** `weft NAME WORDS`: the exit code. */
-export async function nodeCommand(
+async function nodeCommand(
   name: NodeCommandName,
   words: readonly string[],
   context: NodeCommandContext,
@@ -66,7 +56,8 @@ export async function nodeCommand(
   const parsed = parseFlags(FLAGS, words);
   if (parsed.outcome !== 'parsed') {
     if (parsed.outcome === 'invalid') context.output.complain(`weft ${name}: ${parsed.message}`);
-    else context.output.complain(`weft ${name}: ${NODE_COMMANDS[name]}\n${formatUsage(FLAGS as FlagTable)}`);
+    else
+      context.output.complain(`weft ${name}: ${COMMANDS[name]?.about}\n${formatUsage(FLAGS as FlagTable)}`);
     return parsed.outcome === 'invalid' ? 2 : 0;
   }
   const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
@@ -79,11 +70,6 @@ const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
   network === '' ? { prefix: etcdPrefix } : namedNetwork(etcdPrefix, network);
 
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
-  async status({ options, id }, { output }) {
-    const { statusCommand } = await import('#src/cli/status-command.ts');
-    return statusCommand({ options, id, json: options.json }, output);
-  },
-
   async plan({ options }, context) {
     const { planStart } = await import('#src/node/plan-start.ts');
     const components = await openHost(context);
@@ -151,9 +137,21 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
   },
 };
 
+const command = (name: NodeCommandName): Command => ({
+  shape: { flags: FLAGS },
+  run: (words, context) => nodeCommand(name, words, context),
+});
+
+/** The commands about this host. */
+export const NODE: Readonly<Record<NodeCommandName, Command>> = {
+  plan: command('plan'),
+  cleanup: command('cleanup'),
+  release: command('release'),
+};
+
 /** A flanneld whose lease is released claims it again. */
 async function refuseWhileRunning(options: FlanneldOptions, id: NetworkId): Promise<void> {
-  const { askNode } = await import('#src/observe/local-api.ts');
+  const { askNode } = await import('#src/observe/ask-status.ts');
   if ((await askNode(artefactsOf(id, options).socket)) === undefined) return;
   throw new WeftError('running', 'flanneld runs on this host, and would claim the lease again', {
     remedy: 'stop it first: systemctl stop flanneld',
@@ -174,28 +172,4 @@ async function openHost(
     logSource(context),
     serviceManager({}, () => {}),
   );
-}
-
-type Opened = import('#src/registry/open-registry.ts').OpenedRegistry;
-
-async function withRegistry<T>(
-  options: FlanneldOptions,
-  context: NodeCommandContext,
-  use: (opened: Opened, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const { openRegistry } = await import('#src/registry/open-registry.ts');
-  const { registryOptions } = await import('#src/node/registry-options.ts');
-  const { systemClock } = await import('#src/sys/clock.ts');
-  const { systemFiles } = await import('#src/sys/files.ts');
-  const { systemRandom } = await import('#src/sys/random.ts');
-  const { signal } = context;
-  return askRegistry({ signal, failure: 'no network config' }, async (log, signal) => {
-    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger: log };
-    const opened = await openRegistry(components, registryOptions(options), signal);
-    try {
-      return await use(opened, signal);
-    } finally {
-      await opened.registry.close();
-    }
-  });
 }

@@ -1,6 +1,6 @@
 import { askRegistry } from '#src/cli/ask-registry.ts';
+import type { Command, CommandContext, Subcommand } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
-import type { Output } from '#src/cli/terminal.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
@@ -11,6 +11,7 @@ import {
   optionsOf,
 } from '#src/lib/go-flags.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { didYouMean } from '#src/lib/nearest-word.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { Networks } from '#src/registry/networks.ts';
@@ -22,17 +23,15 @@ import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemRandom } from '#src/sys/random.ts';
 
-export interface RegistryCommandContext {
-  readonly output: Output;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
-}
+export type RegistryCommandContext = Pick<CommandContext, 'output' | 'environment' | 'signal'>;
 
 /** Commands that work on the registry alone, whatever runs on this host. */
 export interface RegistryCommands<Flags extends Readonly<Record<string, Flag>>> {
   /** `weft network` */
   readonly title: string;
-  readonly usage: string;
+  /** What its subcommands are about. */
+  readonly about: string;
+  readonly subcommands: Readonly<Record<string, Subcommand>>;
   readonly flags: Flags;
   readonly run: (
     call: RegistryCall<OptionsOf<Flags>>,
@@ -52,18 +51,25 @@ const ETCD_FLAGS = Object.fromEntries(
   Object.entries(FLANNELD_FLAGS).filter(([name]) => name.startsWith('etcd-')),
 ) satisfies FlagTable;
 
+export const registryCommand = <const Flags extends Readonly<Record<string, Flag>>>(
+  commands: RegistryCommands<Flags>,
+): Command => ({
+  shape: { flags: { ...ETCD_FLAGS, ...commands.flags }, subcommands: commands.subcommands },
+  run: (words, context) => runRegistryCommand(commands, words, context),
+});
+
 /**
  * Runs one of the commands: the exit code. All of flanneld's flags are accepted, so that a command takes the daemon's command
  * line; those about the registry count.
  */
-export async function runRegistryCommand<const Flags extends Readonly<Record<string, Flag>>>(
-  { title, usage, flags, run }: RegistryCommands<Flags>,
+async function runRegistryCommand<const Flags extends Readonly<Record<string, Flag>>>(
+  { title, about, subcommands, flags, run }: RegistryCommands<Flags>,
   words: readonly string[],
   context: RegistryCommandContext,
 ): Promise<number> {
   const { output, environment } = context;
   const [command = '', ...rest] = words;
-  const help = `${usage}\n${formatUsage({ ...ETCD_FLAGS, ...flags })}`;
+  const help = `${usageOf(title, about, subcommands)}\n${formatUsage({ ...ETCD_FLAGS, ...flags })}`;
   if (command === '' || /^--?h(elp)?$/.test(command)) {
     output.complain(help);
     return command === '' ? 2 : 0;
@@ -78,9 +84,20 @@ export async function runRegistryCommand<const Flags extends Readonly<Record<str
   const options = optionsOf(table, given) as OptionsOf<Flags> & FlanneldOptions;
   const code = run({ command, words: parsed.rest, options }, context);
   if (code !== undefined) return code;
-  output.complain(`${title}: there is no command ${command}\n${usage}`);
+  const hint = didYouMean(command, Object.keys(subcommands), `"${title} --help" lists them`);
+  output.complain(`${title}: there is no command ${command}; ${hint}`);
   return 2;
 }
+
+const TAKES_WIDTH = 20;
+
+const usageOf = (title: string, about: string, subcommands: Readonly<Record<string, Subcommand>>): string =>
+  [
+    `${title} COMMAND [flags]: ${about}`,
+    ...Object.entries(subcommands).map(
+      ([name, { takes = '', about }]) => `  ${`${name} ${takes}`.padEnd(TAKES_WIDTH)}  ${about}`,
+    ),
+  ].join('\n');
 
 /** The words that a command needs, and no more. Throws WeftError `usage`. */
 export function takeWords(words: readonly string[], count: number, usage: string): readonly string[] {

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatDriver } from '#src/cli/status-command.ts';
+import { formatDriver, formatViews } from '#src/cli/status-command.ts';
+import type { HostEvent, Peer } from '#src/observe/api.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
+
+const PLAIN = { now: Date.UTC(2026, 4, 7, 12), hasColour: false };
 
 const network = (name: string, containers: readonly string[], cutOff = 0): DriverNetwork => ({
   name,
@@ -17,18 +21,107 @@ test("what Docker's driver does, in words", () => {
     network('green', []),
     network('red', ['a', 'b', 'c', 'd', 'e', 'f'], 1),
   ];
-  assert.deepEqual(formatDriver({ state: 'on', troubles: ['Docker has not answered yet'], networks }), [
-    "Docker's driver: on, NOT READY",
-    '  trouble    Docker has not answered yet',
-    '  network    blue: VNI 70001, 10.5.0.0/24, fd00::/64, 1 container here (web)',
-    '  network    red: VNI 70001, 10.5.0.0/24, fd00::/64, 6 containers here (a, b, c, d, e, …), 1 cut off',
-    '  networks   1 more without a container here',
-  ]);
-  assert.deepEqual(formatDriver({ state: 'waiting', troubles: [], networks: [] }), [
+  assert.deepEqual(
+    formatDriver({ state: 'on', troubles: ['Docker has not answered yet'], networks }, PLAIN),
+    [
+      "Docker's driver: on, NOT READY",
+      '  trouble    Docker has not answered yet',
+      '  network    blue: VNI 70001, 10.5.0.0/24, fd00::/64, 1 container here (web)',
+      '  network    red: VNI 70001, 10.5.0.0/24, fd00::/64, 6 containers here (a, b, c, d, e, …), 1 cut off',
+      '  networks   1 more without a container here',
+    ],
+  );
+  assert.deepEqual(formatDriver({ state: 'waiting', troubles: [], networks: [] }, PLAIN), [
     "Docker's driver: waits for Docker on this host",
   ]);
-  assert.deepEqual(formatDriver({ state: 'on', troubles: [], networks: [network('green', [])] }), [
+  assert.deepEqual(formatDriver({ state: 'on', troubles: [], networks: [network('green', [])] }, PLAIN), [
     "Docker's driver: on",
     '  networks   1 without a container here',
   ]);
+});
+
+const STATUS: NodeStatus = {
+  version: '1.2.3',
+  node: 'n1',
+  ready: false,
+  troubles: ['the registry has not answered for 90 s'],
+  network: {
+    network: '10.5.0.0/16',
+    subnet: '10.5.1.0/24',
+    backend: 'vxlan',
+    underlay: 'eth0 (172.16.0.1)',
+    publicIp: '172.16.0.1',
+    mtu: 1450,
+    routes: 'flannel',
+  },
+  registry: { description: 'etcd v3 at 172.16.0.9:2379', state: 'reconnecting', ageSeconds: 90.04 },
+  peers: { accepted: 2, quarantined: [{ lease: 'x\x1b[2J', reason: 'its key is not a subnet' }] },
+  kernel: { wanted: 9, failing: [{ key: 'route 10.5.2.0/24', reason: 'EPERM' }], repairs: 1, checks: 4 },
+  eventLoopDelayMs: 1,
+};
+const TEXT = [
+  'weft 1.2.3, node n1: NOT READY',
+  '  trouble    the registry has not answered for 90 s',
+  '  subnet     10.5.1.0/24 of 10.5.0.0/16 (vxlan, MTU 1450)',
+  '  underlay   eth0 (172.16.0.1), public IP 172.16.0.1',
+  '  registry   etcd v3 at 172.16.0.9:2379: reconnecting, certain 90.0 s ago',
+  '  peers      2',
+  '  ignored    x�[2J: its key is not a subnet',
+  '  kernel     8 of 9 objects as wanted, 1 repairs since the start',
+  '  failing    route 10.5.2.0/24: EPERM',
+];
+
+test('the status of a network, also of a daemon that has no more than that', () => {
+  assert.deepEqual(formatViews([{ status: STATUS }], PLAIN), TEXT);
+});
+
+test('what the probes found and the newest warnings follow', () => {
+  const way = { sent: 1, answered: 1, fullSize: 'passes' } as const;
+  const probe = {
+    at: '',
+    findings: [],
+    tunnel: way,
+    underlay: way,
+    tcp: 'answered',
+    responder: true,
+  } as const;
+  const peer = (lease: string, state?: 'up' | 'down'): Peer => ({
+    lease,
+    lastSeen: '',
+    programmed: 'yes',
+    since: '',
+    ...(state !== undefined && { probe: { ...probe, state } }),
+  });
+  const event = (id: number, severity: HostEvent['severity'], count = 1): HostEvent => ({
+    id,
+    at: new Date(PLAIN.now - 60_000 * (9 - id)).toISOString(),
+    type: 'repair',
+    severity,
+    subject: 'flannel.1',
+    text: `what happened as number ${id}`,
+    count,
+    firstAt: '',
+  });
+  const events = [
+    event(1, 'error'),
+    event(2, 'warning'),
+    event(3, 'info'),
+    event(4, 'error'),
+    event(5, 'warning', 7),
+  ];
+  const peers = { peers: [peer('a', 'up'), peer('b', 'down'), peer('c')] };
+  assert.deepEqual(formatViews([{ status: STATUS, peers, events: { events, forgotten: 0 } }], PLAIN), [
+    ...TEXT,
+    '  probes     1 up, 1 down, 1 not measured yet',
+    '  event      7m ago: what happened as number 2',
+    '  event      5m ago: what happened as number 4',
+    '  event      4m ago: what happened as number 5 (7 times)',
+  ]);
+  assert.deepEqual(
+    formatViews(
+      [{ status: STATUS, peers: { peers: [peer('a')] }, events: { events: [], forgotten: 0 } }],
+      PLAIN,
+    ),
+    TEXT,
+  );
 });

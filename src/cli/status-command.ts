@@ -1,72 +1,162 @@
-import { join } from 'node:path';
-import type { Output } from '#src/cli/terminal.ts';
+import { type NetworksRequest, socketsOf } from '#src/cli/ask-networks.ts';
+import { type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
+import { countPeers } from '#src/cli/peer-filter.ts';
+import { plainText } from '#src/cli/plain-text.ts';
+import { inTone } from '#src/cli/screen.ts';
+import { formatAge } from '#src/cli/spans.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, driverSocket, type NetworkId } from '#src/node/network-id.ts';
+import { driverSocket } from '#src/node/network-id.ts';
+import type { Events, HostEvent, Peers } from '#src/observe/api.ts';
+import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import { askHost, askNode } from '#src/observe/local-api.ts';
 import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
-import { systemFolders } from '#src/sys/folders.ts';
 
-export interface StatusRequest {
-  readonly options: FlanneldOptions;
-  /** The network that was asked for; `undefined` for whatever this host serves. */
-  readonly id: NetworkId | undefined;
-  readonly json: boolean;
+/** What is shown of one network, or of a host without one. */
+export interface StatusView {
+  readonly status: NodeStatus | HostStatus;
+  /** Absent where the daemon does not answer such questions. */
+  readonly peers?: Peers;
+  readonly events?: Events;
 }
 
 /** `weft status`: what the flanneld on this host knows of its networks. 0 when all of them are ready. */
-export async function statusCommand({ options, id, json }: StatusRequest, output: Output): Promise<number> {
-  const statuses = await ask(options, id);
-  const [first] = statuses;
-  const docker = first?.docker;
-  if (json) output.print(JSON.stringify(statuses.length === 1 ? first : statuses, undefined, 2));
-  else {
-    for (const status of statuses) for (const line of formatStatus(status)) output.print(line);
-    for (const line of docker === undefined ? [] : formatDriver(docker)) output.print(line);
-  }
-  const isReady = statuses.every(({ ready }) => ready) && (docker?.troubles.length ?? 0) === 0;
-  return isReady ? 0 : 1;
-}
+export const STATUS = lookCommand({
+  name: 'status',
+  takes: '',
+  help: [
+    '  What the flanneld on this host knows of its networks, and what its driver of Docker networks does. Exit code 0 when',
+    '  all is ready, 1 when something is not.',
+  ],
+  flags: WATCH_FLAG,
+  async run(call, context) {
+    const { clock, screen } = context;
+    const views = await show(
+      {
+        title: 'weft status',
+        ask: () => askViews(call, context),
+        lines: (networks) => formatViews(networks, { now: clock.now(), hasColour: screen.hasColour }),
+        json: (networks) => (networks.length === 1 ? networks[0]?.status : networks.map((it) => it.status)),
+        essence: (networks) => networks.map(essenceOf),
+      },
+      call.options,
+      context,
+    );
+    if (views === undefined) return 0;
+    const isReady = views.every(({ status }) => status.ready);
+    return isReady && (views[0]?.status.docker?.troubles.length ?? 0) === 0 ? 0 : 1;
+  },
+});
 
 /** Of each network that was meant; of the host alone where its flanneld serves Docker's driver and no network. */
-async function ask(
-  options: FlanneldOptions,
-  id: NetworkId | undefined,
-): Promise<(NodeStatus | HostStatus)[]> {
-  const { socket } = artefactsOf(id ?? { prefix: options.etcdPrefix }, options);
-  const asked = id === undefined ? [...new Set([socket, ...(await socketsIn(options.stateDir))])] : [socket];
-  const answers = await Promise.all(asked.map(async (path) => ({ path, answer: await askNode(path) })));
-  const statuses = answers.flatMap(({ answer }) =>
-    answer === undefined || typeof answer === 'string' ? [] : [answer],
+async function askViews(
+  call: NetworksRequest & { readonly options: FlanneldOptions & { readonly json: boolean } },
+  context: LookContext,
+): Promise<StatusView[]> {
+  const { options, id } = call;
+  const sockets = await socketsOf(context, call);
+  const answers = await Promise.all(
+    sockets.map(async (socket) => ({ socket, answer: await askNode(socket, { signal: context.signal }) })),
   );
-  if (statuses.length > 0) return statuses;
+  const views = answers.flatMap(({ socket, answer }) =>
+    answer === undefined || answer === 'silent' ? [] : [{ socket, status: answer }],
+  );
+  if (views.length > 0)
+    return options.json ? views : Promise.all(views.map((view) => withMore(view, context)));
   const host = id?.name === undefined ? await askHost(driverSocket(options)) : undefined;
-  if (host !== undefined && host !== 'silent') return [host];
+  if (host !== undefined && host !== 'silent') return [{ status: host }];
   const silent = answers.find(({ answer }) => answer !== undefined);
   const what =
     silent === undefined
       ? 'no flanneld serves this network'
       : 'flanneld holds its socket but does not answer';
-  throw new WeftError('not-running', `${what} on this host (${silent?.path ?? socket})`, {
+  throw new WeftError('not-running', `${what} on this host (${silent?.socket ?? sockets[0]})`, {
     remedy: 'look at "systemctl status flanneld"; --etcd-prefix and --state-dir must be those of the daemon',
   });
 }
 
-const socketsIn = async (folder: string): Promise<string[]> =>
-  (await systemFolders.list(folder).catch(() => []))
-    .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
-    .map((name) => join(folder, name));
+/** A daemon from before version 1 of the API has no more than its status. */
+async function withMore(
+  { socket, status }: StatusView & { readonly socket: string },
+  { ask, signal }: LookContext,
+): Promise<StatusView> {
+  const [peers, events] = await Promise.all([
+    ask(socket, '/v1/peers', { signal }).catch(absent),
+    ask(socket, '/v1/events', { signal }).catch(absent),
+  ]);
+  return { status, ...(peers && { peers }), ...(events && { events }) };
+}
 
-function formatStatus(status: NodeStatus | HostStatus): string[] {
+function absent(error: unknown): undefined {
+  if (!(error instanceof WeftError)) throw error;
+}
+
+/** Ages and counters of looks are no news. */
+function essenceOf({ status, peers, events }: StatusView): unknown {
+  const { eventLoopDelayMs: _delay, registry, kernel, ...rest } = status as NodeStatus;
+  return [
+    rest,
+    registry && [registry.description, registry.state],
+    kernel && [kernel.wanted, kernel.failing, kernel.repairs],
+    peers && countPeers(peers.peers),
+    events && warningsOf(events).map(({ id }) => id),
+  ];
+}
+
+interface Look {
+  readonly now: number;
+  readonly hasColour: boolean;
+}
+
+/** The networks, then what Docker's driver does. Exported for its test. */
+export function formatViews(views: readonly StatusView[], look: Look): string[] {
+  const docker = views[0]?.status.docker;
+  return [
+    ...views.flatMap((view) => formatView(view, look)),
+    ...(docker === undefined ? [] : formatDriver(docker, look)),
+  ];
+}
+
+function formatView({ status, peers, events }: StatusView, look: Look): string[] {
+  return [
+    ...formatStatus(status, look),
+    ...(peers === undefined ? [] : probesLine(peers)),
+    ...(events === undefined ? [] : warningsOf(events).map((event) => warningLine(event, look))),
+  ];
+}
+
+/** Nothing where nothing was measured. */
+function probesLine({ peers }: Peers): string[] {
+  const { up, degraded, down, unmeasured } = countPeers(peers);
+  if (up + degraded + down === 0) return [];
+  const more = [
+    ...(degraded > 0 ? [`${degraded} degraded`] : []),
+    ...(unmeasured > 0 ? [`${unmeasured} not measured yet`] : []),
+  ];
+  return [`  probes     ${[`${up} up`, `${down} down`, ...more].join(', ')}`];
+}
+
+/** So many warnings are shown. "weft events" has the others. */
+const NEWEST = 3;
+
+const warningsOf = ({ events }: Events): HostEvent[] =>
+  events.filter(({ severity }) => severity !== 'info').slice(-NEWEST);
+
+function warningLine({ at, text, count, severity }: HostEvent, { now, hasColour }: Look): string {
+  const often = count > 1 ? ` (${count} times)` : '';
+  const line = `  event      ${formatAge(at, now)} ago: ${plainText(text)}${often}`;
+  return inTone(line, severity === 'error' ? 'bad' : 'warning', hasColour);
+}
+
+function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): string[] {
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
   const { name, ready, troubles, network, registry, peers, kernel, version, node } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
-    `weft ${version}, node ${node}${name === undefined ? '' : `, network ${name}`}: ${ready ? 'ready' : 'NOT READY'}`,
-    ...troubles.map((trouble) => `  trouble    ${trouble}`),
+    `weft ${version}, node ${node}${name === undefined ? '' : `, network ${name}`}: ${readyText(ready, hasColour)}`,
+    ...troubles.map((trouble) => `  trouble    ${plainText(trouble)}`),
     ...(network === undefined
       ? []
       : [
@@ -75,11 +165,14 @@ function formatStatus(status: NodeStatus | HostStatus): string[] {
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
-    ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${lease}: ${reason}`),
+    ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
-    ...kernel.failing.map(({ key, reason }) => `  failing    ${key}: ${reason}`),
+    ...kernel.failing.map(({ key, reason }) => `  failing    ${plainText(`${key}: ${reason}`)}`),
   ];
 }
+
+const readyText = (ready: boolean, hasColour: boolean): string =>
+  inTone(ready ? 'ready' : 'NOT READY', ready ? 'good' : 'bad', hasColour);
 
 const STATES = {
   off: 'off',
@@ -91,12 +184,15 @@ const STATES = {
 const NAMED = 5;
 
 /** What Docker's driver does; exported for its test. */
-export function formatDriver({ state, troubles, networks }: DriverStatus): string[] {
+export function formatDriver(
+  { state, troubles, networks }: DriverStatus,
+  { hasColour }: Pick<Look, 'hasColour'>,
+): string[] {
   const used = networks.filter(({ containers }) => containers.length > 0);
   const idle = networks.length - used.length;
   return [
-    `Docker's driver: ${STATES[state]}${troubles.length > 0 ? ', NOT READY' : ''}`,
-    ...troubles.map((trouble) => `  trouble    ${trouble}`),
+    `Docker's driver: ${STATES[state]}${troubles.length > 0 ? `, ${readyText(false, hasColour)}` : ''}`,
+    ...troubles.map((trouble) => `  trouble    ${plainText(trouble)}`),
     ...used.map((network) => `  network    ${networkText(network)}`),
     ...(idle > 0 ? [`  networks   ${idle}${used.length > 0 ? ' more' : ''} without a container here`] : []),
   ];

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
+import type { Command, CommandContext } from '#src/cli/command.ts';
 import { serveStore } from '#src/cli/serve-store.ts';
 import { STORE_ENVIRONMENT, STORE_FLAGS, STORE_USAGE, type StoreCommandName } from '#src/cli/store-flags.ts';
-import type { Output } from '#src/cli/terminal.ts';
 import {
   addEnvironment,
   type FlagTable,
@@ -10,6 +10,7 @@ import {
   optionsOf,
   parseFlags,
 } from '#src/lib/go-flags.ts';
+import { didYouMean } from '#src/lib/nearest-word.ts';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
@@ -26,26 +27,31 @@ import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemRandom } from '#src/sys/random.ts';
 
-export interface StoreCommandContext {
-  readonly output: Output;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** All of standard input. */
-  readonly readInput: () => Promise<Buffer>;
-  /** SIGINT or SIGTERM. */
-  readonly signal: AbortSignal;
-}
+type StoreCommandContext = Pick<CommandContext, 'output' | 'environment' | 'readInput' | 'signal'>;
 
 type ClientOptions = OptionsOf<(typeof STORE_FLAGS)['put']>;
 type TransferFlags = OptionsOf<(typeof STORE_FLAGS)['export']>;
 
+export const STORE: Command = {
+  shape: {
+    subcommands: Object.fromEntries(
+      Object.entries(STORE_USAGE).map(([name, [takes, about]]) => [
+        name,
+        { takes, about, flags: STORE_FLAGS[name as StoreCommandName] },
+      ]),
+    ),
+  },
+  run: storeCommand,
+};
+
 /** `weft store WORDS`: the exit code. */
-export async function storeCommand(words: readonly string[], context: StoreCommandContext): Promise<number> {
+async function storeCommand(words: readonly string[], context: StoreCommandContext): Promise<number> {
   const [name = '', ...rest] = words;
   const { output } = context;
   if (!isCommand(name)) {
     const help = /^(|--?h(elp)?|help)$/.test(name);
-    if (!help) output.complain(`weft store: there is no ${name}`);
-    output.complain(usage());
+    const hint = didYouMean(name, Object.keys(STORE_FLAGS), '"weft store --help" lists them');
+    output.complain(help ? usage() : `weft store: there is no command ${name}; ${hint}`);
     return help ? 0 : 2;
   }
   const table: FlagTable = STORE_FLAGS[name];

@@ -20,7 +20,7 @@ import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import { askNode } from '#src/observe/local-api.ts';
+import { askNode } from '#src/observe/ask-status.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Address, Link } from '#src/state/object.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -90,7 +90,7 @@ export interface KnownPeer {
 
 export interface KnownNetworkComponents {
   readonly files: Files;
-  readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
+  readonly kernel: Pick<Kernel, 'links' | 'dump'>;
 }
 
 /** A diagnosis does not wait longer for its own daemon. */

@@ -45,8 +45,19 @@ export class DockerNetworks {
 
   /** Throws WeftError `docker-api` without an answer from Docker. */
   async follow(signal: AbortSignal): Promise<void> {
+    await this.#forgetWishes();
     await this.#remove(signal);
     if (this.#options.wanted === 'all') await this.#make(signal);
+  }
+
+  /** A network that was removed here ends for all hosts with its tombstone: another of its name is a new one. */
+  async #forgetWishes(): Promise<void> {
+    const { book, directory } = this.#components;
+    if (!book.state.removed.some((name) => directory.isRemoved(name))) return;
+    await book.change((state) => ({
+      ...state,
+      removed: state.removed.filter((name) => !directory.isRemoved(name)),
+    }));
   }
 
   async #make(signal: AbortSignal): Promise<void> {

@@ -136,7 +136,7 @@ export class NetworkRequests implements NetworkDriver {
   }
 
   async join({ endpointId, sandbox }: JoinRequest): Promise<JoinAnswer> {
-    const { book, present, clock, hearsDocker } = this.#components;
+    const { book, present, clock, hearsDocker, signal } = this.#components;
     const endpoint = book.state.endpoints[endpointId];
     if (endpoint === undefined) {
       throw new WeftError('endpoint', `there is no endpoint ${endpointId.slice(0, 12)} here to join`, {
@@ -150,7 +150,10 @@ export class NetworkRequests implements NetworkDriver {
     await tenant.plug(endpointId);
     if (!waits) {
       const published = Promise.all(endpoint.addresses.map((text) => settled(tenant, text)));
-      await Promise.race([published, clock.sleep(PUBLISH_MS)]);
+      const late = new AbortController();
+      const waited = clock.sleep(PUBLISH_MS, AbortSignal.any([signal, late.signal])).catch(() => {});
+      await Promise.race([published, waited]);
+      late.abort();
     }
     return { device: containerEndName(endpointId), prefix: 'eth' };
   }

@@ -1,4 +1,5 @@
 import { CallBody, CallError } from '#src/driver/call-body.ts';
+import type { CallCounts } from '#src/driver/call-counts.ts';
 import { Lane } from '#src/driver/lane.ts';
 import { type Answer, FIXED_ANSWERS, METHODS, type PluginDrivers } from '#src/driver/plugin-methods.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -10,6 +11,8 @@ import type { HttpAnswer, HttpRequest } from '#src/sys/unix-http-server.ts';
 export interface PluginHandlerComponents extends PluginDrivers {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: nothing is counted. */
+  readonly calls?: Pick<CallCounts, 'answered'>;
   /** Calls are begun when this has resolved. Default: at once. */
   readonly ready?: Promise<void>;
 }
@@ -47,17 +50,20 @@ export class PluginHandler {
 
   /** Never rejects. */
   async answer({ method, path, body }: HttpRequest): Promise<HttpAnswer> {
-    const { clock, logger } = this.#components;
+    const { clock, logger, calls } = this.#components;
     const call = path.replace(/^\//, '').replace(/\?.*$/s, '');
     const begun = clock.monotonic();
+    const seconds = (): number => (clock.monotonic() - begun) / 1000;
     try {
       if (method !== 'POST') return failure(405, `weft answers calls of Docker, which come by POST`);
       const fixed = Object.hasOwn(FIXED_ANSWERS, call) ? FIXED_ANSWERS[call] : undefined;
       const answer = fixed ?? (await this.#call(call, body));
       if (answer === undefined) return failure(404, `weft has no method ${shortened(call)}`);
-      logger.verbose(1, `Docker called ${call}`, { ms: Math.round(clock.monotonic() - begun) });
+      calls?.answered(call, seconds(), 'done');
+      logger.verbose(1, `Docker called ${call}`, { ms: Math.round(seconds() * 1000) });
       return { status: 200, body: JSON.stringify(answer) };
     } catch (error) {
+      calls?.answered(call, seconds(), 'failed');
       const text = textOf(call, error);
       logger.warning(`Docker called ${shortened(call)} and got an error: ${text}`);
       if (!(error instanceof WeftError) && error instanceof Error) logger.error(error.stack ?? text);

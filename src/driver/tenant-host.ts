@@ -2,6 +2,7 @@ import type { ContainerApi } from '#src/docker/container-api.ts';
 import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
+import type { CallCounts } from '#src/driver/call-counts.ts';
 import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
@@ -37,6 +38,7 @@ import { isTenantObject, type SegmentPlace } from '#src/tenant/segment-objects.t
 
 export interface TenantHostComponents {
   readonly folders: RecordFolders;
+  readonly calls?: CallCounts;
   /** Of the tenants' namespace. */
   readonly reconciler: Reconciler;
   readonly rules: TenantRules;
@@ -300,6 +302,7 @@ export class TenantHost {
     const known = await askInTime(question, (deadline) => this.#directory.read(tenant, deadline));
     if (known === undefined) return undefined;
     await this.#book.change((state) => ({ ...state, networks: { ...state.networks, [networkId]: tenant } }));
+    this.#hosts.publishSoon();
     return tenant;
   }
 

@@ -5,6 +5,8 @@ export interface NftChain {
   readonly hook?: string;
   readonly prio?: number;
   readonly policy?: string;
+  /** Of a chain of the family `netdev`. */
+  readonly dev?: string | readonly string[];
 }
 export interface NftRule {
   readonly chain: string;
@@ -55,3 +57,33 @@ export function parseNftTable(listing: string): NftTable {
     counters: nftables.flatMap(({ counter }) => counter ?? []),
   };
 }
+
+/** A table with its place: `ip`, `inet`, `bridge`, `netdev`, and its name there. */
+export interface PlacedTable {
+  readonly family: string;
+  readonly name: string;
+  readonly table: NftTable;
+}
+
+/** Reads the output of `nft -j list ruleset`: every table of the network namespace. */
+export function parseNftRuleset(listing: string): PlacedTable[] {
+  const { nftables = [] } = JSON.parse(listing) as { readonly nftables?: readonly PlacedItem[] };
+  const places = Map.groupBy(nftables.filter(isPlaced), (item) => {
+    const { family, table, name } = placeOf(item);
+    return `${family} ${item.table === undefined ? table : name}`;
+  });
+  return Array.from(places, ([place, items]) => {
+    const [family = '', name = ''] = place.split(' ');
+    return { family, name, table: parseNftTable(JSON.stringify({ nftables: items })) };
+  });
+}
+
+interface Place {
+  readonly family: string;
+  readonly name?: string;
+  readonly table?: string;
+}
+type PlacedItem = Readonly<Record<string, Place>>;
+
+const placeOf = (item: PlacedItem): Place => Object.values(item)[0] ?? { family: '' };
+const isPlaced = (item: PlacedItem): boolean => placeOf(item).family !== undefined;

@@ -1,19 +1,25 @@
 import { containsPrefix, type Prefix } from '#src/lib/ip.ts';
 
-/** A packet of a new connection through this host, as far as it is known. */
+/** A packet through, to or from this host, as far as it is known. */
 export interface Packet {
-  /** The device by which it arrives. */
+  /** The device by which it arrives; empty for one that the host itself sends. */
   readonly by: string;
-  /** The device by which it leaves. */
+  /** The device by which it leaves; empty for one that is for the host itself. */
   readonly out: string;
   /** Its source is some address of this prefix. */
   readonly from: Prefix;
   readonly to: Prefix;
   readonly mark: number;
-  /** It is UDP to this port; absent where the protocol does not matter. */
-  readonly udp?: number;
-  /** It is for this host itself. */
-  readonly local?: boolean;
+  /** Of its connection. Default `new`. */
+  readonly state?: 'new' | 'established';
+  /** What it carries; `undefined` for any. */
+  readonly carries?: Carried;
+}
+
+/** The protocol in an IP packet, and the port that it goes to, where there is one. */
+export interface Carried {
+  readonly protocol: 'icmp' | 'tcp' | 'udp';
+  readonly port?: number;
 }
 
 /** What a condition says of a packet. `some`: of a part of such packets, by address, protocol or port. */
@@ -106,19 +112,29 @@ export function isIn(of: Prefix, prefix: Prefix): Answer {
 export const isDevice = (name: string, pattern: string, any: '+' | '*'): Answer =>
   (pattern.endsWith(any) ? name.startsWith(pattern.slice(0, -1)) : name === pattern) ? 'yes' : 'no';
 
-/** What a condition on the protocol says; numbers are of /etc/protocols. */
-export function isProtocol(packet: Packet, protocol: unknown): Answer {
-  if (packet.udp === undefined) return 'some';
-  return protocol === 'udp' || protocol === '17' || protocol === 17 || protocol === 'all' ? 'yes' : 'no';
-}
-
-/** What a condition on the destination port says, for ports from the first to the last. */
-export function isToPort({ udp }: Packet, first: number, last = first): Answer {
-  if (udp === undefined) return 'some';
-  if (Number.isNaN(first) || Number.isNaN(last)) return 'unknown';
-  return udp >= first && udp <= last ? 'yes' : 'no';
-}
-
 /** Whether `mark & mask` is `value`, all of 32 bits. */
 export const isMarked = (mark: number, value: number, mask = 0xffff_ffff): Answer =>
   (BigInt(mark) & BigInt(mask)) === BigInt(value) ? 'yes' : 'no';
+
+/** Whether a connection's state is one of the firewall's words for it. */
+export const isInState = ({ state = 'new' }: Packet, words: readonly string[]): Answer =>
+  words.some((word) => word.toLowerCase() === state) ? 'yes' : 'no';
+
+/** Whether the packet carries this protocol, by its name or number; `some` where any may be carried. */
+export function carries({ carries: what }: Packet, protocol: string): Answer {
+  if (what === undefined) return 'some';
+  const word = NUMBERS[protocol] ?? protocol;
+  if (word === 'all') return 'yes';
+  return word === what.protocol ? 'yes' : 'no';
+}
+
+const NUMBERS: Readonly<Record<string, string>> = { 0: 'all', 1: 'icmp', 6: 'tcp', 17: 'udp' };
+
+/** Whether the packet goes to one of the ports from `first` to `last`. */
+export function goesToPort({ carries: what }: Packet, first: number, last = first): Answer {
+  if (what === undefined) return 'some';
+  return what.port !== undefined && what.port >= first && what.port <= last ? 'yes' : 'no';
+}
+
+/** Whether the packet is for the host itself, whatever its address. */
+export const isForHost = ({ out }: Packet): boolean => out === '';

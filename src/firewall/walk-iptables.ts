@@ -2,11 +2,13 @@ import type { SavedRule, SavedTable } from '#src/firewall/iptables-save.ts';
 import {
   type Answer,
   all,
+  carries,
+  goesToPort,
   isDevice,
+  isForHost,
   isIn,
+  isInState,
   isMarked,
-  isProtocol,
-  isToPort,
   not,
   type Packet,
   type Verdict,
@@ -40,16 +42,7 @@ function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verd
 }
 
 /** Matches that say nothing by themselves, or whose options are answered below. */
-const KNOWN_MATCHES = ['comment', 'conntrack', 'state', 'mark', 'addrtype'];
-
-/** Matches whose options are about ports. */
-const PORT_MATCHES = ['udp', 'multiport'];
-
-/** `8472`, or `1:9000`. */
-function ports(value: string, packet: Packet): Answer {
-  const [first = '', last = first] = value.split(':');
-  return isToPort(packet, Number(first), Number(last));
-}
+const KNOWN_MATCHES = ['comment', 'conntrack', 'state', 'mark', 'addrtype', 'tcp', 'udp', 'multiport'];
 
 function answer(option: string, packet: Packet): Answer {
   if (option.startsWith('! ')) return not(answer(option.slice(2), packet));
@@ -65,27 +58,23 @@ function answer(option: string, packet: Packet): Answer {
       return prefix === undefined ? 'unknown' : isIn(name === '-s' ? packet.from : packet.to, prefix);
     }
     case '-p':
-      return isProtocol(packet, value);
+      return carries(packet, value);
     case '--dport':
-      return ports(value, packet);
-    case '--dports': {
-      const answers = value.split(',').map((one) => ports(one, packet));
-      return answers.find((one) => one !== 'no') ?? 'no';
-    }
+    case '--dports':
+      return isOneOfPorts(value, packet);
     case '--ctstate':
     case '--state':
-      return value.split(',').includes('NEW') ? 'yes' : 'no';
+      return isInState(packet, value.split(','));
     case '--mark': {
       const [bits = '', mask = '0xffffffff'] = value.split('/');
       return isMarked(packet.mark, Number(bits), Number(mask));
     }
     case '--dst-type':
+      return value !== 'LOCAL' ? 'unknown' : isForHost(packet) ? 'yes' : 'no';
     case '--src-type':
-      // What is forwarded is not for this host, and what comes in is from none of its own addresses.
-      if (value !== 'LOCAL') return 'unknown';
-      return packet.local && name === '--dst-type' ? 'yes' : 'no';
+      // What is forwarded is not from this host.
+      return value === 'LOCAL' ? 'no' : 'unknown';
     case '-m':
-      if (packet.udp !== undefined && PORT_MATCHES.includes(value)) return 'yes';
       return KNOWN_MATCHES.includes(value) ? 'yes' : 'unknown';
     case '-j':
     case '-g':
@@ -96,4 +85,27 @@ function answer(option: string, packet: Packet): Answer {
     default:
       return 'unknown';
   }
+}
+
+/** `80`, `80:90`, or several of them. */
+function isOneOfPorts(text: string, packet: Packet): Answer {
+  const answers = text.split(',').map((ports) => {
+    const [first = 0, last = first] = ports.split(':').map(Number);
+    return goesToPort(packet, first, last);
+  });
+  for (const answer of ['yes', 'unknown', 'some'] as const) if (answers.includes(answer)) return answer;
+  return 'no';
+}
+
+/** The bits that rules for such packets set in their mark, for certain. */
+export function marksOfIptables(table: SavedTable, packet: Packet): number {
+  let bits = 0;
+  for (const { rules } of table.values()) {
+    for (const { options } of rules) {
+      const set = options.find((option) => option.startsWith('--set-xmark '))?.split(' ')[1];
+      if (set === undefined || all(options.map((option) => answer(option, packet))) !== 'yes') continue;
+      bits |= Number(set.split('/')[0]);
+    }
+  }
+  return bits >>> 0;
 }

@@ -2,11 +2,13 @@ import type { NftMap, NftRule, NftStatement, NftTable } from '#src/firewall/nft-
 import {
   type Answer,
   all,
+  carries,
+  goesToPort,
   isDevice,
+  isForHost,
   isIn,
+  isInState,
   isMarked,
-  isProtocol,
-  isToPort,
   not,
   type Packet,
   type Verdict,
@@ -101,10 +103,14 @@ function equals(left: unknown, right: unknown, packet: Packet): Answer {
     '&': bits,
   } = (left ?? {}) as Record<string, Readonly<Record<string, unknown>>>;
   if (meta !== undefined) return metaIs(String(meta.key), values, packet);
-  if (ct?.key === 'state') return values === 'new' ? 'yes' : 'no';
+  if (ct?.key === 'state') return isInState(packet, [String(values)]);
   // The packet is neither a connection's later one nor translated.
   if (ct?.key === 'status') return 'no';
-  if (fib !== undefined) return fibIs(fib, values, packet);
+  if (fib !== undefined) {
+    if (values !== 'local' || !JSON.stringify(fib).includes('daddr'))
+      return values === 'local' ? 'no' : 'unknown';
+    return isForHost(packet) ? 'yes' : 'no';
+  }
   if (payload !== undefined) return payloadIs(payload, values, packet);
   if (Array.isArray(bits) && JSON.stringify(bits[0]) === JSON.stringify({ meta: { key: 'mark' } })) {
     return isMarked(packet.mark, Number(values), Number(bits[1]));
@@ -128,7 +134,7 @@ function metaIs(key: string, value: unknown, packet: Packet): Answer {
     case 'protocol':
       return value === (family === 4 ? 'ip' : 'ip6') ? 'yes' : 'no';
     case 'l4proto':
-      return isProtocol(packet, value);
+      return carries(packet, String(value));
     default:
       return 'unknown';
   }
@@ -136,28 +142,24 @@ function metaIs(key: string, value: unknown, packet: Packet): Answer {
 
 function payloadIs(payload: Readonly<Record<string, unknown>>, value: unknown, packet: Packet): Answer {
   const { protocol, field } = payload;
-  if (protocol === 'udp' || protocol === 'th') return field === 'dport' ? portIs(value, packet) : 'some';
-  if (protocol === 'ip' && field === 'protocol') return isProtocol(packet, value);
-  if (protocol !== 'ip' && protocol !== 'ip6') return packet.udp === undefined ? 'some' : 'no';
+  if (protocol === 'tcp' || protocol === 'udp') {
+    const ofProtocol = carries(packet, protocol);
+    if (ofProtocol !== 'yes') return ofProtocol;
+    return field === 'dport' ? isPort(value, packet) : 'some';
+  }
+  if (protocol !== 'ip' && protocol !== 'ip6') return 'some';
   if (protocol !== (packet.from.family === 4 ? 'ip' : 'ip6')) return 'no';
+  if (field === 'protocol' || field === 'nexthdr') return carries(packet, String(value));
   if (field !== 'saddr' && field !== 'daddr') return 'some';
   const prefix = prefixOf(value);
   if (prefix === undefined) return 'unknown';
   return isIn(field === 'saddr' ? packet.from : packet.to, prefix);
 }
 
-/** A port, or `{range: [from, to]}`. */
-function portIs(value: unknown, packet: Packet): Answer {
-  const { range } = (value ?? {}) as { range?: unknown };
-  const [first, last] = Array.isArray(range) ? range : [value, value];
-  return isToPort(packet, Number(first), Number(last));
-}
-
-/** `fib daddr type local`: what is forwarded is not for this host. */
-function fibIs(fib: Readonly<Record<string, unknown>>, value: unknown, packet: Packet): Answer {
-  if (value !== 'local') return 'unknown';
-  const flags = Array.isArray(fib.flags) ? fib.flags : [fib.flags];
-  return packet.local && flags.includes('daddr') ? 'yes' : 'no';
+function isPort(value: unknown, packet: Packet): Answer {
+  if (typeof value === 'number') return goesToPort(packet, value);
+  const [first, last] = (value as { range?: readonly unknown[] } | undefined)?.range ?? [];
+  return typeof first === 'number' && typeof last === 'number' ? goesToPort(packet, first, last) : 'unknown';
 }
 
 function prefixOf(value: unknown): Prefix | undefined {
@@ -177,3 +179,20 @@ export const destinationsOf = ({ rules }: NftTable): Prefix[] =>
       return left?.payload?.field === 'daddr' && typeof right === 'string' ? (prefixOf(right) ?? []) : [];
     }),
   );
+
+/** The bits that rules for such packets set in their mark, for certain. */
+export function marksOfNft({ rules }: NftTable, packet: Packet): number {
+  let bits = 0;
+  for (const { expr = [] } of rules) {
+    const at = expr.findIndex(({ mangle }) => setsMark(mangle));
+    const set = expr[at]?.mangle as { value?: unknown } | undefined;
+    if (set === undefined || all(expr.slice(0, at).map((it) => answerOf(it, packet))) !== 'yes') continue;
+    const or = (set.value as { '|'?: readonly unknown[] } | undefined)?.['|'];
+    const value = or === undefined ? set.value : or.find((it) => typeof it === 'number');
+    if (typeof value === 'number') bits |= value;
+  }
+  return bits >>> 0;
+}
+
+const setsMark = (mangle: unknown): boolean =>
+  (mangle as { key?: { meta?: { key?: unknown } } } | undefined)?.key?.meta?.key === 'mark';

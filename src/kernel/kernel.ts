@@ -1,3 +1,4 @@
+import type { RouteDecision, RouteQuestion } from '#src/kernel/route-question.ts';
 import type { Ip } from '#src/lib/ip.ts';
 import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
@@ -49,6 +50,9 @@ export interface Kernel {
   /** The route the kernel would take. Equals `ip route get IP`. `undefined` when there is none. */
   routeTo(ip: Ip): Promise<RouteLookup | undefined>;
 
+  /** What the kernel would do with a packet, of this host or forwarded. Equals `ip route get TO from FROM iif BY`. */
+  decide(question: RouteQuestion): Promise<RouteDecision>;
+
   close(): void;
 }
 
@@ -64,5 +68,7 @@ export type KernelEvent =
   | { readonly type: 'removed'; readonly object: KernelObject }
   /** A netconf value changed (RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF): forwarding, rp_filter, of one device or of `all`. */
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
+  /** A rule of policy routing changed (RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE), or a route of a table that only rules lead to. */
+  | { readonly type: 'policy' }
   /** ENOBUFS: events were lost. Only a full dump shows what is there. */
   | { readonly type: 'overrun' };

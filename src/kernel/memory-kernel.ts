@@ -1,5 +1,7 @@
 import { RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
+import { RT_TABLE_MAIN } from '#src/kernel/constants.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
+import type { RouteDecision, RouteQuestion } from '#src/kernel/route-question.ts';
 import { containsAddress, type Ip } from '#src/lib/ip.ts';
 import type { Kind } from '#src/state/kind.ts';
 import { metricOf } from '#src/state/kinds/route.ts';
@@ -129,6 +131,12 @@ export class MemoryKernel implements Kernel {
       .sort((a, b) => b.destination.length - a.destination.length)[0];
     if (best?.device === undefined) return undefined;
     return { device: best.device, ...(best.via !== undefined && { via: best.via }) };
+  }
+
+  async decide({ to }: RouteQuestion): Promise<RouteDecision> {
+    const way = await this.routeTo(to);
+    if (way === undefined) return { outcome: 'refused', errno: 'ENETUNREACH', message: 'no route' };
+    return { outcome: 'way', type: 'unicast', table: RT_TABLE_MAIN, ...way };
   }
 
   close(): void {

@@ -52,6 +52,17 @@ export class NamespaceNumbers implements OtherNamespaces {
     return this.#hostId;
   }
 
+  /** The number that a namespace has in the client's; `undefined` when it has none, or there is no such namespace. */
+  numberOf(namespace: string): number | undefined {
+    const file = this.open(namespace);
+    if (file === undefined) return undefined;
+    try {
+      return this.#ask(file);
+    } finally {
+      this.close(file);
+    }
+  }
+
   #numberOfHost(): number | undefined {
     const file = this.open(HOST_NAMESPACE);
     if (file === undefined) return undefined;

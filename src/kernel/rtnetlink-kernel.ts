@@ -8,6 +8,8 @@ import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
 import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
+import { POLICY_GROUPS, readPolicy } from '#src/kernel/policy-events.ts';
+import { askRoute, type RouteDecision, type RouteQuestion } from '#src/kernel/route-question.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { Ip } from '#src/lib/ip.ts';
@@ -170,14 +172,15 @@ export class RtnetlinkKernel implements Kernel {
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
-        groups: [...this.#codecs.groups, ...NETCONF_GROUPS],
+        groups: [...this.#codecs.groups, ...NETCONF_GROUPS, ...POLICY_GROUPS],
         mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
       {
         message: (message) => {
-          const event = readNetconf(message, names) ?? this.#codecs.readEvent(message, names);
+          const event =
+            readNetconf(message, names) ?? readPolicy(message) ?? this.#codecs.readEvent(message, names);
           if (event === undefined) return;
           names.follow(event);
           listener(event);
@@ -219,6 +222,10 @@ export class RtnetlinkKernel implements Kernel {
       'kernel-route',
       `cannot look up a route: ${answer.error.message} (${answer.error.errno})`,
     );
+  }
+
+  async decide(question: RouteQuestion): Promise<RouteDecision> {
+    return askRoute(await this.#requestClient(), question);
   }
 
   close(): void {

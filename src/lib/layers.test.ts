@@ -112,6 +112,7 @@ const MACHINE_WORDS: readonly (readonly [name: string, pattern: RegExp])[] = [
  */
 const ALLOWED_OUTSIDE: readonly string[] = [
   'lab/relay.ts node:net',
+  'observe/ask-socket.ts node:http',
   'observe/health-server.ts node:http',
   'observe/local-api.ts node:http',
   'registry/authorities.ts node:tls',

@@ -1,7 +1,13 @@
 import type { LoggerSource } from '#src/lib/log.ts';
 import { type Acquired, type AcquireRequest, acquireLease } from '#src/membership/acquire-lease.ts';
 import { LeaseKeeper, type LeaseKeeperOptions } from '#src/membership/lease-keeper.ts';
-import type { HeldLease, Membership, PeerMessage, RegistryStatus } from '#src/membership/membership.ts';
+import type {
+  HeldLease,
+  Membership,
+  MembershipCounts,
+  PeerMessage,
+  RegistryStatus,
+} from '#src/membership/membership.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { LeaseWatcher } from '#src/registry/lease-watcher.ts';
 import type { Registry, Snapshot } from '#src/registry/registry.ts';
@@ -89,6 +95,14 @@ class EtcdMembership implements Membership {
       ...(state.kind === 'retrying' && { reason: state.reason }),
       ...(certainAt !== undefined && { certainAt }),
     };
+  }
+
+  get counts(): MembershipCounts {
+    return { ...this.#keeper.counts, ...this.#watcher.counts };
+  }
+
+  get remainingMs(): number | undefined {
+    return this.#keeper.remainingMs;
   }
 
   publish(attributes: LeaseAttributes): void {

@@ -40,6 +40,10 @@ export class LeaseKeeper {
   #urgent = false;
   #holder: string | undefined;
   #failure: string | undefined;
+  #renewals = 0;
+  #failures = 0;
+  /** When the lease ends, as far as this node's own writes say. */
+  #end: Due;
   #wake: (() => void) | undefined;
 
   constructor(
@@ -54,6 +58,7 @@ export class LeaseKeeper {
     this.#attributes = attributes;
     this.#options = options;
     this.#due = this.#afterTtl();
+    this.#end = this.#after(options.ttlSeconds * 1000);
   }
 
   get held(): HeldLease {
@@ -69,6 +74,21 @@ export class LeaseKeeper {
   get trouble(): string | undefined {
     if (this.#holder !== undefined) return `the lease ${this.#record.name} is held by ${this.#holder}`;
     return this.#failure;
+  }
+
+  /** Writes of the lease since the start: those that were taken, and those that failed. */
+  get counts(): { readonly renewals: number; readonly failures: number } {
+    return { renewals: this.#renewals, failures: this.#failures };
+  }
+
+  /**
+   * Milliseconds until the lease ends, if it is not renewed; `undefined` for a reservation. By both clocks, whichever is
+   * earlier. The store counts from a moment later.
+   */
+  get remainingMs(): number | undefined {
+    if (this.#record.expiry.kind === 'reservation') return undefined;
+    const { clock } = this.#components;
+    return Math.min(this.#end.monotonic - clock.monotonic(), this.#end.wall - clock.now());
   }
 
   /** Publishes other attributes (a new public IP) in place, soon. */
@@ -119,6 +139,7 @@ export class LeaseKeeper {
       } catch (error) {
         signal.throwIfAborted();
         failures++;
+        this.#failures++;
         this.#fail(`could not renew the lease ${this.#record.name}: ${messageOf(error)}`);
         next = this.#after(Math.min(FIRST_RETRY_MS * 2 ** (failures - 1), LONGEST_RETRY_MS));
       }
@@ -130,6 +151,7 @@ export class LeaseKeeper {
   async #write(signal: AbortSignal): Promise<Due | undefined> {
     const { registry } = this.#components;
     const { name } = this.#record;
+    const end = this.#after(this.#options.ttlSeconds * 1000);
     // First, because it needs least of the store: it keeps the lease where a write is refused.
     const isAlive = await this.#renew(signal);
     const current = await registry.read(name, signal);
@@ -139,7 +161,7 @@ export class LeaseKeeper {
     }
     if (isAlive && current?.value === this.#value && isSame(current.expiry, this.#record.expiry)) {
       this.#record = current;
-      this.#reportHeld(`for ${this.#options.ttlSeconds} s`);
+      this.#reportHeld(`for ${this.#options.ttlSeconds} s`, end);
       return this.#afterTtl();
     }
     const reserved = (current ?? this.#record).expiry.kind === 'reservation';
@@ -150,7 +172,7 @@ export class LeaseKeeper {
         : await registry.replace(current, this.#value, ttl, signal);
     if (written.outcome === 'conflict') return undefined;
     this.#record = written.record;
-    this.#reportHeld(reserved ? 'a reservation' : `for ${ttl} s`);
+    this.#reportHeld(reserved ? 'a reservation' : `for ${ttl} s`, end);
     return this.#afterTtl();
   }
 
@@ -186,7 +208,9 @@ export class LeaseKeeper {
     return publicIp === undefined || publicIp === 0 || publicIp === this.#attributes.publicIp;
   }
 
-  #reportHeld(how: string): void {
+  #reportHeld(how: string, end: Due): void {
+    this.#renewals++;
+    this.#end = end;
     const { log } = this.#components;
     const { name } = this.#record;
     if (this.trouble === undefined) log.info(`Lease ${name} renewed, ${how}`);

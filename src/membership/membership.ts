@@ -24,6 +24,17 @@ export interface RegistryStatus {
   readonly certainAt?: number;
 }
 
+/** What is counted since the start. */
+export interface MembershipCounts {
+  /** Writes of the own lease that the registry has taken. */
+  readonly renewals: number;
+  readonly failures: number;
+  /** Times that the registry was back after an outage. */
+  readonly reconnects: number;
+  /** Events of leases that it has sent. */
+  readonly events: number;
+}
+
 /**
  * This node as a member of one network: it holds a lease, keeps it, and hears of the others' leases. Nothing runs before
  * {@link follow} is called, and nothing after its promise has settled.
@@ -35,6 +46,9 @@ export interface Membership {
   /** Why the registry does not show that we hold the lease; `undefined` while it does. */
   readonly trouble: string | undefined;
   readonly registry: RegistryStatus;
+  readonly counts: MembershipCounts;
+  /** Milliseconds until the own lease ends, if it is not renewed; `undefined` for a reservation. */
+  readonly remainingMs: number | undefined;
 
   /** Publishes other attributes (a new public IP) in place, soon. */
   publish(attributes: LeaseAttributes): void;

@@ -12,7 +12,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
-import { askNode } from '#src/observe/local-api.ts';
+import { askNode } from '#src/observe/ask-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { commandOf, type Operation } from '#src/state/operation.ts';
 

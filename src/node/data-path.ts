@@ -111,7 +111,7 @@ export class DataPath {
     return this.#intent;
   }
 
-  get table(): Pick<LeaseTable, 'accepted' | 'quarantined' | 'records' | 'version'> {
+  get table(): Pick<LeaseTable, 'accepted' | 'size' | 'lease' | 'quarantined' | 'records' | 'version'> {
     return this.#table;
   }
 
@@ -130,7 +130,11 @@ export class DataPath {
     return { ...status, repairs: status.repairs + this.#components.rules.repairs };
   }
 
-  get owner(): Pick<Owner, 'status' | 'settled' | 'allowRemoval'> {
+  get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
+    return this.#components.rules;
+  }
+
+  get owner(): Pick<Owner, 'status' | 'kinds' | 'settled' | 'allowRemoval'> {
     return this.#owner;
   }
 
@@ -223,12 +227,19 @@ export class DataPath {
 
   /** Why the host does not forward as it should, one clause each. */
   troubles(): string[] {
-    const { failing } = this.#owner.status;
+    const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const refused = new Set(failing.map(({ key }) => key));
+    const late = overdue.filter(({ key }) => !refused.has(key));
     return [
       ...(first === undefined
         ? []
         : [`${failing.length} kernel objects are not as wanted: ${first.key}: ${first.reason}`]),
+      ...(late[0] === undefined
+        ? []
+        : [
+            `${late.length} kernel objects have not been as wanted for more than 10 s: ${late[0].key}; the log says what was tried`,
+          ]),
       ...this.#components.rules.troubles,
     ];
   }

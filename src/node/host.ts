@@ -6,6 +6,7 @@ import { VERSION } from '#src/lib/version.ts';
 import { cleanHost } from '#src/node/clean-host.ts';
 import { isDriverAskedFor, untilDocker } from '#src/node/docker-presence.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { hostMetrics } from '#src/node/host-metrics.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
 import { NetworkFollower } from '#src/node/network-follower.ts';
@@ -17,7 +18,7 @@ import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { TenantService } from '#src/node/tenant-service.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
-import { formatMetrics } from '#src/observe/metrics.ts';
+import { type Family, formatFamilies } from '#src/observe/metric.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 
 const STATUS_EVERY_MS = 5_000;
@@ -61,7 +62,7 @@ export class Host {
     try {
       stopHealth = await serveHealth(this.#options, {
         readiness: () => ({ ready: this.#troubles.length === 0, reasons: this.#troubles }),
-        metrics: () => formatMetrics(this.#statuses(), this.#driverStatus),
+        metrics: async () => formatFamilies(await this.#metrics()),
       });
       life.run((ended) => this.#reportStatus(ended));
       this.#startNetworks(await host, life);
@@ -247,9 +248,17 @@ export class Host {
     return this.#isListed ? troubles : ['waiting for the list of networks', ...troubles];
   }
 
-  #statuses(): NodeStatus[] {
+  #metrics(): Promise<Family[]> {
     const eventLoopDelayMs = this.#loopDelay.take();
-    return Array.from(this.#networks(), (member) => this.#statusOf(member, eventLoopDelayMs));
+    return hostMetrics(this.#components, {
+      networks: () =>
+        Array.from(this.#networks(), (member) => ({
+          status: this.#statusOf(member, eventLoopDelayMs),
+          figures: member.network.figures(),
+        })),
+      driverStatus: () => this.#driverStatus,
+      driverFigures: () => this.#tenants?.figures(),
+    });
   }
 
   /** Started: Docker may go on. With several networks that is when all of them are up. */

@@ -76,7 +76,7 @@ const blackholeRoute = (subnet: Prefix4): KernelObject => ({
 const LAST_METRIC = 0xffff_ffff;
 
 /** The devices by which packets of the overlay come in from other hosts. */
-function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly string[] {
+export function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly string[] {
   const { devices, underlay: byUnderlay } = backend.inbound;
   return byUnderlay ? [...devices, underlay.name] : devices;
 }

@@ -58,11 +58,16 @@ export class NetworkRules {
 
   /** Why rules keep the overlay's packets from passing, one clause each. */
   get troubles(): string[] {
-    const { failure } = this.#caretaker;
+    const { failure } = this;
     return [
       ...(failure === undefined ? [] : [`firewall rules: ${failure}`]),
       ...(this.#drops?.troubles ?? []),
     ];
+  }
+
+  /** Why the rules are not as wanted; `undefined` when they were at the last look. */
+  get failure(): string | undefined {
+    return this.#caretaker.failure;
   }
 
   get repairs(): number {

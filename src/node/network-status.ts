@@ -45,8 +45,13 @@ export function describeNetwork({
       accepted: dataPath?.table.accepted ?? 0,
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
-    kernel: dataPath?.kernelStatus ?? { wanted: 0, failing: [], repairs: 0, checks: 0 },
+    kernel: describeKernel(dataPath),
   };
+}
+
+function describeKernel(dataPath: DataPath | undefined): NodeStatus['kernel'] {
+  const { wanted = 0, failing = [], repairs = 0, checks = 0 } = dataPath?.kernelStatus ?? {};
+  return { wanted, failing, repairs, checks };
 }
 
 function describePlace({ intent, routeForm }: DataPath): NonNullable<NodeStatus['network']> {

@@ -4,13 +4,18 @@ import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { networkFigures } from '#src/node/network-figures.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, type NetworkParts, networkParts } from '#src/node/network-parts.ts';
 import { describeNetwork } from '#src/node/network-status.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
+import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import { wantedWaysOf } from '#src/node/wanted-ways.ts';
+import { WayWatch } from '#src/node/way-watch.ts';
+import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
 
@@ -38,6 +43,7 @@ export class Network {
   #startedAt = 0;
   #dataPath: DataPath | undefined;
   #running: RunningNetwork | undefined;
+  #ways: WayWatch | undefined;
   /** What a start waits for; `undefined` once the network is up. */
   #waitingFor: string | undefined = BEFORE;
 
@@ -68,8 +74,17 @@ export class Network {
     return [
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#dataPath?.troubles() ?? []),
-      ...(this.#running?.troubles ?? []),
+      ...(this.#ways?.troubles ?? []),
+      ...(this.#running?.troubles ?? this.#troublesFromMemory),
     ];
+  }
+
+  /** Of a start without the registry, for as long as that does not answer. */
+  get #troublesFromMemory(): readonly string[] {
+    const { host, options } = this.#parts;
+    if (this.#dataPath === undefined) return [];
+    const silentMs = host.clock.monotonic() - this.#startedAt;
+    return registryTroubles({ state: 'connecting', silentMs, lease: undefined, ...leaseTimes(options) });
   }
 
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
@@ -82,6 +97,15 @@ export class Network {
       membership: this.#running?.membership,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
+    });
+  }
+
+  /** What is counted of it, for the metrics. */
+  figures(): NetworkFigures {
+    return networkFigures({
+      dataPath: this.#dataPath,
+      membership: this.#running?.membership,
+      putToRoute: this.#running?.putToRoute,
     });
   }
 
@@ -108,6 +132,7 @@ export class Network {
       await life.stop();
       await this.#running?.remember();
       this.#running = undefined;
+      this.#ways = undefined;
       this.#dataPath = undefined;
       this.#waitingFor = BEFORE;
       host.claims.release(id.prefix);
@@ -213,6 +238,25 @@ export class Network {
     );
     this.#onReady();
     dataPath.watchDrops(signal);
+    this.#ways ??= this.#watchWays(dataPath, signal);
+  }
+
+  #watchWays(dataPath: DataPath, signal: AbortSignal): WayWatch {
+    const { host, createLogger } = this.#parts;
+    const watch = new WayWatch(
+      { ...host, log: createLogger('ways'), observe: (listener) => host.reconciler.observe(listener) },
+      {
+        network: () => dataPath.intent.config.network,
+        ways: () =>
+          wantedWaysOf({
+            intent: dataPath.intent,
+            table: dataPath.table,
+            leftOut: () => dataPath.leftOut(),
+          }),
+      },
+    );
+    watch.start(signal);
+    return watch;
   }
 }
 

@@ -52,7 +52,7 @@ export async function serveDriverStatus(
 /** Serves health and metrics of the whole daemon, where the options have a port for it. Returns how to stop. */
 export async function serveHealth(
   { healthzIp, healthzPort }: FlanneldOptions,
-  answers: { readonly readiness: () => Readiness; readonly metrics: () => string },
+  answers: { readonly readiness: () => Readiness; readonly metrics: () => Promise<string> },
 ): Promise<() => Promise<void>> {
   if (healthzPort <= 0) return async () => {};
   const server = new HealthServer(answers, { address: healthzIp, port: healthzPort });

@@ -10,14 +10,17 @@ import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
+import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
-import type { Registry } from '#src/registry/registry.ts';
+import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
+import type { Registry, WatchEvent } from '#src/registry/registry.ts';
 
 /** What is remembered is written at most this often. */
 const REMEMBER_EVERY_MS = 30_000;
 const APPLY_AGAIN_MS = 5_000;
+const PUT_TO_ROUTE_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
 
 /** A network that has its lease, and a device. */
 export interface RunningRequest {
@@ -40,6 +43,7 @@ export interface RunningRequest {
 export class RunningNetwork {
   readonly #parts: NetworkParts;
   readonly #dataPath: DataPath;
+  readonly #startedAt: number;
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
   /** Steps that make a new intent. */
@@ -52,6 +56,7 @@ export class RunningNetwork {
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
+  readonly #putToRoute = new Histogram(PUT_TO_ROUTE_SECONDS);
   /** The underlay was lost and has not come back. */
   #wasGone = false;
   /** When the registry last showed that it has lost our lease, by the monotonic clock. */
@@ -60,6 +65,7 @@ export class RunningNetwork {
   constructor(parts: NetworkParts, request: RunningRequest) {
     const { registry, membership, dataPath, draft, text, missing, remembered } = request;
     this.#parts = parts;
+    this.#startedAt = parts.host.clock.monotonic();
     this.#dataPath = dataPath;
     this.membership = membership;
     this.#draft = draft;
@@ -106,7 +112,19 @@ export class RunningNetwork {
 
   get troubles(): string[] {
     const troubles = [this.#follower.trouble, this.membership.trouble, this.#config.trouble, this.#unapplied];
-    return troubles.filter((trouble) => trouble !== undefined);
+    return [...troubles.filter((trouble) => trouble !== undefined), ...this.#registryTroubles];
+  }
+
+  get #registryTroubles(): readonly string[] {
+    const { registry, own, remainingMs } = this.membership;
+    const { host, options } = this.#parts;
+    return registryTroubles({
+      state: registry.state,
+      reason: registry.reason,
+      silentMs: host.clock.monotonic() - (registry.certainAt ?? this.#startedAt),
+      lease: { name: own.record.name, remainingMs },
+      ...leaseTimes(options),
+    });
   }
 
   /** Starts to follow. Resolves when the peers of the first list are programmed. */
@@ -138,12 +156,26 @@ export class RunningNetwork {
       this.#leaseLostAt = this.#parts.host.clock.monotonic();
     this.#isListed = true;
     if (message.kind === 'batch') {
-      inbox.change(message.events).catch((error) => life.fail(error));
+      this.#change(message.events).catch((error) => life.fail(error));
       return;
     }
     const remembered = this.#missedBy(message.records);
     this.#remembered = undefined;
     inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
+  }
+
+  /** Seconds from a batch of events to the objects that it asks for. */
+  get putToRoute(): HistogramSnapshot {
+    return this.#putToRoute.snapshot;
+  }
+
+  async #change(events: readonly WatchEvent[]): Promise<void> {
+    const { inbox, owner } = this.#dataPath;
+    const { clock } = this.#parts.host;
+    const came = clock.monotonic();
+    await inbox.change(events);
+    // Not waited for by the messages that follow.
+    void owner.settled().then(() => this.#putToRoute.observe((clock.monotonic() - came) / 1000));
   }
 
   #lacksOurLease(message: PeerMessage): boolean {

@@ -5,13 +5,14 @@ import { ContainerEnds } from '#src/driver/container-ends.ts';
 import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
 import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
-import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
+import { TenantHost } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
 import { isDriverAskedFor } from '#src/node/docker-presence.ts';
+import { DriverCounts } from '#src/node/driver-counts.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions } from '#src/node/network-options.ts';
@@ -19,11 +20,13 @@ import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { TenantNamespace } from '#src/node/tenant-namespace.ts';
 import { tenantRules } from '#src/node/tenant-rules.ts';
+import { placeOf } from '#src/node/tunnel-place.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
+import type { DriverFigures } from '#src/observe/driver-figures.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
@@ -72,6 +75,7 @@ const NO_SUBNET = prefix4(ipv4(0), 32);
 export class TenantService {
   readonly #components: TenantServiceComponents;
   readonly #options: FlanneldOptions;
+  readonly #counts: DriverCounts;
   #host: TenantHost | undefined;
   #namespace: TenantNamespace | undefined;
   #failure: string | undefined;
@@ -81,6 +85,7 @@ export class TenantService {
   constructor(components: TenantServiceComponents, options: FlanneldOptions) {
     this.#components = components;
     this.#options = options;
+    this.#counts = new DriverCounts(components);
   }
 
   get troubles(): string[] {
@@ -95,6 +100,10 @@ export class TenantService {
       troubles: this.troubles,
       networks: this.#host?.networks ?? [],
     };
+  }
+
+  figures(): Promise<DriverFigures> {
+    return this.#counts.figures();
   }
 
   get #state(): DriverStatus['state'] {
@@ -193,7 +202,8 @@ export class TenantService {
           ...this.#components,
           folders,
           reconciler,
-          rules: tenantRules(this.#components, this.#options),
+          calls: this.#counts.calls,
+          rules: this.#counts.follow(tenantRules(this.#components, this.#options)),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           names: this.#makeNames(namespace),
@@ -285,14 +295,3 @@ export class TenantService {
     };
   }
 }
-
-const placeOf = (
-  { name, mtu, address, publicIp }: Underlay,
-  { tenantPort }: FlanneldOptions,
-): TunnelPlace => ({
-  device: name,
-  mtu,
-  local: address,
-  vtep: publicIp,
-  port: tenantPort,
-});

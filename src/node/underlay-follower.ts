@@ -99,7 +99,7 @@ export class UnderlayFollower {
   }
 
   #hear(event: KernelEvent): void {
-    if (event.type === 'netconf') return;
+    if (event.type === 'netconf' || event.type === 'policy') return;
     if (event.type !== 'overrun' && !this.#concerns(event)) return;
     if (event.type === 'overrun' || event.object.kind === 'route') {
       this.#routes = undefined;

@@ -1,3 +1,4 @@
+import type { HostEventType } from '#src/lib/host-events.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 
 /**
@@ -128,36 +129,27 @@ export interface Events {
   readonly forgotten: number;
 }
 
+export type { HostEventType };
+
 /** Something that happened on this host. */
 export interface HostEvent {
-  /** Rises by one with each event of the process. */
+  /** Rises with each event of the process; a repetition has an id of its own. */
   readonly id: number;
   /** When it last happened. */
   readonly at: string;
   readonly type: HostEventType;
   readonly severity: 'info' | 'warning' | 'error';
+  /** The network's name in a daemon of several networks; absent for what is of the whole host. */
+  readonly network?: string;
   /** A lease, a device, the registry, a peer. */
   readonly subject: string;
   /** One sentence. */
   readonly text: string;
-  /** How often it happened in a row; repetitions take the place of the event before. */
+  /** How often it happened in a row, or within a minute each; a repetition takes the place of the event before. */
   readonly count: number;
   /** When it first happened in this row. */
   readonly firstAt: string;
 }
-
-export type HostEventType =
-  | 'start'
-  | 'ready'
-  | 'not-ready'
-  | 'registry'
-  | 'lease'
-  | 'peer'
-  | 'repair'
-  | 'failure'
-  | 'probe'
-  | 'config'
-  | 'underlay';
 
 export interface Counters {
   /** As `/metrics` has them: the name with its labels, and the value. */

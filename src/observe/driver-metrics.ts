@@ -1,75 +1,90 @@
-import { ADDRESS_STATES, type DriverNetwork, type DriverStatus } from '#src/observe/driver-status.ts';
-
-/** One figure of Docker's driver in `/metrics`, or several with a label. */
-export interface DriverMetric {
-  readonly name: string;
-  readonly type: 'gauge';
-  readonly help: string;
-  /** By what stands in braces behind the name; `` for nothing. */
-  values(status: DriverStatus): Readonly<Record<string, number>>;
-}
+import type { CallFigures, DriverMeasured } from '#src/observe/driver-figures.ts';
+import { ADDRESS_STATES, type DriverNetwork } from '#src/observe/driver-status.ts';
+import { histogramSamples } from '#src/observe/histogram.ts';
+import { type Metric, type Sample, samplesBy } from '#src/observe/metric.ts';
 
 const sum = (networks: readonly DriverNetwork[], of: (network: DriverNetwork) => number): number =>
   networks.reduce((total, network) => total + of(network), 0);
 
-export const DRIVER_METRICS: readonly DriverMetric[] = [
+export const DRIVER_METRICS: readonly Metric<DriverMeasured>[] = [
   {
     name: 'weft_tenant_driver_up',
     type: 'gauge',
     help: "1 while Docker's driver takes calls",
-    values: ({ state }) => ({ '': state === 'on' ? 1 : 0 }),
+    value: ({ status: { state } }) => (state === 'on' ? 1 : 0),
   },
   {
     name: 'weft_tenant_troubles',
     type: 'gauge',
     help: 'reasons why Docker’s networks are not as they should be here; weft status has them in words',
-    values: ({ troubles }) => ({ '': troubles.length }),
+    value: ({ status: { troubles } }) => troubles.length,
   },
   {
     name: 'weft_tenant_networks',
     type: 'gauge',
     help: 'networks of the driver on this host',
-    values: ({ networks }) => ({ '': networks.length }),
+    value: ({ status: { networks } }) => networks.length,
   },
   {
     name: 'weft_tenant_networks_in_use',
     type: 'gauge',
     help: 'those of them that have a container here',
-    values: ({ networks }) => ({ '': sum(networks, ({ containers }) => (containers.length > 0 ? 1 : 0)) }),
+    value: ({ status: { networks } }) => sum(networks, ({ containers }) => (containers.length > 0 ? 1 : 0)),
   },
   {
     name: 'weft_tenant_endpoints',
     type: 'gauge',
     help: 'connections of containers on this host to such networks',
-    values: ({ networks }) => ({ '': sum(networks, ({ containers }) => containers.length) }),
+    value: ({ status: { networks } }) => sum(networks, ({ containers }) => containers.length),
   },
   {
     name: 'weft_tenant_endpoints_cut_off',
     type: 'gauge',
     help: 'those of them that are cut off, because another host has their address',
-    values: ({ networks }) => ({ '': sum(networks, ({ cutOff }) => cutOff) }),
+    value: ({ status: { networks } }) => sum(networks, ({ cutOff }) => cutOff),
   },
   {
     name: 'weft_tenant_addresses',
     type: 'gauge',
     help: 'addresses of all hosts in the networks that are in use here, by `state`: reserved, published, released, kept',
-    values: ({ networks }) =>
-      Object.fromEntries(
-        ADDRESS_STATES.map((state) => [
-          `state="${state}"`,
-          sum(networks, ({ addresses }) => addresses?.[state] ?? 0),
-        ]),
+    value: ({ status: { networks } }) =>
+      samplesBy(
+        'state',
+        ADDRESS_STATES.map((state) => [state, sum(networks, ({ addresses }) => addresses?.[state] ?? 0)]),
       ),
+  },
+  {
+    name: 'weft_tenant_driver_calls_total',
+    type: 'counter',
+    help: 'calls of Docker that were answered, by `method`',
+    value: ({ figures }) => byMethod(figures.calls, ({ seconds }) => seconds.count),
+  },
+  {
+    name: 'weft_tenant_driver_calls_failed_total',
+    type: 'counter',
+    help: 'those of them that were answered with an error, by `method`; the log has each',
+    value: ({ figures }) => byMethod(figures.calls, ({ failed }) => failed),
+  },
+  {
+    name: 'weft_tenant_driver_call_duration_seconds',
+    type: 'histogram',
+    help: 'how long such calls took, by `method`',
+    value: ({ figures }) =>
+      [...figures.calls].flatMap(([method, { seconds }]) => histogramSamples(seconds, { method })),
+  },
+  {
+    name: 'weft_tenant_dropped_packets_total',
+    type: 'counter',
+    help: 'packets that were dropped because of what they claim, by `reason`: a MAC or an address of another, a DHCP server, a tunnel of a stranger',
+    value: ({ figures: { dropped } }) => dropped && samplesBy('reason', dropped),
   },
 ];
 
-/** Prometheus' text format; nothing for a driver that is off. */
-export function formatDriverMetrics(status: DriverStatus): string {
-  if (status.state === 'off') return '';
-  return DRIVER_METRICS.flatMap(({ name, type, help, values }) => [
-    `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`,
-    ...Object.entries(values(status)).map(
-      ([label, value]) => `${name}${label === '' ? '' : `{${label}}`} ${value}\n`,
-    ),
-  ]).join('');
-}
+const byMethod = (
+  calls: ReadonlyMap<string, CallFigures>,
+  value: (call: CallFigures) => number,
+): readonly Sample[] =>
+  samplesBy(
+    'method',
+    Array.from(calls, ([method, call]) => [method, value(call)]),
+  );

@@ -29,7 +29,7 @@ function ask(port: number, path: string, { host = '127.0.0.1', method = 'GET', a
   });
 }
 
-const metrics = () => 'weft_ready 1\n';
+const metrics = async () => 'weft_ready 1\n';
 const READY: Readiness = { ready: true, reasons: [] };
 
 async function serving(address: string, use: (port: number, set: (now: Readiness) => void) => Promise<void>) {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 
 /** Whether the host's part of the network works. Evaluated for each request. */
 export interface Readiness {
@@ -11,7 +11,7 @@ export interface Readiness {
 export interface HealthServerComponents {
   readonly readiness: () => Readiness;
   /** The text of `/metrics`. */
-  readonly metrics: () => string;
+  readonly metrics: () => string | Promise<string>;
 }
 
 export interface HealthServerOptions {
@@ -39,7 +39,7 @@ export class HealthServer {
     this.#options = options;
     this.#server = createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => this.#answer(request, response),
+      (request, response) => void this.#answer(request, response),
     );
   }
 
@@ -61,7 +61,7 @@ export class HealthServer {
     return typeof bound === 'object' && bound !== null ? bound.port : port;
   }
 
-  /** Stops listening and closes every connection. Answers take no time, so no request is waited for. */
+  /** Stops listening and closes every connection. No request is waited for: answers take next to no time. */
   async stop(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#server.close(() => resolve());
@@ -69,9 +69,9 @@ export class HealthServer {
     await promise;
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse): void {
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path] = (request.url ?? '').split('?');
-    const [status, body] = this.#page(path ?? '');
+    const [status, body] = await this.#page(path ?? '').catch((error: unknown) => failed(error));
     response.writeHead(status, {
       'Content-Type': 'text/plain; charset=utf-8',
       'Content-Length': Buffer.byteLength(body),
@@ -80,15 +80,19 @@ export class HealthServer {
     response.end(body);
   }
 
-  #page(path: string): [status: number, body: string] {
+  async #page(path: string): Promise<Page> {
     if (path === '/healthz') return [200, 'flanneld is running'];
-    if (path === '/metrics') return [200, this.#components.metrics()];
+    if (path === '/metrics') return [200, await this.#components.metrics()];
     if (path !== '/readyz') return [404, '404 page not found\n'];
     const { ready, reasons } = this.#components.readiness();
     if (ready) return [200, 'flanneld is ready'];
     return [503, ['flanneld is not ready yet', reasons.join('; ')].filter(Boolean).join(': ')];
   }
 }
+
+type Page = readonly [status: number, body: string];
+
+const failed = (error: unknown): Page => [500, `could not answer: ${messageOf(error)}`];
 
 const WHY: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another program listens there',

@@ -1,114 +1,71 @@
-import { DRIVER_METRICS, formatDriverMetrics } from '#src/observe/driver-metrics.ts';
-import type { DriverStatus } from '#src/observe/driver-status.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { DriverMeasured } from '#src/observe/driver-figures.ts';
+import { DRIVER_METRICS } from '#src/observe/driver-metrics.ts';
+import { type Family, familiesOf, type Metric } from '#src/observe/metric.ts';
+import type { NetworkMeasured } from '#src/observe/network-figures.ts';
+import { NETWORK_METRICS } from '#src/observe/network-metrics.ts';
+import { PROCESS_METRICS, type ProcessFigures } from '#src/observe/process-metrics.ts';
 
-/** One figure of `/metrics`. The table is also docs/reference/metrics.md. */
-export interface Metric {
-  readonly name: string;
-  readonly type: 'gauge' | 'counter';
-  readonly help: string;
-  /** `undefined` while there is no figure. */
-  value(status: NodeStatus): number | undefined;
+/** All that is measured on one host. */
+export interface HostMeasured {
+  readonly process: ProcessFigures;
+  readonly networks: readonly NetworkMeasured[];
+  /** A driver that is off has no rows. */
+  readonly driver?: DriverMeasured;
 }
-
-export const METRICS: readonly Metric[] = [
-  {
-    name: 'weft_ready',
-    type: 'gauge',
-    help: '1 when packets flow as they should, as /readyz says',
-    value: ({ ready }) => (ready ? 1 : 0),
-  },
-  {
-    name: 'weft_registry_age_seconds',
-    type: 'gauge',
-    help: 'seconds since the registry last showed that nothing is missing here',
-    value: ({ registry }) => registry.ageSeconds,
-  },
-  {
-    name: 'weft_peers',
-    type: 'gauge',
-    help: 'leases of other hosts that are in use',
-    value: ({ peers }) => peers.accepted,
-  },
-  {
-    name: 'weft_quarantined_leases',
-    type: 'gauge',
-    help: 'leases that are not used because of what they say; weft status says why',
-    value: ({ peers }) => peers.quarantined.length,
-  },
-  {
-    name: 'weft_kernel_objects_wanted',
-    type: 'gauge',
-    help: 'devices, addresses, routes, neighbours and forwarding entries that should be in the kernel',
-    value: ({ kernel }) => kernel.wanted,
-  },
-  {
-    name: 'weft_kernel_objects_failing',
-    type: 'gauge',
-    help: 'those of them that the kernel refused; they are tried again',
-    value: ({ kernel }) => kernel.failing.length,
-  },
-  {
-    name: 'weft_repairs_total',
-    type: 'counter',
-    help: 'repairs of kernel objects, rules and settings that somebody else changed',
-    value: ({ kernel }) => kernel.repairs,
-  },
-  {
-    name: 'weft_full_checks_total',
-    type: 'counter',
-    help: 'comparisons of everything in the kernel with what is wanted',
-    value: ({ kernel }) => kernel.checks,
-  },
-  {
-    name: 'weft_event_loop_delay_seconds',
-    type: 'gauge',
-    help: 'how late the event loop was at most since the last scrape',
-    value: ({ eventLoopDelayMs }) => eventLoopDelayMs / 1000,
-  },
-];
 
 /**
- * Prometheus' text format, version 0.0.4. Several networks of one daemon have a row each, with the label `network`; the
- * only network of a daemon has none. `driver`: of the whole host; what is off has no rows.
+ * The metrics of a host: text by `formatFamilies`, counters by `countersOf`. Several networks of one daemon have a
+ * row each, with the label `network`; the only network of a daemon has none.
  */
-export function formatMetrics(statuses: readonly NodeStatus[], driver?: DriverStatus): string {
-  return formatNetworkMetrics(statuses) + (driver === undefined ? '' : formatDriverMetrics(driver));
+export function metricsOf({ process, networks, driver }: HostMeasured): Family[] {
+  const measured = networks.map((source) => {
+    const { name } = source.status;
+    return { source, ...(name !== undefined && { labels: { network: name } }) };
+  });
+  const isServed = driver !== undefined && driver.status.state !== 'off';
+  return [
+    ...familiesOf(NETWORK_METRICS, measured),
+    ...familiesOf(DRIVER_METRICS, isServed ? [{ source: driver }] : []),
+    ...familiesOf(PROCESS_METRICS, [{ source: process }]),
+  ];
 }
 
-function formatNetworkMetrics(statuses: readonly NodeStatus[]): string {
-  return METRICS.flatMap((metric) => {
-    const { name, help, type } = metric;
-    const rows = statuses.flatMap((status) => {
-      const value = metric.value(status);
-      const label = status.name === undefined ? '' : `{network="${status.name}"}`;
-      return value === undefined ? [] : [`${name}${label} ${value}\n`];
-    });
-    return rows.length === 0 ? [] : [`# HELP ${name} ${help}\n# TYPE ${name} ${type}\n`, ...rows];
-  }).join('');
-}
+type Row = Pick<Metric<unknown>, 'name' | 'type' | 'help'>;
+
+/** Every metric that there is, for the page, and for the checks of alert rules and dashboards. */
+export const ALL_METRICS: readonly Row[] = [...NETWORK_METRICS, ...DRIVER_METRICS, ...PROCESS_METRICS];
+
+const table = (metrics: readonly Row[]): readonly string[] => [
+  '| name | type | what it says |',
+  '| --- | --- | --- |',
+  ...metrics.map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`),
+  '',
+];
 
 /** docs/reference/metrics.md */
 export function metricsPage(): string {
-  const rows = METRICS.map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`);
   return [
     '# Metrics',
     '',
-    'Served as `/metrics` beside `/healthz` when `--healthz-port` is set, in Prometheus’ text format.',
+    'Served as `/metrics` beside `/healthz` when `--healthz-port` is set, in Prometheus’ text format. The same values are in the local API as `/v1/counters`.',
+    'No metric has a label for each peer, container or address: a network of 10,000 hosts has as many rows as one of three.',
+    '`packaging/prometheus` has alert rules and `packaging/grafana` a dashboard for them ([how](../guides/monitoring.md)).',
+    'This page is made from the tables in `src/observe/` by `script/generate-docs`.',
+    '',
+    '## Networks',
+    '',
     'A daemon of several networks has one row for each, with the label `network`.',
-    'This page is made from `src/observe/metrics.ts` by `script/generate-docs`.',
     '',
-    '| name | type | what it says |',
-    '| --- | --- | --- |',
-    ...rows,
-    '',
+    ...table(NETWORK_METRICS),
     "## Docker's driver",
     '',
     'One row for the host, where `--docker-driver` is not `off`.',
     '',
-    '| name | type | what it says |',
-    '| --- | --- | --- |',
-    ...DRIVER_METRICS.map(({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`),
+    ...table(DRIVER_METRICS),
+    '## The process',
     '',
-  ].join('\n');
+    ...table(PROCESS_METRICS),
+  ]
+    .join('\n')
+    .replace(/\n$/, '');
 }

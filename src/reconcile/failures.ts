@@ -49,6 +49,11 @@ export class Failures {
     return listed;
   }
 
+  /** The objects that failed for one owner. */
+  *objectsOf(holding: Holding): Generator<KernelObject> {
+    for (const failure of this.#failing.values()) if (failure.holding === holding) yield failure.object;
+  }
+
   /** The kernel's last word on the slot with this key. */
   reasonOf(key: string): string | undefined {
     return this.#failing.get(key)?.reason;

@@ -19,6 +19,8 @@ export class Holding {
   /** Keys of slots that another owner has, as far as they were logged. */
   readonly lost = new Set<string>();
   repairs = 0;
+  /** The same by kind. */
+  readonly repairsByKind = new Map<string, number>();
   checks = 0;
   /** Called when all that can be done for the owner has been done. */
   readonly waiters: (() => void)[] = [];
@@ -27,5 +29,11 @@ export class Holding {
     this.name = name;
     this.scopes = scopes;
     this.explain = explain;
+  }
+
+  /** Something that had been right was repaired. */
+  noteRepair(kind: string): void {
+    this.repairs++;
+    this.repairsByKind.set(kind, (this.repairsByKind.get(kind) ?? 0) + 1);
   }
 }

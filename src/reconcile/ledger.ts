@@ -86,6 +86,13 @@ export class Ledger {
     else stranded.set(slot, cause);
   }
 
+  /** The owner's slots that are to be looked at, or wait for their time or for a device. */
+  *waitingOf(holding: Holding): Generator<Slot> {
+    yield* this.queue.of(holding);
+    for (const stranded of this.#stranded.values())
+      for (const slot of stranded.keys()) if (this.holdingOf(slot) === holding) yield slot;
+  }
+
   /** A device is there now: what waited for it is looked at. */
   deviceCame(device: KernelObject): void {
     if (this.#stranded.size === 0) return;

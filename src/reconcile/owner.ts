@@ -1,4 +1,6 @@
 import type { Holding } from '#src/reconcile/holding.ts';
+import type { KindCount } from '#src/reconcile/kind-counts.ts';
+import type { OverdueSlot } from '#src/reconcile/overdue.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { KernelError, Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -27,6 +29,8 @@ export interface OwnerStatus {
   readonly wanted: number;
   /** Slots that are not as wanted: the kernel's last word on each, or which owner has the slot. */
   readonly failing: readonly { readonly key: string; readonly reason: string }[];
+  /** Slots that have not been as wanted for ten seconds and longer, whatever the cause. */
+  readonly overdue?: readonly OverdueSlot[];
   /** Repairs of what had been right. */
   readonly repairs: number;
   /** Full comparisons. */
@@ -40,6 +44,7 @@ export interface OwnerDesk {
   inBulk(holding: Holding, work: () => Promise<void>): Promise<void>;
   settled(holding: Holding): Promise<void>;
   statusOf(holding: Holding): OwnerStatus;
+  kindsOf(holding: Holding): ReadonlyMap<string, KindCount>;
   plan(holding: Holding): Promise<Operation[]>;
   release(holding: Holding): Promise<void>;
 }
@@ -60,6 +65,11 @@ export class Owner {
 
   get status(): OwnerStatus {
     return this.#desk.statusOf(this.#holding);
+  }
+
+  /** The same by kind of kernel state. Counted at each call. */
+  get kinds(): ReadonlyMap<string, KindCount> {
+    return this.#desk.kindsOf(this.#holding);
   }
 
   /**

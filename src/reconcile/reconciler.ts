@@ -5,12 +5,12 @@ import type { Actuator } from '#src/reconcile/actuator.ts';
 import { Actuators } from '#src/reconcile/actuators.ts';
 import { Comparison, readAgain } from '#src/reconcile/comparison.ts';
 import { Contention } from '#src/reconcile/contention.ts';
+import { Desk } from '#src/reconcile/desk.ts';
 import { EventIntake } from '#src/reconcile/event-intake.ts';
 import { Failures } from '#src/reconcile/failures.ts';
 import { Holding } from '#src/reconcile/holding.ts';
 import { Ledger } from '#src/reconcile/ledger.ts';
-import { Owner, type OwnerDesk, type OwnerRequest, type OwnerStatus } from '#src/reconcile/owner.ts';
-import { planFor } from '#src/reconcile/plan-for.ts';
+import { Owner, type OwnerRequest, type OwnerStatus } from '#src/reconcile/owner.ts';
 import { Repair } from '#src/reconcile/repair.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type SlotView, viewSlots } from '#src/reconcile/slot-view.ts';
@@ -45,6 +45,7 @@ export class Reconciler {
   readonly #intake: EventIntake;
   readonly #comparison: Comparison;
   readonly #repair: Repair;
+  readonly #desk: Desk;
   readonly #observers = new Set<(event: KernelEvent) => void>();
   #working = false;
   /** Called when nothing can be done now. */
@@ -67,13 +68,20 @@ export class Reconciler {
     this.#intake = new EventIntake({ ...shared, failures: this.#failures, log });
     this.#comparison = new Comparison(shared);
     this.#repair = new Repair({ ...shared, failures: this.#failures, log });
+    this.#desk = new Desk({
+      ...shared,
+      failures: this.#failures,
+      contention: this.#contention,
+      isWorking: () => this.#working,
+      untilRoundEnds: () => new Promise((resolve) => this.#roundWaiters.push(resolve)),
+    });
   }
 
   /** The whole host's. */
   get status(): OwnerStatus {
     return {
       wanted: this.#ledger.slots.wanted,
-      failing: this.#failing(),
+      failing: this.#desk.failing(),
       repairs: this.#repair.count,
       checks: this.#comparison.count,
     };
@@ -125,76 +133,6 @@ export class Reconciler {
   /** Every slot as of now, with who wants what in it: to be read in one turn. */
   view(): Generator<SlotView> {
     return viewSlots(this.#ledger, this.#failures, this.#contention);
-  }
-
-  readonly #desk: OwnerDesk = {
-    want: (holding, subject, objects) => {
-      if (holding.isReleased) return;
-      this.#ledger.slots.want(holding, subject, objects, (slot, isWithdrawn) => {
-        if (!isWithdrawn) return this.#ledger.touch(slot, 'wanted', slot.holding ?? holding);
-        // What failed for the former owner says nothing of what the next one wants.
-        this.#failures.forgive(slot.object);
-        this.#ledger.pass(slot, holding);
-      });
-      for (const actuator of this.#actuators.readersOf(objects)) this.#ledger.reread(actuator);
-      this.#contention.log(holding);
-    },
-    allowRemoval: (holding) => {
-      if (holding.mayRemove) return;
-      holding.mayRemove = true;
-      // What there is was read when the owner came, and followed since.
-      this.#ledger.slots.each((slot) => {
-        if (slot.found !== undefined && !this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
-      });
-    },
-    inBulk: (holding, work) => this.#inBulk(holding, work),
-    settled: (holding) => {
-      if (!this.#working) return Promise.resolve();
-      return new Promise((resolve) => holding.waiters.push(resolve));
-    },
-    statusOf: (holding) => ({
-      wanted: holding.wanted,
-      failing: this.#failing(holding),
-      repairs: holding.repairs,
-      checks: holding.checks,
-    }),
-    plan: (holding) => planFor(holding, this.#actuators, this.#ledger),
-    release: (holding) => this.#release(holding),
-  };
-
-  async #inBulk(holding: Holding, work: () => Promise<void>): Promise<void> {
-    const devices = this.#ledger.territory.devicesOf(holding, ['neighbour', 'fdb']);
-    const unmuffle = await this.#actuators.muffle(devices);
-    try {
-      await work();
-      await this.#desk.settled(holding);
-    } finally {
-      unmuffle();
-      this.check();
-    }
-  }
-
-  async #release(holding: Holding): Promise<void> {
-    const { territory, slots, queue } = this.#ledger;
-    holding.isReleased = true;
-    territory.remove(holding);
-    // What this owner made stays. Whatever else is in these slots may concern other owners now.
-    const others = [...queue.drop(holding), ...[...holding.slots.values()].flat()].filter(
-      (slot) => slot.holding !== holding || !this.#ledger.isRight(slot),
-    );
-    this.#failures.drop(holding);
-    slots.release(holding, (slot) => {
-      if (slot.wanted !== undefined) this.#ledger.touch(slot, 'wanted');
-      else if (slot.found !== undefined && !territory.isFollowed(slot.found)) slots.clear(slot);
-    });
-    for (const slot of others) if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'wanted');
-    if (this.#working) await new Promise<void>((resolve) => this.#roundWaiters.push(resolve));
-    for (const resolve of holding.waiters.splice(0)) resolve();
-  }
-
-  #failing(holding?: Holding): OwnerStatus['failing'] {
-    const lost = this.#contention.lost(holding).map(({ key, reason }) => ({ key, reason }));
-    return [...this.#failures.list(holding), ...lost];
   }
 
   #onEvent(event: KernelEvent): void {

@@ -254,8 +254,7 @@ export class Repair {
       const kind = this.#ledger.kinds.of(object);
       const key = kind.key(object);
       this.#count++;
-      const holding = this.#ledger.holdingOf(slot);
-      if (holding !== undefined) holding.repairs++;
+      this.#ledger.holdingOf(slot)?.noteRepair(kind.name);
       const fight = pacer.repaired(key, now);
       const how = describe(kind, wanted, found);
       if (fight) {

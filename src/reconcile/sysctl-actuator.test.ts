@@ -52,7 +52,7 @@ async function host(t: TestContext) {
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
   await kernel.monitor((event) => {
-    if (event.type === 'netconf' || event.type === 'overrun' || event.object.kind !== 'link') return;
+    if (!('object' in event) || event.object.kind !== 'link') return;
     if (event.type === 'removed') settings.values.delete(DEVICE);
     else if (!settings.values.has(DEVICE)) settings.values.set(DEVICE, '0');
   }, stopper.signal);

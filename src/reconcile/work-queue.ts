@@ -63,6 +63,17 @@ export class WorkQueue<O> {
     return lane === undefined || lane.taken === lane.slots.length;
   }
 
+  /** What there is to do for an owner, now or later. */
+  *of(owner: O): Generator<Slot> {
+    const lane = this.#lanes.get(owner);
+    if (lane === undefined) return;
+    for (let at = lane.taken; at < lane.slots.length; at++) {
+      const slot = lane.slots[at];
+      if (slot !== undefined) yield slot;
+    }
+    yield* lane.waiting;
+  }
+
   /** Forgets what there is to do for an owner. Returns the slots: some may belong to other owners by now. */
   drop(owner: O): Slot[] {
     const lane = this.#lanes.get(owner);

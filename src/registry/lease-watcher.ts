@@ -53,6 +53,8 @@ export class LeaseWatcher {
   #state: WatcherState = { kind: 'connecting' };
   #outageBegan: number | undefined;
   #certainAt: number | undefined;
+  #reconnects = 0;
+  #events = 0;
   /** When the list was last asked for, likewise. */
   #listedAt = Number.NEGATIVE_INFINITY;
   /** Delivered up to here; `undefined` when a list is needed. */
@@ -81,6 +83,11 @@ export class LeaseWatcher {
   /** When the registry last showed that nothing is missing here, by the monotonic clock; `undefined` before the first time. */
   get certainAt(): number | undefined {
     return this.#certainAt;
+  }
+
+  /** Since the start: times that the registry was back after an outage, and events that it sent. */
+  get counts(): { readonly reconnects: number; readonly events: number } {
+    return { reconnects: this.#reconnects, events: this.#events };
   }
 
   /** Runs until the signal aborts, and rejects with its reason. To be called once. */
@@ -130,6 +137,7 @@ export class LeaseWatcher {
 
   /** A burst arrives as many messages in one turn of the event loop; it is delivered as one batch at the turn's end. */
   #collect(events: readonly WatchEvent[], signal: AbortSignal): void {
+    this.#events += events.length;
     for (const event of events) this.#pending.push(event);
     this.#delivery ??= nextTurn().then(() => {
       this.#delivery = undefined;
@@ -157,6 +165,7 @@ export class LeaseWatcher {
     this.#state = { kind: 'connected' };
     if (this.#outageBegan === undefined) return;
     const { clock, logger, registry } = this.#components;
+    this.#reconnects++;
     const seconds = (clock.monotonic() - this.#outageBegan) / 1_000;
     this.#outageBegan = undefined;
     logger.info(`${registry.description} is back after ${seconds.toFixed(1)} s`, { seconds });

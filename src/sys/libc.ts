@@ -47,6 +47,16 @@ export interface Libc {
     address: Uint8Array,
     addressLength: Int32Array,
   ): number;
+  /**
+   * recvmsg(2). `message` is a struct msghdr whose pointers come from {@link Libc.addressOf}; the memory they point to must live as
+   * long.
+   */
+  recvmsg(fd: number, message: Uint8Array, flags: number): number;
+  /**
+   * Where the bytes are in memory. They must be a view of an ArrayBuffer that was made as one: a small array that was made as such
+   * may be moved by V8.
+   */
+  addressOf(bytes: Uint8Array): bigint;
   /** close(2) */
   close(fd: number): number;
   /** setns(2): moves the calling thread, nothing else. */
@@ -124,6 +134,8 @@ async function load(): Promise<Libc> {
         },
       ),
     recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
+    recvmsg: process.func('intptr_t recvmsg(int, void *, int)'),
+    addressOf: (bytes) => koffi.address(bytes),
     close: process.func('int close(int)'),
     setns: process.func('int setns(int, int)'),
     unshare: process.func('int unshare(int)'),

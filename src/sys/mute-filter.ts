@@ -1,4 +1,5 @@
 import { endianness } from 'node:os';
+import { BPF_LD_H_ABS, BPF_LD_W_ABS, type BpfInstructions, BpfProgram } from '#src/sys/bpf-program.ts';
 
 /** Which messages a netlink socket leaves out. */
 export interface Mute {
@@ -17,11 +18,8 @@ export const MOST_MUTED_DEVICES = 64;
  * have struct ndmsg (linux/neighbour.h) or another one with the ifindex at the same place. Loads are in network order,
  * netlink is not.
  */
-export function muteFilter({ port, types, devices }: Mute): {
-  readonly instructions: Uint8Array;
-  readonly count: number;
-} {
-  const program = new Program();
+export function muteFilter({ port, types, devices }: Mute): BpfInstructions {
+  const program = new BpfProgram<Label>();
   const indexes = devices?.indexes.slice(0, MOST_MUTED_DEVICES) ?? [];
   if (devices !== undefined && indexes.length > 0) {
     program.load(BPF_LD_H_ABS, NLMSG_TYPE);
@@ -46,13 +44,6 @@ export function muteFilter({ port, types, devices }: Mute): {
 }
 
 const LITTLE_ENDIAN = endianness() === 'LE';
-/** linux/filter.h: struct sock_filter { u16 code; u8 jt; u8 jf; u32 k } */
-const BPF_INSTRUCTION = 8;
-const BPF_LD_H_ABS = 0x28;
-const BPF_LD_W_ABS = 0x20;
-const BPF_JA = 0x05;
-const BPF_JEQ_K = 0x15;
-const BPF_RET_K = 0x06;
 const ACCEPT = 0xffffffff;
 const DROP = 0;
 /** Offsets in struct nlmsghdr. */
@@ -62,46 +53,6 @@ const NLMSG_PID = 12;
 const NDM_IFINDEX = 20;
 
 type Label = 'device' | 'echo' | 'ours' | 'accept' | 'drop';
-
-/** Instructions whose jumps name where they go. BPF jumps forwards only. */
-class Program {
-  readonly #instructions: { readonly code: number; readonly k: number; readonly target?: Label }[] = [];
-  readonly #labels = new Map<Label, number>();
-
-  load(code: number, offset: number): void {
-    this.#instructions.push({ code, k: offset });
-  }
-
-  jumpIf(k: number, target: Label): void {
-    this.#instructions.push({ code: BPF_JEQ_K, k, target });
-  }
-
-  jump(target: Label): void {
-    this.#instructions.push({ code: BPF_JA, k: 0, target });
-  }
-
-  return(k: number): void {
-    this.#instructions.push({ code: BPF_RET_K, k });
-  }
-
-  /** The next instruction's name. */
-  label(name: Label): void {
-    this.#labels.set(name, this.#instructions.length);
-  }
-
-  assemble(): { readonly instructions: Uint8Array; readonly count: number } {
-    const count = this.#instructions.length;
-    const view = new DataView(new ArrayBuffer(count * BPF_INSTRUCTION));
-    for (const [index, { code, k, target }] of this.#instructions.entries()) {
-      const distance = target === undefined ? 0 : (this.#labels.get(target) ?? count) - index - 1;
-      const at = index * BPF_INSTRUCTION;
-      view.setUint16(at, code, LITTLE_ENDIAN);
-      if (code === BPF_JEQ_K) view.setUint8(at + 2, distance);
-      view.setUint32(at + 4, code === BPF_JA ? distance : k, LITTLE_ENDIAN);
-    }
-    return { instructions: new Uint8Array(view.buffer), count };
-  }
-}
 
 const swap16 = (value: number): number => ((value & 0xff) << 8) | (value >>> 8);
 const swap32 = (value: number): number => ((swap16(value & 0xffff) << 16) | swap16(value >>> 16)) >>> 0;

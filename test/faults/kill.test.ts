@@ -28,7 +28,7 @@ import {
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables');
 const network = sharedNetwork(skip, { api: 3 });
-const KILLS = 5 * TIMES;
+const KILLS = 2 * TIMES;
 const JOINING = 200;
 
 /** The state of the first node's overlay, once it is as it should be; throws with both when it never is. */

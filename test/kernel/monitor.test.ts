@@ -24,7 +24,7 @@ const skip = cannotRun();
 const PATIENCE_MS = 10_000;
 
 const textOf = (event: KernelEvent): string => {
-  if (event.type === 'overrun') return 'overrun';
+  if (event.type === 'overrun' || event.type === 'policy') return event.type;
   if (event.type === 'netconf') return `netconf ${event.family} ${event.device}`;
   return `${event.type} ${event.object.kind} ${formatObject(event.object)}`;
 };
@@ -86,6 +86,9 @@ const CHANGES: readonly (readonly [command: string, event: RegExp])[] = [
   ['sysctl -qw net.ipv4.conf.u0.rp_filter=2', /^netconf 4 u0$/],
   ['sysctl -qw net.ipv4.ip_forward=1', /^netconf 4 all$/],
   ['sysctl -qw net.ipv6.conf.all.forwarding=1', /^netconf 6 all$/],
+  ['ip rule add to 10.9.0.0/16 lookup 99', /^policy$/],
+  ['ip route add blackhole 10.9.0.0/16 table 99', /^policy$/],
+  ['ip -6 rule del lookup main', /^policy$/],
   ['ip link set flannel.1 down', /^changed link flannel\.1 /],
   ['ip link set flannel.1 name other0', /^changed link other0 /],
   ['ip link del other0', /^removed link other0 /],

@@ -53,6 +53,8 @@ class MemoryMembership implements Membership {
   readonly #network: MemoryNetwork;
   readonly #subnets: Subnets;
   readonly trouble = undefined;
+  readonly counts = { renewals: 0, failures: 0, reconnects: 0, events: 0 };
+  readonly remainingMs = undefined;
   readonly registry: RegistryStatus = { description: 'memory', state: 'connected' };
   #attributes: LeaseAttributes;
   #record: LeaseRecord;

@@ -161,3 +161,20 @@ test('removed everywhere, once no container is in it', { skip }, async () => {
   assert.equal((await storedKeys(tenants(), 'networks')).get(name), TOMBSTONE);
   assert.equal([...(await storedKeys(tenants(), 'vnis')).values()].includes(name), false);
 });
+
+test('removed by hand and then everywhere, a new network of its name is on every host', {
+  skip,
+}, async () => {
+  const [one, two] = threeOf(tenants());
+  const name = newName();
+  await createTenant(tenants(), name, { subnet: '10.19.0.0/24' });
+  await two.must(['network', 'rm', name]);
+  await one.mustWeft(['network', 'rm', name]);
+  await until(async () => (await one.attempt(['network', 'inspect', name])).code !== 0, {
+    what: `end of ${name} on ${one.name}`,
+    timeoutMs: 20_000,
+  });
+  await createTenant(tenants(), name, { subnet: '10.20.0.0/24' });
+  const b = await two.run('again-b', name);
+  assert.match(b.address, /^10\.20\.0\./);
+});

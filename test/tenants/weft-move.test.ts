@@ -95,8 +95,7 @@ const startMove = ({ host, flags }: TenantHost, name: string, to: TenantHost): P
   host.start(`move-${name}`, [WEFT, 'move', name, `--to=${to.name}`, '--yes', ...flags]);
 
 for (const [here, there] of [
-  [debian, debian],
-  [iptables, iptables],
+  [iptables, debian],
   [debian, iptables],
 ] as const) {
   describe(`${here.called} to ${there.called}`, () => {

@@ -3,11 +3,13 @@ import { REACH } from '#src/diagnose/checks/consequences.ts';
 import { containerBridge } from '#src/diagnose/checks/container-bridge.ts';
 import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
+import { forwardedBy } from '#src/diagnose/facts/packet-filter.ts';
 import { type HostFacts, wantedRulesOf } from '#src/diagnose/host-facts.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
+import { type FilterDrop, packetDrop } from '#src/firewall/packet-drops.ts';
 import { type SeenDrop, seenDrops } from '#src/firewall/what-drops.ts';
-import { dropsOn, masqueradesOf, type RuleHit, type Way } from '#src/firewall/what-happens.ts';
-import { formatIp, masked, prefix4 } from '#src/lib/ip.ts';
+import { masqueradeOf } from '#src/firewall/what-masquerades.ts';
+import { formatPrefix, masked, prefix4 } from '#src/lib/ip.ts';
 
 function wantedOf(facts: HostFacts): WantedRules | undefined {
   return wantedRulesOf(known(facts.network), facts.subnetFile, facts.options);
@@ -15,10 +17,11 @@ function wantedOf(facts: HostFacts): WantedRules | undefined {
 
 /** What drops the overlay's packets on their way through this host. */
 function dropsOf(facts: HostFacts): SeenDrop[] {
-  const { seen } = known(facts.filter);
+  const { filters } = known(facts.filter);
   const wanted = wantedOf(facts);
   const bridge = containerBridge(facts)?.name;
-  return wanted === undefined ? [] : seenDrops(seen, wanted, bridge === undefined ? {} : { bridge });
+  if (wanted === undefined) return [];
+  return seenDrops(forwardedBy(filters), wanted, bridge === undefined ? {} : { bridge });
 }
 
 type DropKind = 'policy' | 'legacy' | 'iptables' | 'firewalld' | 'docker' | 'nftables';
@@ -42,51 +45,52 @@ function drop(facts: HostFacts, kind: DropKind): Finding | undefined {
 /** So many peers are looked at. */
 const MOST_PEERS = 8;
 
-function tunnelDrops(
-  facts: HostFacts,
-  way: Way,
-): { readonly hit: RuleHit; readonly leases: string[] } | undefined {
-  const { seen } = known(facts.filter);
+type Way = 'input' | 'output';
+
+interface TunnelDrop {
+  readonly drop: FilterDrop;
+  readonly port: number;
+  readonly leases: readonly string[];
+}
+
+function tunnelDrop(facts: HostFacts, way: Way): TunnelDrop | undefined {
+  const { filters } = known(facts.filter);
   const { backend, underlay, settings } = known(facts.network);
   const port = settings.Port;
   if (underlay === undefined || typeof port !== 'number' || (backend?.devices.length ?? 0) === 0)
     return undefined;
   const here = prefix4(underlay.address, 32);
-  let first: RuleHit | undefined;
+  const carries = { protocol: 'udp', port } as const;
+  let first: FilterDrop | undefined;
   const leases: string[] = [];
   for (const { lease, publicIp } of peersNow(facts).slice(0, MOST_PEERS)) {
     if (publicIp === undefined) continue;
     const there = prefix4(publicIp, 32);
     const packet =
       way === 'input'
-        ? { by: underlay.name, out: '', from: there, to: here, mark: 0, udp: port, local: true }
-        : { by: '', out: underlay.name, from: here, to: there, mark: 0, udp: port };
-    const [hit] = dropsOn(way, seen, packet);
-    if (hit === undefined) continue;
-    first ??= hit;
+        ? { by: underlay.name, out: '', from: there, to: here, mark: 0, carries }
+        : { by: '', out: underlay.name, from: here, to: there, mark: 0, carries };
+    const drop = packetDrop(filters, packet, way);
+    if (drop === undefined) continue;
+    first ??= drop;
     leases.push(lease);
   }
-  return first && { hit: first, leases };
+  return first && { drop: first, port, leases };
 }
 
-const placeOf = ({ program, table, chain, text }: RuleHit): string =>
-  `${program}, table ${table}, chain ${chain}: ${text}`;
-
 function tunnelFinding(facts: HostFacts, way: Way): Finding | undefined {
-  const dropped = tunnelDrops(facts, way);
+  const dropped = tunnelDrop(facts, way);
   if (dropped === undefined) return undefined;
-  const { hit, leases } = dropped;
-  const port = known(facts.network).settings.Port;
-  const direction = way === 'input' ? 'from' : 'to';
-  const accept =
-    hit.firewall === 'iptables'
-      ? `${hit.program} -I ${hit.table === 'filter' ? '' : `-t ${hit.table} `}${way.toUpperCase()} -p udp --dport ${port} -j ACCEPT`
-      : `let the table ${hit.table} accept udp dport ${port}: nft insert rule … udp dport ${port} accept`;
+  const { drop: found, port, leases } = dropped;
+  const [program = ''] = found.command.split(' ');
+  const table = / -t (\w+) /.exec(found.command)?.[1] ?? 'filter';
+  const accept = `${program} -t ${table} -I ${way.toUpperCase()} -p udp --dport ${port} -j ACCEPT`;
   return {
-    what: `This host drops the tunnel's packets ${direction} peers (UDP ${port}): ${placeOf(hit)}.`,
-    remedy:
-      hit.table === 'firewalld'
-        ? `firewall-cmd --permanent --add-port=${port}/udp && firewall-cmd --reload`
+    what: `This host drops the tunnel's packets ${way === 'input' ? 'from' : 'to'} peers (UDP ${port}): ${found.place}: ${found.rule}.`,
+    remedy: found.place.includes('firewalld')
+      ? `firewall-cmd --permanent --add-port=${port}/udp && firewall-cmd --reload`
+      : program === 'nft'
+        ? `accept udp dport ${port} before that rule: ${found.command} shows it`
         : accept,
     leases,
   };
@@ -170,30 +174,28 @@ export const FILTER_CHECKS: readonly Check[] = [
     why: 'Services then see the host in place of the container, and rules by address fail.',
     causes: [],
     look(facts) {
-      const { seen } = known(facts.filter);
+      const { filters } = known(facts.filter);
       const { network, subnet, backend } = known(facts.network);
       const wanted = wantedOf(facts);
       const out = backend?.devices[0];
       // Without --ip-masq Docker masquerades, as mk-docker-opts says.
       if (wanted?.masquerade !== true || out === undefined) return undefined;
-      const [hit] = peersNow(facts)
-        .slice(0, MOST_PEERS)
-        .flatMap((peer) => {
-          const packet = {
-            ...{ by: containerBridge(facts)?.name ?? 'docker0', out, mark: 0 },
-            ...{ from: masked(subnet), to: masked(peer.subnet) },
-          };
-          return masqueradesOf(seen, packet).slice(0, 1);
-        });
-      if (hit === undefined) return undefined;
-      const except = `${hit.program} -t nat -I ${hit.chain} -s ${formatIp(network.address)}/${network.length} -d ${formatIp(network.address)}/${network.length} -j ACCEPT`;
-      return {
-        what: `Packets between containers of two hosts get another source address: ${placeOf(hit)}.`,
-        remedy:
-          hit.firewall === 'iptables'
-            ? `take the rule away, or except the overlay: ${except}`
-            : 'take the rule away, or let it except the overlay',
-      };
+      const by = containerBridge(facts)?.name ?? 'docker0';
+      for (const peer of peersNow(facts).slice(0, MOST_PEERS)) {
+        const packet = { by, out, mark: 0, from: masked(subnet), to: masked(peer.subnet) };
+        const hit = masqueradeOf(filters, packet);
+        if (hit === undefined) continue;
+        const range = formatPrefix(network);
+        const except = `${hit.program} -t nat -I POSTROUTING -s ${range} -d ${range} -j ACCEPT`;
+        return {
+          what: `Packets between containers of two hosts get another source address: ${hit.place}: ${hit.rule}.`,
+          remedy:
+            hit.program === 'nft'
+              ? `take the rule away, or let it except ${range}: ${hit.command} shows it`
+              : `take the rule away, or except the overlay: ${except}`,
+        };
+      }
+      return undefined;
     },
   },
   {

@@ -1,23 +1,24 @@
 import { type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { readPacketFilters } from '#src/diagnose/facts/packet-filters.ts';
+import type { SeenFilters } from '#src/firewall/packet-drops.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { SeenRules } from '#src/firewall/what-drops.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { type FirewallHost, findPrograms } from '#src/reconcile/rules/programs.ts';
-import { readSeenRules } from '#src/reconcile/rules/seen-rules.ts';
 import { versionsOnce } from '#src/sys/command.ts';
 
 /** The packet filters of the host. */
 export interface PacketFilter {
-  readonly seen: SeenRules;
+  readonly filters: SeenFilters;
   /** Others have rules in both kinds of iptables. */
   readonly mixed: boolean;
   /** What our own rules lack, in words; nothing when they are as wanted. `undefined` where they can't be compared. */
   readonly faults: readonly string[] | undefined;
 }
 
-/** Which rules of ours should be there; absent where that is not known. */
+/** Which rules of ours should be there. */
 export interface OwnRules {
   readonly wanted: WantedRules;
   readonly mode: 'auto' | 'nftables';
@@ -32,13 +33,13 @@ export async function readPacketFilter(
 ): Promise<Fact<PacketFilter>> {
   try {
     const asked = { ...host, commands: versionsOnce(host.commands) };
-    const looked = findPrograms(asked, signal);
-    const programs = await looked;
-    const [seen, faults] = await Promise.all([
-      readSeenRules(asked, programs, [4], signal),
-      own && faultsOf(asked, looked, own, signal),
+    const programs = findPrograms(asked, signal);
+    const [filters, faults, { mixed }] = await Promise.all([
+      readPacketFilters(asked),
+      own && faultsOf(asked, programs, own, signal),
+      programs,
     ]);
-    return knownFact({ seen, mixed: programs.mixed, faults });
+    return knownFact({ filters, mixed, faults });
   } catch (error) {
     return unknownFact(`the packet filter can't be read: ${messageOf(error)}`);
   }
@@ -49,8 +50,16 @@ async function faultsOf(
   programs: ReturnType<typeof findPrograms>,
   { wanted, mode, instance }: OwnRules,
   signal: AbortSignal,
-): Promise<readonly string[] | undefined> {
+): Promise<readonly string[]> {
   const firewall = new Firewall({ ...host, log: silentLogger, programs }, { mode, instance });
   const verdict = await firewall.verify(wanted, signal);
   return verdict.asWanted ? [] : verdict.missing;
 }
+
+/** The part of it that a daemon looks at for drops of what it forwards; see firewall/what-drops.ts. */
+export const forwardedBy = ({ iptables, nftables }: SeenFilters): SeenRules => ({
+  iptables: iptables.map((seen) => ({ ...seen, family: 4 })),
+  nftables: nftables.flatMap(({ family, name, table }) =>
+    (family === 'ip' || family === 'inet') && !/^flannel-ipv4\b/.test(name) ? [{ family, name, table }] : [],
+  ),
+});

@@ -11,6 +11,7 @@ const HEADER = struct({ family: u8, pad: u8, type: u16, index: i32, flags: u32, 
 
 /** By the flags' names in {@link BridgePort}. */
 const FLAGS = attributes({
+  state: [k.IFLA_BRPORT_STATE, u8],
   hairpin: [k.IFLA_BRPORT_MODE, bool],
   learning: [k.IFLA_BRPORT_LEARNING, bool],
   flood: [k.IFLA_BRPORT_UNICAST_FLOOD, bool],

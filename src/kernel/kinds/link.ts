@@ -139,6 +139,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
     ...(master !== undefined && { masterIndex: master }),
     ...(masterName !== undefined && { master: masterName }),
     ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),
+    ...(info?.kind === 'veth' && values.netnsId !== undefined && { peerNamespaceId: values.netnsId }),
     ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
   };
 }

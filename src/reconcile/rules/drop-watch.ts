@@ -1,11 +1,19 @@
 import { askDocker, type DockerEngine } from '#src/docker/docker-engine.ts';
-import { FAMILIES, type WantedRules } from '#src/firewall/rules.ts';
-import { type Finding, whatDrops } from '#src/firewall/what-drops.ts';
+import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { parseNftTable } from '#src/firewall/nft-listing.ts';
+import { FAMILIES, type Family, type WantedRules } from '#src/firewall/rules.ts';
+import { type Finding, type SeenRules, whatDrops } from '#src/firewall/what-drops.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Cared } from '#src/reconcile/caretaker.ts';
-import { type FirewallHost, hasLegacyTables, type Programs } from '#src/reconcile/rules/programs.ts';
-import { readSeenRules } from '#src/reconcile/rules/seen-rules.ts';
+import {
+  type FirewallHost,
+  hasLegacyTables,
+  IPTABLES_TABLES,
+  type Programs,
+  readRules,
+  saveCommand,
+} from '#src/reconcile/rules/programs.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { UnixHttp } from '#src/sys/unix-http.ts';
 
@@ -21,6 +29,8 @@ export interface DropWatchQuestions {
   /** The device that has the address of our subnet; docker0 when there is none. */
   readonly bridge: () => Promise<string | undefined>;
 }
+
+type Place = SeenRules['nftables'][number];
 
 /**
  * Watches for what drops the overlay's packets although our own rules are as wanted: Docker's nftables back end without the
@@ -101,12 +111,43 @@ export class DropWatch implements Cared {
 
   async #find(wanted: WantedRules, signal: AbortSignal): Promise<Finding[]> {
     const programs = await this.#components.programs(signal);
-    const families = FAMILIES.filter((family) => (family === 4 ? wanted.v4 : wanted.v6) !== undefined);
-    const [seen, bridge] = await Promise.all([
-      readSeenRules(this.#components, programs, families, signal),
+    const [iptables, nftables, bridge] = await Promise.all([
+      this.#readIptables(programs, wanted, signal),
+      this.#readNftables(programs, signal),
       this.#questions.bridge(),
     ]);
-    return whatDrops(seen, wanted, bridge === undefined ? {} : { bridge });
+    return whatDrops({ iptables, nftables }, wanted, bridge === undefined ? {} : { bridge });
+  }
+
+  async #readIptables(
+    { iptables }: Programs,
+    wanted: WantedRules,
+    signal: AbortSignal,
+  ): Promise<SeenRules['iptables']> {
+    const families = FAMILIES.filter((family) => (family === 4 ? wanted.v4 : wanted.v6) !== undefined);
+    const reads = families.flatMap((family) =>
+      iptables.map(async (kind) => {
+        const { code, stdout } = await readRules(this.#components, kind, family, signal);
+        const program = saveCommand(kind, family)[0].replace(/-save$/, '');
+        return code === 0 ? [{ program, family, saved: parseIptablesSave(stdout) }] : [];
+      }),
+    );
+    return (await Promise.all(reads)).flat();
+  }
+
+  async #readNftables({ nft }: Programs, signal: AbortSignal): Promise<Place[]> {
+    const { commands, ruleset } = this.#components;
+    const places: Place[] = [];
+    for (const family of [...FAMILIES, 'inet'] as const) {
+      for (const name of (await ruleset?.tables(family)) ?? []) {
+        if (isKnown(name, family) || (await nft()) === undefined) continue;
+        const word = NFT_FAMILIES[family];
+        const { code, stdout } = await commands.run(['nft', '-j', 'list', 'table', word, name], { signal });
+        // A table may be gone since it was listed.
+        if (code === 0) places.push({ family: word, name, table: parseNftTable(stdout) });
+      }
+    }
+    return places;
   }
 
   /** Asks again when another dockerd runs, or after a while. */
@@ -124,6 +165,12 @@ export class DropWatch implements Cared {
     this.#engine = engine;
   }
 }
+
+/** What is ours, and what iptables-nft's save shows. */
+const isKnown = (name: string, family: Family | 'inet'): boolean =>
+  family !== 'inet' && (IPTABLES_TABLES.includes(name) || /^flannel-ipv[46]\b/.test(name));
+
+const NFT_FAMILIES = { 4: 'ip', 6: 'ip6', inet: 'inet' } as const;
 
 const textOf = ({ what, remedy }: Finding): string => `${what}; ${remedy}`;
 const upperCase = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

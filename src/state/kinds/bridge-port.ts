@@ -7,6 +7,8 @@ import { kindOf } from '#src/state/kind.ts';
 export interface BridgePort {
   readonly kind: 'bridge-port';
   readonly device: string;
+  /** Only in what was found: BR_STATE_* of linux/if_bridge.h. 3 is forwarding, 4 blocking. */
+  readonly state?: number;
   /** Source addresses of what comes in become forwarding entries. */
   readonly learning?: boolean;
   /** ARP and ND for what is behind the device are answered from the bridge's neighbours, and not sent to it. */
@@ -23,7 +25,7 @@ export interface BridgePort {
   readonly isolated?: boolean;
 }
 
-export type BridgePortFlag = Exclude<keyof BridgePort, 'kind' | 'device'>;
+export type BridgePortFlag = Exclude<keyof BridgePort, 'kind' | 'device' | 'state'>;
 
 /** Each with iproute2's name for it. */
 const FLAGS: readonly (readonly [flag: BridgePortFlag, name: string])[] = [

@@ -24,6 +24,8 @@ export interface Link {
   readonly masterIndex?: number;
   /** Only in what was found: the ifindex of a veth pair's other end, in that one's namespace (IFLA_LINK). */
   readonly peerIndex?: number;
+  /** Only in what was found: the number (nsid) of the other end's namespace in this one; absent where both are in one. */
+  readonly peerNamespaceId?: number;
   /** The bridge that it is in, by name; `null` is wanted of a device that shall be in none. */
   readonly master?: string | null;
   readonly vxlan?: Vxlan;

@@ -1,0 +1,147 @@
+import { askNetworks } from '#src/cli/ask-networks.ts';
+import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { jsonOf } from '#src/cli/json-of.ts';
+import { lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
+import { countPeers, filterOf, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
+import { plainText } from '#src/cli/plain-text.ts';
+import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
+import { formatAge, formatSpan } from '#src/cli/spans.ts';
+import type { Peer, PeerProbe, Peers } from '#src/observe/api.ts';
+
+/** `weft peers`: 0; 1 when words were given and no peer is meant by them. */
+export const PEERS = lookCommand({
+  name: 'peers',
+  takes: '[WORD…]',
+  help: [
+    '  The other hosts of the network. A WORD chooses some of them: an address in the subnet of a peer, a lease, a',
+    '  public IP, a node, or a state: up, degraded, down, unmeasured, missing (not in the kernel), quarantined.',
+    '  SEEN is the age of the last news of the lease, STATE and what follows is what the last probes found, LEASE the',
+    '  time that the lease has left, SINCE how long the kernel has had what the peer needs.',
+  ],
+  flags: WATCH_FLAG,
+  async run({ options, words, id }, context) {
+    const { screen, clock, signal } = context;
+    const chosen = filterOf(words);
+    const choose = ({ peers }: Peers) => peers.filter(chosen);
+    const value = await show(
+      {
+        title: ['weft peers', ...words].join(' '),
+        ask: () => askNetworks(context, { options, id }, '/v1/peers', signal),
+        lines: (networks) =>
+          networks.flatMap(({ name, answer }, at) => [
+            ...(name === undefined ? [] : [...(at === 0 ? [] : ['']), `network ${name}`]),
+            ...formatPeers(answer, choose(answer), screen, clock.now()),
+          ]),
+        json: (networks) => jsonOf(networks, (answer) => ({ ...answer, peers: choose(answer) })),
+        essence: (networks) => networks.map(({ answer }) => choose(answer).map(essenceOf)),
+      },
+      options,
+      context,
+    );
+    const isFound = value === undefined || value.some(({ answer }) => choose(answer).length > 0);
+    return words.length > 0 && !isFound ? 1 : 0;
+  },
+});
+
+/** What is news of a peer. */
+const essenceOf = (peer: Peer): unknown => {
+  const { lease, subnet, publicIp, backend, node, programmed, since, reason, probe } = peer;
+  const { findings, responder, workingMtu } = probe ?? {};
+  return [
+    lease,
+    subnet,
+    publicIp,
+    backend,
+    node,
+    programmed,
+    since,
+    reason,
+    stateOf(peer),
+    findings,
+    responder,
+    workingMtu,
+  ];
+};
+
+const TONES: Readonly<Record<PeerState, Tone>> = {
+  up: 'good',
+  degraded: 'warning',
+  down: 'bad',
+  missing: 'bad',
+  quarantined: 'warning',
+  unmeasured: 'quiet',
+};
+
+const HEAD = ['SUBNET', 'PUBLIC IP', 'BACKEND', 'SEEN', 'STATE', 'TRIP', 'LOSS', 'LEASE', 'SINCE'];
+const CUT = [HEAD.indexOf('SUBNET'), HEAD.indexOf('PUBLIC IP')];
+const RIGHT = ['SEEN', 'TRIP', 'LOSS', 'LEASE', 'SINCE'].map((title) => HEAD.indexOf(title));
+
+/** A line that counts all peers, those that were chosen as a table, and what is wrong with them. */
+export function formatPeers(
+  { peers }: Peers,
+  chosen: readonly Peer[],
+  { width, hasColour }: Pick<Screen, 'width' | 'hasColour'>,
+  now: number,
+): string[] {
+  const rows = chosen.map((peer) => rowOf(peer, now));
+  const head = HEAD.map((text): Cell => ({ text, tone: 'title' }));
+  const table =
+    rows.length === 0 ? [] : formatTable([head, ...rows], { width, hasColour, cut: CUT, right: RIGHT });
+  const notes = chosen.flatMap((peer) => notesOf(peer).map((note) => ({ peer, note })));
+  return [
+    summaryOf(peers, hasColour),
+    ...(peers.length > 0 && chosen.length === 0 ? ['no peer is meant by these words'] : []),
+    ...table,
+    ...notes.map(({ peer, note }) => `  ${plainText(peer.subnet ?? peer.lease)}: ${plainText(note)}`),
+  ];
+}
+
+function summaryOf(peers: readonly Peer[], hasColour: boolean): string {
+  const counts = countPeers(peers);
+  const always: readonly PeerState[] = ['up', 'down', 'quarantined'];
+  const states = Object.entries(counts) as [PeerState, number][];
+  const parts = states
+    .filter(([state, count]) => count > 0 || always.includes(state))
+    .map(([state, count]) => inTone(`${count} ${state}`, count === 0 ? undefined : TONES[state], hasColour));
+  return [`${peers.length} ${peers.length === 1 ? 'peer' : 'peers'}`, ...parts].join(', ');
+}
+
+function rowOf(peer: Peer, now: number): Cell[] {
+  const {
+    lease,
+    subnet = lease,
+    publicIp = '-',
+    backend = '-',
+    lastSeen,
+    remainingSeconds,
+    since,
+    probe,
+  } = peer;
+  const state = stateOf(peer);
+  return [
+    subnet,
+    publicIp,
+    backend,
+    formatAge(lastSeen, now),
+    { text: state === 'unmeasured' ? '-' : state, tone: TONES[state] },
+    tripOf(probe),
+    lossOf(probe),
+    remainingSeconds === undefined ? '-' : formatSpan(remainingSeconds * 1000),
+    peer.programmed === 'yes' ? formatAge(since, now) : '-',
+  ];
+}
+
+const tripOf = (probe: PeerProbe | undefined): string =>
+  probe?.tunnel.roundTripMs === undefined ? '-' : `${probe.tunnel.roundTripMs.toFixed(1)} ms`;
+
+/** Rounded up: one packet of many that was lost is not none. */
+function lossOf(probe: PeerProbe | undefined): string {
+  if (probe === undefined || probe.tunnel.sent === 0) return '-';
+  const { sent, answered } = probe.tunnel;
+  return `${Math.ceil((100 * (sent - answered)) / sent)}%`;
+}
+
+function notesOf({ programmed, reason, probe }: Peer): string[] {
+  const why = reason ?? (programmed === 'no' ? 'the kernel does not have what it needs' : undefined);
+  return [...(why === undefined ? [] : [why]), ...(probe?.findings ?? [])];
+}

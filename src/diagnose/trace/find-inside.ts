@@ -1,0 +1,56 @@
+import type { Eye } from '#src/diagnose/trace/eye.ts';
+import type { Ipv4 } from '#src/lib/ip.ts';
+import type { Address, Link } from '#src/state/object.ts';
+
+/** A container's own network, as its namespace shows it. */
+export interface Inside {
+  readonly eye: Eye;
+  /** The device with the address, in there. */
+  readonly link: Link;
+  readonly address: Address;
+  /** The other end of the pair, on the host; absent when it is not among the devices that were asked for. */
+  readonly port?: Link;
+}
+
+/** Files that stand for the network namespaces of this machine: the same one may be there under several. */
+export type ListNamespaces = () => Promise<readonly string[]>;
+
+/** What was found behind the ports. `complete`: the namespace behind each of them was looked into. */
+export interface SearchInside {
+  readonly inside: Inside | undefined;
+  readonly complete: boolean;
+}
+
+/**
+ * The container that has the address, behind one of the ports: a veth pair's end on the host. Other namespaces of the machine may
+ * have the same address, so the pair decides, by the number of its other end's namespace.
+ */
+export async function findInside(
+  eye: Eye,
+  ports: readonly Link[],
+  address: Ipv4,
+  namespaces: ListNamespaces,
+): Promise<SearchInside> {
+  const numbers = await eye.numbersOf(await namespaces());
+  let complete = true;
+  for (const port of ports) {
+    const path = port.peerNamespaceId === undefined ? undefined : numbers.get(port.peerNamespaceId);
+    const inside = path === undefined ? undefined : await insideAt(eye.at(path), address, port);
+    if (inside !== undefined) return { inside, complete };
+    if (path === undefined) complete = false;
+  }
+  return { inside: undefined, complete };
+}
+
+async function insideAt(eye: Eye, address: Ipv4, port: Link): Promise<Inside | undefined> {
+  const [links, found] = await Promise.all([eye.kernel.links(), eye.kernel.dump({ kinds: ['address'] })]);
+  const own = found.find(
+    (object): object is Address => object.kind === 'address' && object.prefix.address === address,
+  );
+  const link = links.find(({ name, index }) => name === own?.device && index === port.peerIndex);
+  return own === undefined || link === undefined ? undefined : { eye, link, address: own, port };
+}
+
+/** The devices in a bridge. */
+export const portsOf = (links: readonly Link[], bridge: string): Link[] =>
+  links.filter(({ master }) => master === bridge);

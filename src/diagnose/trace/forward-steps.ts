@@ -1,0 +1,160 @@
+import type { Finding } from '#src/diagnose/trace/hop.ts';
+import { decisionText, isFromOtherTable } from '#src/diagnose/trace/step-texts.ts';
+import { type FilterWay, packetDrop, type SeenFilters } from '#src/firewall/packet-drops.ts';
+import type { Carried, Packet } from '#src/firewall/packet-walk.ts';
+import type { RouteDecision } from '#src/kernel/route-question.ts';
+import { formatIp, type Ipv4, prefix4 } from '#src/lib/ip.ts';
+import type { Route } from '#src/state/object.ts';
+import { formatObject } from '#src/state/object.ts';
+
+/** A packet that comes in by a device of this host, to be passed on. */
+export interface Forwarded {
+  readonly from: Ipv4;
+  readonly to: Ipv4;
+  /** The device that it comes in by. */
+  readonly by: string;
+  /** The kernel's decision on it. */
+  readonly decision: RouteDecision;
+  /** sysctls of {@link forwardingSysctls}, by path. */
+  readonly sysctls: ReadonlyMap<string, string | undefined>;
+}
+
+/** What decides whether this host passes packets on that come in by a device. */
+export const forwardingSysctls = (by: string): readonly string[] => [
+  'net/ipv4/ip_forward',
+  `net/ipv4/conf/${by}/forwarding`,
+  'net/ipv4/conf/all/rp_filter',
+  `net/ipv4/conf/${by}/rp_filter`,
+];
+
+/** The switches of the kernel: whether the host is a router, and whether it takes the packet's source. */
+export function forwardingStep({ from, to, by, decision, sysctls }: Forwarded, arrives: boolean): Finding {
+  const [forward = '', ofDevice = ''] = forwardingSysctls(by);
+  const step = {
+    id: arrives ? 'arrival-forwarding' : 'forwarding',
+    about: `the host passes on what comes in by ${by}, like a router`,
+    command: `ip route get ${formatIp(to)} from ${formatIp(from)} iif ${by}`,
+    expected: `forwarding on, and ${formatIp(from)} accepted as a source`,
+    found: forwardingSysctls(by).flatMap((path) => {
+      const value = sysctls.get(path);
+      return value === undefined ? [] : [`${path.replaceAll('/', '.')} = ${value}`];
+    }),
+  } as const;
+  if (sysctls.get(ofDevice) === '0') {
+    const isOff = sysctls.get(forward) === '0';
+    const remedy = `sysctl -w ${(isOff ? forward : ofDevice).replaceAll('/', '.')}=1`;
+    return { ...step, ok: false, remedy };
+  }
+  if (decision.outcome === 'refused' && SOURCE_REFUSED.includes(decision.errno)) {
+    const found = [...step.found, decisionText(decision)];
+    const remedy = `the way back to ${formatIp(from)} does not lead by ${by}: see "ip route get ${formatIp(from)}", or loosen the check: sysctl -w net.ipv4.conf.${by}.rp_filter=2 net.ipv4.conf.all.rp_filter=2`;
+    return { ...step, found, ok: false, remedy };
+  }
+  return { ...step, ok: true };
+}
+
+/** fib_validate_source in net/ipv4/fib_frontend.c: the reverse path, and a source that is this host's own. */
+const SOURCE_REFUSED = ['EXDEV', 'EINVAL'];
+
+/** The host's routes lead the packet where they should. `wanted`: the route that should do it. */
+export function routeStep(
+  { from, to, by, decision }: Forwarded,
+  { about, wanted, expected, id, device = wanted?.device, isOnLink = false }: RouteExpectation,
+): Finding {
+  const step = {
+    id,
+    about,
+    command: `ip route get ${formatIp(to)} from ${formatIp(from)} iif ${by}`,
+    found: [decisionText(decision)],
+    expected: expected ?? (wanted === undefined ? '' : formatObject(wanted)),
+  };
+  const isWay =
+    decision.outcome === 'way' &&
+    decision.type === 'unicast' &&
+    (device === undefined || decision.device === device) &&
+    (!(isOnLink || wanted !== undefined) || decision.via === wanted?.via);
+  if (isWay) return { ...step, ok: true };
+  if (isFromOtherTable(decision)) {
+    return {
+      ...step,
+      ok: false,
+      remedy:
+        'a policy rule takes the packet to another table: see "ip rule show"; remove it, or except the network',
+    };
+  }
+  if (wanted === undefined) {
+    const remedy = `something is in the way of ${step.expected}: see "ip route show" and "ip addr show"`;
+    return { ...step, ok: false, remedy };
+  }
+  const remedy = `ip route replace ${formatObject(wanted)}; flanneld does that by itself when it runs`;
+  return { ...step, ok: false, remedy };
+}
+
+export interface RouteExpectation {
+  readonly id: 'route' | 'arrival-route';
+  readonly about: string;
+  readonly wanted: Route | undefined;
+  /** In place of the wanted route's own text. */
+  readonly expected?: string;
+  /** In place of the wanted route's. */
+  readonly device?: string;
+  /** The address is behind the device itself, and no gateway is on the way. */
+  readonly isOnLink?: boolean;
+}
+
+/** A packet at the packet filter. */
+export interface Filtered {
+  readonly from: Ipv4;
+  readonly to: Ipv4;
+  readonly by: string;
+  readonly out: string;
+  readonly state: 'new' | 'established';
+  readonly carries?: Carried;
+  readonly filters: SeenFilters;
+}
+
+/** The packet filter's rules let the packet pass; those that ask for what is not known are passed over. */
+export function filterStep(
+  id: 'forward-filter' | 'output-filter' | 'input-filter' | 'arrival-filter',
+  about: string,
+  { from, to, by, out, state, carries, filters }: Filtered,
+): Finding {
+  const way = WAYS[id];
+  const packet: Packet = {
+    ...{ by, out, state, mark: 0, from: prefix4(from, 32), to: prefix4(to, 32) },
+    ...(carries !== undefined && { carries }),
+  };
+  // A ping stands for all packets, unless rules decide by what is in them.
+  const drop =
+    packetDrop(filters, packet, way) ??
+    (carries === undefined
+      ? packetDrop(filters, { ...packet, carries: { protocol: 'icmp' } }, way)
+      : undefined);
+  const [fromTo, devices] = [
+    `${formatIp(from)} > ${formatIp(to)}`,
+    `${by || 'the host'} > ${out || 'the host'}`,
+  ];
+  const step = { id, about, expected: 'no rule that drops the packet' };
+  if (drop === undefined) {
+    return {
+      ...step,
+      command: 'nft list ruleset; iptables-save',
+      found: [`nothing drops ${fromTo} on ${devices} for certain`],
+      ok: true,
+    };
+  }
+  return {
+    ...step,
+    command: drop.command,
+    found: [`${drop.place}: ${drop.rule}`, `drops ${fromTo} on ${devices}`],
+    ok: false,
+    remedy: `remove that rule, or accept the packet before it${carries === undefined ? '' : `: ${carries.protocol} port ${carries.port}`}`,
+  };
+}
+
+const WAYS = {
+  'forward-filter': 'forward',
+  'arrival-filter': 'forward',
+  'output-filter': 'output',
+  'input-filter': 'input',
+} as const satisfies Record<string, FilterWay>;

@@ -1,0 +1,44 @@
+import type { Membership } from '#src/membership/membership.ts';
+import { subnetCount } from '#src/network/acquire-plan.ts';
+import type { DataPath } from '#src/node/data-path.ts';
+import type { HistogramSnapshot } from '#src/observe/histogram.ts';
+import type { NetworkFigures } from '#src/observe/network-figures.ts';
+
+/** What a network's figures are made from; what is absent has not begun. */
+export interface CountedNetwork {
+  readonly dataPath: Pick<DataPath, 'intent' | 'table' | 'owner' | 'rules'> | undefined;
+  readonly membership: Pick<Membership, 'counts' | 'remainingMs'> | undefined;
+  readonly putToRoute: HistogramSnapshot | undefined;
+}
+
+/** What is counted of one network. */
+export function networkFigures({ dataPath, membership, putToRoute }: CountedNetwork): NetworkFigures {
+  const { renewals = 0, failures = 0, reconnects = 0, events = 0 } = membership?.counts ?? {};
+  const remainingMs = membership?.remainingMs;
+  return {
+    ...(membership !== undefined && {
+      lease: {
+        ...(remainingMs !== undefined && { remainingSeconds: remainingMs / 1000 }),
+        renewals,
+        failures,
+      },
+    }),
+    registry: { reconnects, events },
+    ...(dataPath !== undefined && { subnets: subnetsOf(dataPath) }),
+    ...(putToRoute !== undefined && { putToRoute }),
+    kinds: dataPath?.owner.kinds ?? new Map(),
+    firewall: {
+      repairs: dataPath?.rules.repairs ?? 0,
+      failing: dataPath?.rules.failure !== undefined,
+    },
+    devices: dataPath?.intent.backend.devices ?? [],
+  };
+}
+
+/** A lease in quarantine takes a subnet all the same. Ours is not in the table. */
+function subnetsOf({ intent, table }: Pick<DataPath, 'intent' | 'table'>): {
+  readonly capacity: number;
+  readonly used: number;
+} {
+  return { capacity: subnetCount(intent.config), used: table.size + 1 };
+}

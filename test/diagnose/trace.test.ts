@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
+import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { until } from '#src/sys/until.ts';
+import { FLANNELD, startFlanneld } from '../support/flanneld.ts';
+import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
+import { cannotRun, wholeFile } from '../support/test-lab.ts';
+import { TRACE_FAULTS } from '../support/trace-faults.ts';
+import { tracedHost } from '../support/traced-host.ts';
+
+/*
+ * One lab for all of it. The faults come when no flanneld runs any more: it would mend them.
+ *
+ *     store ─┬─ h1 flanneld ── docker0 ── c
+ *            ├─ h2 flanneld ── docker0 ── c
+ *            └─ h3 flanneld ── docker0 ── c
+ */
+const skip = cannotRun('ping', 'nft');
+let network: Network;
+
+wholeFile(skip, async (owner) => {
+  network = await testNetwork(owner, { api: 3, store: 'embedded', programs: [FLANNELD, FLANNELD, FLANNELD] });
+  // Started again, each writes down at once which peers it has.
+  for (const { host, container, flags } of network.nodes) {
+    await (await host.daemon('flanneld'))?.stop();
+    await startFlanneld(host, flags);
+    const isRemembered = async () => {
+      const { known, eye } = await tracedHost(host, [container]);
+      eye.close();
+      return known.peers.length === network.nodes.length - 1;
+    };
+    await until(isRemembered, { what: `peers of ${host.name} in its memory` });
+  }
+});
+
+interface TraceOptions {
+  readonly all?: boolean;
+  /** The second host has no responder. */
+  readonly silent?: boolean;
+}
+
+async function trace(
+  from: Node,
+  to: Node,
+  { all = false, silent = false }: TraceOptions = {},
+): Promise<Trace> {
+  const hosts = await Promise.all([from, to].map(({ host, container }) => tracedHost(host, [container])));
+  const [a, b] = hosts;
+  assert.ok(a && b);
+  const refused = () => Promise.reject(new Error('nothing answers at its VTEP'));
+  const other: Site = silent ? new RemoteSite(to.host.address, refused) : localSite(b);
+  try {
+    return await traceWay({
+      from: { address: from.container.address, site: localSite(a) },
+      to: { address: to.container.address, site: other },
+      all,
+    });
+  } finally {
+    for (const { eye } of hosts) eye.close();
+  }
+}
+
+/** Where it stopped: `there h2 arrival-filter`. */
+function stopOf({ hops }: Trace): string {
+  const stop = hops.find(({ ok }) => ok === false);
+  return stop === undefined ? 'arrives' : `${stop.way} ${stop.host} ${stop.id}`;
+}
+
+const explain = ({ hops }: Trace): string =>
+  hops.map(({ way, host, id, ok, found }) => `${way} ${host} ${id} ${ok}: ${found.join('; ')}`).join('\n');
+
+test('a healthy network: every hop is ok, there and back', { skip }, async () => {
+  const [one, two] = pairOf(network);
+  const traced = await trace(one, two);
+  assert.equal(traced.outcome, 'arrives', explain(traced));
+  assert.deepEqual(
+    traced.hops.map(({ way, host, id }) => `${way} ${host} ${id}`),
+    [...wayOf('there', 'h1', 'h2'), ...wayOf('back', 'h2', 'h1')],
+  );
+  assert.ok(traced.hops.every(({ found }) => found.length > 0));
+});
+
+const LEAVE =
+  'container bridge forwarding route forward-filter device neighbour fdb underlay output-filter wire';
+const ENTER =
+  'input-filter arrival-device arrival-forwarding arrival-route arrival-filter arrival-bridge arrival-container';
+const wayOf = (way: string, from: string, to: string): string[] => [
+  ...LEAVE.split(' ').map((id) => `${way} ${from} ${id}`),
+  ...ENTER.split(' ').map((id) => `${way} ${to} ${id}`),
+];
+
+test('a peer that can’t be asked: all of this host is seen, and the rest is said to be unknown', {
+  skip,
+}, async () => {
+  const [one, two] = pairOf(network);
+  const traced = await trace(one, two, { silent: true });
+  assert.equal(traced.outcome, 'unknown', explain(traced));
+  const unknown = traced.hops.filter(({ ok }) => ok === 'unknown');
+  assert.deepEqual(
+    unknown.map(({ way, host, id }) => `${way} ${host} ${id}`),
+    [
+      'there h1 wire',
+      `there ${two.host.address} arrival-device`,
+      `back ${two.host.address} container`,
+      `back ${two.host.address} wire`,
+    ],
+  );
+  assert.match(unknown[1]?.found[0] ?? '', /can't be asked: nothing answers at its VTEP/);
+  assert.ok(
+    traced.hops.some(({ way, host, id }) => way === 'back' && host === 'h1' && id === 'arrival-container'),
+  );
+});
+
+test('flanneld ends on both hosts: what it wrote down is what is expected', { skip }, async () => {
+  const [one, two] = pairOf(network);
+  for (const { host } of [one, two]) await (await host.daemon('flanneld'))?.stop();
+  const traced = await trace(one, two);
+  assert.equal(traced.outcome, 'arrives', explain(traced));
+});
+
+for (const fault of TRACE_FAULTS) {
+  test(`${fault.name}: it stops at ${fault.stopsAt}`, { skip }, async () => {
+    const [one, two] = pairOf(network);
+    await fault.start({ one, two });
+    try {
+      const traced = await trace(one, two);
+      assert.equal(stopOf(traced), fault.stopsAt, explain(traced));
+      const stop = traced.hops.at(-1);
+      assert.ok(stop?.ok === false && stop.remedy !== undefined, 'the last hop, and what mends it');
+    } finally {
+      await fault.end({ one, two });
+    }
+  });
+}
+
+test('after all of them the way is as it was', { skip }, async () => {
+  const [one, two] = pairOf(network);
+  const traced = await trace(one, two, { all: true });
+  assert.equal(stopOf(traced), 'arrives', explain(traced));
+});
