@@ -20,6 +20,8 @@ import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import type { Peer } from '#src/observe/api.ts';
+import { askApi } from '#src/observe/api-client.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Address, Link } from '#src/state/object.ts';
@@ -113,15 +115,25 @@ export async function readKnownNetwork(
   place: NetworkPlace,
   answer: DaemonAnswer,
 ): Promise<KnownNetwork | undefined> {
-  const [remembered, subnetFile, links, addresses] = await Promise.all([
+  const [remembered, subnetFile, links, addresses, peers] = await Promise.all([
     new Memory({ files, log: silentLogger }, place.stateFile).recall(),
     files.read(place.subnetFile).catch(() => undefined),
     kernel.links(),
     kernel.dump({ kinds: ['address'] }),
+    answer.state === 'running' ? askPeers(place) : undefined,
   ]);
   const found = { links, addresses: addresses.filter((object) => object.kind === 'address') };
   const status = answer.state === 'running' ? answer.status.network : undefined;
-  return knownNetworkOf({ remembered, subnetFile, status }, found);
+  return knownNetworkOf({ remembered, subnetFile, status, peers }, found);
+}
+
+/** The peers that a running flanneld has now; its file is up to half a minute older. An older flanneld does not say. */
+async function askPeers({ socket }: NetworkPlace): Promise<readonly Peer[] | undefined> {
+  try {
+    return (await askApi(socket, '/v1/peers', ANSWER)).peers;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What is written on this host about a network. */
@@ -131,6 +143,8 @@ export interface NetworkTraces {
   readonly subnetFile: string | undefined;
   /** What the flanneld that runs says. */
   readonly status: NodeStatus['network'];
+  /** What it says of its peers. */
+  readonly peers?: readonly Peer[] | undefined;
 }
 
 /** The devices and addresses of the host. */
@@ -141,7 +155,7 @@ export interface FoundInterfaces {
 
 /** The pure part of {@link readKnownNetwork}. */
 export function knownNetworkOf(
-  { remembered, subnetFile, status }: NetworkTraces,
+  { remembered, subnetFile, status, peers }: NetworkTraces,
   found: FoundInterfaces,
 ): KnownNetwork | undefined {
   const file = subnetFile === undefined ? {} : parseSubnetFile(subnetFile);
@@ -166,7 +180,9 @@ export function knownNetworkOf(
     requirements: made?.requirements ?? [],
     ...(underlay !== undefined && { underlay }),
     ...(isOwn && { own }),
-    peers: (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
+    peers:
+      peers?.flatMap((peer) => peerSaid(peer) ?? []) ??
+      (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
   };
 }
 
@@ -196,6 +212,20 @@ export function peerOf(lease: string, value: string): KnownPeer | undefined {
   if (subnet === undefined || !decoded.ok) return undefined;
   const { attributes } = decoded;
   return { lease, subnet, attributes, ...(attributes.publicIp && { publicIp: attributes.publicIp }) };
+}
+
+/** A peer as a running flanneld says it; `undefined` for one that it does not use. */
+function peerSaid({ lease, programmed, publicIp, backend, vtep, node }: Peer): KnownPeer | undefined {
+  const subnet = parseSubnetName(lease)?.v4;
+  const ip = parseIpv4(publicIp ?? '');
+  if (subnet === undefined || programmed === 'quarantined') return undefined;
+  const attributes: LeaseAttributes = {
+    backendType: backend ?? '',
+    ...(ip !== undefined && { publicIp: ip }),
+    ...(vtep !== undefined && { backendData: { VtepMAC: vtep.mac } }),
+    ...(node !== undefined && { node }),
+  };
+  return { lease, subnet, attributes, ...(ip !== undefined && { publicIp: ip }) };
 }
 
 /** The device with the public IP; behind a NAT the one that flanneld says, or that the address of the tunnel is on. */

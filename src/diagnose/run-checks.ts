@@ -21,6 +21,12 @@ export interface CheckFinding extends Finding {
 /** Runs checks on facts. One cause is one finding: what it causes is left out. */
 export function runChecks(facts: HostFacts, checks: readonly Check[]): Diagnosis {
   const found: CheckFinding[] = [];
+  // A host that is no node of the network has no faults of it.
+  if (facts.network.kind === 'unknown' && facts.daemon.state === 'stopped') {
+    const { why } = facts.network;
+    const unknown = checks.map(({ id }) => ({ id, why }));
+    return { checks: checks.length, findings: [], consequences: [], unknown };
+  }
   const unknown: Diagnosis['unknown'][number][] = [];
   for (const { id, why, look } of checks) {
     try {

@@ -30,7 +30,11 @@ for (const [what, rules, place] of [
   ['Docker’s rule', [DOCKER], 'iptables, table nat, chain POSTROUTING'],
   ['an accept before it', ['-A POSTROUTING -d 10.0.0.0/16 -j ACCEPT', DOCKER], undefined],
   ['a rule for another device', ['-A POSTROUTING -o eth0 -j MASQUERADE'], undefined],
-  ['another address', ['-A POSTROUTING -j SNAT --to-source 192.0.2.1'], 'iptables, table nat, chain POSTROUTING'],
+  [
+    'another address',
+    ['-A POSTROUTING -j SNAT --to-source 192.0.2.1'],
+    'iptables, table nat, chain POSTROUTING',
+  ],
 ] as const) {
   test(`a packet to another host’s container and ${what}`, () => {
     assert.equal(masqueradeOf(nat(...rules), INNER)?.place, place);

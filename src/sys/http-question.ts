@@ -5,6 +5,8 @@ import { deadlineIn } from '#src/sys/timer.ts';
 export interface HttpQuestion {
   /** `http://172.16.70.190:2379/health` */
   readonly url: string;
+  /** JSON that is posted; without it the question is a GET. */
+  readonly body?: string;
   /** For the whole answer. */
   readonly timeoutMs: number;
   /** For https: an agent that has the certificates. */
@@ -25,13 +27,19 @@ export type AskHttp = (question: HttpQuestion) => Promise<HttpOutcome>;
 
 const MOST_CHARACTERS = 1 << 16;
 
-export const askHttp: AskHttp = async ({ url, timeoutMs, agent = false, signal }) => {
+export const askHttp: AskHttp = async ({ url, body: question, timeoutMs, agent = false, signal }) => {
   const deadline = deadlineIn(timeoutMs, signal);
   try {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const { protocol } = new URL(url);
-    const options = { signal: deadline, agent, ...(protocol === 'https:' && { protocol }) };
-    request(url, options, resolve).once('error', reject).end();
+    const options: RequestOptions = {
+      ...{ method: question === undefined ? 'GET' : 'POST', signal: deadline, agent },
+      ...(protocol === 'https:' && { protocol }),
+      ...(question !== undefined && {
+        headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(question) },
+      }),
+    };
+    request(url, options, resolve).once('error', reject).end(question);
     const response = await promise;
     let body = '';
     for await (const piece of response.setEncoding('utf8')) {

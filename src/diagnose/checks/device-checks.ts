@@ -186,7 +186,15 @@ export const DEVICE_CHECKS: readonly Check[] = [
     id: 'device-settings',
     title: "the overlay's device has the network's VNI, port and address",
     why: 'Peers drop what comes with another VNI or from another address.',
-    causes: ['route-missing', 'neighbour-missing', 'fdb-missing', ...REACH],
+    causes: [
+      'device-down',
+      'device-mtu',
+      'vtep-mac',
+      'vtep-address',
+      'fdb-missing',
+      'route-missing',
+      ...REACH,
+    ],
     look: (facts) =>
       firstPair(facts, ({ wanted, found }) => {
         const differences = KINDS.of(wanted).mustRecreate(wanted, found);
@@ -200,8 +208,8 @@ export const DEVICE_CHECKS: readonly Check[] = [
   {
     id: 'vtep-mac',
     title: "the overlay's device has the MAC of this host's lease",
-    why: 'Peers send to the MAC of the lease; the kernel drops frames for another one. udev and NetworkManager change MACs.',
-    causes: [...REACH],
+    why: 'Peers send to the MAC of the lease; the kernel drops frames for another one. udev and NetworkManager change MACs. The kernel forgets neighbours then.',
+    causes: ['neighbour-missing', ...REACH],
     look: (facts) =>
       firstPair(facts, ({ wanted, found }) =>
         wanted.mac === undefined || wanted.mac === found.mac
@@ -231,7 +239,7 @@ export const DEVICE_CHECKS: readonly Check[] = [
     id: 'vtep-address',
     title: "the overlay's device has the first address of this host's subnet",
     why: "It is the source of the host's own packets to containers of other hosts; without it they get no answers.",
-    causes: [...REACH],
+    causes: ['route-missing', 'neighbour-missing', ...REACH],
     look(facts) {
       for (const object of ownObjects(known(facts.network))) {
         if (object.kind !== 'address' || !facts.links.some(({ name }) => name === object.device)) continue;

@@ -48,7 +48,8 @@ const BACKEND_UNKNOWN = {
 function routeFormOf({ daemon, routes }: HostFacts, { backend }: KnownNetwork): PeerPath['routeForm'] {
   if (daemon.state === 'running') return daemon.status.network?.routes ?? 'flannel';
   const has = routes.some(
-    ({ device, metric }) => device !== undefined && backend?.devices.includes(device) && metric > 0,
+    ({ device, metric, destination }) =>
+      destination.family === 4 && device !== undefined && backend?.devices.includes(device) && metric > 0,
   );
   return has ? 'linear' : 'flannel';
 }

@@ -14,12 +14,14 @@ export function peersNow(facts: HostFacts): readonly KnownPeer[] {
 }
 
 /**
- * The peers that this host must have in its kernel: those that were written down, of which the registry still says the
+ * The peers that this host must have in its kernel: those that its flanneld uses, of which the registry still says the
  * same. A lease that just came or went is the daemon's to handle.
  */
 export function settledPeers(facts: HostFacts): readonly KnownPeer[] {
   const { peers, backend } = known(facts.network);
-  const now = new Map(peersNow(facts).map((peer) => [peer.lease, JSON.stringify(peer.attributes)]));
+  const essence = ({ publicIp, attributes }: KnownPeer): string =>
+    `${publicIp} ${backend?.identityOf(attributes)}`;
+  const now = new Map(peersNow(facts).map((peer) => [peer.lease, essence(peer)]));
   const usable = peers.filter(({ attributes }) => backend?.judge(attributes) === undefined);
-  return usable.filter(({ lease, attributes }) => now.get(lease) === JSON.stringify(attributes));
+  return usable.filter((peer) => now.get(peer.lease) === essence(peer));
 }

@@ -86,15 +86,29 @@ async function askEndpoint(
     ? (await import('#src/registry/secure-agent.ts')).secureAgent(tls, { keepAlive: false })
     : undefined;
   const from = clock.now();
-  const answer = await ask({ url: `${url}/health`, timeoutMs: DEADLINE_MS, ...(agent && { agent }) });
-  if (answer.kind !== 'answer') {
+  const question = { timeoutMs: DEADLINE_MS, ...(agent && { agent }) };
+  // A server without a leader is slow to say that it is not healthy, and says its version at once.
+  const health = ask({ ...question, url: `${url}/health` });
+  const version = await ask({ ...question, url: `${url}/version` });
+  if (version.kind !== 'answer') {
     const why = { refused: 'connection refused', silent: 'no answer' };
-    return { url, why: answer.kind === 'failed' ? answer.why : why[answer.kind] };
+    return { url, why: version.kind === 'failed' ? version.why : why[version.kind] };
   }
   const middle = (from + clock.now()) / 2;
   // The header has whole seconds: it was written half a second later, by the average.
-  const aheadMs = answer.date === undefined ? undefined : answer.date + 500 - middle;
-  return { url, ...healthIn(answer.body), ...(aheadMs !== undefined && { aheadMs }) };
+  const aheadMs = version.date === undefined ? undefined : version.date + 500 - middle;
+  const answer = await health;
+  const seen = answer.kind === 'answer' ? healthIn(answer.body) : { healthy: false };
+  const alarms =
+    seen.healthy === false && seen.reason === undefined
+      ? await ask({ ...question, url: `${url}/v3/maintenance/alarm`, body: '{"action":"GET"}' })
+      : undefined;
+  const alarm = alarms?.kind === 'answer' ? /"alarm":\s*"(\w+)"/.exec(alarms.body)?.[1] : undefined;
+  return {
+    ...{ url, ...seen },
+    ...(alarm !== undefined && { reason: `ALARM ${alarm}` }),
+    ...(aheadMs !== undefined && { aheadMs }),
+  };
 }
 
 /** `{"health":"false","reason":"RAFT NO LEADER"}`; version 2 writes `"true"` as well. */
@@ -158,7 +172,5 @@ export function storeInUse({ stores, api }: RegistrySeen): StoreRead | undefined
   const withConfig = read.filter(({ config }) => config !== undefined);
   // As registry/choose-api.ts: the older one only where it alone has leases.
   const [first] = withConfig;
-  return first?.records.length === 0
-    ? (withConfig.find(({ records }) => records.length > 0) ?? first)
-    : first;
+  return withConfig.find(({ records }) => records.length > 0) ?? first ?? read[0];
 }
