@@ -116,7 +116,7 @@ test('a clean-up of all networks takes what any backend made, and nothing else',
  */
 const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagnose'];
 /** Tenants are VXLAN, and no backend makes them. */
-const OF_TENANTS = /\/(tenant|driver)-[^/]*$/;
+const OF_TENANTS = /\/(tenant|tunnel|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
   ['cli/network-command.ts', /networks with their VNI/],
@@ -124,6 +124,10 @@ const EXAMPLES: readonly [file: string, words: RegExp][] = [
   ['cli/lab-command.ts', /That is VXLAN/],
   ['cli/lab-flags.ts', /default: 'vxlan'|flannel's `name`: vxlan/],
   ['node/flanneld-flags.ts', /vxlan=2,etcd/],
+  ['observe/api.ts', /readonly vtep\?: /],
+  ['cli/peer-filter.ts', /\bvtep\b/],
+  ['observe/peers-reply.ts', /vtep: \{/],
+  ['observe/openapi-schemas.ts', /vtep|`vxlan`|vni: /i],
   ['observe/local-api.ts', /a VNI of its own/],
   ['registry/choose-api.ts', /"Type":"vxlan"/],
   ['reconcile/compare.ts', /vxlan|vtep|vni/i],

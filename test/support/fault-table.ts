@@ -169,8 +169,9 @@ const otherEtcd = (
         ...[`--listen-peer-urls=${urlOf(lab, 1)}`, `--initial-advertise-peer-urls=${urlOf(lab, 1)}`],
         ...words,
       ]);
-      const ask = `exec 3<>/dev/tcp/${store.address}/${port}`;
-      await until(async () => (await store.run(['bash', '-c', ask])).code === 0, {
+      // It listens before it serves.
+      const ask = ['env', 'ETCDCTL_API=3', 'etcdctl', `--endpoints=${urlOf(lab)}`, 'get', 'x'];
+      await until(async () => (await store.run(ask)).code === 0, {
         what: 'another etcd',
         timeoutMs: 20_000,
       });
