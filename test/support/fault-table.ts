@@ -358,7 +358,7 @@ const RUNNING: readonly FaultCase[] = [
   },
   {
     id: 'registry-auth',
-    ...otherEtcd(2411, { steps: ['user add root:secret', 'auth enable'] }),
+    ...otherEtcd(2441, { steps: ['user add root:secret', 'auth enable'] }),
   },
   {
     id: 'registry-full',

@@ -265,7 +265,7 @@ export const DEVICE_CHECKS: readonly Check[] = [
   {
     id: 'networkd',
     title: "systemd-networkd leaves the overlay's devices alone",
-    why: 'systemd-networkd removes routes that it did not make when it starts again.',
+    why: 'When it starts again, systemd-networkd removes routes that it did not make.',
     causes: [],
     look: (facts) => managed(facts, 'systemd-networkd'),
   },

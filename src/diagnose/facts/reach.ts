@@ -72,10 +72,12 @@ async function reachOf(
 /** With a deadline, `-c` counts answers: one of five packets is enough, and the first ends it. */
 async function ping({ commands }: ReachComponents, address: string, bytes?: number): Promise<Passed> {
   const size = bytes === undefined ? [] : ['-M', 'do', '-s', String(bytes)];
-  const { code } = await commands.run(
-    ['ping', '-n', '-q', '-c', '1', '-i', '0.2', '-w', String(PING_SECONDS), ...size, address],
+  const { code, stdout, stderr } = await commands.run(
+    ['ping', '-n', '-c', '1', '-i', '0.2', '-w', String(PING_SECONDS), ...size, address],
     { timeoutMs: 2_500 },
   );
+  // The kernel was informed of a smaller path MTU within the last ten minutes, and senders follow it: nothing is lost.
+  if (code !== 0 && /message too long/i.test(stdout + stderr)) return 'unknown';
   // 1: nothing came back; 2: another failure, such as no route.
   return code === 0 ? 'yes' : code === 124 || code === 127 ? 'unknown' : 'no';
 }
@@ -113,7 +115,9 @@ export function joinReach(now: readonly PeerReach[], probed: readonly PeerReach[
   const tried = new Map(now.map((reach) => [reach.lease, reach]));
   const both = probed.map((probe) => {
     const fresh = tried.get(probe.lease);
-    return fresh === undefined ? probe : { ...fresh, tcp: fresh.tcp === 'unknown' ? probe.tcp : fresh.tcp };
+    if (fresh === undefined) return probe;
+    // A probe is some seconds old: what it saw pass may not pass now.
+    return fresh.tcp === 'unknown' && probe.tcp === 'no' ? { ...fresh, tcp: probe.tcp } : fresh;
   });
   const isProbed = new Set(probed.map(({ lease }) => lease));
   return [...both, ...now.filter(({ lease }) => !isProbed.has(lease))];
