@@ -64,6 +64,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
   },
+  ui: {
+    about: 'serve a page about this host: its links, objects, events, the last hour',
+    load: async () => (await import('#src/cli/ui-command.ts')).UI,
+  },
   completion: {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',
     load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
