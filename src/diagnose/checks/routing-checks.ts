@@ -115,7 +115,7 @@ export const ROUTING_CHECKS: readonly Check[] = [
     id: 'bridge-address',
     title: "the containers' bridge has no address of another subnet",
     why: 'A bridge that keeps the address of an earlier lease has containers that no other host reaches, or takes the subnet of a peer.',
-    causes: ['route-shadowed', 'docker-bip'],
+    causes: ['route-shadowed'],
     look(facts) {
       const { network, subnet, backend } = known(facts.network);
       const stale = facts.addresses.find(
