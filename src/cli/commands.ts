@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  doctor: {
+    about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
+    load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,
+  },
   routes: {
     about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
     load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
