@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  trace: {
+    about: 'the way of a packet between two containers, hop by hop: weft trace FROM TO',
+    load: async () => (await import('#src/cli/trace-command.ts')).TRACE,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,

@@ -1,6 +1,12 @@
 import type { KnownPeer } from '#src/diagnose/known-network.ts';
 import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
-import { type FindComponents, type FoundEnd, type FoundPair, findPair } from '#src/diagnose/trace/find-ends.ts';
+import {
+  type FindComponents,
+  type FoundEnd,
+  type FoundPair,
+  findPair,
+  tenantWith,
+} from '#src/diagnose/trace/find-ends.ts';
 import type { LiveTrace } from '#src/diagnose/trace/live/locate.ts';
 import { type LiveEnd, traceLive } from '#src/diagnose/trace/live/trace-live.ts';
 import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
@@ -9,7 +15,6 @@ import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
-import { tenantWith } from '#src/diagnose/trace/find-ends.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
@@ -38,6 +43,7 @@ export interface FullTrace extends Trace {
   readonly live?: LiveTrace;
 }
 
+const LEASE = { expiry: { kind: 'reservation' }, revision: 0n } as const;
 const ASK_MS = 3_000;
 /** Beyond the time that the watch itself takes. */
 const GRACE_MS = 1_000;
@@ -49,7 +55,10 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
   const peers = new Peers(components.host, options);
   const askPeers = (name: string) => peers.find(name);
   const pair = await findPair({ ...components, askPeers }, options.words);
-  const [from, to] = await Promise.all([placeOf(components.host, pair, pair.from), placeOf(components.host, pair, pair.to)]);
+  const [from, to] = await Promise.all([
+    placeOf(components.host, pair, pair.from),
+    placeOf(components.host, pair, pair.to),
+  ]);
   const site = (place: Place): Site => (place === 'here' ? localSite(components.host) : peers.siteOf(place));
   const tenant = pair.tenant === undefined ? {} : { tenant: pair.tenant };
   const trace = await traceWay({
@@ -62,9 +71,9 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
   const liveEnd = ({ address }: FoundEnd, place: Place, host: string): LiveEnd => ({
     address,
     host,
-    watch: (request) =>
+    watch: (request, enough) =>
       place === 'here'
-        ? watchHost(components.host, components.clock, request, options.signal)
+        ? watchHost(components.host, components.clock, request, { signal: options.signal, enough })
         : peers.watch(place, request),
   });
   const live = await traceLive({
@@ -105,7 +114,9 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
 async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
   const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
-  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`);
+  const neighbour = objects.find(
+    (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
+  );
   const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
   const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
   return entry?.kind === 'fdb' ? entry.destination : undefined;
@@ -137,7 +148,10 @@ class Peers {
     const peers = (this.#host.known?.peers ?? []).slice(0, MOST_ASKED);
     const answers = peers.map(async (peer) => {
       const answer = await this.#ask(peer, '/v1/find', { name }).catch(() => []);
-      return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({ ...end, host: nameOf(peer) }));
+      return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({
+        ...end,
+        host: nameOf(peer),
+      }));
     });
     return (await Promise.all(answers)).flat();
   }
@@ -147,9 +161,10 @@ class Peers {
     const { port, signal } = this.#options;
     if (known === undefined || port === 0)
       throw new WeftError('responder', 'no responder is asked with --responder-port=0');
-    const isTunnel = (known.backend?.devices.length ?? 0) > 0;
-    const address = isTunnel ? peer.subnet.address : (peer.publicIp ?? peer.subnet.address);
-    const from = isTunnel ? known.subnet.address : (known.underlay?.address ?? known.subnet.address);
+    const lease = { ...LEASE, subnets: { v4: peer.subnet }, attributes: peer.attributes, name: peer.lease };
+    const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
+    const own = known.backend?.probing?.ownEnds({ v4: known.subnet });
+    const from = own?.responder ?? known.subnet.address;
     return askResponder({ address, port, from }, path, body, { timeoutMs, signal });
   }
 }
