@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  capture: {
+    about: "the overlay's frames as they pass, taken apart, or from a file: weft capture --help",
+    load: async () => (await import('#src/cli/capture-command.ts')).CAPTURE,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
