@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { flagsPage } from '#src/cli/flanneld-help.ts';
 import { metricsPage } from '#src/observe/metrics.ts';
 import { openApiText, withPathTable } from '#src/observe/openapi.ts';
+import { dashboard } from './dashboard.ts';
 
 const urlOf = (name: string): URL => new URL(`../docs/reference/${name}`, import.meta.url);
 
@@ -12,3 +13,4 @@ const PAGES: Readonly<Record<string, string>> = {
   'local-api.md': withPathTable(readFileSync(urlOf('local-api.md'), 'utf8')),
 };
 for (const [name, text] of Object.entries(PAGES)) writeFileSync(urlOf(name), text);
+writeFileSync(new URL('../packaging/grafana/weft-dashboard.json', import.meta.url), dashboard());

@@ -23,6 +23,7 @@ export const alloc: BackendKind = {
       published: { backendType: '' },
       inbound: { devices: [], underlay: true },
       scopes: [],
+      probing: undefined,
       ownObjects: () => [],
       peerObjects: () => [],
       // Nothing is done with a peer's lease, so any will do.

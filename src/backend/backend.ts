@@ -1,3 +1,4 @@
+import type { Probing } from '#src/backend/probe-ends.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { GoObject } from '#src/network/go-json.ts';
@@ -113,6 +114,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** How the ways to its peers are measured; `undefined` where it carries no packets. */
+  readonly probing: Probing | undefined;
 
   /** What the node needs once, whatever its peers are. */
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[];

@@ -48,6 +48,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "the overlay's frames as they pass, taken apart, or from a file: weft capture --help",
     load: async () => (await import('#src/cli/capture-command.ts')).CAPTURE,
   },
+  routes: {
+    about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
+    load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
@@ -59,6 +63,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   release: {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
+  },
+  completion: {
+    about: 'completion of these words in a shell: weft completion bash|zsh|fish',
+    load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
   },
   namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",

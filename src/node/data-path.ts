@@ -6,7 +6,7 @@ import { type Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
-import { LeaseTable } from '#src/network/lease-table.ts';
+import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -55,6 +55,14 @@ export interface Applied {
   readonly done: Promise<void>;
 }
 
+/** Hears of peers and of the intent, for what is derived from both. */
+export interface PathListener {
+  /** These leases were accepted, refused, or went. */
+  onPeers(changes: readonly LeaseChange[]): void;
+  /** Another intent is in the kernel. */
+  onIntent(): void;
+}
+
 /**
  * One network in the kernel, the packet filter and Docker's file: whatever changes, an intent is applied, and the
  * difference is made. There is no other way in.
@@ -67,6 +75,7 @@ export class DataPath {
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #order = new InOrder();
+  readonly #listeners = new Set<PathListener>();
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
@@ -103,6 +112,9 @@ export class DataPath {
       table: this.#table,
       peers: this.#peers,
       departures: new Departures({ log }),
+      onChanges: (changes) => {
+        for (const listener of this.#listeners) listener.onPeers(changes);
+      },
       inBulk: (say) => this.#owner.inBulk(say),
       clock,
       log,
@@ -119,9 +131,15 @@ export class DataPath {
 
   get table(): Pick<
     LeaseTable,
-    'accepted' | 'size' | 'entries' | 'lease' | 'quarantined' | 'records' | 'version'
+    'accepted' | 'size' | 'entries' | 'lease' | 'leases' | 'quarantined' | 'records' | 'version'
   > {
     return this.#table;
+  }
+
+  /** Returns how to stop. */
+  observe(listener: PathListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   get routeForm(): Peers['routeForm'] {
@@ -177,6 +195,7 @@ export class DataPath {
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    for (const listener of this.#listeners) listener.onIntent();
     await this.#removeDevices(
       before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
     );

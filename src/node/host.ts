@@ -18,6 +18,7 @@ import { serveHealth } from '#src/node/node-servers.ts';
 import { type HostComponents, networkHost, type SharedHost } from '#src/node/shared-host.ts';
 import type { TenantService } from '#src/node/tenant-service.ts';
 import { watchReadiness } from '#src/node/watch-readiness.ts';
+import { feedWatchdog } from '#src/node/watchdog.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { type Family, formatFamilies } from '#src/observe/metric.ts';
@@ -70,6 +71,9 @@ export class Host {
       });
       life.run((ended) => this.#reportStatus(ended));
       life.run((ended) => this.#noteReadiness(ended));
+      const { reconciler } = await host;
+      // systemd waits for signs of life from READY on.
+      life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, reconciler }, ended));
       this.#startNetworks(await host, life);
       if (this.#options.dockerDriver !== 'off')
         life.run(async (ended) => this.#serveTenants(await host, ended));

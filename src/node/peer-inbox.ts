@@ -15,6 +15,8 @@ export interface PeerInboxComponents {
   readonly table: LeaseTable;
   readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
   readonly departures: Departures;
+  /** Called with the changes once the peers have been planned. */
+  readonly onChanges?: (changes: readonly LeaseChange[]) => void;
   /** Runs thousands of changes in bulk; see {@link Owner.inBulk}. */
   readonly inBulk: (say: () => Promise<void>) => Promise<void>;
   readonly clock: Clock;
@@ -160,7 +162,7 @@ export class PeerInbox {
   }
 
   async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {
-    const { log, peers } = this.#components;
+    const { log, peers, onChanges } = this.#components;
     this.#news.take(changes);
     for (const change of changes) {
       if (change.kind === 'quarantined') {
@@ -172,6 +174,7 @@ export class PeerInbox {
       }
     }
     await peers.apply(changes, expected);
+    onChanges?.(changes);
   }
 }
 

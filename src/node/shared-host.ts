@@ -21,7 +21,16 @@ import type { UnixHttp } from '#src/sys/unix-http.ts';
 export interface HostComponents
   extends Pick<
     NetworkHost,
-    'kernel' | 'files' | 'folders' | 'locks' | 'announcer' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
+    | 'kernel'
+    | 'files'
+    | 'folders'
+    | 'locks'
+    | 'announcer'
+    | 'clock'
+    | 'random'
+    | 'measuring'
+    | 'onLoaded'
+    | 'createLogger'
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;
