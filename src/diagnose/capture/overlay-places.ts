@@ -7,9 +7,6 @@ import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import { vxlanName } from '#src/tenant/segment-objects.ts';
 
-/** Ports of VXLAN: the kernel's, that of Docker's networks here, and IANA's, which Windows hosts use. */
-export const USUAL_PORTS: readonly number[] = [8472, 8473, 4789];
-
 /** Where a host's overlay traffic passes, and what it looks like. */
 export interface OverlayPlaces {
   /** UDP ports at which hosts take VXLAN packets. */
