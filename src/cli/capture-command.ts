@@ -53,7 +53,7 @@ async function captureCommand(words: readonly string[], context: CommandContext)
     });
   if (options.read !== '' && resolve(options.read) === resolve(options.write))
     throw new WeftError('usage', `${options.read} can't be read and written at once`);
-  const places = await findPlaces(options, signal);
+  const places = await findPlaces(options, options.network, signal);
   const containers = await containersOf(options, signal);
   // A file, or a device that was named, may be of another network: everything in it is of interest.
   const onlyOverlay = options.read === '' && options.device.length === 0 && !options.inner;

@@ -1,81 +1,43 @@
-import { basename, join } from 'node:path';
+import { type KnownPlaces, readKnownPlaces } from '#src/cli/known-places.ts';
 import { type OverlayPlaces, overlayPlaces } from '#src/diagnose/capture/overlay-places.ts';
-import {
-  askDaemon,
-  type KnownNetwork,
-  type KnownPeer,
-  type NetworkPlace,
-  readKnownNetwork,
-} from '#src/diagnose/known-network.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, driverSocket } from '#src/node/network-id.ts';
+import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { TENANT_NAMESPACE } from '#src/node/tenant-namespace.ts';
 import { askApi } from '#src/observe/api-client.ts';
-import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath } from '#src/sys/network-namespaces.ts';
 
-/** Where this host's overlays are, as its flanneld says, or the files that it left. What can't be found is left out. */
-export async function findPlaces(options: FlanneldOptions, signal: AbortSignal): Promise<OverlayPlaces> {
+/**
+ * Where this host's overlays are, as its flanneld says, or the files that it left. `network`: the name of one that the user
+ * means, empty for none: one of Docker's, or one of several of flannel's.
+ */
+export async function findPlaces(
+  options: FlanneldOptions,
+  network: string,
+  signal: AbortSignal,
+): Promise<OverlayPlaces> {
   const kernel = new RtnetlinkKernel({ netlink: systemNetlink });
+  const read = (id: NetworkId | undefined): Promise<KnownPlaces> => {
+    const context = { ask: askApi, folders: systemFolders, signal };
+    return readKnownPlaces({ files: systemFiles, kernel }, { options, id }, context);
+  };
   try {
-    const known: { network: KnownNetwork; name?: string | undefined }[] = [];
-    let driver: DriverStatus | undefined;
-    for (const place of await networkPlaces(options)) {
-      signal.throwIfAborted();
-      const answer = await askDaemon(place);
-      const network = await readKnownNetwork({ files: systemFiles, kernel }, place, answer).catch(
-        () => undefined,
-      );
-      const status = answer.state === 'running' ? answer.status : undefined;
-      driver ??= status?.docker;
-      if (network === undefined) continue;
-      const peers = status === undefined ? undefined : await peersOf(place);
-      known.push({ network: { ...network, peers: peers ?? network.peers }, name: status?.name });
-    }
-    driver ??= await driverStatus(options);
+    const { places, docker } = await read(undefined);
+    const isDockers = network === '' || docker.some(({ name }) => name === network);
+    const named = isDockers ? [] : (await read(namedNetwork(options.etcdPrefix, network))).places;
     return overlayPlaces({
-      known,
-      tenants: driver?.networks ?? [],
+      known: [
+        ...named.map(({ known }) => ({ network: known, name: network })),
+        ...places.map(({ known }) => ({ network: known })),
+      ],
+      tenants: docker,
       tenantPort: options.tenantPort,
       tenantNamespace: networkNamespacePath(TENANT_NAMESPACE),
     });
   } finally {
     kernel.close();
   }
-}
-
-/** The network that the flags mean, and the others that this host has. */
-export async function networkPlaces(options: FlanneldOptions): Promise<NetworkPlace[]> {
-  const { socket, stateFile, subnetFile } = artefactsOf({ prefix: options.etcdPrefix }, options);
-  const names = await systemFolders.list(options.stateDir).catch(() => []);
-  const others = new Set(
-    names.flatMap((name) => /^(network-[0-9a-f]{12})\.(?:json|sock)$/.exec(name)?.[1] ?? []),
-  );
-  others.delete(basename(socket, '.sock'));
-  const place = (base: string): NetworkPlace => {
-    const path = join(options.stateDir, base);
-    return { socket: `${path}.sock`, stateFile: `${path}.json`, subnetFile: `${path}.env` };
-  };
-  return [{ socket, stateFile, subnetFile }, ...[...others].map(place)];
-}
-
-/** The daemon's own list is newer than what it wrote down. */
-async function peersOf({ socket }: NetworkPlace): Promise<KnownPeer[] | undefined> {
-  const answer = await askApi(socket, '/v1/peers').catch(() => undefined);
-  return answer?.peers.flatMap(({ lease, subnet, publicIp, node, backend = '' }): KnownPeer[] => {
-    const [prefix, ip] = [parsePrefix4(subnet ?? ''), parseIpv4(publicIp ?? '')];
-    if (prefix === undefined) return [];
-    const attributes = { backendType: backend, ...(node !== undefined && { node }) };
-    return [{ lease, subnet: prefix, attributes, ...(ip !== undefined && { publicIp: ip }) }];
-  });
-}
-
-async function driverStatus(options: FlanneldOptions): Promise<DriverStatus | undefined> {
-  const answer = await askDaemon({ socket: driverSocket(options) });
-  return answer.state === 'running' ? answer.status.docker : undefined;
 }

@@ -17,7 +17,7 @@ const skip = cannotRun('ping', 'tcpdump');
 let h1: Node;
 let h2: Node;
 wholeFile(skip, async (owner) => {
-  [h1, h2] = pairOf(await testNetwork(owner, { api: 3, store: 'embedded' }));
+  [h1, h2] = pairOf(await testNetwork(owner, { api: 3, store: 'embedded', flags: ['--probes=false'] }));
 });
 
 let started = 0;

@@ -47,11 +47,13 @@ export function overlayPlaces({
   const named = known.flatMap(({ network: { settings }, name }): [number, string][] =>
     typeof settings.VNI === 'number' && name !== undefined ? [[settings.VNI, name]] : [],
   );
+  // A network that was found twice has its device once.
+  const inside = new Map(devices.map((point): [string, CapturePoint] => [point.device, point]));
   return {
     ports: [...new Set([...ports, tenantPort])],
     underlays: [...new Set(networks.flatMap(({ underlay }) => underlay?.name ?? []))],
     inside: [
-      ...devices,
+      ...inside.values(),
       ...used.map(({ vni }) => ({ device: vxlanName(vni), namespace: tenantNamespace, vni })),
     ],
     networks: networks.map(({ network }) => network),
