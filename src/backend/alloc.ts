@@ -23,11 +23,13 @@ export const alloc: BackendKind = {
       published: { backendType: '' },
       inbound: { devices: [], underlay: true },
       scopes: [],
+      probing: undefined,
       ownObjects: () => [],
       peerObjects: () => [],
       // Nothing is done with a peer's lease, so any will do.
       judge: () => undefined,
       identityOf: () => undefined,
+      tunnelEnd: () => undefined,
       unreachable: () => undefined,
       explain: () => undefined,
     }),

@@ -1,3 +1,4 @@
+import type { Probing } from '#src/backend/probe-ends.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { GoObject } from '#src/network/go-json.ts';
@@ -113,6 +114,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** How the ways to its peers are measured; `undefined` where it carries no packets. */
+  readonly probing: Probing | undefined;
 
   /** What the node needs once, whatever its peers are. */
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[];
@@ -126,6 +129,9 @@ export interface Backend {
   /** A key that no two peers may share, such as the VTEP MAC; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): string | undefined;
 
+  /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
+  tunnelEnd(lease: Lease): TunnelEnd | undefined;
+
   /**
    * Why packets can't reach a peer by this path, though its lease is good; `undefined` when they can. A peer that can't be
    * reached has no objects.
@@ -134,6 +140,13 @@ export interface Backend {
 
   /** What a refusal of the kernel means, where its own words don't say what is in the way. */
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
+}
+
+/** The end of a tunnel on a peer. */
+export interface TunnelEnd {
+  /** In the overlay. */
+  readonly address: Ipv4 | Ipv6;
+  readonly mac: string;
 }
 
 /** A firewall that drops what other hosts send to containers has to let these in. */

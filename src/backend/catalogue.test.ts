@@ -126,6 +126,8 @@ const EXAMPLES: readonly [file: string, words: RegExp][] = [
   ['node/flanneld-flags.ts', /vxlan=2,etcd/],
   ['observe/api.ts', /readonly vtep\?: /],
   ['cli/peer-filter.ts', /\bvtep\b/],
+  ['observe/peers-reply.ts', /vtep: \{/],
+  ['observe/openapi-schemas.ts', /vtep|`vxlan`|vni: /i],
   ['observe/local-api.ts', /a VNI of its own/],
   ['registry/choose-api.ts', /"Type":"vxlan"/],
   ['reconcile/compare.ts', /vxlan|vtep|vni/i],

@@ -8,6 +8,8 @@ import {
   routeMetric,
 } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
+import { HostGwProbing } from '#src/backend/host-gw-probing.ts';
+import type { Probing } from '#src/backend/probe-ends.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIp } from '#src/lib/ip.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
@@ -68,12 +70,14 @@ class HostGwBackend implements Backend {
   readonly published = { backendType: hostGw.type };
   readonly inbound = { devices: [], underlay: true };
   readonly scopes: readonly Scope[];
+  readonly probing: Probing;
   readonly #network: BackendPlace['network'];
 
   constructor(network: BackendPlace['network'], underlay: BackendUnderlay) {
     this.#network = network;
     this.mtu = underlay.mtu;
     this.scopes = directScopes(underlay.name, network, this.devices);
+    this.probing = new HostGwProbing(underlay);
   }
 
   ownObjects(): readonly KernelObject[] {
@@ -97,6 +101,10 @@ class HostGwBackend implements Backend {
   }
 
   identityOf(): undefined {
+    return undefined;
+  }
+
+  tunnelEnd(): undefined {
     return undefined;
   }
 

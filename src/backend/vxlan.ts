@@ -1,8 +1,17 @@
-import type { Backend, BackendUnderlay, Inbound, PeerPath, Published } from '#src/backend/backend.ts';
+import type {
+  Backend,
+  BackendUnderlay,
+  Inbound,
+  PeerPath,
+  Published,
+  TunnelEnd,
+} from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
+import type { Probing } from '#src/backend/probe-ends.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
+import { VxlanProbing } from '#src/backend/vxlan-probing.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
@@ -50,6 +59,7 @@ export class VxlanBackend implements Backend {
   readonly published: Published;
   readonly inbound: Inbound;
   readonly scopes: readonly Scope[];
+  readonly probing: Probing;
   readonly #options: VxlanOptions;
   readonly #host: VxlanHost;
   readonly #tunnels: readonly Tunnel[];
@@ -72,6 +82,10 @@ export class VxlanBackend implements Backend {
       ...this.#tunnels.map(scopeOnDevice),
       ...directScopes(underlay.name, network, this.devices),
     ];
+    this.probing = new VxlanProbing(options, underlay, {
+      device: vxlanDeviceName(options.vni),
+      mtu: this.mtu,
+    });
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
@@ -127,6 +141,13 @@ export class VxlanBackend implements Backend {
   identityOf(attributes: LeaseAttributes): string | undefined {
     const { v4 } = this.#host.network;
     return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+  }
+
+  tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
+    const isV4 = this.#host.network.v4 !== undefined;
+    const subnet = isV4 ? subnets.v4 : subnets.v6;
+    const mac = vtepMacOf(isV4 ? attributes.backendData : attributes.backendV6Data);
+    return subnet && mac && { address: subnet.address, mac };
   }
 
   /** The tunnel reaches whatever the underlay reaches. */

@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  routes: {
+    about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
+    load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
@@ -59,6 +63,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   ui: {
     about: 'serve a page about this host: its links, objects, events, the last hour',
     load: async () => (await import('#src/cli/ui-command.ts')).UI,
+  },
+  completion: {
+    about: 'completion of these words in a shell: weft completion bash|zsh|fish',
+    load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
   },
   namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",

@@ -30,9 +30,10 @@ const START: HostEvent = {
 test('events as a table, the newest last', () => {
   assert.deepEqual(formatEvents({ events: [START, REPAIR], forgotten: 3 }, PLAIN, NOW), [
     '3 older events are forgotten',
-    'TIME                 COUNT  FIRST     TYPE    EVENT',
-    '2026-05-06 11:30:00      1  -         start   weft 1.2.3 started',
-    '12:29:50                12  12:28:50  repair  route 10.5.2.0/24 was gone: it is there again',
+    'TIME                 COUNT  FIRST     TYPE    SUBJECT      EVENT',
+    '2026-05-06 11:30:00      1  -         start   host         weft 1.2.3 started',
+    '12:29:50                12  12:28:50  repair  10.5.2.0-24  route 10.5.2.0/24 was gone: it is there',
+    '                                                           again',
   ]);
   assert.deepEqual(formatEvents({ events: [], forgotten: 0 }, PLAIN, NOW), [
     'no events since the daemon started',
@@ -42,7 +43,10 @@ test('events as a table, the newest last', () => {
 test('an event as it comes is one whole line', () => {
   assert.equal(
     eventLine(REPAIR, undefined, false, NOW),
-    '12:29:50 repair: route 10.5.2.0/24 was gone: it is there again (12 times since 12:28:50)',
+    '12:29:50 repair 10.5.2.0-24: route 10.5.2.0/24 was gone: it is there again (12 times since 12:28:50)',
   );
-  assert.equal(eventLine(START, 'blue', false, NOW), '2026-05-06 11:30:00 blue start: weft 1.2.3 started');
+  assert.equal(
+    eventLine(START, 'blue', false, NOW),
+    '2026-05-06 11:30:00 blue start host: weft 1.2.3 started',
+  );
 });

@@ -1,5 +1,5 @@
 import { askNetworks, type NetworkAnswer } from '#src/cli/ask-networks.ts';
-import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { type Cell, cutTo, formatTable } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { type LookCall, type LookContext, lookCommand } from '#src/cli/look-command.ts';
 import { plainText } from '#src/cli/plain-text.ts';
@@ -44,7 +44,9 @@ export const EVENTS = lookCommand({
   },
 });
 
-const HEAD = ['TIME', 'COUNT', 'FIRST', 'TYPE', 'EVENT'];
+const HEAD = ['TIME', 'COUNT', 'FIRST', 'TYPE', 'SUBJECT', 'EVENT'];
+/** The event's sentence needs the room. */
+const LONGEST_SUBJECT = 24;
 const TONES: Readonly<Partial<Record<HostEvent['severity'], Tone>>> = { warning: 'warning', error: 'bad' };
 
 /** The events of the ring as a table. */
@@ -57,13 +59,14 @@ export function formatEvents(
   if (events.length === 0) return [...older, 'no events since the daemon started'];
   const head = HEAD.map((text): Cell => ({ text, tone: 'title' }));
   const rows = events.map((event): Cell[] => {
-    const { at, firstAt, type, severity, text, count } = event;
+    const { at, firstAt, type, severity, subject, text, count } = event;
     const tone = TONES[severity];
     return [
       formatTime(at, now),
       String(count),
       count > 1 ? formatTime(firstAt, now) : '-',
       tone === undefined ? type : { text: type, tone },
+      cutTo(subject, LONGEST_SUBJECT),
       text,
     ];
   });
@@ -108,8 +111,9 @@ export function eventLine(
   hasColour: boolean,
   now: number,
 ): string {
-  const { at, type, severity, text, count, firstAt } = event;
+  const { at, type, severity, subject, text, count, firstAt } = event;
   const often = count > 1 ? ` (${count} times since ${formatTime(firstAt, now)})` : '';
   const network = name === undefined ? '' : ` ${name}`;
-  return `${formatTime(at, now)}${network} ${inTone(type, TONES[severity], hasColour)}: ${plainText(text)}${often}`;
+  const what = plainText(`${subject}: ${text}`);
+  return `${formatTime(at, now)}${network} ${inTone(type, TONES[severity], hasColour)} ${what}${often}`;
 }

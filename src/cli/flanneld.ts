@@ -109,6 +109,18 @@ function checkOptions(options: FlanneldOptions): void {
   if (tenantPort < 1 || tenantPort > 65_535) {
     throw new WeftError('flags', `--tenant-port=${tenantPort} is not a port: it is not within 1 … 65535`);
   }
+  const { responderPort, probeBudget } = options;
+  if (responderPort < 0 || responderPort > 65_535) {
+    throw new WeftError(
+      'flags',
+      `--responder-port=${responderPort} is not a port: it is not within 0 … 65535`,
+    );
+  }
+  if (probeBudget < 1) {
+    throw new WeftError('flags', `--probe-budget=${probeBudget} is less than one packet a second`, {
+      remedy: 'set --probes=false to send none',
+    });
+  }
   if (options.kubeSubnetMgr) {
     throw new WeftError('flags', 'Leases from Kubernetes (--kube-subnet-mgr) are not there yet', {
       remedy: 'leave the flag out and name etcd with --etcd-endpoints',
@@ -123,10 +135,10 @@ function checkOptions(options: FlanneldOptions): void {
 async function runUntilSignal(
   options: FlanneldOptions,
   source: LoggerSource,
-  { events, environment, loadAgent }: FlanneldProcess,
+  { events, environment, loadAgent, pid }: FlanneldProcess,
 ): Promise<number> {
   const log = source('flanneld');
-  const systemd = serviceManager(environment, (error) => log.warning(messageOf(error)));
+  const systemd = serviceManager(environment, (error) => log.warning(messageOf(error)), pid);
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     events.off('SIGINT', onSignal);

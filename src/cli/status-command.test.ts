@@ -113,9 +113,9 @@ test('what the probes found and the newest warnings follow', () => {
   assert.deepEqual(formatViews([{ status: STATUS, peers, events: { events, forgotten: 0 } }], PLAIN), [
     ...TEXT,
     '  probes     1 up, 1 down, 1 not measured yet',
-    '  event      7m ago: what happened as number 2',
-    '  event      5m ago: what happened as number 4',
-    '  event      4m ago: what happened as number 5 (7 times)',
+    '  event      7m ago, flannel.1: what happened as number 2',
+    '  event      5m ago, flannel.1: what happened as number 4',
+    '  event      4m ago, flannel.1: what happened as number 5 (7 times)',
   ]);
   assert.deepEqual(
     formatViews(

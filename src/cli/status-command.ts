@@ -142,9 +142,9 @@ const NEWEST = 3;
 const warningsOf = ({ events }: Events): HostEvent[] =>
   events.filter(({ severity }) => severity !== 'info').slice(-NEWEST);
 
-function warningLine({ at, text, count, severity }: HostEvent, { now, hasColour }: Look): string {
+function warningLine({ at, subject, text, count, severity }: HostEvent, { now, hasColour }: Look): string {
   const often = count > 1 ? ` (${count} times)` : '';
-  const line = `  event      ${formatAge(at, now)} ago: ${plainText(text)}${often}`;
+  const line = `  event      ${formatAge(at, now)} ago, ${plainText(`${subject}: ${text}`)}${often}`;
   return inTone(line, severity === 'error' ? 'bad' : 'warning', hasColour);
 }
 

@@ -1,4 +1,5 @@
 import { WeftError } from '#src/lib/errors.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { LeaseWatcher, type WatcherState } from '#src/registry/lease-watcher.ts';
 import type { RecordFolders, Records } from '#src/registry/records.ts';
@@ -16,6 +17,8 @@ export interface TenantDirectoryComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Takes what becomes of the registry. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 /** A tenant as a user asks for it: without a VNI any free one will do. */

@@ -18,6 +18,7 @@ import { PluginServer } from '#src/driver/plugin-server.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
@@ -55,6 +56,7 @@ export interface TenantHostComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly createLogger: LoggerSource;
+  readonly events: HostEvents;
   /** This host's place on the underlay, as it is now. */
   readonly place: () => TunnelPlace;
 }
@@ -134,7 +136,8 @@ export class TenantHost {
     book: EndpointBook,
     until: AbortSignal,
   ) {
-    const { createLogger, reconciler, place } = components;
+    const { events, ...others } = components;
+    const { createLogger, reconciler, place } = others;
     this.#components = components;
     this.#options = options;
     this.#book = book;
@@ -142,13 +145,14 @@ export class TenantHost {
     const { signal } = this.#life;
     const log = createLogger('tenants');
     const scopes = [{ kinds: KINDS, owns: isTenantObject }];
-    this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes });
+    this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes, events });
     this.#owner.set(
       'settings',
       NAMESPACE_SETTINGS.map(([path, value]) => ({ kind: 'sysctl', path, value })),
     );
-    const shared = { ...components, log, book, signal };
-    this.#directory = new TenantDirectory(shared);
+    const shared = { ...others, log, book, signal };
+    // The other watchers of the same registry would note the same.
+    this.#directory = new TenantDirectory({ ...shared, events });
     const { id } = options.identity;
     this.#hosts = new HostDirectory(
       { ...shared, self: () => this.#self() },

@@ -132,6 +132,7 @@ const MACHINE_WORDS: readonly (readonly [name: string, pattern: RegExp])[] = [
  * - The timer of store/connection-listener.ts: it has yet to move into sys/.
  */
 const ALLOWED_OUTSIDE: readonly string[] = [
+  'diagnose/responder/responder.ts node:http',
   'lab/relay.ts node:net',
   'observe/ask-socket.ts node:http',
   'observe/health-server.ts node:http',

@@ -1,3 +1,4 @@
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { type Acquired, type AcquireRequest, acquireLease } from '#src/membership/acquire-lease.ts';
 import { LeaseKeeper, type LeaseKeeperOptions } from '#src/membership/lease-keeper.ts';
@@ -19,6 +20,8 @@ export interface JoinComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly createLogger: LoggerSource;
+  /** Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface JoinRequest extends AcquireRequest, LeaseKeeperOptions {}

@@ -1,4 +1,5 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { type HostEvents, type NotedEvent, silentEvents } from '#src/lib/host-events.ts';
 import { formatIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
@@ -14,6 +15,8 @@ export interface LeaseKeeperComponents {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Takes what becomes of our lease. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface LeaseKeeperOptions {
@@ -103,6 +106,7 @@ export class LeaseKeeper {
     if (event.type === 'removed') {
       if (event.name !== this.#record.name) return;
       log.warning(`Our lease ${event.name} was removed from the registry: claiming it again`);
+      this.#note('warning', 'Our own lease was removed from the registry; it is claimed again');
       this.#hurry();
       return;
     }
@@ -112,6 +116,7 @@ export class LeaseKeeper {
       this.#seeOwn(record);
     } else {
       log.warning(`Our lease ${record.name} was overwritten with ${record.value.slice(0, 200)}`);
+      this.#note('warning', `Our own lease was overwritten with ${record.value.slice(0, 200)}`);
       this.#hurry();
     }
   }
@@ -214,7 +219,10 @@ export class LeaseKeeper {
     const { log } = this.#components;
     const { name } = this.#record;
     if (this.trouble === undefined) log.info(`Lease ${name} renewed, ${how}`);
-    else log.info(`Holding the lease ${name} again, ${how}`);
+    else {
+      log.info(`Holding the lease ${name} again, ${how}`);
+      this.#note('info', 'Our own lease is held again');
+    }
     this.#holder = undefined;
     this.#failure = undefined;
   }
@@ -226,15 +234,23 @@ export class LeaseKeeper {
     this.#failure = undefined;
     if (holder === this.#holder) return;
     this.#holder = holder;
+    this.#note('error', `Our own subnet is held by ${holder}: other hosts send its packets there`);
     this.#components.log.error(
       `Our subnet ${record.name} is now held by ${holder}: the other hosts send its packets there. Containers here keep their addresses; the subnet is claimed again as soon as it is free, a restart takes another one`,
     );
   }
 
   #fail(text: string): void {
-    if (this.#failure === undefined)
+    if (this.#failure === undefined) {
       this.#components.log.error(`Error renewing lease: ${text}; trying again`);
+      this.#note('error', `Our own lease could not be renewed, and is tried again: ${text}`);
+    }
     this.#failure = text;
+  }
+
+  #note(severity: NotedEvent['severity'], text: string): void {
+    const { events = silentEvents } = this.#components;
+    events.note({ type: 'lease', severity, subject: this.#record.name, text });
   }
 
   get #value(): string {

@@ -76,6 +76,44 @@ test('a renewal changes nothing, of an accepted lease or of a quarantined one', 
   );
 });
 
+test('an entry says when it was seen and since when its verdict stands', () => {
+  let now = 1;
+  const table = new LeaseTable(RULES, { seconds: () => now });
+  const times = () =>
+    Array.from(table.entries(), ({ raw, seen, since, lease, reason }) => [
+      raw.name.split('.')[2],
+      seen,
+      since,
+      reason === undefined ? lease?.name === raw.name : reason.split(' ')[0],
+    ]);
+  table.put(record('10.5.2.0-24', 'm2', 1));
+  table.put(record('10.5.3.0-24', 'm2', 2));
+  assert.deepEqual(times(), [
+    ['2', 1, 1, true],
+    ['3', 1, 1, 'its'],
+  ]);
+  now = 5;
+  // One renewal, and one record that is listed again.
+  table.put(record('10.5.2.0-24', 'm2', 7));
+  table.put(record('10.5.3.0-24', 'm2', 2));
+  assert.deepEqual(times(), [
+    ['2', 5, 1, true],
+    ['3', 1, 1, 'its'],
+  ]);
+  now = 9;
+  table.put(record('10.5.2.0-24', 'm9', 8));
+  assert.deepEqual(times(), [
+    ['2', 9, 1, true],
+    ['3', 1, 9, true],
+  ]);
+  now = 12;
+  useRules(table, { ...RULES });
+  assert.deepEqual(times(), [
+    ['2', 9, 1, true],
+    ['3', 1, 9, true],
+  ]);
+});
+
 test('a record that waited is accepted as it was last renewed', () => {
   const table = new LeaseTable(RULES);
   replaceAll(table, [record('10.5.2.0-24', 'm2', 1), record('10.5.3.0-24', 'm2', 2)]);

@@ -1,33 +1,25 @@
-import { ageOf, byAge } from '#src/network/by-age.ts';
+import { byAge } from '#src/network/by-age.ts';
 import type { Lease } from '#src/network/lease.ts';
-import { type Claim, compareAge, LeaseClaims } from '#src/network/lease-claims.ts';
+import { LeaseClaims } from '#src/network/lease-claims.ts';
+import {
+  type Aged,
+  type Before,
+  type Entry,
+  inOrder,
+  type LeaseChange,
+  type LeaseEntry,
+  report,
+  verdictOn,
+} from '#src/network/lease-entry.ts';
 import { type Judgement, judgeAlone, type LeaseRules, type RawLease } from '#src/network/lease-rules.ts';
 
-export type LeaseChange =
-  | { readonly kind: 'accepted'; readonly name: string; readonly lease: Lease }
-  | { readonly kind: 'removed'; readonly name: string }
-  /** If it was accepted before, it no longer is. */
-  | { readonly kind: 'quarantined'; readonly name: string; readonly reason: string };
+export type { LeaseChange, LeaseEntry };
 
 export interface LeaseTableOptions {
   /** Records that are settled in one go. Default 250: 2 ms of work. */
   readonly slice?: number;
-}
-
-/** A record and its verdict. Parsed leases would dominate memory at 50,000 peers, so they are parsed on demand. */
-interface Entry extends Claim {
-  /** As it was last renewed. */
-  raw: RawLease;
-  /** Why it can't be used even alone; `undefined` when it could. Only such an entry has a place in the claims. */
-  readonly fault: string | undefined;
-  /** By which rules it was judged. */
-  readonly ruling: number;
-}
-
-/** What the verdict on a record was, before this change. */
-interface Before {
-  readonly entry: Entry;
-  readonly verdict: 'accepted' | 'waits' | 'unfit';
+  /** Whole seconds that never go back, for when a lease was seen. Default: always 0. */
+  readonly seconds?: () => number;
 }
 
 /** A snapshot that is taken slice by slice. */
@@ -48,6 +40,7 @@ interface Reading {
 export class LeaseTable {
   #rules: LeaseRules;
   readonly #slice: number;
+  readonly #seconds: () => number;
   readonly #entries = new Map<string, Entry>();
   readonly #quarantined = new Map<string, Entry>();
   readonly #claims: LeaseClaims;
@@ -55,9 +48,10 @@ export class LeaseTable {
   #ruling = 0;
   #version = 0;
 
-  constructor(rules: LeaseRules, { slice = 250 }: LeaseTableOptions = {}) {
+  constructor(rules: LeaseRules, { slice = 250, seconds = () => 0 }: LeaseTableOptions = {}) {
     this.#rules = rules;
     this.#slice = slice;
+    this.#seconds = seconds;
     this.#claims = new LeaseClaims(rules);
   }
 
@@ -89,6 +83,17 @@ export class LeaseTable {
   /** The records of all leases but our own, as they came. */
   *records(): Generator<RawLease> {
     for (const { raw } of this.#entries.values()) yield raw;
+  }
+
+  /** All leases but our own, with their verdicts: each as it is when its turn comes, so that other calls may come in between. */
+  *entries(): Generator<LeaseEntry> {
+    for (const entry of this.#entries.values()) {
+      const { raw, seen, since } = entry;
+      const lease = this.#leaseOf(entry);
+      yield lease === undefined
+        ? { raw, seen, since, reason: this.#reasonOf(entry) }
+        : { raw, seen, since, lease };
+    }
   }
 
   /** A record that is new or was written again. A renewal that says the same changes nothing. */
@@ -201,6 +206,7 @@ export class LeaseTable {
       if (name === this.#rules.ownName) continue;
       const entry = this.#entries.get(name);
       if (entry !== undefined && entry.raw.value === value && entry.ruling === this.#ruling) {
+        if (entry.raw.revision !== raw.revision) entry.seen = this.#seconds();
         entry.raw = raw;
       } else {
         if (entry !== undefined && !before.has(name)) before.set(name, this.#lift(entry));
@@ -226,6 +232,7 @@ export class LeaseTable {
         report(changes, this.#place(entry.raw, entry.age, { entry, verdict: 'waits' }));
       } else if (this.#claims.place(entry)) {
         this.#quarantined.delete(entry.name);
+        entry.since = this.#seconds();
         const lease = this.#leaseOf(entry);
         if (lease !== undefined) changes.push({ kind: 'accepted', name: entry.name, lease });
       }
@@ -235,6 +242,8 @@ export class LeaseTable {
   /** Judges the record beside the accepted ones. Returns what changed. */
   #place(raw: RawLease, age: number, before: Before | undefined): LeaseChange | undefined {
     const judgement = judgeAlone(raw, this.#rules);
+    const now = this.#seconds();
+    const isSame = before?.entry.raw.revision === raw.revision;
     const entry: Entry = {
       raw,
       name: raw.name,
@@ -242,6 +251,8 @@ export class LeaseTable {
       identity: judgement.fit ? judgement.identity : undefined,
       fault: judgement.fit ? undefined : judgement.reason,
       ruling: this.#ruling,
+      seen: isSame ? before.entry.seen : now,
+      since: now,
       queue: undefined,
       followers: undefined,
     };
@@ -249,6 +260,8 @@ export class LeaseTable {
     const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets.v4);
     if (accepted) this.#quarantined.delete(raw.name);
     else this.#quarantined.set(raw.name, entry);
+    const stood = before?.verdict === 'accepted';
+    if (before !== undefined && stood === accepted) entry.since = before.entry.since;
     return this.#changeOf(before, entry, judgement);
   }
 
@@ -285,29 +298,4 @@ export class LeaseTable {
     const judgement = verdictOn(entry) === 'accepted' ? judgeAlone(entry.raw, this.#rules) : undefined;
     return judgement?.fit ? judgement.lease : undefined;
   }
-}
-
-function verdictOn({ fault, queue }: Entry): Before['verdict'] {
-  if (fault !== undefined) return 'unfit';
-  return queue === undefined ? 'accepted' : 'waits';
-}
-
-type Aged = Pick<Claim, 'age' | 'name'>;
-
-/** What was accepted before comes first, then the older key. */
-function inOrder(
-  raws: Iterable<RawLease>,
-  before: ReadonlyMap<string, Before>,
-): (Aged & { readonly raw: RawLease; readonly stood: boolean })[] {
-  const aged = Array.from(raws, (raw) => {
-    const known = before.get(raw.name);
-    // A renewal has a new revision but does not make the record younger.
-    const age = known?.entry.raw.value === raw.value ? known.entry.age : ageOf(raw);
-    return { raw, name: raw.name, age, stood: known?.verdict === 'accepted' };
-  });
-  return aged.sort((a, b) => Number(b.stood) - Number(a.stood) || compareAge(a, b));
-}
-
-function report(changes: LeaseChange[], change: LeaseChange | undefined): void {
-  if (change !== undefined) changes.push(change);
 }

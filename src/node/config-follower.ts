@@ -1,4 +1,5 @@
 import { messageOf } from '#src/lib/errors.ts';
+import type { NotedEvent } from '#src/lib/host-events.ts';
 import type { Prefix4 } from '#src/lib/ip.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { judgeConfigChange } from '#src/node/config-change.ts';
@@ -91,10 +92,14 @@ export class ConfigFollower {
       return;
     }
     this.#text = text;
-    if (this.#trouble !== undefined) log.info('The network config in the registry is in force');
+    if (this.#trouble !== undefined) {
+      log.info('The network config in the registry is in force');
+      this.#note('info', 'The config in the registry is in force');
+    }
     this.#trouble = undefined;
     if (change.kind === 'same') return;
     log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
+    this.#note('info', `It changed, and is applied: ${change.what.join(', ')}`);
     await this.#network.adopt(next).catch(() => {});
   }
 
@@ -106,7 +111,15 @@ export class ConfigFollower {
   }
 
   #complain(trouble: string): void {
-    if (trouble !== this.#trouble) this.#parts.log.error(trouble);
+    if (trouble !== this.#trouble) {
+      this.#parts.log.error(trouble);
+      this.#note('error', trouble);
+    }
     this.#trouble = trouble;
+  }
+
+  #note(severity: NotedEvent['severity'], text: string): void {
+    const { events, id } = this.#parts;
+    events.note({ type: 'config', severity, subject: `${id.prefix}/config`, text });
   }
 }

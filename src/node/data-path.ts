@@ -1,11 +1,12 @@
 import { writeSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import { type Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
-import { LeaseTable } from '#src/network/lease-table.ts';
+import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -34,6 +35,7 @@ export interface DataPathComponents {
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
+  readonly events: HostEvents;
 }
 
 export interface DataPathOptions extends IntentOptions {
@@ -53,6 +55,14 @@ export interface Applied {
   readonly done: Promise<void>;
 }
 
+/** Hears of peers and of the intent, for what is derived from both. */
+export interface PathListener {
+  /** These leases were accepted, refused, or went. */
+  onPeers(changes: readonly LeaseChange[]): void;
+  /** Another intent is in the kernel. */
+  onIntent(): void;
+}
+
 /**
  * One network in the kernel, the packet filter and Docker's file: whatever changes, an intent is applied, and the
  * difference is made. There is no other way in.
@@ -65,6 +75,7 @@ export class DataPath {
   readonly #table: LeaseTable;
   readonly #peers: Peers;
   readonly #order = new InOrder();
+  readonly #listeners = new Set<PathListener>();
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
@@ -76,7 +87,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger } = components;
+    const { reconciler, kernel, clock, createLogger, events } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -86,11 +97,14 @@ export class DataPath {
       name: options.name,
       scopes: () => this.#scopes,
       explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+      events,
     });
     const log = createLogger('overlay');
-    this.#table = new LeaseTable(leaseRulesOf(intent));
+    this.#table = new LeaseTable(leaseRulesOf(intent), {
+      seconds: () => Math.floor(clock.monotonic() / 1_000),
+    });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, log },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
       intent.backend,
       options,
     );
@@ -98,9 +112,13 @@ export class DataPath {
       table: this.#table,
       peers: this.#peers,
       departures: new Departures({ log }),
+      onChanges: (changes) => {
+        for (const listener of this.#listeners) listener.onPeers(changes);
+      },
       inBulk: (say) => this.#owner.inBulk(say),
       clock,
       log,
+      events,
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
@@ -111,12 +129,26 @@ export class DataPath {
     return this.#intent;
   }
 
-  get table(): Pick<LeaseTable, 'accepted' | 'size' | 'lease' | 'quarantined' | 'records' | 'version'> {
+  get table(): Pick<
+    LeaseTable,
+    'accepted' | 'size' | 'entries' | 'lease' | 'leases' | 'quarantined' | 'records' | 'version'
+  > {
     return this.#table;
+  }
+
+  /** Returns how to stop. */
+  observe(listener: PathListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   get routeForm(): Peers['routeForm'] {
     return this.#peers.routeForm;
+  }
+
+  /** Why packets can't reach peers whose lease is good, by the lease's name. */
+  get unreachable(): Peers['unreachable'] {
+    return this.#peers.unreachable;
   }
 
   /** Peers that are left out, by the lease's name, with the reason. */
@@ -134,7 +166,7 @@ export class DataPath {
     return this.#components.rules;
   }
 
-  get owner(): Pick<Owner, 'status' | 'kinds' | 'settled' | 'allowRemoval'> {
+  get owner(): Pick<Owner, 'status' | 'kinds' | 'stateOf' | 'settled' | 'allowRemoval'> {
     return this.#owner;
   }
 
@@ -163,6 +195,7 @@ export class DataPath {
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    for (const listener of this.#listeners) listener.onIntent();
     await this.#removeDevices(
       before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
     );

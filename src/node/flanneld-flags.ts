@@ -23,6 +23,7 @@ export const FLAG_GROUPS = [
   'Lease',
   'Packet filter and routes',
   'Docker networks',
+  'Probes',
   'Health',
   'Logging',
   'Kubernetes',
@@ -309,6 +310,28 @@ export const FLANNELD_FLAGS = {
     default: false,
     description:
       "let 'weft move' on other hosts make and start containers here; everybody with write access to the registry can then start any container on this host, as root",
+  },
+  probes: {
+    group: 'Probes',
+    since: 'weft',
+    kind: 'bool',
+    default: true,
+    description: 'measure every peer, inside the tunnel and outside of it; false sends nothing',
+  },
+  'probe-budget': {
+    group: 'Probes',
+    since: 'weft',
+    kind: 'int',
+    default: 50,
+    description: 'most probe `packets` a second, however many peers there are',
+  },
+  'responder-port': {
+    group: 'Probes',
+    since: 'weft',
+    kind: 'int',
+    default: 8474,
+    description:
+      "TCP and UDP `port` at which hosts answer each other's probes inside the tunnel, the same on all hosts; 0 for none",
   },
   'healthz-ip': {
     group: 'Health',

@@ -6,6 +6,7 @@ import { VERSION } from '#src/lib/version.ts';
 import { cleanHost } from '#src/node/clean-host.ts';
 import { isDriverAskedFor, untilDocker } from '#src/node/docker-presence.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { HostApi } from '#src/node/host-api.ts';
 import { hostMetrics } from '#src/node/host-metrics.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import { Network } from '#src/node/network.ts';
@@ -13,9 +14,11 @@ import { NetworkFollower } from '#src/node/network-follower.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { driverSocket, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import { type NetworkMember, NetworkSet } from '#src/node/network-set.ts';
-import { serveDriverStatus, serveHealth, serveLocally } from '#src/node/node-servers.ts';
-import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import { serveHealth } from '#src/node/node-servers.ts';
+import { type HostComponents, networkHost, type SharedHost } from '#src/node/shared-host.ts';
 import type { TenantService } from '#src/node/tenant-service.ts';
+import { watchReadiness } from '#src/node/watch-readiness.ts';
+import { feedWatchdog } from '#src/node/watchdog.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { type Family, formatFamilies } from '#src/observe/metric.ts';
@@ -37,6 +40,7 @@ export class Host {
   readonly #components: HostComponents;
   readonly #log: Logger;
   readonly #loopDelay = new LoopDelay();
+  readonly #api: HostApi;
   #only: Network | undefined;
   #set: NetworkSet | undefined;
   #tenants: TenantService | undefined;
@@ -49,6 +53,7 @@ export class Host {
     this.#options = options;
     this.#components = components;
     this.#log = components.createLogger('host');
+    this.#api = new HostApi({ ...components, log: this.#log, metrics: () => this.#metrics() });
   }
 
   /** Runs until the signal aborts, and rejects with its reason; or with what made a start impossible. */
@@ -65,6 +70,10 @@ export class Host {
         metrics: async () => formatFamilies(await this.#metrics()),
       });
       life.run((ended) => this.#reportStatus(ended));
+      life.run((ended) => this.#noteReadiness(ended));
+      const { reconciler } = await host;
+      // systemd waits for signs of life from READY on.
+      life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, reconciler }, ended));
       this.#startNetworks(await host, life);
       if (this.#options.dockerDriver !== 'off')
         life.run(async (ended) => this.#serveTenants(await host, ended));
@@ -77,22 +86,23 @@ export class Host {
   }
 
   /** What the networks share, as soon as kernel and rules are watched. */
-  async #prepare(life: Lifetime): Promise<NetworkHost> {
+  async #prepare(life: Lifetime): Promise<SharedHost> {
     const { files } = this.#components;
     const { signal } = life;
     const identity = readNodeIdentity({ files, log: this.#log }, this.#options.stateDir);
-    const host = networkHost(this.#components, this.#options, await identity, signal);
+    const { eventsOf } = this.#api;
+    const host = networkHost({ ...this.#components, eventsOf }, this.#options, await identity, signal);
     await host.start(signal);
     return host;
   }
 
-  #startNetworks(host: NetworkHost, life: Lifetime): void {
+  #startNetworks(host: SharedHost, life: Lifetime): void {
     const { etcdPrefix, watchNetworks } = this.#options;
     const networks = this.#networkNames;
     if (networks.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
-      life.run((signal) => this.#serve({ network, failure: undefined }, () => network.run(signal)));
+      life.run((signal) => this.#serve(host, { network, failure: undefined }, () => network.run(signal)));
       return;
     }
     const set = new NetworkSet(
@@ -100,7 +110,7 @@ export class Host {
         ...this.#components,
         log: this.#log,
         make: (name) => this.#makeNetwork(host, namedNetwork(etcdPrefix, name)),
-        serve: (member, running) => this.#serve(member, running),
+        serve: (member, running) => this.#serve(host, member, running),
       },
       life,
     );
@@ -109,9 +119,8 @@ export class Host {
     this.#set = set;
   }
 
-  async #serveTenants(host: NetworkHost, signal: AbortSignal): Promise<void> {
+  async #serveTenants(host: SharedHost, signal: AbortSignal): Promise<void> {
     const { reconciler, identity } = host;
-    const { files, folders } = this.#components;
     const status = () => {
       const docker = this.#driverStatus;
       const ready = docker.troubles.length === 0;
@@ -120,13 +129,13 @@ export class Host {
     // A host without Docker does without all of it.
     await untilDocker(this.#components, this.#options, signal);
     await this.#networksFirst(signal);
-    const stop = await serveDriverStatus(
-      { files, folders, log: this.#log, status },
-      driverSocket(this.#options),
-    );
+    const view = () => this.#tenants?.view() ?? [];
+    const stop = await this.#api.serveDriver(driverSocket(this.#options), status, view);
     try {
       const { TenantService } = await import('#src/node/tenant-service.ts');
-      this.#tenants = new TenantService({ ...this.#components, reconciler, identity }, this.#options);
+      const events = this.#api.eventsOf(undefined);
+      const components = { ...this.#components, reconciler, identity, events };
+      this.#tenants = new TenantService(components, this.#options);
       await this.#tenants.run(signal);
     } finally {
       await stop();
@@ -202,12 +211,10 @@ export class Host {
   }
 
   /** Answers `weft status` for a network while it runs, and while it waits to be started again. */
-  async #serve(member: NetworkMember, running: () => Promise<void>): Promise<void> {
-    const { files, folders } = this.#components;
-    const stop = await serveLocally(
-      { files, folders, log: this.#log, status: () => this.#statusOf(member, this.#loopDelay.take()) },
-      member.network.artefacts.socket,
-    );
+  async #serve(host: SharedHost, member: NetworkMember, running: () => Promise<void>): Promise<void> {
+    const { network } = member;
+    const status = (): NodeStatus => this.#statusOf(member, this.#loopDelay.take());
+    const stop = await this.#api.serveNetwork(network, status, () => host.reconciler.view());
     try {
       await running();
     } finally {
@@ -277,6 +284,12 @@ export class Host {
         .join(': '),
     );
     return lines.join(' | ');
+  }
+
+  #noteReadiness(signal: AbortSignal): Promise<never> {
+    const [networks, tenantTroubles] = [() => this.#networks(), () => this.#tenants?.troubles];
+    const sources = { ...this.#components, eventsOf: this.#api.eventsOf, networks, tenantTroubles };
+    return watchReadiness(sources, signal);
   }
 
   async #reportStatus(signal: AbortSignal): Promise<void> {

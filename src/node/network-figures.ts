@@ -3,16 +3,18 @@ import { subnetCount } from '#src/network/acquire-plan.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
+import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
 
 /** What a network's figures are made from; what is absent has not begun. */
 export interface CountedNetwork {
   readonly dataPath: Pick<DataPath, 'intent' | 'table' | 'owner' | 'rules'> | undefined;
   readonly membership: Pick<Membership, 'counts' | 'remainingMs'> | undefined;
   readonly putToRoute: HistogramSnapshot | undefined;
+  readonly probes?: ProbeCounts | undefined;
 }
 
 /** What is counted of one network. */
-export function networkFigures({ dataPath, membership, putToRoute }: CountedNetwork): NetworkFigures {
+export function networkFigures({ dataPath, membership, putToRoute, probes }: CountedNetwork): NetworkFigures {
   const { renewals = 0, failures = 0, reconnects = 0, events = 0 } = membership?.counts ?? {};
   const remainingMs = membership?.remainingMs;
   return {
@@ -32,6 +34,7 @@ export function networkFigures({ dataPath, membership, putToRoute }: CountedNetw
       failing: dataPath?.rules.failure !== undefined,
     },
     devices: dataPath?.intent.backend.devices ?? [],
+    ...(probes !== undefined && { probes }),
   };
 }
 

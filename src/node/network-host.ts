@@ -1,5 +1,6 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
@@ -13,6 +14,7 @@ import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
+import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 import type { Random } from '#src/sys/random.ts';
 
 /** What the networks of one host share. */
@@ -20,7 +22,7 @@ export interface NetworkHost {
   /** Who this node is, in every network. */
   readonly identity: string;
   readonly kernel: Kernel;
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry' | 'stepMs'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
   readonly announcer: AddressAnnouncer;
@@ -38,7 +40,11 @@ export interface NetworkHost {
   readonly folders: Folders;
   readonly clock: Clock;
   readonly random: Random;
+  /** Loads what peers are measured with, once a network is up; absent where nothing is measured. */
+  readonly measuring?: () => Promise<MeasuringSockets>;
   readonly createLogger: LoggerSource;
+  /** Takes what happens in a network, or with `undefined` in the only one of a daemon. */
+  readonly eventsOf: (network: string | undefined) => HostEvents;
   /** Called once a start has loaded what it needs. */
   readonly onLoaded: () => void;
 }

@@ -1,3 +1,4 @@
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import { Memory } from '#src/membership/remembered.ts';
@@ -19,6 +20,7 @@ export interface NetworkParts {
   readonly host: NetworkHost;
   readonly createLogger: LoggerSource;
   readonly log: Logger;
+  readonly events: HostEvents;
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
@@ -35,6 +37,7 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     host,
     createLogger,
     log,
+    events: host.eventsOf(id.name),
     maker: new IntentMaker({ ...host, log }, makerOptions(id, artefacts, options, host.identity)),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
@@ -43,19 +46,19 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
   const { makeFirewall, watchDrops, clock, observeRules } = host;
   const rules = new NetworkRules(
-    { makeFirewall, watchDrops, clock, log: createLogger('firewall') },
+    { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
     { intervalMs: ruleCheckMs(options) },
   );
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
   return new DataPath(
-    { ...host, createLogger, rules },
+    { ...host, createLogger, rules, events },
     intent,
     { ...dataPathOptions(options), name: id.prefix, subnetFile: artefacts.subnetFile, previous },
     life,

@@ -1,6 +1,7 @@
 import { noRules, type WantedRules } from '#src/firewall/rules.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { DropsWatched, WatchDrops } from '#src/node/watch-drops.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
@@ -27,6 +28,7 @@ export interface NetworkRulesComponents {
   readonly watchDrops: WatchDrops;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly events: HostEvents;
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
@@ -47,7 +49,7 @@ export class NetworkRules {
   constructor(components: NetworkRulesComponents, { intervalMs }: { readonly intervalMs: number }) {
     this.#components = components;
     this.#caretaker = new Caretaker(
-      { clock: components.clock, log: components.log },
+      components,
       {
         name: 'firewall rules',
         ensure: async (signal) => (await this.#ensure(signal)).join('; ') || undefined,

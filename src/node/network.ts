@@ -9,12 +9,14 @@ import type { NetworkHost } from '#src/node/network-host.ts';
 import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, type NetworkParts, networkParts } from '#src/node/network-parts.ts';
 import { describeNetwork } from '#src/node/network-status.ts';
+import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
 import { wantedWaysOf } from '#src/node/wanted-ways.ts';
 import { WayWatch } from '#src/node/way-watch.ts';
+import type { PeerProbe } from '#src/observe/api.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
@@ -43,6 +45,7 @@ export class Network {
   #startedAt = 0;
   #dataPath: DataPath | undefined;
   #running: RunningNetwork | undefined;
+  #probes: ProbeService | undefined;
   #ways: WayWatch | undefined;
   /** What a start waits for; `undefined` once the network is up. */
   #waitingFor: string | undefined = BEFORE;
@@ -60,6 +63,16 @@ export class Network {
     return this.#parts.artefacts;
   }
 
+  /** What it has in the kernel; `undefined` until its device is being made. */
+  get dataPath(): DataPath | undefined {
+    return this.#dataPath;
+  }
+
+  /** Its place in the registry; `undefined` until it has a lease there. */
+  get joined(): Pick<RunningNetwork, 'membership' | 'registry'> | undefined {
+    return this.#running;
+  }
+
   get isUp(): boolean {
     return this.#waitingFor === undefined;
   }
@@ -75,8 +88,14 @@ export class Network {
       ...(this.#waitingFor === undefined ? [] : [`waiting for ${this.#waitingFor}`]),
       ...(this.#dataPath?.troubles() ?? []),
       ...(this.#ways?.troubles ?? []),
+      ...(this.#probes?.troubles ?? []),
       ...(this.#running?.troubles ?? this.#troublesFromMemory),
     ];
+  }
+
+  /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
+  probeOf(lease: string): PeerProbe | undefined {
+    return this.#probes?.probeOf(lease);
   }
 
   /** Of a start without the registry, for as long as that does not answer. */
@@ -106,6 +125,7 @@ export class Network {
       dataPath: this.#dataPath,
       membership: this.#running?.membership,
       putToRoute: this.#running?.putToRoute,
+      probes: this.#probes?.counts,
     });
   }
 
@@ -134,6 +154,7 @@ export class Network {
       this.#running = undefined;
       this.#ways = undefined;
       this.#dataPath = undefined;
+      this.#probes = undefined;
       this.#waitingFor = BEFORE;
       host.claims.release(id.prefix);
       await names.release();
@@ -150,7 +171,7 @@ export class Network {
     const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {
       this.#dataPath = await startFromMemory(this.#parts, { remembered, previous }, life);
-      if (this.#dataPath !== undefined) this.#ready(this.#dataPath, life.signal);
+      if (this.#dataPath !== undefined) this.#ready(this.#dataPath, life);
     }
     const { registry, config, missing } = await opening;
     onLoaded();
@@ -223,12 +244,12 @@ export class Network {
     this.#running = running;
     // Programs and the disk are waited for while the peers are taken.
     await Promise.all([applied.done, running.start(life)]);
-    this.#ready(dataPath, life.signal);
+    this.#ready(dataPath, life);
     running.goOn(life);
     await dataPath.removeLeftovers(life.signal);
   }
 
-  #ready(dataPath: DataPath, signal: AbortSignal): void {
+  #ready(dataPath: DataPath, life: Lifetime): void {
     const again = this.#waitingFor === undefined;
     this.#waitingFor = undefined;
     const ms = Math.round(this.#parts.host.clock.monotonic() - this.#startedAt);
@@ -237,8 +258,19 @@ export class Network {
       `Running backend ${backend.type}: subnet ${formatPrefix(subnet)}, ${dataPath.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
     );
     this.#onReady();
-    dataPath.watchDrops(signal);
-    this.#ways ??= this.#watchWays(dataPath, signal);
+    dataPath.watchDrops(life.signal);
+    this.#ways ??= this.#watchWays(dataPath, life.signal);
+    if (!again) life.run((signal) => this.#measure(dataPath, signal));
+  }
+
+  /** Measures the peers and answers theirs, from the first moment at which packets flow. */
+  async #measure(dataPath: DataPath, signal: AbortSignal): Promise<void> {
+    const sockets = await this.#parts.host.measuring?.();
+    if (sockets === undefined) return;
+    const { ProbeService } = await import('#src/node/probe-service.ts');
+    const probes = new ProbeService(this.#parts, dataPath, sockets);
+    this.#probes = probes;
+    await probes.run(signal);
   }
 
   #watchWays(dataPath: DataPath, signal: AbortSignal): WayWatch {

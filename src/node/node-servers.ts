@@ -2,24 +2,18 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HealthServer, type Readiness } from '#src/observe/health-server.ts';
-import { LocalApi } from '#src/observe/local-api.ts';
-import type { HostStatus } from '#src/observe/node-status.ts';
-import type { Files } from '#src/sys/files.ts';
-import type { Folders } from '#src/sys/folders.ts';
+import { LocalApi, type LocalApiComponents } from '#src/observe/local-api.ts';
 
-export interface LocalApiComponents {
-  readonly files: Files;
-  readonly folders: Folders;
+export interface ServeComponents extends LocalApiComponents {
   readonly log: Logger;
-  readonly status: () => HostStatus;
 }
 
 /**
- * Serves `weft status` for one network. Returns how to stop. Without a folder that can be written,
+ * Serves the local API of one network. Returns how to stop. Without a folder that can be written,
  * the network runs anyway, and `weft status` gets no answer.
  */
 export async function serveLocally(
-  { log, ...components }: LocalApiComponents,
+  { log, ...components }: ServeComponents,
   socket: string,
 ): Promise<() => Promise<void>> {
   const api = new LocalApi(components, socket);
@@ -37,10 +31,7 @@ export async function serveLocally(
  * Serves what Docker's driver does, likewise. A second flanneld on this host may serve networks all the same: its driver says
  * what it lacks.
  */
-export async function serveDriverStatus(
-  components: LocalApiComponents,
-  socket: string,
-): Promise<() => Promise<void>> {
+export async function serveDriver(components: ServeComponents, socket: string): Promise<() => Promise<void>> {
   try {
     return await serveLocally(components, socket);
   } catch (error) {

@@ -1,9 +1,11 @@
 import type { Backend } from '#src/backend/backend.ts';
+import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Departures } from '#src/membership/departures.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import { LeaseNews } from '#src/node/lease-news.ts';
 import type { Peers } from '#src/node/peers.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -13,10 +15,14 @@ export interface PeerInboxComponents {
   readonly table: LeaseTable;
   readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
   readonly departures: Departures;
+  /** Called with the changes once the peers have been planned. */
+  readonly onChanges?: (changes: readonly LeaseChange[]) => void;
   /** Runs thousands of changes in bulk; see {@link Owner.inBulk}. */
   readonly inBulk: (say: () => Promise<void>) => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 /** Peers that come at once. */
@@ -31,12 +37,14 @@ const MANY_PEERS = 1_000;
 export class PeerInbox {
   readonly #components: PeerInboxComponents;
   readonly #order = new InOrder();
+  readonly #news: LeaseNews;
   /** When {@link run} looks for departures next. It is woken for an earlier one only. */
   #wakesAt = Number.NEGATIVE_INFINITY;
   #rearm: (() => void) | undefined;
 
   constructor(components: PeerInboxComponents) {
     this.#components = components;
+    this.#news = new LeaseNews(components.events ?? silentEvents);
   }
 
   /**
@@ -83,6 +91,7 @@ export class PeerInbox {
 
   #handle(step: () => Promise<void>): Promise<void> {
     return this.#order.run(step).finally(() => {
+      this.#news.note();
       // To end a sleep and begin another for each message would cost more than the message.
       if (this.#nextDue < this.#wakesAt) this.#rearm?.();
     });
@@ -153,7 +162,8 @@ export class PeerInbox {
   }
 
   async #follow(changes: readonly LeaseChange[], expected?: number): Promise<void> {
-    const { log, peers } = this.#components;
+    const { log, peers, onChanges } = this.#components;
+    this.#news.take(changes);
     for (const change of changes) {
       if (change.kind === 'quarantined') {
         log.warning(`Ignoring the lease ${change.name.slice(0, 100)}: ${change.reason}`, {
@@ -164,6 +174,7 @@ export class PeerInbox {
       }
     }
     await peers.apply(changes, expected);
+    onChanges?.(changes);
   }
 }
 

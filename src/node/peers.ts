@@ -1,5 +1,6 @@
 import type { Backend, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
+import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
@@ -14,6 +15,8 @@ export interface PeersComponents {
   readonly clock: Clock;
   readonly reconciler: Pick<Owner, 'set'>;
   readonly log: Logger;
+  /** Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface PeersOptions {
@@ -96,9 +99,14 @@ export class Peers {
     if (this.#unreachable.get(name) === reason) return;
     if (reason === undefined) this.#unreachable.delete(name);
     else this.#unreachable.set(name, reason);
-    const { log } = this.#components;
-    if (reason === undefined) log.info(`The peer ${name} can be reached again`);
-    else log.warning(`No way to the peer ${name}: ${reason}`, { lease: name });
+    const { log, events = silentEvents } = this.#components;
+    if (reason === undefined) {
+      log.info(`The peer ${name} can be reached again`);
+      events.note({ type: 'peer', severity: 'info', subject: name, text: 'There is a way to it again' });
+    } else {
+      log.warning(`No way to the peer ${name}: ${reason}`, { lease: name });
+      events.note({ type: 'peer', severity: 'warning', subject: name, text: `No way to it: ${reason}` });
+    }
   }
 
   /** Goes to the other form above the limit, and back only below half of it. True when the form changed. */

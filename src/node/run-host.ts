@@ -34,6 +34,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     locks: systemLocks,
     announcer: announcerIn(),
     random: systemRandom,
+    measuring: async () => (await import('#src/sys/measuring-sockets.ts')).systemMeasuringSockets,
     createLogger: log,
     serviceManager: systemd,
     onLoaded: keepSmall,

@@ -49,6 +49,7 @@ export class RunningNetwork {
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
+  readonly registry: Registry;
   #draft: Draft;
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
@@ -68,6 +69,7 @@ export class RunningNetwork {
     this.#startedAt = parts.host.clock.monotonic();
     this.#dataPath = dataPath;
     this.membership = membership;
+    this.registry = registry;
     this.#draft = draft;
     this.#remembered = remembered;
     this.#config = new ConfigFollower(
@@ -86,6 +88,7 @@ export class RunningNetwork {
         kernel,
         clock,
         log: parts.createLogger('underlay'),
+        events: parts.events,
         observe: (listener) => reconciler.observe(listener),
       },
       {

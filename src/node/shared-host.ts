@@ -1,6 +1,7 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { silentEvents } from '#src/lib/host-events.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -20,7 +21,16 @@ import type { UnixHttp } from '#src/sys/unix-http.ts';
 export interface HostComponents
   extends Pick<
     NetworkHost,
-    'kernel' | 'files' | 'folders' | 'locks' | 'announcer' | 'clock' | 'random' | 'onLoaded' | 'createLogger'
+    | 'kernel'
+    | 'files'
+    | 'folders'
+    | 'locks'
+    | 'announcer'
+    | 'clock'
+    | 'random'
+    | 'measuring'
+    | 'onLoaded'
+    | 'createLogger'
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;
@@ -29,6 +39,8 @@ export interface HostComponents
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
   readonly watchRules: (listener: (event: NftablesEvent) => void, signal: AbortSignal) => Promise<void>;
   readonly serviceManager: ServiceManager;
+  /** Default: events go nowhere. */
+  readonly eventsOf?: NetworkHost['eventsOf'];
   /** Sockets that systemd has handed over, by name. */
   readonly passedSockets: ReadonlyMap<string, number>;
   /** Whether only this process sees what it mounts; see sys/own-mounts.ts. */
@@ -37,6 +49,7 @@ export interface HostComponents
 
 /** What the networks share, and what starts it. */
 export interface SharedHost extends NetworkHost {
+  readonly reconciler: Reconciler;
   /** Follows the kernel and the packet filter until the signal aborts. Resolves when both are followed. */
   start(signal: AbortSignal): Promise<void>;
 }
@@ -64,6 +77,7 @@ export function networkHost(
     commands: versions,
     identity,
     reconciler,
+    eventsOf: components.eventsOf ?? (() => silentEvents),
     claims: new NetworkClaims(),
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');

@@ -86,7 +86,7 @@ export async function joinNetwork(
   onStep: (what: string) => void,
   signal: AbortSignal,
 ): Promise<Joined> {
-  const { log, maker, host, options, createLogger } = parts;
+  const { log, maker, host, options, createLogger, events } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
   // The store needs a while for the list, and the host is looked at meanwhile.
@@ -106,7 +106,7 @@ export async function joinNetwork(
   onStep('a lease');
   const { clock, random, identity } = host;
   const membership = await join(
-    { registry, clock, random, createLogger },
+    { registry, clock, random, createLogger, events },
     {
       config,
       claimant: { node: identity, publicIp: underlay.publicIp },

@@ -1,5 +1,6 @@
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { ruleCheckMs } from '#src/node/network-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
@@ -9,15 +10,15 @@ import { commandsIn } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { networkNamespacePath } from '#src/sys/network-namespaces.ts';
 
+interface TenantRulesHost
+  extends Pick<HostComponents, 'commands' | 'ruleset' | 'watchRules' | 'clock' | 'createLogger'> {
+  /** Default: nobody. */
+  readonly events?: HostEvents;
+}
+
 /** The rules in that namespace, and those of the tunnels in the host's own. */
 export function tenantRules(
-  {
-    commands,
-    ruleset,
-    watchRules,
-    clock,
-    createLogger,
-  }: Pick<HostComponents, 'commands' | 'ruleset' | 'watchRules' | 'clock' | 'createLogger'>,
+  { commands, ruleset, watchRules, clock, createLogger, events }: TenantRulesHost,
   options: FlanneldOptions,
 ): TenantRules {
   const namespace = networkNamespacePath(TENANT_NAMESPACE);
@@ -32,6 +33,7 @@ export function tenantRules(
       host: { commands, ruleset, watchRules },
       clock,
       log: createLogger('firewall'),
+      ...(events !== undefined && { events }),
     },
     { port: options.tenantPort, intervalMs: ruleCheckMs(options) },
   );

@@ -2,15 +2,13 @@ import { ContainerClient } from '#src/docker/container-client.ts';
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { ContainerEnds } from '#src/driver/container-ends.ts';
-import { HostResolvers } from '#src/driver/names/host-resolvers.ts';
-import { NameServers } from '#src/driver/names/name-servers.ts';
 import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
 import { TenantHost } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
-import { VERSION } from '#src/lib/version.ts';
 import { isDriverAskedFor } from '#src/node/docker-presence.ts';
 import { DriverCounts } from '#src/node/driver-counts.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
@@ -19,6 +17,7 @@ import { reconcilerOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { TenantNamespace } from '#src/node/tenant-namespace.ts';
+import { ofDockersNetworks, tenantIdentity, tenantNames } from '#src/node/tenant-parts.ts';
 import { tenantRules } from '#src/node/tenant-rules.ts';
 import { placeOf } from '#src/node/tunnel-place.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
@@ -29,17 +28,15 @@ import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import type { DriverFigures } from '#src/observe/driver-figures.ts';
 import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { SlotView } from '#src/reconcile/slot-view.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { DeferredFolders } from '#src/registry/deferred-folders.ts';
 import { openRecordFolders } from '#src/registry/open-record-folders.ts';
-import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
-import { systemExchange } from '#src/sys/exchange.ts';
 import { systemCopyFolder, systemFolders } from '#src/sys/folders.ts';
 import { NamespaceFiles } from '#src/sys/namespace-files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { isNetworkNamespace, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
-import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
 
 export interface TenantServiceComponents
   extends Pick<
@@ -57,6 +54,7 @@ export interface TenantServiceComponents
     | 'hasOwnMounts'
   > {
   readonly reconciler: NetworkHost['reconciler'];
+  readonly events: HostEvents;
   /** The identity of this host. */
   readonly identity: string;
 }
@@ -77,6 +75,8 @@ export class TenantService {
   readonly #options: FlanneldOptions;
   readonly #counts: DriverCounts;
   #host: TenantHost | undefined;
+  /** Of the tenants' namespace. */
+  #inside: Reconciler | undefined;
   #namespace: TenantNamespace | undefined;
   #failure: string | undefined;
   /** Why the driver, which nobody has asked for, is not served. */
@@ -100,6 +100,11 @@ export class TenantService {
       troubles: this.troubles,
       networks: this.#host?.networks ?? [],
     };
+  }
+
+  /** What is wanted and was found in the tenants' namespace; nothing while the driver does not run. */
+  view(): Iterable<SlotView> {
+    return this.#inside?.view() ?? [];
   }
 
   figures(): Promise<DriverFigures> {
@@ -197,6 +202,7 @@ export class TenantService {
         },
         reconcilerOptions(this.#options),
       );
+      this.#inside = reconciler;
       const host = await TenantHost.open(
         {
           ...this.#components,
@@ -206,7 +212,7 @@ export class TenantService {
           rules: this.#counts.follow(tenantRules(this.#components, this.#options)),
           docker: new DockerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
           containers: new ContainerClient({ http: systemUnixHttp, clock }, { socket: this.#dockerSocket }),
-          names: this.#makeNames(namespace),
+          names: tenantNames(this.#components, namespace),
           disk: systemFolders,
           copy: systemCopyFolder,
           ends: new ContainerEnds({
@@ -219,7 +225,7 @@ export class TenantService {
         },
         {
           stateDir: this.#options.stateDir,
-          identity: await this.#identity(),
+          identity: await tenantIdentity(this.#components),
           dockerNetworks: this.#options.dockerNetworks,
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
@@ -244,18 +250,10 @@ export class TenantService {
     } finally {
       await life.stop();
       this.#host = undefined;
+      this.#inside = undefined;
       inside.close();
       await folders.close();
     }
-  }
-
-  #makeNames(namespace: string): NameServers {
-    const { clock, files, random, createLogger } = this.#components;
-    const resolvers = new HostResolvers({ clock, files, random, exchange: systemExchange });
-    return new NameServers(
-      { sockets: systemDeviceSockets, resolvers, clock, log: createLogger('names') },
-      { namespace, deviceOf: ({ vni }) => bridgeName(vni), addressesOf: serviceAddresses },
-    );
   }
 
   async #followUnderlay(
@@ -263,12 +261,13 @@ export class TenantService {
     signal: AbortSignal,
     onMove: (to: Underlay) => void,
   ): Promise<never> {
-    const { kernel, clock, reconciler, createLogger } = this.#components;
+    const { kernel, clock, reconciler, createLogger, events } = this.#components;
     const follower = new UnderlayFollower(
       {
         kernel,
         clock,
         log: createLogger('underlay'),
+        events: ofDockersNetworks(events),
         observe: (listener) => reconciler.observe(listener),
       },
       {
@@ -281,17 +280,5 @@ export class TenantService {
       },
     );
     return follower.follow(signal);
-  }
-
-  async #identity() {
-    const { files, identity } = this.#components;
-    const read = async (name: string): Promise<string> =>
-      (await files.read(`/proc/sys/kernel/${name}`).catch(() => undefined))?.trim() || 'unknown';
-    return {
-      id: identity,
-      hostName: await read('hostname'),
-      bootId: await read('random/boot_id'),
-      version: VERSION,
-    };
   }
 }

@@ -1,5 +1,6 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import { type HostEvents, type NotedEvent, silentEvents } from '#src/lib/host-events.ts';
 import { containsAddress, isGlobalUnicast, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import {
@@ -20,6 +21,8 @@ export interface UnderlayFollowerComponents {
   readonly observe: (listener: (event: KernelEvent) => void) => () => void;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface UnderlayFollowerOptions {
@@ -199,7 +202,9 @@ export class UnderlayFollower {
       return patience;
     }
     const before = this.#underlay;
-    this.#components.log.info(`${describeMove(before, next.to)}: following`);
+    const move = describeMove(before, next.to);
+    this.#components.log.info(`${move}: following`);
+    this.#note('info', move);
     await onMove(next.to);
     this.#underlay = next.to;
     this.#lostAt = undefined;
@@ -225,13 +230,21 @@ export class UnderlayFollower {
     if (this.#trouble === trouble) return false;
     this.#trouble = trouble;
     this.#components.log.warning(`The host can't send to its peers: ${trouble}`);
+    this.#note('warning', `The host can't send to its peers: ${trouble}`);
     return true;
   }
 
   #recover(): void {
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
-    this.#components.log.info(`The underlay is back: ${describeUnderlay(this.#underlay)}`);
+    const back = `The underlay is back: ${describeUnderlay(this.#underlay)}`;
+    this.#components.log.info(back);
+    this.#note('info', back);
+  }
+
+  #note(severity: NotedEvent['severity'], text: string): void {
+    const { events = silentEvents } = this.#components;
+    events.note({ type: 'underlay', severity, subject: this.#underlay.name, text });
   }
 }
 

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Handlers } from '#src/observe/api-router.ts';
 import { askNode } from '#src/observe/ask-status.ts';
+import { EventRing } from '#src/observe/event-ring.ts';
 import { LocalApi } from '#src/observe/local-api.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import { valueReply } from '#src/observe/reply.ts';
+import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { socketIn } from '../../test/support/socket-holder.ts';
@@ -18,10 +22,18 @@ const STATUS: NodeStatus = {
   eventLoopDelayMs: 0,
 };
 
+const componentsOf = (handlers: Handlers = { '/status': () => valueReply(STATUS) }) => ({
+  files: systemFiles,
+  folders: systemFolders,
+  clock: systemClock,
+  ring: new EventRing(systemClock),
+  handlers,
+});
+
 test('a node answers with its status; when it has stopped, nobody holds the socket', async (t) => {
   const path = socketIn(t);
   assert.equal(await askNode(path), undefined);
-  const components = { files: systemFiles, folders: systemFolders, status: () => STATUS };
+  const components = componentsOf();
   const api = new LocalApi(components, path);
   await api.start();
   assert.deepEqual(await askNode(path), STATUS);
@@ -32,7 +44,7 @@ test('a node answers with its status; when it has stopped, nobody holds the sock
 
 test('of several that start at one instant one serves, and those that give up leave it its socket', async (t) => {
   const path = socketIn(t);
-  const components = { files: systemFiles, folders: systemFolders, status: () => STATUS };
+  const components = componentsOf();
   const apis = Array.from({ length: 6 }, () => new LocalApi(components, path));
   const started = await Promise.allSettled(apis.map((api) => api.start()));
   const serving = apis.filter((_, n) => started[n]?.status === 'fulfilled');

@@ -1,23 +1,39 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { dirname } from 'node:path';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { sha256Hex } from '#src/lib/sha256.ts';
+import { answerWith, type Handlers } from '#src/observe/api-router.ts';
 import { askNode } from '#src/observe/ask-status.ts';
-import type { HostStatus } from '#src/observe/node-status.ts';
+import { feedEvents } from '#src/observe/event-feed.ts';
+import type { EventRing } from '#src/observe/event-ring.ts';
+import { EVENTS_TYPE, VERSION_HEADER } from '#src/observe/event-stream.ts';
+import { writeList } from '#src/observe/write-list.ts';
+import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
 import { type HostLocks, systemLocks } from '#src/sys/host-lock.ts';
+import { listenPrivately } from '#src/sys/listen-privately.ts';
 
 export interface LocalApiComponents {
   readonly files: Files;
   readonly folders: Folders;
-  readonly status: () => HostStatus;
+  readonly clock: Clock;
+  readonly handlers: Handlers;
+  /** What a stream of events shows. */
+  readonly ring: EventRing;
   /** Default: the machine's. */
   readonly locks?: HostLocks;
 }
 
+export interface LocalApiOptions {
+  /** How long a reader may take nothing before it is ended, in milliseconds. Default 30,000. */
+  readonly stallMs?: number;
+}
+
+const STALL_MS = 30_000;
+
 /**
- * The node's own API on a unix socket: `GET /status`, JSON. The process that answers on it is the
+ * The node's own API on a unix socket that only root may use. The process that answers on it is the
  * one flanneld of its network on this host; two would undo each other's work.
  *
  * A lock is held with the socket. Without it, two that start at one instant both find the socket
@@ -27,14 +43,17 @@ export class LocalApi {
   readonly #components: LocalApiComponents;
   readonly #server: Server;
   readonly #path: string;
+  readonly #stallMs: number;
   #unlock: (() => Promise<void>) | undefined;
 
-  constructor(components: LocalApiComponents, path: string) {
+  constructor(components: LocalApiComponents, path: string, { stallMs = STALL_MS }: LocalApiOptions = {}) {
     this.#components = components;
     this.#path = path;
-    this.#server = createServer((_, response) => {
-      response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify(components.status()));
+    this.#stallMs = stallMs;
+    this.#server = createServer((request, response) => {
+      // The reader went away. What is left to write is dropped.
+      response.on('error', () => {});
+      this.#serve(request, response).catch(() => response.destroy());
     });
   }
 
@@ -70,15 +89,30 @@ export class LocalApi {
     try {
       await folders.make(dirname(this.#path));
       await files.remove(this.#path);
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      this.#server.once('error', reject).listen(this.#path, resolve);
-      await promise;
+      await listenPrivately(this.#server, this.#path);
     } catch (cause) {
       throw new WeftError('local-api', `could not listen on ${this.#path}: ${messageOf(cause)}`, {
         remedy: 'choose a folder that can be written with --state-dir',
         cause,
       });
     }
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method = '', url = '', headers } = request;
+    const { handlers, ring, clock } = this.#components;
+    const stallMs = this.#stallMs;
+    const reply = await answerWith(handlers, { method, url, accept: headers.accept ?? '' });
+    response.setHeader(VERSION_HEADER, '1');
+    if (reply.kind === 'stream') {
+      response.writeHead(200, { 'content-type': EVENTS_TYPE, 'cache-control': 'no-store' });
+      return feedEvents({ ring, clock }, response, { after: reply.after, stallMs });
+    }
+    response.setHeader('content-type', 'application/json');
+    if (reply.kind === 'list') return writeList(response, reply, { clock, stallMs });
+    const body = JSON.stringify(reply.value);
+    response.writeHead(reply.status ?? 200, { 'content-length': Buffer.byteLength(body) });
+    response.end(body);
   }
 
   #alreadyServed(): WeftError {

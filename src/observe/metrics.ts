@@ -3,6 +3,7 @@ import { DRIVER_METRICS } from '#src/observe/driver-metrics.ts';
 import { type Family, familiesOf, type Metric } from '#src/observe/metric.ts';
 import type { NetworkMeasured } from '#src/observe/network-figures.ts';
 import { NETWORK_METRICS } from '#src/observe/network-metrics.ts';
+import { PROBE_METRICS } from '#src/observe/probe-metrics.ts';
 import { PROCESS_METRICS, type ProcessFigures } from '#src/observe/process-metrics.ts';
 
 /** All that is measured on one host. */
@@ -25,6 +26,7 @@ export function metricsOf({ process, networks, driver }: HostMeasured): Family[]
   const isServed = driver !== undefined && driver.status.state !== 'off';
   return [
     ...familiesOf(NETWORK_METRICS, measured),
+    ...familiesOf(PROBE_METRICS, measured),
     ...familiesOf(DRIVER_METRICS, isServed ? [{ source: driver }] : []),
     ...familiesOf(PROCESS_METRICS, [{ source: process }]),
   ];
@@ -33,7 +35,12 @@ export function metricsOf({ process, networks, driver }: HostMeasured): Family[]
 type Row = Pick<Metric<unknown>, 'name' | 'type' | 'help'>;
 
 /** Every metric that there is, for the page, and for the checks of alert rules and dashboards. */
-export const ALL_METRICS: readonly Row[] = [...NETWORK_METRICS, ...DRIVER_METRICS, ...PROCESS_METRICS];
+export const ALL_METRICS: readonly Row[] = [
+  ...NETWORK_METRICS,
+  ...PROBE_METRICS,
+  ...DRIVER_METRICS,
+  ...PROCESS_METRICS,
+];
 
 const table = (metrics: readonly Row[]): readonly string[] => [
   '| name | type | what it says |',
@@ -57,6 +64,11 @@ export function metricsPage(): string {
     'A daemon of several networks has one row for each, with the label `network`.',
     '',
     ...table(NETWORK_METRICS),
+    '## Probes',
+    '',
+    'For each network where `--probes` is on ([what is measured](../guides/probes.md)).',
+    '',
+    ...table(PROBE_METRICS),
     "## Docker's driver",
     '',
     'One row for the host, where `--docker-driver` is not `off`.',

@@ -1,5 +1,6 @@
 import type { HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
 
 /** What is counted of one network, beside its status. */
 export interface NetworkFigures {
@@ -20,6 +21,8 @@ export interface NetworkFigures {
   readonly firewall: { readonly repairs: number; readonly failing: boolean };
   /** The overlay's devices on this host. */
   readonly devices: readonly string[];
+  /** Absent where peers are not measured. */
+  readonly probes?: ProbeCounts;
 }
 
 export interface LeaseFigures {

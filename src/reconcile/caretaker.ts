@@ -1,4 +1,5 @@
 import { isAbort, messageOf } from '#src/lib/errors.ts';
+import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { LookPacer } from '#src/reconcile/look-pacer.ts';
@@ -11,6 +12,13 @@ export interface Cared {
   readonly name: string;
   /** Looks, and mends what is not as wanted. What was mended, in words; `undefined` when nothing was. */
   ensure(signal: AbortSignal): Promise<string | undefined>;
+}
+
+export interface CaretakerComponents {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface CaretakerOptions {
@@ -26,6 +34,7 @@ export interface CaretakerOptions {
 export class Caretaker {
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #events: HostEvents;
   readonly #cared: Cared;
   readonly #options: CaretakerOptions;
   readonly #pacer = new RepairPacer();
@@ -38,12 +47,13 @@ export class Caretaker {
   #repairs = 0;
 
   constructor(
-    { clock, log }: { readonly clock: Clock; readonly log: Logger },
+    { clock, log, events = silentEvents }: CaretakerComponents,
     cared: Cared,
     options: CaretakerOptions,
   ) {
     this.#clock = clock;
     this.#log = log;
+    this.#events = events;
     this.#cared = cared;
     this.#options = options;
     this.#looks = new LookPacer(options.mostPauseMs ?? 0);
@@ -64,7 +74,7 @@ export class Caretaker {
    * after it until the signal aborts.
    */
   async start(signal: AbortSignal, { tolerated = false } = {}): Promise<void> {
-    if (tolerated) await this.#look(signal);
+    if (tolerated) await this.#look(signal, { isFirst: true });
     else await this.lookNow(signal);
     // What the start found had never been right.
     this.#repairs = 0;
@@ -96,7 +106,7 @@ export class Caretaker {
     }
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
+  async #look(signal: AbortSignal, { isFirst = false } = {}): Promise<void> {
     try {
       const mended = await this.#order.run(() => this.#cared.ensure(signal));
       this.#looks.looked(this.#clock.monotonic(), mended !== undefined);
@@ -109,12 +119,20 @@ export class Caretaker {
         );
       }
       this.#log.info(`Repaired the ${this.#cared.name}: ${mended}`);
+      if (!isFirst) this.#note('repair', 'warning', `Repaired: ${mended}`);
     } catch (error) {
       if (isAbort(error)) throw error;
       const reason = messageOf(error);
-      if (reason !== this.#failure) this.#log.error(`Could not repair the ${this.#cared.name}: ${reason}`);
+      if (reason !== this.#failure) {
+        this.#log.error(`Could not repair the ${this.#cared.name}: ${reason}`);
+        this.#note('failure', 'error', `Could not be repaired: ${reason}`);
+      }
       this.#failure = reason;
     }
+  }
+
+  #note(type: 'repair' | 'failure', severity: 'warning' | 'error', text: string): void {
+    this.#events.note({ type, severity, subject: this.#cared.name, text });
   }
 
   /** Until poked, or the interval has passed. */

@@ -45,6 +45,12 @@ export class Contention {
       if (holding.lost.has(key)) continue;
       holding.lost.add(key);
       this.#log.error(`${holding.name} can't have ${key}: ${reason}`, { key, reason });
+      holding.events.note({
+        type: 'failure',
+        severity: 'error',
+        subject: key,
+        text: `Not to be had: ${reason}`,
+      });
     }
   }
 }

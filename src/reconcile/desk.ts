@@ -7,6 +7,7 @@ import type { Ledger } from '#src/reconcile/ledger.ts';
 import { Overdue } from '#src/reconcile/overdue.ts';
 import type { OwnerDesk, OwnerStatus } from '#src/reconcile/owner.ts';
 import { planFor } from '#src/reconcile/plan-for.ts';
+import { type SubjectState, subjectState } from '#src/reconcile/subject-state.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -81,6 +82,10 @@ export class Desk implements OwnerDesk {
 
   kindsOf(holding: Holding): ReadonlyMap<string, KindCount> {
     return countKinds(holding, this.#components);
+  }
+
+  stateOf(holding: Holding, subject: string): SubjectState {
+    return subjectState(holding, subject, this.#ledger, this.#components.failures);
   }
 
   plan(holding: Holding): Promise<Operation[]> {

@@ -78,6 +78,8 @@ export class Failures {
         `Could not apply "${kind.command(verb, object)}": ${reason}; trying again in ${pause} ms and on`,
         { key, reason },
       );
+      const text = `Could not apply "${kind.command(verb, object)}": ${reason}`;
+      holding?.events.note({ type: 'failure', severity: 'error', subject: key, text });
     }
     this.#failing.set(key, { holding, object, attempts, reason, notBefore: now + pause });
   }

@@ -1,3 +1,4 @@
+import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import type { Explain, OwnerRequest } from '#src/reconcile/owner.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -8,6 +9,7 @@ export class Holding {
   /** See {@link OwnerRequest.scopes}. */
   readonly scopes: () => readonly Scope[];
   readonly explain: Explain | undefined;
+  readonly events: HostEvents;
   /** The slots of each `set`, by its subject. */
   readonly slots = new Map<string, readonly Slot[]>();
   /** Slots in which what this owner wants counts. */
@@ -25,10 +27,11 @@ export class Holding {
   /** Called when all that can be done for the owner has been done. */
   readonly waiters: (() => void)[] = [];
 
-  constructor({ name, scopes, explain }: OwnerRequest) {
+  constructor({ name, scopes, explain, events = silentEvents }: OwnerRequest) {
     this.name = name;
     this.scopes = scopes;
     this.explain = explain;
+    this.events = events;
   }
 
   /** Something that had been right was repaired. */

@@ -1,6 +1,8 @@
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { KindCount } from '#src/reconcile/kind-counts.ts';
 import type { OverdueSlot } from '#src/reconcile/overdue.ts';
+import type { SubjectState } from '#src/reconcile/subject-state.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { KernelError, Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -15,6 +17,8 @@ export interface OwnerRequest {
   readonly scopes: () => readonly Scope[];
   /** What a refusal of the kernel means, where its own words don't say what is in the way. `links`: all devices there are. */
   readonly explain?: Explain;
+  /** Takes the repairs and failures of what it wants. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export type Explain = (
@@ -44,6 +48,7 @@ export interface OwnerDesk {
   inBulk(holding: Holding, work: () => Promise<void>): Promise<void>;
   settled(holding: Holding): Promise<void>;
   statusOf(holding: Holding): OwnerStatus;
+  stateOf(holding: Holding, subject: string): SubjectState;
   kindsOf(holding: Holding): ReadonlyMap<string, KindCount>;
   plan(holding: Holding): Promise<Operation[]>;
   release(holding: Holding): Promise<void>;
@@ -100,6 +105,11 @@ export class Owner {
   /** Resolves when all that can be done for this owner now has been done. {@link status} has what failed and is tried again. */
   settled(): Promise<void> {
     return this.#desk.settled(this.#holding);
+  }
+
+  /** Whether all that is wanted for the subject is in the kernel, as far as it was reported. */
+  stateOf(subject: string): SubjectState {
+    return this.#desk.stateOf(this.#holding, subject);
   }
 
   /** What a start would change, in order. Reads the kernel and changes nothing. */

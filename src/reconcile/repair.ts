@@ -3,10 +3,10 @@ import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
 import { planOf } from '#src/reconcile/plan.ts';
+import { RepairNotes } from '#src/reconcile/repair-notes.ts';
 import type { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import type { Cause, Slot } from '#src/reconcile/slot.ts';
 import type { Job } from '#src/reconcile/work-queue.ts';
-import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -29,17 +29,22 @@ export class Repair {
   readonly #missed = new Set<string>();
   /** Slots whose device went while something was put on it, until that succeeds or the interval asks for a comparison. */
   readonly #deviceless = new Set<string>();
-  #count = 0;
+  readonly #notes: RepairNotes;
 
   constructor(components: RepairComponents) {
     this.#components = components;
     this.#ledger = components.ledger;
     this.#failures = components.failures;
+    this.#notes = new RepairNotes({
+      ...components,
+      kinds: this.#ledger.kinds,
+      holdingOf: (slot) => this.#ledger.holdingOf(slot),
+    });
   }
 
   /** Repairs of what had been right, since the start. */
   get count(): number {
-    return this.#count;
+    return this.#notes.count;
   }
 
   /** Repairs some of what may be repaired now; false when there was nothing to do. */
@@ -52,7 +57,7 @@ export class Repair {
     const wrong = this.#withDevice(await this.#stillNotRight(this.#notRight(jobs)));
     if (wrong.length === 0) return jobs.length > 0;
     const slots = wrong.map(({ slot }) => slot);
-    this.#logRepairs(wrong, now);
+    this.#noteRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
     const results = await this.#explained(await actuators.apply(planOf(slots, this.#ledger.kinds)));
     const refused = this.#refusedSlots(results);
@@ -243,39 +248,17 @@ export class Repair {
     return this.#ledger.kinds.of(object).key(object);
   }
 
-  #logRepairs(jobs: readonly Job[], now: number): void {
-    const { pacer, log } = this.#components;
+  /** What failed before is no repair of what had been right. */
+  #noteRepairs(jobs: readonly Job[], now: number): void {
     const drifted = jobs.filter(
       ({ slot, cause }) => cause === 'kernel' && this.#failures.notBefore(slot.object) === undefined,
     );
-    for (const [index, { slot }] of drifted.entries()) {
-      const { wanted, found } = slot;
-      const object = wanted ?? found ?? slot.object;
-      const kind = this.#ledger.kinds.of(object);
-      const key = kind.key(object);
-      this.#count++;
-      this.#ledger.holdingOf(slot)?.noteRepair(kind.name);
-      const fight = pacer.repaired(key, now);
-      const how = describe(kind, wanted, found);
-      if (fight) {
-        log.warning(
-          `Another program keeps changing "${kind.format(object)}" (${how}); repairing it once a second`,
-        );
-      } else if (index < LOGGED_REPAIRS) {
-        log.info(`Repairing ${object.kind} "${kind.format(object)}" (${how})`, { key });
-      }
-    }
-    if (drifted.length > LOGGED_REPAIRS) log.info(`Repairing ${drifted.length - LOGGED_REPAIRS} more`);
+    if (drifted.length === 0) return;
+    this.#notes.take(
+      drifted.map(({ slot }) => slot),
+      now,
+    );
   }
-}
-
-function describe(
-  kind: Kind<KernelObject>,
-  wanted: KernelObject | undefined,
-  found: KernelObject | undefined,
-): string {
-  if (wanted === undefined) return 'stale';
-  return found === undefined ? 'was gone' : kind.differences(wanted, found).join(', ');
 }
 
 /** Why the kernel did not do what was asked; `undefined` when it did, or had nothing to do. */
@@ -291,7 +274,6 @@ const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
 const MISSED = ['ENOENT', 'ESRCH'];
 /** Slots planned in one go: as many as some sends take. */
 const REPAIRED_AT_ONCE = 2_040;
-const LOGGED_REPAIRS = 10;
 /** One operation of ours on a device is several reports, the first ones of what it was on the way. */
 const IN_STEPS = ['link', 'bridge-port'] as const satisfies readonly KernelObject['kind'][];
 const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.some((it) => it === kind);

@@ -1,5 +1,6 @@
 import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import { type HostEvents, type NotedEvent, silentEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import type { Records, Snapshot, WatchBatch, WatchEvent } from '#src/registry/records.ts';
@@ -12,6 +13,8 @@ export interface LeaseWatcherComponents {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly random: Random;
+  /** Takes what becomes of the registry. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface LeaseWatcherOptions {
@@ -163,6 +166,7 @@ export class LeaseWatcher {
   #connected(): void {
     if (this.#state.kind === 'connected') return;
     this.#state = { kind: 'connected' };
+    this.#note('info', this.#outageBegan === undefined ? 'It answers' : 'It answers again');
     if (this.#outageBegan === undefined) return;
     const { clock, logger, registry } = this.#components;
     this.#reconnects++;
@@ -177,6 +181,7 @@ export class LeaseWatcher {
     if (error instanceof CompactedError) {
       this.#revision = undefined;
       logger.info(`listing all ${this.#words.records} again: ${reason}`);
+      this.#note('info', `All ${this.#words.records} are listed again, because changes were lost`);
       return;
     }
     this.#state = { kind: 'retrying', reason };
@@ -188,5 +193,11 @@ export class LeaseWatcher {
     logger.warning(
       `lost ${registry.description}, going on with ${this.#words.known} known so far: ${reason}`,
     );
+    this.#note('warning', `No answer, going on with ${this.#words.known} known so far: ${reason}`);
+  }
+
+  #note(severity: NotedEvent['severity'], text: string): void {
+    const { events = silentEvents, registry } = this.#components;
+    events.note({ type: 'registry', severity, subject: registry.description, text });
   }
 }

@@ -1,5 +1,6 @@
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { optionsOf } from '#src/lib/go-flags.ts';
+import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
@@ -78,6 +79,7 @@ export interface MemoryHostOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly log?: Logger;
+  readonly events?: HostEvents;
 }
 
 /** One host in memory: eth0 with 172.16.0.1/24, and the registry of each prefix. */
@@ -94,7 +96,7 @@ export class MemoryHost {
   answers = true;
   readonly #answered: (() => void)[] = [];
 
-  constructor({ clock, signal, log = silentLogger }: MemoryHostOptions) {
+  constructor({ clock, signal, log = silentLogger, events = silentEvents }: MemoryHostOptions) {
     for (const object of HOST_OBJECTS) this.kernel.interfere({ verb: 'add', object });
     this.reconciler = new Reconciler(
       { actuators: [this.kernel, new SysctlActuator({ files: this.files })], clock, log },
@@ -121,6 +123,7 @@ export class MemoryHost {
       clock,
       random: () => 0.5,
       createLogger: () => log,
+      eventsOf: () => events,
       onLoaded: () => {},
     };
     // Root, and a kernel with everything.

@@ -11,6 +11,7 @@ import {
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { WeftError } from '#src/lib/errors.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
@@ -31,6 +32,8 @@ export interface TableHost {
 export interface KeptTableComponents extends TableHost {
   readonly clock: Clock;
   readonly log: Logger;
+  /** Takes repairs. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface KeptTableOptions {
@@ -74,12 +77,12 @@ export class KeptTable {
   #unsupported: string | undefined;
 
   constructor(components: KeptTableComponents, options: KeptTableOptions) {
-    const { clock, log, ruleset } = components;
+    const { ruleset } = components;
     this.#host = components;
     this.#options = options;
     this.#quiet = new QuietRules(ruleset);
     this.#caretaker = new Caretaker(
-      { clock, log },
+      components,
       { name: options.title, ensure: (signal) => this.#inOrder(() => this.#look(signal)) },
       { intervalMs: options.intervalMs, settleMs: SETTLE_MS, mostPauseMs: PAUSE_MS },
     );

@@ -1,5 +1,6 @@
 import { PORT_TABLE, type PortIdentity, portElements } from '#src/firewall/tenant-ports.ts';
 import { type TunnelPeers, tunnelElements, tunnelTable } from '#src/firewall/tenant-tunnels.ts';
+import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { KeptTable, type TableHost } from '#src/reconcile/rules/kept-table.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -11,6 +12,8 @@ export interface TenantRulesComponents {
   readonly host: TableHost;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Takes repairs. Default: nobody. */
+  readonly events?: HostEvents;
 }
 
 export interface TenantRulesOptions {
@@ -32,14 +35,14 @@ export class TenantRules {
   readonly #ports: KeptTable;
   readonly #tunnels: KeptTable;
 
-  constructor({ inside, host, clock, log }: TenantRulesComponents, options: TenantRulesOptions) {
+  constructor({ inside, host, ...shared }: TenantRulesComponents, options: TenantRulesOptions) {
     const { port, intervalMs } = options;
     this.#ports = new KeptTable(
-      { ...inside, clock, log },
+      { ...inside, ...shared },
       { table: PORT_TABLE, title: "rules of tenants' containers", intervalMs, isOptional: true },
     );
     this.#tunnels = new KeptTable(
-      { ...host, clock, log },
+      { ...host, ...shared },
       { table: tunnelTable(port), title: "rules of tenants' tunnels", intervalMs },
     );
   }

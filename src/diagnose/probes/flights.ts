@@ -1,0 +1,71 @@
+import type { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
+import type { Ipv4 } from '#src/lib/ip.ts';
+
+/** An echo request that is under way. */
+export interface Flight {
+  readonly peer: MeasuredPeer;
+  readonly way: 'inside' | 'outside';
+  readonly kind: 'small' | 'full' | 'mtu';
+  readonly to: Ipv4;
+  /** Of the whole IP packet. */
+  readonly bytes: number;
+  /** Monotonic milliseconds. */
+  readonly sentAt: number;
+  readonly deadline: number;
+  /** It was counted as lost, and an answer may still come. */
+  isLate: boolean;
+  /** Of a lost one: how many small packets of its way were answered or lost before it. */
+  number: number;
+}
+
+/** An answer counts for so long after its packet was counted as lost: a way may have become slow, and is not broken. */
+const LATE_MS = 4_000;
+const SEQUENCES = 65_536;
+
+/** The echo requests that wait for their answers, by sequence number. */
+export class Flights {
+  readonly #flights = new Map<number, Flight>();
+  #last = 0;
+
+  /** The sequence number for the next request. */
+  sequence(): number {
+    this.#last = (this.#last + 1) % SEQUENCES;
+    return this.#last;
+  }
+
+  add(sequence: number, flight: Flight): void {
+    this.#flights.set(sequence, flight);
+  }
+
+  /** The request that was answered. An answer of somebody else is none. */
+  land(sequence: number, from: Ipv4): Flight | undefined {
+    const flight = this.#flights.get(sequence);
+    if (flight === undefined || flight.to !== from) return undefined;
+    this.#flights.delete(sequence);
+    return flight;
+  }
+
+  /** Takes note of those whose time is up, each once. */
+  expire(now: number): Flight[] {
+    const expired: Flight[] = [];
+    for (const [sequence, flight] of this.#flights) {
+      if (now < flight.deadline) continue;
+      if (!flight.isLate) expired.push(flight);
+      flight.isLate = true;
+      if (flight.peer.isGone || now > flight.deadline + LATE_MS) this.#flights.delete(sequence);
+    }
+    return expired;
+  }
+
+  /** When the next one's time is up; infinite when none waits. */
+  get nextDeadline(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { isLate, deadline } of this.#flights.values())
+      if (!isLate && deadline < next) next = deadline;
+    return next;
+  }
+
+  clear(): void {
+    this.#flights.clear();
+  }
+}

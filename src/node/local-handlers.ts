@@ -1,0 +1,113 @@
+import { leaseEnds } from '#src/node/lease-ends.ts';
+import type { Network } from '#src/node/network.ts';
+import type { ApiQuestion, Handlers } from '#src/observe/api-router.ts';
+import type { EventRing } from '#src/observe/event-ring.ts';
+import { EVENTS_TYPE } from '#src/observe/event-stream.ts';
+import { LeaseList } from '#src/observe/leases-reply.ts';
+import { countersOf, type Family } from '#src/observe/metric.ts';
+import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
+import { peersOf } from '#src/observe/peers-reply.ts';
+import { type Reply, refusal, valueReply } from '#src/observe/reply.ts';
+import { viewOf } from '#src/observe/view-reply.ts';
+import type { SlotView } from '#src/reconcile/slot-view.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+/* What the sockets of the local API answer: one for each network, and the one of Docker's driver. observe/api.ts has the shapes. */
+
+interface Shared {
+  readonly ring: EventRing;
+  /** Every slot of the reconciler that is looked at. */
+  readonly view: () => Iterable<SlotView>;
+}
+
+export interface NetworkSources extends Shared {
+  readonly network: Network;
+  readonly status: () => NodeStatus;
+  /** The figures of the whole host, as `/metrics` has them. */
+  readonly metrics: () => Promise<readonly Family[]>;
+  readonly clock: Clock;
+}
+
+/** The answers about one network. */
+export function networkHandlers(sources: NetworkSources): Handlers {
+  const { network, status, metrics, ring, view } = sources;
+  return {
+    // From before version 1.
+    '/status': () => valueReply(status()),
+    '/v1/status': () => valueReply(status()),
+    '/v1/peers': () => peers(sources),
+    '/v1/leases': () => leases(sources),
+    '/v1/view': () => ({ kind: 'list', name: 'slots', items: viewOf(view(), network.id.prefix) }),
+    '/v1/events': (question) => events(ring, question),
+    '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
+    '/v1/openapi': openapi,
+  };
+}
+
+export interface DriverSources extends Shared {
+  readonly status: () => HostStatus;
+}
+
+/** The answers about Docker's networks. */
+export function driverHandlers({ status, view, ring }: DriverSources): Handlers {
+  return {
+    '/status': () => valueReply(status()),
+    '/v1/status': () => valueReply(status()),
+    '/v1/view': () => ({ kind: 'list', name: 'slots', items: viewOf(view()) }),
+    '/v1/events': (question) => events(ring, question),
+    '/v1/openapi': openapi,
+  };
+}
+
+function peers({ network, clock }: NetworkSources): Reply {
+  const { dataPath } = network;
+  if (dataPath === undefined) return valueReply({ peers: [] });
+  const { table, intent, unreachable, owner } = dataPath;
+  const now = clock.now();
+  const began = now - clock.monotonic();
+  const items = peersOf({
+    entries: table.entries(),
+    backend: intent.backend,
+    unreachable,
+    stateOf: (lease) => owner.stateOf(lease),
+    probeOf: (lease) => network.probeOf(lease),
+    timeOf: (seconds) => began + seconds * 1_000,
+    now,
+  });
+  return { kind: 'list', name: 'peers', items };
+}
+
+async function leases({ network, clock }: NetworkSources): Promise<Reply> {
+  const { dataPath, joined } = network;
+  if (dataPath === undefined || joined === undefined) {
+    const why = network.troubles.join('; ');
+    return refusal(
+      503,
+      `could not list the leases: the registry has not listed them yet: ${why}; ask again later`,
+    );
+  }
+  const { table, intent } = dataPath;
+  const { own } = joined.membership;
+  const ends = await leaseEnds(joined.registry, [own.record, ...table.records()]);
+  const list = new LeaseList({
+    config: intent.config,
+    own: own.record,
+    entries: table.entries(),
+    ends,
+    now: clock.now(),
+  });
+  return { kind: 'list', name: 'leases', items: list.leases(), rest: () => list.rest() };
+}
+
+function events(ring: EventRing, { query, accept }: ApiQuestion): Reply {
+  const after = Number(query.get('after') ?? 0);
+  if (!Number.isSafeInteger(after) || after < 0)
+    return refusal(400, 'could not read "after": it is the id of an event, a whole number');
+  return accept.includes(EVENTS_TYPE) ? { kind: 'stream', after } : valueReply(ring.read(after));
+}
+
+/** Loaded when it is asked for: a start does without it. */
+async function openapi(): Promise<Reply> {
+  const { openApiDocument } = await import('#src/observe/openapi.ts');
+  return valueReply(openApiDocument());
+}

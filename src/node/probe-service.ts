@@ -1,0 +1,154 @@
+import type { OwnEnds } from '#src/backend/probe-ends.ts';
+import type { Judgement } from '#src/diagnose/probes/judge.ts';
+import { Prober } from '#src/diagnose/probes/prober.ts';
+import { Responder, type ResponderHandlers } from '#src/diagnose/responder/responder.ts';
+import { formatIpv4, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
+import { Lifetime } from '#src/lib/lifetime.ts';
+import { VERSION } from '#src/lib/version.ts';
+import type { Lease } from '#src/network/lease.ts';
+import type { LeaseChange } from '#src/network/lease-table.ts';
+import type { DataPath } from '#src/node/data-path.ts';
+import type { NetworkParts } from '#src/node/network-parts.ts';
+import type { PeerProbe } from '#src/observe/api.ts';
+import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
+import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
+
+/**
+ * Probes and responder of one network, for as long as it has a data path: both follow the intent in force and the accepted
+ * leases.
+ */
+export class ProbeService {
+  readonly #parts: NetworkParts;
+  readonly #dataPath: DataPath;
+  readonly #prober: Prober;
+  readonly #responder: Responder;
+  /** The addresses that the responder answers, by lease. */
+  readonly #askers = new Map<string, Ipv4>();
+  readonly #accepted = new Map<Ipv4, string>();
+  #own: OwnEnds | undefined;
+
+  constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
+    const { host, options, createLogger } = parts;
+    this.#parts = parts;
+    this.#dataPath = dataPath;
+    const log = createLogger('probes');
+    const { clock, random } = host;
+    this.#prober = new Prober(
+      { ...sockets, clock, random, log },
+      {
+        budget: options.probeBudget,
+        port: options.responderPort,
+        onChange: (lease, judgement) => this.#say(lease, judgement),
+      },
+    );
+    this.#responder = new Responder(
+      { ...sockets, clock, log },
+      {
+        port: options.responderPort,
+        accepts: (from) => this.#accepted.has(from),
+        handlers: this.#handlers(),
+      },
+    );
+  }
+
+  /** Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { probes, responderPort } = this.#parts.options;
+    const stop = this.#dataPath.observe({
+      onPeers: (changes) => this.#follow(changes),
+      onIntent: () => this.#adopt(),
+    });
+    const life = new Lifetime(signal);
+    try {
+      this.#adopt();
+      if (probes) life.run((ended) => this.#prober.run(ended));
+      if (responderPort > 0) life.run((ended) => this.#responder.run(ended));
+      await life.ended();
+    } finally {
+      stop();
+      await life.stop();
+    }
+  }
+
+  probeOf(lease: string): PeerProbe | undefined {
+    return this.#prober.of(lease);
+  }
+
+  /** Absent where nothing is measured. */
+  get counts(): ProbeCounts | undefined {
+    return this.#parts.options.probes && this.#own !== undefined ? this.#prober.counts : undefined;
+  }
+
+  get troubles(): string[] {
+    const { trouble } = this.#prober;
+    return trouble === undefined ? [] : [trouble];
+  }
+
+  /** What the intent in force says of this host's ends. Peers are measured again only where these are others. */
+  #adopt(): void {
+    const { backend, subnet } = this.#dataPath.intent;
+    const own = backend.probing?.ownEnds({ v4: subnet });
+    if (keyOf(own) !== keyOf(this.#own)) {
+      this.#own = own;
+      this.#prober.use(own);
+      this.#responder.use(own?.responder);
+    }
+    this.#askers.clear();
+    this.#accepted.clear();
+    for (const lease of this.#dataPath.table.leases()) this.#put(lease);
+  }
+
+  #follow(changes: readonly LeaseChange[]): void {
+    for (const change of changes) {
+      if (change.kind === 'accepted') this.#put(change.lease);
+      else this.#remove(change.name);
+    }
+  }
+
+  #put(lease: Lease): void {
+    const ends = this.#dataPath.intent.backend.probing?.peerEnds(lease);
+    if (ends === undefined) {
+      this.#remove(lease.name);
+      return;
+    }
+    this.#forgetAsker(lease.name);
+    this.#askers.set(lease.name, ends.responder);
+    this.#accepted.set(ends.responder, lease.name);
+    if (this.#parts.options.probes) this.#prober.put(lease.name, ends);
+  }
+
+  #remove(name: string): void {
+    this.#forgetAsker(name);
+    this.#prober.remove(name);
+  }
+
+  /** An address may be another lease's by now. */
+  #forgetAsker(name: string): void {
+    const address = this.#askers.get(name);
+    this.#askers.delete(name);
+    if (address !== undefined && this.#accepted.get(address) === name) this.#accepted.delete(address);
+  }
+
+  #handlers(): ResponderHandlers {
+    return {
+      'GET /v1/hello': () => {
+        const { underlay, subnet } = this.#dataPath.intent;
+        return {
+          version: VERSION,
+          node: this.#parts.host.identity,
+          publicIp: formatIpv4(underlay.publicIp),
+          subnet: formatPrefix(subnet),
+        };
+      },
+    };
+  }
+
+  #say(lease: string, { state, findings }: Judgement): void {
+    const log = this.#parts.createLogger('probes');
+    if (state === 'up')
+      log.info(`The peer ${lease} answers${findings.length === 0 ? '' : `: ${findings[0]}`}`);
+    else log.warning(`The peer ${lease} is ${state}: ${findings.join('; ')}`, { lease });
+  }
+}
+
+const keyOf = (own: OwnEnds | undefined): string => JSON.stringify(own) ?? '';

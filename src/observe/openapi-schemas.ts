@@ -1,0 +1,198 @@
+import { ADDRESS_STATES } from '#src/observe/driver-status.ts';
+
+/** A JSON schema (2020-12), as far as this API needs one. */
+export type Schema = { readonly [key: string]: unknown };
+
+/** Fields that are always there. */
+type Fields = Readonly<Record<string, Schema>>;
+
+const text = (description?: string): Schema => ({ type: 'string', ...(description && { description }) });
+const whole = (description?: string): Schema => ({
+  type: 'integer',
+  minimum: 0,
+  ...(description && { description }),
+});
+const figure = (description: string): Schema => ({ type: 'number', minimum: 0, description });
+const flag = (description: string): Schema => ({ type: 'boolean', description });
+const oneOf = (values: readonly string[], description?: string): Schema => ({
+  type: 'string',
+  enum: values,
+  ...(description && { description }),
+});
+const time = (description: string): Schema => ({ type: 'string', format: 'date-time', description });
+const list = (items: Schema, description?: string): Schema => ({
+  type: 'array',
+  items,
+  ...(description && { description }),
+});
+const ref = (name: string): Schema => ({ $ref: `#/components/schemas/${name}` });
+/** Nothing but these fields: a field that is not described is found by the test. */
+const object = (always: Fields, sometimes: Fields = {}): Schema => ({
+  type: 'object',
+  properties: { ...always, ...sometimes },
+  required: Object.keys(always),
+  additionalProperties: false,
+});
+
+const HOST_STATUS: Fields = {
+  version: text(),
+  node: text('the identity of the node'),
+  ready: flag('whether packets flow as they should'),
+  troubles: list(text(), 'why they don’t, one clause each'),
+};
+const REASON = object({ lease: text(), reason: text() });
+const LEASE_FACTS: Fields = {
+  subnet: text('`10.0.65.0/24`; absent where the record can’t be read'),
+  publicIp: text(),
+  backend: text('`vxlan`, `host-gw`, …'),
+  node: text('the identity of the node; absent for flannel’s'),
+};
+const REMAINING = whole(
+  'seconds until the lease expires; absent for a reservation, and where that is not known',
+);
+const VTEP = object({ address: text(), mac: text() });
+
+/** Of observe/api.ts, observe/node-status.ts and observe/driver-status.ts, by the names of the types. */
+export const SCHEMAS: Readonly<Record<string, Schema>> = {
+  Refusal: object({ error: text('what could not be done, to what, why, and what to do') }),
+  HostStatus: object(HOST_STATUS, { docker: ref('DriverStatus') }),
+  NodeStatus: object(
+    {
+      ...HOST_STATUS,
+      registry: object(
+        { description: text('the API and the endpoints'), state: text() },
+        { ageSeconds: figure('since it last showed that nothing is missing here') },
+      ),
+      peers: object({ accepted: whole(), quarantined: list(REASON, 'leases that are not used') }),
+      kernel: object({
+        wanted: whole('objects that should be in the kernel'),
+        failing: list(object({ key: text(), reason: text() })),
+        repairs: whole('repairs of what had been right, since the start'),
+        checks: whole('comparisons of everything, since the start'),
+      }),
+      eventLoopDelayMs: figure('milliseconds that the event loop was late at most since the last answer'),
+    },
+    {
+      name: text('the network’s name in a daemon of several networks'),
+      network: object({
+        network: text(),
+        subnet: text(),
+        backend: text(),
+        underlay: text(),
+        publicIp: text(),
+        mtu: whole('bytes'),
+        routes: oneOf(['flannel', 'linear'], 'as flannel writes them, or with a metric each'),
+      }),
+      docker: ref('DriverStatus'),
+    },
+  ),
+  DriverStatus: object({
+    state: oneOf(['off', 'waiting', 'starting', 'on']),
+    troubles: list(text()),
+    networks: list(ref('DriverNetwork')),
+  }),
+  DriverNetwork: object(
+    {
+      name: text(),
+      vni: whole(),
+      subnets: list(text()),
+      containers: list(text()),
+      cutOff: whole('containers whose address another host has'),
+    },
+    { addresses: object(Object.fromEntries(ADDRESS_STATES.map((state) => [state, whole()]))) },
+  ),
+  Peers: object({ peers: list(ref('Peer'), 'in no particular order') }),
+  Peer: object(
+    {
+      lease: text('the lease’s name in the registry: `10.0.65.0-24`'),
+      lastSeen: time('when its lease was last written, or renewed by a write, as seen here'),
+      programmed: oneOf(['yes', 'no', 'quarantined'], 'whether what it needs is in the kernel'),
+      since: time('since when its lease is in use, or in quarantine'),
+    },
+    {
+      ...LEASE_FACTS,
+      vtep: { ...VTEP, description: 'the other end of the tunnel, where the backend has one' },
+      remainingSeconds: REMAINING,
+      reason: text('why it is not programmed'),
+      probe: ref('PeerProbe'),
+    },
+  ),
+  PeerProbe: object(
+    {
+      at: time('when it was measured'),
+      state: oneOf(['up', 'degraded', 'down']),
+      findings: list(text(), 'what is wrong, one clause each'),
+      tunnel: ref('ProbedWay'),
+      underlay: ref('ProbedWay'),
+      tcp: oneOf(['answered', 'refused', 'silent', 'not tried']),
+      responder: flag('whether the peer has weft’s responder'),
+    },
+    { workingMtu: whole('bytes of the largest packet that passes inside the tunnel') },
+  ),
+  ProbedWay: object(
+    { sent: whole(), answered: whole(), fullSize: oneOf(['passes', 'lost', 'not tried']) },
+    { roundTripMs: figure('milliseconds, of the last answer') },
+  ),
+  Leases: object({
+    network: text(),
+    subnetLength: whole('bits of a lease’s prefix'),
+    capacity: whole('subnets that can be given out'),
+    used: whole('those of them that a lease has, or a part of which it has'),
+    leases: list(ref('LeaseView'), 'our own first, then in no particular order'),
+  }),
+  LeaseView: object(
+    {
+      lease: text(),
+      own: flag('it is this node’s own'),
+      expiry: oneOf(['expires', 'reservation', 'unknown']),
+    },
+    { ...LEASE_FACTS, remainingSeconds: REMAINING, quarantined: text('why it is not used') },
+  ),
+  View: object({ slots: list(ref('ViewSlot')) }),
+  ViewSlot: object(
+    { key: text(), kind: text('`link`, `address`, `route`, `neighbour`, `fdb`, `sysctl`, …') },
+    {
+      owner: text(),
+      subject: text('what it is wanted for: `own`, or a lease’s name'),
+      wanted: text('the command that makes it'),
+      found: text('in iproute2’s words'),
+      failure: text(),
+    },
+  ),
+  Events: object({
+    events: list(ref('HostEvent'), 'oldest first'),
+    forgotten: whole('older ones that the daemon has forgotten'),
+  }),
+  HostEvent: object(
+    {
+      id: whole('rises with each event of the process; a repetition has an id of its own'),
+      at: time('when it last happened'),
+      type: oneOf([
+        'start',
+        'ready',
+        'not-ready',
+        'registry',
+        'lease',
+        'peer',
+        'repair',
+        'failure',
+        'probe',
+        'config',
+        'underlay',
+      ]),
+      severity: oneOf(['info', 'warning', 'error']),
+      subject: text('a lease, a device, a slot of the kernel, the registry, a peer'),
+      text: text('one sentence'),
+      count: { type: 'integer', minimum: 1, description: 'how often it happened in a row' },
+      firstAt: time('when it first happened in this row'),
+    },
+    { network: text('the network’s name in a daemon of several networks') },
+  ),
+  Counters: object({
+    counters: {
+      type: 'object',
+      additionalProperties: { type: 'number' },
+      description: 'as `/metrics` has them: the name with its labels, and the value',
+    },
+  }),
+};

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { type EchoReply, type IcmpSocket, systemIcmp } from '#src/sys/icmp-socket.ts';
+import { until } from '#src/sys/until.ts';
+import { scratchNamespace } from '../support/scratch-namespace.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * One namespace that pings itself, and an address that nobody has:
+ *
+ *     u0 192.0.2.1/24 (up, MTU 1500) ── u1        lo 127.0.0.1
+ */
+const skip = cannotRun('nft', 'ping');
+const address = (text: string) => parseIpv4(text) ?? assert.fail(text);
+const OWN = address('192.0.2.1');
+
+/** The next reply, as soon as the socket reports one. */
+const replyOf = (socket: IcmpSocket): Promise<EchoReply> =>
+  until(() => socket.receive(), { what: 'echo reply', intervalMs: 1 });
+
+test('an echo comes back, and only those of the socket’s own identifier', { skip }, async (t) => {
+  const { path, run } = scratchNamespace(t);
+  run('ip link set lo up');
+  const [one, other] = [
+    await systemIcmp.open({ source: OWN, identifier: 7, namespace: path }),
+    await systemIcmp.open({ source: OWN, identifier: 8, namespace: path }),
+  ];
+  t.after(() => one.close());
+  t.after(() => other.close());
+  let woken = 0;
+  const replies: EchoReply[] = [];
+  other.watch(() => {
+    woken++;
+    for (let reply = other.receive(); reply !== undefined; reply = other.receive()) replies.push(reply);
+  });
+  assert.equal(one.send({ to: OWN, sequence: 65_535, bytes: 60 }), undefined);
+  assert.deepEqual(await replyOf(one), { from: OWN, sequence: 65_535 });
+  run('ping -c1 -W1 192.0.2.1');
+  assert.equal(one.receive(), undefined);
+  // Its own reply wakes it, and the others did not.
+  assert.equal(other.send({ to: OWN, sequence: 1, bytes: 1000 }), undefined);
+  await until(() => replies.length > 0, { what: 'its own reply' });
+  assert.deepEqual([woken, replies], [1, [{ from: OWN, sequence: 1 }]]);
+});
+
+test('what can not leave the host is a result, with the reason', { skip }, async (t) => {
+  const { path, run } = scratchNamespace(t);
+  const socket = await systemIcmp.open({ source: OWN, identifier: 7, namespace: path });
+  t.after(() => socket.close());
+  const peer = address('192.0.2.9');
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 1500 }), undefined);
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 1501 }), 'EMSGSIZE');
+  assert.equal(socket.send({ to: address('198.51.100.1'), sequence: 1, bytes: 60 }), 'ENETUNREACH');
+  run('nft add table ip t');
+  run('nft add chain ip t out { type filter hook output priority 0 ; policy drop ; }');
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 60 }), 'EPERM');
+  socket.close();
+  socket.close();
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 60 }), 'EBADF');
+  assert.equal(socket.receive(), undefined);
+});
+
+test('a packet that is larger than a known path MTU is sent whole', { skip }, async (t) => {
+  const { path, run } = scratchNamespace(t);
+  run('ip route add 198.51.100.0/24 via 192.0.2.9 mtu 1000');
+  const socket = await systemIcmp.open({ source: OWN, identifier: 7, namespace: path });
+  t.after(() => socket.close());
+  assert.equal(socket.send({ to: address('198.51.100.1'), sequence: 1, bytes: 1400 }), undefined);
+});
+
+test('an address that the host lacks is no source', { skip }, async (t) => {
+  const { path } = scratchNamespace(t);
+  const open = systemIcmp.open({ source: ipv4(0x0a000001), identifier: 7, namespace: path });
+  await assert.rejects(open, { code: 'icmp', message: /ICMP from 10\.0\.0\.1: bind: .*EADDRNOTAVAIL/ });
+});
