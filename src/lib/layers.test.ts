@@ -133,6 +133,7 @@ const MACHINE_WORDS: readonly (readonly [name: string, pattern: RegExp])[] = [
  */
 const ALLOWED_OUTSIDE: readonly string[] = [
   'diagnose/responder/responder.ts node:http',
+  'diagnose/trace/ask-responder.ts node:http',
   'lab/relay.ts node:net',
   'observe/ask-socket.ts node:http',
   'observe/health-server.ts node:http',

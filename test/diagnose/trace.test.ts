@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
-import { until } from '#src/sys/until.ts';
-import { FLANNELD, startFlanneld } from '../support/flanneld.ts';
+import { FLANNELD } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 import { TRACE_FAULTS } from '../support/trace-faults.ts';
-import { tracedHost } from '../support/traced-host.ts';
+import { rememberPeers, tracedHost } from '../support/traced-host.ts';
 
 /*
  * One lab for all of it. The faults come when no flanneld runs any more: it would mend them.
@@ -21,17 +20,7 @@ let network: Network;
 
 wholeFile(skip, async (owner) => {
   network = await testNetwork(owner, { api: 3, store: 'embedded', programs: [FLANNELD, FLANNELD, FLANNELD] });
-  // Started again, each writes down at once which peers it has.
-  for (const { host, container, flags } of network.nodes) {
-    await (await host.daemon('flanneld'))?.stop();
-    await startFlanneld(host, flags);
-    const isRemembered = async () => {
-      const { known, eye } = await tracedHost(host, [container]);
-      eye.close();
-      return known.peers.length === network.nodes.length - 1;
-    };
-    await until(isRemembered, { what: `peers of ${host.name} in its memory` });
-  }
+  await rememberPeers(network);
 });
 
 interface TraceOptions {

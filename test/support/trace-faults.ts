@@ -1,3 +1,4 @@
+import { parseIpv4 } from '#src/lib/ip.ts';
 import type { Node } from './network.ts';
 
 /** The two ends of a trace. */
@@ -18,8 +19,8 @@ export interface TraceFault {
 
 type Where = 'h1' | 'h2' | 'c1' | 'c2';
 
-/** Runs shell lines in one place; `$A` and `$B` are the containers' addresses, `$AS` and `$BS` their subnets, `$AG` and `$BG` their gateways, `$AV` and `$BV` the VTEPs, `$P1` and `$P2` the hosts'. */
-const shell = (where: Where, script: string) => async (pair: TracedPair) => {
+/** Runs shell lines in one place; `$A` and `$B` are the containers' addresses, `$AS` and `$BS` their subnets, `$AG` and `$BG` their gateways, `$AV` and `$BV` the VTEPs, `$P1` and `$P2` the hosts'; `$NA` is A as a number, and so on. */
+export const shellOn = (where: Where, script: string) => async (pair: TracedPair) => {
   const { one, two } = pair;
   const node = where.endsWith('1') ? one : two;
   const machine = where.startsWith('h') ? node.host : node.container;
@@ -35,14 +36,15 @@ const shell = (where: Where, script: string) => async (pair: TracedPair) => {
     P1: one.host.address,
     P2: two.host.address,
   };
-  const variables = Object.entries(words).map(([name, value]) => `${name}=${value}`);
+  const numbers = (['A', 'B', 'P1', 'P2'] as const).map((name) => `N${name}=${parseIpv4(words[name])}`);
+  const variables = [...Object.entries(words).map(([name, value]) => `${name}=${value}`), ...numbers];
   await machine.must(['env', ...variables, 'sh', '-ec', script]);
 };
 
 const fault = (stopsAt: string, name: string, where: Where, start: string, end: string): TraceFault => ({
   ...{ name, stopsAt },
-  start: shell(where, start),
-  end: shell(where, end),
+  start: shellOn(where, start),
+  end: shellOn(where, end),
 });
 
 /** A chain of its own that drops something, and its end. */

@@ -6,7 +6,9 @@ import type { Host } from '#src/lab/host.ts';
 import { artefactsOf } from '#src/node/network-id.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
-import { PREFIX } from './flanneld.ts';
+import { until } from '#src/sys/until.ts';
+import { PREFIX, startFlanneld } from './flanneld.ts';
+import { type Network, pairOf } from './network.ts';
 
 /** The flags' defaults. */
 const PLACES = { stateDir: '/var/lib/weft', subnetFile: '/run/flannel/subnet.env' };
@@ -32,3 +34,36 @@ export async function tracedHost(host: Host, containers: readonly Container[]): 
 
 export const eyeOn = (host: Host): Eye =>
   openEye({ netlink: systemNetlink }, { namespace: `/run/netns/${host.namespace}` });
+
+/** The first two hosts of a network, as a trace on each would see them. */
+export interface RememberingPair {
+  readonly one: LocalHost;
+  readonly two: LocalHost;
+  close(): void;
+}
+
+/** Starts every flanneld of a network again, so that it writes down at once which peers it has; then looks. */
+export async function rememberedPair(network: Network): Promise<RememberingPair> {
+  await rememberPeers(network);
+  const [one, two] = await Promise.all(
+    pairOf(network).map(({ host, container }) => tracedHost(host, [container])),
+  );
+  if (one === undefined || two === undefined) throw new Error('a network of two hosts is needed');
+  const close = () => {
+    for (const { eye } of [one, two]) eye.close();
+  };
+  return { one, two, close };
+}
+
+export async function rememberPeers({ nodes }: Network): Promise<void> {
+  for (const { host, container, flags } of nodes) {
+    await (await host.daemon('flanneld'))?.stop();
+    await startFlanneld(host, flags);
+    const isRemembered = async () => {
+      const { known, eye } = await tracedHost(host, [container]);
+      eye.close();
+      return known?.peers.length === nodes.length - 1;
+    };
+    await until(isRemembered, { what: `peers of ${host.name} in its memory` });
+  }
+}

@@ -1,3 +1,4 @@
+import type { Eye } from '#src/diagnose/trace/eye.ts';
 import type { Finding } from '#src/diagnose/trace/hop.ts';
 import { decisionText, isFromOtherTable } from '#src/diagnose/trace/step-texts.ts';
 import { type FilterWay, packetDrop, type SeenFilters } from '#src/firewall/packet-drops.ts';
@@ -26,6 +27,13 @@ export const forwardingSysctls = (by: string): readonly string[] => [
   'net/ipv4/conf/all/rp_filter',
   `net/ipv4/conf/${by}/rp_filter`,
 ];
+
+/** The present values of those. */
+export async function readForwarding(eye: Eye, by: string): Promise<ReadonlyMap<string, string | undefined>> {
+  return new Map(
+    await Promise.all(forwardingSysctls(by).map(async (path) => [path, await eye.sysctl(path)] as const)),
+  );
+}
 
 /** The switches of the kernel: whether the host is a router, and whether it takes the packet's source. */
 export function forwardingStep({ from, to, by, decision, sysctls }: Forwarded, arrives: boolean): Finding {

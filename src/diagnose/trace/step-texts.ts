@@ -44,3 +44,10 @@ export function portFault({ ports }: HostFacts, device: string): string | undefi
   if (state === undefined || BR_STATES[state] === 'forwarding') return undefined;
   return `${device} is ${BR_STATES[state] ?? `in state ${state}`}`;
 }
+
+/** The device by which the packet goes. */
+export const wayOut = (decision: RouteDecision): string | undefined =>
+  decision.outcome === 'way' && decision.device !== '' ? decision.device : undefined;
+
+export const linkCalled = (links: readonly Link[], name: string | undefined): Link | undefined =>
+  links.find((link) => link.name === name);

@@ -19,7 +19,7 @@ export function neighbourStep(
     found: found === undefined ? ['no entry'] : [formatObject(found)],
     expected: wanted === undefined ? 'a permanent entry' : formatObject(wanted),
   } as const;
-  const ok = found !== undefined && found.permanent && (wanted === undefined || found.mac === wanted.mac);
+  const ok = found?.permanent === true && (wanted === undefined || found.mac === wanted.mac);
   return { ...step, ok, ...(!ok && wanted !== undefined && { remedy: mend('ip neigh replace', wanted) }) };
 }
 

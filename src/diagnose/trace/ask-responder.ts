@@ -1,0 +1,76 @@
+import { request } from 'node:http';
+import { WeftError } from '#src/lib/errors.ts';
+import { formatIpv4, type Ipv4 } from '#src/lib/ip.ts';
+
+/** The responder of another host. */
+export interface ResponderAddress {
+  readonly address: Ipv4;
+  readonly port: number;
+  /** This host's end of the tunnel: the responder answers only those of leases. */
+  readonly from: Ipv4;
+}
+
+/** Bytes of the longest answer. */
+const LONGEST_ANSWER = 1 << 20;
+
+/**
+ * `POST PATH` to a peer's responder: the JSON value that it answers.
+ *
+ * @throws {WeftError} `responder` when nothing answers in time, when it refuses, or when what answers is none of weft's.
+ */
+export async function askResponder(
+  { address, port, from }: ResponderAddress,
+  path: string,
+  body: unknown,
+  { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+): Promise<unknown> {
+  const text = JSON.stringify(body);
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const asked = request(
+    {
+      host: formatIpv4(address),
+      port,
+      localAddress: formatIpv4(from),
+      family: 4,
+      method: 'POST',
+      path,
+      agent: false,
+      headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) },
+      ...(signal && { signal }),
+    },
+    (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        bytes += chunk.length;
+        if (bytes > LONGEST_ANSWER) asked.destroy(new Error('its answer is too long'));
+      });
+      response.on('error', reject);
+      response.on('end', () => {
+        const answer = Buffer.concat(chunks).toString();
+        if (response.statusCode === 200) resolve(answer);
+        else reject(new Error(refusalIn(answer) ?? `it answers with status ${response.statusCode}`));
+      });
+    },
+  );
+  asked.setTimeout(timeoutMs, () => asked.destroy(new Error(`no answer in ${timeoutMs / 1000} s`)));
+  asked.on('error', reject);
+  asked.end(text);
+  try {
+    return JSON.parse(await promise);
+  } catch (cause) {
+    signal?.throwIfAborted();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new WeftError('responder', `no answer of weft from ${formatIpv4(address)}:${port}: ${why}`, { cause });
+  }
+}
+
+function refusalIn(answer: string): string | undefined {
+  try {
+    const { error } = JSON.parse(answer) as { error?: unknown };
+    return typeof error === 'string' ? error : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,135 @@
+import { containerCalled, type RunningContainer } from '#src/diagnose/facts/containers.ts';
+import { findInside, portsOf } from '#src/diagnose/trace/find-inside.ts';
+import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { containsAddress, formatPrefix, type Ipv4, parseIp, parseIpv4 } from '#src/lib/ip.ts';
+
+/** A container in one network, or an address that somebody wrote. JSON, in the answer to `POST /v1/find`. */
+export interface FoundEnd {
+  /** Dotted. */
+  readonly address: string;
+  readonly name?: string;
+  /** Docker's name of the network; absent for an address that was written. */
+  readonly network?: string;
+  /** The number of a Docker network of weft; absent in flannel's. */
+  readonly tenant?: number;
+  /** The public IP of the host that found it; absent for this host. */
+  readonly host?: string;
+}
+
+/** Two ends in one network. */
+export interface FoundPair {
+  readonly from: FoundEnd;
+  readonly to: FoundEnd;
+  readonly tenant: number | undefined;
+}
+
+export interface FindComponents {
+  readonly host: LocalHost;
+  /** Those that Docker runs here; `undefined` without Docker. */
+  readonly containers: readonly RunningContainer[] | undefined;
+  /** Asks all peers for a container. */
+  readonly askPeers: (name: string) => Promise<readonly FoundEnd[]>;
+}
+
+/**
+ * What two words mean: containers by name or ID, here or on a peer, or addresses.
+ *
+ * @throws {WeftError} `no-such-container`, with those that are known; `trace-outside` for an address that is none of the
+ *   network; `trace-networks` for containers that share no network.
+ */
+export async function findPair(components: FindComponents, words: readonly [string, string]): Promise<FoundPair> {
+  const [froms, tos] = await Promise.all([findEnds(components, words[0]), findEnds(components, words[1])]);
+  for (const from of froms) {
+    for (const to of tos) {
+      const tenant = from.tenant ?? to.tenant;
+      const isOne = from.network === undefined || to.network === undefined || from.network === to.network;
+      if (!isOne || (from.tenant ?? tenant) !== (to.tenant ?? tenant)) continue;
+      if (tenant === undefined) for (const end of [from, to]) refuseOutside(components.host, end);
+      return { from, to, tenant };
+    }
+  }
+  const of = (ends: readonly FoundEnd[]) => ends.map(({ network }) => network).join(', ');
+  throw new WeftError('trace-networks', `there is no way from ${words[0]} to ${words[1]}: they share no network`, {
+    remedy: `one is in ${of(froms)}, the other in ${of(tos)}: choose two of one network`,
+    exitCode: CAN_NOT_LOOK,
+  });
+}
+
+/** The exit code of a trace that could not look. */
+export const CAN_NOT_LOOK = 2;
+
+async function findEnds(components: FindComponents, word: string): Promise<readonly FoundEnd[]> {
+  if (parseIpv4(word) !== undefined) return [await endAt(components.host, word)];
+  if (parseIp(word) !== undefined) {
+    throw new WeftError('trace-address', `cannot trace ${word}: only ways of IPv4 are traced`, {
+      exitCode: CAN_NOT_LOOK,
+    });
+  }
+  const here = await localEnds(components, word);
+  if (here.length > 0) return here;
+  const there = await components.askPeers(word);
+  if (there.length > 0) return there;
+  const known = components.containers?.map(({ name }) => name) ?? [];
+  const what =
+    components.containers === undefined
+      ? `there is no Docker here that could say where the container ${word} is, and no peer knows it`
+      : `no container is called ${word}, here or on a peer that answers`;
+  throw new WeftError('no-such-container', what, {
+    remedy: `write its address${known.length === 0 ? '' : `, or choose one of this host's: ${known.slice(0, 20).join(', ')}`}`,
+    exitCode: CAN_NOT_LOOK,
+  });
+}
+
+/** A container of this host, once for each network that it is in. */
+export async function localEnds(
+  { host, containers = [] }: Pick<FindComponents, 'host' | 'containers'>,
+  word: string,
+): Promise<FoundEnd[]> {
+  const container = containerCalled(containers, word);
+  if (container === undefined) return [];
+  const ends = Array.from(container.addresses, async ([network, address]): Promise<FoundEnd> => {
+    const { tenant } = await endAt(host, address);
+    return { address, network, name: container.name, ...(tenant !== undefined && { tenant }) };
+  });
+  return Promise.all(ends);
+}
+
+/** An address, with the Docker network of weft that it is in, if it is a container's of this host. */
+async function endAt(host: LocalHost, address: string): Promise<FoundEnd> {
+  const ip = parseIpv4(address);
+  const isOverlay = ip === undefined || (host.known !== undefined && containsAddress(host.known.network, ip));
+  const tenant = isOverlay ? undefined : await tenantWith(host, ip);
+  return { address, ...(tenant !== undefined && { tenant }) };
+}
+
+/** The number of the Docker network whose container here has the address. */
+export async function tenantWith(
+  { tenants, namespaces }: LocalHost,
+  address: Ipv4,
+): Promise<number | undefined> {
+  const links = (await tenants?.kernel.links()) ?? [];
+  for (const { name } of links) {
+    const vni = /^br-(\d+)$/.exec(name)?.[1];
+    if (vni === undefined || tenants === undefined) continue;
+    const { inside } = await findInside(tenants, portsOf(links, name), address, namespaces);
+    if (inside !== undefined) return Number(vni);
+  }
+  return undefined;
+}
+
+function refuseOutside({ known, name }: LocalHost, { address }: FoundEnd): void {
+  const ip = parseIpv4(address);
+  if (known === undefined || ip === undefined) {
+    throw new WeftError('trace-no-network', `nothing is known of a network on ${name}`, {
+      remedy: 'start flanneld; --etcd-prefix and --state-dir must be those of the daemon',
+      exitCode: CAN_NOT_LOOK,
+    });
+  }
+  if (containsAddress(known.network, ip)) return;
+  const network = formatPrefix(known.network);
+  throw new WeftError('trace-outside', `${address} is not in the network ${network}: its packets do not take the overlay`, {
+    remedy: `"ip route get ${address}" shows the way that they take`,
+    exitCode: CAN_NOT_LOOK,
+  });
+}

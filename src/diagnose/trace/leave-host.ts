@@ -1,0 +1,98 @@
+import type { KnownNetwork } from '#src/diagnose/known-network.ts';
+import { bridgeStep, type ContainerFacts, containerStep } from '#src/diagnose/trace/container-steps.ts';
+import type { Eye } from '#src/diagnose/trace/eye.ts';
+import { filterStep, forwardingStep, readForwarding, routeStep } from '#src/diagnose/trace/forward-steps.ts';
+import { readHost } from '#src/diagnose/trace/host-facts.ts';
+import type { OverlayHost, Steps } from '#src/diagnose/trace/local-host.ts';
+import { leaveByUnderlay } from '#src/diagnose/trace/outer-packet.ts';
+import type { PartRequest } from '#src/diagnose/trace/part.ts';
+import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
+import { deviceStep, fdbStep, neighbourStep, underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
+import { ownDevice, type WantedWay, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
+import type { RouteDecision } from '#src/kernel/route-question.ts';
+import { containsAddress, formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
+import type { Link } from '#src/state/object.ts';
+import type { RouteLookup } from '#src/state/route-lookup.ts';
+
+/** From the container onto the wire. */
+export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: Ipv4, to: Ipv4): Steps {
+  const { eye, known } = host;
+  const facts = await readHost(eye, known, from, host.namespaces);
+  const container: ContainerFacts = { host: facts, address: from, subnet: known.subnet };
+  const isHere = containsAddress(known.subnet, to);
+  const inner = await facts.inside?.eye.route({ to });
+  yield containerStep(container, to, inner, isHere);
+  yield bridgeStep(container, false);
+  if (isHere) return { kind: 'bridge' };
+  const by = facts.bridge?.name;
+  if (by === undefined) return undefined;
+
+  const decision = await eye.route({ to, from, by });
+  const forwarded = { from, to, by, decision, sysctls: await readForwarding(eye, by) };
+  yield forwardingStep(forwarded, false);
+  const wanted = wantedWay(known, to, await lookupOf(eye, known, to));
+  const device = wanted?.route?.device ?? wayOut(decision);
+  const isTunnel = wanted?.fdb !== undefined || linkCalled(facts.links, device)?.vxlan !== undefined;
+  const about = !isTunnel
+    ? "the other host's whole subnet lies behind that host's own address"
+    : `the other host's whole subnet lies behind ${device}, the overlay's device`;
+  yield routeStep(forwarded, { id: 'route', about, wanted: wanted?.route });
+  if (device === undefined) return undefined;
+  const state = way === 'there' ? 'new' : 'established';
+  const filters = await eye.filters();
+  yield filterStep('forward-filter', "the host's packet filter lets the packet through", {
+    ...{ from, to, by, out: device, state, filters },
+  });
+  return isTunnel
+    ? yield* leaveByTunnel(host, facts.links, wanted, decision)
+    : yield* leaveDirectly(host, facts.links, wanted, decision);
+}
+
+/** Without a tunnel: the underlay carries the packet as it is. */
+async function* leaveDirectly(
+  { eye, known }: OverlayHost,
+  links: readonly Link[],
+  wanted: WantedWay | undefined,
+  decision: RouteDecision,
+): Steps {
+  const to = wanted?.peer.publicIp ?? (decision.outcome === 'way' && decision.via);
+  if (to === undefined || to === false || !isIpv4(to)) return undefined;
+  const way = await eye.route({ to });
+  yield underlayStep(to, way, linkCalled(links, wayOut(way)), known.underlay?.name);
+  return { kind: 'direct', to: formatIp(to) };
+}
+
+async function* leaveByTunnel(
+  { eye, known }: OverlayHost,
+  links: readonly Link[],
+  wanted: WantedWay | undefined,
+  decision: RouteDecision,
+): Steps {
+  const device = wanted?.route?.device ?? wayOut(decision);
+  const gateway = wanted?.route?.via ?? (decision.outcome === 'way' ? decision.via : undefined);
+  if (device === undefined || gateway === undefined || !isIpv4(gateway)) return undefined;
+  const objects = await eye.kernel.dump({ kinds: ['neighbour', 'fdb'], device });
+  const link = linkCalled(links, device);
+  yield deviceStep('device', device, link, ownDevice(known));
+  const neighbour = objects.find((object) => object.kind === 'neighbour' && object.ip === gateway);
+  const found = neighbour?.kind === 'neighbour' ? neighbour : undefined;
+  yield neighbourStep(device, gateway, found, wanted?.neighbour);
+  const mac = found?.mac ?? wanted?.neighbour?.mac;
+  const entry = objects.find((object) => object.kind === 'fdb' && object.mac === mac);
+  const fdb = entry?.kind === 'fdb' ? entry : undefined;
+  yield fdbStep(device, mac ?? '', fdb, wanted?.fdb);
+  const vtep = fdb?.destination ?? wanted?.fdb?.destination;
+  const tunnel = link?.vxlan ?? ownDevice(known)?.vxlan;
+  if (vtep === undefined || !isIpv4(vtep) || mac === undefined || tunnel === undefined) return undefined;
+  return yield* leaveByUnderlay({ eye, underlay: known.underlay?.name, links }, { to: vtep, mac, tunnel });
+}
+
+/** The kernel's way to the peer's public address, for backends that ask for it. */
+async function lookupOf(eye: Eye, known: KnownNetwork, to: Ipv4): Promise<RouteLookup | undefined> {
+  const publicIp = known.peers.find(({ subnet }) => containsAddress(subnet, to))?.publicIp;
+  if (known.backend?.needsLookup !== true || publicIp === undefined) return undefined;
+  const decision = await eye.route({ to: publicIp });
+  if (decision.outcome === 'refused') return undefined;
+  const { device, via, source } = decision;
+  return { device, ...(via !== undefined && { via }), ...(source !== undefined && { source }) };
+}

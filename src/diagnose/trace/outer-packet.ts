@@ -1,0 +1,57 @@
+import type { Eye } from '#src/diagnose/trace/eye.ts';
+import { filterStep } from '#src/diagnose/trace/forward-steps.ts';
+import type { Finding } from '#src/diagnose/trace/hop.ts';
+import type { Steps } from '#src/diagnose/trace/local-host.ts';
+import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
+import { underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
+import { formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
+import type { Link } from '#src/state/object.ts';
+
+/** From the tunnel's end onto the wire: the outer packet is the host's own. */
+export async function* leaveByUnderlay(
+  {
+    eye,
+    underlay,
+    links,
+  }: { readonly eye: Eye; readonly underlay: string | undefined; readonly links: readonly Link[] },
+  {
+    to,
+    mac,
+    tunnel,
+  }: { readonly to: Ipv4; readonly mac: string; readonly tunnel: NonNullable<Link['vxlan']> },
+): Steps {
+  const decision = await eye.route({ to });
+  const out = wayOut(decision);
+  yield underlayStep(to, decision, linkCalled(links, out), underlay);
+  const { vni, port, local } = tunnel;
+  const source = local ?? (decision.outcome === 'way' ? decision.source : undefined);
+  if (out !== undefined && source !== undefined && isIpv4(source)) {
+    yield filterStep('output-filter', "the host's packet filter lets the wrapped packet out", {
+      ...{ from: source, to, by: '', out, state: 'new', carries: { protocol: 'udp', port } },
+      filters: await eye.filters(),
+    });
+  }
+  const from = source === undefined ? {} : { from: formatIp(source) };
+  return { kind: 'tunnel', ...from, to: formatIp(to), mac, vni, port };
+}
+
+/** The outer packet is for the host itself. */
+export async function* inputStep(
+  eye: Eye,
+  {
+    sender,
+    underlay,
+    port,
+  }: {
+    readonly sender: Ipv4 | undefined;
+    readonly underlay: { readonly name: string; readonly address: Ipv4 } | undefined;
+    readonly port: number;
+  },
+): AsyncGenerator<Finding, void, void> {
+  if (sender === undefined || underlay === undefined) return;
+  yield filterStep('input-filter', "the host's packet filter lets the wrapped packet in", {
+    ...{ from: sender, to: underlay.address, by: underlay.name, out: '', state: 'new' },
+    carries: { protocol: 'udp', port },
+    filters: await eye.filters(),
+  });
+}

@@ -1,0 +1,158 @@
+import type { KnownPeer } from '#src/diagnose/known-network.ts';
+import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
+import { type FindComponents, type FoundEnd, type FoundPair, findPair } from '#src/diagnose/trace/find-ends.ts';
+import type { LiveTrace } from '#src/diagnose/trace/live/locate.ts';
+import { type LiveEnd, traceLive } from '#src/diagnose/trace/live/trace-live.ts';
+import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
+import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
+import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
+import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
+import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
+import { tenantWith } from '#src/diagnose/trace/find-ends.ts';
+import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import type { Clock } from '#src/sys/clock.ts';
+
+export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
+  readonly host: LocalHost;
+  readonly clock: Clock;
+}
+
+export interface RunTraceOptions {
+  /** Containers by name or ID, or addresses. */
+  readonly words: readonly [string, string];
+  /** Of the peers' responders; 0 when none is to be asked. */
+  readonly port: number;
+  readonly live: boolean;
+  readonly all: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** What `weft trace` found. JSON. */
+export interface FullTrace extends Trace {
+  /** The number of the Docker network of weft; absent in flannel's. */
+  readonly tenant?: number;
+  /** What became of a packet that was sent; absent without `--live`. */
+  readonly live?: LiveTrace;
+}
+
+const ASK_MS = 3_000;
+/** Beyond the time that the watch itself takes. */
+const GRACE_MS = 1_000;
+/** More hosts than that are not asked for a container. */
+const MOST_ASKED = 64;
+
+/** Traces the way between two containers from this host. @throws {WeftError} see {@link findPair}; `netns`, `packet-socket` with live. */
+export async function runTrace(components: RunTraceComponents, options: RunTraceOptions): Promise<FullTrace> {
+  const peers = new Peers(components.host, options);
+  const askPeers = (name: string) => peers.find(name);
+  const pair = await findPair({ ...components, askPeers }, options.words);
+  const [from, to] = await Promise.all([placeOf(components.host, pair, pair.from), placeOf(components.host, pair, pair.to)]);
+  const site = (place: Place): Site => (place === 'here' ? localSite(components.host) : peers.siteOf(place));
+  const tenant = pair.tenant === undefined ? {} : { tenant: pair.tenant };
+  const trace = await traceWay({
+    from: { ...named(pair.from), site: site(from) },
+    to: { ...named(pair.to), site: site(to) },
+    all: options.all,
+    ...tenant,
+  });
+  if (!options.live) return { ...trace, ...tenant };
+  const liveEnd = ({ address }: FoundEnd, place: Place, host: string): LiveEnd => ({
+    address,
+    host,
+    watch: (request) =>
+      place === 'here'
+        ? watchHost(components.host, components.clock, request, options.signal)
+        : peers.watch(place, request),
+  });
+  const live = await traceLive({
+    from: liveEnd(pair.from, from, trace.from.host),
+    to: liveEnd(pair.to, to, trace.to.host),
+    ...tenant,
+  });
+  return { ...trace, ...tenant, live };
+}
+
+/** Where an end is: on this host, on a peer, or nobody knows. */
+type Place = 'here' | KnownPeer | { readonly nowhere: string };
+
+const named = ({ address, name }: FoundEnd) => ({ address, ...(name !== undefined && { name }) });
+
+async function placeOf(host: LocalHost, { tenant }: FoundPair, end: FoundEnd): Promise<Place> {
+  const address = parseIpv4(end.address);
+  const peers = host.known?.peers ?? [];
+  if (address === undefined) return { nowhere: end.address };
+  if (tenant === undefined) {
+    if (host.known !== undefined && containsAddress(host.known.subnet, address)) return 'here';
+    const peer = peers.find(({ subnet }) => containsAddress(subnet, address));
+    return peer ?? { nowhere: `no lease of the network has a subnet with ${end.address}` };
+  }
+  if (end.host !== undefined) return peerAt(peers, end.host);
+  if ((await tenantWith(host, address)) === tenant) return 'here';
+  const destination = await tenantDestination(host, tenant, address);
+  return destination === undefined
+    ? { nowhere: `no host has published ${end.address}` }
+    : peerAt(peers, formatIp(destination));
+}
+
+const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
+  peers.find((peer) => peer.publicIp !== undefined && formatIp(peer.publicIp) === publicIp) ?? {
+    nowhere: `${publicIp} is no host of flannel's network, and has no responder`,
+  };
+
+/** The host that has a container of a Docker network, by this host's forwarding entries. */
+async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
+  const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
+  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`);
+  const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
+  const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
+  return entry?.kind === 'fdb' ? entry.destination : undefined;
+}
+
+/** The other hosts, as far as they have a responder. */
+class Peers {
+  readonly #host: LocalHost;
+  readonly #options: RunTraceOptions;
+
+  constructor(host: LocalHost, options: RunTraceOptions) {
+    this.#host = host;
+    this.#options = options;
+  }
+
+  siteOf(place: Exclude<Place, 'here'>): Site {
+    if ('nowhere' in place) return new RemoteSite('nowhere', () => Promise.reject(new Error(place.nowhere)));
+    const ask = async (request: PartRequest) => (await this.#ask(place, '/v1/trace', request)) as PartAnswer;
+    return new RemoteSite(nameOf(place), ask);
+  }
+
+  async watch(place: Exclude<Place, 'here'>, request: WatchRequest): Promise<WatchAnswer> {
+    if ('nowhere' in place) throw new Error(place.nowhere);
+    return (await this.#ask(place, '/v1/watch', request, request.timeoutMs + GRACE_MS)) as WatchAnswer;
+  }
+
+  /** Asks all peers at once; those that do not answer know no such container. */
+  async find(name: string): Promise<FoundEnd[]> {
+    const peers = (this.#host.known?.peers ?? []).slice(0, MOST_ASKED);
+    const answers = peers.map(async (peer) => {
+      const answer = await this.#ask(peer, '/v1/find', { name }).catch(() => []);
+      return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({ ...end, host: nameOf(peer) }));
+    });
+    return (await Promise.all(answers)).flat();
+  }
+
+  #ask(peer: KnownPeer, path: string, body: unknown, timeoutMs = ASK_MS): Promise<unknown> {
+    const { known } = this.#host;
+    const { port, signal } = this.#options;
+    if (known === undefined || port === 0)
+      throw new WeftError('responder', 'no responder is asked with --responder-port=0');
+    const isTunnel = (known.backend?.devices.length ?? 0) > 0;
+    const address = isTunnel ? peer.subnet.address : (peer.publicIp ?? peer.subnet.address);
+    const from = isTunnel ? known.subnet.address : (known.underlay?.address ?? known.subnet.address);
+    return askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+  }
+}
+
+const nameOf = ({ publicIp, subnet }: KnownPeer): string =>
+  publicIp === undefined ? formatPrefix(subnet) : formatIp(publicIp);
