@@ -154,7 +154,7 @@ test('a mistake of the user gets one line', { skip: skipLab }, async () => {
     ],
     [['up', '--network=blue'], 1, /^weft lab: --network is a network of Docker's, .*; add --docker\n$/],
     [['break', 'gremlins'], 1, /^weft lab: no fault is called gremlins; choose one of route-deleted, /],
-    [['levitate'], 2, /^weft lab: there is no levitate\n/],
+    [['levitate'], 2, /^weft lab: there is no command levitate; "weft lab --help" lists them\n$/],
   ];
   for (const [words, code, pattern] of cases) {
     const result = await weft(words);
