@@ -48,9 +48,17 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
     load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,
   },
+  capture: {
+    about: "the overlay's frames as they pass, taken apart, or from a file: weft capture --help",
+    load: async () => (await import('#src/cli/capture-command.ts')).CAPTURE,
+  },
   routes: {
     about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
     load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
+  },
+  trace: {
+    about: 'the way of a packet between two containers, hop by hop: weft trace FROM TO',
+    load: async () => (await import('#src/cli/trace-command.ts')).TRACE,
   },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
