@@ -37,7 +37,7 @@ function newFindings(diagnoses: readonly NetworkDiagnosis[]): CheckFinding[][] {
 /** What `weft doctor` prints: the most important first, and a last line that counts. */
 export function formatDiagnoses(
   diagnoses: readonly NetworkDiagnosis[],
-  screen: Pick<Screen, 'hasColour'>,
+  screen: Pick<Screen, 'hasColour' | 'width'>,
 ): string[] {
   const findings = newFindings(diagnoses);
   const { checks, wrong, unknown } = totalsOf(diagnoses);
@@ -71,12 +71,36 @@ function titleOf({ facts: { place, network } }: NetworkDiagnosis): string {
   return `network${name} ${formatPrefix(range)}, this host's subnet ${formatPrefix(subnet)} (${SOURCES[source]})`;
 }
 
-const linesOf = (
+function linesOf(
   { id, what, why, remedy }: CheckFinding,
-  { hasColour }: Pick<Screen, 'hasColour'>,
-): string[] => [
-  `${inTone('✗', 'bad', hasColour)} ${inTone(id, 'bad', hasColour)}: ${what}`,
-  `  why:  ${why}`,
-  `  mend: ${remedy}`,
-  `  more: ${docsOf(id)}`,
-];
+  { hasColour, width }: Pick<Screen, 'hasColour' | 'width'>,
+): string[] {
+  const [first = '', ...rest] = wrapped(`${id}: ${what}`, width - INDENT.length);
+  return [
+    `${inTone('✗', 'bad', hasColour)} ${inTone(id, 'bad', hasColour)}${first.slice(id.length)}`,
+    ...rest.map((line) => INDENT + line),
+    ...wrapped(why, width - INDENT.length - HANG.length).map(
+      (line, n) => INDENT + (n === 0 ? 'why:  ' : HANG) + line,
+    ),
+    // In one piece, to be copied.
+    `${INDENT}mend: ${remedy}`,
+    `${INDENT}more: ${docsOf(id)}`,
+  ];
+}
+
+const INDENT = '  ';
+/** As wide as `why:  `. */
+const HANG = ' '.repeat(6);
+
+/** The text in lines, broken at blanks; a longer word stays whole. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
+}

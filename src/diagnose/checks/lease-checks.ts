@@ -1,7 +1,7 @@
 import { type Check, some } from '#src/diagnose/check.ts';
 import { REACH } from '#src/diagnose/checks/consequences.ts';
 import { peersNow } from '#src/diagnose/checks/peers-now.ts';
-import { recordsOf } from '#src/diagnose/checks/registry-checks.ts';
+import { storeOf } from '#src/diagnose/checks/registry-checks.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { type KnownPeer, peerOf } from '#src/diagnose/known-network.ts';
@@ -42,7 +42,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     causes: ['lease-missing', 'lease-quarantined', 'lease-near-expiry', 'duplicate-public-ip', ...REACH],
     look(facts) {
       const { own } = known(facts.network);
-      const record = recordsOf(facts)?.records.find(({ name }) => name === own?.lease);
+      const record = storeOf(facts).records.find(({ name }) => name === own?.lease);
       const holder = record && peerOf(record.name, record.value);
       if (own === undefined || holder === undefined) return undefined;
       const [mine, its] = [own.attributes.node, holder.attributes.node];
@@ -63,8 +63,8 @@ export const LEASE_CHECKS: readonly Check[] = [
     causes: ['lease-near-expiry'],
     look(facts) {
       const { own } = known(facts.network);
-      const store = recordsOf(facts);
-      if (own === undefined || store === undefined || store.config === undefined) return undefined;
+      const store = storeOf(facts);
+      if (own === undefined || store.config === undefined) return undefined;
       if (store.records.some(({ name }) => name === own.lease)) return undefined;
       return {
         what: `The registry has no lease ${own.lease} of this host.`,
@@ -183,8 +183,8 @@ export const LEASE_CHECKS: readonly Check[] = [
     why: 'When all are taken the next host does not start: "out of subnets".',
     causes: [],
     look(facts) {
-      const store = recordsOf(facts);
-      if (store?.config === undefined) return undefined;
+      const store = storeOf(facts);
+      if (store.config === undefined) return undefined;
       const capacity = capacityOf(store.config);
       const used = store.records.length;
       if (capacity === undefined || used < capacity * NEARLY_FULL) return undefined;

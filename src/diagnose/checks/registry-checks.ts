@@ -1,7 +1,12 @@
 import { type Check, type Finding, some } from '#src/diagnose/check.ts';
 import { REGISTRY } from '#src/diagnose/checks/consequences.ts';
-import { known, knownOr } from '#src/diagnose/facts/fact.ts';
-import { type RegistrySeen, type StoreSeen, storeInUse } from '#src/diagnose/facts/registry.ts';
+import { known, NoFact } from '#src/diagnose/facts/fact.ts';
+import {
+  type RegistrySeen,
+  type StoreRead,
+  type StoreSeen,
+  storeInUse,
+} from '#src/diagnose/facts/registry.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 
 const allowed = ({ stores, api }: RegistrySeen): StoreSeen[] =>
@@ -150,8 +155,7 @@ export const REGISTRY_CHECKS: readonly Check[] = [
     why: 'A host that starts waits for the config, and one that runs keeps what it had.',
     causes: ['lease-missing'],
     look({ registry, options }) {
-      const store = storeInUse(known(registry));
-      if (store === undefined || store.config !== undefined) return undefined;
+      if (storeOf({ registry }).config !== undefined) return undefined;
       return {
         what: `The registry has no ${options.registry.prefix}/config.`,
         remedy: `etcdctl put ${options.registry.prefix}/config '{"Network":"10.5.0.0/16","Backend":{"Type":"vxlan"}}'; check --etcd-prefix`,
@@ -193,8 +197,12 @@ export const REGISTRY_CHECKS: readonly Check[] = [
 
 const isTls = (why: string | undefined): boolean => /certificate|SSL|TLS|EPROTO|alert/i.test(why ?? '');
 
-/** Read where the registry answers. */
-export const recordsOf = (facts: HostFacts): ReturnType<typeof storeInUse> => {
-  const seen = knownOr(facts.registry, undefined);
-  return seen && storeInUse(seen);
-};
+/** The network's config and leases in the registry. Throws NoFact where they could not be read. */
+export function storeOf(facts: Pick<HostFacts, 'registry'>): StoreRead {
+  const seen = known(facts.registry);
+  const store = storeInUse(seen);
+  if (store !== undefined) return store;
+  const failed = allowed(seen).find((it) => it.kind === 'failed');
+  const why = failed?.kind === 'failed' ? failed.why : 'it has none';
+  throw new NoFact({ kind: 'unknown', why: `the leases in the registry could not be read: ${why}` });
+}

@@ -46,8 +46,8 @@ export interface RegistryComponents {
   readonly ask: AskHttp;
 }
 
-/** Nothing of a diagnosis waits longer for etcd. */
-const DEADLINE_MS = 1_300;
+/** Nothing of a diagnosis waits longer for etcd. Most answers take some milliseconds, and gRPC's first some hundred. */
+const DEADLINE_MS = 2_500;
 
 /** Asks every endpoint, and reads config and leases. Nothing is written. */
 export async function readRegistry(
@@ -165,12 +165,16 @@ async function open(components: RegistryComponents, etcd: EtcdOptions, api: 'v2'
 
 export type StoreRead = Extract<StoreSeen, { kind: 'read' }>;
 
-/** The store with the network's config that the flags allow, as flanneld chooses it; `undefined` where there is none. */
+/**
+ * The store with the network's config that the flags allow, as flanneld chooses it, or one without where none has a config;
+ * `undefined` where one that may have it could not be read.
+ */
 export function storeInUse({ stores, api }: RegistrySeen): StoreRead | undefined {
-  const allowed = api === 'auto' ? (['v3', 'v2'] as const) : [api];
-  const read = allowed.map((name) => stores[name]).filter((store) => store.kind === 'read');
+  const allowed = (api === 'auto' ? (['v3', 'v2'] as const) : [api]).map((name) => stores[name]);
+  const read = allowed.filter((store) => store.kind === 'read');
   const withConfig = read.filter(({ config }) => config !== undefined);
   // As registry/choose-api.ts: the older one only where it alone has leases.
-  const [first] = withConfig;
-  return withConfig.find(({ records }) => records.length > 0) ?? first ?? read[0];
+  const chosen = withConfig.find(({ records }) => records.length > 0) ?? withConfig[0];
+  const isComplete = allowed.every((store) => store.kind === 'read' || store.reason === 'protocol');
+  return chosen ?? (isComplete ? read[0] : undefined);
 }
