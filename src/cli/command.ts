@@ -21,6 +21,8 @@ export interface CommandContext {
 /** The words that a command takes, for the shell's completion. */
 export interface CommandShape {
   readonly flags?: FlagTable;
+  /** Words that may stand behind it. */
+  readonly words?: readonly string[];
   /** With flags of their own; those of `flags` hold for each of them. */
   readonly subcommands?: Readonly<Record<string, Subcommand>>;
 }

@@ -135,10 +135,10 @@ function checkOptions(options: FlanneldOptions): void {
 async function runUntilSignal(
   options: FlanneldOptions,
   source: LoggerSource,
-  { events, environment, loadAgent }: FlanneldProcess,
+  { events, environment, loadAgent, pid }: FlanneldProcess,
 ): Promise<number> {
   const log = source('flanneld');
-  const systemd = serviceManager(environment, (error) => log.warning(messageOf(error)));
+  const systemd = serviceManager(environment, (error) => log.warning(messageOf(error)), pid);
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     events.off('SIGINT', onSignal);

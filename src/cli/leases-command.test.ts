@@ -39,8 +39,8 @@ test('leases by their address, with the own one marked and the reasons below', (
     '10.5.20.0/24   172.16.0.20   vxlan    23h53m  own          -',
     '10.5.100.0/24  172.16.0.100  vxlan    no end  used         c0ffee00-1111-4222-8333-444455556666',
     'hello          -             -             -  quarantined  -',
-    '  hello: its key is not a subnet',
     '  10.5.3.0/24: its PublicIP 172.16.0.3 is ours',
+    '  hello: its key is not a subnet',
   ]);
 });
 

@@ -1,8 +1,8 @@
 import { askNetworks, type NetworkAnswer } from '#src/cli/ask-networks.ts';
-import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { bySubnet } from '#src/cli/by-subnet.ts';
+import { type Cell, formatTable, noteLines } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { type LookCall, type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
-import { plainText } from '#src/cli/plain-text.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatSpan } from '#src/cli/spans.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -99,16 +99,18 @@ export function formatLeases(
   { width, hasColour }: Pick<Screen, 'width' | 'hasColour'>,
 ): string[] {
   const { leases } = answer;
-  const rows = leases.toSorted(byLease).map(rowOf);
+  const rows = leases.toSorted(bySubnet).map(rowOf);
   const head = HEAD.map((text): Cell => ({ text, tone: 'title' }));
   return [
     ...usageLines(answer, hasColour),
     ...(rows.length === 0
       ? []
       : formatTable([head, ...rows], { width, hasColour, cut: CUT, right: [HEAD.indexOf('LEASE')] })),
-    ...leases.flatMap(({ lease, subnet = lease, quarantined }) =>
-      quarantined === undefined ? [] : [`  ${plainText(`${subnet}: ${quarantined}`)}`],
-    ),
+    ...leases
+      .toSorted(bySubnet)
+      .flatMap(({ lease, subnet = lease, quarantined }) =>
+        quarantined === undefined ? [] : noteLines(`${subnet}: ${quarantined}`, width),
+      ),
   ];
 }
 
@@ -132,22 +134,9 @@ function usageLines({ network, subnetLength, capacity, used, leases }: Leases, h
   ];
 }
 
-/** By the number of the address, and what is no subnet at the end. */
-function byLease(a: LeaseView, b: LeaseView): number {
-  const numbers = ({ subnet = '' }: LeaseView): string =>
-    /^\d+\.\d+\.\d+\.\d+\//.test(subnet)
-      ? subnet
-          .split(/[./]/)
-          .map((part) => part.padStart(3, '0'))
-          .join('')
-      : `~${subnet}`;
-  const [first, second] = [numbers(a), numbers(b)];
-  return first < second ? -1 : first > second ? 1 : a.lease < b.lease ? -1 : 1;
-}
-
 function rowOf(view: LeaseView): Cell[] {
-  const { lease, subnet = lease, publicIp = '-', backend = '-', node = '-' } = view;
-  return [subnet, publicIp, backend, leftOf(view), stateOf(view), node];
+  const { lease, subnet = lease, publicIp = '-', backend = '', node = '-' } = view;
+  return [subnet, publicIp, backend || '-', leftOf(view), stateOf(view), node];
 }
 
 function leftOf({ expiry, remainingSeconds }: LeaseView): string {

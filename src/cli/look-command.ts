@@ -24,6 +24,8 @@ export interface LookCommand<Flags extends FlagTable> {
   readonly takes: string;
   /** Lines of its help, after the first: what its words and its columns mean. */
   readonly help: readonly string[];
+  /** Words that may stand for {@link takes}, for completion. */
+  readonly words?: readonly string[];
   readonly flags: Flags;
   /** Those of flanneld's flags that matter to it, beside the places of the daemon. */
   readonly nodeFlags?: FlagTable;
@@ -86,7 +88,7 @@ export function lookCommand<const Flags extends FlagTable>(look: LookCommand<Fla
   const shown = { ...PLACE_FLAGS, ...LOOK_FLAGS, ...look.nodeFlags, ...look.flags };
   const table = { ...FLANNELD_FLAGS, ...LOOK_FLAGS, ...look.flags };
   return {
-    shape: { flags: shown },
+    shape: { flags: shown, ...(look.words !== undefined && { words: look.words }) },
     async run(words, context) {
       const { output, environment } = context;
       const parsed = parseWords(table, words);

@@ -4,8 +4,8 @@ import { didYouMean } from '#src/lib/nearest-word.ts';
 import type { Peer } from '#src/observe/api.ts';
 
 /** What can be said of a peer in one word, the best first. */
-const STATES = ['up', 'degraded', 'down', 'missing', 'quarantined', 'unmeasured'] as const;
-export type PeerState = (typeof STATES)[number];
+export const PEER_STATES = ['up', 'degraded', 'down', 'missing', 'quarantined', 'unmeasured'] as const;
+export type PeerState = (typeof PEER_STATES)[number];
 
 /** `missing`: the kernel does not have what it needs. `unmeasured`: it has, and no probe has looked yet. */
 export function stateOf({ programmed, probe }: Pick<Peer, 'programmed' | 'probe'>): PeerState {
@@ -35,7 +35,7 @@ export function filterOf(words: readonly string[]): Test {
     (names.length === 0 || names.some((test) => test(peer)));
 }
 
-const isState = (word: string): word is PeerState => (STATES as readonly string[]).includes(word);
+const isState = (word: string): word is PeerState => (PEER_STATES as readonly string[]).includes(word);
 
 /** The beginning of a node's identity: so many digits at least. */
 const NODE = /^[0-9a-f][0-9a-f-]{3,}$/i;
@@ -44,16 +44,14 @@ const LEASE = /^[0-9a-f.:]+-\d+(&[0-9a-f:]+-\d+)?$/i;
 function nameTest(word: string): Test {
   const ip = parseIp(word);
   if (ip !== undefined) {
-    return ({ subnet, publicIp, vtep }) => {
-      if (publicIp === word || vtep?.address === word) return true;
-      return prefixesOf(subnet).some((prefix) => containsAddress(prefix, ip));
-    };
+    return ({ subnet, publicIp }) =>
+      publicIp === word || prefixesOf(subnet).some((prefix) => containsAddress(prefix, ip));
   }
   const prefix = parsePrefix(word);
   if (prefix !== undefined) return ({ subnet }) => prefixesOf(subnet).some((own) => equalPrefix(own, prefix));
   if (LEASE.test(word)) return ({ lease }) => lease === word;
   if (NODE.test(word)) return ({ node = '' }) => node.startsWith(word);
-  const hint = didYouMean(word, STATES, '"weft peers --help" says what can be chosen');
+  const hint = didYouMean(word, PEER_STATES, '"weft peers --help" says what can be chosen');
   throw new WeftError('usage', `"${word}" is no address, lease, node or state of a peer; ${hint}`, {
     exitCode: 2,
   });

@@ -1,9 +1,10 @@
 import { askNetworks } from '#src/cli/ask-networks.ts';
-import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { bySubnet } from '#src/cli/by-subnet.ts';
+import { type Cell, formatTable, noteLines } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
+import { LeaseEnds } from '#src/cli/lease-ends.ts';
 import { lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
-import { countPeers, filterOf, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
-import { plainText } from '#src/cli/plain-text.ts';
+import { countPeers, filterOf, PEER_STATES, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatAge, formatSpan } from '#src/cli/spans.ts';
 import type { Peer, PeerProbe, Peers } from '#src/observe/api.ts';
@@ -18,19 +19,25 @@ export const PEERS = lookCommand({
     '  SEEN is the age of the last news of the lease, STATE and what follows is what the last probes found, LEASE the',
     '  time that the lease has left, SINCE how long the kernel has had what the peer needs.',
   ],
+  words: PEER_STATES,
   flags: WATCH_FLAG,
   async run({ options, words, id }, context) {
     const { screen, clock, signal } = context;
     const chosen = filterOf(words);
-    const choose = ({ peers }: Peers) => peers.filter(chosen);
+    const choose = ({ peers }: Peers) => peers.filter(chosen).sort(bySubnet);
+    const ends = new LeaseEnds(context);
     const value = await show(
       {
         title: ['weft peers', ...words].join(' '),
-        ask: () => askNetworks(context, { options, id }, '/v1/peers', signal),
+        async ask() {
+          const networks = await askNetworks(context, { options, id }, '/v1/peers', signal);
+          if (!options.json) await ends.read(networks);
+          return networks;
+        },
         lines: (networks) =>
           networks.flatMap(({ name, answer }, at) => [
             ...(name === undefined ? [] : [...(at === 0 ? [] : ['']), `network ${name}`]),
-            ...formatPeers(answer, choose(answer), screen, clock.now()),
+            ...formatPeers(ends.fill(answer), choose(ends.fill(answer)), screen, clock.now()),
           ]),
         json: (networks) => jsonOf(networks, (answer) => ({ ...answer, peers: choose(answer) })),
         essence: (networks) => networks.map(({ answer }) => choose(answer).map(essenceOf)),
@@ -92,13 +99,15 @@ export function formatPeers(
     summaryOf(peers, hasColour),
     ...(peers.length > 0 && chosen.length === 0 ? ['no peer is meant by these words'] : []),
     ...table,
-    ...notes.map(({ peer, note }) => `  ${plainText(peer.subnet ?? peer.lease)}: ${plainText(note)}`),
+    ...notes.flatMap(({ peer, note }) => noteLines(`${peer.subnet ?? peer.lease}: ${note}`, width)),
   ];
 }
 
 function summaryOf(peers: readonly Peer[], hasColour: boolean): string {
   const counts = countPeers(peers);
-  const always: readonly PeerState[] = ['up', 'down', 'quarantined'];
+  // Of probes that are off nothing is said but that.
+  const isMeasured = counts.up + counts.degraded + counts.down > 0 || counts.unmeasured === 0;
+  const always: readonly PeerState[] = isMeasured ? ['up', 'down', 'quarantined'] : ['quarantined'];
   const states = Object.entries(counts) as [PeerState, number][];
   const parts = states
     .filter(([state, count]) => count > 0 || always.includes(state))
@@ -111,7 +120,7 @@ function rowOf(peer: Peer, now: number): Cell[] {
     lease,
     subnet = lease,
     publicIp = '-',
-    backend = '-',
+    backend = '',
     lastSeen,
     remainingSeconds,
     since,
@@ -121,7 +130,7 @@ function rowOf(peer: Peer, now: number): Cell[] {
   return [
     subnet,
     publicIp,
-    backend,
+    backend || '-',
     formatAge(lastSeen, now),
     { text: state === 'unmeasured' ? '-' : state, tone: TONES[state] },
     tripOf(probe),

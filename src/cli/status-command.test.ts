@@ -103,19 +103,21 @@ test('what the probes found and the newest warnings follow', () => {
     firstAt: '',
   });
   const events = [
+    { ...event(0, 'error'), at: new Date(PLAIN.now - 3_700_000).toISOString() },
     event(1, 'error'),
     event(2, 'warning'),
     event(3, 'info'),
     event(4, 'error'),
     event(5, 'warning', 7),
+    { ...event(6, 'warning'), type: 'not-ready' as const },
   ];
   const peers = { peers: [peer('a', 'up'), peer('b', 'down'), peer('c')] };
   assert.deepEqual(formatViews([{ status: STATUS, peers, events: { events, forgotten: 0 } }], PLAIN), [
     ...TEXT,
     '  probes     1 up, 1 down, 1 not measured yet',
-    '  event      7m ago: what happened as number 2',
-    '  event      5m ago: what happened as number 4',
-    '  event      4m ago: what happened as number 5 (7 times)',
+    '  event      7m ago, flannel.1: what happened as number 2',
+    '  event      5m ago, flannel.1: what happened as number 4',
+    '  event      4m ago, flannel.1: what happened as number 5 (7 times)',
   ]);
   assert.deepEqual(
     formatViews(

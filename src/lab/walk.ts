@@ -112,8 +112,8 @@ function wireOf(
   inner: string,
 ): { readonly lines: readonly string[]; readonly isWrapped: boolean } {
   const caught = sights.find(({ way, frame, wrapped }) => way === 'there' && wrapped && frame !== undefined);
-  const lines = caught?.frame === undefined ? undefined : layersIn(Buffer.from(caught.frame, 'hex'), inner);
-  return { lines: lines ?? [], isWrapped: sights.some(({ wrapped }) => wrapped) };
+  const lines = caught?.frame === undefined ? [] : layersIn(Buffer.from(caught.frame, 'hex'), inner);
+  return { lines, isWrapped: sights.some(({ wrapped }) => wrapped) };
 }
 
 /** `ping 10.0.32.2: answered in 0.1 ms`, by the clock of the first host; `undefined` without an answer. */

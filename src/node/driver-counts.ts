@@ -42,8 +42,9 @@ export class DriverCounts {
     this.#reading ??= this.#rules
       .dropped()
       .then((dropped) => {
-        // A table that is not there has no counters.
-        if (dropped.size > 0) this.#dropped = dropped;
+        // A table that is not there yet has no counters.
+        if (dropped.size === 0) return;
+        this.#dropped = dropped;
         this.#readAt = now;
       })
       .catch(() => {})

@@ -24,7 +24,7 @@ export interface NetworkHost {
   /** Who this node is, in every network. */
   readonly identity: string;
   readonly kernel: Kernel;
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry' | 'stepMs'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
   readonly announcer: AddressAnnouncer;

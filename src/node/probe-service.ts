@@ -54,6 +54,7 @@ export class ProbeService {
         port: options.responderPort,
         accepts: (from) => this.#accepted.has(from),
         handlers: this.#handlers(),
+        onTrouble: (trouble) => this.#sayListening(trouble),
       },
     );
   }
@@ -163,11 +164,25 @@ export class ProbeService {
   }
 
   #say(lease: string, { state, findings }: Judgement): void {
-    const log = this.#parts.createLogger('probes');
-    if (state === 'up')
-      log.info(`The peer ${lease} answers${findings.length === 0 ? '' : `: ${findings[0]}`}`);
-    else log.warning(`The peer ${lease} is ${state}: ${findings.join('; ')}`, { lease });
+    const { createLogger, events } = this.#parts;
+    const log = createLogger('probes');
+    const what = findings.length === 0 ? '' : `: ${findings.join('; ')}`;
+    const text = state === 'up' ? `The peer ${lease} answers${what}` : `The peer ${lease} is ${state}${what}`;
+    const severity = SEVERITIES[state];
+    events.note({ type: 'probe', severity, subject: lease, text: text.replace(FIGURES, 'some packets') });
+    if (state === 'up') log.info(text, { lease });
+    else log.warning(text, { lease });
+  }
+
+  #sayListening(trouble: string | undefined): void {
+    const text = trouble ?? 'the responder listens again';
+    const severity = trouble === undefined ? 'info' : 'warning';
+    this.#parts.events.note({ type: 'probe', severity, subject: 'responder', text });
   }
 }
+
+const SEVERITIES = { up: 'info', degraded: 'warning', down: 'error' } as const;
+/** An event's text has no figures that change with each packet. */
+const FIGURES = /\d+ of the last \d+ packets/;
 
 const keyOf = (own: OwnEnds | undefined): string => JSON.stringify(own) ?? '';

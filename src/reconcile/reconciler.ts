@@ -48,6 +48,8 @@ export class Reconciler {
   readonly #desk: Desk;
   readonly #observers = new Set<(event: KernelEvent) => void>();
   #working = false;
+  /** When the step of work that is under way began. */
+  #stepBegan: number | undefined;
   /** Called when nothing can be done now. */
   #waiters: (() => void)[] = [];
   /** Called when the round of work that is under way has ended. */
@@ -118,6 +120,12 @@ export class Reconciler {
     this.#ledger.retry();
   }
 
+  /** For how long the step that is under way has taken, in milliseconds; 0 while there is none. */
+  get stepMs(): number {
+    if (this.#stepBegan === undefined) return 0;
+    return this.#components.clock.monotonic() - this.#stepBegan;
+  }
+
   /** Resolves when all that can be done now has been done. What failed is in {@link status}, and is tried again. */
   settled(): Promise<void> {
     if (!this.#working) return Promise.resolve();
@@ -156,6 +164,7 @@ export class Reconciler {
       stumbled = true;
       this.#stumble(error);
     }
+    this.#stepBegan = undefined;
     this.#working = false;
     // More may have come just as the last round ended.
     if (!stumbled && this.#ledger.hasWork) this.#work();
@@ -167,6 +176,7 @@ export class Reconciler {
 
   async #workAll(): Promise<void> {
     while (!this.#signal.aborted) {
+      this.#stepBegan = this.#components.clock.monotonic();
       if (this.#ledger.checkWanted) await this.#comparison.run();
       else if (this.#ledger.stale)
         for (const actuator of this.#ledger.takeStale()) await readAgain(actuator, this.#ledger);

@@ -16,6 +16,7 @@ export const BPF_LD_B_ABS = 0x30;
 export const BPF_LD_H_IND = 0x48;
 /** X becomes 4 × the low half of a byte: the length of an IPv4 header. */
 export const BPF_LDX_B_MSH = 0xb1;
+const BPF_AND_K = 0x54;
 const BPF_JA = 0x05;
 const BPF_JEQ_K = 0x15;
 const BPF_JSET_K = 0x45;
@@ -29,6 +30,11 @@ export class BpfProgram<Label extends string> {
   /** One of the loads above. */
   load(code: number, offset: number): void {
     this.#instructions.push({ code, k: offset >>> 0 });
+  }
+
+  /** Keeps these bits of what was loaded. */
+  and(bits: number): void {
+    this.#instructions.push({ code: BPF_AND_K, k: bits });
   }
 
   jumpIf(k: number, target: Label): void {

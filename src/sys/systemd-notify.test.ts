@@ -54,6 +54,19 @@ test('systemd is notified through an abstract socket', async () => {
   assert.deepEqual(await receive(socket, () => wholeLife(socket)), LIFE);
 });
 
+test('a sign of life goes to systemd where it asks for one of this process', async () => {
+  const socket = `@weft-notify-watchdog-${process.pid}`;
+  const managerOf = (environment: Readonly<Record<string, string>>) =>
+    serviceManager({ NOTIFY_SOCKET: socket, ...environment }, refuse, 7);
+  assert.deepEqual(await receive(socket, () => managerOf({}).alive()), ['WATCHDOG=1']);
+  assert.equal(managerOf({ WATCHDOG_USEC: '30000000' }).watchdogMs, 30_000);
+  assert.equal(managerOf({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '7' }).watchdogMs, 30_000);
+  assert.equal(managerOf({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: '8' }).watchdogMs, undefined);
+  for (const text of ['', '0', '-1', 'soon'])
+    assert.equal(managerOf({ WATCHDOG_USEC: text }).watchdogMs, undefined);
+  assert.equal(serviceManager({ WATCHDOG_USEC: '1' }, refuse).watchdogMs, undefined);
+});
+
 test('a message waits for room in a full receive buffer', async () => {
   const socket = `@weft-notify-full-${process.pid}`;
   const sent = 50; // More than net.unix.max_dgram_qlen.

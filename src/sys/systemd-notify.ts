@@ -11,6 +11,13 @@ export interface ServiceManager {
   /** One line for `systemctl status`. */
   status(text: string): Promise<void>;
   stopping(): Promise<void>;
+  /**
+   * How long systemd goes without {@link alive} before it ends this process, in milliseconds (`WatchdogSec=` of the unit);
+   * `undefined` when it does not ask for it.
+   */
+  readonly watchdogMs: number | undefined;
+  /** This process works. Equals `systemd-notify WATCHDOG=1`. */
+  alive(): Promise<void>;
 }
 
 const AF_UNIX = 1;
@@ -27,18 +34,35 @@ const PAUSE_MS = 50;
 
 /**
  * The service manager that `$NOTIFY_SOCKET` names: a path, or `@name` for an abstract socket.
- * Without the variable, one that does nothing. For a message that could not be sent, `onFailure`
+ * `$WATCHDOG_USEC` says how often it wants a sign of life (sd_watchdog_enabled(3)), unless
+ * `$WATCHDOG_PID` is not `pid`. Without the first variable, one that does nothing. For a message that could not be sent, `onFailure`
  * gets a WeftError `systemd`.
  */
 export function serviceManager(
   environment: Readonly<Record<string, string | undefined>>,
   onFailure: (error: unknown) => void,
+  pid = process.pid,
 ): ServiceManager {
   const socket = environment.NOTIFY_SOCKET;
-  return socket === undefined || socket === '' ? NOBODY : new NotifySocket(socket, onFailure);
+  if (socket === undefined || socket === '') return NOBODY;
+  return new NotifySocket(socket, watchdogOf(environment, pid), onFailure);
 }
 
-const NOBODY: ServiceManager = { async ready() {}, async status() {}, async stopping() {} };
+function watchdogOf(
+  { WATCHDOG_USEC: text = '', WATCHDOG_PID: owner }: Readonly<Record<string, string | undefined>>,
+  pid: number,
+): number | undefined {
+  if (!/^[1-9]\d*$/.test(text) || (owner !== undefined && owner !== String(pid))) return undefined;
+  return Number(text) / 1000;
+}
+
+const NOBODY: ServiceManager = {
+  async ready() {},
+  async status() {},
+  async stopping() {},
+  watchdogMs: undefined,
+  async alive() {},
+};
 
 interface Native {
   socket(domain: number, type: number, protocol: number): number;
@@ -61,8 +85,11 @@ class NotifySocket implements ServiceManager {
   /** Loaded at the first message: a daemon that systemd did not start has no use for it. */
   #native: Native | undefined;
 
-  constructor(socket: string, onFailure: (error: unknown) => void) {
+  readonly watchdogMs: number | undefined;
+
+  constructor(socket: string, watchdogMs: number | undefined, onFailure: (error: unknown) => void) {
     this.#socket = socket;
+    this.watchdogMs = watchdogMs;
     this.#onFailure = onFailure;
   }
 
@@ -76,6 +103,10 @@ class NotifySocket implements ServiceManager {
 
   stopping(): Promise<void> {
     return this.#send('STOPPING=1').catch(this.#onFailure);
+  }
+
+  alive(): Promise<void> {
+    return this.#send('WATCHDOG=1').catch(this.#onFailure);
   }
 
   /** One datagram. Node has no unix datagram sockets (ERR_SOCKET_BAD_TYPE), hence the system calls. */

@@ -111,6 +111,7 @@ test('flanneld.service has all that the guide promises', () => {
     'Before=docker.service',
     'Type=notify',
     'Restart=always',
+    'WatchdogSec=30',
     'RuntimeDirectoryPreserve=yes',
   ]) {
     assert.ok(unit.split('\n').includes(line), line);

@@ -10,12 +10,14 @@ const PACKAGES: Readonly<Record<string, string>> = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
   tcpdump: 'tcpdump',
+  tshark: 'tshark',
   busybox: 'busybox-static',
   ping: 'iputils-ping',
   nft: 'nftables',
   iptables: 'iptables',
   'firewall-cmd': 'firewalld',
   openssl: 'openssl',
+  chromium: 'chromium',
 };
 const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 

@@ -1,0 +1,56 @@
+import { type KnownNetwork, type KnownPeer, peerWith } from '#src/diagnose/known-network.ts';
+import { containsAddress, type Ip, isIpv4, parsePrefix } from '#src/lib/ip.ts';
+import type { DriverNetwork } from '#src/observe/driver-status.ts';
+
+/** A network of this host, and the leases that it does not use. */
+export interface KnownPlace {
+  readonly known: KnownNetwork;
+  /** How this host writes its routes to peers. */
+  readonly routeForm: 'flannel' | 'linear';
+  readonly quarantined: readonly {
+    readonly subnet: string;
+    readonly lease: string;
+    readonly reason: string;
+  }[];
+}
+
+/** Whose address it is. */
+export type AddressPlace =
+  | { readonly kind: 'own' | 'free'; readonly place: KnownPlace }
+  | { readonly kind: 'peer'; readonly place: KnownPlace; readonly peer: KnownPeer }
+  | {
+      readonly kind: 'quarantined';
+      readonly place: KnownPlace;
+      readonly lease: KnownPlace['quarantined'][number];
+    }
+  | { readonly kind: 'docker'; readonly network: DriverNetwork }
+  | { readonly kind: 'outside' /** Peers whose public IP it is. */; readonly holders: readonly KnownPeer[] };
+
+/** The most specific of what this host knows: a lease, then a network of Docker's driver, then a network's range. */
+export function placeOf(
+  ip: Ip,
+  places: readonly KnownPlace[],
+  docker: readonly DriverNetwork[],
+): AddressPlace {
+  if (isIpv4(ip)) {
+    for (const place of places) {
+      const peer = peerWith(place.known, ip);
+      if (peer !== undefined) return { kind: 'peer', place, peer };
+      if (containsAddress(place.known.subnet, ip)) return { kind: 'own', place };
+    }
+  }
+  const network = docker.find(({ subnets }) => subnets.some((subnet) => isIn(subnet, ip)));
+  if (network !== undefined) return { kind: 'docker', network };
+  for (const place of places) {
+    const lease = place.quarantined.find(({ subnet }) => isIn(subnet, ip));
+    if (lease !== undefined) return { kind: 'quarantined', place, lease };
+    if (containsAddress(place.known.network, ip)) return { kind: 'free', place };
+  }
+  const peers = places.flatMap(({ known }) => known.peers);
+  return { kind: 'outside', holders: peers.filter(({ publicIp }) => publicIp === ip) };
+}
+
+function isIn(subnet: string, ip: Ip): boolean {
+  const prefix = parsePrefix(subnet);
+  return prefix !== undefined && containsAddress(prefix, ip);
+}
