@@ -50,7 +50,7 @@ function hopLines(hop: Hop, hosts: number, { width, hasColour }: Look): string[]
   const indent = ' '.repeat(MARK_WIDTH + 2);
   const more = [
     ...hop.found.slice(1).map((it) => it),
-    ...(hop.ok === false ? [`what happens here: ${hop.about}`] : []),
+    ...(hop.ok === false ? [`what should happen: ${hop.about}`] : []),
     ...(hop.expected === '' ? [] : [`expected: ${hop.expected}`]),
     ...(hop.command === '' ? [] : [`see: ${hop.command}`]),
     ...(hop.remedy === undefined ? [] : [`do: ${hop.remedy}`]),
