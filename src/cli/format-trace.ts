@@ -50,7 +50,7 @@ function hopLines(hop: Hop, hosts: number, { width, hasColour }: Look): string[]
   const indent = ' '.repeat(MARK_WIDTH + 2);
   const more = [
     ...hop.found.slice(1).map((it) => it),
-    ...(hop.ok === false ? [`what happens here: ${hop.about}`] : []),
+    ...(hop.ok === false ? [`what should happen: ${hop.about}`] : []),
     ...(hop.expected === '' ? [] : [`expected: ${hop.expected}`]),
     ...(hop.command === '' ? [] : [`see: ${hop.command}`]),
     ...(hop.remedy === undefined ? [] : [`do: ${hop.remedy}`]),
@@ -85,15 +85,21 @@ function lossLines({ after, before, host, hop, way, orThere }: Loss): string[] {
       ? `it was not even seen leaving the container by ${before.device}`
       : `last seen on ${after.host}: ${sightText(after)}`;
   const next = `not seen on ${before.host}: ${sightText(before)}`;
-  const where = orThere === undefined ? '' : `, or on ${orThere}, which can't watch for it`;
-  return [last, next, `lost at: ${way} ${host} ${hop}${where}`];
+  return [
+    last,
+    next,
+    `lost at: ${way} ${host} ${hop}`,
+    ...(orThere === undefined ? [] : [`${orThere.host} does not watch: ${orThere.why}`]),
+  ];
 }
 
 function verdictOf({ outcome, hops, live }: FullTrace): string {
   const stop = hops.find(({ ok }) => ok === false);
   if (live?.lost !== undefined && stop === undefined) {
-    const { host, hop, way } = live.lost;
-    return `A packet is lost at ${host}, ${hop}, on the way ${way}, and no check of it finds why.`;
+    const { host, hop, way, orThere } = live.lost;
+    return orThere === undefined
+      ? `A packet is lost at ${host}, ${hop}, on the way ${way}: look for what no check knows.`
+      : `A packet leaves ${host} and no answer comes: it is lost on the wire, or on ${orThere.host}. Look at the firewalls there.`;
   }
   if (stop !== undefined) return `It stops at ${stop.host}, ${stop.id}, on the way ${stop.way}.`;
   if (live !== undefined && live.lost === undefined) return 'A packet arrives, and its answer comes back.';

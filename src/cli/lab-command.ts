@@ -1,17 +1,16 @@
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { LAB_FLAGS, LAB_USAGE, type LabCommandName } from '#src/cli/lab-flags.ts';
+import { labWalk } from '#src/cli/lab-walk.ts';
 import { type LabComponents, systemLabComponents } from '#src/lab/components.ts';
 import { FAULTS, faultCalled } from '#src/lab/faults.ts';
 import { Lab } from '#src/lab/lab.ts';
 import { parseLabTenants } from '#src/lab/lab-tenant.ts';
 import { raiseNetwork } from '#src/lab/network.ts';
-import { allContainers, containerCalled, networkOf, pingAll } from '#src/lab/reach.ts';
+import { containerCalled, pingAll } from '#src/lab/reach.ts';
 import { rehearse } from '#src/lab/rehearsal.ts';
 import { runRelay } from '#src/lab/relay.ts';
 import { statusOf } from '#src/lab/status.ts';
 import { underlayFor } from '#src/lab/underlay.ts';
-import { walkPacket } from '#src/lab/walk.ts';
-import { walkTenant } from '#src/lab/walk-tenant.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
 import { didYouMean } from '#src/lib/nearest-word.ts';
@@ -145,40 +144,8 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     return answered === pings.length && answered > 0 && isIsolated ? 0 : 1;
   },
 
-  async walk({ name, json }, [fromName, toName], { output, signal }) {
-    const lab = await openLab(name, signal);
-    const all = await allContainers(lab);
-    const from = fromName === undefined ? all[0] : await containerCalled(lab, fromName);
-    const to =
-      toName === undefined
-        ? all.find((it) => it.host !== from?.host && it.network === from?.network)
-        : await containerCalled(lab, toName);
-    if (from === undefined || to === undefined) {
-      throw new WeftError('lab-walk', `lab ${name} has no containers on two hosts to walk between`);
-    }
-    if (from.network !== to.network) {
-      throw new WeftError('lab-walk', `there is no way from ${from.name} to ${to.name}`, {
-        remedy: `they are in the networks ${networkOf(from)} and ${networkOf(to)}: choose two of one`,
-      });
-    }
-    const hops = [];
-    if (!json) {
-      output.print(`One packet from ${from.name} (${from.address}) to ${to.name} (${to.address}).`);
-      output.print(
-        'The network between the hosts has no way to these addresses, so it carries the packet inside',
-      );
-      output.print('another one, from host to host. That is VXLAN.');
-    }
-    for await (const hop of from.network === undefined ? walkPacket(from, to) : walkTenant(from, to)) {
-      hops.push(hop);
-      if (json) continue;
-      output.print(`\n${hops.length}. ${hop.place}: ${hop.about}`);
-      output.print(`     $ ${hop.command}`);
-      for (const line of hop.ok ? hop.seen : ['nothing that fits: the packet goes no further'])
-        output.print(`     ${line}`);
-    }
-    if (json) output.print(JSON.stringify(hops));
-    return hops.every((hop) => hop.ok) ? 0 : 1;
+  async walk({ name, json }, names, { output, signal }) {
+    return labWalk(await openLab(name, signal), { names, json }, output);
   },
 
   async status({ name, json }, _words, { output, signal }) {

@@ -2,81 +2,61 @@ import { protocolName } from '#src/diagnose/capture/describe-packet.ts';
 import { LINK_TYPES } from '#src/diagnose/capture/frame.ts';
 import { decodePacket, type Packet } from '#src/diagnose/capture/packet.ts';
 import { USUAL_PORTS } from '#src/diagnose/capture/vxlan.ts';
-import { Capture } from '#src/lab/capture.ts';
-import type { Container } from '#src/lab/container.ts';
-import { pingOnce } from '#src/lab/reach.ts';
+import type { Hop as TracedHop } from '#src/diagnose/trace/hop.ts';
 import { formatIp } from '#src/lib/ip.ts';
-import { until } from '#src/sys/until.ts';
 
-/** After the ping was answered, or not. */
-const CAUGHT_MS = 2_000;
-
-/** One place that a packet passes. */
+/** One place that a packet passes, for a reader who does not know VXLAN. */
 export interface Hop {
   /** Where: a container or host. */
   readonly place: string;
-  /** What happens there, for readers who do not know VXLAN. */
+  /** What happens there. */
   readonly about: string;
   /** The command that shows it. */
   readonly command: string;
-  /** The relevant lines of its output. */
+  /** What was seen, and where it stops also what mends it. */
   readonly seen: readonly string[];
-  /** Whether it is as it must be. */
+  /** Whether it is as it must be, as far as it was seen. */
   readonly ok: boolean;
 }
 
-export const hop = (place: string, about: string, command: string, seen: readonly string[]): Hop => ({
-  place,
-  about,
-  command,
-  seen,
-  ok: seen.length > 0,
-});
+/** What there is to learn; the others are checks, and shown where the packet stops. */
+const LESSONS: readonly string[] = [
+  ...['container', 'bridge', 'route', 'neighbour', 'fdb', 'wire', 'arrival-container'],
+];
+/** They say how the packet gets to the container, and are told with its arrival. */
+const ARRIVAL: readonly string[] = ['arrival-route', 'arrival-bridge'];
 
-/** The lines of a text that match, without blanks around them. */
-export const linesOf = (text: string, pattern: RegExp): string[] =>
-  text
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => pattern.test(line));
-
-/** Sends a packet and catches it between the hosts. `inner`: whose MACs the frame in it has. */
-export async function crossWire(
-  { from, to }: { readonly from: Container; readonly to: Container },
-  inner: string,
-): Promise<Hop> {
-  const filter = `udp and src host ${from.host.address} and dst host ${to.host.address}`;
-  const capture = await Capture.start(to.host, 'eth0', filter);
-  try {
-    await pingOnce(from, to);
-    const caught = async () =>
-      (await capture.frames())
-        .map((bytes) => decodePacket(bytes, LINK_TYPES.ethernet, { ports: new Set(USUAL_PORTS) }))
-        .find(({ inner }) => isBetween(inner, from.address, to.address));
-    // tcpdump writes the packet a little later.
-    const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
-    const frame = await until(caught, waiting).catch((error: unknown) => {
-      if (to.signal?.aborted) throw error;
-      return undefined;
+/** The hops that are shown. `nameOf`: the container at which a way begins. */
+export function lessonsOf(
+  hops: readonly TracedHop[],
+  { container, wire }: { readonly container: string; readonly wire: readonly string[] },
+): Hop[] {
+  const arrival = hops.filter(({ id }) => ARRIVAL.includes(id)).flatMap(({ found }) => found);
+  return hops
+    .filter(({ id, ok }) => ok === false || LESSONS.includes(id))
+    .map((hop) => {
+      const { id, host, about, command, found, ok, expected, remedy } = hop;
+      const more = id === 'wire' ? wire : id === 'arrival-container' ? arrival : [];
+      return {
+        place: id === 'container' ? container : host,
+        about,
+        command,
+        seen: [
+          ...(id === 'wire' && wire.length > 0 ? [] : found),
+          ...more,
+          ...(ok === false
+            ? [`expected: ${expected}`, ...(remedy === undefined ? [] : [`do: ${remedy}`])]
+            : []),
+        ],
+        ok: ok !== false,
+      };
     });
-    const about = 'on the wire: a UDP packet from host to host like any other, with the whole frame in it';
-    return hop(
-      to.host.name,
-      about,
-      `tcpdump -i eth0 -T vxlan ${filter}`,
-      frame === undefined ? [] : layersOf(frame, inner),
-    );
-  } finally {
-    await capture.stop();
-  }
 }
 
-const isBetween = (packet: Packet | undefined, source: string, destination: string): boolean =>
-  packet?.network.kind === 'ip' &&
-  formatIp(packet.network.source) === source &&
-  formatIp(packet.network.destination) === destination;
+/** The layers of a packet in a tunnel, one a line, outermost first; none for one that is in none. `whose`: the inner MACs. */
+export const layersIn = (bytes: Buffer, whose: string): string[] =>
+  layersOf(decodePacket(bytes, LINK_TYPES.ethernet, { ports: new Set(USUAL_PORTS) }), whose);
 
-/** The layers of a VXLAN packet, one a line, outermost first. */
 function layersOf(packet: Packet, whose: string): string[] {
   const { transport, vxlan, inner } = packet;
   if (transport?.kind !== 'udp' || vxlan?.kind !== 'vxlan' || inner?.network.kind !== 'ip') return [];

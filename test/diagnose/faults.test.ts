@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CHECKS } from '#src/diagnose/checks.ts';
+import { localSite } from '#src/diagnose/trace/site.ts';
+import { traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { FAULT_HOPS } from '../support/fault-hops.ts';
 import { reportFault } from '../support/fault-report.ts';
 import {
   expectedIds,
@@ -14,13 +17,14 @@ import {
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { type Network, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
+import { tracedHost } from '../support/traced-host.ts';
 
 /*
  * Each fault of the table is done to a host of one network, and `weft doctor` there names it and nothing else:
  *
  *     store .190 etcd      h1 .191 ◀ weft doctor      h2 .192      h3 .193      each: flanneld ── docker0 ── c
  *
- * A fault that is not mended is found beside the next one.
+ * A fault that is not mended is found beside the next one. `weft trace` stops where the packet does, in the same lab.
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'iptables-legacy', 'nft');
 const ONLY = process.env.WEFT_FAULT;
@@ -70,8 +74,26 @@ async function diagnose(fault: FaultCase): Promise<void> {
     reportFault({ fault: `doctor ${fault.id}`, repairedMs: [], lost: undefined, note });
     assert.deepEqual(ids, expected, textOf(said));
     assert.equal(code, 1);
+    assert.equal(await stopOf(), FAULT_HOPS[fault.id], `where the packet stops with ${fault.id}`);
   } finally {
     await fault.mend(lab());
+  }
+}
+
+/** Where a packet from the patient's container to that of the second host stops: `there h1 forwarding`. */
+async function stopOf(): Promise<string | undefined> {
+  const { one, two } = lab();
+  const hosts = await Promise.all([one, two].map(({ host, container }) => tracedHost(host, [container])));
+  try {
+    const [from, to] = hosts.map((host, n) => ({
+      address: (n === 0 ? one : two).container.address,
+      site: localSite(host),
+    }));
+    assert.ok(from && to);
+    const stop = (await traceWay({ from, to })).hops.find(({ ok }) => ok === false);
+    return stop && `${stop.way} ${stop.host} ${stop.id}`;
+  } finally {
+    for (const { eye } of hosts) eye.close();
   }
 }
 

@@ -23,8 +23,6 @@ export interface FaultCase {
   readonly flags?: (flags: readonly string[], lab: FaultLab) => readonly string[];
   inject(lab: FaultLab): Promise<unknown>;
   mend(lab: FaultLab): Promise<unknown>;
-  /** The hop where a packet from the patient's container to that of `two` stops; absent where it comes through. */
-  readonly hop?: string;
 }
 
 export interface FaultLab {

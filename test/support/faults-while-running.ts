@@ -25,7 +25,6 @@ import { PREFIX } from './flanneld.ts';
 export const RUNNING_FAULTS: readonly FaultCase[] = [
   {
     id: 'device-forwarding-off',
-    hop: 'forwarding',
     inject: sh('sysctl -qw net.ipv4.conf.docker0.forwarding=0'),
     mend: sh('sysctl -qw net.ipv4.conf.docker0.forwarding=1'),
   },

@@ -1,9 +1,11 @@
 import { askDaemon, readKnownNetwork } from '#src/diagnose/known-network.ts';
 import { type Eye, openEye } from '#src/diagnose/trace/eye.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
+import { withPresentPeers } from '#src/diagnose/trace/present-peers.ts';
 import type { Container } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import { artefactsOf } from '#src/node/network-id.ts';
+import { askApi } from '#src/observe/api-client.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { until } from '#src/sys/until.ts';
@@ -22,11 +24,10 @@ export async function tracedHost(host: Host, containers: readonly Container[]): 
     stateFile: host.path(stateFile),
     subnetFile: host.path(subnetFile),
   };
-  const known = await readKnownNetwork(
-    { files: systemFiles, kernel: eye.kernel },
-    place,
-    await askDaemon(place),
-  );
+  const answer = await askDaemon(place);
+  const remembered = await readKnownNetwork({ files: systemFiles, kernel: eye.kernel }, place, answer);
+  const present = await askApi(place.socket, '/v1/peers').catch(() => undefined);
+  const known = remembered && present ? withPresentPeers(remembered, present.peers) : remembered;
   if (known === undefined) throw new Error(`nothing is known of the network on ${host.name}`);
   const namespaces = async () => containers.map(({ namespacePath }) => namespacePath);
   return { name: host.name, eye, known, namespaces };

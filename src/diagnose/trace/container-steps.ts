@@ -98,7 +98,7 @@ export function bridgeStep({ host, address, subnet }: ContainerFacts, arrives: b
 export function arrivalStep({ host, address }: ContainerFacts): Finding {
   const step = {
     id: 'arrival-container',
-    about: 'the packet is where it should be',
+    about: 'the packet goes through the bridge into the container, which answers the same way back',
     command: 'ip addr show',
     expected: `a device that is up, with ${formatIp(address)}`,
   } as const;

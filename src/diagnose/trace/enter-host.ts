@@ -29,7 +29,8 @@ export async function* enterHost(
       return undefined;
     }
     const decision = await eye.route({ to, from, by });
-    const forwarded = { from, to, by, decision, sysctls: await readForwarding(eye, by) };
+    const plain = await eye.route({ to });
+    const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by) };
     yield forwardingStep(forwarded, true);
     const bridge = facts.bridge?.name;
     yield routeStep(forwarded, {

@@ -16,6 +16,8 @@ export interface Forwarded {
   readonly by: string;
   /** The kernel's decision on it. */
   readonly decision: RouteDecision;
+  /** Its decision on a packet of the host itself to the same address, of which no source is checked. */
+  readonly plain: RouteDecision;
   /** sysctls of {@link forwardingSysctls}, by path. */
   readonly sysctls: ReadonlyMap<string, string | undefined>;
 }
@@ -36,7 +38,10 @@ export async function readForwarding(eye: Eye, by: string): Promise<ReadonlyMap<
 }
 
 /** The switches of the kernel: whether the host is a router, and whether it takes the packet's source. */
-export function forwardingStep({ from, to, by, decision, sysctls }: Forwarded, arrives: boolean): Finding {
+export function forwardingStep(
+  { from, to, by, decision, plain, sysctls }: Forwarded,
+  arrives: boolean,
+): Finding {
   const [forward = '', ofDevice = ''] = forwardingSysctls(by);
   const step = {
     id: arrives ? 'arrival-forwarding' : 'forwarding',
@@ -53,7 +58,9 @@ export function forwardingStep({ from, to, by, decision, sysctls }: Forwarded, a
     const remedy = `sysctl -w ${(isOff ? forward : ofDevice).replaceAll('/', '.')}=1`;
     return { ...step, ok: false, remedy };
   }
-  if (decision.outcome === 'refused' && SOURCE_REFUSED.includes(decision.errno)) {
+  // Where a rule takes the address elsewhere, the source is refused by the same rule: that is the route's hop.
+  const isTaken = plain.outcome === 'refused' || isFromOtherTable(plain);
+  if (decision.outcome === 'refused' && SOURCE_REFUSED.includes(decision.errno) && !isTaken) {
     const found = [...step.found, decisionText(decision)];
     const remedy = `the way back to ${formatIp(from)} does not lead by ${by}: see "ip route get ${formatIp(from)}", or loosen the check: sysctl -w net.ipv4.conf.${by}.rp_filter=2 net.ipv4.conf.all.rp_filter=2`;
     return { ...step, found, ok: false, remedy };
@@ -61,12 +68,15 @@ export function forwardingStep({ from, to, by, decision, sysctls }: Forwarded, a
   return { ...step, ok: true };
 }
 
-/** fib_validate_source in net/ipv4/fib_frontend.c: the reverse path, and a source that is this host's own. */
-const SOURCE_REFUSED = ['EXDEV', 'EINVAL'];
+/**
+ * fib_validate_source in net/ipv4/fib_frontend.c: the reverse path leads elsewhere, or the source is this host's own. Since
+ * Linux 6.13 both are EINVAL.
+ */
+export const SOURCE_REFUSED = ['EXDEV', 'EINVAL'];
 
 /** The host's routes lead the packet where they should. `wanted`: the route that should do it. */
 export function routeStep(
-  { from, to, by, decision }: Forwarded,
+  { from, to, by, decision, plain }: Forwarded,
   { about, wanted, expected, id, device = wanted?.device, isOnLink = false, nobody }: RouteExpectation,
 ): Finding {
   const step = {
@@ -86,7 +96,7 @@ export function routeStep(
     (device === undefined || decision.device === device) &&
     (!(isOnLink || wanted !== undefined) || decision.via === wanted?.via);
   if (isWay) return { ...step, ok: true };
-  if (isFromOtherTable(decision)) {
+  if (isFromOtherTable(decision) || isFromOtherTable(plain)) {
     return {
       ...step,
       ok: false,

@@ -28,7 +28,8 @@ export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: 
   if (by === undefined) return undefined;
 
   const decision = await eye.route({ to, from, by });
-  const forwarded = { from, to, by, decision, sysctls: await readForwarding(eye, by) };
+  const plain = await eye.route({ to });
+  const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by) };
   yield forwardingStep(forwarded, false);
   const wanted = wantedWay(known, to, await lookupOf(eye, known, to));
   const device = wanted?.route?.device ?? wayOut(decision);

@@ -1,8 +1,8 @@
 import type { Eye } from '#src/diagnose/trace/eye.ts';
-import { filterStep } from '#src/diagnose/trace/forward-steps.ts';
+import { filterStep, SOURCE_REFUSED } from '#src/diagnose/trace/forward-steps.ts';
 import type { Finding } from '#src/diagnose/trace/hop.ts';
 import type { Steps } from '#src/diagnose/trace/local-host.ts';
-import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
+import { decisionText, linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
 import { formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
 import type { Link } from '#src/state/object.ts';
@@ -49,6 +49,21 @@ export async function* inputStep(
   },
 ): AsyncGenerator<Finding, void, void> {
   if (sender === undefined || underlay === undefined) return;
+  const question = { to: underlay.address, from: sender, by: underlay.name };
+  const decision = await eye.route(question);
+  if (decision.outcome === 'refused' && SOURCE_REFUSED.includes(decision.errno)) {
+    const [from, device] = [formatIp(sender), underlay.name];
+    yield {
+      id: 'input-filter',
+      about: 'the host accepts the wrapped packet from where it comes',
+      command: `ip route get ${formatIp(underlay.address)} from ${from} iif ${device}`,
+      found: [decisionText(decision)],
+      expected: `${from} accepted as a source on ${device}`,
+      ok: false,
+      remedy: `this host's way to ${from} does not lead by ${device}: see "ip route get ${from}", or loosen the check: sysctl -w net.ipv4.conf.${device}.rp_filter=2`,
+    };
+    return;
+  }
   yield filterStep('input-filter', "the host's packet filter lets the wrapped packet in", {
     ...{ from: sender, to: underlay.address, by: underlay.name, out: '', state: 'new' },
     carries: { protocol: 'udp', port },

@@ -117,7 +117,8 @@ export function tenantFdbStep(tunnel: string, mac: string, found: FdbEntry | und
 export function tenantArrivalStep(to: Ipv4, inside: Inside | undefined): Finding {
   const step = {
     id: 'arrival-container',
-    about: 'the packet is where it should be',
+    about:
+      'unwrapped, the frame is in the bridge of the same number, and goes into the container, which answers the same way back',
     command: 'ip addr show',
     expected: `a device that is up, with ${formatIp(to)}`,
   } as const;

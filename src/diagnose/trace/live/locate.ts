@@ -10,6 +10,10 @@ export interface Sight {
   readonly direction: 'in' | 'out';
   readonly wrapped: boolean;
   readonly seen: boolean;
+  /** Nanoseconds since the epoch, by the host's own clock; absent when it was not seen. */
+  readonly at?: string;
+  /** On the wire: the frame from its Ethernet header on, in hex. */
+  readonly frame?: string;
 }
 
 /** Where a marked packet was lost. JSON. */
@@ -21,8 +25,8 @@ export interface Loss {
   readonly after?: Sight;
   /** Where it should have been seen next. */
   readonly before: Sight;
-  /** The other host could not be watched: it may be lost there as well. */
-  readonly orThere?: string;
+  /** The other host could not watch, and why: it may be lost there as well. */
+  readonly orThere?: { readonly host: string; readonly why: string };
 }
 
 /** What became of a marked packet. JSON. */
@@ -40,7 +44,9 @@ interface Place {
 }
 
 /** One end: what it saw, or what it is called where nobody could watch there. */
-export type WatchedEnd = WatchAnswer | { readonly host: string; readonly stations?: undefined };
+export type WatchedEnd =
+  | WatchAnswer
+  | { readonly host: string; readonly why: string; readonly stations?: undefined };
 
 /**
  * Follows the packet there and the answer back through the stations of both hosts. It is lost behind the last place in the
@@ -61,20 +67,25 @@ export function locate(from: WatchedEnd, to: WatchedEnd): LiveTrace {
   // The wire is between two hosts, and is named by the one that sends.
   const host = hop === 'wire' ? (after?.host ?? before.host) : before.host;
   const isUnwatched = to.stations === undefined && hop === 'wire' && way === 'back';
+  const orThere = isUnwatched ? { host: to.host, why: to.why } : undefined;
   const loss = { way: isUnwatched ? 'there' : way, host, hop, before } as const;
   return {
     sights,
-    lost: { ...loss, ...(after !== undefined && { after }), ...(isUnwatched && { orThere: to.host }) },
+    lost: { ...loss, ...(after !== undefined && { after }), ...(orThere !== undefined && { orThere }) },
   };
 }
 
 function leave(end: WatchedEnd, way: Hop['way']): Place[] {
-  return (end.stations ?? []).map(({ leaving }, index) => {
+  const stations = end.stations ?? [];
+  // Who can't get into the container sends from the host, as if by the container: the bridge does not see that.
+  const isFromHost = way === 'there' && !stations.some((station) => station.in === 'container');
+  return stations.flatMap(({ leaving }, index) => {
+    if (isFromHost && leaving === 'bridge') return [];
     const sight = sightOf(end, way, index, 'out');
     // Between the request that came into a container and its answer is nothing but the container itself.
     return way === 'back' && index === 0
-      ? { sight, hop: 'arrival-container', way: 'there' }
-      : { sight, hop: leaving, way };
+      ? [{ sight, hop: 'arrival-container' as const, way: 'there' as const }]
+      : [{ sight, hop: leaving, way }];
   });
 }
 
@@ -90,9 +101,14 @@ function sightOf(end: WatchedEnd, way: Hop['way'], index: number, course: 'out' 
   const direction = directionAt(station, course);
   const kind = way === 'there' ? 'request' : 'answer';
   const sightings = end.stations === undefined ? [] : end.sightings;
-  const seen = sightings.some((it) => it.station === index && it.kind === kind && it.direction === direction);
+  const sighting = sightings.find(
+    (it) => it.station === index && it.kind === kind && it.direction === direction,
+  );
   const { device, wrapped } = station;
-  return { host, way, device, in: station.in, direction, wrapped, seen };
+  const sight = { host, way, device, in: station.in, direction, wrapped, seen: sighting !== undefined };
+  if (sighting === undefined) return sight;
+  const { at, frame } = sighting;
+  return { ...sight, at, ...(frame !== undefined && { frame }) };
 }
 
 /**

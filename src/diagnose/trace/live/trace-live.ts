@@ -2,6 +2,7 @@ import { type LiveTrace, locate, type WatchedEnd } from '#src/diagnose/trace/liv
 import { TOKEN_BYTES } from '#src/diagnose/trace/live/marked-packet.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
 /** One end of a live trace. */
@@ -23,7 +24,9 @@ export interface LiveRequest {
   readonly timeoutMs?: number;
 }
 
-/** Sends a marked packet and watches for it on both hosts. Where a host can't be watched, the way there is not known. */
+/**
+ * Sends a marked packet and watches for it on both hosts. Where the other host can't watch, the way there is not known. Rejects
+ * where the one that sends can't. */
 export async function traceLive({ from, to, tenant, timeoutMs = 1_500 }: LiveRequest): Promise<LiveTrace> {
   const token = secretBytes(TOKEN_BYTES).toString('hex');
   const common = { token, timeoutMs, ...(tenant !== undefined && { tenant }) };
@@ -31,8 +34,9 @@ export async function traceLive({ from, to, tenant, timeoutMs = 1_500 }: LiveReq
   const there = watchOrNot(to, { ...common, own: to.address, other: from.address, send: false }, never);
   // Where the other host can't watch, one packet after the other goes until the time is over.
   const enough = there.then((end) => (end.stations === undefined ? never : undefined));
-  const here = watchOrNot(from, { ...common, own: from.address, other: to.address, send: true }, enough);
-  return locate(await here, await there);
+  const request = { ...common, own: from.address, other: to.address, send: true };
+  const [here, answer] = await Promise.all([from.watch(request, enough), there]);
+  return locate(here, answer);
 }
 
 async function watchOrNot(
@@ -42,7 +46,7 @@ async function watchOrNot(
 ): Promise<WatchedEnd> {
   try {
     return await watch(request, enough);
-  } catch {
-    return { host };
+  } catch (error) {
+    return { host, why: messageOf(error) };
   }
 }

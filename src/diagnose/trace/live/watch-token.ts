@@ -12,6 +12,8 @@ export interface Sighting {
   readonly direction: 'in' | 'out';
   /** Nanoseconds since the epoch, by this host's clock, as text. */
   readonly at: string;
+  /** On the wire: the frame from its Ethernet header on, in hex. */
+  readonly frame?: string;
 }
 
 /** What one host saw of a marked packet. JSON: the answer to `POST /v1/watch`. */
@@ -105,8 +107,13 @@ export class TokenWatch {
     );
     if (station < 0) return;
     const key = `${station} ${frame.kind} ${direction}`;
-    if (!this.#sightings.has(key))
-      this.#sightings.set(key, { station, kind: frame.kind, direction, at: String(at) });
+    if (!this.#sightings.has(key)) {
+      const isOnWire = station === this.#plan.stations.length - 1;
+      this.#sightings.set(key, {
+        ...{ station, kind: frame.kind, direction, at: String(at) },
+        ...(isOnWire && { frame: Buffer.from(bytes).toString('hex') }),
+      });
+    }
     if (frame.kind === last.kind && direction === last.direction && station === last.station)
       this.#done.resolve();
   }

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { internetChecksum, markedFrame, markedPacket } from '#src/diagnose/trace/live/marked-packet.ts';
+import { ipv4 } from '#src/lib/ip.ts';
+
+const token = Uint8Array.from({ length: 16 }, (_, n) => n + 1);
+const packet = markedPacket(token, ipv4(0x0a000102), ipv4(0x0a000202), 3);
+const onEthernet = (bytes: Uint8Array): Uint8Array => Buffer.concat([Buffer.alloc(14), bytes]);
+
+test('an echo request from one container to the other, with the token as its payload', () => {
+  assert.equal(packet.length, 20 + 8 + 16);
+  assert.deepEqual([...packet.subarray(12, 20)], [10, 0, 1, 2, 10, 0, 2, 2]);
+  assert.equal(packet[20], 8);
+  assert.deepEqual([...packet.subarray(28)], [...token]);
+  // Over the whole message with its checksum the sum is 0 (RFC 1071).
+  assert.equal(internetChecksum(packet.subarray(20)), 0);
+});
+
+test('it is recognised as it is, as an answer, and inside a packet of the hosts', () => {
+  assert.deepEqual(markedFrame(onEthernet(packet), token), { kind: 'request', wrapped: false });
+  const answer = packet.slice();
+  answer[20] = 0;
+  assert.deepEqual(markedFrame(onEthernet(answer), token), { kind: 'answer', wrapped: false });
+  const wrapped = Buffer.concat([Buffer.alloc(50), onEthernet(packet)]);
+  assert.deepEqual(markedFrame(wrapped, token), { kind: 'request', wrapped: true });
+});
+
+test('another token, and an error that quotes the packet, are nothing', () => {
+  assert.equal(
+    markedFrame(
+      onEthernet(packet),
+      Uint8Array.from(token, (it) => it + 1),
+    ),
+    undefined,
+  );
+  const unreachable = packet.slice();
+  unreachable[20] = 3;
+  assert.equal(markedFrame(onEthernet(unreachable), token), undefined);
+});

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { parseNftRuleset } from '#src/firewall/nft-listing.ts';
+import { packetDrop, type SeenFilters } from '#src/firewall/packet-drops.ts';
+import type { Packet } from '#src/firewall/packet-walk.ts';
+import { parsePrefix } from '#src/lib/ip.ts';
+
+const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
+const FORWARDED: Packet = {
+  ...{ by: 'docker0', out: 'flannel.1', mark: 0 },
+  ...{ from: prefix('10.0.1.2/32'), to: prefix('10.0.2.2/32') },
+};
+const TUNNEL: Packet = {
+  ...{ by: 'eth0', out: '', mark: 0, carries: { protocol: 'udp', port: 8472 } },
+  ...{ from: prefix('172.16.0.1/32'), to: prefix('172.16.0.2/32') },
+};
+
+const iptables = (text: string): SeenFilters => ({
+  iptables: [{ program: 'iptables', saved: parseIptablesSave(text) }],
+  nftables: [],
+});
+const filter = (...rules: string[]) =>
+  iptables(['*filter', ':INPUT ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ...rules, 'COMMIT'].join('\n'));
+
+const place = (seen: SeenFilters, packet: Packet, way: 'forward' | 'input' | 'output') =>
+  packetDrop(seen, packet, way)?.place;
+
+test('iptables: a drop of the port that the packet goes to, and of no other', () => {
+  const drop = '-A INPUT -p udp -m udp --dport 8472 -j DROP';
+  assert.equal(place(filter(drop), TUNNEL, 'input'), 'iptables, table filter, chain INPUT');
+  assert.equal(place(filter(drop.replace('8472', '4789')), TUNNEL, 'input'), undefined);
+  assert.equal(place(filter(drop.replace('8472', '8000:9000')), TUNNEL, 'input') !== undefined, true);
+  assert.equal(place(filter(drop.replaceAll('udp', 'tcp')), TUNNEL, 'input'), undefined);
+  assert.equal(place(filter(drop), FORWARDED, 'forward'), undefined);
+});
+
+test('iptables: an answer passes where only new connections are dropped', () => {
+  const rules = filter('-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT', '-A FORWARD -j DROP');
+  assert.notEqual(place(rules, FORWARDED, 'forward'), undefined);
+  assert.equal(place(rules, { ...FORWARDED, state: 'established' }, 'forward'), undefined);
+});
+
+const chain = (family: string, hook: string, dev?: string) => ({
+  chain: { family, table: 't', name: 'c', type: 'filter', hook, policy: 'drop', ...(dev && { dev }) },
+});
+const nft = (family: string, hook: string, dev?: string): SeenFilters => ({
+  iptables: [],
+  nftables: parseNftRuleset(
+    JSON.stringify({
+      nftables: [{ metainfo: {} }, { table: { family, name: 't' } }, chain(family, hook, dev)],
+    }),
+  ),
+});
+
+const NFT: readonly (readonly [string, string, 'forward' | 'input' | 'output', boolean])[] = [
+  ['ip', 'forward', 'forward', true],
+  ['inet', 'prerouting', 'forward', true],
+  ['inet', 'postrouting', 'forward', true],
+  ['inet', 'input', 'forward', false],
+  ['inet', 'input', 'input', true],
+  ['ip', 'output', 'output', true],
+  ['ip6', 'forward', 'forward', false],
+  ['bridge', 'forward', 'forward', false],
+];
+for (const [family, hook, way, drops] of NFT) {
+  test(`nftables: a policy at ${hook} of ${family} ${drops ? 'drops' : 'does not drop'} what goes ${way}`, () => {
+    assert.equal(place(nft(family, hook), FORWARDED, way) !== undefined, drops);
+  });
+}
+
+test('nftables: a chain of a device drops what comes by it', () => {
+  assert.equal(
+    place(nft('netdev', 'ingress', 'docker0'), FORWARDED, 'forward'),
+    'nftables, chain netdev t c',
+  );
+  assert.equal(place(nft('netdev', 'ingress', 'eth1'), FORWARDED, 'forward'), undefined);
+  assert.equal(place(nft('netdev', 'egress', 'flannel.1'), FORWARDED, 'forward') !== undefined, true);
+});

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { FullTrace } from '#src/diagnose/trace/run-trace.ts';
+import type { Host } from '#src/lab/host.ts';
+import { FLANNELD, WEFT } from '../support/flanneld.ts';
+import { type Network, pairOf, testNetwork } from '../support/network.ts';
+import { cannotRun, type Owner } from '../support/test-lab.ts';
+
+/*
+ * The command itself, on a host of each network:
+ *
+ *     h1 flanneld ── docker0 ── c        weft trace C1 C2 [--live]
+ *     h2 flanneld ── docker0 ── c        its responder is asked
+ *
+ * No program of a host can look into the lab's plain namespaces: what is in the containers is unknown.
+ */
+const skip = cannotRun('ping', 'nft');
+
+interface Ran {
+  readonly code: number;
+  readonly trace: FullTrace;
+}
+
+async function trace(host: Host, words: readonly string[]): Promise<Ran> {
+  const { code, stdout, stderr } = await host.run(
+    [...[WEFT, 'trace', '--json', '--etcd-prefix=/flannel-vxlan/network', ...words]],
+    { timeoutMs: 30_000 },
+  );
+  assert.notEqual(stdout, '', stderr);
+  return { code, trace: JSON.parse(stdout) as FullTrace };
+}
+
+const network = (t: Owner, backend: string): Promise<Network> =>
+  testNetwork(t, {
+    ...{ api: 3, store: 'embedded', programs: [FLANNELD, FLANNELD] },
+    config: `{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":${backend}}`,
+  });
+
+const BACKENDS = [
+  ['vxlan', '{"Type":"vxlan"}', true],
+  ['vxlan with DirectRouting', '{"Type":"vxlan","DirectRouting":true}', false],
+  ['host-gw', '{"Type":"host-gw"}', false],
+] as const;
+
+for (const [name, backend, isTunnel] of BACKENDS) {
+  test(`${name}: both hosts are seen from one, and a drop on the other is named`, { skip }, async (t) => {
+    const [one, two] = pairOf(await network({ signal: t.signal, after: (it) => t.after(it) }, backend));
+    const words = [one.container.address, two.container.address];
+    const healthy = await trace(one.host, words);
+    const ids = healthy.trace.hops.map(({ way, host, id }) => `${way} ${host} ${id}`);
+    assert.equal(healthy.code, 0, JSON.stringify(healthy.trace, undefined, 1));
+    assert.equal(ids.includes('there h1 fdb'), isTunnel);
+    assert.ok(
+      ids.includes('there h2 arrival-filter') && ids.includes('back h1 arrival-filter'),
+      ids.join(', '),
+    );
+    const unsure = healthy.trace.hops.filter(({ ok }) => ok !== true).map(({ id }) => id);
+    assert.deepEqual([...new Set(unsure)].sort(), [
+      'arrival-bridge',
+      'arrival-container',
+      'bridge',
+      'container',
+    ]);
+
+    await two.host.must([
+      'nft',
+      `table inet x { chain c { type filter hook forward priority 0; ip daddr ${two.container.address} drop; }; }`,
+    ]);
+    const stopped = await trace(one.host, ['--live', ...words]);
+    const last = stopped.trace.hops.at(-1);
+    assert.equal(stopped.code, 1);
+    assert.deepEqual([last?.way, last?.host, last?.id], ['there', 'h2', 'arrival-filter']);
+    const { way, host, hop } = stopped.trace.live?.lost ?? {};
+    assert.deepEqual([way, host, hop], ['there', 'h2', 'arrival-filter']);
+  });
+}
+
+test('a peer whose daemon is down, an address of no lease, and one outside of the network', {
+  skip,
+}, async (t) => {
+  const [one, two] = pairOf(
+    await network({ signal: t.signal, after: (it) => t.after(it) }, '{"Type":"vxlan"}'),
+  );
+  const [a, b] = [one.container.address, two.container.address];
+  await (await two.host.daemon('flanneld'))?.stop();
+  const blind = await trace(one.host, [a, b]);
+  assert.equal(blind.code, 0);
+  assert.equal(blind.trace.outcome, 'unknown');
+  assert.match(
+    blind.trace.hops.find(({ id, ok }) => id === 'arrival-device' && ok === 'unknown')?.found[0] ?? '',
+    /^it can't be asked: no answer of weft from 10\.0\.\d+\.0:8474: /,
+  );
+
+  const nobody = await trace(one.host, [a, '10.0.255.2']);
+  assert.equal(nobody.code, 1);
+  assert.match(
+    nobody.trace.hops.at(-1)?.found[0] ?? '',
+    /^no host of the network has a lease for 10\.0\.255\.2$/,
+  );
+
+  const run = async (words: readonly string[]) => {
+    const { code, stderr } = await one.host.run([
+      WEFT,
+      'trace',
+      '--etcd-prefix=/flannel-vxlan/network',
+      ...words,
+    ]);
+    return [code, stderr.trim()] as const;
+  };
+  assert.deepEqual(await run([a, '192.0.2.1']), [
+    2,
+    'weft trace: 192.0.2.1 is not in the network 10.0.0.0/16: its packets do not take the overlay; "ip route get 192.0.2.1" shows the way that they take',
+  ]);
+  const [code, text] = await run(['nobody', b]);
+  assert.equal(code, 2);
+  assert.match(text, /there is no Docker here that could say where the container nobody is/);
+});
