@@ -1,7 +1,13 @@
 import type { OwnEnds } from '#src/backend/probe-ends.ts';
 import type { Judgement } from '#src/diagnose/probes/judge.ts';
 import { Prober } from '#src/diagnose/probes/prober.ts';
-import { Responder, type ResponderHandlers } from '#src/diagnose/responder/responder.ts';
+import {
+  Responder,
+  type ResponderHandler,
+  type ResponderHandlers,
+} from '#src/diagnose/responder/responder.ts';
+import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { formatIpv4, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
@@ -26,6 +32,7 @@ export class ProbeService {
   readonly #askers = new Map<string, Ipv4>();
   readonly #accepted = new Map<Ipv4, string>();
   #own: OwnEnds | undefined;
+  #traces: Promise<TraceHandlers> | undefined;
 
   constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
     const { host, options, createLogger } = parts;
@@ -141,7 +148,19 @@ export class ProbeService {
           subnet: formatPrefix(subnet),
         };
       },
+      'POST /v1/trace': (...request) => this.#trace('POST /v1/trace', request),
+      'POST /v1/watch': (...request) => this.#trace('POST /v1/watch', request),
+      'POST /v1/find': (...request) => this.#trace('POST /v1/find', request),
     };
+  }
+
+  /** Loaded with the first trace of a peer. */
+  async #trace(path: keyof TraceHandlers, request: Parameters<ResponderHandler>): Promise<unknown> {
+    const { host, artefacts } = this.#parts;
+    this.#traces ??= host.traces?.(artefacts);
+    const handlers = await this.#traces;
+    if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
+    return handlers[path](...request);
   }
 
   #say(lease: string, { state, findings }: Judgement): void {
