@@ -77,15 +77,15 @@ test('an underlay that answers no pings is no fault of the tunnel’s', () => {
 });
 
 test('losses of the last packets degrade, as figures that make no other judgement', () => {
-  const one = judgementOf({ inside: [false, true, false, true] });
+  const one = judgementOf({ inside: [false, true, false, true, false, true] });
   assert.deepEqual(one, {
     state: 'degraded',
-    findings: ['2 of the last 4 packets inside the tunnel had no answer'],
+    findings: ['3 of the last 6 packets inside the tunnel had no answer'],
   });
-  const other = judgementOf({ inside: [false, true, false, true, false, true] });
+  const other = judgementOf({ inside: [false, true, false, true, false, true, true] });
   assert.ok(isSameJudgement(one, other));
   assert.ok(!isSameJudgement(one, judgementOf({})));
-  assert.equal(judgementOf({ inside: [false, true, true] }).state, 'up');
+  assert.equal(judgementOf({ inside: [false, true, false, true] }).state, 'up');
 });
 
 test('a small MTU is named with the size that passes, and how to set it', () => {

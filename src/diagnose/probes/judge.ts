@@ -25,8 +25,8 @@ export interface Judgement {
 export const DOWN_AFTER = 3;
 /** A connection is tried twice before its silence counts. */
 export const SILENT_AFTER = 2;
-/** So many packets of those that count. One gets lost now and then. */
-const LOSSY_FROM = 2;
+/** So many of the last twenty: now and then some get lost. */
+const LOSSY_FROM = 3;
 
 /** What the measurements mean. Pure. */
 export function judge(measured: Measured, own: OwnEnds): Judgement {
