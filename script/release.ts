@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { VENDOR } from '#src/ui/server/page-files.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -117,6 +118,7 @@ function makeExecutable(program: string, architecture: Architecture, { node, kof
       // Compiled code is of use only to the processor that it was compiled for.
       'program.cache': join(WORK, architecture === process.arch ? `${program}.cache` : 'nothing'),
       ...(program !== 'mk-docker-opts' && { 'koffi.node': koffi }),
+      ...(program === 'weft' && pageFiles()),
     },
   };
   const file = join(WORK, 'sea.json');
@@ -129,6 +131,17 @@ function makeExecutable(program: string, architecture: Architecture, { node, kof
   rmSync(`${output}.new`);
   process.stdout.write(`dist/${name}\n`);
   return name;
+}
+
+/** What the page of `weft ui` is made of, by the paths under which src/sys/program-files.ts reads it. */
+function pageFiles(): Record<string, string> {
+  const own = ['page', 'model'].flatMap((folder) =>
+    readdirSync(join(ROOT, 'src/ui', folder))
+      .filter((name) => /\.(ts|css|svg|html)$/.test(name) && !name.endsWith('.test.ts'))
+      .map((name) => `src/ui/${folder}/${name}`),
+  );
+  const all = [...own, ...Object.values(VENDOR)];
+  return Object.fromEntries(all.map((path) => [path, join(ROOT, path)]));
 }
 
 function installed(name: string): string {

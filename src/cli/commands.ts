@@ -52,6 +52,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
     load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
   },
+  report: {
+    about: 'one archive about this host for a bug report, without secrets: weft report --help',
+    load: async () => (await import('#src/cli/report-command.ts')).REPORT,
+  },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
@@ -63,6 +67,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   release: {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
+  },
+  ui: {
+    about: 'serve a page about this host: its links, objects, events, the last hour',
+    load: async () => (await import('#src/cli/ui-command.ts')).UI,
   },
   completion: {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',

@@ -198,6 +198,12 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     return hosts.every((host) => host.programs.every((program) => program.running)) ? 0 : 1;
   },
 
+  async ui({ name, ...options }, _words, { output, signal, programs }) {
+    const { serveUi } = await import('#src/cli/serve-ui.ts');
+    const { labPlace } = await import('#src/lab/ui-place.ts');
+    return serveUi(labPlace(await openLab(name, signal), programs.weft), options, { output, signal });
+  },
+
   async break({ name, host, for: lastsMs, json }, [faultName], { output, signal, programs }) {
     if (faultName === undefined) {
       for (const fault of FAULTS) output.print(`${fault.name.padEnd(20)}${fault.about}`);

@@ -1,3 +1,4 @@
+import { UI_FLAGS } from '#src/cli/ui-flags.ts';
 import type { FlagTable } from '#src/lib/go-flags.ts';
 
 const name = {
@@ -70,6 +71,7 @@ export const LAB_FLAGS = {
   ping: { name, json },
   walk: { name, json },
   status: { name, json },
+  ui: { name, ...UI_FLAGS },
   break: {
     name,
     host: { kind: 'string', default: 'h1', description: 'the `host` that is damaged' },
@@ -96,6 +98,10 @@ export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readon
   ],
   walk: ['[FROM TO]', 'show the way of one packet between two containers, hop by hop'],
   status: ['', 'show the hosts, what runs on them, their subnets and containers'],
+  ui: [
+    '',
+    'serve a page that shows the hosts, their tunnels and the way of a packet, until it is interrupted',
+  ],
   break: ['[FAULT]', 'cause a fault in the lab and report the outcome; without a name, list the faults'],
   down: ['', 'end the lab and take away all that it made'],
 };

@@ -12,7 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['cli'],
   ['node', 'lab'],
   ['driver', 'cni'],
-  ['diagnose'],
+  ['diagnose', 'ui'],
   ['observe'],
   ['store'],
   ['membership'],
@@ -72,6 +72,27 @@ test('inside src/ imports are written from the root', () => {
   );
 });
 
+/** What the browser loads. It has no module of Node's and none of the daemon's; types are erased before they get there. */
+const isBrowserCode = (path: string): boolean => /^ui\/(page|model)\//.test(path);
+
+test('browser code imports browser code only', () => {
+  const found = files
+    .map((file) => relative(SOURCE, file))
+    .filter(isBrowserCode)
+    .flatMap((from) => {
+      const text = readFileSync(join(SOURCE, from), 'utf8').replaceAll(/^import type [^;]*;/gm, '');
+      return Array.from(text.matchAll(/(?:from|import) '([^']+)'/g), ([, to = '']) => ({ from, to }));
+    });
+  const outside = found.filter(({ from, to }) => {
+    if (to === 'uplot') return !from.startsWith('ui/page/');
+    return !(to.startsWith('#src/') && isBrowserCode(to.slice('#src/'.length)));
+  });
+  assert.deepEqual(outside, []);
+  // The model is tested without a browser, so it has nothing of one.
+  const upwards = found.filter(({ from, to }) => from.startsWith('ui/model/') && to.includes('/page/'));
+  assert.deepEqual(upwards, []);
+});
+
 test('only sys/ touches the machine', () => {
   const outside = imports.filter(({ from, to }) => roomOf(from) !== 'sys' && SYSTEM_MODULES.includes(to));
   assert.deepEqual(outside, []);
@@ -127,6 +148,10 @@ const ALLOWED_OUTSIDE: readonly string[] = [
   'store/connection-listener.ts node:net',
   'store/connection-listener.ts node:tls',
   'store/connection-listener.ts setTimeout',
+  'ui/server/access.ts node:net',
+  'ui/server/socket-proxy.ts node:http',
+  'ui/server/ui-server.ts node:http',
+  'ui/server/ui-server.ts node:net',
 ];
 
 const withoutComments = (text: string): string =>
@@ -135,7 +160,8 @@ const withoutComments = (text: string): string =>
 test('clocks, timers, random numbers and sockets are in sys/, except for the listed uses', () => {
   const uses = files.flatMap((file) => {
     const name = relative(SOURCE, file);
-    if (roomOf(name) === 'sys') return [];
+    // A browser's clock is the browser's.
+    if (roomOf(name) === 'sys' || name.startsWith('ui/page/')) return [];
     const text = withoutComments(readFileSync(file, 'utf8'));
     return MACHINE_WORDS.filter(([, pattern]) => pattern.test(text)).map(([word]) => `${name} ${word}`);
   });

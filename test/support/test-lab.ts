@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   iptables: 'iptables',
   'firewall-cmd': 'firewalld',
   openssl: 'openssl',
+  chromium: 'chromium',
 };
 const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 

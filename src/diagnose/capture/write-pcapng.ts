@@ -50,10 +50,8 @@ export class PcapngBlocks {
   /** Names that readers show in the place of addresses; nothing for none. */
   names(names: readonly (readonly [ip: Ip, name: string])[]): Uint8Array {
     const records = names.map(([ip, name]) => {
-      const address = isIpv4(ip)
-        ? Buffer.from(ip.toString(16).padStart(8, '0'), 'hex')
-        : Buffer.from(ip.toString(16).padStart(32, '0'), 'hex');
-      return option(isIpv4(ip) ? NRB_IPV4 : NRB_IPV6, Buffer.concat([address, Buffer.from(`${name}\0`)]));
+      const value = Buffer.concat([bytesOf(ip), Buffer.from(`${name}\0`)]);
+      return option(isIpv4(ip) ? NRB_IPV4 : NRB_IPV6, value);
     });
     return records.length === 0 ? new Uint8Array() : block(NAME_RESOLUTION, [...records, END]);
   }
@@ -116,5 +114,16 @@ function filled(bytes: Uint8Array): Uint8Array {
 function u32(value: number): Uint8Array {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+/** In network byte order. */
+function bytesOf(ip: Ip): Buffer {
+  const bytes = Buffer.alloc(isIpv4(ip) ? 4 : 16);
+  if (isIpv4(ip)) bytes.writeUInt32BE(ip);
+  else {
+    bytes.writeBigUInt64BE(ip >> 64n);
+    bytes.writeBigUInt64BE(BigInt.asUintN(64, ip), 8);
+  }
   return bytes;
 }

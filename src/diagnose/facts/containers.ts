@@ -32,7 +32,9 @@ function containerOf(value: unknown): RunningContainer | undefined {
   const { Id, Names, NetworkSettings } = (value ?? {}) as {
     readonly Id?: unknown;
     readonly Names?: readonly unknown[];
-    readonly NetworkSettings?: { readonly Networks?: Readonly<Record<string, { readonly IPAddress?: unknown }>> };
+    readonly NetworkSettings?: {
+      readonly Networks?: Readonly<Record<string, { readonly IPAddress?: unknown }>>;
+    };
   };
   if (typeof Id !== 'string') return undefined;
   const name = String(Names?.[0] ?? '').replace(/^\//, '');

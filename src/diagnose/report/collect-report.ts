@@ -36,11 +36,11 @@ export async function collectReport(
 ): Promise<Collected> {
   const waiting = parts.map((part, index) => ({ part, index }));
   const texts: (string | undefined)[] = [];
-  const missing: string[][] = parts.map(() => []);
+  const missing: [name: string, why: string][][] = parts.map(() => []);
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const { part, index } = next;
-      const say = (why: string): void => void missing[index]?.push(`${part.name}: ${why}`);
+      const say = (why: string): void => void missing[index]?.push([part.name, why]);
       texts[index] = await read(components, part, say, signal);
     }
   };
@@ -50,9 +50,11 @@ export async function collectReport(
   return {
     parts: parts.flatMap(({ name }, index) => {
       const text = texts[index];
-      return text === undefined ? [] : [{ name, text: masker.mask(cut(text)) }];
+      return text === undefined ? [] : [{ name, text: cut(masker.mask(text)) }];
     }),
-    missing: missing.flat().map((line) => masker.mask(line)),
+    missing: [...Map.groupBy(missing.flat(), ([, why]) => why)].map(([why, names]) =>
+      masker.mask(`${names.map(([name]) => name).join(', ')}: ${why}`),
+    ),
   };
 }
 
@@ -73,13 +75,21 @@ async function read(
     return await outputs(components, part, say, signal);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    say(isAbort(error) || (error as Error).name === 'TimeoutError' ? `no answer in ${timeoutMs / 1_000} s` : messageOf(error));
+    say(
+      isAbort(error) || (error as Error).name === 'TimeoutError'
+        ? `no answer in ${timeoutMs / 1_000} s`
+        : messageOf(error),
+    );
     return undefined;
   }
 }
 
 /** One that does not heed its signal is left alone. */
-function inTime<T>(ask: (signal: AbortSignal) => Promise<T>, timeoutMs: number, signal: AbortSignal): Promise<T> {
+function inTime<T>(
+  ask: (signal: AbortSignal) => Promise<T>,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<T> {
   const end = AbortSignal.any([signal, deadlineIn(timeoutMs)]);
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   end.addEventListener('abort', () => reject(end.reason), { once: true });
@@ -99,7 +109,8 @@ async function outputs(
     const command = argv.join(' ');
     if (code === 127) say(`${argv[0]}: there is no such program`);
     else if (code === 124) say(`${command}: no answer in ${timeoutMs / 1_000} s`);
-    else if (code !== 0 && stdout === '') say(`${command}: ${stderr.trim().split('\n')[0] || `exit code ${code}`}`);
+    else if (code !== 0 && stdout === '')
+      say(`${command}: ${stderr.trim().split('\n')[0] || `exit code ${code}`}`);
     else texts.push(`$ ${command}\n${stdout}${stderr}`);
   }
   return texts.length === 0 ? undefined : texts.join('\n');

@@ -20,7 +20,10 @@ export interface PartPlaces {
   readonly tenantNamespace: string;
 }
 
-const part = (name: string, ...commands: (readonly [string, ...string[]])[]): ReportPart => ({ name, commands });
+const part = (name: string, ...commands: (readonly [string, ...string[]])[]): ReportPart => ({
+  name,
+  commands,
+});
 
 /** What every host has. */
 export function hostParts({ stateFiles, subnetFiles, tenantNamespace }: PartPlaces): ReportPart[] {
@@ -39,7 +42,11 @@ export function hostParts({ stateFiles, subnetFiles, tenantNamespace }: PartPlac
     ),
     part('links.txt', ['ip', '-d', '-s', 'link']),
     part('addresses.txt', ['ip', 'address']),
-    part('routes.txt', ['ip', 'route', 'show', 'table', 'all'], ['ip', '-6', 'route', 'show', 'table', 'all']),
+    part(
+      'routes.txt',
+      ['ip', 'route', 'show', 'table', 'all'],
+      ['ip', '-6', 'route', 'show', 'table', 'all'],
+    ),
     part('policy.txt', ['ip', 'rule'], ['ip', '-6', 'rule']),
     part('neighbours.txt', ['ip', 'neigh']),
     part('fdb.txt', ['bridge', 'fdb']),
@@ -50,8 +57,15 @@ export function hostParts({ stateFiles, subnetFiles, tenantNamespace }: PartPlac
     part('snmp.txt', ['nstat', '-az']),
     part('docker.txt', ['docker', 'info'], ['docker', 'network', 'ls'], ['docker', 'ps', '--no-trunc']),
     { name: 'docker-daemon.json', file: '/etc/docker/daemon.json' },
-    part('units.txt', ['systemctl', 'cat', 'flanneld', 'docker'], ['systemctl', 'status', 'flanneld', 'docker']),
-    { ...part('log.txt', ['journalctl', '-u', 'flanneld', '-n', '5000', '--no-pager', '-o', 'short-iso']), timeoutMs: 10_000 },
+    part(
+      'units.txt',
+      ['systemctl', 'cat', 'flanneld', 'docker'],
+      ['systemctl', 'status', 'flanneld', 'docker'],
+    ),
+    {
+      ...part('log.txt', ['journalctl', '-u', 'flanneld', '-n', '5000', '--no-pager', '-o', 'short-iso']),
+      timeoutMs: 10_000,
+    },
     inTenants('links.txt', ['ip', '-d', '-s', 'link']),
     inTenants('neighbours.txt', ['ip', 'neigh']),
     inTenants('fdb.txt', ['bridge', 'fdb']),

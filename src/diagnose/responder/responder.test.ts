@@ -104,7 +104,7 @@ test('a handler has the body, the sender, and its failure for an answer', async 
   });
   await isOpen(port);
   const answer = await tell(port, PEER, post('/v1/trace', '{"a":1}'));
-  assert.match(answer, new RegExp(`\\{"body":\\{"a":1\\},"from":${ip(PEER)}\\}$`));
+  assert.match(answer, new RegExp(`\\{"body":\\{"a":1\\},"from":${Number(ip(PEER))}\\}$`));
   assert.match(await tell(port, PEER, post('/v1/fails', '{}')), /^HTTP\/1\.1 400 .*"it fails"/s);
   assert.match(await tell(port, PEER, post('/v1/trace', '{')), /^HTTP\/1\.1 400 .*it is not JSON/s);
   const long = `"${'x'.repeat(70_000)}"`;

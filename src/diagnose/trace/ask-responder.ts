@@ -62,7 +62,9 @@ export async function askResponder(
   } catch (cause) {
     signal?.throwIfAborted();
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new WeftError('responder', `no answer of weft from ${formatIpv4(address)}:${port}: ${why}`, { cause });
+    throw new WeftError('responder', `no answer of weft from ${formatIpv4(address)}:${port}: ${why}`, {
+      cause,
+    });
   }
 }
 

@@ -13,7 +13,12 @@ import { containsAddress, formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.
 import type { Address, Link } from '#src/state/object.ts';
 
 /** From the wire into the container. */
-export async function* enterHost(host: OverlayHost, { way, carriage }: PartRequest, from: Ipv4, to: Ipv4): Steps {
+export async function* enterHost(
+  host: OverlayHost,
+  { way, carriage }: PartRequest,
+  from: Ipv4,
+  to: Ipv4,
+): Steps {
   const { eye, known } = host;
   const facts = await readHost(eye, known, to, host.namespaces);
   const container: ContainerFacts = { host: facts, address: to, subnet: known.subnet };

@@ -38,7 +38,10 @@ export interface FindComponents {
  * @throws {WeftError} `no-such-container`, with those that are known; `trace-outside` for an address that is none of the
  *   network; `trace-networks` for containers that share no network.
  */
-export async function findPair(components: FindComponents, words: readonly [string, string]): Promise<FoundPair> {
+export async function findPair(
+  components: FindComponents,
+  words: readonly [string, string],
+): Promise<FoundPair> {
   const [froms, tos] = await Promise.all([findEnds(components, words[0]), findEnds(components, words[1])]);
   for (const from of froms) {
     for (const to of tos) {
@@ -50,10 +53,14 @@ export async function findPair(components: FindComponents, words: readonly [stri
     }
   }
   const of = (ends: readonly FoundEnd[]) => ends.map(({ network }) => network).join(', ');
-  throw new WeftError('trace-networks', `there is no way from ${words[0]} to ${words[1]}: they share no network`, {
-    remedy: `one is in ${of(froms)}, the other in ${of(tos)}: choose two of one network`,
-    exitCode: CAN_NOT_LOOK,
-  });
+  throw new WeftError(
+    'trace-networks',
+    `there is no way from ${words[0]} to ${words[1]}: they share no network`,
+    {
+      remedy: `one is in ${of(froms)}, the other in ${of(tos)}: choose two of one network`,
+      exitCode: CAN_NOT_LOOK,
+    },
+  );
 }
 
 /** The exit code of a trace that could not look. */
@@ -128,8 +135,12 @@ function refuseOutside({ known, name }: LocalHost, { address }: FoundEnd): void 
   }
   if (containsAddress(known.network, ip)) return;
   const network = formatPrefix(known.network);
-  throw new WeftError('trace-outside', `${address} is not in the network ${network}: its packets do not take the overlay`, {
-    remedy: `"ip route get ${address}" shows the way that they take`,
-    exitCode: CAN_NOT_LOOK,
-  });
+  throw new WeftError(
+    'trace-outside',
+    `${address} is not in the network ${network}: its packets do not take the overlay`,
+    {
+      remedy: `"ip route get ${address}" shows the way that they take`,
+      exitCode: CAN_NOT_LOOK,
+    },
+  );
 }

@@ -1,6 +1,12 @@
 import type { KnownPeer } from '#src/diagnose/known-network.ts';
 import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
-import { type FindComponents, type FoundEnd, type FoundPair, findPair } from '#src/diagnose/trace/find-ends.ts';
+import {
+  type FindComponents,
+  type FoundEnd,
+  type FoundPair,
+  findPair,
+  tenantWith,
+} from '#src/diagnose/trace/find-ends.ts';
 import type { LiveTrace } from '#src/diagnose/trace/live/locate.ts';
 import { type LiveEnd, traceLive } from '#src/diagnose/trace/live/trace-live.ts';
 import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
@@ -9,7 +15,6 @@ import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
-import { tenantWith } from '#src/diagnose/trace/find-ends.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
@@ -49,7 +54,10 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
   const peers = new Peers(components.host, options);
   const askPeers = (name: string) => peers.find(name);
   const pair = await findPair({ ...components, askPeers }, options.words);
-  const [from, to] = await Promise.all([placeOf(components.host, pair, pair.from), placeOf(components.host, pair, pair.to)]);
+  const [from, to] = await Promise.all([
+    placeOf(components.host, pair, pair.from),
+    placeOf(components.host, pair, pair.to),
+  ]);
   const site = (place: Place): Site => (place === 'here' ? localSite(components.host) : peers.siteOf(place));
   const tenant = pair.tenant === undefined ? {} : { tenant: pair.tenant };
   const trace = await traceWay({
@@ -105,7 +113,9 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
 async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
   const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
-  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`);
+  const neighbour = objects.find(
+    (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
+  );
   const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
   const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
   return entry?.kind === 'fdb' ? entry.destination : undefined;
@@ -137,7 +147,10 @@ class Peers {
     const peers = (this.#host.known?.peers ?? []).slice(0, MOST_ASKED);
     const answers = peers.map(async (peer) => {
       const answer = await this.#ask(peer, '/v1/find', { name }).catch(() => []);
-      return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({ ...end, host: nameOf(peer) }));
+      return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({
+        ...end,
+        host: nameOf(peer),
+      }));
     });
     return (await Promise.all(answers)).flat();
   }

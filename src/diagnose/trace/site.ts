@@ -1,7 +1,7 @@
 import type { Hop } from '#src/diagnose/trace/hop.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
-import { walkPart } from '#src/diagnose/trace/walk-part.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import { walkPart } from '#src/diagnose/trace/walk-part.ts';
 import { messageOf } from '#src/lib/errors.ts';
 
 /** One end of a way: a host that looks at its part of it. */

@@ -2,8 +2,8 @@ import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { findInside, type Inside, type ListNamespaces, portsOf } from '#src/diagnose/trace/find-inside.ts';
 import type { LocalHost, Steps } from '#src/diagnose/trace/local-host.ts';
 import { inputStep, leaveByUnderlay } from '#src/diagnose/trace/outer-packet.ts';
-import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import type { PartRequest } from '#src/diagnose/trace/part.ts';
+import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import {
   tenantArrivalStep,
   tenantBridgeStep,
@@ -62,7 +62,8 @@ export async function* enterTenant(
   const { bridge, tunnel, links, inside } = segment;
   if (carriage?.kind !== 'bridge') {
     const device = linkCalled(links, tunnel);
-    const sender = carriage?.kind === 'tunnel' && carriage.from !== undefined ? parseIpv4(carriage.from) : undefined;
+    const sender =
+      carriage?.kind === 'tunnel' && carriage.from !== undefined ? parseIpv4(carriage.from) : undefined;
     const port = carriage?.kind === 'tunnel' ? carriage.port : device?.vxlan?.port;
     const by = sender === undefined ? undefined : wayOut(await host.eye.route({ to: sender }));
     const local = device?.vxlan?.local;
@@ -98,7 +99,9 @@ export async function readSegment(
   const { inside } = await findInside(tenants, [...portsOf(links, bridge), ...outside], address, namespaces);
   return {
     ...{ bridge, tunnel, links, inside },
-    neighbours: objects.filter((object) => object.kind === 'neighbour' && object.device === bridge) as Neighbour[],
+    neighbours: objects.filter(
+      (object) => object.kind === 'neighbour' && object.device === bridge,
+    ) as Neighbour[],
     fdb: objects.filter((object) => object.kind === 'fdb' && object.device === tunnel) as FdbEntry[],
     bridgeFdb: objects.filter((object) => object.kind === 'bridge-fdb'),
   };

@@ -1,9 +1,15 @@
-import type { Finding } from '#src/diagnose/trace/hop.ts';
 import type { Inside } from '#src/diagnose/trace/find-inside.ts';
+import type { Finding } from '#src/diagnose/trace/hop.ts';
 import { carries, decisionText, linkText } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
 import { formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
-import { type BridgeFdbEntry, type FdbEntry, formatObject, type Link, type Neighbour } from '#src/state/object.ts';
+import {
+  type BridgeFdbEntry,
+  type FdbEntry,
+  formatObject,
+  type Link,
+  type Neighbour,
+} from '#src/state/object.ts';
 
 /** A command in the namespace of Docker's networks of weft. */
 export const inTenants = (command: string): string => `ip netns exec weft ${command}`;
@@ -51,7 +57,12 @@ export function tenantBridgeStep(
   const found = [linkText(link), ...(port === undefined ? [] : [linkText(port)])];
   if (link.up !== true) return { ...step, found, ok: false, remedy: inTenants(`ip link set ${bridge} up`) };
   if (port === undefined)
-    return { ...step, found: [...found, 'no port of this container was found'], ok: arrives ? false : 'unknown', remedy };
+    return {
+      ...step,
+      found: [...found, 'no port of this container was found'],
+      ok: arrives ? false : 'unknown',
+      remedy,
+    };
   if (port.up !== true) {
     const cut = `${port.name} is down: another host may have the address, and then it is cut off: see "weft status"`;
     return { ...step, found: [...found, cut], ok: false, remedy: inTenants(`ip link set ${port.name} up`) };
@@ -79,7 +90,8 @@ export function tenantNeighbourStep(bridge: string, to: Ipv4, found: Neighbour |
     expected: 'a permanent entry',
     ok,
     ...(!ok && {
-      remedy: 'no container has the address, as far as this host knows: see "weft address list", and "weft status"',
+      remedy:
+        'no container has the address, as far as this host knows: see "weft address list", and "weft status"',
     }),
   };
 }
@@ -95,7 +107,8 @@ export function tenantFdbStep(tunnel: string, mac: string, found: FdbEntry | und
     expected: 'an entry with a destination',
     ok: found !== undefined,
     ...(found === undefined && {
-      remedy: 'no host has published the container: see "weft address list"; it may be moving, or have stopped',
+      remedy:
+        'no host has published the container: see "weft address list"; it may be moving, or have stopped',
     }),
   };
 }
@@ -112,5 +125,10 @@ export function tenantArrivalStep(to: Ipv4, inside: Inside | undefined): Finding
     return { ...step, found: ['the container could not be looked into'], ok: 'unknown' };
   const found = [`${linkText(inside.link)}, ${formatPrefix(inside.address.prefix)}`];
   const ok = carries(inside.link);
-  return { ...step, found, ok, ...(!ok && { remedy: `in the container: ip link set ${inside.link.name} up` }) };
+  return {
+    ...step,
+    found,
+    ok,
+    ...(!ok && { remedy: `in the container: ip link set ${inside.link.name} up` }),
+  };
 }

@@ -60,7 +60,13 @@ export function traceHandlers({ open, containers, clock }: TraceHandlerComponent
 }
 
 const PART_FIELDS = { part: 'string', way: 'string', from: 'string', to: 'string' };
-const WATCH_FIELDS = { token: 'string', own: 'string', other: 'string', timeoutMs: 'number', send: 'boolean' };
+const WATCH_FIELDS = {
+  token: 'string',
+  own: 'string',
+  other: 'string',
+  timeoutMs: 'number',
+  send: 'boolean',
+};
 
 /** The body, when its fields are of these types. Throws WeftError `trace-request`. */
 function requestIn<T>(body: unknown, fields: Readonly<Record<string, string>>): T {
@@ -70,5 +76,8 @@ function requestIn<T>(body: unknown, fields: Readonly<Record<string, string>>): 
     Object.entries(fields).every(([name, type]) => typeof record[name] === type) &&
     (tenant === undefined || Number.isSafeInteger(tenant));
   if (isGood) return body as T;
-  throw new WeftError('trace-request', `a trace's request must have the fields ${Object.keys(fields).join(', ')}`);
+  throw new WeftError(
+    'trace-request',
+    `a trace's request must have the fields ${Object.keys(fields).join(', ')}`,
+  );
 }

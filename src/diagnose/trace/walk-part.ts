@@ -18,18 +18,15 @@ function stepsOf(host: LocalHost, request: PartRequest, from: Ipv4, to: Ipv4): S
   if (tenant !== undefined)
     return part === 'leave' ? leaveTenant(host, tenant, from, to) : enterTenant(host, tenant, to, carriage);
   const { known } = host;
-  if (known === undefined) throw new WeftError('trace-no-network', `nothing is known of a network on ${host.name}`, {
-    remedy: 'start flanneld there; --etcd-prefix and --state-dir must be those of the daemon',
-  });
+  if (known === undefined)
+    throw new WeftError('trace-no-network', `nothing is known of a network on ${host.name}`, {
+      remedy: 'start flanneld there; --etcd-prefix and --state-dir must be those of the daemon',
+    });
   const overlay = { ...host, known };
   return part === 'leave' ? leaveHost(overlay, request, from, to) : enterHost(overlay, request, from, to);
 }
 
-async function collect(
-  host: string,
-  steps: Steps,
-  { way, all = false }: PartRequest,
-): Promise<PartAnswer> {
+async function collect(host: string, steps: Steps, { way, all = false }: PartRequest): Promise<PartAnswer> {
   const hops: Hop[] = [];
   for (;;) {
     const next = await steps.next();

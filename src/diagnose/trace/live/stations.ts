@@ -25,11 +25,7 @@ export interface StationPlan {
 }
 
 /** Where a packet between a container of this host and an address elsewhere can be seen on this host. */
-export async function planStations(
-  host: LocalHost,
-  own: Ipv4,
-  other: Ipv4,
-): Promise<StationPlan> {
+export async function planStations(host: LocalHost, own: Ipv4, other: Ipv4): Promise<StationPlan> {
   const { eye, known, namespaces } = host;
   if (known === undefined) return { stations: [], namespaces: {} };
   const facts = await readHost(eye, known, own, namespaces);

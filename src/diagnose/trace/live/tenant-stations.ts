@@ -5,20 +5,28 @@ import { localMac, readSegment, tenantsOf } from '#src/diagnose/trace/tenant-hos
 import type { Ipv4 } from '#src/lib/ip.ts';
 
 /** Where packets of a Docker network can be seen on this host. */
-export async function planTenantStations(host: LocalHost, vni: number, own: Ipv4, other: Ipv4): Promise<StationPlan> {
+export async function planTenantStations(
+  host: LocalHost,
+  vni: number,
+  own: Ipv4,
+  other: Ipv4,
+): Promise<StationPlan> {
   const tenants = tenantsOf(host);
   const segment = await readSegment(tenants, vni, own, host.namespaces);
   const { inside, tunnel, links, neighbours, fdb } = segment;
   const stations: Station[] = [];
-  if (inside !== undefined)
-    stations.push({ ...PLACES.container, device: inside.link.name });
+  if (inside !== undefined) stations.push({ ...PLACES.container, device: inside.link.name });
   if (inside?.port !== undefined) stations.push({ ...PLACES.port, device: inside.port.name });
   const mac = neighbours.find(({ ip }) => ip === other)?.mac;
-  const isHere = mac === undefined && (await localMac(tenants, segment, other, host.namespaces)) !== undefined;
+  const isHere =
+    mac === undefined && (await localMac(tenants, segment, other, host.namespaces)) !== undefined;
   if (!isHere && linkCalled(links, tunnel) !== undefined) {
     stations.push({ ...PLACES.tunnel, device: tunnel });
     const destination = fdb.find((entry) => entry.mac === mac)?.destination;
-    const by = destination === undefined ? host.known?.underlay?.name : wayOut(await host.eye.route({ to: destination }));
+    const by =
+      destination === undefined
+        ? host.known?.underlay?.name
+        : wayOut(await host.eye.route({ to: destination }));
     if (by !== undefined) stations.push({ ...PLACES.underlay, device: by });
   }
   return {

@@ -17,9 +17,7 @@ export const watchHost = (
       name: host.name,
       clock,
       plan: (own, other, tenant) =>
-        tenant === undefined
-          ? planStations(host, own, other)
-          : planTenantStations(host, tenant, own, other),
+        tenant === undefined ? planStations(host, own, other) : planTenantStations(host, tenant, own, other),
     },
     request,
     signal,
