@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  doctor: {
+    about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
+    load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,
+  },
   capture: {
     about: "the overlay's frames as they pass, taken apart, or from a file: weft capture --help",
     load: async () => (await import('#src/cli/capture-command.ts')).CAPTURE,
@@ -55,6 +59,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   report: {
     about: 'one archive about this host for a bug report, without secrets: weft report --help',
     load: async () => (await import('#src/cli/report-command.ts')).REPORT,
+  },
+  trace: {
+    about: 'the way of a packet between two containers, hop by hop: weft trace FROM TO',
+    load: async () => (await import('#src/cli/trace-command.ts')).TRACE,
   },
   plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",

@@ -5,14 +5,18 @@ import { serveUi } from '#src/cli/serve-ui.ts';
 import { UI_FLAGS } from '#src/cli/ui-flags.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { addEnvironment, formatUsage, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
-import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
+import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { driverSocket } from '#src/node/network-id.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { programPath } from '#src/sys/program-path.ts';
 import type { UiPlace, UiSource } from '#src/ui/server/ui-source.ts';
 
-const FLAGS = { 'state-dir': FLANNELD_FLAGS['state-dir'], ...UI_FLAGS };
+const FLAGS = {
+  'state-dir': FLANNELD_FLAGS['state-dir'],
+  'etcd-prefix': FLANNELD_FLAGS['etcd-prefix'],
+  ...UI_FLAGS,
+};
 
 export const UI: Command = { shape: { flags: FLAGS }, run: uiCommand };
 
@@ -28,13 +32,13 @@ async function uiCommand(words: readonly string[], context: CommandContext): Pro
   if (parsed.rest.length > 0) throw new WeftError('usage', `weft ui takes no word, not ${parsed.rest[0]}`);
   const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
   const options = optionsOf(FLAGS, given);
-  return serveUi(hostPlace(options.stateDir), options, context);
+  return serveUi(hostPlace(options), options, context);
 }
 
 const SOCKET = /^(network-[0-9a-f]{12})\.sock$/;
 
 /** This host: the APIs of its networks, and of Docker's driver where it serves that. */
-function hostPlace(stateDir: string): UiPlace {
+function hostPlace({ stateDir, etcdPrefix }: Pick<FlanneldOptions, 'stateDir' | 'etcdPrefix'>): UiPlace {
   /** By socket: a network's name is asked once, and not again while it is silent. */
   const names = new Map<string, string | undefined>();
   const networkName = async (socket: string): Promise<string | undefined> => {
@@ -67,7 +71,8 @@ function hostPlace(stateDir: string): UiPlace {
     // Docker is not asked for its containers' names each time that a page opens.
     ends: async () => [],
     async trace(from, to) {
-      return [programPath('weft'), 'trace', '--json', `--state-dir=${stateDir}`, from, to];
+      const places = [`--state-dir=${stateDir}`, `--etcd-prefix=${etcdPrefix}`];
+      return [programPath('weft'), 'trace', '--json', ...places, from, to];
     },
   };
 }

@@ -84,7 +84,8 @@ export class FakeHostApi {
   }
 }
 
-const eventText = (event: HostEvent): string => `id: ${event.id}\ndata: ${JSON.stringify(event)}\n\n`;
+const eventText = (event: HostEvent): string =>
+  `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
 
 const subnetOf = (number: number): string => `10.${number >> 8}.${number & 255}.0/24`;
 const publicIpOf = (number: number): string =>
@@ -158,14 +159,15 @@ function leasesOf(own: number, hosts: number): Leases {
 
 const viewOf = (peers: readonly Peer[]): View => ({
   slots: peers.map(({ lease, subnet }) => {
-    const command = `ip route add ${subnet} via ${subnet?.replace('/24', '')} dev flannel.1 onlink`;
+    const found = `${subnet} via ${subnet?.replace('/24', '')} dev flannel.1 onlink`;
+    const wanted = `ip route add ${found}`;
     return {
       key: `route ${subnet}`,
       kind: 'route',
-      owner: 'flannel',
+      owner: '/coreos.com/network',
       subject: lease,
-      wanted: command,
-      found: command,
+      wanted,
+      found,
     };
   }),
 });

@@ -18,6 +18,7 @@ const NETWORK = {
   subnet: prefix('10.0.65.0/24'),
   mtu: 1450,
   instance: '7',
+  requirements: [],
   settings: { VNI: 7, Port: 8472 },
   backend: { devices: ['flannel.7'] } as unknown as NonNullable<KnownNetwork['backend']>,
   underlay: { name: 'eth0', mtu: 1500, address: ip('192.0.2.1'), publicIp: ip('192.0.2.1') },

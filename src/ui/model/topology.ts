@@ -35,7 +35,7 @@ export function networksOf(sources: Iterable<SourceState>): string[] {
   return [...new Set(names)].sort();
 }
 
-/** Hosts and links of one network, both in the order of the hosts' subnets. */
+/** Hosts and links of one network, both in the order of the hosts' names. */
 export function topologyOf(sources: Iterable<SourceState>, network: string): Topology {
   const chosen = [...sources].filter((it) => it.kind === 'network' && (it.network ?? '') === network);
   const hosts = new Map<string, MapHost>();
@@ -49,7 +49,9 @@ export function topologyOf(sources: Iterable<SourceState>, network: string): Top
       hosts.set(peer, { key: peer, name: publicIp ?? subnet ?? peer, ...optional({ subnet, publicIp }) });
     }
   }
-  const sorted = [...hosts.values()].sort((a, b) => compareAddresses(a.key, b.key));
+  const sorted = [...hosts.values()].sort(
+    (a, b) => compareAddresses(a.name, b.name) || compareAddresses(a.key, b.key),
+  );
   const rank = new Map(sorted.map(({ key }, n) => [key, n]));
   const rankOf = (key: string): number => rank.get(key) ?? 0;
   const links: MapLink[] = [];

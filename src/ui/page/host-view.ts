@@ -1,6 +1,8 @@
-import type { Events, HostEvent, Leases, LeaseView, View as Objects, ViewSlot } from '#src/observe/api.ts';
+import type { HostEvent, Leases, LeaseView, View as Objects, ViewSlot } from '#src/observe/api.ts';
+import { EVENT_TYPES, rowOf } from '#src/ui/model/events.ts';
 import type { SourceState } from '#src/ui/model/feed.ts';
 import type { LiveState } from '#src/ui/model/live-state.ts';
+import { standingOf } from '#src/ui/model/slots.ts';
 import { clockTime, html, labelled, setOptions } from '#src/ui/page/dom.ts';
 import { KeyedTable } from '#src/ui/page/keyed-table.ts';
 import { ask, type View, wordsOf } from '#src/ui/page/view.ts';
@@ -29,7 +31,7 @@ export class HostView implements View {
   #stream: EventSource | undefined;
   #timer: number | undefined;
   #aboutKey = '';
-  readonly #byId = new Map<number, HTMLLIElement>();
+  readonly #byRow = new Map<string, HTMLLIElement>();
 
   constructor() {
     this.#leases = new KeyedTable(
@@ -56,8 +58,7 @@ export class HostView implements View {
         {
           title: 'Found',
           className: 'code',
-          text: ({ found, wanted }) =>
-            found !== undefined && found === wanted ? 'the same' : (found ?? 'nothing'),
+          text: (slot) => (standingOf(slot) === 'as wanted' ? 'as wanted' : (slot.found ?? 'nothing')),
         },
         { title: 'Failure', text: ({ failure }) => failure ?? '' },
       ],
@@ -170,9 +171,7 @@ export class HostView implements View {
   #showObjects(failure = ''): void {
     const word = this.#word.value.trim().toLowerCase();
     const rows = this.#slots
-      .filter(
-        (slot) => !this.#failingOnly.checked || slot.failure !== undefined || slot.found !== slot.wanted,
-      )
+      .filter((slot) => !this.#failingOnly.checked || standingOf(slot) === 'not as wanted')
       .filter(({ key, kind, subject, wanted = '', failure = '' }) =>
         `${key} ${kind} ${subject} ${wanted} ${failure}`.toLowerCase().includes(word),
       )
@@ -182,15 +181,13 @@ export class HostView implements View {
 
   #followEvents(id: string): void {
     this.#stream?.close();
-    this.#byId.clear();
+    this.#byRow.clear();
     this.#events.replaceChildren();
     this.#eventsNote.textContent = 'connecting';
     const stream = new EventSource(`/api/v1/${id}/events`);
     this.#stream = stream;
-    const take = ({ data }: MessageEvent): void =>
-      this.#showEvents(JSON.parse(String(data)) as HostEvent | Events);
-    stream.addEventListener('message', take);
-    stream.addEventListener('event', take);
+    const take = ({ data }: MessageEvent): void => this.#showEvent(JSON.parse(String(data)) as HostEvent);
+    for (const type of EVENT_TYPES) stream.addEventListener(type, take);
     stream.addEventListener('open', () => {
       this.#eventsNote.textContent = 'as they come';
     });
@@ -199,27 +196,24 @@ export class HostView implements View {
     });
   }
 
-  #showEvents(value: HostEvent | Events): void {
-    for (const event of 'events' in value ? value.events : [value]) {
-      const { id, at, type, severity, subject, text, count } = event;
-      const times = count > 1 ? ` (${count} times)` : '';
-      const item = html(
-        'li',
-        { 'data-severity': severity },
-        html('time', { datetime: at }, clockTime(at)),
-        ' ',
-        html('b', {}, type),
-        ` ${subject}: ${text}${times}`,
-      );
-      const before = this.#byId.get(id);
-      this.#byId.set(id, item);
-      if (before === undefined) this.#events.prepend(item);
-      else before.replaceWith(item);
-    }
+  #showEvent(event: HostEvent): void {
+    const { at, type, severity, subject, text, count } = event;
+    const times = count > 1 ? ` (${count} times)` : '';
+    const item = html(
+      'li',
+      { 'data-severity': severity },
+      html('time', { datetime: at }, clockTime(at)),
+      ' ',
+      html('b', {}, type),
+      ` ${subject}: ${text}${times}`,
+    );
+    const row = rowOf(event);
+    this.#byRow.get(row)?.remove();
+    this.#byRow.set(row, item);
+    this.#events.prepend(item);
     while (this.#events.children.length > MOST_EVENTS) this.#events.lastElementChild?.remove();
-    if (this.#byId.size > 2 * MOST_EVENTS) {
-      for (const [id, item] of this.#byId) if (!item.isConnected) this.#byId.delete(id);
-    }
+    if (this.#byRow.size <= 2 * MOST_EVENTS) return;
+    for (const [row, item] of this.#byRow) if (!item.isConnected) this.#byRow.delete(row);
   }
 }
 

@@ -56,7 +56,7 @@ export class TileMap {
     this.#canvas.setAttribute('aria-label', about);
     const tile = 'A tile for each peer, by its network on the underlay.';
     const matrix =
-      'A row for each host that looks, a column for each host that it looks at, in the order of subnets.';
+      'A row for each host that looks, a column for each host that it looks at, both in the order of names.';
     setText(this.#legend, `${this.#seeing.length === 1 ? tile : matrix} Cross: down. Half: degraded.`);
     this.#paint();
   }

@@ -121,7 +121,7 @@ test('the local API of each source is passed on, its events as they come', async
   const texts = stream.body?.pipeThrough(new TextDecoderStream());
   second.happen({ type: 'repair', severity: 'warning', subject: 'a route', text: 'it was put back' });
   for await (const text of texts ?? []) {
-    assert.match(text, /^id: 1\ndata: .*it was put back/);
+    assert.match(text, /^id: 1\nevent: repair\ndata: .*it was put back/);
     break;
   }
 });
