@@ -3,12 +3,13 @@ import { CAPTURE_FLAGS } from '#src/cli/capture-flags.ts';
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
 import { findPlaces } from '#src/cli/find-places.ts';
+import { plainText } from '#src/cli/plain-text.ts';
 import { CaptureSession } from '#src/diagnose/capture/capture-session.ts';
 import { LiveCapture } from '#src/diagnose/capture/live-capture.ts';
 import { capturePoints, type OverlayPlaces } from '#src/diagnose/capture/overlay-places.ts';
 import { readCapture } from '#src/diagnose/capture/read-capture.ts';
 import { readFilter } from '#src/diagnose/capture/read-filter.ts';
-import { USUAL_PORTS } from '#src/diagnose/capture/vxlan.ts';
+import { USUAL_PORTS } from '#src/diagnose/capture/tunnel-ports.ts';
 import { ContainerClient } from '#src/docker/container-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -62,7 +63,8 @@ async function captureCommand(words: readonly string[], context: CommandContext)
   const { write, json, count } = options;
   const session = new CaptureSession(
     {
-      print: write === '' ? (line) => output.print(line) : undefined,
+      // A file may say of a device what moves the cursor.
+      print: write === '' ? (line) => output.print(plainText(line)) : undefined,
       file: write === '' ? undefined : { path: write, create: () => createRecordFile(write) },
     },
     {

@@ -56,6 +56,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
     load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
   },
+  report: {
+    about: 'one archive about this host for a bug report, without secrets: weft report --help',
+    load: async () => (await import('#src/cli/report-command.ts')).REPORT,
+  },
   trace: {
     about: 'the way of a packet between two containers, hop by hop: weft trace FROM TO',
     load: async () => (await import('#src/cli/trace-command.ts')).TRACE,

@@ -1,7 +1,7 @@
 import { protocolName } from '#src/diagnose/capture/describe-packet.ts';
 import { LINK_TYPES } from '#src/diagnose/capture/frame.ts';
 import { decodePacket, type Packet } from '#src/diagnose/capture/packet.ts';
-import { USUAL_PORTS } from '#src/diagnose/capture/vxlan.ts';
+import { USUAL_PORTS } from '#src/diagnose/capture/tunnel-ports.ts';
 import type { Hop as TracedHop } from '#src/diagnose/trace/hop.ts';
 import { formatIp } from '#src/lib/ip.ts';
 

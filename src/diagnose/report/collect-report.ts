@@ -36,11 +36,11 @@ export async function collectReport(
 ): Promise<Collected> {
   const waiting = parts.map((part, index) => ({ part, index }));
   const texts: (string | undefined)[] = [];
-  const missing: string[][] = parts.map(() => []);
+  const missing: [name: string, why: string][][] = parts.map(() => []);
   const work = async (): Promise<void> => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const { part, index } = next;
-      const say = (why: string): void => void missing[index]?.push(`${part.name}: ${why}`);
+      const say = (why: string): void => void missing[index]?.push([part.name, why]);
       texts[index] = await read(components, part, say, signal);
     }
   };
@@ -50,9 +50,11 @@ export async function collectReport(
   return {
     parts: parts.flatMap(({ name }, index) => {
       const text = texts[index];
-      return text === undefined ? [] : [{ name, text: masker.mask(cut(text)) }];
+      return text === undefined ? [] : [{ name, text: cut(masker.mask(text)) }];
     }),
-    missing: missing.flat().map((line) => masker.mask(line)),
+    missing: [...Map.groupBy(missing.flat(), ([, why]) => why)].map(([why, names]) =>
+      masker.mask(`${names.map(([name]) => name).join(', ')}: ${why}`),
+    ),
   };
 }
 

@@ -19,6 +19,7 @@ const SECRETS: readonly (readonly [text: string, masked: string])[] = [
   ['{"password":"Hun\\"Hunter2x","a":1}', '{"password":"***","a":1}'],
   ['{"clientSecret":"Hunter2x"}', '{"clientSecret":"***"}'],
   ['password=a,Hunter2x;Hunter2x}', 'password=***'],
+  ['DB_PWD=Hunter2x', 'DB_PWD=***'],
   ['password: Hunter2x', 'password: ***'],
   ["api_key = 'Hunter2x'", "api_key = '***'"],
   ['https://user:Hunter2x@etcd.example:2379/v2', 'https://***@etcd.example:2379/v2'],
@@ -50,6 +51,7 @@ test('what is no secret stays', () => {
   for (const text of [
     '"fullSize": "passes"',
     'bypass = 1',
+    'PWD=/root OLDPWD=/tmp',
     'key: "route 10.0.0.0/16"',
     '--etcd-keyfile=/etc/key.pem',
     'net.ipv4.ip_forward = 1',

@@ -24,9 +24,9 @@ export const MASKED = '***';
 
 /** A name whose value is a secret: of a flag, a variable, a field, a header. */
 const SECRET =
-  '(?:password|passwd|passphrase|pass|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|preshared[_-]?key|psk|credentials?|signature)';
-/** `etcd-password`, `FLANNELD_ETCD_PASSWORD`, `clientSecret`; not `passes` and `bypass`. */
-const SECRET_NAME = `(?:[\\w.-]*[_.-])?${SECRET}(?:[_.-]?(?:data|value|id))?|[a-z][A-Za-z0-9]*(?:Password|Passphrase|Secret|Token|ApiKey|AccessKey|PrivateKey|PresharedKey|Credentials?)`;
+  '(?:password|passwd|passphrase|pass|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|preshared[_-]?key|psk|credentials?|signature)';
+/** `etcd-password`, `FLANNELD_ETCD_PASSWORD`, `clientSecret`; not `passes`, `bypass` and `PWD`. */
+const SECRET_NAME = `(?:[\\w.-]*[_.-])?${SECRET}(?:[_.-]?(?:data|value|id))?|[\\w.-]*[_.-]pwd|[a-z][A-Za-z0-9]*(?:Password|Passphrase|Secret|Token|ApiKey|AccessKey|PrivateKey|PresharedKey|Credentials?)`;
 /** To the end of a quoted text, or to a blank: a password may have a comma. */
 const VALUE = `(?:"(?:[^"\\\\\\n]|\\\\.)*"|'[^'\\n]*'|[^\\s"']+)`;
 
@@ -46,6 +46,10 @@ const RULES: readonly (readonly [RegExp, string])[] = [
   // --etcd-password x
   [new RegExp(`((?:^|[\\s"'])-{1,2}(?:${SECRET_NAME})\\s+)(?!-)${VALUE}`, 'gi'), `$1${MASKED}`],
 ];
+
+const WHOLE_NAME = new RegExp(`^(?:${SECRET_NAME})$`, 'i');
+/** Whether what has this name is a secret. */
+export const isSecretName = (name: string): boolean => WHOLE_NAME.test(name);
 
 /** `name=value`, `name: value`, `"name": "value"`. */
 const NAMED_VALUE = new RegExp(
