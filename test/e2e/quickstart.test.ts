@@ -80,7 +80,11 @@ test('--keep leaves the lab, and says how to take it away', { skip }, async (t) 
   down(t, name);
   const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--keep']);
   assert.equal(code, 0, stderr);
-  assert.match(stdout, new RegExp(`the lab stays: .* bin/weft lab down --name=${name}\\n$`));
+  assert.match(
+    stdout,
+    new RegExp(`== the lab stays\\n.*http://127.0.0.1:8475/: +bin/weft lab ui --name=${name}\\n`),
+  );
+  assert.match(stdout, new RegExp(`bin/weft lab down --name=${name}\\n$`));
   assert.notDeepEqual(namespacesOf(name), []);
 });
 
