@@ -7,6 +7,7 @@ import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
+import { probes } from './probes.ts';
 import { inRepository, type Program } from './program.ts';
 import { putToRoute } from './put-to-route.ts';
 import { ready } from './ready.ts';
@@ -20,6 +21,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ready,
   check,
   rest,
+  probes,
   netlink,
   dataPath,
   tenants,

@@ -129,6 +129,44 @@ export class Rig {
     }
   }
 
+  /**
+   * One more host that answers for all peers, inside the tunnel and outside of it: every address of theirs is its own, and
+   * its device takes frames for any of their MACs.
+   */
+  async answerForPeers(): Promise<void> {
+    const { store } = this.#lab;
+    await this.host.batch([`route add 100.64.0.0/10 via ${store.address}`]);
+    await store.batch([
+      'route add local 100.64.0.0/10 dev lo',
+      'route add local 10.0.0.0/8 dev lo',
+      // What goes to the measured host's subnet must not be taken for this host's own.
+      'rule add pref 10 lookup local',
+      'rule del pref 0',
+      `link add overlay mtu 1450 type vxlan id 1 dev eth0 local ${store.address} dstport 8472 nolearning`,
+      'link set overlay up',
+    ]);
+    const chain = 'add chain netdev take in { type filter hook ingress device overlay priority 0; }';
+    const rule = 'add rule netdev take in meta pkttype set host';
+    await store.must(['nft', `add table netdev take; ${chain}; ${rule}`]);
+  }
+
+  /** The way back from there to the measured host, once it has its subnet. Undone by another call. */
+  async answerTo(): Promise<void> {
+    const { store } = this.#lab;
+    const env = await readFileOr(this.#subnetFile, '');
+    const subnet = /^FLANNEL_SUBNET=(.*)\.1\/24$/m.exec(env)?.[1];
+    const [device] = await this.host.ip(['link', 'show', 'flannel.1']);
+    if (subnet === undefined || device?.address === undefined) throw new Error('the host has no subnet');
+    await store.must(['sh', '-c', 'while ip rule del pref 5 2>/dev/null; do :; done']);
+    await store.batch([
+      `rule add pref 5 to ${subnet}.0/24 lookup main`,
+      `route replace ${subnet}.0/24 dev overlay`,
+      `neigh replace ${subnet}.0 lladdr ${device.address} dev overlay nud permanent`,
+    ]);
+    const entry = [String(device.address), 'dev', 'overlay', 'dst', this.host.address];
+    await store.must(['bridge', 'fdb', 'replace', ...entry]);
+  }
+
   async #clean(): Promise<void> {
     const subnet = /^FLANNEL_SUBNET=(.*)\.1\/24$/m.exec(await readFileOr(this.#subnetFile, ''))?.[1];
     await rm(this.#folder, { recursive: true, force: true });

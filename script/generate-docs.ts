@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { checksPage } from '#src/cli/checks-page.ts';
 import { flagsPage } from '#src/cli/flanneld-help.ts';
 import { metricsPage } from '#src/observe/metrics.ts';
 import { openApiText, withPathTable } from '#src/observe/openapi.ts';
@@ -7,6 +8,7 @@ import { dashboard } from './dashboard.ts';
 const urlOf = (name: string): URL => new URL(`../docs/reference/${name}`, import.meta.url);
 
 const PAGES: Readonly<Record<string, string>> = {
+  'checks.md': checksPage(),
   'flags.md': flagsPage(),
   'metrics.md': metricsPage(),
   'openapi.json': openApiText(),

@@ -119,6 +119,7 @@ const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagn
 const OF_TENANTS = /\/(tenant|tunnel|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
+  ['cli/capture-flags.ts', /vni: many/],
   ['cli/network-command.ts', /networks with their VNI/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],
   ['cli/lab-command.ts', /That is VXLAN/],

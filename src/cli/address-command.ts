@@ -7,7 +7,8 @@ import {
   takeWords,
   withFolders,
 } from '#src/cli/registry-command.ts';
-import { ADDRESS_HEAD, addressJson, addressRow, tenantIn } from '#src/cli/tenant-commands.ts';
+import type { Screen } from '#src/cli/screen.ts';
+import { ADDRESS_HEAD, addressJson, addressLayout, addressRow, tenantIn } from '#src/cli/tenant-commands.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { AddressAdmin } from '#src/driver/address-admin.ts';
 import { readAddresses, readTenantOverview } from '#src/driver/tenant-overview.ts';
@@ -76,7 +77,7 @@ function run(
   const act = addressActions[command];
   if (act === undefined) return undefined;
   return withFolders(options, context, (folders, signal) =>
-    act(folders, { words, options, output: context.output }, signal),
+    act(folders, { words, options, output: context.output, screen: context.screen }, signal),
   );
 }
 
@@ -84,13 +85,14 @@ export interface AddressCall {
   readonly words: readonly string[];
   readonly options: Options;
   readonly output: Output;
+  readonly screen: Pick<Screen, 'width'>;
 }
 
 /** The commands by name, over the records of any registry. */
 export const addressActions: Readonly<
   Record<string, (folders: RecordFolders, call: AddressCall, signal: AbortSignal) => Promise<number>>
 > = {
-  async ls(folders, { words, options, output }, signal) {
+  async ls(folders, { words, options, output, screen }, signal) {
     if (words.length > 1) takeWords(words, 1, 'weft address ls [NETWORK]');
     const overview = await readTenantOverview(folders, signal);
     const names = words.length === 0 ? [...overview.tenants.keys()] : words;
@@ -109,7 +111,10 @@ export const addressActions: Readonly<
       addresses.map((address) => [network, ...addressRow(address, overview)]),
     );
     if (rows.length === 0) output.print('no addresses');
-    else for (const line of formatTable([['NETWORK', ...ADDRESS_HEAD], ...rows])) output.print(line);
+    else {
+      const head = ['NETWORK', ...ADDRESS_HEAD];
+      for (const line of formatTable([head, ...rows], addressLayout(head, screen.width))) output.print(line);
+    }
     for (const { network, refused } of all)
       for (const { stored, reason } of refused)
         output.complain(`${stored.name} of network ${network} can't be read: ${reason}`);

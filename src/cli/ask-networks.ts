@@ -34,8 +34,8 @@ export interface NetworkAnswer<T> {
 }
 
 /**
- * Asks each network of this host that was meant, and returns those that answered, the daemon's own order of names. Where
- * there are several, each has its name. Throws the WeftError of the one that was meant when none answered.
+ * Asks each network of this host that was meant, and returns those that answered, in the order of their names. Where there
+ * are several, each has its name. Throws as {@link askSockets}.
  */
 export async function askNetworks<P extends keyof Answers>(
   components: AskNetworksComponents,
@@ -43,28 +43,37 @@ export async function askNetworks<P extends keyof Answers>(
   path: P,
   signal: AbortSignal,
 ): Promise<NetworkAnswer<Answers[P]>[]> {
-  const { ask } = components;
-  const sockets = await socketsOf(components, request);
-  const absences: WeftError[] = [];
-  const asked = sockets.map(async (socket): Promise<NetworkAnswer<Answers[P]>[]> => {
-    try {
-      return [{ socket, answer: await ask(socket, path, { signal }) }];
-    } catch (error) {
-      if (!isAbsence(error)) throw error;
-      absences.push(error);
-      return [];
-    }
-  });
-  const answers = (await Promise.all(asked)).flat();
-  if (answers.length === 0) throw mostTelling(absences);
+  const answers = await askSockets(components, await socketsOf(components, request), path, signal);
   if (answers.length === 1) return answers;
   const named = await Promise.all(
     answers.map(async (it) => {
-      const { name } = await ask(it.socket, '/v1/status', { signal });
+      const { name } = await components.ask(it.socket, '/v1/status', { signal });
       return { ...it, ...(name !== undefined && { name }) };
     }),
   );
   return named.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
+}
+
+/** Those that answered. Throws the WeftError of the first one, or of one that is silent, when none did. */
+export async function askSockets<P extends keyof Answers>(
+  { ask }: Pick<AskNetworksComponents, 'ask'>,
+  sockets: readonly string[],
+  path: P,
+  signal: AbortSignal,
+): Promise<NetworkAnswer<Answers[P]>[]> {
+  const outcomes = await Promise.all(
+    sockets.map(async (socket): Promise<NetworkAnswer<Answers[P]> | WeftError> => {
+      try {
+        return { socket, answer: await ask(socket, path, { signal }) };
+      } catch (error) {
+        if (isAbsence(error)) return error;
+        throw error;
+      }
+    }),
+  );
+  const answers = outcomes.flatMap((it) => (it instanceof WeftError ? [] : [it]));
+  if (answers.length === 0) throw mostTelling(outcomes.filter((it) => it instanceof WeftError));
+  return answers;
 }
 
 /** The sockets of the networks that were meant. Some may be left from a daemon that has ended. */

@@ -1,12 +1,12 @@
-import { askNetworks, type NetworkAnswer } from '#src/cli/ask-networks.ts';
+import { askSockets, type NetworkAnswer, socketsOf } from '#src/cli/ask-networks.ts';
 import { type Cell, cutTo, formatTable } from '#src/cli/format-table.ts';
-import { jsonOf } from '#src/cli/json-of.ts';
 import { type LookCall, type LookContext, lookCommand } from '#src/cli/look-command.ts';
 import { plainText } from '#src/cli/plain-text.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatTime } from '#src/cli/spans.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { FlagTable, OptionsOf } from '#src/lib/go-flags.ts';
+import { driverSocket } from '#src/node/network-id.ts';
 import type { Events, HostEvent } from '#src/observe/api.ts';
 
 const FLAGS = {
@@ -28,20 +28,53 @@ export const EVENTS = lookCommand({
     '  since when.',
   ],
   flags: FLAGS,
-  async run(call, context) {
-    if (call.options.follow) return follow(call, context);
-    const { output, screen, clock, signal } = context;
-    const networks = await askNetworks(context, call, '/v1/events', signal);
-    if (call.options.json) {
-      output.print(JSON.stringify(jsonOf(networks), undefined, 2));
-      return 0;
-    }
-    for (const [at, { name, answer }] of networks.entries()) {
-      if (name !== undefined) output.print(`${at === 0 ? '' : '\n'}network ${name}`);
-      for (const line of formatEvents(answer, screen, clock.now())) output.print(line);
-    }
-    return 0;
-  },
+  run: showEvents,
+});
+
+/** Once, or with `--follow` as they come. Exported for its test. */
+export async function showEvents(call: Call, context: LookContext): Promise<number> {
+  if (call.options.follow) return follow(call, context);
+  const { output, screen, clock } = context;
+  const rings = await readRings(call, context);
+  const [first, ...more] = rings.map(({ answer }) => answer);
+  if (call.options.json)
+    output.print(JSON.stringify(more.length === 0 ? first : [first, ...more], undefined, 2));
+  else for (const line of formatEvents(merged([first, ...more]), screen, clock.now())) output.print(line);
+  return 0;
+}
+
+/** Each daemon of this host, with its events. Every socket of one daemon answers the same. */
+async function readRings({ options, id }: Call, context: LookContext): Promise<NetworkAnswer<Events>[]> {
+  const meant = await socketsOf(context, { options, id });
+  const sockets = id === undefined ? [...meant, driverSocket(options)] : meant;
+  const answers = await askSockets(context, sockets, '/v1/events', context.signal);
+  const { network } = options;
+  const rings = answers.filter(
+    ({ answer }, at) => !answers.slice(0, at).some((other) => isSame(other.answer, answer)),
+  );
+  if (network === '') return rings;
+  return rings.map((ring) => ({
+    ...ring,
+    answer: { ...ring.answer, events: ring.answer.events.filter(isOf(network)) },
+  }));
+}
+
+/** What happened in the network, or on the whole host. */
+const isOf =
+  (network: string) =>
+  (event: HostEvent): boolean =>
+    network === '' || event.network === undefined || event.network === network;
+
+/** Two processes share no event: its number, its time and its text are those of one. */
+function isSame({ events: a }: Events, { events: b }: Events): boolean {
+  const keyOf = ({ id, at, text }: HostEvent): string => `${id} ${at} ${text}`;
+  const keys = new Set(a.map(keyOf));
+  return b.some((event) => keys.has(keyOf(event)));
+}
+
+const merged = (rings: readonly (Events | undefined)[]): Events => ({
+  events: rings.flatMap((ring) => ring?.events ?? []).sort((a, b) => Date.parse(a.at) - Date.parse(b.at)),
+  forgotten: rings.reduce((sum, ring) => sum + (ring?.forgotten ?? 0), 0),
 });
 
 const HEAD = ['TIME', 'COUNT', 'FIRST', 'TYPE', 'SUBJECT', 'EVENT'];
@@ -57,15 +90,18 @@ export function formatEvents(
 ): string[] {
   const older = forgotten > 0 ? [`${forgotten} older events are forgotten`] : [];
   if (events.length === 0) return [...older, 'no events since the daemon started'];
-  const head = HEAD.map((text): Cell => ({ text, tone: 'title' }));
+  const hasNetworks = events.some(({ network }) => network !== undefined);
+  const titles = hasNetworks ? HEAD.toSpliced(4, 0, 'NETWORK') : HEAD;
+  const head = titles.map((text): Cell => ({ text, tone: 'title' }));
   const rows = events.map((event): Cell[] => {
-    const { at, firstAt, type, severity, subject, text, count } = event;
+    const { at, firstAt, type, severity, network = '-', subject, text, count } = event;
     const tone = TONES[severity];
     return [
       formatTime(at, now),
       String(count),
       count > 1 ? formatTime(firstAt, now) : '-',
       tone === undefined ? type : { text: type, tone },
+      ...(hasNetworks ? [network] : []),
       cutTo(subject, LONGEST_SUBJECT),
       text,
     ];
@@ -79,20 +115,21 @@ export function formatEvents(
 type Call = LookCall<OptionsOf<typeof FLAGS>>;
 
 /** Each event in a line of its own, whole: what comes next decides no column's width. */
-async function follow({ options, id }: Call, context: LookContext): Promise<number> {
+async function follow(call: Call, context: LookContext): Promise<number> {
+  const { options } = call;
   const { output, screen, clock, signal } = context;
-  const networks = await askNetworks(context, { options, id }, '/v1/status', signal);
+  const rings = await readRings(call, context);
   const life = new AbortController();
   const ended = AbortSignal.any([signal, life.signal]);
-  const read = async ({ socket, name }: NetworkAnswer<unknown>): Promise<void> => {
+  const isMeant = isOf(options.network);
+  const read = async ({ socket }: NetworkAnswer<unknown>): Promise<void> => {
     for await (const event of context.follow(socket, {}, ended)) {
-      if (options.json)
-        output.print(JSON.stringify(name === undefined ? event : { network: name, ...event }));
-      else output.print(eventLine(event, name, screen.hasColour, clock.now()));
+      if (!isMeant(event)) continue;
+      output.print(options.json ? JSON.stringify(event) : eventLine(event, screen.hasColour, clock.now()));
     }
   };
   try {
-    await Promise.all(networks.map(read));
+    await Promise.all(rings.map(read));
   } catch (error) {
     if (signal.aborted) return 0;
     if (!(error instanceof WeftError) || error.code !== 'not-running') throw error;
@@ -105,15 +142,10 @@ async function follow({ options, id }: Call, context: LookContext): Promise<numb
   return 0;
 }
 
-export function eventLine(
-  event: HostEvent,
-  name: string | undefined,
-  hasColour: boolean,
-  now: number,
-): string {
-  const { at, type, severity, subject, text, count, firstAt } = event;
+export function eventLine(event: HostEvent, hasColour: boolean, now: number): string {
+  const { at, type, severity, network, subject, text, count, firstAt } = event;
   const often = count > 1 ? ` (${count} times since ${formatTime(firstAt, now)})` : '';
-  const network = name === undefined ? '' : ` ${name}`;
-  const what = plainText(`${subject}: ${text}`);
-  return `${formatTime(at, now)}${network} ${inTone(type, TONES[severity], hasColour)} ${what}${often}`;
+  const where = network === undefined ? '' : ` ${network}`;
+  const what = plainText(`${where} ${subject}: ${text}`);
+  return `${formatTime(at, now)} ${inTone(type, TONES[severity], hasColour)}${what}${often}`;
 }

@@ -17,6 +17,24 @@ export async function readConfigText(word: string): Promise<string> {
   return text;
 }
 
+/** Names and configs as they are stored, those that can't be read as text. */
+export async function listNetworks(networks: Networks, signal: AbortSignal) {
+  const found: { readonly name: string; readonly config: unknown }[] = [];
+  for (const name of await networks.list(signal)) {
+    const text = await networks.readConfig(name, signal);
+    if (text !== undefined) found.push({ name, config: jsonIn(text) });
+  }
+  return found;
+}
+
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
 /** One line for each network of flannel's. */
 export async function describeNetworks(networks: Networks, signal: AbortSignal): Promise<string[]> {
   const lines: string[] = [];

@@ -69,6 +69,14 @@ export function wrapText(text: string, width: number): string[] {
   return [...lines, line];
 }
 
+/** A remark below a table, indented, in lines of so many columns at most. */
+export const noteLines = (text: string, width = Number.POSITIVE_INFINITY): string[] =>
+  wrapText(plainText(text), width - NOTE_INDENT.length).map((line, at) =>
+    at === 0 ? `  ${line}` : `${NOTE_INDENT}${line}`,
+  );
+
+const NOTE_INDENT = '    ';
+
 function piecesOf(word: string, width: number): string[] {
   const letters = [...word];
   const pieces: string[] = [];

@@ -1,9 +1,8 @@
 import { askNetworks, type NetworkAnswer } from '#src/cli/ask-networks.ts';
 import { bySubnet } from '#src/cli/by-subnet.ts';
-import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { type Cell, formatTable, noteLines } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { type LookCall, type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
-import { plainText } from '#src/cli/plain-text.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatSpan } from '#src/cli/spans.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -110,7 +109,7 @@ export function formatLeases(
     ...leases
       .toSorted(bySubnet)
       .flatMap(({ lease, subnet = lease, quarantined }) =>
-        quarantined === undefined ? [] : [`  ${plainText(`${subnet}: ${quarantined}`)}`],
+        quarantined === undefined ? [] : noteLines(`${subnet}: ${quarantined}`, width),
       ),
   ];
 }

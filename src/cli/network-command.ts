@@ -2,6 +2,7 @@ import type { Subcommand } from '#src/cli/command.ts';
 import {
   addNetwork,
   describeNetworks,
+  listNetworks,
   prepared,
   readConfigText,
   removeNetwork,
@@ -14,7 +15,13 @@ import {
   withFolders,
   withNetworks,
 } from '#src/cli/registry-command.ts';
-import { createTenant, describeTenants, inspectTenant, removeTenant } from '#src/cli/tenant-commands.ts';
+import {
+  createTenant,
+  describeTenants,
+  inspectTenant,
+  listTenants,
+  removeTenant,
+} from '#src/cli/tenant-commands.ts';
 import { readNewTenant, TENANT_FLAGS } from '#src/cli/tenant-flags.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { OptionsOf } from '#src/lib/go-flags.ts';
@@ -33,7 +40,7 @@ const FLAGS = {
     environment: false,
     description: 'which network is meant where there are two of one name (rm, inspect)',
   },
-  json: { kind: 'bool', default: false, environment: false, description: 'print JSON (inspect)' },
+  json: { kind: 'bool', default: false, environment: false, description: 'print JSON (ls, inspect)' },
 } as const;
 
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
@@ -79,6 +86,14 @@ function run(call: Call, context: RegistryCommandContext): Promise<number> | und
 
 async function list({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
   takeWords(words, 0, 'weft network ls');
+  if (options.json) {
+    const [ofFlannel, ofDocker] = await Promise.all([
+      withNetworks(options, context, listNetworks),
+      withFolders(options, context, listTenants),
+    ]);
+    context.output.print(JSON.stringify({ flannel: ofFlannel, docker: ofDocker }, undefined, 2));
+    return 0;
+  }
   const [flannel, docker] = await Promise.all([
     withNetworks(options, context, describeNetworks),
     withFolders(options, context, describeTenants),
@@ -117,7 +132,8 @@ async function inspect({ words, options }: Call, context: RegistryCommandContext
   return byKind(
     { name, options, context },
     {
-      docker: (folders, signal) => inspectTenant(folders, { name, json: options.json }, output, signal),
+      docker: (folders, signal) =>
+        inspectTenant(folders, { name, json: options.json, width: context.screen.width }, output, signal),
       async flannel(networks, signal) {
         // It has nothing in the registry beside its config and its leases.
         output.print((await networks.readConfig(name, signal)) ?? '');

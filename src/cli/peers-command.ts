@@ -1,11 +1,10 @@
 import { askNetworks } from '#src/cli/ask-networks.ts';
 import { bySubnet } from '#src/cli/by-subnet.ts';
-import { type Cell, formatTable } from '#src/cli/format-table.ts';
+import { type Cell, formatTable, noteLines } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { LeaseEnds } from '#src/cli/lease-ends.ts';
 import { lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
 import { countPeers, filterOf, PEER_STATES, type PeerState, stateOf } from '#src/cli/peer-filter.ts';
-import { plainText } from '#src/cli/plain-text.ts';
 import { inTone, type Screen, type Tone } from '#src/cli/screen.ts';
 import { formatAge, formatSpan } from '#src/cli/spans.ts';
 import type { Peer, PeerProbe, Peers } from '#src/observe/api.ts';
@@ -100,7 +99,7 @@ export function formatPeers(
     summaryOf(peers, hasColour),
     ...(peers.length > 0 && chosen.length === 0 ? ['no peer is meant by these words'] : []),
     ...table,
-    ...notes.map(({ peer, note }) => `  ${plainText(peer.subnet ?? peer.lease)}: ${plainText(note)}`),
+    ...notes.flatMap(({ peer, note }) => noteLines(`${peer.subnet ?? peer.lease}: ${note}`, width)),
   ];
 }
 

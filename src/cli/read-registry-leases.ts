@@ -29,28 +29,27 @@ export async function readRegistryLeases(
   return withRegistry(options, context, async ({ registry, config: text }, signal) => {
     const { records } = await registry.list(signal);
     const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-    const remaining = await remainingOf(registry, records, signal);
+    const ends = await endsOf(registry, records, signal);
     return {
-      leases: leasesOfRegistry({ config, records, identity, remaining }),
+      leases: leasesOfRegistry({ config, records, identity, ends, now: systemClock.now() }),
       description: registry.description,
     };
   });
 }
 
-async function remainingOf(
+async function endsOf(
   registry: Registry,
   records: readonly LeaseRecord[],
   signal: AbortSignal,
 ): Promise<Map<string, number>> {
-  const remaining = new Map<string, number>();
-  const left = records.filter(({ expiry }) => expiry.kind !== 'reservation').slice(0, MOST_ENDS);
+  const ends = new Map<string, number>();
+  const left = records.filter(({ expiry }) => expiry.kind === 'leased').slice(0, MOST_ENDS);
   const work = Array.from({ length: AT_A_TIME }, async () => {
     for (let record = left.pop(); record !== undefined; record = left.pop()) {
-      const { expiry, name } = record;
-      const at = expiry.kind === 'expires' ? expiry.at : await registry.expiryOf(record, signal);
-      if (at !== undefined) remaining.set(name, Math.max(0, Math.round((at - systemClock.now()) / 1000)));
+      const at = await registry.expiryOf(record, signal);
+      if (at !== undefined) ends.set(record.name, at);
     }
   });
   await Promise.all(work);
-  return remaining;
+  return ends;
 }

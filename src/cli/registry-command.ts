@@ -23,7 +23,7 @@ import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemRandom } from '#src/sys/random.ts';
 
-export type RegistryCommandContext = Pick<CommandContext, 'output' | 'environment' | 'signal'>;
+export type RegistryCommandContext = Pick<CommandContext, 'output' | 'screen' | 'environment' | 'signal'>;
 
 /** Commands that work on the registry alone, whatever runs on this host. */
 export interface RegistryCommands<Flags extends Readonly<Record<string, Flag>>> {

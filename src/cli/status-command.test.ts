@@ -103,11 +103,13 @@ test('what the probes found and the newest warnings follow', () => {
     firstAt: '',
   });
   const events = [
+    { ...event(0, 'error'), at: new Date(PLAIN.now - 3_700_000).toISOString() },
     event(1, 'error'),
     event(2, 'warning'),
     event(3, 'info'),
     event(4, 'error'),
     event(5, 'warning', 7),
+    { ...event(6, 'warning'), type: 'not-ready' as const },
   ];
   const peers = { peers: [peer('a', 'up'), peer('b', 'down'), peer('c')] };
   assert.deepEqual(formatViews([{ status: STATUS, peers, events: { events, forgotten: 0 } }], PLAIN), [

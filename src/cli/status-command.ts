@@ -37,7 +37,7 @@ export const STATUS = lookCommand({
         ask: () => askViews(call, context),
         lines: (networks) => formatViews(networks, { now: clock.now(), hasColour: screen.hasColour }),
         json: (networks) => (networks.length === 1 ? networks[0]?.status : networks.map((it) => it.status)),
-        essence: (networks) => networks.map(essenceOf),
+        essence: (networks) => networks.map((view) => essenceOf(view, clock.now())),
       },
       call.options,
       context,
@@ -62,7 +62,7 @@ async function askViews(
     answer === undefined || answer === 'silent' ? [] : [{ socket, status: answer }],
   );
   if (views.length > 0)
-    return options.json ? views : Promise.all(views.map((view) => withMore(view, context)));
+    return options.json ? views : Promise.all(views.map((view, at) => withMore(view, at === 0, context)));
   const host = id?.name === undefined ? await askHost(driverSocket(options)) : undefined;
   if (host !== undefined && host !== 'silent') return [{ status: host }];
   const silent = answers.find(({ answer }) => answer !== undefined);
@@ -78,28 +78,34 @@ async function askViews(
 /** A daemon from before version 1 of the API has no more than its status. */
 async function withMore(
   { socket, status }: StatusView & { readonly socket: string },
+  isFirst: boolean,
   { ask, signal }: LookContext,
 ): Promise<StatusView> {
   const [peers, events] = await Promise.all([
     ask(socket, '/v1/peers', { signal }).catch(absent),
     ask(socket, '/v1/events', { signal }).catch(absent),
   ]);
-  return { status, ...(peers && { peers }), ...(events && { events }) };
+  // Every socket of a daemon answers all of its events. What is of the whole host is shown once.
+  const own = events?.events.filter(({ network }) => network === nameOf(status) || (isFirst && !network));
+  return { status, ...(peers && { peers }), ...(events && own && { events: { ...events, events: own } }) };
 }
+
+const nameOf = (status: NodeStatus | HostStatus): string | undefined =>
+  'name' in status ? status.name : undefined;
 
 function absent(error: unknown): undefined {
   if (!(error instanceof WeftError)) throw error;
 }
 
 /** Ages and counters of looks are no news. */
-function essenceOf({ status, peers, events }: StatusView): unknown {
+function essenceOf({ status, peers, events }: StatusView, now: number): unknown {
   const { eventLoopDelayMs: _delay, registry, kernel, ...rest } = status as NodeStatus;
   return [
     rest,
     registry && [registry.description, registry.state],
     kernel && [kernel.wanted, kernel.failing, kernel.repairs],
     peers && countPeers(peers.peers),
-    events && warningsOf(events).map(({ id }) => id),
+    events && warningsOf(events, now).map(({ id }) => id),
   ];
 }
 
@@ -121,7 +127,7 @@ function formatView({ status, peers, events }: StatusView, look: Look): string[]
   return [
     ...formatStatus(status, look),
     ...(peers === undefined ? [] : probesLine(peers)),
-    ...(events === undefined ? [] : warningsOf(events).map((event) => warningLine(event, look))),
+    ...(events === undefined ? [] : warningsOf(events, look.now).map((event) => warningLine(event, look))),
   ];
 }
 
@@ -138,9 +144,16 @@ function probesLine({ peers }: Peers): string[] {
 
 /** So many warnings are shown. "weft events" has the others. */
 const NEWEST = 3;
+const RECENT_MS = 3_600_000;
 
-const warningsOf = ({ events }: Events): HostEvent[] =>
-  events.filter(({ severity }) => severity !== 'info').slice(-NEWEST);
+/** Not those that the troubles say better, and not what is long over. */
+const warningsOf = ({ events }: Events, now: number): HostEvent[] =>
+  events
+    .filter(
+      ({ severity, type, at }) =>
+        severity !== 'info' && type !== 'not-ready' && now - Date.parse(at) < RECENT_MS,
+    )
+    .slice(-NEWEST);
 
 function warningLine({ at, subject, text, count, severity }: HostEvent, { now, hasColour }: Look): string {
   const often = count > 1 ? ` (${count} times)` : '';

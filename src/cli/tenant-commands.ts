@@ -1,4 +1,4 @@
-import { formatTable } from '#src/cli/format-table.ts';
+import { formatTable, type TableOptions } from '#src/cli/format-table.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { type NewTenant, TenantAdmin } from '#src/driver/tenant-admin.ts';
 import {
@@ -69,10 +69,23 @@ export async function describeTenants(folders: RecordFolders, signal: AbortSigna
   ];
 }
 
+/** The same as values. */
+export async function listTenants(folders: RecordFolders, signal: AbortSignal) {
+  const overview = await readTenantOverview(folders, signal);
+  const usable = await Promise.all(
+    Array.from(overview.tenants.values(), async (tenant) => {
+      const { addresses } = await readAddresses(folders, tenant.name, signal);
+      const hosts = hostsWith(overview, tenant.name).length;
+      return { ...tenantJson(tenant), addresses: addresses.filter(isHeld).length, hosts };
+    }),
+  );
+  return [...usable, ...Array.from(overview.refused, ([name, refused]) => ({ name, refused }))];
+}
+
 /** `weft network inspect` of a tenant. Throws WeftError `no-such-network` and `tenant-unreadable`. */
 export async function inspectTenant(
   folders: RecordFolders,
-  { name, json }: { readonly name: string; readonly json: boolean },
+  { name, json, width }: { readonly name: string; readonly json: boolean; readonly width: number },
   output: Output,
   signal: AbortSignal,
 ): Promise<number> {
@@ -101,10 +114,11 @@ export async function inspectTenant(
     networkIdOf(docker, name)?.slice(0, SHORT_ID) ?? '-',
     lifeText(overview, id),
   ]);
-  for (const line of titled(hostRows, ['HOST', 'IDENTITY', 'VTEP', "DOCKER'S ID", 'ALIVE']))
-    output.print(line);
+  const hostHead = ['HOST', 'IDENTITY', 'VTEP', "DOCKER'S ID", 'ALIVE'];
+  for (const line of titled(hostRows, hostHead, { width, cut: [0, 1] })) output.print(line);
   const rows = addresses.map((address) => addressRow(address, overview));
-  for (const line of titled(rows, ADDRESS_HEAD)) output.print(line);
+  const layout = addressLayout(ADDRESS_HEAD, width);
+  for (const line of titled(rows, ADDRESS_HEAD, layout)) output.print(line);
   for (const { stored, reason } of refused) output.print(`${stored.name} can't be read: ${reason}`);
   return 0;
 }
@@ -125,6 +139,12 @@ export function tenantIn({ tenants, refused }: TenantOverview, name: string): Te
 }
 
 export const ADDRESS_HEAD = ['ADDRESS', 'STATE', 'CONTAINER', 'HOST', 'MAC', 'SINCE'];
+/** Names may be long; addresses are never cut. */
+export const addressLayout = (head: readonly string[], width: number): TableOptions => ({
+  width,
+  cut: ['CONTAINER', 'HOST'].map((title) => head.indexOf(title)),
+});
+
 /** Docker's own way to shorten an identifier. */
 const SHORT_ID = 12;
 
@@ -230,8 +250,11 @@ function lifeText({ hosts, alive }: TenantOverview, id: string): string {
   return seen === undefined ? 'no' : `no, seen ${timeText(seen)} or later`;
 }
 
-const titled = (rows: readonly (readonly string[])[], head: readonly string[]): string[] =>
-  rows.length === 0 ? [] : ['', ...formatTable([head, ...rows])];
+const titled = (
+  rows: readonly (readonly string[])[],
+  head: readonly string[],
+  options: TableOptions,
+): string[] => (rows.length === 0 ? [] : ['', ...formatTable([head, ...rows], options)]);
 
 /** A time that another host's clock gave; to the second. */
 function timeText(ms: number): string {

@@ -1,4 +1,4 @@
-import type { Backend } from '#src/backend/backend.ts';
+import type { Backend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
@@ -20,6 +20,8 @@ import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import type { Peer } from '#src/observe/api.ts';
+import { askApi } from '#src/observe/api-client.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Address, Link } from '#src/state/object.ts';
@@ -63,6 +65,8 @@ export interface KnownNetwork {
   readonly backend?: Backend;
   /** The backend's options by their names in the network config. */
   readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  /** What the backend needs of the kernel. */
+  readonly requirements: readonly Requirement[];
   readonly underlay?: KnownUnderlay;
   readonly own?: KnownPeer;
   readonly peers: readonly KnownPeer[];
@@ -111,15 +115,25 @@ export async function readKnownNetwork(
   place: NetworkPlace,
   answer: DaemonAnswer,
 ): Promise<KnownNetwork | undefined> {
-  const [remembered, subnetFile, links, addresses] = await Promise.all([
+  const [remembered, subnetFile, links, addresses, peers] = await Promise.all([
     new Memory({ files, log: silentLogger }, place.stateFile).recall(),
     files.read(place.subnetFile).catch(() => undefined),
     kernel.links(),
     kernel.dump({ kinds: ['address'] }),
+    answer.state === 'running' ? askPeers(place) : undefined,
   ]);
   const found = { links, addresses: addresses.filter((object) => object.kind === 'address') };
   const status = answer.state === 'running' ? answer.status.network : undefined;
-  return knownNetworkOf({ remembered, subnetFile, status }, found);
+  return knownNetworkOf({ remembered, subnetFile, status, peers }, found);
+}
+
+/** The peers that a running flanneld has now; its file is up to half a minute older. An older flanneld does not say. */
+async function askPeers({ socket }: NetworkPlace): Promise<readonly Peer[] | undefined> {
+  try {
+    return (await askApi(socket, '/v1/peers', ANSWER)).peers;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What is written on this host about a network. */
@@ -129,6 +143,8 @@ export interface NetworkTraces {
   readonly subnetFile: string | undefined;
   /** What the flanneld that runs says. */
   readonly status: NodeStatus['network'];
+  /** What it says of its peers. */
+  readonly peers?: readonly Peer[] | undefined;
 }
 
 /** The devices and addresses of the host. */
@@ -139,7 +155,7 @@ export interface FoundInterfaces {
 
 /** The pure part of {@link readKnownNetwork}. */
 export function knownNetworkOf(
-  { remembered, subnetFile, status }: NetworkTraces,
+  { remembered, subnetFile, status, peers }: NetworkTraces,
   found: FoundInterfaces,
 ): KnownNetwork | undefined {
   const file = subnetFile === undefined ? {} : parseSubnetFile(subnetFile);
@@ -161,9 +177,12 @@ export function knownNetworkOf(
     instance: remembered?.instance ?? '',
     ...(made !== undefined && { backend: made.backend }),
     settings: made?.settings ?? {},
+    requirements: made?.requirements ?? [],
     ...(underlay !== undefined && { underlay }),
     ...(isOwn && { own }),
-    peers: (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
+    peers:
+      peers?.flatMap((peer) => peerSaid(peer) ?? []) ??
+      (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
   };
 }
 
@@ -195,6 +214,20 @@ export function peerOf(lease: string, value: string): KnownPeer | undefined {
   return { lease, subnet, attributes, ...(attributes.publicIp && { publicIp: attributes.publicIp }) };
 }
 
+/** A peer as a running flanneld says it; `undefined` for one that it does not use. */
+function peerSaid({ lease, programmed, publicIp, backend, vtep, node }: Peer): KnownPeer | undefined {
+  const subnet = parseSubnetName(lease)?.v4;
+  const ip = parseIpv4(publicIp ?? '');
+  if (subnet === undefined || programmed === 'quarantined') return undefined;
+  const attributes: LeaseAttributes = {
+    backendType: backend ?? '',
+    ...(ip !== undefined && { publicIp: ip }),
+    ...(vtep !== undefined && { backendData: { VtepMAC: vtep.mac } }),
+    ...(node !== undefined && { node }),
+  };
+  return { lease, subnet, attributes, ...(ip !== undefined && { publicIp: ip }) };
+}
+
 /** The device with the public IP; behind a NAT the one that flanneld says, or that the address of the tunnel is on. */
 function underlayOf(
   status: NodeStatus['network'],
@@ -224,18 +257,23 @@ function holderOfTunnel(links: readonly Link[], addresses: readonly Address[]): 
   return addresses.find(({ prefix }) => locals.includes(prefix.address));
 }
 
+interface Made extends Pick<KnownNetwork, 'settings' | 'requirements'> {
+  readonly backend: Backend;
+}
+
 function makeBackend(
   config: NetworkConfig,
   own: KnownPeer | undefined,
   underlay: KnownUnderlay,
   { links }: FoundInterfaces,
-): { readonly backend: Backend; readonly settings: KnownNetwork['settings'] } | undefined {
+): Made | undefined {
   try {
     const identity = own?.attributes.node ?? '';
     const prepared = prepareBackend(config, { links, identity, instance: '' });
     const { name, mtu, address, publicIp } = underlay;
     const place = { name, mtu, address: { v4: address }, publicIp: { v4: publicIp } };
-    return { backend: prepared.make(place, own?.attributes), settings: prepared.settings };
+    const { settings, requirements } = prepared;
+    return { backend: prepared.make(place, own?.attributes), settings, requirements };
   } catch {
     // A type that this version does not have.
     return undefined;

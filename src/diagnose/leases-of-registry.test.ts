@@ -33,8 +33,14 @@ const RECORDS = [
 ];
 
 test('leases are judged as a host judges them, and the own one is found by the identity', () => {
-  const remaining = new Map([['10.5.1.0-24', 60]]);
-  const found = leasesOfRegistry({ config: CONFIG, records: RECORDS, identity: 'node-1', remaining });
+  const ends = new Map([['10.5.1.0-24', 160_000]]);
+  const found = leasesOfRegistry({
+    config: CONFIG,
+    records: RECORDS,
+    identity: 'node-1',
+    ends,
+    now: 100_000,
+  });
   const { network, subnetLength, capacity, used } = found;
   assert.deepEqual(
     { network, subnetLength, capacity, used },
@@ -55,16 +61,16 @@ test('leases are judged as a host judges them, and the own one is found by the i
     expiry: 'expires',
     remainingSeconds: 60,
   });
-  assert.equal(found.leases[1]?.expiry, 'reservation');
-  const reasons = found.leases.map(({ quarantined }) => quarantined);
-  assert.deepEqual(reasons.slice(0, 2), [undefined, undefined]);
-  assert.equal(reasons[2], 'its backend is "host-gw", ours is "vxlan"');
-  assert.match(reasons[3] ?? '', /10\.5\.2\.0-24/);
-  assert.equal(reasons[4], 'its key is not a subnet');
+  assert.equal(found.leases.find(({ lease }) => lease === '10.5.2.0-24')?.expiry, 'reservation');
+  const reasons = Object.fromEntries(found.leases.map(({ lease, quarantined }) => [lease, quarantined]));
+  assert.equal(reasons['10.5.2.0-24'], undefined);
+  assert.equal(reasons['10.5.3.0-24'], 'its backend is "host-gw", ours is "vxlan"');
+  assert.match(reasons['10.5.4.0-24'] ?? '', /10\.5\.2\.0-24/);
+  assert.equal(reasons.hello, 'its key is not a subnet');
 });
 
 test('on a machine that is no node, no lease is the own one', () => {
-  const found = leasesOfRegistry({ config: CONFIG, records: RECORDS, identity: '', remaining: new Map() });
+  const found = leasesOfRegistry({ config: CONFIG, records: RECORDS, identity: '', ends: new Map(), now: 0 });
   assert.ok(found.leases.every(({ own }) => !own));
   assert.equal(found.leases[0]?.quarantined, undefined);
 });

@@ -1,97 +1,63 @@
 import { prepareBackend } from '#src/backend/catalogue.ts';
-import { formatIp, formatPrefix, ipv4, prefix4 } from '#src/lib/ip.ts';
-import { subnetCount, usedSubnets } from '#src/network/acquire-plan.ts';
-import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { LeaseTable } from '#src/network/lease-table.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { handedOutBy } from '#src/network/overlap-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import type { Leases, LeaseView } from '#src/observe/api.ts';
+import type { Leases } from '#src/observe/api.ts';
+import { LeaseList } from '#src/observe/leases-reply.ts';
 
 export interface RegistryLeases {
   readonly config: NetworkConfig;
   readonly records: readonly RawLease[];
-  /** Of this host, if it is a node. */
+  /** Of this host, if it is a node; else empty. */
   readonly identity: string;
-  /** Seconds that a lease has left, by its name, as far as the registry was asked. */
-  readonly remaining: ReadonlyMap<string, number>;
+  /** When leases end whose record does not say it, in milliseconds since the epoch, by name. */
+  readonly ends: ReadonlyMap<string, number>;
+  /** Wall time, milliseconds since the epoch. */
+  readonly now: number;
 }
 
 /**
  * The leases of a network as the registry alone shows them, for `weft leases` while no flanneld runs here. They are judged
  * as every host judges them; what only one host can know, such as a clash with its own underlay, is left out.
  */
-export function leasesOfRegistry({ config, records, identity, remaining }: RegistryLeases): Leases {
-  const read = records.map((record) => ({ record, ...partsOf(record) }));
-  const own = identity === '' ? undefined : read.find(({ attributes }) => attributes?.node === identity);
+export function leasesOfRegistry({ config, records, identity, ends, now }: RegistryLeases): Leases {
+  const own = identity === '' ? undefined : records.find((record) => attributesOf(record)?.node === identity);
   const table = new LeaseTable(rulesOf(config, own, identity));
   for (const _ of table.replaceAll(records)) {
     // Slice after slice; there is no other work that waits.
   }
-  const { quarantined } = table;
-  const leases = read.flatMap(({ record, subnets, attributes }): Lease[] => {
-    const { name, revision, expiry } = record;
-    const given = attributes ?? { backendType: '' };
-    return subnets === undefined ? [] : [{ name, revision, expiry, subnets, attributes: given }];
-  });
-  return {
-    network: formatPrefix(config.network),
-    subnetLength: config.subnetLength,
-    capacity: subnetCount(config),
-    used: usedSubnets(config, leases),
-    leases: read.map(({ record, subnets, attributes }): LeaseView => {
-      const { name, expiry } = record;
-      const { v4, v6 } = subnets ?? {};
-      const prefixes = [v4, v6].flatMap((prefix) => (prefix === undefined ? [] : [formatPrefix(prefix)]));
-      const [seconds, reason] = [remaining.get(name), quarantined.get(name)];
-      return {
-        lease: name,
-        ...(prefixes.length > 0 && { subnet: prefixes.join(',') }),
-        ...(attributes?.publicIp !== undefined && { publicIp: formatIp(attributes.publicIp) }),
-        ...(attributes !== undefined && attributes.backendType !== '' && { backend: attributes.backendType }),
-        ...(attributes?.node !== undefined && { node: attributes.node }),
-        own: record === own?.record,
-        expiry: expiry.kind === 'reservation' ? 'reservation' : 'expires',
-        ...(seconds !== undefined && { remainingSeconds: seconds }),
-        ...(reason !== undefined && { quarantined: reason }),
-      };
-    }),
-  };
+  const list = new LeaseList({ config, own, entries: table.entries(), ends, now });
+  const leases = [...list.leases()];
+  return { ...list.rest(), leases };
 }
 
-interface Parts {
-  readonly subnets: ReturnType<typeof parseSubnetName>;
-  readonly attributes: LeaseAttributes | undefined;
-}
-
-function partsOf({ name, value }: RawLease): Parts {
+function attributesOf({ value }: RawLease) {
   const decoded = decodeAttributes(value);
-  return { subnets: parseSubnetName(name), attributes: decoded.ok ? decoded.attributes : undefined };
+  return decoded.ok ? decoded.attributes : undefined;
 }
 
 /** No host has this address, and no subnet of a network. */
 const NOBODY = ipv4(0);
 
-function rulesOf(
-  config: NetworkConfig,
-  own: (Parts & { readonly record: RawLease }) | undefined,
-  identity: string,
-): LeaseRules {
+function rulesOf(config: NetworkConfig, own: RawLease | undefined, identity: string): LeaseRules {
   const { network, subnetLength } = config;
   const prepared = prepareBackend(config, { links: [], identity, instance: '' });
-  const publicIp = own?.attributes?.publicIp ?? NOBODY;
+  const attributes = own && attributesOf(own);
+  const publicIp = attributes?.publicIp ?? NOBODY;
   const place = { name: '', mtu: 0, address: { v4: publicIp }, publicIp: { v4: publicIp } };
-  const backend = prepared.make(place, own?.attributes);
+  const backend = prepared.make(place, attributes);
   return {
     network,
     subnetLength,
-    ownName: own?.record.name ?? '',
-    ownSubnet: own?.subnets?.v4 ?? prefix4(NOBODY, 32),
+    ownName: own?.name ?? '',
+    ownSubnet: (own && parseSubnetName(own.name))?.v4 ?? prefix4(NOBODY, 32),
     ownPublicIp: publicIp,
     overlap: { handedOut: handedOutBy(config), connected: [], needed: [], allowed: false },
-    judge: (attributes) => backend.judge(attributes),
-    identityOf: (attributes) => backend.identityOf(attributes),
+    judge: (published) => backend.judge(published),
+    identityOf: (published) => backend.identityOf(published),
   };
 }

@@ -28,6 +28,17 @@ export interface Finding {
   readonly remedy: string;
 }
 
+/** A {@link Finding} with its place. */
+export interface SeenDrop extends Finding {
+  readonly firewall: 'iptables' | 'nftables';
+  /** `iptables`, `iptables-legacy`, `nft`. */
+  readonly program: string;
+  readonly table: string;
+  readonly chain: string;
+  /** The rule, or `policy drop`. */
+  readonly text: string;
+}
+
 /** The bridge of the containers: Docker's default name. */
 const DOCKER_BRIDGE = 'docker0';
 /** The tables of Docker's nftables back end (29.0, daemon/libnetwork/drivers/bridge/internal/nftabler). */
@@ -42,7 +53,16 @@ export function whatDrops(
   wanted: WantedRules,
   { bridge = DOCKER_BRIDGE }: { readonly bridge?: string } = {},
 ): Finding[] {
-  const findings = new Map<string, Finding>();
+  return seenDrops(seen, wanted, { bridge }).map(({ what, remedy }) => ({ what, remedy }));
+}
+
+/** The same as {@link whatDrops}, each with its place. */
+export function seenDrops(
+  seen: SeenRules,
+  wanted: WantedRules,
+  { bridge = DOCKER_BRIDGE }: { readonly bridge?: string } = {},
+): SeenDrop[] {
+  const findings = new Map<string, SeenDrop>();
   for (const family of FAMILIES) {
     const overlay = family === 4 ? wanted.v4 : wanted.v6;
     if (overlay === undefined) continue;
@@ -79,7 +99,7 @@ function* iptablesFindings(
   wanted: WantedRules,
   overlay: Overlay,
   bridge: string,
-): Generator<Finding> {
+): Generator<SeenDrop> {
   for (const { program, family, saved } of iptables) {
     if (family !== overlay.network.family) continue;
     for (const [name, base] of IPTABLES_BASES) {
@@ -93,6 +113,7 @@ function* iptablesFindings(
       const drop = firstDrop(packets, (packet) => walkIptables(table, packet), base);
       if (drop === undefined) continue;
       yield {
+        ...{ firewall: 'iptables', program, table: name, ...drop },
         what: `${program} drops packets of the overlay: table ${name}, chain ${drop.chain}: ${drop.text}`,
         remedy: wanted.forward
           ? 'take the rule away, or let it except the overlay'
@@ -107,7 +128,7 @@ function* nftFindings(
   wanted: WantedRules,
   overlay: Overlay,
   bridge: string,
-): Generator<Finding> {
+): Generator<SeenDrop> {
   const own = overlay.network.family === 4 ? 'ip' : 'ip6';
   for (const { family, name, table } of nftables) {
     if (family !== own && family !== 'inet') continue;
@@ -120,9 +141,15 @@ function* nftFindings(
       const drop = firstDrop(packets, (packet) => walkNft(table, packet), base.name);
       if (drop === undefined) continue;
       const place = `table ${family} ${name}, chain ${drop.chain}: ${drop.text}`;
+      const at = { firewall: 'nftables', program: 'nft', table: name, ...drop } as const;
       yield name === DOCKER_TABLE
-        ? { what: `Docker drops packets of the overlay: nftables ${place}`, remedy: dockerRemedy(wanted) }
+        ? {
+            ...at,
+            what: `Docker drops packets of the overlay: nftables ${place}`,
+            remedy: dockerRemedy(wanted),
+          }
         : {
+            ...at,
             what: `nftables drops packets of the overlay: ${place}`,
             remedy: foreignRemedy(name, wanted, overlay),
           };

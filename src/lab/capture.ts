@@ -1,7 +1,9 @@
 import { join } from 'node:path';
+import { readCapture } from '#src/diagnose/capture/read-capture.ts';
 import { outputOf } from '#src/lab/components.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/sys/until.ts';
 
 /** Names are not used again, by this process or another: a log holds one run. */
@@ -50,13 +52,16 @@ export class Capture {
 
   /** The frames' bytes, from the Ethernet header on. */
   async frames(): Promise<Buffer[]> {
-    const frames: string[] = [];
-    for (const line of (await this.text(['-t', '-xx'])).split('\n')) {
-      const hex = /^\t0x([0-9a-f]+): {2}([0-9a-f ]+)/.exec(line);
-      if (hex === null) continue;
-      if (hex[1] === '0000') frames.push('');
-      frames.push(`${frames.pop() ?? ''}${hex[2]?.replaceAll(' ', '')}`);
+    const { byteFiles } = this.#machine.components;
+    const size = (await byteFiles.size(this.path)) ?? 0;
+    const frames: Buffer[] = [];
+    try {
+      for await (const { bytes } of readCapture(byteFiles.read(this.path, size)))
+        frames.push(Buffer.from(bytes));
+    } catch (error) {
+      // tcpdump may be in the middle of a frame.
+      if (!(error instanceof WeftError && error.code === 'capture-file')) throw error;
     }
-    return frames.map((hex) => Buffer.from(hex, 'hex'));
+    return frames;
   }
 }

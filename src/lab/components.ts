@@ -1,4 +1,5 @@
 import { WeftError } from '#src/lib/errors.ts';
+import { type ByteFiles, systemByteFiles } from '#src/sys/byte-files.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { type CommandResult, type CommandRunner, systemCommands } from '#src/sys/command.ts';
 import { type Files, systemFiles } from '#src/sys/files.ts';
@@ -10,6 +11,7 @@ export interface LabComponents {
   readonly commands: CommandRunner;
   readonly processes: Processes;
   readonly files: Files;
+  readonly byteFiles: ByteFiles;
   readonly folders: Folders;
   readonly clock: Clock;
 }
@@ -18,6 +20,7 @@ export const systemLabComponents = (): LabComponents => ({
   commands: systemCommands,
   processes: systemProcesses(),
   files: systemFiles,
+  byteFiles: systemByteFiles,
   folders: systemFolders,
   clock: systemClock,
 });

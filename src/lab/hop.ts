@@ -1,7 +1,11 @@
+import { protocolName } from '#src/diagnose/capture/describe-packet.ts';
+import { LINK_TYPES } from '#src/diagnose/capture/frame.ts';
+import { decodePacket, type Packet } from '#src/diagnose/capture/packet.ts';
+import { USUAL_PORTS } from '#src/diagnose/capture/vxlan.ts';
 import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import { pingOnce } from '#src/lab/reach.ts';
-import { decodeVxlan, type VxlanFrame } from '#src/lab/vxlan-frame.ts';
+import { formatIp } from '#src/lib/ip.ts';
 import { until } from '#src/sys/until.ts';
 
 /** After the ping was answered, or not. */
@@ -47,8 +51,8 @@ export async function crossWire(
     await pingOnce(from, to);
     const caught = async () =>
       (await capture.frames())
-        .map(decodeVxlan)
-        .find((it) => it?.innerIp.source === from.address && it.innerIp.destination === to.address);
+        .map((bytes) => decodePacket(bytes, LINK_TYPES.ethernet, { ports: new Set(USUAL_PORTS) }))
+        .find(({ inner }) => isBetween(inner, from.address, to.address));
     // tcpdump writes the packet a little later.
     const waiting = { what: 'frame', timeoutMs: CAUGHT_MS, signal: to.signal };
     const frame = await until(caught, waiting).catch((error: unknown) => {
@@ -67,17 +71,35 @@ export async function crossWire(
   }
 }
 
+const isBetween = (packet: Packet | undefined, source: string, destination: string): boolean =>
+  packet?.network.kind === 'ip' &&
+  formatIp(packet.network.source) === source &&
+  formatIp(packet.network.destination) === destination;
+
 /** The layers of a VXLAN packet, one a line, outermost first. */
-function layersOf(frame: VxlanFrame, inner: string): string[] {
-  const { outerEthernet, outerIp, udp, vxlan, innerEthernet, innerIp } = frame;
-  const names: Readonly<Record<number, string>> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP' };
+function layersOf(packet: Packet, whose: string): string[] {
+  const { transport, vxlan, inner } = packet;
+  if (transport?.kind !== 'udp' || vxlan?.kind !== 'vxlan' || inner?.network.kind !== 'ip') return [];
+  const whole = lengthOf(packet);
+  const wrapper = whole - lengthOf(inner);
+  const flags = vxlan.flags.toString(16).padStart(2, '0');
   return [
-    `Ethernet  ${outerEthernet.source} > ${outerEthernet.destination}`,
-    `  IP        ${outerIp.source} > ${outerIp.destination}   the hosts`,
-    `    UDP       port ${udp.sourcePort} > ${udp.destinationPort}`,
-    `      VXLAN     flags 0x${vxlan.flags.toString(16).padStart(2, '0')}, network (VNI) ${vxlan.vni}`,
-    `        Ethernet  ${innerEthernet.source} > ${innerEthernet.destination}   ${inner}`,
-    `          IP        ${innerIp.source} > ${innerIp.destination}   the containers`,
-    `            ${names[innerIp.protocol] ?? `protocol ${innerIp.protocol}`}, ${frame.length} bytes in all, ${frame.overhead} of them the wrapper`,
+    `Ethernet  ${macsOf(packet)}`,
+    `  IP        ${hostsOf(packet)}   the hosts`,
+    `    UDP       port ${transport.sourcePort} > ${transport.destinationPort}`,
+    `      VXLAN     flags 0x${flags}, network (VNI) ${vxlan.vni}`,
+    `        Ethernet  ${macsOf(inner)}   ${whose}`,
+    `          IP        ${hostsOf(inner)}   the containers`,
+    `            ${protocolName(inner.network.protocol)}, ${whole} bytes in all, ${wrapper} of them the wrapper`,
   ];
 }
+
+/** Bytes of an Ethernet frame without what fills it up. */
+const lengthOf = ({ ethernet, network }: Packet): number =>
+  (ethernet === undefined ? 0 : ETHERNET_BYTES + 4 * ethernet.vlans.length) +
+  (network.kind === 'ip' ? network.length : 0);
+const ETHERNET_BYTES = 14;
+
+const macsOf = ({ ethernet }: Packet): string => `${ethernet?.source} > ${ethernet?.destination}`;
+const hostsOf = ({ network }: Packet): string =>
+  network.kind === 'ip' ? `${formatIp(network.source)} > ${formatIp(network.destination)}` : '';

@@ -118,6 +118,40 @@ test('a lease is renewed the margin before its end, and not before', async () =>
   await stop();
 });
 
+test('it knows how long the lease lives, by the clock that leaves less, and counts its writes', async () => {
+  const { clocks, keeper, registry, stop } = await hold();
+  const hours = (): number => Math.round((keeper.remainingMs ?? 0) / HOUR_MS);
+  assert.equal(hours(), 24);
+  await clocks.pass(22 * HOUR_MS);
+  assert.equal(hours(), 2);
+  registry.renew = async () => {
+    throw new RegistryError('unreachable', 'connection refused');
+  };
+  await clocks.pass(1.5 * HOUR_MS);
+  assert.ok((keeper.remainingMs ?? 0) <= 0.5 * HOUR_MS);
+  assert.ok(keeper.counts.failures > 0);
+  assert.equal(keeper.counts.renewals, 0);
+  registry.renew = async () => false;
+  await clocks.pass(60_000);
+  assert.equal(hours(), 24);
+  assert.equal(keeper.counts.renewals, 1);
+  clocks.suspend(20 * HOUR_MS);
+  assert.equal(hours(), 4);
+  await stop();
+});
+
+test('a reservation has no end', async () => {
+  const { clocks, registry, keeper, signal, stop } = await hold();
+  const record = await registry.read(NAME, signal);
+  assert.ok(record !== undefined);
+  const made = await registry.replace(record, record.value, undefined, signal);
+  assert.ok(made.outcome === 'written');
+  keeper.onEvent({ type: 'put', record: made.record });
+  await clocks.pass(STEP_MS);
+  assert.equal(keeper.remainingMs, undefined);
+  await stop();
+});
+
 test('a wall clock that is set back does not delay a renewal', async () => {
   const { clocks, renewals, stop } = await hold();
   clocks.jump(-7 * 24 * HOUR_MS);

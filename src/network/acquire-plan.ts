@@ -109,10 +109,6 @@ function outOfSubnets(config: NetworkConfig, taken: readonly Prefix4[]): string 
 
 const MOST_NAMED = 3;
 
-/** How many of the subnets that the config has to hand out are taken by these leases. */
-export const usedSubnets = (config: NetworkConfig, leases: readonly Lease[]): number =>
-  numbersOf(config, takenSubnets(config, leases)).size;
-
 /** How many subnets the config has to hand out. */
 export const subnetCount = ({ subnetMin, subnetMax, subnetLength }: NetworkConfig): number =>
   Math.floor((subnetMax - subnetMin) / 2 ** (32 - subnetLength)) + 1;

@@ -1,9 +1,8 @@
-import { messageOf } from '#src/lib/errors.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import { VERSION } from '#src/lib/version.ts';
-import { cleanHost } from '#src/node/clean-host.ts';
+import { cleanAfter } from '#src/node/clean-after.ts';
 import { isDriverAskedFor, untilDocker } from '#src/node/docker-presence.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HostApi } from '#src/node/host-api.ts';
@@ -73,7 +72,8 @@ export class Host {
       life.run((ended) => this.#noteReadiness(ended));
       const { reconciler } = await host;
       // systemd waits for signs of life from READY on.
-      life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, reconciler }, ended));
+      const stepMs = (): number => Math.max(reconciler.stepMs, this.#tenants?.stepMs ?? 0);
+      life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, stepMs }, ended));
       this.#startNetworks(await host, life);
       if (this.#options.dockerDriver !== 'off')
         life.run(async (ended) => this.#serveTenants(await host, ended));
@@ -195,15 +195,7 @@ export class Host {
       return;
     }
     await set.remove(name);
-    const done = await cleanHost(
-      this.#components,
-      { options: this.#options, what: network.id },
-      new AbortController().signal,
-    ).catch((error: unknown) => {
-      this.#log.error(`Could not remove what network ${name} had: ${messageOf(error)}`);
-      return [];
-    });
-    this.#log.info(`Network ${name} is gone, with ${done.length} things that it had on this host`);
+    await cleanAfter(this.#components, { options: this.#options, id: network.id, log: this.#log });
   }
 
   #makeNetwork(host: NetworkHost, id: NetworkId): Network {

@@ -1,5 +1,7 @@
 import type { Membership } from '#src/membership/membership.ts';
 import { subnetCount } from '#src/network/acquire-plan.ts';
+import { isUsable } from '#src/network/network-config.ts';
+import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
@@ -38,10 +40,16 @@ export function networkFigures({ dataPath, membership, putToRoute, probes }: Cou
   };
 }
 
-/** A lease in quarantine takes a subnet all the same. Ours is not in the table. */
+/** A lease in quarantine takes a subnet all the same; a key that names none does not. Ours is not in the table. */
 function subnetsOf({ intent, table }: Pick<DataPath, 'intent' | 'table'>): {
   readonly capacity: number;
   readonly used: number;
 } {
-  return { capacity: subnetCount(intent.config), used: table.size + 1 };
+  const { config } = intent;
+  let used = 1;
+  for (const { name } of table.records()) {
+    const subnet = parseSubnetName(name)?.v4;
+    if (subnet !== undefined && isUsable(config, subnet)) used++;
+  }
+  return { capacity: subnetCount(config), used };
 }

@@ -1,3 +1,5 @@
+import type { NetworkPlace } from '#src/diagnose/known-network.ts';
+import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
@@ -42,6 +44,8 @@ export interface NetworkHost {
   readonly random: Random;
   /** Loads what peers are measured with, once a network is up; absent where nothing is measured. */
   readonly measuring?: () => Promise<MeasuringSockets>;
+  /** Loads what answers the traces of peers; absent where none is answered. */
+  readonly traces?: (place: NetworkPlace) => Promise<TraceHandlers>;
   readonly createLogger: LoggerSource;
   /** Takes what happens in a network, or with `undefined` in the only one of a daemon. */
   readonly eventsOf: (network: string | undefined) => HostEvents;

@@ -279,6 +279,7 @@ export class Network {
       { ...host, log: createLogger('ways'), observe: (listener) => host.reconciler.observe(listener) },
       {
         network: () => dataPath.intent.config.network,
+        settled: () => dataPath.owner.settled(),
         ways: () =>
           wantedWaysOf({
             intent: dataPath.intent,

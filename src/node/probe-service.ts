@@ -1,7 +1,13 @@
 import type { OwnEnds } from '#src/backend/probe-ends.ts';
 import type { Judgement } from '#src/diagnose/probes/judge.ts';
 import { Prober } from '#src/diagnose/probes/prober.ts';
-import { Responder, type ResponderHandlers } from '#src/diagnose/responder/responder.ts';
+import {
+  Responder,
+  type ResponderHandler,
+  type ResponderHandlers,
+} from '#src/diagnose/responder/responder.ts';
+import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { formatIpv4, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { VERSION } from '#src/lib/version.ts';
@@ -26,6 +32,7 @@ export class ProbeService {
   readonly #askers = new Map<string, Ipv4>();
   readonly #accepted = new Map<Ipv4, string>();
   #own: OwnEnds | undefined;
+  #traces: Promise<TraceHandlers> | undefined;
 
   constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
     const { host, options, createLogger } = parts;
@@ -47,6 +54,7 @@ export class ProbeService {
         port: options.responderPort,
         accepts: (from) => this.#accepted.has(from),
         handlers: this.#handlers(),
+        onTrouble: (trouble) => this.#sayListening(trouble),
       },
     );
   }
@@ -140,15 +148,41 @@ export class ProbeService {
           subnet: formatPrefix(subnet),
         };
       },
+      'POST /v1/trace': (...request) => this.#trace('POST /v1/trace', request),
+      'POST /v1/watch': (...request) => this.#trace('POST /v1/watch', request),
+      'POST /v1/find': (...request) => this.#trace('POST /v1/find', request),
     };
   }
 
+  /** Loaded with the first trace of a peer. */
+  async #trace(path: keyof TraceHandlers, request: Parameters<ResponderHandler>): Promise<unknown> {
+    const { host, artefacts } = this.#parts;
+    this.#traces ??= host.traces?.(artefacts);
+    const handlers = await this.#traces;
+    if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
+    return handlers[path](...request);
+  }
+
   #say(lease: string, { state, findings }: Judgement): void {
-    const log = this.#parts.createLogger('probes');
-    if (state === 'up')
-      log.info(`The peer ${lease} answers${findings.length === 0 ? '' : `: ${findings[0]}`}`);
-    else log.warning(`The peer ${lease} is ${state}: ${findings.join('; ')}`, { lease });
+    const { createLogger, events } = this.#parts;
+    const log = createLogger('probes');
+    const what = findings.length === 0 ? '' : `: ${findings.join('; ')}`;
+    const text = state === 'up' ? `The peer ${lease} answers${what}` : `The peer ${lease} is ${state}${what}`;
+    const severity = SEVERITIES[state];
+    events.note({ type: 'probe', severity, subject: lease, text: text.replace(FIGURES, 'some packets') });
+    if (state === 'up') log.info(text, { lease });
+    else log.warning(text, { lease });
+  }
+
+  #sayListening(trouble: string | undefined): void {
+    const text = trouble ?? 'the responder listens again';
+    const severity = trouble === undefined ? 'info' : 'warning';
+    this.#parts.events.note({ type: 'probe', severity, subject: 'responder', text });
   }
 }
+
+const SEVERITIES = { up: 'info', degraded: 'warning', down: 'error' } as const;
+/** An event's text has no figures that change with each packet. */
+const FIGURES = /\d+ of the last \d+ packets/;
 
 const keyOf = (own: OwnEnds | undefined): string => JSON.stringify(own) ?? '';

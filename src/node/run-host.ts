@@ -35,6 +35,8 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     announcer: announcerIn(),
     random: systemRandom,
     measuring: async () => (await import('#src/sys/measuring-sockets.ts')).systemMeasuringSockets,
+    traces: async (place) =>
+      (await import('#src/diagnose/trace/trace-handlers.ts')).systemTraceHandlers(place),
     createLogger: log,
     serviceManager: systemd,
     onLoaded: keepSmall,

@@ -29,6 +29,7 @@ export interface HostComponents
     | 'clock'
     | 'random'
     | 'measuring'
+    | 'traces'
     | 'onLoaded'
     | 'createLogger'
   > {

@@ -75,6 +75,7 @@ export class TenantService {
   readonly #options: FlanneldOptions;
   readonly #counts: DriverCounts;
   #host: TenantHost | undefined;
+  #reconciler: Reconciler | undefined;
   /** Of the tenants' namespace. */
   #inside: Reconciler | undefined;
   #namespace: TenantNamespace | undefined;
@@ -105,6 +106,11 @@ export class TenantService {
   /** What is wanted and was found in the tenants' namespace; nothing while the driver does not run. */
   view(): Iterable<SlotView> {
     return this.#inside?.view() ?? [];
+  }
+
+  /** See {@link Reconciler.stepMs}. */
+  get stepMs(): number {
+    return this.#reconciler?.stepMs ?? 0;
   }
 
   figures(): Promise<DriverFigures> {
@@ -203,6 +209,7 @@ export class TenantService {
         reconcilerOptions(this.#options),
       );
       this.#inside = reconciler;
+      this.#reconciler = reconciler;
       const host = await TenantHost.open(
         {
           ...this.#components,

@@ -13,7 +13,7 @@ function watchdogUnderTest(watchdogMs: number | undefined, signal: AbortSignal) 
       clock,
       log: { ...silentLogger, error: (message) => void logged.push(message) },
       serviceManager: { watchdogMs, alive: async () => void state.fed++ },
-      reconciler: state,
+      stepMs: () => state.stepMs,
     },
     signal,
   );

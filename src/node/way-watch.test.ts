@@ -33,6 +33,7 @@ function watchUnderTest(signal: AbortSignal) {
     },
     {
       network: () => prefix('10.0.0.0/16'),
+      settled: async () => {},
       ways: () => ({ subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'] }),
     },
   );

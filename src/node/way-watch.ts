@@ -19,6 +19,8 @@ export interface WayWatchComponents {
 export interface WayQuestions {
   /** The range of the whole overlay. Asked for each event of the kernel. */
   readonly network: () => Prefix4;
+  /** Resolves when what is wanted is in the kernel, as far as that can be now: a peer that has just come is no finding. */
+  readonly settled: () => Promise<void>;
   /** What it should be like now, by some of its peers; the bridge is found here. */
   readonly ways: () => Omit<WantedWays, 'bridge'>;
 }
@@ -88,6 +90,7 @@ export class WayWatch implements Cared {
   }
 
   async #find(): Promise<string[]> {
+    await this.#questions.settled();
     const ways = this.#questions.ways();
     if (ways.devices.length === 0) return [];
     const bridge = await this.#bridgeOf(ways);

@@ -45,12 +45,12 @@ export async function feedEvents(
       last = ring.lastId;
       if (events.length > 0) response.write(events.map(formatEvent).join(''));
       if (!(await untilDrained(response, { clock, stallMs }))) return;
+      await clock.sleep(APART_MS, gone.signal);
       const timer = startTimer(clock, HEARTBEAT_MS, () => {
         response.write(HEARTBEAT);
         news.resolve();
       });
       await orAborted(news.promise, gone.signal).finally(() => timer.stop());
-      await clock.sleep(APART_MS, gone.signal);
     }
   } catch (error) {
     if (!gone.signal.aborted) throw error;

@@ -11,8 +11,8 @@ type Range = Pick<NetworkConfig, 'network' | 'subnetLength' | 'subnetMin' | 'sub
 
 export interface LeaseSources {
   readonly config: Range;
-  /** Our own record. */
-  readonly own: RawLease;
+  /** Our own record; `undefined` on a machine that is no node. */
+  readonly own: RawLease | undefined;
   readonly entries: Iterable<LeaseEntry>;
   /** When leases end whose record does not say it, in milliseconds since the epoch, by name; what was not asked is absent. */
   readonly ends: ReadonlyMap<string, number>;
@@ -32,7 +32,7 @@ export class LeaseList {
 
   *leases(): Generator<LeaseView> {
     const { own, entries } = this.#sources;
-    yield this.#view(own, { own: true });
+    if (own !== undefined) yield this.#view(own, { own: true });
     for (const { raw, lease, reason } of entries)
       yield {
         ...this.#view(raw, { own: false, ...(lease !== undefined && { known: lease }) }),

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { test } from 'node:test';
+import { followEvents } from '#src/observe/api-client.ts';
 import type { Handlers } from '#src/observe/api-router.ts';
+import { askSocket } from '#src/observe/ask-socket.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import { EventRing } from '#src/observe/event-ring.ts';
 import { LocalApi } from '#src/observe/local-api.ts';
@@ -55,4 +58,41 @@ test('of several that start at one instant one serves, and those that give up le
   assert.deepEqual(await askNode(path), STATUS);
   await stopAll();
   assert.equal(await askNode(path), undefined);
+});
+
+test('only root may use the socket, and each answer says which version it is', async (t) => {
+  const path = socketIn(t);
+  const api = new LocalApi(componentsOf(), path);
+  await api.start();
+  t.after(() => api.stop());
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  const found = await askSocket(path, '/status');
+  assert.ok(typeof found === 'object');
+  assert.deepEqual(
+    [found.status, found.headers['weft-api'], found.headers['content-type']],
+    [200, '1', 'application/json'],
+  );
+  const missing = await askSocket(path, '/nothing');
+  assert.ok(typeof missing === 'object');
+  assert.deepEqual([missing.status, missing.headers['weft-api']], [404, '1']);
+});
+
+test('events can be followed until the daemon ends', async (t) => {
+  const path = socketIn(t);
+  const components = componentsOf({ '/v1/events': () => ({ kind: 'stream', after: 0 }) });
+  const api = new LocalApi(components, path);
+  await api.start();
+  const note = (subject: string) =>
+    components.ring.note({ type: 'lease', severity: 'info', subject, text: 'It is gone' });
+  note('a');
+  const seen: string[] = [];
+  const follow = async (): Promise<void> => {
+    for await (const { subject } of followEvents(path, {}, t.signal)) {
+      seen.push(subject);
+      if (seen.length === 1) note('b');
+      else await api.stop();
+    }
+  };
+  await assert.rejects(follow(), { code: 'not-running' });
+  assert.deepEqual(seen, ['a', 'b']);
 });

@@ -64,10 +64,11 @@ export class Desk implements OwnerDesk {
   }
 
   statusOf(holding: Holding): OwnerStatus {
+    const overdue = this.#overdue.look(holding);
     return {
       wanted: holding.wanted,
       failing: this.failing(holding),
-      overdue: this.#overdue.look(holding),
+      ...(overdue.length > 0 && { overdue }),
       repairs: holding.repairs,
       checks: holding.checks,
     };

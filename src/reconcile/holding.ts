@@ -14,6 +14,8 @@ export class Holding {
   readonly slots = new Map<string, readonly Slot[]>();
   /** Slots in which what this owner wants counts. */
   wanted = 0;
+  /** The same by kind. */
+  readonly wantedByKind = new Map<string, number>();
   /** Whether what is owned and wanted by nobody is removed. */
   mayRemove = false;
   /** After {@link Owner.release}: what is set then comes too late. */
@@ -32,6 +34,12 @@ export class Holding {
     this.scopes = scopes;
     this.explain = explain;
     this.events = events;
+  }
+
+  /** What it wants counts in one slot more, or in one less. */
+  countWanted(kind: string, by: 1 | -1): void {
+    this.wanted += by;
+    this.wantedByKind.set(kind, (this.wantedByKind.get(kind) ?? 0) + by);
   }
 
   /** Something that had been right was repaired. */

@@ -2,6 +2,7 @@ import type { Contention } from '#src/reconcile/contention.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
+import type { Slot } from '#src/reconcile/slot.ts';
 
 /** An owner's objects of one kind, in numbers. */
 export interface KindCount {
@@ -22,30 +23,29 @@ interface KindCountComponents {
 
 const NONE: KindCount = { wanted: 0, found: 0, failing: 0, repairs: 0 };
 
-/** By the kind's name, for kinds that the owner has or had. One pass over its slots: 150,000 take some milliseconds. */
+/**
+ * By the kind's name, for kinds that the owner has or had. Only what waits is looked at: 50,000 peers have 150,000 slots, and
+ * those that are right need no look.
+ */
 export function countKinds(
   holding: Holding,
   { ledger, failures, contention }: KindCountComponents,
 ): ReadonlyMap<string, KindCount> {
   const counts = new Map<string, KindCount>();
-  const count = (kind: string, what: keyof KindCount, by = 1): void => {
+  const add = (kind: string, what: keyof KindCount, by = 1): void => {
     const before = counts.get(kind) ?? NONE;
     counts.set(kind, { ...before, [what]: before[what] + by });
   };
-  // Adding to a number is a tenth of the work of another object, and a network has three slots for each peer.
-  const [wanted, found] = [new Map<string, number>(), new Map<string, number>()];
-  const add = (to: Map<string, number>, kind: string): void => void to.set(kind, (to.get(kind) ?? 0) + 1);
-  for (const slots of holding.slots.values()) {
-    for (const slot of slots) {
-      if (slot.holding !== holding || slot.wanted === undefined) continue;
-      add(wanted, slot.wanted.kind);
-      if (ledger.isRight(slot)) add(found, slot.wanted.kind);
-    }
+  for (const [kind, number] of holding.wantedByKind) {
+    add(kind, 'wanted', number);
+    add(kind, 'found', number);
   }
-  for (const [kind, number] of wanted) count(kind, 'wanted', number);
-  for (const [kind, number] of found) count(kind, 'found', number);
-  for (const { kind } of failures.objectsOf(holding)) count(kind, 'failing');
-  for (const { rival } of contention.lost(holding)) count(rival.object.kind, 'failing');
-  for (const [kind, number] of holding.repairsByKind) count(kind, 'repairs', number);
+  const wrong = new Set<Slot>();
+  for (const slot of ledger.waitingOf(holding))
+    if (slot.holding === holding && slot.wanted !== undefined && !ledger.isRight(slot)) wrong.add(slot);
+  for (const { object } of wrong) add(object.kind, 'found', -1);
+  for (const { kind } of failures.objectsOf(holding)) add(kind, 'failing');
+  for (const { rival } of contention.lost(holding)) add(rival.object.kind, 'failing');
+  for (const [kind, number] of holding.repairsByKind) add(kind, 'repairs', number);
   return counts;
 }

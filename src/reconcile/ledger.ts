@@ -13,6 +13,8 @@ export class Ledger {
   readonly slots: SlotTable;
   readonly territory: Territory;
   readonly queue = new WorkQueue<Holding>();
+  /** Slots whose operations the kernel has not answered. */
+  underWay: readonly Slot[] = [];
   readonly #onWork: () => void;
   readonly #stale = new Set<Actuator>();
   /** By device: slots that wait for it, and why they are to be looked at. */
@@ -86,9 +88,10 @@ export class Ledger {
     else stranded.set(slot, cause);
   }
 
-  /** The owner's slots that are to be looked at, or wait for their time or for a device. */
+  /** The owner's slots that are to be looked at, are worked on, or wait for their time or for a device. Some come twice. */
   *waitingOf(holding: Holding): Generator<Slot> {
     yield* this.queue.of(holding);
+    for (const slot of this.underWay) if (this.holdingOf(slot) === holding) yield slot;
     for (const stranded of this.#stranded.values())
       for (const slot of stranded.keys()) if (this.holdingOf(slot) === holding) yield slot;
   }

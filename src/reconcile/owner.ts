@@ -72,7 +72,7 @@ export class Owner {
     return this.#desk.statusOf(this.#holding);
   }
 
-  /** The same by kind of kernel state. Counted at each call. */
+  /** The same by kind of kernel state. */
   get kinds(): ReadonlyMap<string, KindCount> {
     return this.#desk.kindsOf(this.#holding);
   }

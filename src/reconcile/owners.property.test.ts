@@ -346,6 +346,11 @@ class Play {
       assert.deepEqual(owner.status.failing.map(({ key }) => key).sort(), this.model.lost(name), name);
       const wanted = [...this.model.wishes.values()].filter(([first]) => first?.name === name);
       assert.equal(owner.status.wanted, wanted.length, name);
+      // Nothing waits: all that counts is as wanted, kind by kind.
+      for (const [kind, count] of owner.kinds) {
+        const ofKind = wanted.filter(([first]) => first?.object.kind === kind).length;
+        assert.deepEqual([count.wanted, count.found], [ofKind, ofKind], `${name}: ${kind}`);
+      }
     }
   }
 }

@@ -59,7 +59,9 @@ export class Repair {
     const slots = wrong.map(({ slot }) => slot);
     this.#noteRepairs(wrong, now);
     for (const slot of slots) slot.reported = false;
+    this.#ledger.underWay = slots;
     const results = await this.#explained(await actuators.apply(planOf(slots, this.#ledger.kinds)));
+    this.#ledger.underWay = [];
     const refused = this.#refusedSlots(results);
     const noted = new Set<Slot>();
     for (const result of results) this.#settle(result, now, refused, noted);

@@ -78,7 +78,7 @@ export class SlotTable {
       this.#setRival(slot, holding, { holding, subject, object });
       return slot;
     }
-    if (slot.wanted === undefined) this.#count(holding, 1);
+    if (slot.wanted === undefined) this.#count(holding, object, 1);
     slot.holding = holding;
     slot.subject = subject;
     if (slot.wanted === undefined || !this.#isEqual(slot.wanted, object)) this.#fillWanted(slot, object);
@@ -98,7 +98,7 @@ export class SlotTable {
       return;
     }
     if (slot.subject !== subject) return;
-    this.#count(holding, -1);
+    if (slot.wanted !== undefined) this.#count(holding, slot.wanted, -1);
     slot.wanted = undefined;
     slot.holding = undefined;
     slot.subject = undefined;
@@ -110,8 +110,8 @@ export class SlotTable {
     look(slot, true);
   }
 
-  #count(holding: Holding, by: 1 | -1): void {
-    holding.wanted += by;
+  #count(holding: Holding, { kind }: KernelObject, by: 1 | -1): void {
+    holding.countWanted(kind, by);
     this.#wanted += by;
   }
 

@@ -127,6 +127,15 @@ test('batches that arrive in one turn are delivered as one, in order', async () 
   assert.deepEqual(log.slice(2), ['watch 10', 'batch 13: 3', 'watch 13']);
 });
 
+test('events are counted, and the times that the registry was back', async () => {
+  const { watcher } = await play([
+    [mark(10n), { events: [put('a', 11n), put('b', 12n)], revision: 12n }, unreachable],
+    [mark(12n), unreachable],
+    [mark(12n), { events: [put('c', 13n)], revision: 13n }, unreachable],
+  ]);
+  assert.deepEqual(watcher.counts, { reconnects: 2, events: 3 });
+});
+
 test('an outage is logged at its start and at its end, however many attempts it takes', async () => {
   const { lines } = await play([[unreachable], [unreachable], [unreachable], [mark(10n), unreachable]]);
   assert.deepEqual(lines, [

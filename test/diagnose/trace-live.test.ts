@@ -31,7 +31,8 @@ wholeFile(skip, async (owner) => {
   owner.after(async () => hosts.close());
 });
 
-const watchOn = (host: LocalHost) => (request: WatchRequest) => watchHost(host, systemClock, request);
+const watchOn = (host: LocalHost) => (request: WatchRequest, enough: Promise<void>) =>
+  watchHost(host, systemClock, request, { enough });
 
 function live(silent = false): Promise<LiveTrace> {
   const [one, two] = pairOf(network);

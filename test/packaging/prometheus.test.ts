@@ -22,8 +22,8 @@ const alerts = readFileSync(ALERTS, 'utf8')
   .slice(1)
   .map((text) => ({ name: text.slice(0, text.indexOf('\n')), text }));
 
-/** Prometheus' own metric of a target, and what probes find. */
-const OTHERS = ['up', 'weft_probed_peers'];
+/** Prometheus' own metric of a target. */
+const OTHERS = ['up'];
 
 /** The metrics that a query asks for; those of a histogram have rows with a suffix. */
 function metricsIn(query: string): string[] {

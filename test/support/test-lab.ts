@@ -10,6 +10,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
   tcpdump: 'tcpdump',
+  tshark: 'tshark',
   busybox: 'busybox-static',
   ping: 'iputils-ping',
   nft: 'nftables',

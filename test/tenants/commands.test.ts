@@ -116,6 +116,21 @@ for (const api of ['v3', 'v2'] as const) {
       await address(9, 1);
       await address(10, 2);
       const [red] = /fd[0-9a-f:]+::\/64/.exec(await must('network', 'ls')) ?? [];
+      const listed = JSON.parse(await must('network', 'ls', '--json'));
+      assert.deepEqual(listed.flannel, [
+        { name: 'plain', config: { Network: '10.9.0.0/16', Backend: { Type: 'vxlan', VNI: 9 } } },
+      ]);
+      assert.deepEqual(
+        listed.docker.map((it: { name: string; vni: number; addresses: number }) => [
+          it.name,
+          it.vni,
+          it.addresses,
+        ]),
+        [
+          ['blue', 70_001, 2],
+          ['red', 10_000, 0],
+        ],
+      );
       assert.equal(
         await must('network', 'ls'),
         [

@@ -56,7 +56,7 @@ const VALID = 0x08;
 export function frameToJson(frame: Frame, packet: Packet, names: NetworkNames = new Map()): object {
   const { network, vxlan, inner, ethernet } = packet;
   const seen = inner ?? packet;
-  const vni = vxlan?.kind === 'vxlan' ? vxlan.vni : undefined;
+  const vni = vxlan?.kind === 'vxlan' ? vxlan.vni : frame.vni;
   return {
     ...(frame.at !== undefined && { time: isoTime(frame.at) }),
     ...(frame.device !== '' && { device: frame.device }),

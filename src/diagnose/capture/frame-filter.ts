@@ -17,11 +17,23 @@ export interface PeerFilter {
   readonly subnet?: Prefix;
 }
 
-export function passesFilter(packet: Packet, { containers, peers, vnis, networks }: FrameFilter): boolean {
+/** `own`: the network of the device that a frame without a tunnel passed. */
+export function passesFilter(
+  packet: Packet,
+  { containers, peers, vnis, networks }: FrameFilter,
+  own?: number,
+): boolean {
   const seen = packet.inner ?? packet;
   const inside = addressesOf(seen);
-  if (vnis.length > 0 && !(packet.vxlan?.kind === 'vxlan' && vnis.includes(packet.vxlan.vni))) return false;
-  if (packet.vxlan === undefined && networks.length > 0 && !isOfNetworks(packet, networks)) return false;
+  const vni = packet.vxlan?.kind === 'vxlan' ? packet.vxlan.vni : own;
+  if (vnis.length > 0 && !(vni !== undefined && vnis.includes(vni))) return false;
+  if (
+    packet.vxlan === undefined &&
+    own === undefined &&
+    networks.length > 0 &&
+    !isOfNetworks(packet, networks)
+  )
+    return false;
   if (containers.length > 0 && !inside.some((ip) => containers.includes(ip))) return false;
   if (peers.length === 0) return true;
   const outside = packet.inner === undefined ? [] : addressesOf(packet);

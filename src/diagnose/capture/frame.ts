@@ -12,6 +12,8 @@ export interface Frame {
   readonly bytes: Uint8Array;
   /** Bytes on the wire; more than `bytes` where the capture has cut it. */
   readonly originalLength: number;
+  /** The network whose own device it passed, without a tunnel around it. */
+  readonly vni?: number;
   /** Its checksum is still to be filled in: a wrong one means nothing. */
   readonly checksumPending?: boolean;
 }

@@ -1,13 +1,17 @@
 import { type Frame, LINK_TYPES, type LinkType } from '#src/diagnose/capture/frame.ts';
 import type { BpfInstructions } from '#src/sys/bpf-program.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 import type { ReceivedFrame } from '#src/sys/packet-message.ts';
 import type { PacketSocket, PacketSocketOptions } from '#src/sys/packet-socket.ts';
 
 /** A device to capture on. */
 export interface CapturePoint {
-  readonly device: string;
+  /** Absent: every device. */
+  readonly device?: string;
   /** Its network namespace, as a path; absent for the process's own. */
   readonly namespace?: string;
+  /** The network, where frames pass without a tunnel. */
+  readonly vni?: number | undefined;
   /** Absent: every frame. */
   readonly filter?: BpfInstructions;
 }
@@ -20,8 +24,10 @@ export interface LiveCaptureComponents {
   readonly onOutage: (device: string, state: 'down' | 'gone') => void;
 }
 
-/** Frames of some devices as they pass. */
+/** Frames of some devices as they pass. Those of several devices that wait at one time come in the order of their times. */
 export class LiveCapture {
+  readonly #onFrame: (frame: Frame) => void;
+  #waiting: Frame[] = [];
   readonly #sockets: { readonly point: CapturePoint; readonly socket: PacketSocket }[] = [];
 
   /** Throws a WeftError `packet-socket` or `netns`, and nothing is open then. */
@@ -30,7 +36,7 @@ export class LiveCapture {
     points: readonly CapturePoint[],
     snapLength: number,
   ): Promise<LiveCapture> {
-    const capture = new LiveCapture();
+    const capture = new LiveCapture(onFrame);
     try {
       for (const point of points) {
         const { device, namespace, filter } = point;
@@ -41,31 +47,63 @@ export class LiveCapture {
       capture.stop();
       throw error;
     }
-    for (const { point, socket } of capture.#sockets)
+    for (const { point, socket } of capture.#sockets) {
+      const names = new Map<number, string>();
+      const nameOf = (index: number): string => {
+        const name = point.device ?? names.get(index) ?? socket.nameOf(index) ?? `device ${index}`;
+        names.set(index, name);
+        return name;
+      };
       socket.watch(
         (received) => {
           const linkType = linkTypeOf(received);
-          if (linkType !== undefined) onFrame(frameOf(point.device, linkType, received));
+          if (linkType === undefined) return;
+          const frame = frameOf(nameOf(received.deviceIndex), linkType, received, point.vni);
+          if (points.length === 1) onFrame(frame);
+          else capture.#hold({ ...frame, bytes: frame.bytes.slice() });
         },
-        (state) => onOutage(point.device, state),
+        (state) => onOutage(point.device ?? 'a device', state),
       );
+    }
     return capture;
   }
 
-  /** Frames that the kernel had no room for, by device; those without are left out. */
-  dropped(): ReadonlyMap<string, number> {
-    const counts = this.#sockets.map(({ point, socket }) => [point.device, socket.dropped()] as const);
-    return new Map(counts.filter(([, count]) => count > 0));
+  private constructor(onFrame: (frame: Frame) => void) {
+    this.#onFrame = onFrame;
+  }
+
+  /** The sockets have their turns one after the other; this comes behind those of one round. */
+  #hold(frame: Frame): void {
+    this.#waiting.push(frame);
+    if (this.#waiting.length === 1) void nextTurn().then(() => this.#release());
+  }
+
+  #release(): void {
+    const frames = this.#waiting.sort((a, b) => Number((a.at ?? 0n) - (b.at ?? 0n)));
+    this.#waiting = [];
+    for (const frame of frames) this.#onFrame(frame);
+  }
+
+  /** Frames that the kernel had no room for. */
+  dropped(): number {
+    return this.#sockets.reduce((sum, { socket }) => sum + socket.dropped(), 0);
   }
 
   stop(): void {
     for (const { socket } of this.#sockets) socket.close();
+    this.#release();
   }
 }
 
-const frameOf = (device: string, linkType: LinkType, received: ReceivedFrame): Frame => {
+const frameOf = (
+  device: string,
+  linkType: LinkType,
+  received: ReceivedFrame,
+  vni: number | undefined,
+): Frame => {
   const { at, direction, bytes, originalLength, checksumPending } = received;
-  return { at, device, linkType, direction, bytes, originalLength, checksumPending };
+  const common = { at, device, linkType, direction, bytes, originalLength, checksumPending };
+  return vni === undefined ? common : { ...common, vni };
 };
 
 /** ARPHRD_* of linux/if_arp.h. */

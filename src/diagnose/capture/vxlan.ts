@@ -12,6 +12,9 @@ export interface VxlanHeader {
 
 export const VXLAN_BYTES = 8;
 
+/** Ports of VXLAN: the kernel's, that of Docker's networks here, and IANA's, which Windows hosts use. */
+export const USUAL_PORTS: readonly number[] = [8472, 8473, 4789];
+
 export function decodeVxlan(bytes: Uint8Array): VxlanHeader | Unreadable {
   if (bytes.length < VXLAN_BYTES) return unreadable('VXLAN header cut short');
   const view = viewOf(bytes);

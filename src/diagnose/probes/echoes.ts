@@ -25,7 +25,7 @@ export interface EchoOutcome {
 }
 
 /** How long an answer is waited for: four times what the last one took, within these bounds. */
-const LEAST_WAIT_MS = 300;
+const LEAST_WAIT_MS = 250;
 const MOST_WAIT_MS = 2_000;
 const FIRST_WAIT_MS = 1_000;
 

@@ -74,7 +74,7 @@ function lossFinding({ inside }: Measured): string | undefined {
 }
 
 function mtuFinding({ inside, workingMtu, search }: Measured, own: OwnEnds): string | undefined {
-  if (!inside.isFullLost) return undefined;
+  if (!inside.isFullLost || inside.lostInRow > 0) return undefined;
   const lost = `packets of ${own.mtu.inside} bytes are lost inside the tunnel`;
   if (workingMtu === undefined || search !== undefined) return lost;
   return `${lost}, ${workingMtu} pass: ${own.mtuRemedy(workingMtu)}`;

@@ -1,5 +1,5 @@
-import type { OwnEnds, PeerEnds } from '#src/backend/probe-ends.ts';
-import { type Judgement, judge } from '#src/diagnose/probes/judge.ts';
+import type { PeerEnds } from '#src/backend/probe-ends.ts';
+import type { Judgement } from '#src/diagnose/probes/judge.ts';
 import type { MtuSearch } from '#src/diagnose/probes/mtu-search.ts';
 import { Way } from '#src/diagnose/probes/way.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
@@ -54,10 +54,11 @@ export class MeasuredPeer {
     this.looks = 1;
   }
 
-  view(own: OwnEnds): PeerProbe | undefined {
-    if (this.inside.sent === 0) return undefined;
-    const { state, findings } = judge(this, own);
-    const { workingMtu } = this;
+  /** Absent before the first packet was answered or lost. */
+  get view(): PeerProbe | undefined {
+    const { reported, workingMtu } = this;
+    if (reported === undefined) return undefined;
+    const { state, findings } = reported;
     return {
       at: new Date(this.at).toISOString(),
       state,

@@ -3,7 +3,8 @@ import { Budget } from '#src/diagnose/probes/budget.ts';
 import { Echoes, type EchoOutcome } from '#src/diagnose/probes/echoes.ts';
 import type { Flight } from '#src/diagnose/probes/flights.ts';
 import { DOWN_AFTER, isDown, isSameJudgement, type Judgement, judge } from '#src/diagnose/probes/judge.ts';
-import { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
+import type { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
+import { PeerQueue } from '#src/diagnose/probes/peer-queue.ts';
 import { Retries, type Retry } from '#src/diagnose/probes/retries.ts';
 import { LOOKS, settle } from '#src/diagnose/probes/settle.ts';
 import { TCP_PACKETS, TcpCheck, UDP_PACKETS } from '#src/diagnose/probes/tcp-check.ts';
@@ -15,6 +16,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Dialer } from '#src/sys/dialer.ts';
 import type { Icmp } from '#src/sys/icmp-socket.ts';
 import type { Random } from '#src/sys/random.ts';
+import { startTimer } from '#src/sys/timer.ts';
 
 export interface ProberComponents {
   readonly icmp: Icmp;
@@ -35,8 +37,13 @@ export interface ProberOptions {
 
 /** A peer is not looked at more often, however few there are. */
 const LOOK_EVERY_MS = 700;
-/** While the budget is what holds it up, it works in bursts: waking up costs more than a packet. */
-const BURST_MS = 100;
+/**
+ * While the budget is what holds it up, it works in bursts: waking up costs more than a packet. With few peers it is held up
+ * for a moment only.
+ */
+const BURST_MS = 200;
+const SHORT_BURST_MS = 40;
+const FEW_PEERS = 50;
 const OPEN_AGAIN_MS = 2_000;
 const LONGEST_PAUSE_MS = 60_000;
 /** Packets that no peer answered before the network is in trouble: two rounds. */
@@ -53,8 +60,7 @@ export class Prober {
   readonly #options: ProberOptions;
   readonly #tcp: TcpCheck;
   readonly #budget: Budget;
-  /** In the order of their last look. */
-  readonly #queue = new Map<string, MeasuredPeer>();
+  readonly #queue = new PeerQueue();
   readonly #retries = new Retries();
   #own: OwnEnds | undefined;
   #echoes: Echoes | undefined;
@@ -72,7 +78,7 @@ export class Prober {
 
   /** This host's ends, or other ones; `undefined` while it has none. Forgets all peers. */
   use(own: OwnEnds | undefined): void {
-    for (const name of [...this.#queue.keys()]) this.remove(name);
+    this.#queue.clear();
     this.#close();
     this.#own = own;
     this.#isRefused = false;
@@ -82,35 +88,30 @@ export class Prober {
   /** A peer, or another record of it. */
   put(name: string, ends: PeerEnds): void {
     if (this.#own === undefined) return;
-    const known = this.#queue.get(name);
-    if (known !== undefined && isSame(known.ends, ends)) return;
-    this.remove(name);
-    this.#queue.set(name, new MeasuredPeer(name, ends));
+    this.#queue.put(name, ends);
     if (this.#queue.size === 1) this.#wake?.();
   }
 
   remove(name: string): void {
-    const peer = this.#queue.get(name);
-    if (peer === undefined) return;
-    peer.isGone = true;
-    this.#queue.delete(name);
+    this.#queue.remove(name);
   }
 
   /** What is known of the peer with this lease; `undefined` before it was measured. */
   of(name: string): PeerProbe | undefined {
-    return this.#own === undefined ? undefined : this.#queue.get(name)?.view(this.#own);
+    return this.#queue.get(name)?.view;
   }
 
   get counts(): ProbeCounts {
-    const counts = { up: 0, degraded: 0, down: 0, unknown: 0 };
+    const counts = { up: 0, degraded: 0, down: 0 };
     let worst: number | undefined;
-    for (const { reported, inside } of this.#queue.values()) {
-      counts[reported?.state ?? 'unknown']++;
+    for (const { reported, inside } of this.#queue.measured()) {
+      if (reported !== undefined) counts[reported.state]++;
       if (reported?.state !== 'down' && inside.roundTripMs !== undefined)
         worst = Math.max(worst ?? 0, inside.roundTripMs);
     }
     return {
       ...counts,
+      unknown: this.#queue.size - counts.up - counts.degraded - counts.down,
       sent: this.#before.sent + (this.#echoes?.sent ?? 0),
       lost: this.#before.lost + (this.#echoes?.lost ?? 0),
       ...(worst !== undefined && { worstRoundTripSeconds: worst / 1000 }),
@@ -119,11 +120,9 @@ export class Prober {
 
   /** Why the network does not work as it should: no peer answers, in two rounds. */
   get trouble(): string | undefined {
-    for (const peer of this.#queue.values())
-      if (!isDown(peer) || peer.inside.lostInRow < TROUBLE_AFTER) return undefined;
-    const [first] = this.#queue.values();
-    if (first === undefined) return undefined;
-    const { size } = this.#queue;
+    const { size, first } = this.#queue;
+    const isSilent = this.#queue.isEach((peer) => isDown(peer) && peer.inside.lostInRow >= TROUBLE_AFTER);
+    if (first === undefined || !isSilent) return undefined;
     const why = first.reported?.findings[0] ?? '';
     return `${size === 1 ? 'the only peer does not answer' : `none of ${size} peers answers`} inside the tunnel: ${first.name}: ${why}`;
   }
@@ -131,16 +130,22 @@ export class Prober {
   /** Measures until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
+    const end = (): void => this.#wake?.();
+    signal.addEventListener('abort', end);
     try {
       while (!signal.aborted) {
         const isOpen = await this.#open();
         if (signal.aborted) return;
-        const woken = new AbortController();
-        this.#wake = () => woken.abort('woken');
         const pause = isOpen ? this.#work(clock.monotonic()) : OPEN_AGAIN_MS;
-        await clock.sleep(pause, AbortSignal.any([signal, woken.signal])).catch(() => {});
+        // A combined signal for each pause would cost more than its packets.
+        const woken = Promise.withResolvers<void>();
+        const timer = startTimer(clock, pause, woken.resolve);
+        this.#wake = woken.resolve;
+        await woken.promise;
+        timer.stop();
       }
     } finally {
+      signal.removeEventListener('abort', end);
       this.#wake = undefined;
       this.#close();
     }
@@ -195,23 +200,21 @@ export class Prober {
       if (isRetried) this.#retry(echoes, retry, now);
       const isLooked = head !== undefined && this.#budget.take(lookPackets(head, this.#options), now);
       if (isLooked) this.#look(echoes, head, now);
-      if (!isRetried && !isLooked) return BURST_MS;
+      if (!isRetried && !isLooked) return this.#queue.size > FEW_PEERS ? BURST_MS : SHORT_BURST_MS;
     }
-    const [next] = this.#queue.values();
-    const lookAt = (next?.lookedAt ?? Number.POSITIVE_INFINITY) + LOOK_EVERY_MS;
+    const lookAt = (this.#queue.first?.lookedAt ?? Number.POSITIVE_INFINITY) + LOOK_EVERY_MS;
     const nextAt = Math.min(lookAt, this.#retries.nextAt, echoes.nextDeadline);
     return Math.min(LONGEST_PAUSE_MS, Math.max(1, nextAt - now));
   }
 
   #due(now: number): MeasuredPeer | undefined {
-    const [first] = this.#queue.values();
+    const { first } = this.#queue;
     return first !== undefined && now - first.lookedAt >= LOOK_EVERY_MS ? first : undefined;
   }
 
   #look(echoes: Echoes, peer: MeasuredPeer, now: number): void {
     const { full, tcp } = planOf(peer, this.#options);
-    this.#queue.delete(peer.name);
-    this.#queue.set(peer.name, peer);
+    this.#queue.rotate(peer);
     peer.lookedAt = now;
     peer.at = this.#components.clock.now();
     peer.looks++;
@@ -292,6 +295,3 @@ function retryPackets({ what }: Retry): number {
   if (what === 'tcp') return TCP_PACKETS;
   return what === 'udp' ? UDP_PACKETS : 1;
 }
-
-const isSame = (one: PeerEnds, other: PeerEnds): boolean =>
-  one.inside === other.inside && one.outside === other.outside && one.responder === other.responder;

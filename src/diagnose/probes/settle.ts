@@ -46,6 +46,8 @@ function settleSmall(flight: Flight, { isAnswered, at, refusal }: EchoOutcome): 
 function settleFull(peer: MeasuredPeer, side: Flight['way'], outcome: EchoOutcome, mtu: number): Retry[] {
   const { isAnswered, at: dueAt } = outcome;
   const way = peer[side];
+  // Small ones are lost as well: that says nothing of the size.
+  if (!isAnswered && way.lostInRow > 0) return [];
   way.full(isAnswered);
   if (way.isFullInDoubt) return [{ peer, what: `full-${side}`, dueAt }];
   if (side === 'outside') return [];
@@ -54,7 +56,6 @@ function settleFull(peer: MeasuredPeer, side: Flight['way'], outcome: EchoOutcom
     peer.workingMtu = mtu;
     return [];
   }
-  if (way.lostInRow > 0) return [];
   // Its next step may have been left out.
   if (peer.search !== undefined) return [{ peer, what: 'mtu', dueAt }];
   const isKnown = peer.workingMtu !== undefined && peer.workingMtu < mtu;

@@ -1,4 +1,5 @@
 import type { Eye } from '#src/diagnose/trace/eye.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Address, Link } from '#src/state/object.ts';
 
@@ -35,11 +36,26 @@ export async function findInside(
   let complete = true;
   for (const port of ports) {
     const path = port.peerNamespaceId === undefined ? undefined : numbers.get(port.peerNamespaceId);
-    const inside = path === undefined ? undefined : await insideAt(eye.at(path), address, port);
-    if (inside !== undefined) return { inside, complete };
-    if (path === undefined) complete = false;
+    const looked = path === undefined ? 'closed' : await lookAt(eye, path, address, port);
+    if (looked === 'closed') complete = false;
+    else if (looked !== undefined) return { inside: looked, complete };
   }
   return { inside: undefined, complete };
+}
+
+/** `closed`: this process may not enter the namespace, or it has just gone. */
+async function lookAt(
+  eye: Eye,
+  path: string,
+  address: Ipv4,
+  port: Link,
+): Promise<Inside | 'closed' | undefined> {
+  try {
+    return await insideAt(eye.at(path), address, port);
+  } catch (error) {
+    if (error instanceof WeftError && error.code === 'netns') return 'closed';
+    throw error;
+  }
 }
 
 async function insideAt(eye: Eye, address: Ipv4, port: Link): Promise<Inside | undefined> {

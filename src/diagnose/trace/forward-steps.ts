@@ -67,7 +67,7 @@ const SOURCE_REFUSED = ['EXDEV', 'EINVAL'];
 /** The host's routes lead the packet where they should. `wanted`: the route that should do it. */
 export function routeStep(
   { from, to, by, decision }: Forwarded,
-  { about, wanted, expected, id, device = wanted?.device, isOnLink = false }: RouteExpectation,
+  { about, wanted, expected, id, device = wanted?.device, isOnLink = false, nobody }: RouteExpectation,
 ): Finding {
   const step = {
     id,
@@ -76,6 +76,10 @@ export function routeStep(
     found: [decisionText(decision)],
     expected: expected ?? (wanted === undefined ? '' : formatObject(wanted)),
   };
+  if (nobody !== undefined) {
+    const found = [`no host of the network has a lease for ${formatIp(to)}`, ...step.found];
+    return { ...step, found, expected: 'a subnet that a host has leased', ok: false, remedy: nobody };
+  }
   const isWay =
     decision.outcome === 'way' &&
     decision.type === 'unicast' &&
@@ -108,6 +112,8 @@ export interface RouteExpectation {
   readonly device?: string;
   /** The address is behind the device itself, and no gateway is on the way. */
   readonly isOnLink?: boolean;
+  /** What to do where no host has the address. */
+  readonly nobody?: string;
 }
 
 /** A packet at the packet filter. */
@@ -147,7 +153,7 @@ export function filterStep(
     return {
       ...step,
       command: 'nft list ruleset; iptables-save',
-      found: [`nothing drops ${fromTo} on ${devices} for certain`],
+      found: [`no rule is known to drop ${fromTo}, ${devices}`],
       ok: true,
     };
   }

@@ -36,7 +36,12 @@ export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: 
   const about = !isTunnel
     ? "the other host's whole subnet lies behind that host's own address"
     : `the other host's whole subnet lies behind ${device}, the overlay's device`;
-  yield routeStep(forwarded, { id: 'route', about, wanted: wanted?.route });
+  // subnet.env alone names no peers.
+  const isNobody = wanted === undefined && known.source !== 'subnet-file';
+  yield routeStep(forwarded, {
+    ...{ id: 'route', about, wanted: wanted?.route },
+    ...(isNobody && { nobody: 'see "weft leases": its host may be gone, or its lease not be accepted here' }),
+  });
   if (device === undefined) return undefined;
   const state = way === 'there' ? 'new' : 'established';
   const filters = await eye.filters();

@@ -43,6 +43,7 @@ export interface FullTrace extends Trace {
   readonly live?: LiveTrace;
 }
 
+const LEASE = { expiry: { kind: 'reservation' }, revision: 0n } as const;
 const ASK_MS = 3_000;
 /** Beyond the time that the watch itself takes. */
 const GRACE_MS = 1_000;
@@ -70,9 +71,9 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
   const liveEnd = ({ address }: FoundEnd, place: Place, host: string): LiveEnd => ({
     address,
     host,
-    watch: (request) =>
+    watch: (request, enough) =>
       place === 'here'
-        ? watchHost(components.host, components.clock, request, options.signal)
+        ? watchHost(components.host, components.clock, request, { signal: options.signal, enough })
         : peers.watch(place, request),
   });
   const live = await traceLive({
@@ -160,9 +161,10 @@ class Peers {
     const { port, signal } = this.#options;
     if (known === undefined || port === 0)
       throw new WeftError('responder', 'no responder is asked with --responder-port=0');
-    const isTunnel = (known.backend?.devices.length ?? 0) > 0;
-    const address = isTunnel ? peer.subnet.address : (peer.publicIp ?? peer.subnet.address);
-    const from = isTunnel ? known.subnet.address : (known.underlay?.address ?? known.subnet.address);
+    const lease = { ...LEASE, subnets: { v4: peer.subnet }, attributes: peer.attributes, name: peer.lease };
+    const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
+    const own = known.backend?.probing?.ownEnds({ v4: known.subnet });
+    const from = own?.responder ?? known.subnet.address;
     return askResponder({ address, port, from }, path, body, { timeoutMs, signal });
   }
 }

@@ -1,13 +1,17 @@
-import type { RunningContainer } from '#src/diagnose/facts/containers.ts';
+import { type RunningContainer, readContainers } from '#src/diagnose/facts/containers.ts';
+import type { NetworkPlace } from '#src/diagnose/known-network.ts';
 import { type FoundEnd, localEnds } from '#src/diagnose/trace/find-ends.ts';
 import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
-import type { OpenedHost } from '#src/diagnose/trace/open-local-host.ts';
+import { type OpenedHost, openLocalHost } from '#src/diagnose/trace/open-local-host.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { walkPart } from '#src/diagnose/trace/walk-part.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import type { Clock } from '#src/sys/clock.ts';
+import { type Clock, systemClock } from '#src/sys/clock.ts';
+import { systemFiles } from '#src/sys/files.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { systemUnixHttp } from '#src/sys/unix-http.ts';
 
 export interface TraceHandlerComponents {
   /** Opens this host for one question. */
@@ -25,6 +29,14 @@ export interface TraceHandlers {
 
 /** Watches at one time: each has packet sockets on all devices. */
 const MOST_WATCHES = 4;
+
+/** Those of this process's host, for one network. */
+export const systemTraceHandlers = (place: NetworkPlace): TraceHandlers =>
+  traceHandlers({
+    open: () => openLocalHost({ netlink: systemNetlink, files: systemFiles }, place),
+    containers: () => readContainers({ http: systemUnixHttp }),
+    clock: systemClock,
+  });
 
 export function traceHandlers({ open, containers, clock }: TraceHandlerComponents): TraceHandlers {
   let watches = 0;
@@ -46,7 +58,7 @@ export function traceHandlers({ open, containers, clock }: TraceHandlerComponent
         });
       watches++;
       try {
-        return await withHost((host) => watchHost(host, clock, request, signal));
+        return await withHost((host) => watchHost(host, clock, request, { signal }));
       } finally {
         watches--;
       }

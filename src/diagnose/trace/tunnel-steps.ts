@@ -66,7 +66,7 @@ export function deviceStep(
     const remedy = 'start flanneld, which makes it: systemctl restart flanneld';
     return { ...step, found: [`there is no device ${name}`], ok: false, remedy };
   }
-  const lines = [`${linkText(found)}, ${formatObject(found)}`];
+  const lines = [linkText(found), formatObject(found)];
   const refuse = (why: string, remedy: string): Finding => ({
     ...step,
     found: [...lines, why],

@@ -11,7 +11,7 @@ export interface LiveEnd {
   /** What the host is called until it answers. */
   readonly host: string;
   /** Watches there. Rejects where it can't be asked. */
-  readonly watch: (request: WatchRequest) => Promise<WatchAnswer>;
+  readonly watch: (request: WatchRequest, enough: Promise<void>) => Promise<WatchAnswer>;
 }
 
 export interface LiveRequest {
@@ -27,17 +27,21 @@ export interface LiveRequest {
 export async function traceLive({ from, to, tenant, timeoutMs = 1_500 }: LiveRequest): Promise<LiveTrace> {
   const token = secretBytes(TOKEN_BYTES).toString('hex');
   const common = { token, timeoutMs, ...(tenant !== undefined && { tenant }) };
-  // One host sees both ends of a way that does not leave it.
-  const [there, here] = await Promise.all([
-    watchOrNot(to, { ...common, own: to.address, other: from.address, send: false }),
-    watchOrNot(from, { ...common, own: from.address, other: to.address, send: true }),
-  ]);
-  return locate(here, there);
+  const never = new Promise<void>(() => {});
+  const there = watchOrNot(to, { ...common, own: to.address, other: from.address, send: false }, never);
+  // Where the other host can't watch, one packet after the other goes until the time is over.
+  const enough = there.then((end) => (end.stations === undefined ? never : undefined));
+  const here = watchOrNot(from, { ...common, own: from.address, other: to.address, send: true }, enough);
+  return locate(await here, await there);
 }
 
-async function watchOrNot({ host, watch }: LiveEnd, request: WatchRequest): Promise<WatchedEnd> {
+async function watchOrNot(
+  { host, watch }: LiveEnd,
+  request: WatchRequest,
+  enough: Promise<void>,
+): Promise<WatchedEnd> {
   try {
-    return await watch(request);
+    return await watch(request, enough);
   } catch {
     return { host };
   }

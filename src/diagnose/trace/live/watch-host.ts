@@ -1,18 +1,24 @@
 import { planStations } from '#src/diagnose/trace/live/stations.ts';
 import { planTenantStations } from '#src/diagnose/trace/live/tenant-stations.ts';
-import { type WatchRequest, watchPart } from '#src/diagnose/trace/live/watch-part.ts';
+import { type WatchPartOptions, type WatchRequest, watchPart } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import { containsAddress, parseIpv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
-/** Watches for a marked packet on a host that is looked at from here, and sends it when it is to. */
-export const watchHost = (
+/**
+ * Watches for a marked packet on a host that is looked at from here, and sends it when it is to. Throws WeftError
+ * `trace-watch` for addresses that are not this host's, or not the network's: a peer could have it send anything.
+ */
+export async function watchHost(
   host: LocalHost,
   clock: Clock,
   request: WatchRequest,
-  signal?: AbortSignal,
-): Promise<WatchAnswer> =>
-  watchPart(
+  options: WatchPartOptions = {},
+): Promise<WatchAnswer> {
+  if (request.tenant === undefined) refuseOthers(host, request);
+  return watchPart(
     {
       name: host.name,
       clock,
@@ -20,5 +26,13 @@ export const watchHost = (
         tenant === undefined ? planStations(host, own, other) : planTenantStations(host, tenant, own, other),
     },
     request,
-    signal,
+    options,
   );
+}
+
+function refuseOthers({ known, name }: LocalHost, { own, other }: WatchRequest): void {
+  const [address, end] = [parseIpv4(own), parseIpv4(other)];
+  const isOurs = address !== undefined && known !== undefined && containsAddress(known.subnet, address);
+  if (isOurs && end !== undefined && containsAddress(known.network, end)) return;
+  throw new WeftError('trace-watch', `${name} has no part in the way between ${own} and ${other}`);
+}

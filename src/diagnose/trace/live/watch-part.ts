@@ -27,6 +27,12 @@ const PACKETS = 5;
 const INTERVAL_MS = 150;
 export const LONGEST_WATCH_MS = 5_000;
 
+export interface WatchPartOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Resolves when the other host has seen all: no more packets are needed. */
+  readonly enough?: Promise<void>;
+}
+
 /** Where packets between two addresses pass on this host. */
 export type PlanStations = (own: Ipv4, other: Ipv4, tenant: number | undefined) => Promise<StationPlan>;
 
@@ -34,7 +40,7 @@ export type PlanStations = (own: Ipv4, other: Ipv4, tenant: number | undefined) 
 export async function watchPart(
   { name, plan, clock }: { readonly name: string; readonly plan: PlanStations; readonly clock: Clock },
   request: WatchRequest,
-  signal?: AbortSignal,
+  { signal, enough = new Promise(() => {}) }: WatchPartOptions = {},
 ): Promise<WatchAnswer> {
   const { token, own, other, timeoutMs } = checked(request);
   const planned = await plan(own, other, request.tenant);
@@ -49,7 +55,7 @@ export async function watchPart(
   try {
     const ended = watch.run(clock);
     if (request.send)
-      await send(namespaces.container ?? namespaces.host, { token, own, other }, clock, ended);
+      await send(namespaces.container ?? namespaces.host, { token, own, other }, clock, enough);
     await ended;
     return { host: name, stations, sightings: watch.sightings };
   } finally {
@@ -80,11 +86,11 @@ async function send(
   namespace: string | undefined,
   { token, own, other }: { readonly token: Uint8Array; readonly own: Ipv4; readonly other: Ipv4 },
   clock: Clock,
-  ended: Promise<void>,
+  enough: Promise<void>,
 ): Promise<void> {
   const sender = await openIpSender(namespace);
   let isOver = false;
-  const over = ended.then(() => {
+  const over = enough.then(() => {
     isOver = true;
   });
   try {

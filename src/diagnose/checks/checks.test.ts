@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CHECKS } from '#src/diagnose/checks.ts';
+import { absentFact, knownFact } from '#src/diagnose/facts/fact.ts';
+import type { RegistrySeen } from '#src/diagnose/facts/registry.ts';
+import type { HostFacts } from '#src/diagnose/host-facts.ts';
+import { knownNetworkOf } from '#src/diagnose/known-network.ts';
+import { runChecks } from '#src/diagnose/run-checks.ts';
+import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { Link } from '#src/state/object.ts';
+
+/*
+ * One healthy host, as values. Each case changes what the labs of test/diagnose can't: the machine's own limits, its
+ * kernel, the time. What real kernel objects show is tested there.
+ */
+const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
+const net = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const mac = (text: string): Mac => parseMac(text) ?? assert.fail(text);
+
+const CONFIG = '{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan"}}';
+const value = (address: string, vtep: string): string =>
+  `{"PublicIP":"${address}","BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${vtep}"}}`;
+const OWN = { name: '10.0.65.0-24', value: value('192.0.2.1', '4e:00:00:00:00:01') };
+const PEER = { name: '10.0.32.0-24', value: value('192.0.2.2', '4e:00:00:00:00:02') };
+const SUBNET_FILE =
+  'FLANNEL_NETWORK=10.0.0.0/16\nFLANNEL_SUBNET=10.0.65.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n';
+const ETH0: Link = { kind: 'link', name: 'eth0', mtu: 1500, up: true, running: true };
+const FLANNEL: Link = {
+  kind: 'link',
+  name: 'flannel.1',
+  type: 'vxlan',
+  mac: mac('4e:00:00:00:00:01'),
+  mtu: 1450,
+  up: true,
+  vxlan: { vni: 1, port: 8472, learning: false, gbp: false, underlay: 'eth0', local: ip('192.0.2.1') },
+};
+const record = ({ name, value: text }: typeof OWN) => ({
+  ...{ name, value: text, revision: 1n },
+  expiry: { kind: 'reservation' } as const,
+});
+const REGISTRY: RegistrySeen = {
+  endpoints: [{ url: 'http://192.0.2.9:2379', healthy: true, aheadMs: 200 }],
+  stores: {
+    v2: { kind: 'failed', reason: 'protocol', why: 'no v2' },
+    v3: { kind: 'read', config: CONFIG, records: [record(OWN), record(PEER)] },
+  },
+  api: 'auto',
+};
+const ADDRESSES = [
+  { kind: 'address', prefix: net('192.0.2.1/24'), device: 'eth0' },
+  { kind: 'address', prefix: net('10.0.65.0/32'), device: 'flannel.1' },
+] as const;
+
+function healthy(changes: Partial<HostFacts> = {}): HostFacts {
+  const links = changes.links ?? [ETH0, FLANNEL];
+  const addresses = changes.addresses ?? ADDRESSES;
+  const remembered = { at: 1, config: CONFIG, instance: '', own: OWN, peers: [PEER] };
+  const known = knownNetworkOf(
+    { remembered, subnetFile: SUBNET_FILE, status: undefined },
+    { links, addresses },
+  );
+  const node = known ?? assert.fail();
+  const peer = node.peers[0] ?? assert.fail();
+  const objects =
+    node.backend?.peerObjects(
+      {
+        ...{ name: peer.lease, subnets: { v4: peer.subnet }, attributes: peer.attributes },
+        ...{ revision: 0n, expiry: { kind: 'reservation' } },
+      },
+      { routeForm: 'flannel' },
+    ) ?? [];
+  return {
+    place: { socket: '/s.sock', stateFile: '/s.json', subnetFile: '/run/flannel/subnet.env' },
+    options: {
+      registry: { endpoints: '', prefix: '/x', api: 'auto', tls: {} },
+      ...{ ipMasq: false, forwardRules: true, randomFully: true, dockerMark: 0, publicIp: '' },
+      leaseTtlMs: 86_400_000,
+    },
+    // Of a daemon that runs: nothing of it is known, and nothing is wrong with it.
+    daemon: { state: 'unknown', why: '' },
+    network: knownFact(node),
+    subnetFile: SUBNET_FILE,
+    programs: [],
+    links,
+    addresses,
+    routes: objects.filter((object) => object.kind === 'route'),
+    neighbours: objects.filter((object) => object.kind === 'neighbour'),
+    fdb: objects.filter((object) => object.kind === 'fdb'),
+    ways: new Map([[PEER.name, { device: 'eth0' }]]),
+    sysctls: new Map([['net/ipv4/ip_forward', '1']]),
+    ipRules: knownFact([]),
+    policyRoutes: knownFact([]),
+    sockets: knownFact([]),
+    dockerd: absentFact('no Docker'),
+    linkManagers: [],
+    offloads: knownFact({ txChecksum: true }),
+    conntrack: knownFact({ used: 10, most: 1000 }),
+    neighbourTable: knownFact({ used: 10, most: 1024 }),
+    filter: knownFact({ filters: { iptables: [], nftables: [] }, mixed: false, faults: [] }),
+    registry: knownFact(REGISTRY),
+    reach: knownFact([
+      { lease: PEER.name, underlay: 'yes', tunnel: 'yes', fullSize: 'yes', tcp: 'yes', aheadMs: 0 },
+    ]),
+    modules: knownFact([{ module: 'vxlan', buildOption: 'CONFIG_VXLAN', loaded: true, installed: true }]),
+    now: 0,
+    ...changes,
+  };
+}
+
+const checks = CHECKS.filter(({ id }) => id !== 'daemon-socket');
+const idsOf = (changes: Partial<HostFacts>): string[] =>
+  runChecks(healthy(changes), checks).findings.map(({ id }) => id);
+const reach = (changes: object): Pick<HostFacts, 'reach'> => ({
+  reach: knownFact([
+    { lease: PEER.name, underlay: 'yes', tunnel: 'yes', fullSize: 'yes', tcp: 'yes', ...changes },
+  ]),
+});
+const registry = (changes: Partial<RegistrySeen>): Pick<HostFacts, 'registry'> => ({
+  registry: knownFact({ ...REGISTRY, ...changes }),
+});
+
+test('nothing is found on the healthy host', () => assert.deepEqual(idsOf({}), []));
+
+const NARROW = '{"Network":"10.0.0.0/16","SubnetMin":"10.0.100.0","Backend":{"Type":"vxlan"}}';
+const crowd = Array.from({ length: 150 }, (_, n) =>
+  record({
+    name: `10.0.${n + 100}.0-24`,
+    value: value(`198.51.100.${n}`, `4e:00:00:00:01:${n.toString(16).padStart(2, '0')}`),
+  }),
+);
+
+for (const [id, changes] of [
+  ['conntrack-full', { conntrack: knownFact({ used: 990, most: 1000 }) }],
+  ['neighbour-table-full', { neighbourTable: knownFact({ used: 1024, most: 1024 }) }],
+  [
+    'kernel-module',
+    {
+      links: [ETH0],
+      modules: knownFact([{ module: 'vxlan', buildOption: 'CONFIG_VXLAN', loaded: false, installed: false }]),
+    },
+  ],
+  ['wrong-underlay', { ways: new Map([[PEER.name, { device: 'eth1' }]]) }],
+  ['underlay-down', { links: [{ ...ETH0, running: false }, FLANNEL] }],
+  ['lease-near-expiry', registry({ ownRemainingMs: 60_000 })],
+  [
+    'lease-missing',
+    registry({
+      stores: { ...REGISTRY.stores, v3: { kind: 'read', config: CONFIG, records: [record(PEER)] } },
+    }),
+  ],
+  [
+    'network-nearly-full',
+    registry({
+      stores: {
+        ...REGISTRY.stores,
+        v3: { kind: 'read', config: NARROW, records: [record(OWN), record(PEER), ...crowd] },
+      },
+    }),
+  ],
+  [
+    'registry-tls',
+    registry({ endpoints: [{ url: 'https://e', why: 'unable to verify the first certificate' }] }),
+  ],
+  ['peer-clock-skew', reach({ aheadMs: 60_000 })],
+  ['tcp-lost', reach({ tcp: 'no' })],
+  ['path-mtu', reach({ fullSize: 'no' })],
+  ['tunnel-silent', reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })],
+  ['peer-down', reach({ tunnel: 'no', fullSize: 'no', underlay: 'no', tcp: 'unknown' })],
+] as const satisfies readonly (readonly [string, Partial<HostFacts>])[]) {
+  test(`${id} and nothing else`, () => assert.deepEqual(idsOf(changes), [id]));
+}
+
+test('a firewall of the peer that drops pings is no fault of the tunnel while TCP passes', () => {
+  assert.deepEqual(idsOf(reach({ tunnel: 'no', fullSize: 'no', tcp: 'yes' })), []);
+});
+
+test('a host without a route back and a strict filter names the peer that is cut off', () => {
+  const sysctls = new Map([
+    ['net/ipv4/ip_forward', '1'],
+    ['net/ipv4/conf/eth0/rp_filter', '1'],
+  ]);
+  const ways = new Map([[PEER.name, { device: 'eth1' }]]);
+  const { consequences } = runChecks(healthy({ sysctls, ways }), checks);
+  assert.deepEqual(consequences, [{ id: 'rp-filter', of: 'wrong-underlay' }]);
+});
+
+test('with the network unknown to the registry, no lease of it is judged', () => {
+  const empty = { kind: 'read', config: undefined, records: [] } as const;
+  assert.deepEqual(idsOf(registry({ stores: { v2: empty, v3: empty } })), ['config-missing']);
+});

@@ -1,0 +1,176 @@
+import { type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { silentLogger } from '#src/lib/log.ts';
+import { RegistryError } from '#src/registry/errors.ts';
+import type { EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
+import { etcdOptions, type OpenRegistryOptions } from '#src/registry/open-registry.ts';
+import type { LeaseRecord, Registry } from '#src/registry/registry.ts';
+import type { Clock } from '#src/sys/clock.ts';
+import type { Files } from '#src/sys/files.ts';
+import type { AskHttp } from '#src/sys/http-question.ts';
+import type { Random } from '#src/sys/random.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
+
+/** What one etcd server says of itself over plain HTTP. */
+export interface EndpointSeen {
+  readonly url: string;
+  /** Why it can't be asked; absent when it answers. */
+  readonly why?: string;
+  readonly healthy?: boolean;
+  /** etcd's own words: `ALARM NOSPACE`, `RAFT NO LEADER`. etcd 3.4 says nothing. */
+  readonly reason?: string;
+  /** How far its clock is ahead of ours, in milliseconds. */
+  readonly aheadMs?: number;
+}
+
+/** What was read through one of etcd's APIs. */
+export type StoreSeen =
+  | { readonly kind: 'read'; readonly config: string | undefined; readonly records: readonly LeaseRecord[] }
+  | { readonly kind: 'failed'; readonly reason: RegistryError['reason'] | 'other'; readonly why: string };
+
+export interface RegistrySeen {
+  readonly endpoints: readonly EndpointSeen[];
+  /** Through both APIs, whatever the flags say. */
+  readonly stores: { readonly v2: StoreSeen; readonly v3: StoreSeen };
+  /** The flags: `--etcd-api`. */
+  readonly api: 'auto' | 'v2' | 'v3';
+  /** Milliseconds until this host's own lease ends; absent for a reservation, or where it was not found. */
+  readonly ownRemainingMs?: number;
+}
+
+export interface RegistryComponents {
+  readonly clock: Clock;
+  readonly files: Files;
+  readonly random: Random;
+  readonly ask: AskHttp;
+}
+
+/** Nothing of a diagnosis waits longer for etcd. */
+const DEADLINE_MS = 1_300;
+
+/** Asks every endpoint, and reads config and leases. Nothing is written. */
+export async function readRegistry(
+  components: RegistryComponents,
+  options: OpenRegistryOptions,
+  ownName: string | undefined,
+  signal: AbortSignal,
+): Promise<Fact<RegistrySeen>> {
+  let etcd: EtcdOptions;
+  try {
+    etcd = { ...(await etcdOptions(components, options)), callTimeoutMs: DEADLINE_MS - 100 };
+  } catch (error) {
+    return unknownFact(messageOf(error));
+  }
+  const [endpoints, v2, v3] = await Promise.all([
+    Promise.all(etcd.endpoints.map((endpoint) => askEndpoint(components, etcd, endpoint.url))),
+    readStore(components, etcd, 'v2', ownName, signal),
+    readStore(components, etcd, 'v3', ownName, signal),
+  ]);
+  const remaining = v3.ownRemainingMs ?? v2.ownRemainingMs;
+  return knownFact({
+    endpoints,
+    stores: { v2: v2.store, v3: v3.store },
+    api: options.api,
+    ...(remaining !== undefined && { ownRemainingMs: remaining }),
+  });
+}
+
+async function askEndpoint(
+  { clock, ask }: RegistryComponents,
+  { tls }: EtcdOptions,
+  url: string,
+): Promise<EndpointSeen> {
+  const secure = url.startsWith('https:');
+  const agent = secure
+    ? (await import('#src/registry/secure-agent.ts')).secureAgent(tls, { keepAlive: false })
+    : undefined;
+  const from = clock.now();
+  const question = { timeoutMs: DEADLINE_MS, ...(agent && { agent }) };
+  // A server without a leader is slow to say that it is not healthy, and says its version at once.
+  const health = ask({ ...question, url: `${url}/health` });
+  const version = await ask({ ...question, url: `${url}/version` });
+  if (version.kind !== 'answer') {
+    const why = { refused: 'connection refused', silent: 'no answer' };
+    return { url, why: version.kind === 'failed' ? version.why : why[version.kind] };
+  }
+  const middle = (from + clock.now()) / 2;
+  // The header has whole seconds: it was written half a second later, by the average.
+  const aheadMs = version.date === undefined ? undefined : version.date + 500 - middle;
+  const answer = await health;
+  const seen = answer.kind === 'answer' ? healthIn(answer.body) : { healthy: false };
+  const alarms =
+    seen.healthy === false && seen.reason === undefined
+      ? await ask({ ...question, url: `${url}/v3/maintenance/alarm`, body: '{"action":"GET"}' })
+      : undefined;
+  const alarm = alarms?.kind === 'answer' ? /"alarm":\s*"(\w+)"/.exec(alarms.body)?.[1] : undefined;
+  return {
+    ...{ url, ...seen },
+    ...(alarm !== undefined && { reason: `ALARM ${alarm}` }),
+    ...(aheadMs !== undefined && { aheadMs }),
+  };
+}
+
+/** `{"health":"false","reason":"RAFT NO LEADER"}`; version 2 writes `"true"` as well. */
+export function healthIn(body: string): Pick<EndpointSeen, 'healthy' | 'reason'> {
+  try {
+    const { health, reason } = JSON.parse(body) as { health?: unknown; reason?: unknown };
+    return {
+      healthy: health === 'true' || health === true,
+      ...(typeof reason === 'string' && reason !== '' && { reason }),
+    };
+  } catch {
+    return {};
+  }
+}
+
+async function readStore(
+  components: RegistryComponents,
+  etcd: EtcdOptions,
+  api: 'v2' | 'v3',
+  ownName: string | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly store: StoreSeen; readonly ownRemainingMs?: number }> {
+  const deadline = deadlineIn(DEADLINE_MS, signal);
+  let registry: Registry | undefined;
+  try {
+    registry = await open(components, etcd, api);
+    const [config, { records }] = await Promise.all([registry.readConfig(deadline), registry.list(deadline)]);
+    const own = records.find(({ name }) => name === ownName);
+    const end = own && (await registry.expiryOf(own, deadline));
+    return {
+      store: { kind: 'read', config, records },
+      ...(end !== undefined && { ownRemainingMs: end - components.clock.now() }),
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = error instanceof RegistryError ? error.reason : deadline.aborted ? 'timeout' : 'other';
+    const why = deadline.aborted
+      ? 'no answer in time'
+      : error instanceof Error
+        ? error.message
+        : String(error);
+    return { store: { kind: 'failed', reason, why } };
+  } finally {
+    await registry?.close();
+  }
+}
+
+async function open(components: RegistryComponents, etcd: EtcdOptions, api: 'v2' | 'v3'): Promise<Registry> {
+  const parts = { ...components, logger: silentLogger };
+  if (api === 'v2') return new EtcdV2Registry(parts, etcd);
+  const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
+  return new EtcdV3Registry(parts, etcd);
+}
+
+export type StoreRead = Extract<StoreSeen, { kind: 'read' }>;
+
+/** The store with the network's config that the flags allow, as flanneld chooses it; `undefined` where there is none. */
+export function storeInUse({ stores, api }: RegistrySeen): StoreRead | undefined {
+  const allowed = api === 'auto' ? (['v3', 'v2'] as const) : [api];
+  const read = allowed.map((name) => stores[name]).filter((store) => store.kind === 'read');
+  const withConfig = read.filter(({ config }) => config !== undefined);
+  // As registry/choose-api.ts: the older one only where it alone has leases.
+  const [first] = withConfig;
+  return withConfig.find(({ records }) => records.length > 0) ?? first ?? read[0];
+}
