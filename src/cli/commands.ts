@@ -48,32 +48,42 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
     load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,
   },
-  capture: 
+  capture: {
     about: "the overlay's frames as they pass, taken apart, or from a file: weft capture --help",
     load: async () => (await import('#src/cli/capture-command.ts')).CAPTURE,
-  routes: 
+  },
+  routes: {
     about: 'which way packets to an address go from this host, and why: weft routes 10.0.65.2',
-    load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,,
-  trace: 
+    load: async () => (await import('#src/cli/routes-command.ts')).ROUTES,
+  },
+  trace: {
     about: 'the way of a packet between two containers, hop by hop: weft trace FROM TO',
-    load: async () => (await import('#src/cli/trace-command.ts')).TRACE,,
-  plan: 
+    load: async () => (await import('#src/cli/trace-command.ts')).TRACE,
+  },
+  plan: {
     about: "what a start of flanneld would change on this host, as commands; takes flanneld's flags",
-    load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,,
-  cleanup: 
+    load: async () => (await import('#src/cli/node-command.ts')).NODE.plan,
+  },
+  cleanup: {
     about: 'remove what flanneld made on this host for one network, or with --all for every one',
-    load: async () => (await import('#src/cli/node-command.ts')).NODE.cleanup,,
-  release: 
+    load: async () => (await import('#src/cli/node-command.ts')).NODE.cleanup,
+  },
+  release: {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
-    load: async () => (await import('#src/cli/node-command.ts')).NODE.release,,
-  ui: 
+    load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
+  },
+  ui: {
     about: 'serve a page about this host: its links, objects, events, the last hour',
-    load: async () => (await import('#src/cli/ui-command.ts')).UI,,
-  completion: 
+    load: async () => (await import('#src/cli/ui-command.ts')).UI,
+  },
+  completion: {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',
-    load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,,
+    load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
+  },
+  namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
-    load: async () => (await import('#src/cli/namespace-command.ts')).NAMESPACE,,
+    load: async () => (await import('#src/cli/namespace-command.ts')).NAMESPACE,
+  },
 };
 
 const NAME_WIDTH = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
