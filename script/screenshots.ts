@@ -40,11 +40,16 @@ try {
   await page.emulateMedia({ colorScheme: 'dark' });
   await shoot(page, 'page-map-dark');
   await page.emulateMedia({ colorScheme: 'light' });
+  await page.waitForTimeout(WATCH_MS / 4);
+  await weft('exec', 'h4', '--', 'nft', 'delete table ip fault');
+  await link('h1', 'h4', 'up');
+  const forward = 'add chain ip fault forward { type filter hook forward priority 0; }';
+  const drop = `add table ip fault; ${forward}; add rule ip fault forward oifname flannel.1 drop`;
+  await weft('exec', 'h1', '--', 'nft', drop);
   await page.goto(`${base}/#/way/h1%2Fc1/h4%2Fc1`);
   await page.getByText('The packet stops').waitFor();
   await shoot(page, 'page-way', true);
-  await page.waitForTimeout(WATCH_MS / 4);
-  await weft('exec', 'h4', '--', 'nft', 'delete table ip fault');
+  await weft('exec', 'h1', '--', 'nft', 'delete table ip fault');
   await page.goto(`${base}/#/host/h1`);
   await page.getByText('5 leases').waitFor();
   await shoot(page, 'page-host');

@@ -33,6 +33,8 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
   );
   assert.equal(code, 0, stderr);
   assert.match(stdout, /^2 of 2 answered$/m);
+  assert.match(stdout, /^✗ nftables-drops: .*table ip mistake, chain forward[\s\S]*^\d+ checks, 1 wrong,/m);
+  assert.match(stdout, /^the rule is removed.*\n.*\n\d+ checks, 0 wrong, 0 could not look$/m);
   assert.match(stdout, /^1\. h1\/c1: .*\n {5}\$ ip route get 10\.0\.\d+\.2$/m);
   assert.match(
     stdout,
@@ -80,7 +82,11 @@ test('--keep leaves the lab, and says how to take it away', { skip }, async (t) 
   down(t, name);
   const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--keep']);
   assert.equal(code, 0, stderr);
-  assert.match(stdout, new RegExp(`the lab stays: .* bin/weft lab down --name=${name}\\n$`));
+  assert.match(
+    stdout,
+    new RegExp(`== the lab stays\\n.*http://127.0.0.1:8475/: +bin/weft lab ui --name=${name}\\n`),
+  );
+  assert.match(stdout, new RegExp(`bin/weft lab down --name=${name}\\n$`));
   assert.notDeepEqual(namespacesOf(name), []);
 });
 

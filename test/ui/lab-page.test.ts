@@ -115,3 +115,16 @@ test('a flanneld that ends is stale, and is back when it runs again', { skip }, 
   await page.locator('#freshness', { hasText: /^live$/ }).waitFor();
   await shown(page, 'h2', 'h1', 'up');
 });
+
+test('the way of a packet is traced on the host of its container, red where it stops', { skip }, async () => {
+  const [one] = nodes();
+  const chain = 'add chain ip fault forward { type filter hook forward priority 0; }';
+  const rule = 'add rule ip fault forward oifname flannel.1 drop';
+  await one.host.must(['nft', `add table ip fault; ${chain}; ${rule}`]);
+  await using watched = await WatchedPage.open(browser, base, { path: '/#/way/h1%2Fc/h2%2Fc' });
+  const { page } = watched;
+  await page.getByText(/^The packet stops at hop \d+ of \d+, h1: .*chain ip fault forward: drop/).waitFor();
+  const stop = page.locator('.way li[data-ok=no]');
+  assert.equal(await stop.getAttribute('data-hop'), 'forward-filter');
+  await one.host.must(['nft', 'delete table ip fault']);
+});

@@ -86,7 +86,7 @@ export class WayView implements View {
     this.#note.textContent =
       last === undefined
         ? `The packet arrives: ${hops.length} hops.`
-        : `The packet stops at hop ${stop + 1} of ${hops.length}, ${last.host}: ${last.about}`;
+        : `The packet stops at hop ${stop + 1} of ${hops.length}, ${last.host}: ${[last.found ?? last.about].flat()[0]}`;
     this.#way.replaceChildren(...hops.map(drawHop));
   }
 }
