@@ -13,7 +13,7 @@ import { WeftError } from '#src/lib/errors.ts';
 import type { Flag, FlagTable } from '#src/lib/go-flags.ts';
 import { didYouMean } from '#src/lib/nearest-word.ts';
 import { FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import { artefactsOf, type NetworkId, namedNetwork, subnetFolder } from '#src/node/network-id.ts';
 import { intentOptions } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -65,11 +65,13 @@ export const DOCTOR = lookCommand({
   name: 'doctor',
   takes: '',
   help: [
-    "  What is wrong with the network on this host, and what mends it. Give it flanneld's flags. It changes nothing.",
+    '  What is wrong with the network on this host, and what mends it. It changes nothing. Flags that are not given are those',
+    '  of the flanneld that runs here; where none runs, give it those of its unit.',
     '  Exit code: 0 nothing is wrong, 1 something is wrong, 2 something could not be looked at.',
   ],
   flags: FLAGS,
   nodeFlags: NODE_FLAGS,
+  asRunning: true,
   async run({ options, id }, { output, screen, signal }) {
     const checks = chosen(options.only);
     if (options.list) {
@@ -92,7 +94,7 @@ export const DOCTOR = lookCommand({
       const judged = diagnoseOptions(options, id);
       const diagnoses: NetworkDiagnosis[] = [];
       for (const place of places) {
-        const facts = await readHostFacts(components, place, judged, signal);
+        const facts = await readHostFacts(components, place, optionsAt(place, judged, id), signal);
         diagnoses.push({ facts, ...runChecks(facts, checks) });
       }
       if (options.json) output.print(JSON.stringify(jsonOf(diagnoses), undefined, 2));
@@ -169,6 +171,17 @@ function diagnoseOptions(options: FlanneldOptions, id: NetworkId | undefined): D
     publicIp: options.publicIp,
     leaseTtlMs: options.leaseTtl,
   };
+}
+
+/** One of several networks of a daemon has its config below the daemon's prefix. */
+function optionsAt(
+  { label }: NetworkPlace,
+  options: DiagnoseOptions,
+  id: NetworkId | undefined,
+): DiagnoseOptions {
+  const { registry } = options;
+  if (label === undefined || id !== undefined) return options;
+  return { ...options, registry: { ...registry, prefix: namedNetwork(registry.prefix, label).prefix } };
 }
 
 /** What `--json` prints. */

@@ -7,6 +7,7 @@ import {
   addEnvironment,
   type Flag,
   type FlagTable,
+  type FlagValue,
   formatUsage,
   type OptionsOf,
   optionsOf,
@@ -15,7 +16,9 @@ import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/n
 import { type NetworkId, namedNetwork } from '#src/node/network-id.ts';
 import type { HostEvent } from '#src/observe/api.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
+import { systemFiles } from '#src/sys/files.ts';
 import { type Folders, systemFolders } from '#src/sys/folders.ts';
+import { systemProcessList } from '#src/sys/process-list.ts';
 
 /** A command that shows what this host knows, and changes nothing. */
 export interface LookCommand<Flags extends FlagTable> {
@@ -29,6 +32,8 @@ export interface LookCommand<Flags extends FlagTable> {
   readonly flags: Flags;
   /** Those of flanneld's flags that matter to it, beside the places of the daemon. */
   readonly nodeFlags?: FlagTable;
+  /** It takes what is not given from the flanneld that runs on this host. */
+  readonly asRunning?: true;
   run(call: LookCall<OptionsOf<Flags>>, context: LookContext): Promise<number>;
 }
 
@@ -105,12 +110,18 @@ export function lookCommand<const Flags extends FlagTable>(look: LookCommand<Fla
       if (look.takes === '' && parsed.rest.length > 0)
         throw new WeftError('usage', `it takes no words, not "${parsed.rest[0]}"`, { exitCode: 2 });
       const { given } = addEnvironment(FLANNELD_FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
-      const options = optionsOf(table, given) as LookCall<OptionsOf<Flags>>['options'];
+      const all = look.asRunning ? await withRunning(given) : given;
+      const options = optionsOf(table, all) as LookCall<OptionsOf<Flags>>['options'];
       const isNamed = options.network !== '' || given.has('etcd-prefix');
       const call = { options, words: parsed.rest, id: isNamed ? idOf(options) : undefined };
       return look.run(call, await systemLookContext(context));
     },
   };
+}
+
+async function withRunning(given: ReadonlyMap<string, FlagValue>): Promise<ReadonlyMap<string, FlagValue>> {
+  const { addRunningFlags } = await import('#src/cli/running-flags.ts');
+  return addRunningFlags({ processes: systemProcessList, files: systemFiles }, given);
 }
 
 const idOf = ({

@@ -39,6 +39,7 @@ export const TRACE = lookCommand({
     'responder-port': FLANNELD_FLAGS['responder-port'],
     'docker-host': FLANNELD_FLAGS['docker-host'],
   },
+  asRunning: true,
   async run({ options, words, id }, { output, screen, signal, clock }) {
     const [from, to, ...more] = words;
     if (from === undefined || to === undefined || more.length > 0)
