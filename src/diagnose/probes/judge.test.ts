@@ -53,7 +53,7 @@ test('one or two lost packets are no outage, and three in a row are', () => {
   assert.equal(judgementOf({ inside: [true, false, false, false] }).state, 'down');
 });
 
-test('a dropped tunnel is told from a dead host by the underlay', () => {
+test('the underlay distinguishes a dropped tunnel from a dead host', () => {
   const dropped = judgementOf({ inside: [false, false, false] });
   assert.match(
     dropped.findings[0] ?? '',
