@@ -42,7 +42,7 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
   );
   assert.match(
     stdout,
-    /^7\. h2: .*\n.*\n.*\n {5}ping 10\.0\.\d+\.2: answered in [\d.]+ ms\nlab \w+ is gone\n$/m,
+    /^7\. h2: .*\n( {5}.*\n)+ {5}ping 10\.0\.\d+\.2: answered in [\d.]+ ms\nlab \w+ is gone\n$/m,
   );
   assert.deepEqual(namespacesOf(name), []);
 });
