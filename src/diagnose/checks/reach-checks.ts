@@ -1,12 +1,9 @@
 import { type Check, type Finding, some } from '#src/diagnose/check.ts';
 import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known, knownOr } from '#src/diagnose/facts/fact.ts';
-import type { PeerReach } from '#src/diagnose/facts/reach.ts';
+import { carries, type PeerReach } from '#src/diagnose/facts/reach.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { formatIp } from '#src/lib/ip.ts';
-
-/** The tunnel carries something. A ping alone may be dropped by the peer's own firewall. */
-const carries = ({ tunnel, tcp }: PeerReach): boolean => tunnel === 'yes' || tcp === 'yes';
 
 /** The peers, still in the registry, of which this is so. */
 function peersThat(

@@ -23,6 +23,9 @@ export interface PeerReach {
   readonly aheadMs?: number;
 }
 
+/** The tunnel carries something. A ping alone may be dropped by the peer's own firewall. */
+export const carries = ({ tunnel, tcp }: PeerReach): boolean => tunnel === 'yes' || tcp === 'yes';
+
 /** So many peers are tried; others of a large network are left to the daemon's probes. */
 const MOST_PEERS = 12;
 const PING_SECONDS = 1;
