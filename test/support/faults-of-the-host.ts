@@ -39,10 +39,28 @@ async function restarted({ one }: FaultLab, flags: readonly string[]): Promise<v
   await startFlanneld(one.host, flags);
 }
 
-/** Where a skewed clock answers in place of the second host's responder. */
-const SKEWED_PORT = 2395;
+/** Where something answers in place of the second host's responder. */
+const PLACE_PORT = 2395;
 const RESPONDER_PORT = 8474;
-const REDIRECT = `PREROUTING -i ${DEVICE} -p tcp --dport ${RESPONDER_PORT} -j REDIRECT --to-ports ${SKEWED_PORT}`;
+const REDIRECT = `PREROUTING -i ${DEVICE} -p tcp --dport ${RESPONDER_PORT} -j REDIRECT --to-ports ${PLACE_PORT}`;
+/** The second host's responder, as one that runs with another network config. */
+const OTHER_PORT = `require('http').createServer((q, a) => {
+  a.end(JSON.stringify({ version: '1', backend: 'vxlan', shared: { VNI: 1, Port: 4789 } }));
+}).listen(${PLACE_PORT}, '0.0.0.0')`;
+/** Something else answers there. */
+const answersInPlace = (code: string): Pick<FaultCase, 'inject' | 'mend'> => ({
+  async inject(lab) {
+    const { host } = lab.two;
+    await stub(host, 'in-place', [], code);
+    const ask = ['bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${PLACE_PORT}`];
+    await until(async () => (await host.run(ask)).code === 0, { what: 'a server in place of the responder' });
+    await shOn('two', `iptables -t nat -I ${REDIRECT}`)(lab);
+  },
+  async mend(lab) {
+    await shOn('two', `iptables -t nat -D ${REDIRECT}`)(lab);
+    await (await lab.two.host.daemon('stub-in-place'))?.stop();
+  },
+});
 const NO_TCP = `INPUT -i ${DEVICE} -p tcp --dport ${RESPONDER_PORT} -j DROP`;
 
 /** What the underlay, the containers' bridge, a peer and the kernel's tables can have, with flanneld running. */
@@ -78,19 +96,11 @@ export const HOST_FAULTS: readonly FaultCase[] = [
   },
   {
     id: 'peer-clock-skew',
-    async inject(lab) {
-      await stub(lab.two.host, 'skewed', [], SKEWED);
-      await until(
-        async () =>
-          (await lab.two.host.run(['bash', '-c', `exec 3<>/dev/tcp/127.0.0.1/${SKEWED_PORT}`])).code === 0,
-        { what: 'a server with another clock' },
-      );
-      await shOn('two', `iptables -t nat -I ${REDIRECT}`)(lab);
-    },
-    async mend(lab) {
-      await shOn('two', `iptables -t nat -D ${REDIRECT}`)(lab);
-      await (await lab.two.host.daemon('stub-skewed'))?.stop();
-    },
+    ...answersInPlace(SKEWED),
+  },
+  {
+    id: 'peer-settings',
+    ...answersInPlace(OTHER_PORT),
   },
   {
     id: 'tcp-lost',

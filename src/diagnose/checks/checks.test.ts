@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHECKS } from '#src/diagnose/checks.ts';
 import { absentFact, knownFact } from '#src/diagnose/facts/fact.ts';
+import { sharedIn } from '#src/diagnose/facts/reach.ts';
 import type { RegistrySeen } from '#src/diagnose/facts/registry.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { knownNetworkOf } from '#src/diagnose/known-network.ts';
@@ -230,6 +231,7 @@ for (const [id, changes] of [
     registry({ endpoints: [{ url: 'https://e', why: 'unable to verify the first certificate' }] }),
   ],
   ['peer-clock-skew', reach({ aheadMs: 60_000 })],
+  ['peer-settings', reach({ shared: { VNI: 1, Port: 4789 } })],
   ['tcp-lost', reach({ tcp: 'no' })],
   ['path-mtu', reach({ fullSize: 'no' })],
   ['tunnel-silent', reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })],
@@ -243,6 +245,28 @@ test('each of these is fine', () => {
   assert.deepEqual(idsOf(running()), []);
   assert.deepEqual(idsOf({ ...WITH_BRIDGE, ...dockerd('--bip=10.0.65.1/24', '--mtu=1450') }), []);
   assert.deepEqual(idsOf({ ...WITH_BRIDGE, ...filter([]) }), []);
+});
+
+test('what both ends have alike, and what this version does not know, is no difference', () => {
+  assert.deepEqual(idsOf(reach({ shared: { VNI: 1, Port: 8472, GBP: false, Other: 9 } })), []);
+  assert.deepEqual(sharedIn('{"version":"1","shared":{"VNI":5,"Odd":[1]}}'), { VNI: 5 });
+  for (const body of [
+    '',
+    '[]',
+    'null',
+    '{"version":"1"}',
+    '{"shared":{"VNI":5}}',
+    '{"version":"1","shared":1}',
+  ])
+    assert.equal(sharedIn(body), undefined, body);
+});
+
+test('a tunnel without an answer names what may differ there', () => {
+  const { findings } = runChecks(healthy(reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })), checks);
+  assert.match(
+    findings[0]?.remedy ?? '',
+    /another VNI or port: compare "ip -d link show flannel\.1" on both/,
+  );
 });
 
 test('peers that answer in the tunnel are reached, whatever the route outside of it', () => {
