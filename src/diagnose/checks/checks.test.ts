@@ -261,6 +261,15 @@ test('what both ends have alike, and what this version does not know, is no diff
     assert.equal(sharedIn(body), undefined, body);
 });
 
+test('a registry whose leases were read answers, whatever its endpoints say of themselves', () => {
+  const endpoints = [{ url: 'http://192.0.2.9:2379', why: 'no answer' }];
+  assert.deepEqual(idsOf(registry({ endpoints })), []);
+  const failed = { kind: 'failed', reason: 'timeout', why: 'no answer in time' } as const;
+  assert.deepEqual(idsOf(registry({ endpoints, stores: { v2: failed, v3: failed } })), [
+    'registry-unreachable',
+  ]);
+});
+
 test('a tunnel without an answer names what may differ there', () => {
   const { findings } = runChecks(healthy(reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })), checks);
   assert.match(
