@@ -123,22 +123,15 @@ export async function readHostFacts(
   signal: AbortSignal,
 ): Promise<HostFacts> {
   const { kernel, commands, files, clock, processes } = components;
-  const finding = askDaemon(place).then(async (daemon) => ({
-    daemon,
-    found: await readKnownNetwork(components, place, daemon),
-  }));
-  const ownLease = finding.then(
-    ({ found }) => found?.own?.lease,
-    () => undefined,
-  );
-  // What may take longest begins first.
-  const registry = readRegistry(components, options.registry, ownLease, signal);
-  const { daemon, found } = await finding;
+  // Alone: loading what reads the registry holds this process up, and flanneld would seem to be silent.
+  const daemon = await askDaemon(place);
+  const found = await readKnownNetwork(components, place, daemon);
   const network = found === undefined ? unknownFact(NO_NETWORK) : knownFact(found);
   const programs = processes.here();
   const devices = found?.backend?.devices ?? [];
   const subnetFile = await files.read(place.subnetFile).catch(() => undefined);
   const own = found && ownRulesOf(found, subnetFile, options);
+  const registry = readRegistry(components, options.registry, found?.own?.lease, signal);
   const ipRules = readIpRules(commands);
   const policyRoutes = readPolicyRoutes(commands);
   const sockets = readUdpSockets(commands);

@@ -156,6 +156,13 @@ export const RUNNING_FAULTS: readonly FaultCase[] = [
     mend: async () => {},
   },
   {
+    id: 'registry-tls',
+    flags: (flags) =>
+      flags.map((flag) => (flag.startsWith('-etcd-endpoints') ? flag.replaceAll('http:', 'https:') : flag)),
+    inject: async () => {},
+    mend: async () => {},
+  },
+  {
     id: 'registry-no-leader',
     ...twoMembers(2401),
   },

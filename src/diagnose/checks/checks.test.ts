@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHECKS } from '#src/diagnose/checks.ts';
-import { absentFact, knownFact } from '#src/diagnose/facts/fact.ts';
+import { absentFact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
 import { sharedIn } from '#src/diagnose/facts/reach.ts';
 import type { RegistrySeen } from '#src/diagnose/facts/registry.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
@@ -259,6 +259,25 @@ test('what both ends have alike, and what this version does not know, is no diff
     '{"version":"1","shared":1}',
   ])
     assert.equal(sharedIn(body), undefined, body);
+});
+
+test('entries are those of no host only where the registry has no lease of it', () => {
+  const written = healthy();
+  const { routes, neighbours, fdb } = written;
+  const network = written.network.kind === 'known' ? written.network.value : assert.fail();
+  // The peer came after flanneld had last written its leases down.
+  const late = { routes, neighbours, fdb, network: knownFact({ ...network, peers: [] }) };
+  assert.deepEqual(idsOf(late), []);
+  const stores = {
+    ...REGISTRY.stores,
+    v3: { kind: 'read', config: CONFIG, records: [record(OWN)] },
+  } as const;
+  assert.deepEqual(idsOf({ ...late, ...registry({ stores }) }), ['stale-entries']);
+  const { findings, unknown } = runChecks(
+    healthy({ ...late, registry: unknownFact('no answer') }),
+    checks.filter(({ id }) => id === 'stale-entries'),
+  );
+  assert.deepEqual([findings, unknown.map(({ id }) => id)], [[], ['stale-entries']]);
 });
 
 test('a registry whose leases were read answers, whatever its endpoints say of themselves', () => {

@@ -32,7 +32,7 @@ test('where no endpoint answers, nothing more is waited for', async (t) => {
     await readRegistry(
       components,
       { endpoints, prefix: '/x', api: 'auto', tls: {} },
-      Promise.resolve('10.0.65.0-24'),
+      '10.0.65.0-24',
       new AbortController().signal,
     ),
   );

@@ -61,7 +61,7 @@ const VERSION_MS = 1_300;
 export async function readRegistry(
   components: RegistryComponents,
   options: OpenRegistryOptions,
-  ownName: Promise<string | undefined>,
+  ownName: string | undefined,
   signal: AbortSignal,
 ): Promise<Fact<RegistrySeen>> {
   let etcd: EtcdOptions;
@@ -149,7 +149,7 @@ async function readStore(
   components: RegistryComponents,
   etcd: EtcdOptions,
   api: 'v2' | 'v3',
-  ownName: Promise<string | undefined>,
+  ownName: string | undefined,
   signal: AbortSignal,
 ): Promise<{ readonly store: StoreSeen; readonly ownRemainingMs?: number }> {
   const deadline = deadlineIn(DEADLINE_MS, signal);
@@ -157,8 +157,7 @@ async function readStore(
   try {
     registry = await open(components, etcd, api);
     const [config, { records }] = await Promise.all([registry.readConfig(deadline), registry.list(deadline)]);
-    const wanted = await ownName;
-    const own = records.find(({ name }) => name === wanted);
+    const own = records.find(({ name }) => name === ownName);
     const end = own && (await registry.expiryOf(own, deadline));
     return {
       store: { kind: 'read', config, records },
