@@ -16,7 +16,7 @@ import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { isAbort, WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -122,8 +122,9 @@ async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
   return entry?.kind === 'fdb' ? entry.destination : undefined;
 }
 
-/** The other hosts, as far as they have a responder. */
+/** The other hosts, as far as they have a responder. One that was silent is not waited for again. */
 class Peers {
+  readonly #silent = new Map<KnownPeer, WeftError>();
   readonly #host: LocalHost;
   readonly #options: RunTraceOptions;
 
@@ -147,7 +148,10 @@ class Peers {
   async find(name: string): Promise<FoundEnd[]> {
     const peers = (this.#host.known?.peers ?? []).slice(0, MOST_ASKED);
     const answers = peers.map(async (peer) => {
-      const answer = await this.#ask(peer, '/v1/find', { name }).catch(() => []);
+      const answer = await this.#ask(peer, '/v1/find', { name }).catch((error: unknown) => {
+        if (isAbort(error)) throw error;
+        return [];
+      });
       return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({
         ...end,
         host: nameOf(peer),
@@ -156,7 +160,9 @@ class Peers {
     return (await Promise.all(answers)).flat();
   }
 
-  #ask(peer: KnownPeer, path: string, body: unknown, timeoutMs = ASK_MS): Promise<unknown> {
+  async #ask(peer: KnownPeer, path: string, body: unknown, timeoutMs = ASK_MS): Promise<unknown> {
+    const silence = this.#silent.get(peer);
+    if (silence !== undefined) throw silence;
     const { known } = this.#host;
     const { port, signal } = this.#options;
     if (known === undefined || port === 0)
@@ -165,9 +171,16 @@ class Peers {
     const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
     const own = known.backend?.probing?.ownEnds({ v4: known.subnet });
     const from = own?.responder ?? known.subnet.address;
-    return askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+    try {
+      return await askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+    } catch (error) {
+      if (error instanceof WeftError && isTimeout(error.cause)) this.#silent.set(peer, error);
+      throw error;
+    }
   }
 }
+
+const isTimeout = (cause: unknown): boolean => cause instanceof DOMException && cause.name === 'TimeoutError';
 
 const nameOf = ({ publicIp, subnet }: KnownPeer): string =>
   publicIp === undefined ? formatPrefix(subnet) : formatIp(publicIp);
