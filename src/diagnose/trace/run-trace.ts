@@ -13,9 +13,11 @@ import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
-import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import type { Carriage, PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import { probeEvidence } from '#src/diagnose/trace/probe-evidence.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
-import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { type Trace, traceWay, type WireEvidence } from '#src/diagnose/trace/trace-way.ts';
+import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
 import { isAbort, WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -65,6 +67,7 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
     from: { ...named(pair.from), site: site(from) },
     to: { ...named(pair.to), site: site(to) },
     all: options.all,
+    evidence: (carriage) => evidenceOf(components, [from, to], carriage),
     ...tenant,
   });
   if (!options.live) return { ...trace, ...tenant };
@@ -86,6 +89,18 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
 
 /** Where an end is: on this host, on a peer, or nobody knows. */
 type Place = 'here' | KnownPeer | { readonly nowhere: string };
+
+/** This host's probes say something of a way that begins or ends here. */
+function evidenceOf(
+  { host, clock }: Pick<RunTraceComponents, 'host' | 'clock'>,
+  places: readonly Place[],
+  carriage: Carriage | undefined,
+): WireEvidence | undefined {
+  const other = places.find((place) => place !== 'here');
+  if (!places.includes('here') || other === undefined || 'nowhere' in other) return undefined;
+  const port = host.known && ownDevice(host.known)?.vxlan?.port;
+  return probeEvidence({ probe: other.probe, port, now: clock.now() }, carriage);
+}
 
 const named = ({ address, name }: FoundEnd) => ({ address, ...(name !== undefined && { name }) });
 
