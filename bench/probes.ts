@@ -5,12 +5,16 @@ import { askApi } from '#src/observe/api-client.ts';
 import { alternate, type Benchmark, Sheet } from './benchmark.ts';
 import { PREFIX } from './leases.ts';
 import { Rig } from './rig.ts';
+import { median } from './statistics.ts';
 
 const PEERS = 1_000;
 const MEASURE_MS = 60_000;
 const LOOK_MS = 1_000;
 /** A round of small packets and the next, at the budget's default of 50 packets a second. */
 const MOST_S = 90;
+/** Of the local API. */
+const QUESTIONS = 21;
+const MOST_STATUS_MS = 50;
 const VARIANTS = [
   { name: 'probes', flags: [] },
   { name: 'no probes', flags: ['--probes=false'] },
@@ -20,7 +24,7 @@ const VARIANTS = [
 export const probes: Benchmark = {
   name: 'probes',
   title: 'Probes',
-  method: `With ${PEERS} peers that all answer, inside the tunnel and outside of it, from another network namespace, and the default budget of 50 packets a second. Measured are the seconds until every peer of a host that just joined has been measured, then processor (user and system) and memory of flanneld over a minute, beside the same with --probes=false. The kernel's work for both ends is in it: the answers are made in the context of the sender.`,
+  method: `With ${PEERS} peers that all answer, inside the tunnel and outside of it, from another network namespace, and the default budget of 50 packets a second. Measured are the seconds until every peer of a host that just joined has been measured, then processor (user and system) and memory of flanneld over a minute, beside the same with --probes=false. The kernel's work for both ends is in it: the answers are made in the context of the sender. GET is a question to the local API and its whole answer, the median of ${QUESTIONS}.`,
   beside: ['no probes'],
   async run(bench) {
     const sheet = new Sheet();
@@ -49,6 +53,10 @@ export const probes: Benchmark = {
         sheet.add('processor', '%', name, percent);
         percents.get(name)?.push(percent);
         sheet.add('memory', 'MB', name, run.memory().now);
+        sheet.add('GET /v1/status', 'ms', name, await medianMs(() => askApi(socket, '/v1/status')), {
+          atMost: MOST_STATUS_MS,
+        });
+        sheet.add('GET /v1/peers', 'ms', name, await medianMs(() => askPeers(socket)));
         const peers = await askPeers(socket);
         const up = peers.filter(({ probe }) => probe?.state === 'up').length;
         if (name === 'probes' && up !== PEERS) throw new Error(`${up} peers are up instead of ${PEERS}`);
@@ -62,6 +70,17 @@ export const probes: Benchmark = {
     return sheet.rows;
   },
 };
+
+/** Of a question that is asked again and again. */
+async function medianMs(ask: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let question = 0; question < QUESTIONS; question++) {
+    const before = performance.now();
+    await ask();
+    times.push(performance.now() - before);
+  }
+  return median(times);
+}
 
 const askPeers = async (socket: string): Promise<readonly Peer[]> =>
   (await askApi(socket, '/v1/peers')).peers;

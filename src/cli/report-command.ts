@@ -11,7 +11,14 @@ import { secretsIn } from '#src/diagnose/report/secrets.ts';
 import { tarArchive } from '#src/diagnose/report/tar.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { addEnvironment, type FlagTable, formatUsage, type OptionsOf, optionsOf } from '#src/lib/go-flags.ts';
+import {
+  addEnvironment,
+  type FlagTable,
+  type FlagValue,
+  formatUsage,
+  type OptionsOf,
+  optionsOf,
+} from '#src/lib/go-flags.ts';
 import { type Prefix, parsePrefix } from '#src/lib/ip.ts';
 import { VERSION } from '#src/lib/version.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
@@ -90,7 +97,7 @@ async function reportCommand(words: readonly string[], context: CommandContext):
   const parts = [
     programs.part,
     ...(await daemonParts(options)),
-    doctorPart(options),
+    doctorPart(options, given),
     ...hostParts(await placesOf(options)),
   ];
   const collected = await collectReport(
@@ -160,9 +167,15 @@ async function daemonParts(options: Options): Promise<ReportPart[]> {
   ];
 }
 
-/** By a process of its own: what it finds must not end this one. */
-function doctorPart({ etcdPrefix, stateDir, subnetFile }: Options): ReportPart {
-  const flags = [`--etcd-prefix=${etcdPrefix}`, `--state-dir=${stateDir}`, `--subnet-file=${subnetFile}`];
+/** By a process of its own: what it finds must not end this one. What nobody gave it takes from the flanneld that runs. */
+function doctorPart(
+  { etcdPrefix, stateDir, subnetFile }: Options,
+  given: ReadonlyMap<string, FlagValue>,
+): ReportPart {
+  const values = { 'etcd-prefix': etcdPrefix, 'state-dir': stateDir, 'subnet-file': subnetFile };
+  const flags = Object.entries(values).flatMap(([name, value]) =>
+    given.has(name) ? [`--${name}=${value}`] : [],
+  );
   return {
     name: 'doctor.json',
     commands: [[programPath('weft'), 'doctor', '--json', ...flags]],
