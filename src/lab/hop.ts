@@ -23,7 +23,7 @@ export interface Hop {
 const LESSONS: readonly string[] = [
   ...['container', 'bridge', 'route', 'neighbour', 'fdb', 'wire', 'arrival-container'],
 ];
-/** They say how the packet gets to the container, and are told with its arrival. */
+/** They say how the packet gets to the container, and are shown with its arrival. */
 const ARRIVAL: readonly string[] = ['arrival-route', 'arrival-bridge'];
 
 /** The hops that are shown. `nameOf`: the container at which a way begins. */

@@ -1,4 +1,3 @@
-import { messageOf } from '#src/lib/errors.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
@@ -9,6 +8,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { HostApi } from '#src/node/host-api.ts';
 import { hostMetrics } from '#src/node/host-metrics.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
+import { loadDriver } from '#src/node/load-driver.ts';
 import { Network } from '#src/node/network.ts';
 import { NetworkFollower } from '#src/node/network-follower.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -133,7 +133,7 @@ export class Host {
     const view = () => this.#tenants?.view() ?? [];
     const stop = await this.#api.serveDriver(driverSocket(this.#options), status, view);
     try {
-      const TenantService = await this.#loadDriver();
+      const TenantService = await loadDriver(this.#log);
       if (TenantService === undefined) return await untilAborted(signal);
       const events = this.#api.eventsOf(undefined);
       const components = { ...this.#components, reconciler, identity, events };
@@ -141,16 +141,6 @@ export class Host {
       await this.#tenants.run(signal);
     } finally {
       await stop();
-    }
-  }
-
-  /** `undefined` where the program was replaced since its start, and its parts no longer fit: the networks go on. */
-  async #loadDriver(): Promise<typeof TenantService | undefined> {
-    try {
-      return (await import('#src/node/tenant-service.ts')).TenantService;
-    } catch (error) {
-      this.#log.error(`Docker's driver can't be loaded: ${messageOf(error)}; restart flanneld`);
-      return undefined;
     }
   }
 

@@ -14,8 +14,8 @@ import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
-import { wantedWaysOf } from '#src/node/wanted-ways.ts';
-import { WayWatch } from '#src/node/way-watch.ts';
+import { watchWays } from '#src/node/watch-ways.ts';
+import type { WayWatch } from '#src/node/way-watch.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -259,7 +259,7 @@ export class Network {
     );
     this.#onReady();
     dataPath.watchDrops(life.signal);
-    this.#ways ??= this.#watchWays(dataPath, life.signal);
+    this.#ways ??= watchWays(this.#parts, dataPath, life.signal);
     if (!again) life.run((signal) => this.#measure(dataPath, signal));
   }
 
@@ -283,25 +283,6 @@ export class Network {
       this.#parts.log.error(`${text}; restart flanneld`);
       this.#parts.events.note({ type: 'failure', severity: 'error', subject: 'probes', text });
     }
-  }
-
-  #watchWays(dataPath: DataPath, signal: AbortSignal): WayWatch {
-    const { host, createLogger } = this.#parts;
-    const watch = new WayWatch(
-      { ...host, log: createLogger('ways'), observe: (listener) => host.reconciler.observe(listener) },
-      {
-        network: () => dataPath.intent.config.network,
-        settled: () => dataPath.owner.settled(),
-        ways: () =>
-          wantedWaysOf({
-            intent: dataPath.intent,
-            table: dataPath.table,
-            leftOut: () => dataPath.leftOut(),
-          }),
-      },
-    );
-    watch.start(signal);
-    return watch;
   }
 }
 
