@@ -20,7 +20,7 @@ import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import type { Peer } from '#src/observe/api.ts';
+import type { Peer, PeerProbe } from '#src/observe/api.ts';
 import { askApi } from '#src/observe/api-client.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
@@ -88,6 +88,8 @@ export interface KnownPeer {
   readonly subnet: Prefix4;
   readonly attributes: LeaseAttributes;
   readonly publicIp?: Ipv4;
+  /** What this host's flanneld has measured of it; absent where that is not known. */
+  readonly probe?: PeerProbe;
 }
 
 export interface KnownNetworkComponents {

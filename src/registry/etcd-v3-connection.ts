@@ -1,17 +1,8 @@
-import { isIP } from 'node:net';
-import { checkServerIdentity } from 'node:tls';
-import {
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  credentials,
-  Metadata,
-} from '@grpc/grpc-js';
+import { type ClientDuplexStream, Metadata } from '@grpc/grpc-js';
 import { AuthService } from '#src/etcd/rpc.ts';
-import { authoritiesOf } from '#src/registry/authorities.ts';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
 import type { Credentials, EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { EtcdClient } from '#src/registry/etcd-v3-client.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
@@ -25,12 +16,6 @@ export interface Method<Request, Answer> {
   responseDeserialize(bytes: Buffer): Answer;
 }
 
-/** etcd closes a connection that pings more often than every 5 s (its `--grpc-keepalive-min-time`). */
-const KEEPALIVE_MS = 6_000;
-const KEEPALIVE_TIMEOUT_MS = 3_000;
-/** gRPC's 4 MB would refuse a page of long values, which etcd allows 1.5 MB each. */
-const MAX_MESSAGE_BYTES = 64 << 20;
-
 /**
  * Calls to whichever endpoint answers, with a deadline each, and with the user's token. A connection that failed is
  * dropped, and the next call makes another one: pauses between attempts are the caller's, so gRPC's own reconnecting,
@@ -41,7 +26,7 @@ export class EtcdConnection {
   readonly callTimeoutMs: number;
   readonly #tls: TlsMaterial;
   readonly #auth: Credentials | undefined;
-  readonly #clients = new Map<Endpoint, Client>();
+  readonly #clients = new Map<Endpoint, EtcdClient>();
   readonly clock: Clock;
   #token: string | undefined;
 
@@ -114,11 +99,13 @@ export class EtcdConnection {
     });
     // A member cut off from its cluster ends the stream, where it would be silent otherwise.
     metadata.set('hasleader', 'true');
-    const stream = this.#client(endpoint).makeBidiStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
-      metadata,
+    const stream = this.#client(endpoint).begin((client) =>
+      client.makeBidiStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        metadata,
+      ),
     );
     return { endpoint, stream };
   }
@@ -192,19 +179,21 @@ export class EtcdConnection {
   ): Promise<Answer> {
     signal.throwIfAborted();
     return new Promise((resolve, reject) => {
-      const call = this.#client(endpoint).makeUnaryRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        request,
-        metadata,
-        { deadline: this.clock.now() + this.callTimeoutMs },
-        (error, answer) => {
-          signal.removeEventListener('abort', abort);
-          if (error !== null) reject(signal.aborted ? signal.reason : error);
-          else if (answer === undefined) reject(new Error('empty answer'));
-          else resolve(answer);
-        },
+      const call = this.#client(endpoint).begin((client) =>
+        client.makeUnaryRequest(
+          method.path,
+          method.requestSerialize,
+          method.responseDeserialize,
+          request,
+          metadata,
+          { deadline: this.clock.now() + this.callTimeoutMs },
+          (error, answer) => {
+            signal.removeEventListener('abort', abort);
+            if (error !== null) reject(signal.aborted ? signal.reason : error);
+            else if (answer === undefined) reject(new Error('empty answer'));
+            else resolve(answer);
+          },
+        ),
       );
       const abort = () => call.cancel();
       signal.addEventListener('abort', abort, { once: true });
@@ -219,12 +208,14 @@ export class EtcdConnection {
     signal: AbortSignal,
   ): Promise<Answer> {
     signal.throwIfAborted();
-    const stream = this.#client(endpoint).makeBidiStreamRequest(
-      method.path,
-      method.requestSerialize,
-      method.responseDeserialize,
-      metadata,
-      { deadline: this.clock.now() + this.callTimeoutMs },
+    const stream = this.#client(endpoint).begin((client) =>
+      client.makeBidiStreamRequest(
+        method.path,
+        method.requestSerialize,
+        method.responseDeserialize,
+        metadata,
+        { deadline: this.clock.now() + this.callTimeoutMs },
+      ),
     );
     const abort = () => stream.cancel();
     signal.addEventListener('abort', abort, { once: true });
@@ -249,41 +240,12 @@ export class EtcdConnection {
     }
   }
 
-  #client(endpoint: Endpoint): Client {
+  #client(endpoint: Endpoint): EtcdClient {
     let client = this.#clients.get(endpoint);
     if (client === undefined) {
-      const address = isIP(endpoint.host) === 6 ? `[${endpoint.host}]` : endpoint.host;
-      const target = isIP(endpoint.host) === 0 ? `dns:${address}` : address;
-      client = new Client(
-        `${target}:${endpoint.port}`,
-        channelCredentials(endpoint, this.#tls),
-        channelOptions(endpoint),
-      );
+      client = new EtcdClient(endpoint, this.#tls);
       this.#clients.set(endpoint, client);
     }
     return client;
   }
-}
-
-function channelCredentials(endpoint: Endpoint, tls: TlsMaterial): ChannelCredentials {
-  if (!endpoint.secure) return credentials.createInsecure();
-  const bytes = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
-  return credentials.createSsl(Buffer.from(authoritiesOf(tls)), bytes(tls.key), bytes(tls.cert), {
-    checkServerIdentity: (_name, certificate) => checkServerIdentity(endpoint.host, certificate),
-  });
-}
-
-function channelOptions(endpoint: Endpoint): ClientOptions {
-  return {
-    'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.service_config_disable_resolution': 1,
-    // As over v2, the registry is reached directly: a proxy set for the host's downloads is not meant.
-    'grpc.enable_http_proxy': 0,
-    // TLS has no server name for an IP address, and Node 26 refuses one; the certificate is checked against the
-    // address above all the same.
-    ...(endpoint.secure && isIP(endpoint.host) !== 0 && { 'grpc.ssl_target_name_override': 'etcd' }),
-  };
 }

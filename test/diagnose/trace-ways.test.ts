@@ -4,16 +4,18 @@ import type { FullTrace } from '#src/diagnose/trace/run-trace.ts';
 import type { Host } from '#src/lab/host.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { type Network, pairOf, testNetwork } from '../support/network.ts';
-import { cannotRun, type Owner } from '../support/test-lab.ts';
+import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
- * The command itself, on a host of each network:
+ * The command itself, on a host of each network; there is one for each backend:
  *
  *     h1 flanneld ── docker0 ── c        weft trace C1 C2 [--live]
  *     h2 flanneld ── docker0 ── c        its responder is asked
  *
  * No program of a host can look into the lab's plain namespaces: what is in the containers is unknown.
  */
+/** A command that waits longer is ended, with exit code 124: nothing that it waits for takes half of that. */
+const LONGEST_MS = 15_000;
 const skip = cannotRun('ping', 'nft');
 
 interface Ran {
@@ -24,17 +26,11 @@ interface Ran {
 async function trace(host: Host, words: readonly string[]): Promise<Ran> {
   const { code, stdout, stderr } = await host.run(
     [...[WEFT, 'trace', '--json', '--etcd-prefix=/flannel-vxlan/network', ...words]],
-    { timeoutMs: 30_000 },
+    { timeoutMs: LONGEST_MS },
   );
   assert.notEqual(stdout, '', stderr);
   return { code, trace: JSON.parse(stdout) as FullTrace };
 }
-
-const network = (t: Owner, backend: string): Promise<Network> =>
-  testNetwork(t, {
-    ...{ api: 3, store: 'embedded', programs: [FLANNELD, FLANNELD] },
-    config: `{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":${backend}}`,
-  });
 
 const BACKENDS = [
   ['vxlan', '{"Type":"vxlan"}', true],
@@ -42,9 +38,29 @@ const BACKENDS = [
   ['host-gw', '{"Type":"host-gw"}', false],
 ] as const;
 
-for (const [name, backend, isTunnel] of BACKENDS) {
-  test(`${name}: both hosts are seen from one, and a drop on the other is named`, { skip }, async (t) => {
-    const [one, two] = pairOf(await network({ signal: t.signal, after: (it) => t.after(it) }, backend));
+const DROP = (hook: string, match: string): string[] => [
+  'nft',
+  `table inet x { chain c { type filter hook ${hook} priority 0; ${match} drop; }; }`,
+];
+const UNDROP = ['nft', 'delete', 'table', 'inet', 'x'];
+
+const networks = new Map<string, Network>();
+
+const networkOf = (name: string): Network => networks.get(name) ?? assert.fail(name);
+
+// At once: most of the time of a start is waited for.
+wholeFile(skip, async (owner) => {
+  const start = async ([name, backend]: (typeof BACKENDS)[number]): Promise<void> => {
+    const config = `{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":${backend}}`;
+    const programs = [FLANNELD, FLANNELD];
+    networks.set(name, await testNetwork(owner, { api: 3, store: 'embedded', programs, config }));
+  };
+  await Promise.all(BACKENDS.map(start));
+});
+
+for (const [name, , isTunnel] of BACKENDS) {
+  test(`${name}: both hosts are seen from one, and a drop on the other is named`, { skip }, async () => {
+    const [one, two] = pairOf(networkOf(name));
     const words = [one.container.address, two.container.address];
     const healthy = await trace(one.host, words);
     const ids = healthy.trace.hops.map(({ way, host, id }) => `${way} ${host} ${id}`);
@@ -62,25 +78,44 @@ for (const [name, backend, isTunnel] of BACKENDS) {
       'container',
     ]);
 
-    await two.host.must([
-      'nft',
-      `table inet x { chain c { type filter hook forward priority 0; ip daddr ${two.container.address} drop; }; }`,
-    ]);
+    await two.host.must(DROP('forward', `ip daddr ${two.container.address}`));
     const stopped = await trace(one.host, ['--live', ...words]);
     const last = stopped.trace.hops.at(-1);
     assert.equal(stopped.code, 1);
     assert.deepEqual([last?.way, last?.host, last?.id], ['there', 'h2', 'arrival-filter']);
     const { way, host, hop } = stopped.trace.live?.lost ?? {};
     assert.deepEqual([way, host, hop], ['there', 'h2', 'arrival-filter']);
+    await two.host.must(UNDROP);
   });
 }
 
+test('a peer that lets nothing in is waited for once, and nothing stays open', { skip }, async () => {
+  const [one, two] = pairOf(networkOf('vxlan'));
+  await two.host.must(DROP('input', 'udp dport 8472'));
+  const silent = await trace(one.host, [one.container.address, two.container.address]);
+  assert.match(
+    silent.trace.hops.find(({ id, host }) => id === 'arrival-device' && host !== 'h1')?.found[0] ?? '',
+    /: nothing in 3 s$/,
+  );
+  await two.host.must(UNDROP);
+});
+
+test('nor after weft doctor, with a registry that lets nothing in', { skip }, async () => {
+  const { etcd, nodes } = networkOf('vxlan');
+  const [store] = etcd.members;
+  assert.ok(store);
+  await store.host.must(DROP('input', 'tcp dport 2379'));
+  const argv = [WEFT, 'doctor', '--json', '--etcd-prefix=/flannel-vxlan/network'];
+  argv.push(`--etcd-endpoints=${store.endpoint}`);
+  const { code, stdout } = await (nodes[0] ?? assert.fail()).host.run(argv, { timeoutMs: LONGEST_MS });
+  assert.equal(code, 1, stdout);
+  await store.host.must(UNDROP);
+});
+
 test('a peer whose daemon is down, an address of no lease, and one outside of the network', {
   skip,
-}, async (t) => {
-  const [one, two] = pairOf(
-    await network({ signal: t.signal, after: (it) => t.after(it) }, '{"Type":"vxlan"}'),
-  );
+}, async () => {
+  const [one, two] = pairOf(networkOf('vxlan'));
   const [a, b] = [one.container.address, two.container.address];
   await (await two.host.daemon('flanneld'))?.stop();
   const blind = await trace(one.host, [a, b]);

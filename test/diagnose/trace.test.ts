@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Hop } from '#src/diagnose/trace/hop.ts';
+import { probeEvidence } from '#src/diagnose/trace/probe-evidence.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { parseIpv4 } from '#src/lib/ip.ts';
+import { until } from '#src/sys/until.ts';
 import { FLANNELD } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
@@ -27,23 +31,27 @@ interface TraceOptions {
   readonly all?: boolean;
   /** The second host has no responder. */
   readonly silent?: boolean;
+  /** With what the first host's probes measured. */
+  readonly probed?: boolean;
 }
 
 async function trace(
   from: Node,
   to: Node,
-  { all = false, silent = false }: TraceOptions = {},
+  { all = false, silent = false, probed = false }: TraceOptions = {},
 ): Promise<Trace> {
   const hosts = await Promise.all([from, to].map(({ host, container }) => tracedHost(host, [container])));
   const [a, b] = hosts;
   assert.ok(a && b);
   const refused = () => Promise.reject(new Error('nothing answers at its VTEP'));
+  const probe = a.known?.peers.find(({ publicIp }) => publicIp === parseIpv4(to.host.address))?.probe;
   const other: Site = silent ? new RemoteSite(to.host.address, refused) : localSite(b);
   try {
     return await traceWay({
       from: { address: from.container.address, site: localSite(a) },
       to: { address: to.container.address, site: other },
       all,
+      ...(probed && { evidence: (it) => probeEvidence({ probe, port: 8472, now: Date.now() }, it) }),
     });
   } finally {
     for (const { eye } of hosts) eye.close();
@@ -99,6 +107,36 @@ test('a peer that can’t be asked: all of this host is seen, and the rest is sa
   assert.ok(
     traced.hops.some(({ way, host, id }) => way === 'back' && host === 'h1' && id === 'arrival-container'),
   );
+});
+
+test('with probes: the wire is where it stops, and why', { skip }, async () => {
+  const [one, two] = pairOf(network);
+  const wireWhen = async (what: string, wanted: (found: string, ok: Hop['ok']) => boolean): Promise<Hop> => {
+    let traced: Trace | undefined;
+    const isSo = async () => {
+      traced = await trace(one, two, { silent: true, probed: true });
+      const { found = [], ok = 'unknown' } = traced.hops.find(({ id }) => id === 'wire') ?? {};
+      return wanted(found[0] ?? '', ok);
+    };
+    await until(isSo, { what });
+    return traced?.hops.findLast(({ id }) => id === 'wire') ?? assert.fail();
+  };
+  await wireWhen('an answer inside the tunnel', (_, ok) => ok === true);
+  await two.host.must([
+    'nft',
+    'table inet trouble { chain c { type filter hook input priority 0; udp dport 8472 drop; }; }',
+  ]);
+  try {
+    const dropped = await wireWhen('a tunnel that is down', (found) => found.includes('underlay answers'));
+    assert.equal(dropped.ok, false);
+    assert.match(dropped.remedy ?? '', /UDP port 8472/);
+    assert.equal(stopOf(await trace(one, two, { silent: true, probed: true })), 'there h1 wire');
+    await two.host.must(['nft', 'add rule inet trouble c ip protocol icmp drop']);
+    const cut = await wireWhen('a host that is cut off', (found) => found.startsWith('neither the tunnel'));
+    assert.equal(cut.ok, false);
+  } finally {
+    await two.host.must(['nft', 'delete table inet trouble']);
+  }
 });
 
 test('flanneld ends on both hosts: what it wrote down is what is expected', { skip }, async () => {

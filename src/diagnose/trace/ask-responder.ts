@@ -1,6 +1,7 @@
 import { request } from 'node:http';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIpv4, type Ipv4 } from '#src/lib/ip.ts';
+import { deadlineIn } from '#src/sys/timer.ts';
 
 /** The responder of another host. */
 export interface ResponderAddress {
@@ -14,9 +15,11 @@ export interface ResponderAddress {
 const LONGEST_ANSWER = 1 << 20;
 
 /**
- * `POST PATH` to a peer's responder: the JSON value that it answers.
+ * `POST PATH` to a peer's responder: the JSON value that it answers. `timeoutMs` is for all of it, from the connection on. Nothing
+ * of it stays open afterwards.
  *
- * @throws {WeftError} `responder` when nothing answers in time, when it refuses, or when what answers is none of weft's.
+ * @throws {WeftError} `responder` when nothing answers in time, when it refuses, or when what answers is none of weft's. The cause
+ *   of a silence is a `TimeoutError`.
  */
 export async function askResponder(
   { address, port, from }: ResponderAddress,
@@ -26,6 +29,8 @@ export async function askResponder(
 ): Promise<unknown> {
   const text = JSON.stringify(body);
   const { promise, resolve, reject } = Promise.withResolvers<string>();
+  // A timeout of the request itself would count from when it is connected.
+  const deadline = deadlineIn(timeoutMs, signal);
   const asked = request(
     {
       host: formatIpv4(address),
@@ -36,7 +41,7 @@ export async function askResponder(
       path,
       agent: false,
       headers: { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) },
-      ...(signal && { signal }),
+      signal: deadline,
     },
     (response) => {
       const chunks: Buffer[] = [];
@@ -54,17 +59,19 @@ export async function askResponder(
       });
     },
   );
-  asked.setTimeout(timeoutMs, () => asked.destroy(new Error(`no answer in ${timeoutMs / 1000} s`)));
   asked.on('error', reject);
   asked.end(text);
   try {
     return JSON.parse(await promise);
-  } catch (cause) {
+  } catch (error) {
     signal?.throwIfAborted();
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const cause = deadline.aborted ? deadline.reason : error;
+    const why = deadline.aborted ? `nothing in ${timeoutMs / 1000} s` : messageOf(error);
     throw new WeftError('responder', `no answer of weft from ${formatIpv4(address)}:${port}: ${why}`, {
       cause,
     });
+  } finally {
+    asked.destroy();
   }
 }
 

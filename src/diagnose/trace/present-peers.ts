@@ -10,7 +10,7 @@ export const withPresentPeers = (known: KnownNetwork, peers: readonly Peer[]): K
 
 /** `undefined` for a lease that is not used. What else is remembered of the same lease stays. */
 function presentPeer({ peers }: KnownNetwork, peer: Peer): KnownPeer | undefined {
-  const { lease, programmed, backend: backendType, vtep, node } = peer;
+  const { lease, programmed, backend: backendType, vtep, node, probe } = peer;
   const subnet = parsePrefix4(peer.subnet ?? '');
   const publicIp = parseIpv4(peer.publicIp ?? '');
   if (subnet === undefined || publicIp === undefined || programmed === 'quarantined') return undefined;
@@ -23,5 +23,5 @@ function presentPeer({ peers }: KnownNetwork, peer: Peer): KnownPeer | undefined
     ...(vtep !== undefined && { backendData: { VtepMAC: vtep.mac } }),
     ...(node !== undefined && { node }),
   };
-  return { lease, subnet, publicIp, attributes };
+  return { lease, subnet, publicIp, attributes, ...(probe !== undefined && { probe }) };
 }

@@ -13,10 +13,12 @@ import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
-import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import type { Carriage, PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
+import { probeEvidence } from '#src/diagnose/trace/probe-evidence.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
-import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { type Trace, traceWay, type WireEvidence } from '#src/diagnose/trace/trace-way.ts';
+import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
+import { isAbort, WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -65,6 +67,7 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
     from: { ...named(pair.from), site: site(from) },
     to: { ...named(pair.to), site: site(to) },
     all: options.all,
+    evidence: (carriage) => evidenceOf(components, [from, to], carriage),
     ...tenant,
   });
   if (!options.live) return { ...trace, ...tenant };
@@ -86,6 +89,18 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
 
 /** Where an end is: on this host, on a peer, or nobody knows. */
 type Place = 'here' | KnownPeer | { readonly nowhere: string };
+
+/** This host's probes say something of a way that begins or ends here. */
+function evidenceOf(
+  { host, clock }: Pick<RunTraceComponents, 'host' | 'clock'>,
+  places: readonly Place[],
+  carriage: Carriage | undefined,
+): WireEvidence | undefined {
+  const other = places.find((place) => place !== 'here');
+  if (!places.includes('here') || other === undefined || 'nowhere' in other) return undefined;
+  const port = host.known && ownDevice(host.known)?.vxlan?.port;
+  return probeEvidence({ probe: other.probe, port, now: clock.now() }, carriage);
+}
 
 const named = ({ address, name }: FoundEnd) => ({ address, ...(name !== undefined && { name }) });
 
@@ -122,8 +137,9 @@ async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
   return entry?.kind === 'fdb' ? entry.destination : undefined;
 }
 
-/** The other hosts, as far as they have a responder. */
+/** The other hosts, as far as they have a responder. One that was silent is not waited for again. */
 class Peers {
+  readonly #silent = new Map<KnownPeer, WeftError>();
   readonly #host: LocalHost;
   readonly #options: RunTraceOptions;
 
@@ -147,7 +163,10 @@ class Peers {
   async find(name: string): Promise<FoundEnd[]> {
     const peers = (this.#host.known?.peers ?? []).slice(0, MOST_ASKED);
     const answers = peers.map(async (peer) => {
-      const answer = await this.#ask(peer, '/v1/find', { name }).catch(() => []);
+      const answer = await this.#ask(peer, '/v1/find', { name }).catch((error: unknown) => {
+        if (isAbort(error)) throw error;
+        return [];
+      });
       return (Array.isArray(answer) ? (answer as FoundEnd[]) : []).map((end) => ({
         ...end,
         host: nameOf(peer),
@@ -156,7 +175,9 @@ class Peers {
     return (await Promise.all(answers)).flat();
   }
 
-  #ask(peer: KnownPeer, path: string, body: unknown, timeoutMs = ASK_MS): Promise<unknown> {
+  async #ask(peer: KnownPeer, path: string, body: unknown, timeoutMs = ASK_MS): Promise<unknown> {
+    const silence = this.#silent.get(peer);
+    if (silence !== undefined) throw silence;
     const { known } = this.#host;
     const { port, signal } = this.#options;
     if (known === undefined || port === 0)
@@ -165,9 +186,16 @@ class Peers {
     const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
     const own = known.backend?.probing?.ownEnds({ v4: known.subnet });
     const from = own?.responder ?? known.subnet.address;
-    return askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+    try {
+      return await askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+    } catch (error) {
+      if (error instanceof WeftError && isTimeout(error.cause)) this.#silent.set(peer, error);
+      throw error;
+    }
   }
 }
+
+const isTimeout = (cause: unknown): boolean => cause instanceof DOMException && cause.name === 'TimeoutError';
 
 const nameOf = ({ publicIp, subnet }: KnownPeer): string =>
   publicIp === undefined ? formatPrefix(subnet) : formatIp(publicIp);

@@ -2,7 +2,7 @@ import type { Hop } from '#src/diagnose/trace/hop.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import type { PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { walkPart } from '#src/diagnose/trace/walk-part.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { isAbort, messageOf } from '#src/lib/errors.ts';
 
 /** One end of a way: a host that looks at its part of it. */
 export interface Site {
@@ -49,6 +49,7 @@ export class RemoteSite implements Site {
       this.#answers = true;
       return answer;
     } catch (error) {
+      if (isAbort(error)) throw error;
       this.#answers = false;
       return { host: this.name, hops: [this.#unknown(request, messageOf(error))] };
     }

@@ -18,7 +18,7 @@ export interface TraceRequest {
   readonly tenant?: number | undefined;
   /** Go on behind the first hop that is not ok. */
   readonly all?: boolean;
-  /** What is known of the network between two hosts when neither end says: see {@link WireEvidence}. */
+  /** What is known of the network between two hosts when one of them can't be asked: see {@link WireEvidence}. */
   readonly evidence?: (carriage: Carriage | undefined) => WireEvidence | undefined;
 }
 
@@ -26,6 +26,7 @@ export interface TraceRequest {
 export interface WireEvidence {
   readonly found: readonly string[];
   readonly ok: boolean | 'unknown';
+  readonly remedy?: string;
 }
 
 /** The whole way of a packet, there and back. */
@@ -60,7 +61,8 @@ async function walkOneWay(
   const carriage = left.carriage;
   const entered = await last.site.walk({ ...common, part: 'enter', ...(carriage && { carriage }) });
   if (carriage?.kind === 'bridge') return [...left.hops, ...entered.hops];
-  return [...left.hops, wireHop(way, left, first, last, evidence(carriage)), ...entered.hops];
+  const wire = wireHop(way, left, first, last, evidence);
+  return !all && wire.ok === false ? [...left.hops, wire] : [...left.hops, wire, ...entered.hops];
 }
 
 function wireHop(
@@ -68,7 +70,7 @@ function wireHop(
   { carriage, host }: PartAnswer,
   first: TraceEnd,
   last: TraceEnd,
-  evidence: WireEvidence | undefined,
+  evidence: NonNullable<TraceRequest['evidence']>,
 ): Hop {
   const asked = first.site.answers && last.site.answers;
   const step = {
@@ -85,8 +87,9 @@ function wireHop(
         : `tcpdump -ni any host ${carriage.to}${carriage.kind === 'tunnel' ? ` and udp port ${carriage.port}` : ''}`,
     expected: '',
   } as const;
-  if (evidence !== undefined) return { ...step, ...evidence };
-  return asked
-    ? { ...step, found: ['both hosts answer, one of them by this way'], ok: true }
-    : { ...step, found: ['not measured; --live sends a packet'], ok: 'unknown' };
+  if (asked) return { ...step, found: ['both hosts answer, one of them by this way'], ok: true };
+  const expected = 'packets between the hosts arrive';
+  const known = evidence(carriage);
+  if (known !== undefined) return { ...step, ...known, expected };
+  return { ...step, found: ['not measured; --live sends a packet'], ok: 'unknown' };
 }

@@ -2,7 +2,7 @@ import { type LiveTrace, locate, type WatchedEnd } from '#src/diagnose/trace/liv
 import { TOKEN_BYTES } from '#src/diagnose/trace/live/marked-packet.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { isAbort, messageOf } from '#src/lib/errors.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
 /** One end of a live trace. */
@@ -47,6 +47,7 @@ async function watchOrNot(
   try {
     return await watch(request, enough);
   } catch (error) {
+    if (isAbort(error)) throw error;
     return { host, why: messageOf(error) };
   }
 }
