@@ -20,6 +20,8 @@ export interface NftMap {
 }
 export interface NftSet {
   readonly name: string;
+  /** `dynamic`: packets add elements to it. */
+  readonly flags?: string | readonly string[];
   /** Values; those of several parts as `{concat: […]}`. */
   readonly elem?: readonly unknown[];
 }

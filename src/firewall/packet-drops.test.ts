@@ -77,3 +77,27 @@ test('nftables: a chain of a device drops what comes by it', () => {
   assert.equal(place(nft('netdev', 'ingress', 'eth1'), FORWARDED, 'forward'), undefined);
   assert.equal(place(nft('netdev', 'egress', 'flannel.1'), FORWARDED, 'forward') !== undefined, true);
 });
+
+const NAMED: readonly (readonly [string, object, boolean])[] = [
+  ['has the sender', { elem: ['172.16.0.1'] }, false],
+  ['has the sender, for a while', { elem: [{ elem: { val: '172.16.0.1', expires: 60 } }] }, false],
+  ['has its network', { elem: [{ prefix: { addr: '172.16.0.0', len: 24 } }] }, false],
+  ['has others', { elem: ['172.16.0.9'] }, true],
+  ['is empty', {}, true],
+  ['may have it: a range', { elem: [{ range: ['172.16.0.0', '172.16.0.9'] }] }, false],
+  ['is filled by packets', { flags: ['dynamic'], elem: ['172.16.0.9'] }, false],
+];
+
+for (const [name, set, drops] of NAMED) {
+  test(`nftables: what is not accepted is dropped, and the set of those that are ${name}`, () => {
+    const left = { payload: { protocol: 'ip', field: 'saddr' } };
+    const expr = [{ match: { op: '==', left, right: '@hosts' } }, { accept: null }];
+    const nftables = [
+      { set: { family: 'inet', table: 't', name: 'hosts', type: 'ipv4_addr', ...set } },
+      chain('inet', 'input'),
+      { rule: { family: 'inet', table: 't', chain: 'c', expr } },
+    ];
+    const seen = { iptables: [], nftables: parseNftRuleset(JSON.stringify({ nftables })) };
+    assert.equal(place(seen, TUNNEL, 'input') !== undefined, drops);
+  });
+}

@@ -1,4 +1,4 @@
-import type { NftMap, NftRule, NftStatement, NftTable } from '#src/firewall/nft-listing.ts';
+import type { NftMap, NftRule, NftSet, NftStatement, NftTable } from '#src/firewall/nft-listing.ts';
 import {
   type Answer,
   all,
@@ -18,16 +18,34 @@ import {
 import { type Prefix, parsePrefix } from '#src/lib/ip.ts';
 
 /** A table of nftables, its conditions answered for one packet. */
-export function walkNft({ chains, rules, maps }: NftTable, packet: Packet): Map<string, WalkChain> {
+export function walkNft({ chains, rules, maps, sets }: NftTable, packet: Packet): Map<string, WalkChain> {
   const walked = new Map(
     chains.map(({ name, policy }) => [
       name,
       { policy: policy === 'drop' ? ('drop' as const) : ('accept' as const), rules: [] as WalkRule[] },
     ]),
   );
-  for (const rule of rules) walked.get(rule.chain)?.rules.push(...walkRules(rule, maps, packet));
+  for (const rule of rules) {
+    const expr = rule.expr?.map((statement) => withElements(statement, sets));
+    walked.get(rule.chain)?.rules.push(...walkRules({ ...rule, ...(expr && { expr }) }, maps, packet));
+  }
   return walked;
 }
+
+/**
+ * A condition that names a set of its table, with what is in there now. What packets put into a set may be another thing when the
+ * next one comes: such a set stays a name.
+ */
+function withElements(statement: NftStatement, sets: readonly NftSet[]): NftStatement {
+  const { right, ...match } = (statement.match ?? {}) as { readonly right?: unknown };
+  const set = sets.find(({ name }) => `@${name}` === right);
+  if (set === undefined || [set.flags].flat().includes('dynamic')) return statement;
+  return { ...statement, match: { ...match, right: { set: (set.elem ?? []).map(elementValue) } } };
+}
+
+/** One with a timeout or a counter is `{elem: {val: …}}`. */
+const elementValue = (element: unknown): unknown =>
+  (element as { elem?: { val?: unknown } } | null)?.elem?.val ?? element;
 
 /** Mostly one; a verdict map with answers that are not certain is one for each of its elements. */
 function walkRules({ expr = [], comment }: NftRule, maps: readonly NftMap[], packet: Packet): WalkRule[] {

@@ -4,18 +4,19 @@ import type { Hop } from '#src/diagnose/trace/hop.ts';
 import { probeEvidence } from '#src/diagnose/trace/probe-evidence.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import { makeContainer } from '#src/lab/container.ts';
 import { parseIpv4 } from '#src/lib/ip.ts';
 import { until } from '#src/sys/until.ts';
 import { FLANNELD } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
-import { TRACE_FAULTS } from '../support/trace-faults.ts';
+import { shellOn, TRACE_FAULTS } from '../support/trace-faults.ts';
 import { rememberPeers, tracedHost } from '../support/traced-host.ts';
 
 /*
  * One lab for all of it. The faults come when no flanneld runs any more: it would mend them.
  *
- *     store ─┬─ h1 flanneld ── docker0 ── c
+ *     store ─┬─ h1 flanneld ── docker0 ── c, and d in one test
  *            ├─ h2 flanneld ── docker0 ── c
  *            └─ h3 flanneld ── docker0 ── c
  */
@@ -160,6 +161,66 @@ for (const fault of TRACE_FAULTS) {
     }
   });
 }
+
+const SAME_HOST: readonly (readonly [string, string, 'c1' | 'h1', string, string])[] = [
+  [
+    'the port of the other container is down',
+    'there h1 arrival-bridge',
+    ...(['h1', 'ip link set veth-d down', 'ip link set veth-d up'] as const),
+  ],
+  [
+    'the port of the other container is not in the bridge',
+    'there h1 arrival-bridge',
+    ...(['h1', 'ip link set veth-d nomaster', 'ip link set veth-d master docker0'] as const),
+  ],
+  [
+    'a container without a route to its own subnet',
+    'there h1 container',
+    ...(['c1', 'ip route del $AS', 'ip route add $AS dev eth0 src $A'] as const),
+  ],
+];
+
+test('two containers of one host: no hop leaves it, and faults are found', { skip }, async (t) => {
+  const [one] = pairOf(network);
+  const other = await makeContainer(one.host, 'd');
+  const traceHere = async (): Promise<Trace> => {
+    const host = await tracedHost(one.host, [one.container, other]);
+    const site = localSite(host);
+    try {
+      return await traceWay({
+        from: { address: one.container.address, site },
+        to: { address: other.address, site },
+      });
+    } finally {
+      host.eye.close();
+    }
+  };
+  const healthy = await until(
+    async () => {
+      const traced = await traceHere();
+      return traced.outcome === 'arrives' && traced;
+    },
+    { what: 'way to the other container' },
+  );
+  assert.deepEqual(
+    healthy.hops.map(({ way, host, id }) => `${way} ${host} ${id}`),
+    ['there', 'back'].flatMap((way) =>
+      ['container', 'bridge', 'arrival-bridge', 'arrival-container'].map((id) => `${way} h1 ${id}`),
+    ),
+  );
+  const [, two] = pairOf(network);
+  for (const [name, stopsAt, where, start, end] of SAME_HOST) {
+    await t.test(`${name}: it stops at ${stopsAt}`, async () => {
+      await shellOn(where, start)({ one, two });
+      try {
+        const traced = await traceHere();
+        assert.equal(stopOf(traced), stopsAt, explain(traced));
+      } finally {
+        await shellOn(where, end)({ one, two });
+      }
+    });
+  }
+});
 
 test('after all of them the way is as it was', { skip }, async () => {
   const [one, two] = pairOf(network);

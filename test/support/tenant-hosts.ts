@@ -24,7 +24,7 @@ import { type ScratchNamespace, scratchNamespace } from './scratch-namespace.ts'
 
 export const ip = (text: string): Ip => parseIp(text) ?? assert.fail(text);
 export const mac = (text: string): Mac => parseMac(text) ?? assert.fail(text);
-const PORT = 8473;
+export const PORT = 8473;
 const MTU = 1450;
 
 /** A container of a tenant, in a namespace of its own. */
@@ -41,6 +41,8 @@ export interface TestContainer {
 export interface TenantHost {
   readonly vtep: string;
   readonly namespace: ScratchNamespace;
+  /** Of the namespace "weft". */
+  readonly weftPath: string;
   /** Runs a command in the namespace "weft". */
   readonly weft: (command: string) => string;
   readonly kernel: RtnetlinkKernel;
@@ -111,6 +113,7 @@ async function tenantHost(
   return {
     vtep,
     namespace,
+    weftPath: networkNamespacePath(name),
     weft: (command) => namespace.run(`ip netns exec ${name} ${command}`),
     kernel,
     owner,
