@@ -150,3 +150,21 @@ test('a peer whose daemon is down, an address of no lease, and one outside of th
   assert.equal(code, 2);
   assert.match(text, /there is no Docker here that could say where the container nobody is/);
 });
+
+for (const [name, , isTunnel] of BACKENDS) {
+  test(`${name}: of a peer that can’t be asked the answer comes as this host would send`, {
+    skip,
+  }, async () => {
+    const [one, two] = pairOf(networkOf(name));
+    await (await two.host.daemon('flanneld'))?.stop();
+    const { code, trace: blind } = await trace(one.host, [one.container.address, two.container.address]);
+    assert.deepEqual([code, blind.outcome], [0, 'unknown'], JSON.stringify(blind, undefined, 1));
+    const back = blind.hops.filter(({ way, host }) => way === 'back' && host === 'h1');
+    assert.equal(
+      back.some(({ id }) => id === 'arrival-device'),
+      isTunnel,
+    );
+    const filter = back.find(({ id }) => id === 'arrival-filter')?.found[0] ?? '';
+    assert.match(filter, isTunnel ? /flannel\.1 > docker0/ : /eth0 > docker0/);
+  });
+}
