@@ -21,6 +21,7 @@ export const alloc: BackendKind = {
       needsLookup: false,
       // flannel writes no BackendType.
       published: { backendType: '' },
+      shared: {},
       inbound: { devices: [], underlay: true },
       scopes: [],
       probing: undefined,

@@ -86,6 +86,8 @@ export interface BackendUnderlay {
 /** What the node publishes in its lease in addition to its addresses. */
 export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
 
+export type SharedSettings = Readonly<Record<string, boolean | number | string>>;
+
 /** What was read from the kernel. */
 export interface FoundState {
   readonly links: readonly Link[];
@@ -110,6 +112,8 @@ export interface Backend {
   /** Whether {@link PeerPath.lookup} is needed. It costs one question to the kernel for each peer. */
   readonly needsLookup: boolean;
   readonly published: Published;
+  /** What both ends of a way must have alike, by the options' names in the network config, with defaults filled in. */
+  readonly shared: SharedSettings;
   /** By which ways packets of the overlay come in from other hosts. */
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */

@@ -68,6 +68,7 @@ class HostGwBackend implements Backend {
   readonly mtu: number;
   readonly needsLookup = true;
   readonly published = { backendType: hostGw.type };
+  readonly shared = {};
   readonly inbound = { devices: [], underlay: true };
   readonly scopes: readonly Scope[];
   readonly probing: Probing;

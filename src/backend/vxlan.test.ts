@@ -404,6 +404,7 @@ test('a peer without an IPv6 address is a peer in IPv4; one with an address need
 });
 
 test('packets come in by the tunnel, and with DirectRouting by the underlay as well', () => {
+  assert.deepEqual(backend({ port: 4789 }).shared, { VNI: 1, Port: 4789, GBP: false });
   assert.deepEqual(backend().inbound, { devices: ['flannel.1'], underlay: false });
   assert.deepEqual(backend({ directRouting: true }).inbound, { devices: ['flannel.1'], underlay: true });
   assert.equal(backend().unreachable(), undefined);

@@ -4,6 +4,7 @@ import type {
   Inbound,
   PeerPath,
   Published,
+  SharedSettings,
   TunnelEnd,
 } from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
@@ -57,6 +58,7 @@ export class VxlanBackend implements Backend {
   readonly mtu: number;
   readonly needsLookup: boolean;
   readonly published: Published;
+  readonly shared: SharedSettings;
   readonly inbound: Inbound;
   readonly scopes: readonly Scope[];
   readonly probing: Probing;
@@ -77,6 +79,7 @@ export class VxlanBackend implements Backend {
       ...(macs.v4 !== undefined && { backendData: { VNI: options.vni, VtepMAC: macs.v4 } }),
       ...(macs.v6 !== undefined && { backendV6Data: { VNI: options.vni, VtepMAC: macs.v6 } }),
     };
+    this.shared = { VNI: options.vni, Port: options.port, GBP: options.gbp };
     this.inbound = { devices: this.devices, underlay: options.directRouting };
     this.scopes = [
       ...this.#tunnels.map(scopeOnDevice),

@@ -123,6 +123,7 @@ export async function readHostFacts(
   signal: AbortSignal,
 ): Promise<HostFacts> {
   const { kernel, commands, files, clock, processes } = components;
+  // Alone: loading what reads the registry holds this process up, and flanneld would seem to be silent.
   const daemon = await askDaemon(place);
   const found = await readKnownNetwork(components, place, daemon);
   const network = found === undefined ? unknownFact(NO_NETWORK) : knownFact(found);

@@ -6,7 +6,6 @@ import { messageOf } from '#src/lib/errors.ts';
 import {
   containsAddress,
   equalPrefix,
-  formatIp,
   type Ipv4,
   isIpv4,
   masked,
@@ -230,33 +229,48 @@ function peerSaid({ lease, programmed, publicIp, backend, vtep, node }: Peer): K
   return { lease, subnet, attributes, ...(ip !== undefined && { publicIp: ip }) };
 }
 
-/** The device with the public IP; behind a NAT the one that flanneld says, or that the address of the tunnel is on. */
+/** Where a flanneld that runs sends from, whether the host still has that address or not. */
+export function underlaySaid(
+  status: NodeStatus['network'],
+): Pick<KnownUnderlay, 'name' | 'address'> | undefined {
+  const [, name, text = ''] = /^(\S+) \((\S+)\)$/.exec(status?.underlay ?? '') ?? [];
+  const address = parseIpv4(text);
+  return name === undefined || address === undefined ? undefined : { name, address };
+}
+
+/**
+ * The device with the public IP; behind a NAT the one that flanneld says, or that the tunnel is bound to. These keep the
+ * address that the host may have lost.
+ */
 function underlayOf(
   status: NodeStatus['network'],
   own: KnownPeer | undefined,
   { links, addresses }: FoundInterfaces,
 ): KnownUnderlay | undefined {
-  const [, name, address] = /^(\S+) \((\S+)\)$/.exec(status?.underlay ?? '') ?? [];
   const publicIp = parseIpv4(status?.publicIp ?? '') ?? own?.publicIp;
   if (publicIp === undefined) return undefined;
-  const holder =
-    addresses.find(({ prefix }) => prefix.address === publicIp) ??
-    addresses.find(
-      ({ device, prefix }) =>
-        device === name && isIpv4(prefix.address) && formatIp(prefix.address) === address,
-    ) ??
-    holderOfTunnel(links, addresses);
-  const link = links.find((it) => it.name === holder?.device);
-  if (holder === undefined || link === undefined || !isIpv4(holder.prefix.address)) return undefined;
-  return { name: link.name, mtu: link.mtu ?? 0, address: holder.prefix.address, publicIp };
+  const holder = addresses.find(({ prefix }) => prefix.address === publicIp)?.device;
+  const place =
+    holder !== undefined
+      ? { name: holder, address: publicIp }
+      : (underlaySaid(status) ?? placeOfTunnel(links, addresses));
+  const link = links.find(({ name }) => name === place?.name);
+  if (place === undefined || link === undefined) return undefined;
+  return { ...place, mtu: link.mtu ?? 0, publicIp };
 }
 
-/** The address that the overlay's device sends from. */
-function holderOfTunnel(links: readonly Link[], addresses: readonly Address[]): Address | undefined {
-  const locals = links.flatMap(({ name, vxlan }) =>
-    /^flannel\.\d+$/.test(name) && vxlan?.local !== undefined ? [vxlan.local] : [],
-  );
-  return addresses.find(({ prefix }) => locals.includes(prefix.address));
+/** Where the overlay's device sends from. */
+function placeOfTunnel(
+  links: readonly Link[],
+  addresses: readonly Address[],
+): Pick<KnownUnderlay, 'name' | 'address'> | undefined {
+  for (const { name, vxlan } of links) {
+    if (!/^flannel\.\d+$/.test(name) || vxlan?.local === undefined || !isIpv4(vxlan.local)) continue;
+    const { local, underlay } = vxlan;
+    const holder = addresses.find(({ prefix }) => prefix.address === local)?.device ?? underlay;
+    if (holder !== undefined) return { name: holder, address: local };
+  }
+  return undefined;
 }
 
 interface Made extends Pick<KnownNetwork, 'settings' | 'requirements'> {

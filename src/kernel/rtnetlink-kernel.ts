@@ -180,7 +180,7 @@ export class RtnetlinkKernel implements Kernel {
       {
         message: (message) => {
           const event =
-            readNetconf(message, names) ?? readPolicy(message) ?? this.#codecs.readEvent(message, names);
+            readNetconf(message, names) ?? this.#codecs.readEvent(message, names) ?? readPolicy(message);
           if (event === undefined) return;
           names.follow(event);
           listener(event);

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type LabComponents, outputOf } from '#src/lab/components.ts';
 import { Machine, type MachineOptions } from '#src/lab/machine.ts';
@@ -60,9 +61,22 @@ export class Host extends Machine {
     // unshare mounts the namespaces over files that are there.
     for (const holder of holders) await files.write(holder.slice(holder.indexOf('=') + 1), '');
     const furnish = ['sh', '-c', FURNISH, 'sh', this.folder, this.name];
-    const unshare = ['unshare', ...holders, '--propagation', 'slave', ...furnish] as const;
-    outputOf(unshare, await commands.run(unshare));
+    await this.#unshare([...holders, '--propagation', 'slave', ...furnish]);
     await this.batch(['link set lo up']);
+  }
+
+  /**
+   * A file holds a mount namespace only if that is younger than the one that the file is in: if its number is greater
+   * (mnt_ns_loop of fs/namespace.c). Linux 6.18 gives each processor numbers of its own, so that in a young namespace, as a
+   * container has, some of them make only numbers that are less.
+   */
+  async #unshare(words: readonly string[]): Promise<void> {
+    const { commands } = this.components;
+    const argv = ['unshare', ...words] as const;
+    let result = await commands.run(argv);
+    for (let cpu = 0; /Invalid argument/.test(result.stderr) && cpu < availableParallelism(); cpu++)
+      result = await commands.run(['taskset', '-c', String(cpu), ...argv]);
+    outputOf(argv, result);
   }
 
   override enter(argv: readonly string[]): [string, ...string[]] {

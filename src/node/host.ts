@@ -1,4 +1,5 @@
-import { Lifetime } from '#src/lib/lifetime.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import { VERSION } from '#src/lib/version.ts';
@@ -132,13 +133,24 @@ export class Host {
     const view = () => this.#tenants?.view() ?? [];
     const stop = await this.#api.serveDriver(driverSocket(this.#options), status, view);
     try {
-      const { TenantService } = await import('#src/node/tenant-service.ts');
+      const TenantService = await this.#loadDriver();
+      if (TenantService === undefined) return await untilAborted(signal);
       const events = this.#api.eventsOf(undefined);
       const components = { ...this.#components, reconciler, identity, events };
       this.#tenants = new TenantService(components, this.#options);
       await this.#tenants.run(signal);
     } finally {
       await stop();
+    }
+  }
+
+  /** `undefined` where the program was replaced since its start, and its parts no longer fit: the networks go on. */
+  async #loadDriver(): Promise<typeof TenantService | undefined> {
+    try {
+      return (await import('#src/node/tenant-service.ts')).TenantService;
+    } catch (error) {
+      this.#log.error(`Docker's driver can't be loaded: ${messageOf(error)}; restart flanneld`);
+      return undefined;
     }
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { messageOf } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { silentLogger } from '#src/lib/log.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Network } from '#src/node/network.ts';
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
@@ -347,4 +348,28 @@ test('a second daemon has names of its own in the packet filter, and keeps them 
   host.firewalls.applied.length = 0;
   await isReady(run(t, host, two, { subnetFile: '/run/b.env' }));
   assert.deepEqual(new Set(host.firewalls.applied), new Set(['auto "2"']));
+});
+
+test('a network goes on where what measures its peers can’t be loaded', async (t) => {
+  const host = hostFor(t);
+  host.registry(ID.prefix, systemClock).writeConfig(CONFIG);
+  const asked = Promise.withResolvers<void>();
+  const measuring = (): Promise<never> => {
+    asked.resolve();
+    return Promise.reject(new Error('the program was replaced'));
+  };
+  const stop = new AbortController();
+  const said: string[] = [];
+  const log = { ...silentLogger, error: (text: string) => void said.push(text) };
+  const parts = { ...host.parts, measuring, createLogger: () => log };
+  const network = new Network(parts, { id: ID, options: testOptions(), onReady: () => {} });
+  const ended = network.run(stop.signal).catch((error: unknown) => error);
+  await asked.promise;
+  const stays = { network, ended, end: async () => ended };
+  await isReady(stays);
+  await until(() => said.length > 0 || undefined, { what: 'a line in the log' });
+  assert.deepEqual(said, ['Peers are not measured any more: the program was replaced; restart flanneld']);
+  await isReady(stays);
+  stop.abort(new Error('end of test'));
+  assert.equal(messageOf(await ended), 'end of test');
 });

@@ -1,5 +1,5 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import type { DataPath } from '#src/node/data-path.ts';
@@ -263,14 +263,26 @@ export class Network {
     if (!again) life.run((signal) => this.#measure(dataPath, signal));
   }
 
-  /** Measures the peers and answers theirs, from the first moment at which packets flow. */
+  /**
+   * Measures the peers and answers theirs, from the first moment at which packets flow. Packets flow without it as well: a
+   * program that was replaced meanwhile can't load it, and goes on.
+   */
   async #measure(dataPath: DataPath, signal: AbortSignal): Promise<void> {
-    const sockets = await this.#parts.host.measuring?.();
-    if (sockets === undefined) return;
-    const { ProbeService } = await import('#src/node/probe-service.ts');
-    const probes = new ProbeService(this.#parts, dataPath, sockets);
-    this.#probes = probes;
-    await probes.run(signal);
+    try {
+      const sockets = await this.#parts.host.measuring?.();
+      if (sockets === undefined) return;
+      const { ProbeService } = await import('#src/node/probe-service.ts');
+      signal.throwIfAborted();
+      const probes = new ProbeService(this.#parts, dataPath, sockets);
+      this.#probes = probes;
+      await probes.run(signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#probes = undefined;
+      const text = `Peers are not measured any more: ${messageOf(error)}`;
+      this.#parts.log.error(`${text}; restart flanneld`);
+      this.#parts.events.note({ type: 'failure', severity: 'error', subject: 'probes', text });
+    }
   }
 
   #watchWays(dataPath: DataPath, signal: AbortSignal): WayWatch {

@@ -140,12 +140,14 @@ export class ProbeService {
   #handlers(): ResponderHandlers {
     return {
       'GET /v1/hello': () => {
-        const { underlay, subnet } = this.#dataPath.intent;
+        const { underlay, subnet, backend } = this.#dataPath.intent;
         return {
           version: VERSION,
           node: this.#parts.host.identity,
           publicIp: formatIpv4(underlay.publicIp),
           subnet: formatPrefix(subnet),
+          backend: backend.type,
+          shared: backend.shared,
         };
       },
       'POST /v1/trace': (...request) => this.#trace('POST /v1/trace', request),

@@ -123,7 +123,9 @@ test('a container gets nothing of a responder', { skip }, async () => {
     assert.equal(stdout, '');
   }
   const hello = `printf 'GET /v1/hello HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' | busybox nc -w 2 ${two.subnet}.0 8474`;
-  assert.match(await one.host.must(['sh', '-c', hello]), new RegExp(`"subnet":"${two.subnet}.0/24"`));
+  const said = await one.host.must(['sh', '-c', hello]);
+  assert.match(said, new RegExp(`"subnet":"${two.subnet}.0/24"`));
+  assert.match(said, /"backend":"vxlan","shared":\{"VNI":1,"Port":8472,"GBP":false\}/);
 });
 
 test('a device that is removed and made again has its responder', { skip }, async () => {

@@ -259,8 +259,12 @@ async function walk(etcd: Store, api: 2 | 3, from: Server, to: Server): Promise<
 
 /** One echo request on the underlay, taken apart byte by byte, and compared with what flannel.1 hands the other host. */
 async function watchWire(from: Server, to: Server): Promise<void> {
-  const wire = await Capture.start(from.host, 'eth0', 'udp dst port 8472 and src host 172.16.70.191');
-  const arrived = await Capture.start(to.host, 'flannel.1', 'icmp[icmptype] == icmp-echo');
+  // Hosts measure each other with echoes of their own: the containers' are meant, by the inner IP's source.
+  const source = from.web.address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
+  const outerFilter = `udp dst port 8472 and src host 172.16.70.191 and udp[42:4] == 0x${source.join('')}`;
+  const wire = await Capture.start(from.host, 'eth0', outerFilter);
+  const innerFilter = `icmp[icmptype] == icmp-echo and src host ${from.web.address}`;
+  const arrived = await Capture.start(to.host, 'flannel.1', innerFilter);
   const arp = await Capture.start(from.host, 'flannel.1', 'arp');
   await from.docker.exec('web', ['ping', '-c', '1', '-w', '5', to.web.address]);
   await wire.waitFor(1);

@@ -138,13 +138,20 @@ export async function peerLease({ network, two }: FaultLab): Promise<{ ip: strin
   return { ip, mac: BackendData.VtepMAC };
 }
 
+/** The patient's own lease: its key, and its value without an end of line. */
+export async function ownLease({ network, one }: FaultLab): Promise<{ key: string; text: string }> {
+  const key = `${PREFIX}/subnets/${one.subnet}.0-24`;
+  const text = await network.etcd.must(3, ['get', '--print-value-only', key]);
+  return { key, text: text.trim() };
+}
+
 export interface OtherEtcd {
   readonly name?: string;
   /** `--initial-cluster`; alone without it. */
   readonly cluster?: (lab: FaultLab) => string;
   readonly words?: readonly string[];
   /** Of etcdctl, when it serves. */
-  readonly steps?: readonly string[];
+  readonly steps?: readonly (string | ((lab: FaultLab) => Promise<string>))[];
 }
 
 /** A second etcd on the store's host, for a diagnosis alone. */
@@ -175,8 +182,11 @@ export const otherEtcd = (
         what: 'another etcd',
         timeoutMs: 20_000,
       });
-      for (const step of steps)
-        await store.must(['sh', '-c', `ETCDCTL_API=3 etcdctl --endpoints=${urlOf(lab)} ${step}`]);
+      for (const step of steps) {
+        const words = typeof step === 'string' ? step : await step(lab);
+        const setting = `export ETCDCTL_API=3 ETCDCTL_ENDPOINTS=${urlOf(lab)}`;
+        await store.must(['sh', '-c', `${setting}; etcdctl ${words}`]);
+      }
     },
     async mend(lab) {
       const { store } = lab.network.lab;

@@ -8,6 +8,7 @@ import {
   lease,
   NFT_DROP,
   otherEtcd,
+  ownLease,
   PORT,
   peerLease,
   SKEWED,
@@ -19,7 +20,8 @@ import {
   twoMembers,
   value,
 } from './fault-lab.ts';
-import { PREFIX } from './flanneld.ts';
+import { HOST_FAULTS } from './faults-of-the-host.ts';
+import { CONFIG, PREFIX } from './flanneld.ts';
 
 /** With flanneld running: what it does not mend. */
 export const RUNNING_FAULTS: readonly FaultCase[] = [
@@ -154,6 +156,13 @@ export const RUNNING_FAULTS: readonly FaultCase[] = [
     mend: async () => {},
   },
   {
+    id: 'registry-tls',
+    flags: (flags) =>
+      flags.map((flag) => (flag.startsWith('-etcd-endpoints') ? flag.replaceAll('http:', 'https:') : flag)),
+    inject: async () => {},
+    mend: async () => {},
+  },
+  {
     id: 'registry-no-leader',
     ...twoMembers(2401),
   },
@@ -166,13 +175,44 @@ export const RUNNING_FAULTS: readonly FaultCase[] = [
     ...otherEtcd(2421, {
       words: ['--quota-backend-bytes=100000'],
       steps: [
-        "put filler $(head -c 90000 /dev/zero | tr '\\0' x) >/dev/null; for n in 1 2 3 4; do etcdctl --endpoints=$ETCD put filler $(head -c 90000 /dev/zero | tr '\\0' x); done; true",
+        "put filler $(head -c 90000 /dev/zero | tr '\\0' x) >/dev/null; for n in 1 2 3 4; do etcdctl put filler $(head -c 90000 /dev/zero | tr '\\0' x); done; true",
       ],
     }),
   },
   {
     id: 'config-missing',
     ...otherEtcd(2431, {}),
+  },
+  {
+    id: 'lease-missing',
+    ...otherEtcd(2451, { steps: [`put ${PREFIX}/config '${CONFIG}'`] }),
+  },
+  {
+    id: 'lease-near-expiry',
+    ...otherEtcd(2461, {
+      steps: [
+        `put ${PREFIX}/config '${CONFIG}'`,
+        async (lab) => {
+          const { key, text } = await ownLease(lab);
+          return `put ${key} '${text}' --lease=$(etcdctl lease grant 60 | cut -d ' ' -f 2)`;
+        },
+      ],
+    }),
+  },
+  {
+    id: 'network-nearly-full',
+    ...otherEtcd(2471, {
+      steps: [
+        async ({ one }) => {
+          const only = { SubnetMin: `${one.subnet}.0`, SubnetMax: `${one.subnet}.0` };
+          return `put ${PREFIX}/config '${JSON.stringify({ ...(JSON.parse(CONFIG) as object), ...only })}'`;
+        },
+        async (lab) => {
+          const { key, text } = await ownLease(lab);
+          return `put ${key} '${text}'`;
+        },
+      ],
+    }),
   },
   {
     id: 'registry-other-api',
@@ -216,6 +256,7 @@ export const RUNNING_FAULTS: readonly FaultCase[] = [
   },
   { id: 'peer-backend', ...lease(() => value('172.16.70.240', '02:00:00:00:02:51', 1, 'host-gw')) },
   { id: 'lease-quarantined', ...lease(() => 'this is no lease') },
+  ...HOST_FAULTS,
   {
     id: 'subnet-file',
     inject: sh('mv /run/flannel/subnet.env /run/flannel/subnet.away'),

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CHECKS } from '#src/diagnose/checks.ts';
-import { absentFact, knownFact } from '#src/diagnose/facts/fact.ts';
+import { absentFact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { sharedIn } from '#src/diagnose/facts/reach.ts';
 import type { RegistrySeen } from '#src/diagnose/facts/registry.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { knownNetworkOf } from '#src/diagnose/known-network.ts';
 import { runChecks } from '#src/diagnose/run-checks.ts';
+import { parseNftRuleset } from '#src/firewall/nft-listing.ts';
 import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { Link } from '#src/state/object.ts';
 
 /*
@@ -57,7 +60,11 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
   const addresses = changes.addresses ?? ADDRESSES;
   const remembered = { at: 1, config: CONFIG, instance: '', own: OWN, peers: [PEER] };
   const known = knownNetworkOf(
-    { remembered, subnetFile: SUBNET_FILE, status: undefined },
+    {
+      remembered,
+      subnetFile: SUBNET_FILE,
+      status: changes.daemon?.state === 'running' ? changes.daemon.status.network : undefined,
+    },
     { links, addresses },
   );
   const node = known ?? assert.fail();
@@ -120,6 +127,55 @@ const registry = (changes: Partial<RegistrySeen>): Pick<HostFacts, 'registry'> =
   registry: knownFact({ ...REGISTRY, ...changes }),
 });
 
+const STATUS: NodeStatus = {
+  ...{ version: '1', node: 'n', ready: true, troubles: [], eventLoopDelayMs: 0 },
+  network: {
+    ...{ network: '10.0.0.0/16', subnet: '10.0.65.0/24', backend: 'vxlan', mtu: 1450, routes: 'flannel' },
+    ...{ underlay: 'eth0 (192.0.2.1)', publicIp: '192.0.2.1' },
+  },
+  registry: { description: 'etcd v3', state: 'following' },
+  peers: { accepted: 1, quarantined: [] },
+  kernel: { wanted: 5, failing: [], repairs: 0, checks: 1 },
+};
+const running = (changes: Partial<NodeStatus> = {}): Pick<HostFacts, 'daemon'> => ({
+  daemon: { state: 'running', status: { ...STATUS, ...changes } },
+});
+const failing = [{ key: 'route 10.0.32.0/24', reason: 'ENOSPC' }];
+const dockerd = (...words: string[]): Pick<HostFacts, 'dockerd'> => ({
+  dockerd: knownFact({ pid: 7, words, file: '/etc/docker/daemon.json', json: undefined }),
+});
+const WITHOUT_UNDERLAY = ADDRESSES.filter(({ device }) => device !== 'eth0');
+const WITH_BRIDGE: Partial<HostFacts> = {
+  links: [ETH0, FLANNEL, { kind: 'link', name: 'docker0', type: 'bridge', mtu: 1450, up: true }],
+  addresses: [...ADDRESSES, { kind: 'address', prefix: net('10.0.65.1/24'), device: 'docker0' }],
+};
+/** Packets forwarded from the overlay are dropped in Docker's own table. */
+const dockerDrops = parseNftRuleset(
+  JSON.stringify({
+    nftables: [
+      { table: { family: 'ip', name: 'docker-bridges' } },
+      {
+        chain: {
+          ...{ family: 'ip', table: 'docker-bridges', name: 'filter-forward' },
+          ...{ type: 'filter', hook: 'forward', prio: 0, policy: 'accept' },
+        },
+      },
+      {
+        rule: {
+          ...{ family: 'ip', table: 'docker-bridges', chain: 'filter-forward' },
+          expr: [
+            { match: { op: '==', left: { meta: { key: 'oifname' } }, right: 'docker0' } },
+            { drop: null },
+          ],
+        },
+      },
+    ],
+  }),
+);
+const filter = (nftables = dockerDrops): Pick<HostFacts, 'filter'> => ({
+  filter: knownFact({ filters: { iptables: [], nftables }, mixed: false, faults: [] }),
+});
+
 test('nothing is found on the healthy host', () => assert.deepEqual(idsOf({}), []));
 
 const NARROW = '{"Network":"10.0.0.0/16","SubnetMin":"10.0.100.0","Backend":{"Type":"vxlan"}}';
@@ -131,6 +187,12 @@ const crowd = Array.from({ length: 150 }, (_, n) =>
 );
 
 for (const [id, changes] of [
+  ['underlay-gone', { addresses: WITHOUT_UNDERLAY }],
+  ['underlay-gone', { addresses: WITHOUT_UNDERLAY, ...running() }],
+  ['bridge-missing', dockerd('--bip=10.0.65.1/24', '--mtu=1450')],
+  ['docker-drops', { ...WITH_BRIDGE, ...filter() }],
+  ['kernel-failing', running({ kernel: { ...STATUS.kernel, failing } })],
+  ['not-ready', running({ ready: false, troubles: ['waiting for a subnet lease'] })],
   ['conntrack-full', { conntrack: knownFact({ used: 990, most: 1000 }) }],
   ['neighbour-table-full', { neighbourTable: knownFact({ used: 1024, most: 1024 }) }],
   [
@@ -140,7 +202,13 @@ for (const [id, changes] of [
       modules: knownFact([{ module: 'vxlan', buildOption: 'CONFIG_VXLAN', loaded: false, installed: false }]),
     },
   ],
-  ['wrong-underlay', { ways: new Map([[PEER.name, { device: 'eth1' }]]) }],
+  [
+    'wrong-underlay',
+    {
+      ways: new Map([[PEER.name, { device: 'eth1' }]]),
+      ...reach({ tunnel: 'no', fullSize: 'no', tcp: 'no' }),
+    },
+  ],
   ['underlay-down', { links: [{ ...ETH0, running: false }, FLANNEL] }],
   ['lease-near-expiry', registry({ ownRemainingMs: 60_000 })],
   [
@@ -163,13 +231,98 @@ for (const [id, changes] of [
     registry({ endpoints: [{ url: 'https://e', why: 'unable to verify the first certificate' }] }),
   ],
   ['peer-clock-skew', reach({ aheadMs: 60_000 })],
+  ['peer-settings', reach({ shared: { VNI: 1, Port: 4789 } })],
   ['tcp-lost', reach({ tcp: 'no' })],
   ['path-mtu', reach({ fullSize: 'no' })],
   ['tunnel-silent', reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })],
   ['peer-down', reach({ tunnel: 'no', fullSize: 'no', underlay: 'no', tcp: 'unknown' })],
 ] as const satisfies readonly (readonly [string, Partial<HostFacts>])[]) {
-  test(`${id} and nothing else`, () => assert.deepEqual(idsOf(changes), [id]));
+  test(`${id} and nothing else: ${Object.keys(changes).join(', ')}`, () =>
+    assert.deepEqual(idsOf(changes), [id]));
 }
+
+test('each of these is fine', () => {
+  assert.deepEqual(idsOf(running()), []);
+  assert.deepEqual(idsOf({ ...WITH_BRIDGE, ...dockerd('--bip=10.0.65.1/24', '--mtu=1450') }), []);
+  assert.deepEqual(idsOf({ ...WITH_BRIDGE, ...filter([]) }), []);
+});
+
+test('what both ends have alike, and what this version does not know, is no difference', () => {
+  assert.deepEqual(idsOf(reach({ shared: { VNI: 1, Port: 8472, GBP: false, Other: 9 } })), []);
+  assert.deepEqual(sharedIn('{"version":"1","shared":{"VNI":5,"Odd":[1]}}'), { VNI: 5 });
+  for (const body of [
+    '',
+    '[]',
+    'null',
+    '{"version":"1"}',
+    '{"shared":{"VNI":5}}',
+    '{"version":"1","shared":1}',
+  ])
+    assert.equal(sharedIn(body), undefined, body);
+});
+
+test('entries are those of no host only where the registry has no lease of it', () => {
+  const written = healthy();
+  const { routes, neighbours, fdb } = written;
+  const network = written.network.kind === 'known' ? written.network.value : assert.fail();
+  // The peer came after flanneld had last written its leases down.
+  const late = { routes, neighbours, fdb, network: knownFact({ ...network, peers: [] }) };
+  assert.deepEqual(idsOf(late), []);
+  const stores = {
+    ...REGISTRY.stores,
+    v3: { kind: 'read', config: CONFIG, records: [record(OWN)] },
+  } as const;
+  assert.deepEqual(idsOf({ ...late, ...registry({ stores }) }), ['stale-entries']);
+  const { findings, unknown } = runChecks(
+    healthy({ ...late, registry: unknownFact('no answer') }),
+    checks.filter(({ id }) => id === 'stale-entries'),
+  );
+  assert.deepEqual([findings, unknown.map(({ id }) => id)], [[], ['stale-entries']]);
+});
+
+test('a registry whose leases were read answers, whatever its endpoints say of themselves', () => {
+  const endpoints = [{ url: 'http://192.0.2.9:2379', why: 'no answer' }];
+  assert.deepEqual(idsOf(registry({ endpoints })), []);
+  const failed = { kind: 'failed', reason: 'timeout', why: 'no answer in time' } as const;
+  assert.deepEqual(idsOf(registry({ endpoints, stores: { v2: failed, v3: failed } })), [
+    'registry-unreachable',
+  ]);
+});
+
+test('a tunnel without an answer names what may differ there', () => {
+  const { findings } = runChecks(healthy(reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' })), checks);
+  assert.match(
+    findings[0]?.remedy ?? '',
+    /another VNI or port: compare "ip -d link show flannel\.1" on both/,
+  );
+});
+
+test('peers that answer in the tunnel are reached, whatever the route outside of it', () => {
+  assert.deepEqual(idsOf({ ways: new Map([[PEER.name, { device: 'eth1' }]]) }), []);
+});
+
+test('a host whose underlay is not known is judged by no route', () => {
+  const links = [ETH0];
+  const routes = [{ ...(healthy().routes[0] ?? assert.fail()), device: 'flannel.1' }];
+  const { findings, unknown } = runChecks(
+    healthy({ addresses: WITHOUT_UNDERLAY, links, routes }),
+    checks.filter(({ id }) => id === 'route-shadowed'),
+  );
+  assert.deepEqual([findings, unknown.map(({ id }) => id)], [[], ['route-shadowed']]);
+});
+
+test('behind a NAT no device has the public IP, and its flanneld or its flag says so', () => {
+  const network = { ...STATUS.network, publicIp: '203.0.113.9' } as NonNullable<NodeStatus['network']>;
+  assert.deepEqual(idsOf(running({ network })), []);
+  const { options } = healthy();
+  const flag = { addresses: WITHOUT_UNDERLAY, options: { ...options, publicIp: '192.0.2.1' } };
+  assert.deepEqual(idsOf(flag), []);
+});
+
+test('what flanneld says in general is left out beside what is said exactly', () => {
+  const changes = { ...running({ ready: false, troubles: ['x'] }), ...reach({ fullSize: 'no' }) };
+  assert.deepEqual(idsOf(changes), ['path-mtu']);
+});
 
 test('a firewall of the peer that drops pings is no fault of the tunnel while TCP passes', () => {
   assert.deepEqual(idsOf(reach({ tunnel: 'no', fullSize: 'no', tcp: 'yes' })), []);
@@ -181,8 +334,12 @@ test('a host without a route back and a strict filter names the peer that is cut
     ['net/ipv4/conf/eth0/rp_filter', '1'],
   ]);
   const ways = new Map([[PEER.name, { device: 'eth1' }]]);
-  const { consequences } = runChecks(healthy({ sysctls, ways }), checks);
-  assert.deepEqual(consequences, [{ id: 'rp-filter', of: 'wrong-underlay' }]);
+  const silent = reach({ tunnel: 'no', fullSize: 'no', tcp: 'unknown' });
+  const { consequences } = runChecks(healthy({ sysctls, ways, ...silent }), checks);
+  assert.deepEqual(consequences, [
+    { id: 'rp-filter', of: 'wrong-underlay' },
+    { id: 'tunnel-silent', of: 'rp-filter' },
+  ]);
 });
 
 test('with the network unknown to the registry, no lease of it is judged', () => {

@@ -3,8 +3,8 @@ import type { Check, Finding } from '#src/diagnose/check.ts';
 import { DEVICE, REACH } from '#src/diagnose/checks/consequences.ts';
 import { known, knownOr, NoFact } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import type { KnownNetwork } from '#src/diagnose/known-network.ts';
-import { formatIp, formatPrefix } from '#src/lib/ip.ts';
+import { type KnownNetwork, type KnownPeer, underlaySaid } from '#src/diagnose/known-network.ts';
+import { formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
 import { type KernelObject, KINDS, type Link } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -46,6 +46,15 @@ function firstPair(facts: HostFacts, look: (pair: Pair) => Finding | undefined):
     if (finding !== undefined) return finding;
   }
   return undefined;
+}
+
+/**
+ * The address that a device of this host should have. Behind a NAT it is not the public IP: a flanneld that runs says which
+ * one it is, and without one it is not known.
+ */
+function sourceOf({ daemon, options }: HostFacts, own: KnownPeer | undefined): Ipv4 | undefined {
+  if (daemon.state === 'running') return underlaySaid(daemon.status.network)?.address;
+  return options.publicIp === '' ? own?.publicIp : undefined;
 }
 
 export const DEVICE_CHECKS: readonly Check[] = [
@@ -104,15 +113,15 @@ export const DEVICE_CHECKS: readonly Check[] = [
     why: 'Other hosts send the packets of the tunnel to this address.',
     causes: ['device-settings', 'device-mtu', 'underlay-down', 'registry-unreachable', ...REACH],
     look(facts) {
-      const { own, underlay } = known(facts.network);
-      const ip = facts.daemon.state === 'running' ? underlay?.publicIp : own?.publicIp;
-      if (ip === undefined || facts.options.publicIp !== '') return undefined;
-      const isHere = facts.addresses.some(({ prefix }) => prefix.address === ip);
-      // Behind a NAT, which the daemon's flags say, the address of the interface is another.
-      if (isHere || (facts.daemon.state === 'running' && underlay?.address !== ip)) return undefined;
+      const { own } = known(facts.network);
+      const ip = sourceOf(facts, own);
+      if (ip === undefined || facts.addresses.some(({ prefix }) => prefix.address === ip)) return undefined;
       return {
-        what: `No device of this host has ${formatIp(ip)}, the address that other hosts send to.`,
-        remedy: `${RESTART}, which publishes the new address; behind a NAT start it with --public-ip=${formatIp(ip)}`,
+        what: `No device of this host has ${formatIp(ip)}, the address that the tunnel's packets come from and go to.`,
+        remedy:
+          facts.daemon.state === 'running'
+            ? `give the address back to its device, or ${RESTART}, which publishes another one`
+            : `${RESTART}, which publishes the new address; behind a NAT start it with --public-ip=${formatIp(ip)}`,
       };
     },
   },

@@ -2,9 +2,10 @@ import type { PeerPath } from '#src/backend/backend.ts';
 import { type Check, type Finding, some } from '#src/diagnose/check.ts';
 import { REACH } from '#src/diagnose/checks/consequences.ts';
 import { settledPeers } from '#src/diagnose/checks/peers-now.ts';
+import { storeOf } from '#src/diagnose/checks/registry-checks.ts';
 import { known, NoFact } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
+import { type KnownNetwork, type KnownPeer, peerOf } from '#src/diagnose/known-network.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { formatObject, type KernelObject, KINDS, keyOf } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
@@ -113,9 +114,18 @@ export const ENTRY_CHECKS: readonly Check[] = [
     look(facts) {
       const network = known(facts.network);
       // A flanneld that runs removes them.
-      if (network.source !== 'state-file' || network.backend === undefined) return undefined;
+      if (network.source !== 'state-file' || facts.daemon.state === 'silent') return undefined;
+      if (network.backend === undefined) return undefined;
+      // What was written down may be half a minute older than the entries: a lease that came then is in the registry.
+      const { records } = storeOf(facts);
+      const late = records.flatMap(({ name, value }) => peerOf(name, value) ?? []);
+      const usable = late.filter(({ attributes }) => network.backend?.judge(attributes) === undefined);
+      const all = [...network.peers, ...usable];
+      // Their entries would be taken for those of nobody.
+      if (network.backend.needsLookup && all.some(({ lease }) => !facts.ways.has(lease)))
+        throw new NoFact({ kind: 'unknown', why: 'the ways to some peers were not looked up' });
       const wanted = new Set(
-        wantedOf(facts, network.peers)
+        wantedOf(facts, all)
           .flatMap(({ objects }) => objects)
           .concat(network.backend.ownObjects({ v4: network.subnet }))
           .map(keyOf),

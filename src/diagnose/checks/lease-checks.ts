@@ -127,7 +127,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     id: 'peer-vni',
     title: 'peers have our VNI',
     why: 'A host drops what comes with a VNI that it has no device for.',
-    causes: ['lease-quarantined', ...REACH],
+    causes: ['peer-settings', 'lease-quarantined', ...REACH],
     look(facts) {
       const ours = known(facts.network).settings.VNI;
       const others = peersNow(facts).filter(({ attributes }) => {

@@ -1,12 +1,11 @@
+import type { SharedSettings } from '#src/backend/backend.ts';
 import { type Check, type Finding, some } from '#src/diagnose/check.ts';
+import { REACH } from '#src/diagnose/checks/consequences.ts';
 import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known, knownOr } from '#src/diagnose/facts/fact.ts';
-import type { PeerReach } from '#src/diagnose/facts/reach.ts';
+import { carries, type PeerReach } from '#src/diagnose/facts/reach.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { formatIp } from '#src/lib/ip.ts';
-
-/** The tunnel carries something. A ping alone may be dropped by the peer's own firewall. */
-const carries = ({ tunnel, tcp }: PeerReach): boolean => tunnel === 'yes' || tcp === 'yes';
 
 /** The peers, still in the registry, of which this is so. */
 function peersThat(
@@ -54,12 +53,34 @@ export const REACH_CHECKS: readonly Check[] = [
         facts,
         (reach) => !carries(reach) && reach.tunnel === 'no' && reach.underlay === 'yes',
       );
-      const port = known(facts.network).settings.Port;
+      const { settings, backend } = known(facts.network);
+      const port = settings.Port;
       return (
         silent && {
           what: `The host answers outside the tunnel and not inside of it: ${silent.names}.`,
-          remedy: `let UDP ${port} pass between the hosts, in a firewall there or in between: iptables -I INPUT -p udp --dport ${port} -j ACCEPT; weft doctor on that host says whether it is there`,
+          remedy: `let UDP ${port} pass between the hosts, in a firewall there or in between: iptables -I INPUT -p udp --dport ${port} -j ACCEPT; weft doctor on that host says whether it is there. Or it runs with another VNI or port: compare "ip -d link show ${backend?.devices[0]}" on both hosts`,
           leases: silent.leases,
+        }
+      );
+    },
+  },
+  {
+    id: 'peer-settings',
+    title: "peers have our backend's settings",
+    why: 'A host that runs with an earlier network config drops what comes by the tunnel. It still answers where no tunnel is between (DirectRouting).',
+    causes: [...REACH],
+    look(facts) {
+      const ours = known(facts.network).backend?.shared ?? {};
+      const differs = ({ shared = {} }: PeerReach): [string, SharedSettings[string]] | undefined =>
+        Object.entries(shared).find(([name, value]) => ours[name] !== undefined && ours[name] !== value);
+      const others = peersThat(facts, (reach) => differs(reach) !== undefined);
+      const first = known(facts.reach).find(({ lease }) => lease === others?.leases[0]);
+      const [name = '', value] = (first && differs(first)) ?? [];
+      return (
+        others && {
+          what: `A peer has ${name} ${value}, and ours is ${ours[name]}: ${others.names}.`,
+          remedy: 'systemctl restart flanneld on the host that runs with an earlier network config',
+          leases: others.leases,
         }
       );
     },

@@ -2,7 +2,8 @@ import { type Check, some } from '#src/diagnose/check.ts';
 import { REACH } from '#src/diagnose/checks/consequences.ts';
 import { containerBridge } from '#src/diagnose/checks/container-bridge.ts';
 import { settledPeers } from '#src/diagnose/checks/peers-now.ts';
-import { known, knownOr } from '#src/diagnose/facts/fact.ts';
+import { known, knownOr, NoFact } from '#src/diagnose/facts/fact.ts';
+import { carries } from '#src/diagnose/facts/reach.ts';
 import { type Decision, decide } from '#src/diagnose/facts/route-decision.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { formatIp, formatPrefix, ipv4, overlaps, type Prefix4 } from '#src/lib/ip.ts';
@@ -41,10 +42,12 @@ export const ROUTING_CHECKS: readonly Check[] = [
   {
     id: 'wrong-underlay',
     title: 'peers are reached by the underlay',
-    why: 'The tunnel is bound to the underlay: by another device than that peers are never reached.',
+    why: 'The tunnel is bound to the underlay: peers to which another device leads are not reached.',
     causes: ['rp-filter', ...REACH],
     look(facts) {
       const { underlay } = known(facts.network);
+      // The kernel takes a peer for a neighbour where the tunnel's device has no route to it. It may be one.
+      if (knownOr(facts.reach, []).some(carries)) return undefined;
       const ways = settledPeers(facts).flatMap(({ lease }) => facts.ways.get(lease) ?? []);
       const devices = [...new Set(ways.map(({ device }) => device))];
       if (underlay === undefined || devices.length === 0 || devices.includes(underlay.name)) return undefined;
@@ -84,8 +87,10 @@ export const ROUTING_CHECKS: readonly Check[] = [
     causes: ['route-missing', ...REACH],
     look(facts) {
       const { backend, underlay, subnet } = known(facts.network);
-      const own = [...(backend?.devices ?? [])];
-      const isDirect = backend?.inbound.underlay === true;
+      // Its own routes would be taken for those of others.
+      if (backend === undefined) throw new NoFact({ kind: 'unknown', why: 'the backend is not known' });
+      const own = [...backend.devices];
+      const isDirect = backend.inbound.underlay;
       const found = settledPeers(facts).flatMap((peer) => {
         const devices = isDirect && underlay !== undefined ? [...own, underlay.name] : own;
         return takers(facts, peer.subnet, devices, Number.POSITIVE_INFINITY)

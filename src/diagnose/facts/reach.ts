@@ -1,3 +1,4 @@
+import type { SharedSettings } from '#src/backend/backend.ts';
 import { absentFact, type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
 import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import { formatIp } from '#src/lib/ip.ts';
@@ -21,7 +22,12 @@ export interface PeerReach {
   readonly tcp: Passed;
   /** How far its clock is ahead of ours, in milliseconds; where it has a responder. */
   readonly aheadMs?: number;
+  /** What its backend has that both ends must have alike; where its responder says so. */
+  readonly shared?: SharedSettings;
 }
+
+/** The tunnel carries something. A ping alone may be dropped by the peer's own firewall. */
+export const carries = ({ tunnel, tcp }: PeerReach): boolean => tunnel === 'yes' || tcp === 'yes';
 
 /** So many peers are tried; others of a large network are left to the daemon's probes. */
 const MOST_PEERS = 12;
@@ -86,13 +92,28 @@ async function ping({ commands }: ReachComponents, address: string, bytes?: numb
 async function knock(
   { ask, now }: ReachComponents,
   vtep: string,
-): Promise<Pick<PeerReach, 'tcp' | 'aheadMs'>> {
+): Promise<Pick<PeerReach, 'tcp' | 'aheadMs' | 'shared'>> {
   const from = now();
   const answer = await ask({ url: `http://${vtep}:${RESPONDER_PORT}/v1/hello`, timeoutMs: 1_100 });
   // A firewall of the peer may drop connections to the host: silence alone proves nothing.
   if (answer.kind === 'silent') return { tcp: 'unknown' };
   if (answer.kind !== 'answer' || answer.date === undefined) return { tcp: 'yes' };
-  return { tcp: 'yes', aheadMs: answer.date + 500 - (from + now()) / 2 };
+  const shared = sharedIn(answer.body);
+  return { tcp: 'yes', aheadMs: answer.date + 500 - (from + now()) / 2, ...(shared && { shared }) };
+}
+
+/** In what `GET /v1/hello` answers; `undefined` in what another program or an older version says. */
+export function sharedIn(body: string): SharedSettings | undefined {
+  try {
+    const { version, shared } = JSON.parse(body) as { version?: unknown; shared?: unknown };
+    if (typeof version !== 'string' || typeof shared !== 'object' || shared === null) return undefined;
+    const values = Object.entries(shared).filter(([, value]) =>
+      ['boolean', 'number', 'string'].includes(typeof value),
+    );
+    return Object.fromEntries(values);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The same as the daemon's probes measured it. */

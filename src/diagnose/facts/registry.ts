@@ -48,8 +48,16 @@ export interface RegistryComponents {
 
 /** Nothing of a diagnosis waits longer for etcd. Most answers take some milliseconds, and gRPC's first some hundred. */
 const DEADLINE_MS = 2_500;
+/**
+ * etcd says its version from memory, at once. It may wait for one TCP handshake that is sent again, which is after a second
+ * (RFC 6298 §2).
+ */
+const VERSION_MS = 1_300;
 
-/** Asks every endpoint, and reads config and leases. Nothing is written. */
+/**
+ * Asks every endpoint, and reads config and leases. Nothing is written. Where every endpoint is silent nothing more is waited
+ * for: a server that answers one of them has the whole time for its leases.
+ */
 export async function readRegistry(
   components: RegistryComponents,
   options: OpenRegistryOptions,
@@ -62,11 +70,20 @@ export async function readRegistry(
   } catch (error) {
     return unknownFact(messageOf(error));
   }
+  const hopeless = new AbortController();
+  const asking = Promise.all(etcd.endpoints.map(({ url }) => askEndpoint(components, etcd, url))).then(
+    (all) => {
+      if (all.every(({ why }) => why === SILENT)) hopeless.abort(SILENT);
+      return all;
+    },
+  );
+  const either = AbortSignal.any([signal, hopeless.signal]);
   const [endpoints, v2, v3] = await Promise.all([
-    Promise.all(etcd.endpoints.map((endpoint) => askEndpoint(components, etcd, endpoint.url))),
-    readStore(components, etcd, 'v2', ownName, signal),
-    readStore(components, etcd, 'v3', ownName, signal),
+    asking,
+    readStore(components, etcd, 'v2', ownName, either),
+    readStore(components, etcd, 'v3', ownName, either),
   ]);
+  signal.throwIfAborted();
   const remaining = v3.ownRemainingMs ?? v2.ownRemainingMs;
   return knownFact({
     endpoints,
@@ -75,6 +92,8 @@ export async function readRegistry(
     ...(remaining !== undefined && { ownRemainingMs: remaining }),
   });
 }
+
+const SILENT = 'no answer';
 
 async function askEndpoint(
   { clock, ask }: RegistryComponents,
@@ -86,12 +105,14 @@ async function askEndpoint(
     ? (await import('#src/registry/secure-agent.ts')).secureAgent(tls, { keepAlive: false })
     : undefined;
   const from = clock.now();
-  const question = { timeoutMs: DEADLINE_MS, ...(agent && { agent }) };
+  const ended = new AbortController();
+  const question = { timeoutMs: DEADLINE_MS, signal: ended.signal, ...(agent && { agent }) };
   // A server without a leader is slow to say that it is not healthy, and says its version at once.
   const health = ask({ ...question, url: `${url}/health` });
-  const version = await ask({ ...question, url: `${url}/version` });
+  const version = await ask({ ...question, timeoutMs: VERSION_MS, url: `${url}/version` });
   if (version.kind !== 'answer') {
-    const why = { refused: 'connection refused', silent: 'no answer' };
+    ended.abort(SILENT);
+    const why = { refused: 'connection refused', silent: SILENT };
     return { url, why: version.kind === 'failed' ? version.why : why[version.kind] };
   }
   const middle = (from + clock.now()) / 2;
@@ -143,7 +164,6 @@ async function readStore(
       ...(end !== undefined && { ownRemainingMs: end - components.clock.now() }),
     };
   } catch (error) {
-    signal.throwIfAborted();
     const reason = error instanceof RegistryError ? error.reason : deadline.aborted ? 'timeout' : 'other';
     const why = deadline.aborted
       ? 'no answer in time'

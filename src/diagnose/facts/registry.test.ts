@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { known } from '#src/diagnose/facts/fact.ts';
+import { readRegistry } from '#src/diagnose/facts/registry.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemFiles } from '#src/sys/files.ts';
+import type { AskHttp } from '#src/sys/http-question.ts';
+import { systemRandom } from '#src/sys/random.ts';
+
+test('where no endpoint answers, nothing more is waited for', async (t) => {
+  // As a frozen etcd: the kernel takes the connections.
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => void sockets.push(socket));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.listen(0, '127.0.0.1', resolve);
+  await promise;
+  t.after(() => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  });
+  const { port } = server.address() as AddressInfo;
+  const endpoints = `http://127.0.0.1:${port}`;
+  const asked: { url: string; signal: AbortSignal | undefined }[] = [];
+  const ask: AskHttp = async ({ url, signal }) => {
+    asked.push({ url, signal });
+    return url.endsWith('/version') ? { kind: 'silent' } : new Promise(() => {});
+  };
+  const deadlines = t.mock.method(AbortSignal, 'timeout', () => new AbortController().signal);
+  const components = { clock: systemClock, files: systemFiles, random: systemRandom, ask };
+  const seen = known(
+    await readRegistry(
+      components,
+      { endpoints, prefix: '/x', api: 'auto', tls: {} },
+      '10.0.65.0-24',
+      new AbortController().signal,
+    ),
+  );
+  assert.ok(deadlines.mock.callCount() > 0);
+  assert.deepEqual(seen.endpoints, [{ url: endpoints, why: 'no answer' }]);
+  for (const store of [seen.stores.v2, seen.stores.v3])
+    assert.deepEqual(store, { kind: 'failed', reason: 'timeout', why: 'no answer in time' });
+  assert.deepEqual(
+    asked.filter(({ url }) => url.endsWith('/health')).map(({ signal }) => signal?.aborted),
+    [true],
+  );
+});
