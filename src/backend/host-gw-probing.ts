@@ -25,7 +25,7 @@ export class HostGwProbing implements Probing {
       mtu: { inside: mtu, outside: mtu },
       device: name,
       inner: name,
-      carrier: 'packets with addresses of the network',
+      carrier: 'what has an address of the network',
       mtuRemedy: (passes) => `ip link set ${name} mtu ${passes} on all hosts, or raise the MTU between them`,
     };
   }

@@ -30,8 +30,8 @@ export function formatTrace(trace: FullTrace, look: Look): string[] {
     place = way;
     lines.push(...hopLines(hop, hosts, look));
   }
-  lines.push(...(live === undefined ? [] : liveLines(live, look)), verdictOf(trace));
-  return lines;
+  lines.push(...(live === undefined ? [] : liveLines(live, look)));
+  return [...lines, ...wrapText(verdictOf(trace), look.width)];
 }
 
 const endText = ({ name, address, host }: Trace['from']): string =>
@@ -43,13 +43,16 @@ function hopLines(hop: Hop, hosts: number, { width, hasColour }: Look): string[]
   const { text, tone } = MARKS[`${hop.ok}`];
   const lead = `${text.padEnd(MARK_WIDTH)}  ${hop.host.padEnd(hosts)}  ${hop.id.padEnd(ID_WIDTH)}  `;
   const room = width - lead.length;
-  const first = cut(plainText(hop.found[0] ?? ''), room);
+  const said = plainText(hop.found[0] ?? '');
+  // What is not as it must be, or not known, is said in full; the rest is there with --json.
+  const isLong = hop.ok !== true && said.length > room;
+  const first = isLong ? '' : cut(said, room);
   const head =
     `${inTone(text.padEnd(MARK_WIDTH), tone, hasColour)}${lead.slice(MARK_WIDTH)}${first}`.trimEnd();
   if (hop.ok === true) return [head];
   const indent = ' '.repeat(MARK_WIDTH + 2);
   const more = [
-    ...hop.found.slice(1).map((it) => it),
+    ...hop.found.slice(isLong ? 0 : 1),
     ...(hop.ok === false ? [`what should happen: ${hop.about}`] : []),
     ...(hop.expected === '' ? [] : [`expected: ${hop.expected}`]),
     ...(hop.command === '' ? [] : [`see: ${hop.command}`]),
@@ -64,7 +67,7 @@ function hopLines(hop: Hop, hosts: number, { width, hasColour }: Look): string[]
 /** The longest is `arrival-forwarding`. */
 const ID_WIDTH = 18;
 
-function liveLines({ sights, lost }: LiveTrace, { hasColour }: Look): string[] {
+function liveLines({ sights, lost }: LiveTrace, { width, hasColour }: Look): string[] {
   const lines = [inTone('a packet was sent, and seen', 'title', hasColour)];
   for (const way of ['there', 'back'] as const) {
     const seen = sights.filter((sight) => sight.way === way && sight.seen);
@@ -73,7 +76,9 @@ function liveLines({ sights, lost }: LiveTrace, { hasColour }: Look): string[] {
       lines.push(`  ${way === 'there' ? 'there' : 'back '}  ${host}: ${places.map(sightText).join(', ')}`);
   }
   if (sights.every(({ seen }) => !seen)) lines.push('  nowhere');
-  return lost === undefined ? lines : [...lines, ...lossLines(lost).map((line) => `  ${line}`)];
+  return lost === undefined
+    ? lines
+    : [...lines, ...lossLines(lost).flatMap((line) => wrapText(line, width - 2).map((part) => `  ${part}`))];
 }
 
 const sightText = ({ device, direction, wrapped }: Sight): string =>
@@ -95,7 +100,8 @@ function lossLines({ after, before, host, hop, way, orThere }: Loss): string[] {
 
 function verdictOf({ outcome, hops, live }: FullTrace): string {
   const stop = hops.find(({ ok }) => ok === false);
-  if (live?.lost !== undefined && stop === undefined) {
+  const isSameLoss = stop?.id === 'wire' && live?.lost?.hop === 'wire';
+  if (live?.lost !== undefined && (stop === undefined || isSameLoss)) {
     const { host, hop, way, orThere } = live.lost;
     return orThere === undefined
       ? `A packet is lost at ${host}, ${hop}, on the way ${way}: look for what no check knows.`
@@ -103,9 +109,20 @@ function verdictOf({ outcome, hops, live }: FullTrace): string {
   }
   if (stop !== undefined) return `It stops at ${stop.host}, ${stop.id}, on the way ${stop.way}.`;
   if (live !== undefined && live.lost === undefined) return 'A packet arrives, and its answer comes back.';
-  return outcome === 'arrives'
-    ? 'Nothing is in the way, there and back.'
-    : 'Nothing that can be seen from here is in the way; --live sends a packet.';
+  if (outcome === 'arrives') return 'Nothing is in the way, there and back.';
+  const unseen = unseenHosts(hops);
+  return unseen.length === 0
+    ? 'Nothing that can be seen from here is in the way; --live sends a packet.'
+    : `Nothing that can be seen from here is in the way; ${unseen.join(' and ')} can't be seen. --live sends a packet.`;
+}
+
+/** Hosts that none of their hops is known of. The wire is between two. */
+function unseenHosts(hops: readonly Hop[]): string[] {
+  const byHost = Map.groupBy(
+    hops.filter(({ id }) => id !== 'wire'),
+    ({ host }) => host,
+  );
+  return [...byHost].flatMap(([host, own]) => (own.every(({ ok }) => ok === 'unknown') ? [host] : []));
 }
 
 const cut = (text: string, room: number): string =>

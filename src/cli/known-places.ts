@@ -10,7 +10,7 @@ import {
 import type { KnownPlace } from '#src/diagnose/routes/address-place.ts';
 import { withPresentPeers } from '#src/diagnose/trace/present-peers.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatPrefix } from '#src/lib/ip.ts';
+import { equalPrefix, formatPrefix } from '#src/lib/ip.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { artefactsOf, driverSocket } from '#src/node/network-id.ts';
 import type { Peers } from '#src/observe/api.ts';
@@ -34,7 +34,7 @@ export async function readKnownPlaces(
   const read = await Promise.all(
     (await placesOf(request, context)).map((place) => readPlace(components, place, context)),
   );
-  const known = read.filter((it) => it !== undefined);
+  const known = withoutOthersFiles(read.filter((it) => it !== undefined));
   const running = known.find(({ status }) => status !== undefined)?.status;
   const host = running ?? (await askHost(driverSocket(request.options)).catch(() => undefined));
   const notes = known.flatMap(({ note }) => note ?? []);
@@ -44,6 +44,18 @@ export async function readKnownPlaces(
     docker: host === undefined || host === 'silent' ? [] : (host.docker?.networks ?? []),
     notes: known.length === 0 && host === undefined ? [nothing] : [...new Set(notes)],
   };
+}
+
+/**
+ * Flanneld writes subnet.env at the same place whatever the network's name in the registry is: where only that file is
+ * found of a network, and another one here has its subnet, the file is the other one's.
+ */
+function withoutOthersFiles(read: readonly ReadPlace[]): ReadPlace[] {
+  const isFileOnly = ({ place }: ReadPlace): boolean => place.known.source === 'subnet-file';
+  const others = read.filter((it) => !isFileOnly(it)).map(({ place }) => place.known.subnet);
+  return read.filter(
+    (it) => !isFileOnly(it) || !others.some((subnet) => equalPrefix(subnet, it.place.known.subnet)),
+  );
 }
 
 /** Of each network that was meant, or that has a socket or a state file here. */

@@ -86,6 +86,8 @@ test('weft routes says which way an address is, and that the kernel takes it', {
   assert.match(stdout, /^ {2}kernel +ip route get \S+: via \S+ dev flannel\.1/m);
   assert.match(stdout, /^ {2}kernel +ip route get \S+ from \S+ iif docker0: via \S+ dev flannel\.1/m);
   assert.match(stdout, /^ {2}right +packets to it go the wanted way$/m);
+  // subnet.env alone is no other network: it is of the one that answers.
+  assert.doesNotMatch(stdout, /does not answer/);
 });
 
 test('weft routes names the rule that takes packets elsewhere', { skip }, async () => {

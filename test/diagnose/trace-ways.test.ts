@@ -4,6 +4,7 @@ import type { FullTrace } from '#src/diagnose/trace/run-trace.ts';
 import type { Host } from '#src/lab/host.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { type Network, pairOf, testNetwork } from '../support/network.ts';
+import { untilProbed } from '../support/probes.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -92,12 +93,17 @@ for (const [name, , isTunnel] of BACKENDS) {
 test('a peer that lets nothing in is waited for once, and nothing stays open', { skip }, async () => {
   const [one, two] = pairOf(networkOf('vxlan'));
   await two.host.must(DROP('input', 'udp dport 8472'));
-  const silent = await trace(one.host, [one.container.address, two.container.address]);
-  assert.match(
-    silent.trace.hops.find(({ id, host }) => id === 'arrival-device' && host !== 'h1')?.found[0] ?? '',
-    /: nothing in 3 s$/,
-  );
-  await two.host.must(UNDROP);
+  try {
+    // Once the probes know of it, a trace goes on behind the wire with --all only.
+    const silent = await trace(one.host, ['--all', one.container.address, two.container.address]);
+    assert.match(
+      silent.trace.hops.find(({ id, host }) => id === 'arrival-device' && host !== 'h1')?.found[0] ?? '',
+      /: nothing in 3 s$/,
+    );
+  } finally {
+    await two.host.must(UNDROP);
+  }
+  await untilProbed(one, two, 'peer that is up again', ({ state }) => state === 'up');
 });
 
 test('nor after weft doctor, with a registry that lets nothing in', { skip }, async () => {
@@ -150,3 +156,21 @@ test('a peer whose daemon is down, an address of no lease, and one outside of th
   assert.equal(code, 2);
   assert.match(text, /there is no Docker here that could say where the container nobody is/);
 });
+
+for (const [name, , isTunnel] of BACKENDS) {
+  test(`${name}: of a peer that can’t be asked the answer comes as this host would send`, {
+    skip,
+  }, async () => {
+    const [one, two] = pairOf(networkOf(name));
+    await (await two.host.daemon('flanneld'))?.stop();
+    const { code, trace: blind } = await trace(one.host, [one.container.address, two.container.address]);
+    assert.deepEqual([code, blind.outcome], [0, 'unknown'], JSON.stringify(blind, undefined, 1));
+    const back = blind.hops.filter(({ way, host }) => way === 'back' && host === 'h1');
+    assert.equal(
+      back.some(({ id }) => id === 'arrival-device'),
+      isTunnel,
+    );
+    const filter = back.find(({ id }) => id === 'arrival-filter')?.found[0] ?? '';
+    assert.match(filter, isTunnel ? /flannel\.1 > docker0/ : /eth0 > docker0/);
+  });
+}

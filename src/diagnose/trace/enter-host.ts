@@ -8,7 +8,7 @@ import { inputStep } from '#src/diagnose/trace/outer-packet.ts';
 import type { Carriage, PartRequest } from '#src/diagnose/trace/part.ts';
 import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { deviceStep } from '#src/diagnose/trace/tunnel-steps.ts';
-import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
+import { lookupOf, ownDevice, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
 import type { Address, Link } from '#src/state/object.ts';
 
@@ -63,7 +63,11 @@ async function* arriveAt(
 ): AsyncGenerator<Finding, string | undefined, void> {
   const wanted = ownDevice(known) ?? tunnelIn(known, links, addresses);
   const sender = known.peers.find(({ subnet }) => containsAddress(subnet, from))?.publicIp;
-  if (carriage?.kind === 'direct' || wanted === undefined) {
+  // Where the sender does not say how it sends, it is taken to do as this host does: the network's config is the same for both.
+  const answer =
+    carriage === undefined ? wantedWay(known, from, await lookupOf(eye, known, from)) : undefined;
+  const isDirect = carriage?.kind === 'direct' || (answer?.route !== undefined && answer.fdb === undefined);
+  if (isDirect || wanted === undefined) {
     return (
       known.underlay?.name ?? (sender === undefined ? undefined : wayOut(await eye.route({ to: sender })))
     );

@@ -80,7 +80,7 @@ async function findEnds(components: FindComponents, word: string): Promise<reado
   const known = components.containers?.map(({ name }) => name) ?? [];
   const what =
     components.containers === undefined
-      ? `there is no Docker here that could say where the container ${word} is, and no peer knows it`
+      ? `there is no Docker here that could say where the container ${word} is, and no host that answers knows it`
       : `no container is called ${word}, here or on a peer that answers`;
   throw new WeftError('no-such-container', what, {
     remedy: `write its address${known.length === 0 ? '' : `, or choose one of this host's: ${known.slice(0, 20).join(', ')}`}`,

@@ -1,6 +1,4 @@
-import type { KnownNetwork } from '#src/diagnose/known-network.ts';
 import { bridgeStep, type ContainerFacts, containerStep } from '#src/diagnose/trace/container-steps.ts';
-import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { filterStep, forwardingStep, readForwarding, routeStep } from '#src/diagnose/trace/forward-steps.ts';
 import { readHost } from '#src/diagnose/trace/host-facts.ts';
 import type { OverlayHost, Steps } from '#src/diagnose/trace/local-host.ts';
@@ -8,11 +6,10 @@ import { leaveByUnderlay } from '#src/diagnose/trace/outer-packet.ts';
 import type { PartRequest } from '#src/diagnose/trace/part.ts';
 import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { deviceStep, fdbStep, neighbourStep, underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
-import { ownDevice, type WantedWay, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
+import { lookupOf, ownDevice, type WantedWay, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
 import { containsAddress, formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
 import type { Link } from '#src/state/object.ts';
-import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** From the container onto the wire. */
 export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: Ipv4, to: Ipv4): Steps {
@@ -91,14 +88,4 @@ async function* leaveByTunnel(
   const tunnel = link?.vxlan ?? ownDevice(known)?.vxlan;
   if (vtep === undefined || !isIpv4(vtep) || mac === undefined || tunnel === undefined) return undefined;
   return yield* leaveByUnderlay({ eye, underlay: known.underlay?.name, links }, { to: vtep, mac, tunnel });
-}
-
-/** The kernel's way to the peer's public address, for backends that ask for it. */
-async function lookupOf(eye: Eye, known: KnownNetwork, to: Ipv4): Promise<RouteLookup | undefined> {
-  const publicIp = known.peers.find(({ subnet }) => containsAddress(subnet, to))?.publicIp;
-  if (known.backend?.needsLookup !== true || publicIp === undefined) return undefined;
-  const decision = await eye.route({ to: publicIp });
-  if (decision.outcome === 'refused') return undefined;
-  const { device, via, source } = decision;
-  return { device, ...(via !== undefined && { via }), ...(source !== undefined && { source }) };
 }

@@ -36,5 +36,6 @@ export function probeEvidence(
   }
   if (tunnel.answered === 0) return { found: [...findings, age], ok: 'unknown' };
   const trip = tunnel.roundTripMs === undefined ? '' : ` in ${tunnel.roundTripMs.toFixed(1)} ms`;
-  return { found: [`the other end of the tunnel answered${trip}`, ...findings, age], ok: true };
+  const end = carriage?.kind === 'direct' ? 'the other host' : 'the other end of the tunnel';
+  return { found: [`${end} answered${trip}`, ...findings, age], ok: true };
 }

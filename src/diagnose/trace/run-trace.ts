@@ -12,13 +12,14 @@ import { type LiveEnd, traceLive } from '#src/diagnose/trace/live/trace-live.ts'
 import { watchHost } from '#src/diagnose/trace/live/watch-host.ts';
 import type { WatchRequest } from '#src/diagnose/trace/live/watch-part.ts';
 import type { WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
+import { liveEvidence } from '#src/diagnose/trace/live-evidence.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import type { Carriage, PartAnswer, PartRequest } from '#src/diagnose/trace/part.ts';
 import { probeEvidence } from '#src/diagnose/trace/probe-evidence.ts';
 import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay, type WireEvidence } from '#src/diagnose/trace/trace-way.ts';
 import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
-import { isAbort, WeftError } from '#src/lib/errors.ts';
+import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -63,14 +64,7 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
   ]);
   const site = (place: Place): Site => (place === 'here' ? localSite(components.host) : peers.siteOf(place));
   const tenant = pair.tenant === undefined ? {} : { tenant: pair.tenant };
-  const trace = await traceWay({
-    from: { ...named(pair.from), site: site(from) },
-    to: { ...named(pair.to), site: site(to) },
-    all: options.all,
-    evidence: (carriage) => evidenceOf(components, [from, to], carriage),
-    ...tenant,
-  });
-  if (!options.live) return { ...trace, ...tenant };
+  const sites = { from: site(from), to: site(to) };
   const liveEnd = ({ address }: FoundEnd, place: Place, host: string): LiveEnd => ({
     address,
     host,
@@ -79,12 +73,22 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
         ? watchHost(components.host, components.clock, request, { signal: options.signal, enough })
         : peers.watch(place, request),
   });
-  const live = await traceLive({
-    from: liveEnd(pair.from, from, trace.from.host),
-    to: liveEnd(pair.to, to, trace.to.host),
+  const live = options.live
+    ? await traceLive({
+        from: liveEnd(pair.from, from, sites.from.name),
+        to: liveEnd(pair.to, to, sites.to.name),
+        ...tenant,
+      })
+    : undefined;
+  const trace = await traceWay({
+    from: { ...named(pair.from), site: sites.from },
+    to: { ...named(pair.to), site: sites.to },
+    all: options.all,
+    // A packet that was sent just now counts more than a probe of the host's own ends.
+    evidence: (carriage) => (live && liveEvidence(live)) ?? evidenceOf(components, [from, to], carriage),
     ...tenant,
   });
-  return { ...trace, ...tenant, live };
+  return { ...trace, ...tenant, ...(live !== undefined && { live }) };
 }
 
 /** Where an end is: on this host, on a peer, or nobody knows. */
@@ -150,13 +154,15 @@ class Peers {
 
   siteOf(place: Exclude<Place, 'here'>): Site {
     if ('nowhere' in place) return new RemoteSite('nowhere', () => Promise.reject(new Error(place.nowhere)));
-    const ask = async (request: PartRequest) => (await this.#ask(place, '/v1/trace', request)) as PartAnswer;
+    const ask = async (request: PartRequest) =>
+      (await this.#ask(place, '/v1/trace', request).catch(sayWhose(place))) as PartAnswer;
     return new RemoteSite(nameOf(place), ask);
   }
 
   async watch(place: Exclude<Place, 'here'>, request: WatchRequest): Promise<WatchAnswer> {
     if ('nowhere' in place) throw new Error(place.nowhere);
-    return (await this.#ask(place, '/v1/watch', request, request.timeoutMs + GRACE_MS)) as WatchAnswer;
+    const asked = this.#ask(place, '/v1/watch', request, request.timeoutMs + GRACE_MS).catch(sayWhose(place));
+    return (await (request.send ? asked.catch(saySendElsewhere(place, request)) : asked)) as WatchAnswer;
   }
 
   /** Asks all peers at once; those that do not answer know no such container. */
@@ -194,6 +200,29 @@ class Peers {
     }
   }
 }
+
+/** A lease that weft wrote has the node's identity; flannel's has none. */
+const sayWhose =
+  ({ attributes }: KnownPeer) =>
+  (error: unknown): never => {
+    if (attributes.node !== undefined || !isOfResponder(error)) throw error;
+    throw new WeftError('responder', `flannel runs there, which shows nothing (${error.message})`, {
+      cause: error,
+    });
+  };
+
+const saySendElsewhere =
+  (place: KnownPeer, { own, other }: WatchRequest) =>
+  (error: unknown): never => {
+    if (!isOfResponder(error)) throw error;
+    throw new WeftError('responder', `no packet can be sent from ${nameOf(place)}: ${messageOf(error)}`, {
+      cause: error,
+      remedy: `"weft trace --live ${other} ${own}" on the host of ${other} sends one the other way, and shows its answer's way, too`,
+    });
+  };
+
+const isOfResponder = (error: unknown): error is WeftError =>
+  error instanceof WeftError && error.code === 'responder';
 
 const isTimeout = (cause: unknown): boolean => cause instanceof DOMException && cause.name === 'TimeoutError';
 

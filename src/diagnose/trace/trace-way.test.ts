@@ -75,7 +75,17 @@ test('a silent host, and what was measured: the wire is where it stops', async (
   assert.equal(traced.outcome, 'stopped');
   assert.deepEqual(hopsOf(traced), ['there h1 container true', 'there h1 wire false']);
   const { found, remedy } = traced.hops[1] ?? assert.fail();
-  assert.deepEqual([found, remedy, asked], [['the tunnel is silent'], 'open the port', [TUNNEL]]);
+  assert.deepEqual([found, remedy, asked], [['the tunnel is silent'], 'open the port', [TUNNEL, undefined]]);
+});
+
+test('a hop of this host that drops the answer counts more than what was measured', async () => {
+  const evidence = () => ({ found: ['the tunnel is silent'], ok: false, remedy: 'open the port' }) as const;
+  const traced = await trace(site('h1', 'back enter'), SILENT(), { evidence });
+  assert.deepEqual(hopsOf(traced), [
+    ...['there h1 container true', 'there h1 wire unknown', 'there h2 arrival-device unknown'],
+    ...['back h2 container unknown', 'back h2 wire unknown', 'back h1 arrival-container false'],
+  ]);
+  assert.equal(traced.hops[1]?.remedy, undefined);
 });
 
 test('hosts that answer are believed more than what was measured before', async () => {

@@ -1,4 +1,4 @@
-import { type Hop, outcomeOf } from '#src/diagnose/trace/hop.ts';
+import { type Hop, outcomeOf, upToFault } from '#src/diagnose/trace/hop.ts';
 import type { Carriage, PartAnswer } from '#src/diagnose/trace/part.ts';
 import type { Site } from '#src/diagnose/trace/site.ts';
 
@@ -40,14 +40,29 @@ export interface Trace {
 /** Walks there, and the answer's way back, each on the host that sees it. */
 export async function traceWay(request: TraceRequest): Promise<Trace> {
   const { from, to } = request;
-  const hops: Hop[] = await walkOneWay(request, 'there');
-  if (request.all === true || outcomeOf(hops) !== 'stopped')
-    hops.push(...(await walkOneWay(request, 'back')));
+  const there = await walkOneWay(request, 'there');
+  const isSeen = there.some(isSeenFault);
+  const back = request.all === true || !isSeen ? await walkOneWay(request, 'back') : [];
+  const hops = upToFault(seenFirst([...there, ...back]), request.all === true);
   const end = ({ address, name, site }: TraceEnd) => ({
     ...{ address, host: site.name },
     ...(name !== undefined && { name }),
   });
   return { from: end(from), to: end(to), outcome: outcomeOf(hops), hops };
+}
+
+const isSeenFault = ({ id, ok }: Hop): boolean => id !== 'wire' && ok === false;
+
+/**
+ * A probe says that packets or their answers are lost, and not where. Where a host shows a hop that drops them, on the way back
+ * as well, the network between the hosts is not to blame.
+ */
+function seenFirst(hops: readonly Hop[]): readonly Hop[] {
+  if (!hops.some(isSeenFault)) return hops;
+  return hops.map(({ remedy, ...hop }) => {
+    const isBlamed = hop.id === 'wire' && hop.ok === false;
+    return { ...hop, ...(isBlamed ? { ok: 'unknown' } : remedy !== undefined && { remedy }) };
+  });
 }
 
 async function walkOneWay(
@@ -61,8 +76,7 @@ async function walkOneWay(
   const carriage = left.carriage;
   const entered = await last.site.walk({ ...common, part: 'enter', ...(carriage && { carriage }) });
   if (carriage?.kind === 'bridge') return [...left.hops, ...entered.hops];
-  const wire = wireHop(way, left, first, last, evidence);
-  return !all && wire.ok === false ? [...left.hops, wire] : [...left.hops, wire, ...entered.hops];
+  return [...left.hops, wireHop(way, left, first, last, evidence), ...entered.hops];
 }
 
 function wireHop(

@@ -1,5 +1,6 @@
 import { type KnownNetwork, type KnownPeer, peerWith } from '#src/diagnose/known-network.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
+import type { Eye } from '#src/diagnose/trace/eye.ts';
+import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
 import type { FdbEntry, Link, Neighbour, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
@@ -42,6 +43,16 @@ export function wantedWay(
     ...(fdb !== undefined && { fdb }),
     ...(device !== undefined && fdb !== undefined && { device }),
   };
+}
+
+/** The kernel's way to the peer's public address, for backends that ask for it. */
+export async function lookupOf(eye: Eye, known: KnownNetwork, to: Ipv4): Promise<RouteLookup | undefined> {
+  const publicIp = known.peers.find(({ subnet }) => containsAddress(subnet, to))?.publicIp;
+  if (known.backend?.needsLookup !== true || publicIp === undefined) return undefined;
+  const decision = await eye.route({ to: publicIp });
+  if (decision.outcome === 'refused') return undefined;
+  const { device, via, source } = decision;
+  return { device, ...(via !== undefined && { via }), ...(source !== undefined && { source }) };
 }
 
 /** The overlay's device as it should be; `undefined` for a backend that has none. */
