@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
-import type { RouteDecision } from '#src/kernel/route-question.ts';
+import type { RouteDecision, RouteQuestion } from '#src/kernel/route-question.ts';
 import { ipv4, type Prefix4, parsePrefix4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { WayWatch } from '#src/node/way-watch.ts';
@@ -17,10 +17,11 @@ function watchUnderTest(signal: AbortSignal) {
   const watch = new WayWatch(
     {
       kernel: {
-        dump: async () => [],
-        decide: async (): Promise<RouteDecision> => {
+        dump: async () => [{ kind: 'address', device: 'docker0', prefix: prefix4(ipv4(0x0a004101), 24) }],
+        decide: async ({ by }: RouteQuestion): Promise<RouteDecision> => {
           state.questions++;
-          return { outcome: 'way', type: 'unicast', device: state.device, table: 254 };
+          const device = by === 'docker0' ? state.device : 'docker0';
+          return { outcome: 'way', type: 'unicast', device, table: 254 };
         },
       },
       files: { read: async () => undefined },
@@ -84,6 +85,18 @@ test('addresses outside the overlay ask for no look, those in it do', async (t) 
   await clock.advance(2_000);
   assert.equal(state.questions, before);
   emit(address(0x0a004101));
+  await clock.advance(2_000);
+  assert.ok(state.questions > before);
+});
+
+test('the bridge’s own events ask for a look, those of other devices do not', async (t) => {
+  const { clock, state, emit } = watchUnderTest(t.signal);
+  await clock.advance(500);
+  const before = state.questions;
+  emit({ type: 'changed', object: { kind: 'link', name: 'veth1', up: false } });
+  await clock.advance(2_000);
+  assert.equal(state.questions, before);
+  emit({ type: 'changed', object: { kind: 'link', name: 'docker0', up: false } });
   await clock.advance(2_000);
   assert.ok(state.questions > before);
 });

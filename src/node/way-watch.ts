@@ -26,7 +26,7 @@ export interface WayQuestions {
 }
 
 /** Seldom, for events report what changes; they come many at a time. */
-const LOOKS = { intervalMs: 10_000, settleMs: 100, mostPauseMs: 1_000 };
+const LOOKS = { intervalMs: 30_000, settleMs: 100, mostPauseMs: 1_000 };
 /** A bridge that comes, and our own repairs, are several steps: what is found once may be the middle of a change. */
 const CONFIRM_MS = 500;
 /** A start that is under way is not held up. */
@@ -42,6 +42,8 @@ export class WayWatch implements Cared {
   readonly #questions: WayQuestions;
   readonly #caretaker: Caretaker;
   #troubles: readonly string[] = [];
+  /** The containers' bridge, at the last look. */
+  #bridge: string | undefined;
 
   constructor(components: WayWatchComponents, questions: WayQuestions) {
     this.#components = components;
@@ -94,6 +96,7 @@ export class WayWatch implements Cared {
     const ways = this.#questions.ways();
     if (ways.devices.length === 0) return [];
     const bridge = await this.#bridgeOf(ways);
+    this.#bridge = bridge?.name;
     return findWrongWays(this.#components, { ...ways, ...(bridge !== undefined && { bridge }) });
   }
 
@@ -112,6 +115,8 @@ export class WayWatch implements Cared {
     if (event.type !== 'changed' && event.type !== 'removed') return true;
     const { object } = event;
     const network = this.#questions.network();
+    // The kernel reports no routes that go with a device which is switched off.
+    if (object.kind === 'link') return object.name === this.#bridge;
     if (object.kind === 'route') return overlaps(network, object.destination);
     return object.kind === 'address' && containsAddress(network, object.prefix.address);
   }
