@@ -133,10 +133,13 @@ def locks(client):
     say("lock", lock.acquire(), lock.is_acquired(), [answer.TTL for answer in lock.refresh()])
     rival = other.lock("one", ttl=30)
     say("rival", rival.acquire(timeout=0.2), rival.is_acquired())
-    waiting = threading.Thread(target=lambda: say("rival after the release", rival.acquire(timeout=WAIT_S)))
+    acquired = []
+    waiting = threading.Thread(target=lambda: acquired.append(rival.acquire(timeout=WAIT_S)))
     waiting.start()
     say("release", lock.release())
     waiting.join()
+    # Two threads that print at once mix their lines.
+    say("rival after the release", *acquired)
     say("who has it", lock.is_acquired(), rival.is_acquired(), lock.release(), rival.release())
     abandoned = other.lock("two", ttl=2)
     say("abandoned", abandoned.acquire(), client.lock("two", ttl=30).acquire(timeout=WAIT_S))
