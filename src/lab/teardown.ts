@@ -62,8 +62,23 @@ export async function tearDown(
   for (const namespace of namespaces) await commands.run(['ip', 'netns', 'delete', namespace]);
   // With it go the mounts of the hosts and the namespaces that they made. There is none where `up` ended early.
   await commands.run(['umount', '-n', '-l', held]);
-  for (const cgroup of cgroups) await folders.removeTree(cgroup);
+  // A group is busy until the kernel has let go of the last of its processes.
+  await until(() => removeAll(components, cgroups), {
+    what: `end of the control groups of lab ${lab.name}`,
+    timeoutMs: KILL_MS,
+  });
   await folders.remove(lab.folder);
+}
+
+/** Whether they are gone. */
+async function removeAll({ folders }: LabComponents, cgroups: readonly string[]): Promise<boolean> {
+  try {
+    for (const cgroup of cgroups) await folders.removeTree(cgroup);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+    return false;
+  }
 }
 
 /** How many of them got the signal. */
@@ -74,9 +89,9 @@ function signalAll({ processes }: LabComponents, ids: readonly ProcessId[], name
 async function inCgroups(components: LabComponents, cgroups: readonly string[]): Promise<ProcessId[]> {
   const ids: ProcessId[] = [];
   for (const cgroup of cgroups) {
-    const pids = numbers((await components.files.read(join(cgroup, 'cgroup.procs'))) ?? '');
+    const pids = numbers((await components.files.read(join(cgroup, 'cgroup.procs')).catch(ifGone)) ?? '');
     ids.push(...pids.map((pid) => components.processes.find(pid)).filter((id) => id !== undefined));
-    const children = await components.folders.listFolders(cgroup);
+    const children = (await components.folders.listFolders(cgroup).catch(ifGone)) ?? [];
     ids.push(
       ...(await inCgroups(
         components,
@@ -85,6 +100,11 @@ async function inCgroups(components: LabComponents, cgroups: readonly string[]):
     );
   }
   return ids;
+}
+
+/** dockerd removes a container's group when the container has ended; a read of it that is under way fails so. */
+function ifGone(error: unknown): undefined {
+  if ((error as NodeJS.ErrnoException).code !== 'ENODEV') throw error;
 }
 
 /** A control group by name in every hierarchy: version 2 has one, at the root, version 1 one per controller. */

@@ -106,7 +106,8 @@ for (const [store, engine] of [
     const unknown = await weft(['ping', `--name=${name}`, 'yellow']);
     assert.match(unknown.stderr, /no containers in a network yellow; choose from flannel, blue, green, red/);
 
-    assert.equal((await weft(['down', `--name=${name}`])).code, 0);
+    const down = await weft(['down', `--name=${name}`]);
+    assert.equal(down.code, 0, down.stderr);
     assert.equal(existsSync(`${LAB_ROOT}/${name}`), false);
     assert.deepEqual(
       readdirSync('/run/netns').filter((it) => it.startsWith(`weft-${name}-`)),
