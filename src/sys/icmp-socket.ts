@@ -1,9 +1,12 @@
-import { constants, endianness } from 'node:os';
+import { constants } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIpv4, type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import { BPF_LD_H_IND, BPF_LDX_B_MSH, type BpfInstructions, BpfProgram } from '#src/sys/bpf-program.ts';
 import { errnoName, SystemError } from '#src/sys/errno.ts';
-import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
+import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
+import { AF_INET, SOCKADDR_IN_BYTES, socketAddress } from '#src/sys/socket-address.ts';
+import { type SocketWatch, watchSocket } from '#src/sys/watch-socket.ts';
 
 /** What an ICMP socket is opened with. */
 export interface IcmpOptions {
@@ -64,8 +67,6 @@ export const systemIcmp: Icmp = {
 export const LEAST_ECHO = 60;
 
 const { EINTR } = constants.errno;
-const LITTLE_ENDIAN = endianness() === 'LE';
-const AF_INET = 2;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
@@ -74,7 +75,6 @@ const IPPROTO_IP = 0;
 const IPPROTO_ICMP = 1;
 const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_PROBE = 3;
-const SOCKADDR_IN_BYTES = 16;
 /** linux/icmp.h */
 const ICMP_ECHOREPLY = 0;
 const ICMP_ECHO = 8;
@@ -96,7 +96,7 @@ class SystemIcmpSocket implements IcmpSocket {
   readonly #view = new DataView(this.#buffer.buffer);
   readonly #sender = new Uint8Array(SOCKADDR_IN_BYTES);
   readonly #senderLength = new Int32Array(1);
-  #poll: PollHandle | undefined;
+  #watch: SocketWatch | undefined;
   #closed = false;
 
   constructor(libc: Libc, { source, identifier, namespace }: IcmpOptions) {
@@ -182,32 +182,15 @@ class SystemIcmpSocket implements IcmpSocket {
     return { from: ipv4(this.#view.getUint32(12)), sequence: this.#view.getUint16(header + 6) };
   }
 
-  /** See {@link NetlinkSocket.watch} for why a callback only asks for a turn. */
   watch(listener: () => void): void {
-    let waiting = false;
-    let stopped = false;
-    const turn = (): void => {
-      waiting = false;
-      if (this.#closed) return;
-      listener();
-      // After an error of the socket libuv has stopped to watch.
-      if (stopped && !this.#closed) this.#poll?.start({ readable: true }, onPoll);
-      stopped = false;
-    };
-    const onPoll = (status: number): void => {
-      if (status < 0) stopped = true;
-      if (waiting) return;
-      waiting = true;
-      setImmediate(turn);
-    };
-    this.#poll = this.#libc.poll(this.#fd, onPoll);
+    this.#watch = watchSocket(this.#libc, this.#fd, listener);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#poll?.close();
-    this.#poll = undefined;
+    this.#watch?.close();
+    this.#watch = undefined;
     this.#libc.close(this.#fd);
   }
 }
@@ -220,39 +203,16 @@ function checksumOf(header: DataView): number {
   return ~(sum + (sum >>> 16)) & 0xffff;
 }
 
-/** linux/filter.h: struct sock_filter { u16 code; u8 jt; u8 jf; u32 k } */
-const BPF_INSTRUCTION = 8;
-const BPF_LDX_B_MSH = 0xb1;
-const BPF_LD_H_IND = 0x48;
-const BPF_JEQ_K = 0x15;
-const BPF_RET_K = 0x06;
-
 /** Lets packets with this identifier through: replies to other programs' echoes would wake us. */
-function echoFilter(identifier: number): { readonly instructions: Uint8Array; readonly count: number } {
-  const program = [
-    // X is the length of the IP header.
-    { code: BPF_LDX_B_MSH, k: 0 },
-    { code: BPF_LD_H_IND, k: 4 },
-    { code: BPF_JEQ_K, k: identifier, otherwise: 1 },
-    { code: BPF_RET_K, k: 0xffff_ffff },
-    { code: BPF_RET_K, k: 0 },
-  ];
-  const view = new DataView(new ArrayBuffer(program.length * BPF_INSTRUCTION));
-  for (const [index, { code, k, otherwise = 0 }] of program.entries()) {
-    const at = index * BPF_INSTRUCTION;
-    view.setUint16(at, code, LITTLE_ENDIAN);
-    view.setUint8(at + 3, otherwise);
-    view.setUint32(at + 4, k, LITTLE_ENDIAN);
-  }
-  return { instructions: new Uint8Array(view.buffer), count: program.length };
-}
-
-/** struct sockaddr_in with port 0 (linux/in.h) */
-function socketAddress(address: Ipv4): Uint8Array {
-  const view = new DataView(new ArrayBuffer(SOCKADDR_IN_BYTES));
-  view.setUint16(0, AF_INET, LITTLE_ENDIAN);
-  view.setUint32(4, address);
-  return new Uint8Array(view.buffer);
+function echoFilter(identifier: number): BpfInstructions {
+  const program = new BpfProgram<'ours'>();
+  program.load(BPF_LDX_B_MSH, 0);
+  program.load(BPF_LD_H_IND, 4);
+  program.jumpIf(identifier, 'ours');
+  program.return(0);
+  program.label('ours');
+  program.return(0xffff_ffff);
+  return program.assemble();
 }
 
 const nativeInt = (value: number): Uint8Array => new Uint8Array(Int32Array.of(value).buffer);

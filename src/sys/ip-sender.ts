@@ -3,6 +3,7 @@ import type { Ipv4 } from '#src/lib/ip.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
+import { AF_INET, socketAddress } from '#src/sys/socket-address.ts';
 
 /** Sends IPv4 packets as they are, header and all, by the routes of one network namespace (raw(7), IP_HDRINCL). */
 export interface IpSender {
@@ -14,14 +15,11 @@ export interface IpSender {
   close(): void;
 }
 
-const AF_INET = 2;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 /** Implies IP_HDRINCL, and receives nothing. */
 const IPPROTO_RAW = 255;
 const MSG_DONTWAIT = 0x40;
-/** struct sockaddr_in: u16 family, be16 port, be32 address, 8 bytes of nothing. */
-const SOCKADDR_IN_BYTES = 16;
 
 /** Throws a WeftError: `ip-sender` without the right (CAP_NET_RAW), `netns` without the namespace. */
 export async function openIpSender(namespace?: string): Promise<IpSender> {
@@ -49,11 +47,7 @@ class SystemIpSender implements IpSender {
 
   send(packet: Uint8Array, to: Ipv4): void {
     if (this.#closed) throw new SystemError('sendto', EBADF);
-    const address = new Uint8Array(SOCKADDR_IN_BYTES);
-    const view = new DataView(address.buffer);
-    // The family is in the machine's own order; both that Node runs on are little-endian.
-    view.setUint16(0, AF_INET, true);
-    view.setUint32(4, to);
+    const address = socketAddress(to);
     const sent = this.#libc.sendto(this.#fd, packet, packet.length, MSG_DONTWAIT, address, address.length);
     if (sent < 0) throw new SystemError('sendto', this.#libc.errno());
   }

@@ -1,9 +1,10 @@
 import { constants, endianness } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { SystemError } from '#src/sys/errno.ts';
-import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
+import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { type Mute, muteFilter } from '#src/sys/mute-filter.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
+import { type SocketWatch, watchSocket } from '#src/sys/watch-socket.ts';
 
 /** linux/netlink.h */
 export const NETLINK_ROUTE = 0;
@@ -97,7 +98,7 @@ class SystemNetlinkSocket implements NetlinkSocket {
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
   readonly #sender = netlinkAddress();
   readonly #senderLength = new Int32Array(1);
-  #poll: PollHandle | undefined;
+  #watch: SocketWatch | undefined;
   #closed = false;
   /** Sends that are under way on other threads. */
   #aside = 0;
@@ -205,43 +206,16 @@ class SystemNetlinkSocket implements NetlinkSocket {
       throw unavailable(new SystemError('SO_ATTACH_FILTER', this.#libc.errno()));
   }
 
-  /**
-   * By libuv's poll: no thread is taken (a blocking read would hold one of libuv's four for good), and closing is
-   * immediate. koffi calls back outside of node's own callback scope, where an exception ends the process and
-   * promises do not run: so the call only asks for a turn, which comes in the same round of the loop.
-   */
   watch(listener: () => void): void {
     this.#assertOpen('poll');
-    let stopped = false;
-    let waiting = false;
-    const turn = () => {
-      waiting = false;
-      if (this.#closed) return;
-      try {
-        listener();
-      } finally {
-        if (stopped && !this.#closed) {
-          stopped = false;
-          this.#poll?.stop();
-          this.#poll?.start({ readable: true }, onPoll);
-        }
-      }
-    };
-    const onPoll = (status: number) => {
-      // An overrun makes epoll report an error, on which libuv stops watching (uv__poll_io in src/unix/poll.c).
-      if (status < 0) stopped = true;
-      if (waiting) return;
-      waiting = true;
-      setImmediate(turn);
-    };
-    this.#poll = this.#libc.poll(this.#fd, onPoll);
+    this.#watch = watchSocket(this.#libc, this.#fd, listener);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#poll?.close();
-    this.#poll = undefined;
+    this.#watch?.close();
+    this.#watch = undefined;
     this.#release();
   }
 

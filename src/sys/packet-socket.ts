@@ -2,9 +2,10 @@ import { constants, endianness } from 'node:os';
 import { WeftError } from '#src/lib/errors.ts';
 import { type BpfInstructions, BpfProgram } from '#src/sys/bpf-program.ts';
 import { SystemError } from '#src/sys/errno.ts';
-import { type Libc, loadLibc, type PollHandle } from '#src/sys/libc.ts';
+import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
 import { PacketMessage, type ReceivedFrame } from '#src/sys/packet-message.ts';
+import { type SocketWatch, watchSocket } from '#src/sys/watch-socket.ts';
 
 export interface PacketSocketOptions {
   /** A device's name or ifindex. Default: every device of the namespace. */
@@ -83,7 +84,7 @@ class SystemPacketSocket implements PacketSocket {
   readonly #index: number;
   readonly #direction: 'in' | 'out' | 'both';
   readonly #message: PacketMessage;
-  #poll: PollHandle | undefined;
+  #watch: SocketWatch | undefined;
   #dropped = 0;
   #closed = false;
 
@@ -123,34 +124,14 @@ class SystemPacketSocket implements PacketSocket {
 
   watch(onFrame: (frame: ReceivedFrame) => void, onOutage?: (state: 'down' | 'gone') => void): void {
     this.#assertOpen('poll');
-    let stopped = false;
-    let waiting = false;
-    const turn = () => {
-      waiting = false;
-      if (this.#closed) return;
-      try {
-        for (let count = 0; count < FRAMES_PER_TURN && !this.#closed; count++) {
-          const frame = this.#receive();
-          if (frame === undefined) break;
-          if (frame === 'down') onOutage?.(this.nameOf(this.#index) === undefined ? 'gone' : 'down');
-          else if (this.#direction === 'both' || frame.direction === this.#direction) onFrame(frame);
-        }
-      } finally {
-        if (stopped && !this.#closed) {
-          stopped = false;
-          this.#poll?.stop();
-          this.#poll?.start({ readable: true }, onPoll);
-        }
+    this.#watch = watchSocket(this.#libc, this.#fd, () => {
+      for (let count = 0; count < FRAMES_PER_TURN && !this.#closed; count++) {
+        const frame = this.#receive();
+        if (frame === undefined) break;
+        if (frame === 'down') onOutage?.(this.nameOf(this.#index) === undefined ? 'gone' : 'down');
+        else if (this.#direction === 'both' || frame.direction === this.#direction) onFrame(frame);
       }
-    };
-    // Why a turn of its own: see NetlinkSocket.watch. What a turn leaves makes the poll call again.
-    const onPoll = (status: number) => {
-      if (status < 0) stopped = true;
-      if (waiting) return;
-      waiting = true;
-      setImmediate(turn);
-    };
-    this.#poll = this.#libc.poll(this.#fd, onPoll);
+    });
   }
 
   #receive(): ReceivedFrame | 'down' | undefined {
@@ -196,8 +177,8 @@ class SystemPacketSocket implements PacketSocket {
     if (this.#closed) return;
     this.dropped();
     this.#closed = true;
-    this.#poll?.close();
-    this.#poll = undefined;
+    this.#watch?.close();
+    this.#watch = undefined;
     this.#libc.close(this.#fd);
   }
 

@@ -1,7 +1,7 @@
-import { endianness } from 'node:os';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import type { Libc } from '#src/sys/libc.ts';
+import { AF_INET, SOCKADDR_IN_BYTES, socketAddress } from '#src/sys/socket-address.ts';
 
 export interface UdpSocketOptions {
   /** An address of this host. */
@@ -12,27 +12,20 @@ export interface UdpSocketOptions {
   readonly checksum: boolean;
 }
 
-const LITTLE_ENDIAN = endianness() === 'LE';
-const AF_INET = 2;
 const SOCK_DGRAM = 2;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_NO_CHECK = 11;
-const SOCKADDR_IN_BYTES = 16;
 
 /** A bound UDP socket for node:dgram, which can't choose its checksum. Throws a {@link SystemError}. */
 export function openUdpSocket(libc: Libc, { address, port, checksum }: UdpSocketOptions): number {
   const fd = libc.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) throw new SystemError('socket', libc.errno());
-  const place = new DataView(new ArrayBuffer(SOCKADDR_IN_BYTES));
-  place.setUint16(0, AF_INET, LITTLE_ENDIAN);
-  place.setUint16(2, port);
-  place.setUint32(4, address);
   const one = new Uint8Array(Int32Array.of(1).buffer);
   if (!checksum && libc.setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, one, one.length) < 0) {
     return refuse(libc, fd, 'setsockopt');
   }
-  if (libc.bind(fd, new Uint8Array(place.buffer), SOCKADDR_IN_BYTES) < 0) return refuse(libc, fd, 'bind');
+  if (libc.bind(fd, socketAddress(address, port), SOCKADDR_IN_BYTES) < 0) return refuse(libc, fd, 'bind');
   return fd;
 }
 
