@@ -24,7 +24,7 @@ export interface LiveCaptureComponents {
   readonly onOutage: (device: string, state: 'down' | 'gone') => void;
 }
 
-/** Frames of some devices as they pass. Those of several devices that wait at one time come in the order of their times. */
+/** Frames of some devices as they pass, those of several devices in the order of their times. */
 export class LiveCapture {
   readonly #onFrame: (frame: Frame) => void;
   #waiting: Frame[] = [];
@@ -72,15 +72,29 @@ export class LiveCapture {
     this.#onFrame = onFrame;
   }
 
-  /** The sockets have their turns one after the other; this comes behind those of one round. */
   #hold(frame: Frame): void {
     this.#waiting.push(frame);
-    if (this.#waiting.length === 1) void nextTurn().then(() => this.#release());
+    if (this.#waiting.length === 1) void this.#releaseInTurn();
   }
 
-  #release(): void {
-    const frames = this.#waiting.sort((a, b) => Number((a.at ?? 0n) - (b.at ?? 0n)));
-    this.#waiting = [];
+  /**
+   * The sockets are read one after the other: a frame that came to one of them when it had just been read is behind those of the
+   * others. After two turns each socket was read once more, and nothing older than what waited then can follow.
+   */
+  async #releaseInTurn(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const horizon = this.#waiting.reduce((latest, { at = 0n }) => (at > latest ? at : latest), 0n);
+      await nextTurn();
+      await nextTurn();
+      this.#release(horizon);
+    }
+  }
+
+  /** Those up to a time, in order; all without one. */
+  #release(horizon?: bigint): void {
+    const isDue = ({ at = 0n }: Frame): boolean => horizon === undefined || at <= horizon;
+    const frames = this.#waiting.filter(isDue).sort((a, b) => Number((a.at ?? 0n) - (b.at ?? 0n)));
+    this.#waiting = this.#waiting.filter((frame) => !isDue(frame));
     for (const frame of frames) this.#onFrame(frame);
   }
 
