@@ -1,4 +1,3 @@
-import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import type { HostEvent } from '#src/observe/api.ts';
 import { feedEvents } from '#src/observe/event-feed.ts';
@@ -7,7 +6,7 @@ import { EventLines } from '#src/observe/event-stream.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 import { until } from '#src/sys/until.ts';
-import { socketIn } from '../../test/support/socket-holder.ts';
+import { openAnswer } from '../../test/support/open-answer.ts';
 
 const note = (ring: EventRing, subject: string, text = 'was gone'): void =>
   ring.note({ type: 'repair', severity: 'info', subject, text });
@@ -16,19 +15,9 @@ const note = (ring: EventRing, subject: string, text = 'was gone'): void =>
 async function reader(t: TestContext, { after = 0, stallMs = 60_000, clock = new FakeClock() } = {}) {
   const ring = new EventRing(clock);
   for (const subject of ['a', 'b']) note(ring, subject);
-  const socketPath = socketIn(t);
-  const answering = Promise.withResolvers<ServerResponse>();
-  const server = createServer((_, response) => answering.resolve(response)).listen(socketPath);
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const head = Promise.withResolvers<IncomingMessage>();
-  get({ socketPath, host: '127.0.0.1' }, head.resolve).on('error', () => {});
-  const answer = await answering.promise;
-  answer.on('error', () => {});
+  const { answer, head } = await openAnswer(t);
   const fed = feedEvents({ ring, clock }, answer, { after, stallMs });
-  const response = await head.promise;
+  const response = await head;
   response.on('error', () => {});
   return { ring, clock, response, fed };
 }

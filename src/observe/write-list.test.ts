@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { type TestContext, test } from 'node:test';
 import type { ListReply } from '#src/observe/reply.ts';
 import { writeList } from '#src/observe/write-list.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 import { until } from '#src/sys/until.ts';
-import { socketIn } from '../../test/support/socket-holder.ts';
+import { openAnswer } from '../../test/support/open-answer.ts';
 
 interface Served {
   readonly response: IncomingMessage;
@@ -16,19 +16,9 @@ interface Served {
 
 /** Asks once for a list; the reader reads nothing until the test does. */
 async function served(t: TestContext, reply: ListReply, stallMs = 60_000): Promise<Served> {
-  const socketPath = socketIn(t);
-  const answering = Promise.withResolvers<ServerResponse>();
-  const server = createServer((_, response) => answering.resolve(response)).listen(socketPath);
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const head = Promise.withResolvers<IncomingMessage>();
-  get({ socketPath, host: '127.0.0.1' }, head.resolve).on('error', () => {});
-  const answer = await answering.promise;
-  answer.on('error', () => {});
+  const { answer, head } = await openAnswer(t);
   const written = writeList(answer, reply, { clock: systemClock, stallMs });
-  return { response: await head.promise, written };
+  return { response: await head, written };
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {
