@@ -4,6 +4,7 @@ import type { Command, CommandContext } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
 import { formatTable } from '#src/cli/format-table.ts';
 import { readKnownPlaces } from '#src/cli/known-places.ts';
+import { isFlanneld } from '#src/diagnose/checks/daemon-checks.ts';
 import { type Collected, collectReport } from '#src/diagnose/report/collect-report.ts';
 import { Masker } from '#src/diagnose/report/mask.ts';
 import { hostParts, type ReportPart } from '#src/diagnose/report/report-parts.ts';
@@ -139,8 +140,7 @@ async function programsHere(): Promise<{ readonly part: ReportPart; readonly sec
   return { part: { name: 'command-lines.txt', ask }, secrets };
 }
 
-const isOurs = ({ name, argv }: RunningProgram): boolean =>
-  name === 'dockerd' || argv.slice(0, 3).some((word) => /(^|\/)flanneld(\.ts)?$/.test(word));
+const isOurs = (program: RunningProgram): boolean => program.name === 'dockerd' || isFlanneld(program);
 
 const ANSWERS = [
   '/v1/status',
