@@ -10,7 +10,8 @@ import { cannotRun, wholeFile } from '../support/test-lab.ts';
 /*
  *     store .190     h1 .191 flanneld ── docker0 ── c     h2 .192 flanneld ── docker0 ── c
  *
- * `weft capture` runs on h1 and h2 while c on h1 pings c on h2.
+ * `weft capture` runs on h1 and h2 while c on h1 pings c on h2. IPv6 solicits routers on every device
+ * when it likes, so a test that counts frames filters them.
  */
 const skip = cannotRun('ping', 'tcpdump');
 
@@ -103,7 +104,8 @@ test('a packet in fragments', { skip }, async () => {
 });
 
 test('inside only, as objects', { skip }, async () => {
-  const found = await captured(h1.host, ['--inner', '--json', '--count=2']);
+  const words = ['--inner', '--json', '--count=2', '--container', h1.container.address];
+  const found = await captured(h1.host, words);
   const [request] = found.map((line) => JSON.parse(line));
   assert.deepEqual(
     [request.device, request.vni, request.protocol, request.message, request.source, request.outer],
@@ -124,7 +126,7 @@ test('a file of frames is whole after Ctrl-C, is read again, and filtered', { sk
   assert.equal(read.code, 0, read.stderr);
   assert.match(read.stdout, / eth0 in {2}\S+ > \S+ VNI 1 .* ICMP echo request/);
   assert.match(read.stdout, / eth0 out \S+ > \S+ VNI 1 .* ICMP echo reply/);
-  assert.match(read.stderr, /^2 frames of 4 seen$/m);
+  assert.match(read.stderr, /^2 frames of \d+ seen$/m);
   // Of tcpdump, too: a classic file.
   await h2.host.must(['tcpdump', '-r', path, '-w', '/run/b.pcap', '-n']);
   const classic = await h2.host.run([WEFT, 'capture', '--read=/run/b.pcap', '--vni=1']);
@@ -169,7 +171,7 @@ test('tshark reads the file: devices, nanoseconds, comment, VXLAN', {
 test('a closed pipe, a full disk, a device that goes away: one line each', { skip }, async () => {
   let shown: string | undefined;
   const piped = h1.host
-    .run(['sh', '-c', `${WEFT} capture --device=eth0 2>/dev/null | head -n1`])
+    .run(['sh', '-c', `${WEFT} capture --device=eth0 --vni=1 2>/dev/null | head -n1`])
     .then(({ stdout }) => {
       shown = stdout;
     });
