@@ -35,7 +35,7 @@ export function shellWords(command: string, variables: ShellVariables): string[]
       isQuoted = !isQuoted;
       if (!/^"(\$@|\$\{@\})"/.test(rest)) add('');
     } else if (character === '$') {
-      const variable = variableAt(rest, variables);
+      const variable = variableAt(rest, variables, isQuoted);
       if (variable === undefined) return undefined;
       at += variable.length - 1;
       if ('all' in variable) {
@@ -79,7 +79,7 @@ type Variable = { readonly length: number } & (
   | { readonly all: readonly string[] }
 );
 
-function variableAt(rest: string, variables: ShellVariables): Variable | undefined {
+function variableAt(rest: string, variables: ShellVariables, isQuoted: boolean): Variable | undefined {
   const all = /^\$(?:[@*]|\{[@*]\})/.exec(rest)?.[0];
   if (all !== undefined) return { all: variables.parameters, length: all.length };
   const plain = /^\$([A-Za-z_][A-Za-z0-9_]*)/.exec(rest);
@@ -90,7 +90,11 @@ function variableAt(rest: string, variables: ShellVariables): Variable | undefin
   const value = variables.value(name);
   if (value !== '' || otherwise === undefined) return { value, length: whole.length };
   const other = shellWords(otherwise, variables);
-  return other === undefined ? undefined : { value: other.join(' '), length: whole.length };
+  return other === undefined
+    ? undefined
+    : isQuoted
+      ? { value: other.join(' '), length: whole.length }
+      : { all: other, length: whole.length };
 }
 
 /** The commands of a script that name a program, continued lines joined. */
