@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { chown, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Files of any size, in pieces of bytes. */
@@ -10,6 +10,8 @@ export interface ByteFiles {
   read(path: string, end: number): AsyncIterable<Buffer>;
   /** Makes a new file (0600) of these pieces, on the disk when this resolves. Throws where there is one. */
   write(path: string, pieces: AsyncIterable<Buffer>): Promise<void>;
+  /** Gives the file to the owner of its folder, where this process may: what root makes for a service is the service's. */
+  giveToFolder(path: string): Promise<void>;
   /** Puts the file in the place of another, on the disk when this resolves. */
   move(from: string, to: string): Promise<void>;
   /** No such file is fine. */
@@ -37,6 +39,11 @@ export const systemByteFiles: ByteFiles = {
     } finally {
       await file.close();
     }
+  },
+  async giveToFolder(path) {
+    if (process.geteuid?.() !== 0) return;
+    const { uid, gid } = await stat(dirname(path));
+    await chown(path, uid, gid);
   },
   async move(from, to) {
     await rename(from, to);
