@@ -45,6 +45,7 @@ const HELP: Record<string, RegExp> = {
   weft: /^Usage: weft COMMAND/,
   flanneld: /^Usage: .*flanneld \[OPTION\]/,
   'mk-docker-opts': /^mk-docker-opts \[-f FLANNEL-ENV-FILE\]/m,
+  'weft-generator': /^Usage: weft-generator NORMAL EARLY LATE/,
 };
 
 test('one file, with relative links beside it, of at most 120 MB', () => {
