@@ -59,12 +59,14 @@ export function withoutSections(file: Buffer): Buffer {
 
 /**
  * Without what lies in a hole of one loaded segment, as far as whole pages go. All other bytes keep their addresses:
- * the segment becomes two, and a process that reads the hole's addresses ends by SIGSEGV. The program headers, one
- * more than before, move to the hole's beginning, for Linux before 5.18 looks for them where the first segment would
- * have them: a segment behind the hole would not do.
+ * the segment becomes two, and a process that reads the hole's addresses ends by SIGSEGV. The program headers move to
+ * the hole's beginning, for Linux before 5.18 looks for them where the first segment would have them: a segment behind
+ * the hole would not do. The segment that `--build-sea` made for them goes: where pages have 64 KiB, which arm64 may
+ * have, it would cover the end of the data before it.
  */
 export function cutOut(file: Buffer, hole: Place): Buffer {
-  const segments = readSegments(file);
+  const headers = number64(file, HEADER.PHOFF);
+  const segments = readSegments(file).filter(({ type, offset }) => type !== PT_LOAD || offset !== headers);
   const holeEnd = hole.offset + hole.bytes;
   const split = segments.find(
     ({ type, offset, fileBytes }) =>
