@@ -2,6 +2,7 @@ import { type Check, some } from '#src/diagnose/check.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import type { InstallationFacts } from '#src/diagnose/installation/installation.ts';
 import { MODULES_FILE, SYSCTL_FILE } from '#src/diagnose/installation/kernel-settings.ts';
+import { FLANNELD_SETTINGS } from '#src/diagnose/installation/settings-files.ts';
 
 /** Below this flanneld can't be sure to write its state, and is about to fail. */
 const ROOM = { bytes: 16 << 20, files: 16 } as const;
@@ -69,6 +70,20 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
       return {
         what: `Others than root can write ${foreign.map(({ path, uid, mode }) => `${path} (owner ${uid}, ${octal(mode)})`).join(', ')}.`,
         remedy: `chown root ${paths} && chmod go-w ${paths}`,
+      };
+    },
+  },
+  {
+    id: 'settings-twice',
+    title: 'the two files of settings do not contradict each other',
+    why: 'What is changed in the file of an earlier version has no effect: the other one wins.',
+    causes: [],
+    look({ settingsTwice }) {
+      const [old, now] = FLANNELD_SETTINGS;
+      if (settingsTwice.length === 0) return undefined;
+      return {
+        what: `${old} and ${now} have different values of ${some(settingsTwice)}.`,
+        remedy: `put what is right into ${now}, then rm ${old} && systemctl restart flanneld`,
       };
     },
   },

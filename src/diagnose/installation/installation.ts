@@ -4,7 +4,11 @@ import { type CertificatesSeen, readCertificates } from '#src/diagnose/installat
 import { type InstalledPackage, readInstalledPackage } from '#src/diagnose/installation/installed-package.ts';
 import { type KernelSettings, readKernelSettings } from '#src/diagnose/installation/kernel-settings.ts';
 import { type RunningFlanneld, readRunningFlanneld } from '#src/diagnose/installation/running-flanneld.ts';
-import { readSettingsFiles, type SettingsFile } from '#src/diagnose/installation/settings-files.ts';
+import {
+  readSettingsFiles,
+  readSettingsTwice,
+  type SettingsFile,
+} from '#src/diagnose/installation/settings-files.ts';
 import { readStateFolder, type StateFolder } from '#src/diagnose/installation/state-folder.ts';
 import { readUnits, type UnitSeen } from '#src/diagnose/installation/units-seen.ts';
 import { askHost } from '#src/observe/ask-status.ts';
@@ -25,6 +29,8 @@ export interface InstallationFacts {
   /** The programs that a unit starts by their name alone, and where they are. */
   readonly programs: readonly ProgramFound[];
   readonly settings: readonly SettingsFile[];
+  /** Variables that the two files of flanneld's settings have with different values. */
+  readonly settingsTwice: readonly string[];
   readonly state: Fact<StateFolder>;
   readonly flanneld: Fact<RunningFlanneld>;
   /** Of the flanneld that answers; absent where none does. */
@@ -101,6 +107,7 @@ export async function readInstallation(
     package: await readInstalledPackage(commands, installed.path),
     programs: await Promise.all(PROGRAMS.map((name) => findProgram(look, name, installed))),
     settings: await readSettingsFiles(components, tls.keyFile ?? ''),
+    settingsTwice: await readSettingsTwice(files),
     state: await readStateFolder(components, stateDir),
     flanneld: await readRunningFlanneld(components, programs, neededBy(options.probes, serves)),
     ...(runningVersion !== undefined && { runningVersion }),

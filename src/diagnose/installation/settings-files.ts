@@ -12,8 +12,11 @@ export interface SettingsFile {
   readonly secret?: string;
 }
 
+/** The two places of flanneld's settings, the one that wins last. */
+export const FLANNELD_SETTINGS = ['/etc/default/flanneld', '/etc/weft/flanneld.conf'] as const;
+
 /** Where settings are, the last of them winning as in the units. */
-export const SETTINGS = ['/etc/default/flanneld', '/etc/weft/flanneld.conf', '/etc/weft/store.conf'] as const;
+export const SETTINGS = [...FLANNELD_SETTINGS, '/etc/weft/store.conf'] as const;
 
 /** Keys that the store's unit reads as root. */
 const SECRETS = { '/etc/weft/store-key.pem': 'a private key', '/etc/weft/store-users': 'passwords' } as const;
@@ -45,4 +48,12 @@ export async function readSettingsFiles(
     }),
   );
   return seen.flat();
+}
+
+/** Variables that both files have, with different values. */
+export async function readSettingsTwice(files: Pick<Files, 'read'>): Promise<readonly string[]> {
+  const [old, now] = await Promise.all(
+    FLANNELD_SETTINGS.map(async (path) => parseEnv((await files.read(path).catch(() => undefined)) ?? '')),
+  );
+  return Object.keys(now ?? {}).filter((name) => old?.[name] !== undefined && old[name] !== now?.[name]);
 }
