@@ -46,6 +46,13 @@ export interface KeptTableOptions {
   readonly isOptional?: boolean;
 }
 
+/** One transaction of `nft`. */
+export interface TableChange {
+  /** What is not as wanted. */
+  readonly faults: readonly string[];
+  readonly transaction: string;
+}
+
 /** A reload of the host's firewall is many messages: look when they have come. */
 const SETTLE_MS = 5;
 /** While other programs keep changing rules, ours are looked at this often. */
@@ -137,6 +144,16 @@ export class KeptTable {
     }, signal);
     this.#isStarted = true;
     await this.#caretaker.start(signal, { tolerated: true });
+  }
+
+  /** What a start would write; nothing where the table is as wanted. Writes nothing. */
+  async plan(signal?: AbortSignal): Promise<TableChange | undefined> {
+    const { faults, transaction } = changeTable(
+      await this.#list(signal),
+      this.#options.table,
+      [...this.#wanted.values()].flat(),
+    );
+    return transaction === '' ? undefined : { faults, transaction };
   }
 
   /** Takes the table away; what was done, in nft's words. To be called when it is no longer kept. */
