@@ -2,7 +2,7 @@ import {
   changeElements,
   changeTable,
   type Element,
-  idOf,
+  elementsWithout,
   type OwnTable,
   placeOf,
   readCounters,
@@ -156,16 +156,22 @@ export class KeptTable {
     return transaction === '' ? undefined : { faults, transaction };
   }
 
-  /** Takes the table away; what was done, in nft's words. To be called when it is no longer kept. */
-  async remove(signal?: AbortSignal): Promise<string[]> {
+  /** What {@link remove} would run, in nft's words; nothing where there is no table. */
+  async removal(): Promise<string[]> {
     const { table } = this.#options;
     const names = await this.#host.ruleset.tables(table.family);
-    if (names?.includes(table.name) === false) return [];
+    return names?.includes(table.name) === false ? [] : [`nft delete table ${placeOf(table)}`];
+  }
+
+  /** Takes the table away; what was done, in nft's words. To be called when it is no longer kept. */
+  async remove(signal?: AbortSignal): Promise<string[]> {
+    const words = await this.removal();
+    if (words.length === 0) return [];
     await this.#inOrder(async () => {
-      const result = await this.#run(removeTable(table), signal);
+      const result = await this.#run(removeTable(this.#options.table), signal);
       if (result.code !== 0) throw this.#failed('could not remove', result);
     });
-    return [`nft delete table ${placeOf(table)}`];
+    return words;
   }
 
   /** Packets that each counter of the table has counted since the table was made. */
@@ -214,8 +220,8 @@ export class KeptTable {
     const after = new Map<string, readonly Element[]>();
     for (const subject of changed) {
       const [before = [], wanted = []] = [this.#there.get(subject), this.#wanted.get(subject)];
-      add.push(...without(wanted, before));
-      remove.push(...without(before, wanted));
+      add.push(...elementsWithout(wanted, before));
+      remove.push(...elementsWithout(before, wanted));
       after.set(subject, wanted);
     }
     const known = this.#there;
@@ -296,8 +302,3 @@ const NO_PROGRAM = 127;
 /** nf_tables_newtable of net/netfilter/nf_tables_api.c: a family that the kernel was built without. */
 const isUnsupported = ({ stderr }: CommandResult): boolean =>
   /not supported[^\n]*\n[^\n]*add table /.test(stderr);
-
-function without(elements: readonly Element[], others: readonly Element[]): Element[] {
-  const ids = new Set(others.map(idOf));
-  return elements.filter((element) => !ids.has(idOf(element)));
-}
