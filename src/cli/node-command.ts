@@ -77,26 +77,28 @@ const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
 
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
   async plan({ options }, context) {
-    const { planStart } = await import('#src/node/plan-start.ts');
+    const { planHost } = await import('#src/cli/plan-host.ts');
     const components = await openHost(context);
     try {
-      const id = idOf(options);
-      const { registry, commands, transactions } = await withRegistry(
-        { ...options, etcdPrefix: id.prefix },
-        context,
-        (opened, signal) => planStart(components, { id, options }, opened, signal),
-      );
+      const plans = await planHost(components, options, context);
+      const { output } = context;
       if (options.json) {
-        context.output.print(JSON.stringify({ registry, commands, transactions }, undefined, 2));
+        const [registry, commands, transactions] = [
+          plans.flatMap((plan) => plan.registry),
+          plans.flatMap((plan) => plan.commands),
+          plans.flatMap((plan) => plan.transactions),
+        ];
+        output.print(JSON.stringify({ registry, commands, transactions }, undefined, 2));
         return 0;
       }
-      for (const text of registry) context.output.print(`# registry: ${text}`);
-      for (const command of commands) context.output.print(command);
-      for (const { command, input } of transactions) {
-        context.output.print(`${command.join(' ')} <<'END'\n${input.trimEnd()}\nEND`);
+      for (const { title, registry, commands, transactions } of plans) {
+        for (const text of registry) output.print(`# ${title}: ${text}`);
+        for (const command of commands) output.print(command);
+        for (const { command, input } of transactions)
+          output.print(`${command.join(' ')} <<'END'\n${input.trimEnd()}\nEND`);
       }
-      if (commands.length + transactions.length === 0)
-        context.output.print('# nothing to change: the host is as wanted');
+      if (plans.every(({ commands, transactions }) => commands.length + transactions.length === 0))
+        output.print('# nothing to change: the host is as wanted');
       return 0;
     } finally {
       components.kernel.close();
