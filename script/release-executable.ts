@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type Plugin } from 'esbuild';
+import { build } from 'esbuild';
 import { VENDOR } from '#src/ui/server/page-files.ts';
+import { buildFacts } from './build-facts.ts';
 import { cutOut, dynamicSymbol, withoutSections } from './elf-file.ts';
 import { icuSymbol, trimIcuData } from './icu-data.ts';
 import { EXECUTABLE, LINKS, RELEASE_PROGRAMS, type ReleaseProgram } from './release-programs.ts';
@@ -131,21 +132,14 @@ async function bundle(entry: string, version: string): Promise<string> {
     // A checkout whose node_modules is a link gives the same bytes.
     preserveSymlinks: true,
     alias: { koffi: join(ROOT, 'script/koffi-asset.ts') },
-    define: { 'import.meta.main': 'true', 'import.meta.url': '"file:///"' },
-    plugins: [ofVersion(version)],
+    define: {
+      'import.meta.main': 'true',
+      'import.meta.url': '"file:///"',
+      WEFT_BUILD: JSON.stringify(buildFacts(version)),
+    },
   });
   return outputFiles.map(({ text }) => text).join('');
 }
-
-/** The version that the programs say, in place of the source's. */
-const ofVersion = (version: string): Plugin => ({
-  name: 'version',
-  setup(building) {
-    building.onLoad({ filter: /\/src\/lib\/version\.ts$/ }, () => ({
-      contents: `export const VERSION = ${JSON.stringify(version)};`,
-    }));
-  },
-});
 
 /** What the page of `weft ui` is made of, by the paths under which src/sys/program-files.ts reads it. */
 function pageFiles(): Record<string, string> {

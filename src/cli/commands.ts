@@ -76,6 +76,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
   },
+  'import-flannel': {
+    about: 'the settings of the flannel that is installed on this host, as /etc/weft/flanneld.conf',
+    load: async () => (await import('#src/cli/import-flannel-command.ts')).IMPORT_FLANNEL,
+  },
   ui: {
     about: 'serve a page about this host: its links, objects, events, the last hour',
     load: async () => (await import('#src/cli/ui-command.ts')).UI,
@@ -83,6 +87,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   completion: {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',
     load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
+  },
+  version: {
+    about: 'what is installed here, and whether the flanneld that runs is of the same version',
+    load: async () => (await import('#src/cli/version-command.ts')).VERSION_COMMAND,
   },
   namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
