@@ -50,7 +50,7 @@ function start(t: TestContext, driver: 'on' | 'auto', units: readonly string[]):
     units: ['flanneld.service', ...units],
     // Docker's options come from a subnet, which there is none of here.
     more: { 'flanneld.service.d/test.conf': '[Service]\nExecStartPost=\n' },
-    defaults: { flanneld: `FLANNELD_OPTIONS=${flags}\n` },
+    etc: { 'weft/flanneld.conf': `FLANNELD_OPTIONS=${flags}\n` },
     state: { 'weft/docker.json': bookOf() },
   });
 }

@@ -6,7 +6,10 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
+import { STORE_ENVIRONMENT, STORE_FLAGS } from '#src/cli/store-flags.ts';
 import { PASSED_NAME, PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
+import { type FlagTable, variableOf } from '#src/lib/go-flags.ts';
+import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -23,7 +26,10 @@ interface Units {
   readonly driver?: boolean;
 }
 
-/** What `systemd-analyze verify` says about the unit; paths of ours are replaced by ones that exist. */
+/** Where a unit names a program that the machine of a test may lack. */
+const PROGRAMS = /^(Exec\w+=(?:-env -u \w+ )?)(?=flanneld |mk-docker-opts |weft |dockerd )/gm;
+
+/** What `systemd-analyze verify` says about the unit; programs are replaced by ones that exist. */
 const verify = (unit: string, units?: Units): string[] =>
   withUnits(units, (folder) => {
     const analyze = ['verify', '--man=no', join(folder, unit)];
@@ -42,8 +48,8 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
     const copy = (name: string): void => {
       mkdirSync(dirname(join(folder, name)), { recursive: true });
       const text = edit(readFileSync(join(UNITS, name), 'utf8'))
-        .replaceAll('/opt/weft/bin/', `${folder}/bin/`)
-        .replace('ExecStart=dockerd', `ExecStart=${folder}/bin/dockerd`);
+        // Of programs without a path, it asks for those of this machine.
+        .replaceAll(PROGRAMS, `$1${folder}/bin/`);
       writeFileSync(join(folder, name), text);
     };
     copy('flanneld.service');
@@ -98,7 +104,7 @@ test('systemd would find a wrong key, a missing program and a second ExecStart',
   );
   assert.notDeepEqual(
     verify('flanneld.service', {
-      edit: (text) => text.replace('/opt/weft/bin/flanneld', '/nonexistent'),
+      edit: (text) => text.replace('ExecStart=flanneld', 'ExecStart=/nonexistent'),
     }),
     [],
   );
@@ -119,17 +125,38 @@ test('flanneld.service has all that the guide promises', () => {
   assert.doesNotMatch(unit, /^ProtectKernelTunables|^MemoryDenyWriteExecute|^PrivateNetwork/m);
 });
 
+test('each variable of the example settings is a flag', () => {
+  const variablesOf = (name: string): string[] =>
+    readFileSync(join(ROOT, 'packaging', name), 'utf8').match(/(?<=^#?)[A-Z_]+(?==)/gm) ?? [];
+  const known = (prefix: string, table: FlagTable): Set<string> =>
+    new Set(Object.keys(table).map((flag) => variableOf(prefix, flag)));
+  const daemon = known(ENVIRONMENT_PREFIX, FLANNELD_FLAGS).add('FLANNELD_OPTIONS');
+  const store = known(STORE_ENVIRONMENT, STORE_FLAGS.serve);
+  for (const [name, flags] of [
+    ['flanneld.conf', daemon],
+    ['store.conf', store],
+  ] as const) {
+    assert.ok(variablesOf(name).length > 5, name);
+    assert.deepEqual(
+      variablesOf(name).filter((variable) => !flags.has(variable)),
+      [],
+      name,
+    );
+  }
+});
+
 test('the drop-in’s options for Docker stay the same however often Docker starts', (t) => {
   const text = readFileSync(join(UNITS, 'docker.service.d/flannel.conf'), 'utf8');
   const command = /^ExecStartPre=-(.*)$/m.exec(text)?.[1] ?? '';
-  assert.match(command, /^\/usr\/bin\/env -u DOCKER_NETWORK_OPTIONS \/opt\/weft\/bin\/mk-docker-opts /);
+  assert.match(command, /^env -u DOCKER_NETWORK_OPTIONS mk-docker-opts /);
   const folder = scratchFolder(t);
   const [input, output] = [join(folder, 'subnet.env'), join(folder, 'docker')];
   writeFileSync(input, 'FLANNEL_SUBNET=10.5.26.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n');
-  const run = command.replace('/opt/weft', ROOT).replace('/run/flannel/docker', `${output} -f ${input}`);
+  const run = command.replace('/run/flannel/docker', `${output} -f ${input}`);
   const start = (): string => {
     // systemd reads EnvironmentFile= before each command.
-    const env = { ...process.env, ...(existsSync(output) && parseEnv(readFileSync(output, 'utf8'))) };
+    const PATH = `${join(ROOT, 'bin')}:${process.env.PATH}`;
+    const env = { ...process.env, PATH, ...(existsSync(output) && parseEnv(readFileSync(output, 'utf8'))) };
     const { status, stderr } = spawnSync('/bin/sh', ['-c', run], { env, encoding: 'utf8' });
     assert.deepEqual([status, stderr], [0, '']);
     return readFileSync(output, 'utf8');

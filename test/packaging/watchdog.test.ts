@@ -25,8 +25,9 @@ test('systemd gets its signs of life, and starts flanneld again when its loop is
       'flanneld.service.d/test.conf':
         '[Service]\nExecStartPost=\nWatchdogSec=2\nWatchdogSignal=SIGKILL\nRestartSec=0\n',
     },
-    defaults: {
-      flanneld: `FLANNELD_OPTIONS=--etcd-endpoints=${STORE} --iface=192.0.2.1 --docker-driver=off\n`,
+    // The place of earlier versions.
+    etc: {
+      'default/flanneld': `FLANNELD_OPTIONS=--etcd-endpoints=${STORE} --iface=192.0.2.1 --docker-driver=off\n`,
     },
   });
   host.must(['systemctl', 'start', 'store']);

@@ -1,6 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -8,6 +9,7 @@ import {
   rmdirSync,
   rmSync,
   statfsSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -35,7 +37,10 @@ mount -t proc proc /proc
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --bind "$1/console" /dev/console
-mount --bind "$1/default" /etc/default
+mount --bind "$1/etc" /etc
+mount --bind "$1/units" /usr/lib/systemd/system
+mount --bind "$1/generators" /usr/lib/systemd/system-generators
+mount --bind "$1/programs" /usr/local/sbin
 mount --bind "$1/state" /var/lib
 if [ "$2" = true ]; then
   mount -t cgroup2 cgroup2 ${CGROUPS}
@@ -49,7 +54,7 @@ ip link add eth0 type bridge
 ip address add 192.0.2.1/24 dev eth0
 ip link set eth0 up
 ip route add default via 192.0.2.254
-export container=weft SYSTEMD_UNIT_PATH="$1/units"
+export container=weft
 exec ${SYSTEMD} --system --unit=test.target --log-target=console`;
 
 /** Why there is no systemd to try; `false` when there is. */
@@ -59,12 +64,14 @@ export const cannotRunSystemd = (): string | false => {
 };
 
 export interface SystemdHostOptions {
-  /** Files of packaging/systemd/, as they are but for the path of weft. */
+  /** Files of packaging/systemd/, as they are. */
   readonly units: readonly string[];
   /** Further units and drop-ins, by name. */
   readonly more?: Readonly<Record<string, string>>;
-  /** What is in /etc/default, by name. */
-  readonly defaults: Readonly<Record<string, string>>;
+  /** What is in /etc beside what this machine has there, by path. */
+  readonly etc: Readonly<Record<string, string>>;
+  /** Programs beside ours, by name. */
+  readonly programs?: Readonly<Record<string, string>>;
   /** What is in /var/lib, by path. */
   readonly state?: Readonly<Record<string, string>>;
 }
@@ -152,21 +159,31 @@ export class SystemdHost {
   }
 }
 
-function furnish(folder: string, { units, more = {}, defaults, state = {} }: SystemdHostOptions): void {
+function furnish(
+  folder: string,
+  { units, more = {}, etc, programs = {}, state = {} }: SystemdHostOptions,
+): void {
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   };
   write('console', '');
-  for (const part of ['default', 'state']) mkdirSync(join(folder, part));
+  for (const part of ['state', 'generators', 'programs']) mkdirSync(join(folder, part));
+  cpSync('/etc', join(folder, 'etc'), { recursive: true, verbatimSymlinks: true });
+  // Units and links of this machine are not this host's.
+  rmSync(join(folder, 'etc/systemd/system'), { recursive: true, force: true });
+  mkdirSync(join(folder, 'etc/systemd/system'), { recursive: true });
+  for (const name of readdirSync(join(ROOT, 'bin')))
+    symlinkSync(join(ROOT, 'bin', name), join(folder, 'programs', name));
+  for (const [name, text] of Object.entries(programs))
+    writeFileSync(join(folder, 'programs', name), text, { mode: 0o755 });
   for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');
   write(
     'units/modprobe@.service',
     '[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/bin/true\n',
   );
   for (const name of units) {
-    const text = readFileSync(join(ROOT, 'packaging/systemd', name), 'utf8');
-    write(`units/${name}`, text.replaceAll('/opt/weft/', ROOT));
+    write(`units/${name}`, readFileSync(join(ROOT, 'packaging/systemd', name), 'utf8'));
     if (!name.endsWith('.service')) continue;
     const log = `append:${join(folder, `${name}.log`)}`;
     // A sandbox would hide a checkout below /tmp.
@@ -175,7 +192,7 @@ function furnish(folder: string, { units, more = {}, defaults, state = {} }: Sys
     write(`units/${name}.d/test-host.conf`, `[Service]\n${settings.join('\n')}\n`);
   }
   for (const [name, text] of Object.entries(more)) write(`units/${name}`, text);
-  for (const [name, text] of Object.entries(defaults)) write(`default/${name}`, text);
+  for (const [path, text] of Object.entries(etc)) write(`etc/${path}`, text);
   for (const [name, text] of Object.entries(state)) write(`state/${name}`, text);
 }
 
