@@ -8,38 +8,42 @@ export type Examples = ReadonlyMap<string, string>;
  * Any number of spaces equals any other, for columns move with what is in them.
  */
 export function matchOutput(expected: Expected, output: string, known: Examples): Examples | undefined {
-  const examples = [...expected.varies].sort((a, b) => b.length - a.length);
   const groups: string[] = [];
-  const part = (text: string): string => {
-    const example = examples.find((it) => text.includes(it));
-    if (example !== undefined) {
-      const [before = '', ...after] = text.split(example);
-      const left = part(before);
-      // The second place of an example has to have what the first one had.
-      const seen = groups.indexOf(example) + 1;
-      if (seen === 0) groups.push(example);
-      return `${left}${seen === 0 ? `(${shapeOf(example)})` : `(?:\\${seen})`}${part(after.join(example))}`;
-    }
-    return text
+  const literals = (text: string): string =>
+    withExamples(text, known)
       .split('…')
-      .map((it) => withExamples(it, known).split(/ +/).map(literal).join(' +'))
+      .map((it) => it.split(/ +/).map(literal).join(' +'))
       .join('[^\\n]*');
-  };
+  const pattern = (line: string): string =>
+    line
+      .split(anyOf(expected.varies))
+      .map((part, n) => {
+        if (n % 2 === 0) return literals(part);
+        // The second place of an example has to have what the first one had.
+        const seen = groups.indexOf(part) + 1;
+        if (seen > 0) return `(?:\\${seen})`;
+        groups.push(part);
+        return `(${shapeOf(part)})`;
+      })
+      .join('');
   const lines = expected.text
     .trimEnd()
     .split('\n')
-    .map((line) => (line.trim() === '…' ? '(?:[^\\n]*\\n)*' : `${part(line.trimEnd())} *\\n`));
+    .map((line) => (line.trim() === '…' ? '(?:[^\\n]*\\n)*' : `${pattern(line.trimEnd())} *\\n`));
   const found = new RegExp(`^${lines.join('')}$`).exec(`${output.trimEnd()}\n`);
   if (found === null) return undefined;
   return new Map(groups.map((example, n) => [example, found[n + 1] ?? '']));
 }
 
 /** A script of the guide with what the reader has in place of the examples. */
-export function withExamples(text: string, examples: Examples): string {
-  const longestFirst = [...examples.keys()].sort((a, b) => b.length - a.length);
-  if (longestFirst.length === 0) return text;
-  const any = new RegExp(`(?<![\\w.:-])(?:${longestFirst.map(literal).join('|')})(?!\\w)`, 'g');
-  return text.replaceAll(any, (example) => examples.get(example) ?? example);
+export const withExamples = (text: string, examples: Examples): string =>
+  text.replaceAll(anyOf([...examples.keys()]), (example) => examples.get(example) ?? example);
+
+/** Where one of the examples stands by itself, the longest first; `10.0.65` does in `10.0.65.2`. */
+function anyOf(examples: readonly string[]): RegExp {
+  const longestFirst = [...examples].sort((a, b) => b.length - a.length);
+  if (longestFirst.length === 0) return /(?!)/g;
+  return new RegExp(`(?<![\\w.:-])(${longestFirst.map(literal).join('|')})(?!\\w)`, 'g');
 }
 
 /** Numbers and addresses stand for their like, words for one word. */

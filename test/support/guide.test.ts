@@ -107,6 +107,7 @@ test('an output is compared by its words, dots for what is left out, and example
   assert.deepEqual(match('1.5 of 1.5', ['1.5'], '2 of 2'), { '1.5': '2' });
   assert.equal(match('1.5 of 1.5', ['1.5'], '2 of 3'), undefined);
   assert.deepEqual(match('id f3a9', ['f3a9'], 'id 00c'), { f3a9: '00c' });
+  assert.deepEqual(match('70.190 0.1', ['0.1'], '70.190 2.6'), { '0.1': '2.6' });
   assert.equal(match('count 5', ['5'], 'count many'), undefined);
   const known = new Map([['10.0.65.2', '10.0.7.2']]);
   assert.deepEqual(match('from 10.0.65.2', [], 'from 10.0.7.2', known), {});
