@@ -37,4 +37,4 @@ function loadFrom(parent: string): typeof koffi {
 }
 
 /** What src/sys takes of it. */
-export const { errno, load, node, os, pointer, sizeof, struct } = loadNative();
+export const { errno, load, node, os, pointer, sizeof, struct, version } = loadNative();

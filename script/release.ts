@@ -4,7 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { VERSION } from '#src/lib/version.ts';
 import { VENDOR } from '#src/ui/server/page-files.ts';
+import { buildFacts } from './build-facts.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -73,7 +75,11 @@ async function bundle(entry: string): Promise<string> {
     minifySyntax: true,
     legalComments: 'none',
     alias: { koffi: join(ROOT, 'script/koffi-asset.ts') },
-    define: { 'import.meta.main': 'true', 'import.meta.url': '"file:///"' },
+    define: {
+      'import.meta.main': 'true',
+      'import.meta.url': '"file:///"',
+      WEFT_BUILD: JSON.stringify(buildFacts(VERSION)),
+    },
   });
   return outputFiles.map(({ text }) => text).join('');
 }

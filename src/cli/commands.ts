@@ -84,6 +84,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',
     load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
   },
+  version: {
+    about: 'what is installed here, and whether the flanneld that runs is of the same version',
+    load: async () => (await import('#src/cli/version-command.ts')).VERSION_COMMAND,
+  },
   namespace: {
     about: "make the network namespace of Docker's networks, as flanneld's unit does before each start",
     load: async () => (await import('#src/cli/namespace-command.ts')).NAMESPACE,

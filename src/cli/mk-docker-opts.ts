@@ -1,4 +1,5 @@
 import { parseArgs, parseEnv } from 'node:util';
+import { MK_DOCKER_OPTS_USAGE } from '#src/cli/mk-docker-opts-usage.ts';
 import {
   askForDoors,
   daemonJsonOf,
@@ -23,23 +24,6 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, masked, parsePrefix4 } from '#src/lib/ip.ts';
 import { type CommandRunner, systemCommands } from '#src/sys/command.ts';
 import { type Files, systemFiles } from '#src/sys/files.ts';
-
-const USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--docker-version=auto|N]
-
-Turns the file that flanneld writes into options for the Docker daemon.
-  -f FILE  what flanneld wrote (default /run/flannel/subnet.env)
-  -d FILE  what to write for dockerd's unit (default /run/docker_opts.env)
-  -i       a variable for each option: DOCKER_OPT_BIP, DOCKER_OPT_IPMASQ, DOCKER_OPT_MTU, and for Docker 29
-           DOCKER_OPT_ALLOW_DIRECT_ROUTING, DOCKER_OPT_BRIDGE_ACCEPT_FWMARK
-  -c       one variable with all options (neither -i nor -c: both)
-  -k KEY   the name of that variable (default DOCKER_OPTS)
-  -m       leave --ip-masq out
-  --docker-version=auto|N  Docker 29 and later get --allow-direct-routing and --bridge-accept-fwmark, by which they let the
-           overlay's packets through with either firewall back end; auto (the default) asks the dockerd in PATH
-
-FLANNELD_DOCKER_FWMARK  the mark that flanneld sets (default 0x2000); with 0 these two options are left out. The first one
-           is left out as well where daemon.json says "firewall-backend": "iptables".
-`;
 
 /**
  * flannel's mk-docker-opts.sh: the same options, output and exit codes, so that a unit that calls
@@ -165,7 +149,7 @@ async function run(): Promise<void> {
     await mkDockerOpts(process.argv.slice(2), process.env, { files: systemFiles, commands: systemCommands });
   } catch (error) {
     if (messageOf(error) !== '') say(messageOf(error));
-    if (error instanceof UsageError) process.stderr.write(USAGE);
+    if (error instanceof UsageError) process.stderr.write(MK_DOCKER_OPTS_USAGE);
     process.exitCode = 1;
   }
 }

@@ -5,11 +5,16 @@ import { screenOf } from '#src/cli/screen.ts';
 import { askOn, terminalOutput } from '#src/cli/terminal.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { didYouMean } from '#src/lib/nearest-word.ts';
+import { VERSION } from '#src/lib/version.ts';
 
 /** `weft WORDS`: the exit code. */
 async function main(words: readonly string[], context: CommandContext): Promise<number> {
   const { output, signal } = context;
   const [name = '', ...rest] = words;
+  if (/^--?version$/.test(name)) {
+    output.print(`weft ${VERSION}`);
+    return 0;
+  }
   const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (entry === undefined) {
     const isHelp = /^(|--?h(elp)?|help)$/.test(name);

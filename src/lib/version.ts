@@ -1,2 +1,4 @@
-/** The version of the programs; the same as package.json's. */
-export const VERSION = '0.1.0';
+import { BUILD } from '#src/lib/build.ts';
+
+/** The version of the programs: the release's, in a checkout the same as package.json's. */
+export const VERSION: string = BUILD?.version ?? '0.1.0';

@@ -19,7 +19,8 @@ export interface Remembered {
   readonly peers: readonly RememberedRecord[];
 }
 
-const FORMAT = 1;
+/** Of the state file. */
+export const STATE_FORMAT = 1;
 
 /** The file that remembers one network; see node/network-id.ts. */
 export class Memory {
@@ -39,7 +40,7 @@ export class Memory {
       const text = await this.#files.read(this.path);
       if (text === undefined) return undefined;
       const { format, ...remembered } = JSON.parse(text) as Remembered & { format: number };
-      if (format !== FORMAT || !isRemembered(remembered)) throw new Error('it has another format');
+      if (format !== STATE_FORMAT || !isRemembered(remembered)) throw new Error('it has another format');
       return remembered;
     } catch (error) {
       this.#log.warning(`Could not use the remembered peers in ${this.path}: ${messageOf(error)}`);
@@ -64,7 +65,7 @@ const PEERS_A_PIECE = 500;
 
 /** The JSON of it, peer by peer: of 50,000 it is 7 MB. */
 function* textOf({ peers, ...rest }: Remembered): Generator<string> {
-  yield `${JSON.stringify({ format: FORMAT, ...rest }).slice(0, -1)},"peers":[`;
+  yield `${JSON.stringify({ format: STATE_FORMAT, ...rest }).slice(0, -1)},"peers":[`;
   for (let at = 0; at < peers.length; at += PEERS_A_PIECE) {
     const piece = peers.slice(at, at + PEERS_A_PIECE).map(({ name, value }) => ({ name, value }));
     yield `${at === 0 ? '' : ','}${JSON.stringify(piece).slice(1, -1)}`;

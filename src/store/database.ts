@@ -1,10 +1,10 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { WeftError } from '#src/lib/errors.ts';
+import { STORE_FORMAT } from '#src/store/store-format.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
 /** "weft" in ASCII, in SQLite's header: what sets our file apart from any other database. */
 const APPLICATION_ID = 0x77656674;
-const SCHEMA_VERSION = 1;
 const SQLITE_FULL = 13;
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
@@ -75,17 +75,17 @@ export function prepare(db: DatabaseSync, sql: string): StatementSync {
 function claim(db: DatabaseSync, path: string): void {
   const applicationId = pragma(db, 'application_id');
   if (applicationId === 0 && db.prepare('SELECT 1 FROM sqlite_schema').get() === undefined) {
-    db.exec(`BEGIN; ${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION};
+    db.exec(`BEGIN; ${SCHEMA} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${STORE_FORMAT};
       INSERT INTO meta VALUES ('compacted', -1), ('term', 0), ('cluster', ${randomId()}), ('member', ${randomId()});
       COMMIT`);
     return;
   }
   if (applicationId !== APPLICATION_ID) throw notOurs(path);
   const version = pragma(db, 'user_version');
-  if (version === SCHEMA_VERSION) return;
+  if (version === STORE_FORMAT) return;
   throw new WeftError(
     'store-version',
-    `cannot open ${path}: it was written by another version of weft (format ${version}, this one reads ${SCHEMA_VERSION})`,
+    `cannot open ${path}: it was written by another version of weft (format ${version}, this one reads ${STORE_FORMAT})`,
     { remedy: 'start the store with the weft that wrote it' },
   );
 }
