@@ -1,0 +1,136 @@
+# The steps that the maintainer scripts of the deb and of the rpm are made of. script/package puts them in front of each of the
+# files in deb/ and rpm/. POSIX sh, under `set -e`: a step that can fail without harm says so in one line and goes on.
+
+say() {
+  echo "weft: $*" >&2
+}
+
+has_systemd() {
+  [ -d /run/systemd/system ]
+}
+
+reread_units() {
+  has_systemd || return 0
+  systemctl daemon-reload || say "systemd could not read its units again; run: systemctl daemon-reload"
+}
+
+# /etc/weft/flanneld.conf and store.conf are no conffiles: they may hold a password, and flannel's settings may be in them.
+# $1: "first" at a first installation.
+make_conf() {
+  mkdir -p /etc/weft
+  if ! [ -e /etc/weft/store.conf ] && [ -e /usr/share/weft/store.conf ]; then
+    install -m 600 /usr/share/weft/store.conf /etc/weft/store.conf
+  fi
+  next='systemctl enable --now flanneld && systemctl restart docker'
+  if [ -e /etc/weft/flanneld.conf ]; then
+    [ "$1" != first ] || say "/etc/weft/flanneld.conf is kept; next: $next"
+    return 0
+  fi
+  new=/etc/weft/flanneld.conf.new
+  rm -f "$new"
+  (umask 077 && : >"$new")
+  code=0
+  /usr/bin/weft import-flannel >"$new" 2>/dev/null </dev/null || code=$?
+  if [ "$code" = 0 ] && [ -s "$new" ]; then
+    say "/etc/weft/flanneld.conf has the settings of this host's flannel: read it, and compare: weft plan"
+  elif [ -e /etc/default/flanneld ]; then
+    # The settings of a flanneld of ours without a package. The unit reads them first, and none of the example may win.
+    sed 's/^FLANNELD_/#&/' /usr/share/weft/flanneld.conf >"$new"
+    say "the settings of /etc/default/flanneld hold; those in /etc/weft/flanneld.conf win over them"
+  else
+    cat /usr/share/weft/flanneld.conf >"$new"
+    say "write etcd's address into /etc/weft/flanneld.conf"
+  fi
+  mv "$new" /etc/weft/flanneld.conf
+  say "then: $next"
+}
+
+# Files of an installation by hand that systemd and the shell take before the package's.
+name_hidden() {
+  for path in /etc/systemd/system/flanneld.service /etc/systemd/system/weft-store.service \
+    /etc/systemd/system/docker.service.d/flannel.conf \
+    /usr/local/sbin/flanneld /usr/local/sbin/weft /usr/local/sbin/mk-docker-opts \
+    /usr/local/bin/flanneld /usr/local/bin/weft /usr/local/bin/mk-docker-opts; do
+    [ ! -e "$path" ] || say "$path is used in place of the package's; remove it if it is not meant"
+  done
+}
+
+# Restarts what runs: flanneld's kernel state stays meanwhile, and no packet is lost. Docker is not touched. Nothing is
+# waited for: flanneld is ready only when the registry has answered.
+restart_running() {
+  has_systemd || return 0
+  for unit in weft-store.service flanneld.service; do
+    if [ -x /usr/sbin/policy-rc.d ]; then
+      code=0
+      /usr/sbin/policy-rc.d "$unit" restart || code=$?
+      [ "$code" != 101 ] || continue
+    fi
+    systemctl --no-block try-restart "$unit" || say "could not restart $unit; run: systemctl restart $unit"
+  done
+}
+
+# Before the files go: stops, disables, and keeps what is needed to remove the kernel's state later, without weft.
+leave() {
+  mkdir -p /var/lib/weft
+  : >/var/lib/weft/removed-units
+  if command -v systemctl >/dev/null; then
+    for unit in weft-docker.socket flanneld.service weft-store.service; do
+      if systemctl --quiet is-enabled "$unit" 2>/dev/null; then echo "enable $unit" >>/var/lib/weft/removed-units; fi
+      has_systemd || continue
+      if systemctl --quiet is-active "$unit"; then echo "start $unit" >>/var/lib/weft/removed-units; fi
+      systemctl stop "$unit" || say "could not stop $unit"
+    done
+  fi
+  write_purge_script
+  while read -r verb unit; do
+    [ "$verb" != enable ] || systemctl --quiet disable "$unit" || say "could not disable $unit"
+  done </var/lib/weft/removed-units
+  say "packets are forwarded as before; what ends that, and removes all settings: sh /var/lib/weft/purge.sh"
+}
+
+# The removal did not happen: what it stopped goes on.
+come_back() {
+  [ -e /var/lib/weft/removed-units ] || return 0
+  while read -r verb unit; do
+    [ "$verb" != start ] || has_systemd || continue
+    systemctl --no-block "$verb" "$unit" || say "could not $verb $unit"
+  done </var/lib/weft/removed-units
+  forget_removal
+}
+
+forget_removal() {
+  rm -f /var/lib/weft/removed-units /var/lib/weft/purge.sh
+}
+
+write_purge_script() {
+  new=/var/lib/weft/purge.sh.new
+  if ! /usr/bin/weft cleanup --all --script >"$new" </dev/null; then
+    say "a purge will leave the kernel's state: weft could not say what there is"
+    echo '#!/bin/sh' >"$new"
+  fi
+  print_purge_of_files >>"$new"
+  chmod 755 "$new"
+  mv "$new" /var/lib/weft/purge.sh
+}
+
+# The store's data is kept: it may be the only copy of what all hosts of the site need.
+print_purge_of_files() {
+  cat <<'END'
+for store in /var/lib/private/weft-store /var/lib/weft-store; do
+  if [ -e "$store/store.db" ]; then
+    echo "weft: $store is kept, other hosts may need the data; when none does: rm -r $store" >&2
+  else
+    rm -rf "$store"
+  fi
+done
+rm -rf /var/lib/weft /run/flannel /run/weft /etc/weft
+END
+}
+
+purge() {
+  if [ -e /var/lib/weft/purge.sh ]; then
+    sh /var/lib/weft/purge.sh || say "not all of the kernel's state could be removed"
+  else
+    print_purge_of_files | sh
+  fi
+}

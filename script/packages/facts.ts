@@ -1,0 +1,39 @@
+/** The architectures of a release, and what the packages' formats call them. */
+export const ARCHITECTURES = {
+  x64: { deb: 'amd64', rpm: 'x86_64' },
+  arm64: { deb: 'arm64', rpm: 'aarch64' },
+} as const;
+export type Architecture = keyof typeof ARCHITECTURES;
+
+export const MAINTAINER = 'The weft authors <weft@packages.invalid>';
+export const SUMMARY = "overlay network for Docker hosts, in flannel's place";
+export const DESCRIPTION = [
+  'weft is a drop-in flanneld: it takes a subnet for this host from etcd, makes the tunnels to the other hosts, and gives',
+  "Docker the subnet. It speaks flannel's protocol, and works in one network with flannel's hosts.",
+  'What drifts in the kernel is repaired, an outage of the registry loses no packet, and "weft doctor" names what is wrong.',
+  'The embedded store serves a site without etcd, and Docker gets a network driver for isolated networks over all hosts.',
+];
+
+/**
+ * What the executable is linked with: the newest version of each symbol that Node refers to, the same on both architectures.
+ * test/packaging/packages.test.ts compares this with the executable.
+ */
+export const LIBRARIES = {
+  'libc.so.6': 'GLIBC_2.28',
+  'libstdc++.so.6': 'GLIBCXX_3.4.21',
+  'libgcc_s.so.1': 'GCC_4.2.0',
+  'libatomic.so.1': 'LIBATOMIC_1.0',
+} as const;
+
+/**
+ * A release's version in both formats' words: what comes after `-` is earlier than the release without it.
+ * `0.2.0-rc1` is `0.2.0~rc1`.
+ */
+export function packageVersion(version: string): string {
+  if (!/^\d[0-9A-Za-z.+-]*$/.test(version)) {
+    throw new Error(
+      `a version is digits, letters, ".", "+" and "-", and begins with a digit, not "${version}"`,
+    );
+  }
+  return version.replaceAll('-', '~');
+}
