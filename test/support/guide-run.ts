@@ -31,6 +31,7 @@ const SCRIPT_MS = 180_000;
 export class GuideRun {
   readonly #places: GuidePlaces;
   readonly #executed = new Set<string>();
+  #failed = false;
   /** Seen in a block of one machine: known to all. Else each machine has its own. */
   readonly #examples = new Map<GuideMachine | undefined, Examples>();
 
@@ -43,7 +44,7 @@ export class GuideRun {
     return this.#executed;
   }
 
-  /** All blocks of a guide, or those below some of its headings. The first one that fails ends it. */
+  /** All blocks of a guide, or those below some of its headings. After one that fails nothing more is typed. */
   async follow(t: GuideTest, guide: Guide, headings?: readonly string[]): Promise<void> {
     for (const heading of headings ?? [])
       assert.ok(
@@ -56,15 +57,15 @@ export class GuideRun {
       const machines = this.#places[block.place];
       assert.ok(machines, `${block.at}: the test has no place "${block.place}"`);
       if (machines.length === 0) continue;
+      if (this.#failed) return;
       const names = machines.map(({ name }) => name).join(', ');
-      let passed = false;
+      this.#failed = true;
       await t.test(`${block.at} on ${names}: ${firstLine(block.script)}`, async () => {
         if (block.inTurn) for (const machine of machines) await this.#execute(block, [machine]);
         else await this.#execute(block, machines);
-        passed = true;
+        this.#failed = false;
+        this.#executed.add(block.at);
       });
-      if (!passed) return;
-      this.#executed.add(block.at);
     }
   }
 
