@@ -1,17 +1,22 @@
 /**
  * koffi inside a release's executable: the native part is an asset of it, and only the dynamic loader, which needs a
- * file, gets it as one for a moment. What koffi's own JavaScript adds is old names and their warnings.
+ * file, gets it as one for a moment. An image has it as a file: a container may have no folder to write to. What koffi's
+ * own JavaScript adds is old names and their warnings.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { getRawAsset } from 'node:sea';
 import type * as koffi from 'koffi';
 
 /** Folders that may be written; a hardened host mounts some of them noexec. */
 const FOLDERS = [tmpdir(), '/run', '/dev/shm', '/var/lib', '/var/tmp'];
 
+/** Of an executable in /usr/bin: /usr/lib/weft/koffi.node. */
+const SHIPPED = join(dirname(process.execPath), '../lib/weft/koffi.node');
+
 function loadNative(): typeof koffi {
+  if (existsSync(SHIPPED) && asset().equals(readFileSync(SHIPPED))) return open(SHIPPED);
   const failures: string[] = [];
   for (const parent of FOLDERS) {
     try {
@@ -27,13 +32,19 @@ function loadFrom(parent: string): typeof koffi {
   const folder = mkdtempSync(join(parent, '.weft-'));
   try {
     const file = join(folder, 'koffi.node');
-    writeFileSync(file, new Uint8Array(getRawAsset('koffi.node')), { mode: 0o500 });
-    const native = { exports: {} as typeof koffi };
-    process.dlopen(native, file);
-    return native.exports;
+    writeFileSync(file, asset(), { mode: 0o500 });
+    return open(file);
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+const asset = (): Buffer => Buffer.from(getRawAsset('koffi.node'));
+
+function open(file: string): typeof koffi {
+  const native = { exports: {} as typeof koffi };
+  process.dlopen(native, file);
+  return native.exports;
 }
 
 /** What src/sys takes of it. */

@@ -76,6 +76,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
   },
+  'import-flannel': {
+    about: 'the settings of the flannel that is installed on this host, as /etc/weft/flanneld.conf',
+    load: async () => (await import('#src/cli/import-flannel-command.ts')).IMPORT_FLANNEL,
+  },
   ui: {
     about: 'serve a page about this host: its links, objects, events, the last hour',
     load: async () => (await import('#src/cli/ui-command.ts')).UI,

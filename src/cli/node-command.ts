@@ -34,6 +34,12 @@ const COMMAND_FLAGS = {
     environment: false,
     description: 'all networks of this host (cleanup)',
   },
+  script: {
+    kind: 'bool',
+    default: false,
+    environment: false,
+    description: 'print a shell script that does it later, without weft (cleanup)',
+  },
 } as const satisfies Readonly<Record<string, Flag>>;
 /** flanneld's flags: these commands take the same description of the host as the daemon. */
 const FLAGS = { ...FLANNELD_FLAGS, ...COMMAND_FLAGS };
@@ -101,11 +107,16 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
   },
 
   async cleanup({ options }, context) {
-    const { cleanHost } = await import('#src/node/clean-host.ts');
     const components = await openHost(context);
     try {
-      const what = options.all ? 'all' : idOf(options);
-      const done = await cleanHost(components, { options, what }, context.signal);
+      const request = { options, what: options.all ? 'all' : idOf(options) } as const;
+      if (options.script) {
+        const { cleanScript } = await import('#src/node/clean-script.ts');
+        context.output.print(await cleanScript(components, request, context.signal));
+        return 0;
+      }
+      const { cleanHost } = await import('#src/node/clean-host.ts');
+      const done = await cleanHost(components, request, context.signal);
       for (const text of done) context.output.print(text);
       if (done.length === 0)
         context.output.print(

@@ -1,195 +1,34 @@
-import { dirname, join } from 'node:path';
-import type { NetworkTrace } from '#src/backend/backend.ts';
-import { leftovers } from '#src/backend/catalogue.ts';
-import { readSubnetFile } from '#src/docker/subnet-file.ts';
-import type { Overlays } from '#src/firewall/rules.ts';
-import { WeftError } from '#src/lib/errors.ts';
-import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
-import type { Logger } from '#src/lib/log.ts';
-import { Memory, type Remembered } from '#src/membership/remembered.ts';
-import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
-import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
-import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
-import { askNode } from '#src/observe/ask-status.ts';
-import { Firewall } from '#src/reconcile/rules/firewall.ts';
-import { commandOf, type Operation } from '#src/state/operation.ts';
-
-export interface CleanRequest {
-  readonly options: FlanneldOptions;
-  /** The network whose things are removed, or every one. */
-  readonly what: NetworkId | 'all';
-}
-
-/** What is known of one network: a file of its own, or subnet.env. */
-interface Trace {
-  readonly remembered: Remembered | undefined;
-  readonly config: NetworkConfig | undefined;
-  readonly network: Prefix4 | undefined;
-  readonly subnet: Prefix4 | undefined;
-  readonly files: readonly string[];
-}
+import { commandOf } from '#src/state/operation.ts';
 
 /**
  * Removes what flanneld made on this host for one network, or for all: devices with everything on them, routes over other
- * devices, firewall rules, subnet.env, and what is remembered of peers; with all, what Docker's driver made too. The node's identity and its lease stay; `weft
- * release` gives the lease back. Returns what was done, in words. Throws WeftError `running` while a flanneld serves a
- * network that is meant, because it would repair everything.
+ * devices, firewall rules, subnet.env, and what is remembered of peers; with all, what Docker's driver made too. The node's
+ * identity and its lease stay; `weft release` gives the lease back. Returns what was done, in words. Throws WeftError
+ * `running` while a flanneld serves a network that is meant, because it would repair everything.
  */
 export async function cleanHost(
   components: HostComponents,
-  { options, what }: CleanRequest,
+  request: CleanRequest,
   signal: AbortSignal,
 ): Promise<string[]> {
   const { kernel, files, createLogger } = components;
   const log = createLogger('cleanup');
-  await refuseWhileRunning(components, options, what);
-  const traces =
-    what === 'all'
-      ? await allTraces(components, options, log)
-      : [await traceOf(components, options, what, log)];
-  const found = {
-    ...(await readInterfaces(kernel)),
-    ...(await readRoutes(kernel, { reach: undefined })),
-  };
-  const objects =
-    what === 'all' ? leftovers(found, 'all') : traces.flatMap((trace) => leftoversOf(trace, found));
-  const operations = objects.map((object): Operation => ({ verb: 'remove', object }));
+  const found = await findNetworkLeftovers(components, request);
   const done: string[] = [];
-  for (const result of await kernel.apply(operations)) {
+  for (const result of await kernel.apply(found.operations)) {
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
-  done.push(...(await removeRules(components, traces, what === 'all', signal)));
-  if (what === 'all') {
+  for (const { firewall, bare } of found.rules) done.push(...(await firewall.removeAll(bare, signal)));
+  if (request.what === 'all') {
     const { cleanTenants } = await import('#src/node/clean-tenants.ts');
-    done.push(...(await cleanTenants(components, options, signal)));
+    done.push(...(await cleanTenants(components, request.options, signal)));
   }
-  for (const path of new Set(traces.flatMap((trace) => trace.files))) {
-    if ((await files.read(path)) === undefined) continue;
+  for (const path of found.files) {
     await files.remove(path);
     done.push(`rm ${path}`);
   }
   return done;
-}
-
-function leftoversOf({ network, config }: Trace, found: Parameters<typeof leftovers>[0]) {
-  const v4 = network ?? config?.network;
-  if (v4 === undefined) return [];
-  const trace: NetworkTrace = {
-    network: { v4 },
-    ...(config !== undefined && { options: config.backend.options }),
-  };
-  return leftovers(found, trace);
-}
-
-/** The rules under the names that each network had, and under flannel's own where nothing says otherwise. */
-async function removeRules(
-  { commands, files, ruleset, createLogger }: HostComponents,
-  traces: readonly Trace[],
-  all: boolean,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const log = createLogger('cleanup');
-  const overlays = traces.map(({ network, subnet }): Overlays | undefined =>
-    network && subnet ? { v4: { network, subnet } } : undefined,
-  );
-  const instances = new Set(traces.map(({ remembered }) => remembered?.instance ?? ''));
-  if (all) instances.add('');
-  const done: string[] = [];
-  for (const instance of instances) {
-    const firewall = new Firewall({ commands, files, ruleset, log }, { mode: 'auto', instance });
-    const bare = overlays.find((_, index) => (traces[index]?.remembered?.instance ?? '') === instance);
-    done.push(...(await firewall.removeAll(bare, signal)));
-  }
-  return done;
-}
-
-async function traceOf(
-  { files }: HostComponents,
-  options: FlanneldOptions,
-  id: NetworkId,
-  log: Logger,
-): Promise<Trace> {
-  const { stateFile, subnetFile } = artefactsOf(id, options);
-  const remembered = await new Memory({ files, log }, stateFile).recall();
-  const config = remembered && parsed(remembered.config);
-  const previous = await readSubnetFile(files, subnetFile);
-  // A file that two networks were given by mistake belongs to the network that it names.
-  const isOurs =
-    config === undefined || previous.network === undefined || equalPrefix(config.network, previous.network);
-  return {
-    remembered,
-    config,
-    network: isOurs ? previous.network : config?.network,
-    subnet: isOurs ? previous.subnet : undefined,
-    files: isOurs ? [subnetFile, stateFile] : [stateFile],
-  };
-}
-
-/** Every network that left a file on this host. */
-async function allTraces(
-  components: HostComponents,
-  options: FlanneldOptions,
-  log: Logger,
-): Promise<Trace[]> {
-  const { files, folders } = components;
-  const only = await traceOf(components, options, { prefix: options.etcdPrefix }, log);
-  const traces = [only];
-  for (const name of await folders.list(options.stateDir)) {
-    if (!/^network-[0-9a-f]{12}\.json$/.test(name)) continue;
-    const stateFile = join(options.stateDir, name);
-    const remembered = await new Memory({ files, log }, stateFile).recall();
-    const config = remembered && parsed(remembered.config);
-    traces.push({ remembered, config, network: config?.network, subnet: undefined, files: [stateFile] });
-  }
-  for (const folder of new Set([subnetFolder(options), dirname(options.subnetFile)])) {
-    for (const name of await folders.list(folder).catch(() => [])) {
-      if (!name.endsWith('.env')) continue;
-      const path = join(folder, name);
-      const previous = await readSubnetFile(files, path);
-      if (previous.network === undefined) continue;
-      traces.push({
-        remembered: undefined,
-        config: undefined,
-        network: previous.network,
-        subnet: previous.subnet,
-        files: [path],
-      });
-    }
-  }
-  return traces;
-}
-
-async function refuseWhileRunning(
-  { folders, locks }: HostComponents,
-  options: FlanneldOptions,
-  what: NetworkId | 'all',
-): Promise<void> {
-  const sockets =
-    what === 'all'
-      ? [
-          ...(await folders.list(options.stateDir))
-            .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
-            .map((name) => join(options.stateDir, name)),
-          driverSocket(options),
-        ]
-      : [artefactsOf(what, options).socket];
-  const answers = await Promise.all(sockets.map((path) => askNode(path)));
-  const unlock = what === 'all' ? undefined : await locks.claim(artefactsOf(what, options).lock);
-  await unlock?.();
-  const isLocked = what !== 'all' && unlock === undefined;
-  if (!isLocked && answers.every((answer) => answer === undefined)) return;
-  throw new WeftError('running', 'flanneld runs on this host, and would repair everything that is removed', {
-    remedy: 'stop it first: systemctl stop flanneld',
-  });
-}
-
-function parsed(config: string): NetworkConfig | undefined {
-  try {
-    return parseNetworkConfig(config);
-  } catch {
-    return undefined;
-  }
 }

@@ -7,7 +7,7 @@ import type { HostComponents } from '#src/node/shared-host.ts';
 import { TENANT_NAMESPACE } from '#src/node/tenant-namespace.ts';
 import { tenantRules } from '#src/node/tenant-rules.ts';
 import { type NetworkNamespaces, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
-import { removeDeadSocket } from '#src/sys/unix-http-server.ts';
+import { isDeadSocket, removeDeadSocket } from '#src/sys/unix-http-server.ts';
 import { containerOf } from '#src/tenant/held-address.ts';
 
 export interface CleanTenantsComponents
@@ -16,51 +16,82 @@ export interface CleanTenantsComponents
   readonly namespaces?: NetworkNamespaces;
 }
 
+/** One thing that Docker's driver may have left on this host. */
+export interface TenantLeftover {
+  /** Its name in a message. */
+  readonly what: string;
+  /** The commands that remove it; none where there is nothing. */
+  readonly find: () => Promise<readonly string[]>;
+  readonly remove: () => Promise<unknown>;
+}
+
+/** The tenants' rules, their network namespace with its devices, the books, and the driver's socket unless somebody serves it. */
+export function tenantLeftovers(
+  components: CleanTenantsComponents,
+  options: FlanneldOptions,
+  signal: AbortSignal,
+): TenantLeftover[] {
+  const { files, namespaces = systemNetworkNamespaces } = components;
+  const rules = tenantRules(components, options);
+  const when = async (isThere: Promise<boolean>, command: string): Promise<string[]> =>
+    (await isThere) ? [command] : [];
+  const file = (path: string): TenantLeftover => ({
+    what: path,
+    find: () =>
+      when(
+        files.read(path).then((text) => text !== undefined),
+        `rm ${path}`,
+      ),
+    remove: () => files.remove(path),
+  });
+  return [
+    {
+      what: "the rules of tenants' tunnels",
+      find: () => rules.tunnelsRemoval(),
+      remove: () => rules.removeTunnels(signal),
+    },
+    {
+      what: `the network namespace ${TENANT_NAMESPACE}`,
+      find: () => when(namespaces.isThere(TENANT_NAMESPACE), `ip netns del ${TENANT_NAMESPACE}`),
+      remove: () => namespaces.remove(TENANT_NAMESPACE),
+    },
+    file(bookPath(options.stateDir)),
+    file(moveBookPath(options.stateDir)),
+    {
+      what: PLUGIN_SOCKET,
+      find: () => when(isDeadSocket(PLUGIN_SOCKET), `rm ${PLUGIN_SOCKET}`),
+      remove: () => removeDeadSocket(PLUGIN_SOCKET),
+    },
+  ];
+}
+
 /**
- * Removes what Docker's driver made on this host: the tenants' network namespace with their devices, their rules, the books,
- * and the driver's socket unless somebody serves it. Containers that are attached are cut off; they are named in a
- * warning. Records in the registry stay: `weft address free` gives addresses back. Returns what was done, in words.
+ * Removes what Docker's driver made on this host, {@link tenantLeftovers}. Containers that are attached are cut off; they are
+ * named in a warning. Records in the registry stay: `weft address free` gives addresses back. Returns what was done, in
+ * words.
  */
 export async function cleanTenants(
   components: CleanTenantsComponents,
   options: FlanneldOptions,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { files, createLogger, namespaces = systemNetworkNamespaces } = components;
-  const log = createLogger('cleanup');
+  const log = components.createLogger('cleanup');
   const done: string[] = [];
-  const path = bookPath(options.stateDir);
-  const attached = await attachedContainers(components, path);
+  const attached = await attachedContainers(components, bookPath(options.stateDir));
   if (attached.length > 0)
     log.warning(
       `Containers are attached to Docker's networks, and are cut off until they start again: ${attached.join(', ')}`,
     );
-  const isThere = await namespaces.isThere(TENANT_NAMESPACE);
-  const attempt = async (what: string, work: () => Promise<readonly string[]>): Promise<void> => {
+  for (const { what, find, remove } of tenantLeftovers(components, options, signal)) {
     try {
-      done.push(...(await work()));
+      const commands = await find();
+      if (commands.length === 0) continue;
+      await remove();
+      done.push(...commands);
     } catch (error) {
       log.warning(`Could not remove ${what}: ${messageOf(error)}`);
     }
-  };
-  await attempt("the rules of tenants' tunnels", () =>
-    tenantRules(components, options).removeTunnels(signal),
-  );
-  await attempt(`the network namespace ${TENANT_NAMESPACE}`, async () => {
-    if (!isThere) return [];
-    await namespaces.remove(TENANT_NAMESPACE);
-    return [`ip netns del ${TENANT_NAMESPACE}`];
-  });
-  for (const book of [path, moveBookPath(options.stateDir)]) {
-    await attempt(book, async () => {
-      if ((await files.read(book)) === undefined) return [];
-      await files.remove(book);
-      return [`rm ${book}`];
-    });
   }
-  await attempt(PLUGIN_SOCKET, async () =>
-    (await removeDeadSocket(PLUGIN_SOCKET)) ? [`rm ${PLUGIN_SOCKET}`] : [],
-  );
   return done;
 }
 

@@ -71,6 +71,20 @@ test('a start sets what is not as wanted, and counts no repair', async (t) => {
   assert.ok(views.every(({ wanted, found }) => wanted !== undefined && wanted === found));
 });
 
+test('where nothing can be written, a setting that is as wanted is no failure', async () => {
+  const settings = new Settings();
+  settings.values.set(DEVICE, '1');
+  settings.refusal = 'EROFS';
+  const actuator = new SysctlActuator({ files: settings.files });
+  const results = await actuator.apply(
+    [sysctl(FORWARD), sysctl(DEVICE)].map((object) => ({ verb: 'replace', object })),
+  );
+  assert.deepEqual(
+    results.map(({ done }) => done),
+    [false, true],
+  );
+});
+
 test('a comparison reads each setting once, although the same was asked for', async (t) => {
   const { settings, kernel, owner, reconciler } = await host(t);
   settings.reads = 0;

@@ -60,6 +60,9 @@ export class SysctlActuator implements Actuator {
       await this.#files.write(fileOf(object), object.value);
       return undefined;
     } catch (cause) {
+      // In a container /proc/sys may be read-only, and a new device has the host's setting from the start.
+      if ((await this.#files.read(fileOf(object)).catch(() => undefined))?.trim() === object.value)
+        return undefined;
       const { code = 'EIO', message } = cause as NodeJS.ErrnoException;
       if (code === 'ENOENT' && !(await this.#hasDevice(object)))
         return { errno: 'ENODEV', message: `there is no device ${SYSCTL.deviceOf(object)}` };

@@ -159,10 +159,15 @@ function wholeBody(request: IncomingMessage, most: number): Promise<Buffer | 'to
 
 /** Removes the socket that a process left which has ended; false when there is none, or a process serves it. */
 export async function removeDeadSocket(path: string): Promise<boolean> {
-  const found = await lstat(path).catch(() => undefined);
-  if (!found?.isSocket() || (await isServed(path))) return false;
+  if (!(await isDeadSocket(path))) return false;
   await unlink(path);
   return true;
+}
+
+/** Whether there is a socket that nobody serves. */
+export async function isDeadSocket(path: string): Promise<boolean> {
+  const found = await lstat(path).catch(() => undefined);
+  return found?.isSocket() === true && !(await isServed(path));
 }
 
 /** Removes what a process that has ended left at the path. */

@@ -73,7 +73,7 @@ describe('ours after ours', () => {
 /** A copy of flanneld with all that it needs, in a folder that need not be there yet; its path. */
 async function copyProgram(folder: string): Promise<string> {
   const program = join(folder, 'bin', 'flanneld');
-  await cp(FLANNELD, program);
+  await cp(FLANNELD, program, { dereference: true });
   const root = dirname(dirname(FLANNELD));
   if (process.env.WEFT_FLANNELD === undefined) {
     for (const part of ['src', 'package.json'])

@@ -144,6 +144,11 @@ export class Firewall {
     return this.cleanOther(noRules(previous), signal);
   }
 
+  /** What {@link removeAll} would run now. */
+  removal(previous?: Overlays, signal?: AbortSignal): Promise<Step[]> {
+    return this.#look(noRules(previous), true, signal);
+  }
+
   /** Whether nothing can have changed. Those of iptables-legacy can: the kernel counts no changes there. */
   async #isQuiet(
     generation: number | undefined,

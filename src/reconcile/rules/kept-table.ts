@@ -139,16 +139,22 @@ export class KeptTable {
     await this.#caretaker.start(signal, { tolerated: true });
   }
 
-  /** Takes the table away; what was done, in nft's words. To be called when it is no longer kept. */
-  async remove(signal?: AbortSignal): Promise<string[]> {
+  /** What {@link remove} would run, in nft's words; nothing where there is no table. */
+  async removal(): Promise<string[]> {
     const { table } = this.#options;
     const names = await this.#host.ruleset.tables(table.family);
-    if (names?.includes(table.name) === false) return [];
+    return names?.includes(table.name) === false ? [] : [`nft delete table ${placeOf(table)}`];
+  }
+
+  /** Takes the table away; what was done, in nft's words. To be called when it is no longer kept. */
+  async remove(signal?: AbortSignal): Promise<string[]> {
+    const words = await this.removal();
+    if (words.length === 0) return [];
     await this.#inOrder(async () => {
-      const result = await this.#run(removeTable(table), signal);
+      const result = await this.#run(removeTable(this.#options.table), signal);
       if (result.code !== 0) throw this.#failed('could not remove', result);
     });
-    return [`nft delete table ${placeOf(table)}`];
+    return words;
   }
 
   /** Packets that each counter of the table has counted since the table was made. */

@@ -100,6 +100,11 @@ export class TenantRules {
     return new Map([...ports, ...tunnels]);
   }
 
+  /** What {@link removeTunnels} would run, in nft's words. */
+  tunnelsRemoval(): Promise<string[]> {
+    return this.#tunnels.removal();
+  }
+
   /** Takes the host's own part away: the other goes with its namespace. What was done, in nft's words. */
   removeTunnels(signal?: AbortSignal): Promise<string[]> {
     return this.#tunnels.remove(signal);

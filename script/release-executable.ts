@@ -1,0 +1,154 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { VENDOR } from '#src/ui/server/page-files.ts';
+import { buildFacts } from './build-facts.ts';
+import { cutOut, dynamicSymbol, withoutSections } from './elf-file.ts';
+import { icuSymbol, trimIcuData } from './icu-data.ts';
+import { EXECUTABLE, LINKS, RELEASE_PROGRAMS, type ReleaseProgram } from './release-programs.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+export const ARCHITECTURES = ['x64', 'arm64'] as const;
+export type Architecture = (typeof ARCHITECTURES)[number];
+
+/** Files of npm's packages for an architecture. */
+export interface NativeParts {
+  readonly node: string;
+  readonly koffi: string;
+}
+
+/** What all architectures have in common, as files in a folder. */
+export interface Bundles {
+  /** What chooses the program. */
+  readonly main: string;
+  /** For each program its JavaScript, and what of it is compiled ahead for this machine's architecture. */
+  readonly programs: readonly { program: ReleaseProgram; text: string; cache: string }[];
+}
+
+/** Bundles each program into one file, and compiles it ahead. Two calls give the same bytes. */
+export async function makeBundles(folder: string, version: string): Promise<Bundles> {
+  const main = join(folder, 'main.cjs');
+  writeFileSync(main, await bundle('script/release-main.ts', version));
+  const programs = [];
+  for (const [program, { entry }] of Object.entries(RELEASE_PROGRAMS)) {
+    const text = join(folder, `${program}.cjs`);
+    const cache = join(folder, `${program}.cache`);
+    const code = await bundle(`src/cli/${entry}`, version);
+    writeFileSync(text, `(function (exports, require, module, __filename, __dirname) {${code}\n})`);
+    // V8 takes no cache that it made with other flags. A seed is no such flag: it makes the order of the hash tables in
+    // the cache the same each time.
+    const flags = [...nodeFlags(), '--random-seed=1'];
+    const words = [...flags, join(ROOT, 'script/compile-ahead.ts'), text, cache];
+    execFileSync(process.execPath, words, { stdio: 'inherit' });
+    programs.push({ program: program as ReleaseProgram, text, cache });
+  }
+  return { main, programs };
+}
+
+/** The executable and its links, in `folder`. */
+export function makeExecutable(
+  folder: string,
+  architecture: Architecture,
+  { main, programs }: Bundles,
+  { node, koffi }: NativeParts,
+): void {
+  const work = join(folder, '.work');
+  mkdirSync(work, { recursive: true });
+  const [config, nothing, stripped, joined] = ['sea.json', 'nothing', 'node', 'joined'].map((name) =>
+    join(work, name),
+  ) as [string, string, string, string];
+  writeFileSync(nothing, '');
+  const whole = readFileSync(node);
+  writeFileSync(stripped, withoutSections(whole), { mode: 0o755 });
+  writeFileSync(
+    config,
+    JSON.stringify({
+      // The executable keeps this word: it may not depend on where it is made.
+      main: basename(main),
+      output: joined,
+      executable: stripped,
+      disableExperimentalSEAWarning: true,
+      execArgv: nodeFlags(),
+      execArgvExtension: 'none',
+      assets: {
+        ...Object.fromEntries(
+          programs.flatMap(({ program, text, cache }) => [
+            [`${program}.cjs`, text],
+            // Compiled code is of use only to the processor that it was compiled for.
+            [`${program}.cache`, architecture === process.arch ? cache : nothing],
+          ]),
+        ),
+        'koffi.node': koffi,
+        ...pageFiles(),
+      },
+    }),
+  );
+  execFileSync(process.execPath, ['--build-sea', config], {
+    cwd: dirname(main),
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const smaller = withLittleIcu(withoutSections(readFileSync(joined)), whole);
+  writeFileSync(joined, smaller);
+  // Copied in small pieces, as an installation does it: what is written in one lies in the page cache in pages so large
+  // that a start maps twice the memory.
+  const output = join(folder, EXECUTABLE);
+  execFileSync('dd', [`if=${joined}`, `of=${output}`, 'bs=64k', 'status=none']);
+  execFileSync('chmod', ['755', output]);
+  for (const link of LINKS) symlinkSync(EXECUTABLE, join(folder, link));
+  rmSync(work, { recursive: true });
+}
+
+/** Most of ICU's data goes, and with it its place in the file. `node` is the executable that still has its sections. */
+function withLittleIcu(file: Buffer, node: Buffer): Buffer {
+  const { offset, bytes } = dynamicSymbol(node, icuSymbol());
+  const little = trimIcuData(file.subarray(offset, offset + bytes));
+  little.copy(file, offset);
+  return cutOut(file, { offset: offset + little.length, bytes: bytes - little.length });
+}
+
+/** What Node is started with: the file that starts the daemon from the source says it. It is one line for all programs. */
+export function nodeFlags(): string[] {
+  const flags = /^flags='(.*)'$/m.exec(readFileSync(join(ROOT, 'bin/flanneld'), 'utf8'))?.[1];
+  if (flags === undefined) throw new Error('bin/flanneld does not say its flags');
+  return flags.split(' ');
+}
+
+/** Names and lines stay: a stack trace in a report has to be read. */
+async function bundle(entry: string, version: string): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, entry)],
+    absWorkingDir: ROOT,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    target: `node${process.versions.node}`,
+    // CommonJS loads node's own modules when they are first needed; as ES modules all of them come first.
+    format: 'cjs',
+    minifySyntax: true,
+    legalComments: 'none',
+    // A checkout whose node_modules is a link gives the same bytes.
+    preserveSymlinks: true,
+    alias: { koffi: join(ROOT, 'script/koffi-asset.ts') },
+    define: {
+      'import.meta.main': 'true',
+      'import.meta.url': '"file:///"',
+      WEFT_BUILD: JSON.stringify(buildFacts(version)),
+    },
+  });
+  return outputFiles.map(({ text }) => text).join('');
+}
+
+/** What the page of `weft ui` is made of, by the paths under which src/sys/program-files.ts reads it. */
+function pageFiles(): Record<string, string> {
+  const own = ['page', 'model'].flatMap((folder) =>
+    readdirSync(join(ROOT, 'src/ui', folder))
+      .filter((name) => /\.(ts|css|svg|html)$/.test(name) && !name.endsWith('.test.ts'))
+      .sort()
+      .map((name) => `src/ui/${folder}/${name}`),
+  );
+  const all = [...own, ...Object.values(VENDOR)];
+  return Object.fromEntries(all.map((path) => [path, join(ROOT, path)]));
+}
