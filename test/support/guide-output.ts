@@ -4,7 +4,7 @@ import type { Expected } from './guide.ts';
 export type Examples = ReadonlyMap<string, string>;
 
 /**
- * The examples of an expected output, with what was printed in their places; `undefined` when the output is another one.
+ * What was printed in the places of the reader's own examples; `undefined` when the output is another one.
  * Any number of spaces equals any other, for columns move with what is in them.
  */
 export function matchOutput(expected: Expected, output: string, known: Examples): Examples | undefined {
@@ -16,7 +16,7 @@ export function matchOutput(expected: Expected, output: string, known: Examples)
       .join('[^\\n]*');
   const pattern = (line: string): string =>
     line
-      .split(anyOf(expected.varies))
+      .split(anyOf([...expected.varies, ...expected.yours]))
       .map((part, n) => {
         if (n % 2 === 0) return literals(part);
         // The second place of an example has to have what the first one had.
@@ -32,7 +32,8 @@ export function matchOutput(expected: Expected, output: string, known: Examples)
     .map((line) => (line.trim() === '…' ? '(?:[^\\n]*\\n)*' : `${pattern(line.trimEnd())} *\\n`));
   const found = new RegExp(`^${lines.join('')}$`).exec(`${output.trimEnd()}\n`);
   if (found === null) return undefined;
-  return new Map(groups.map((example, n) => [example, found[n + 1] ?? '']));
+  const all = new Map(groups.map((example, n) => [example, found[n + 1] ?? '']));
+  return new Map([...all].filter(([example]) => expected.yours.includes(example)));
 }
 
 /** A script of the guide with what the reader has in place of the examples. */

@@ -10,10 +10,11 @@ export interface GuideMachine {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
 }
 
-export interface GuidePlaces {
-  /** The machines of each "**On …:**"; none where the place belongs to another variant of the guide. */
-  readonly [place: string]: readonly GuideMachine[];
-}
+/**
+ * The machines of a "**On …:**"; none where the place belongs to another variant of the guide, and `undefined` where the test
+ * knows no such place.
+ */
+export type GuidePlaces = (place: string) => readonly GuideMachine[] | undefined;
 
 /** A test, of which each block is a part. */
 export interface GuideTest {
@@ -54,7 +55,7 @@ export class GuideRun {
     for (const block of guide.blocks) {
       if (headings !== undefined && !headings.includes(block.heading)) continue;
       if (block.notRun !== undefined) continue;
-      const machines = this.#places[block.place];
+      const machines = this.#places(block.place);
       assert.ok(machines, `${block.at}: the test has no place "${block.place}"`);
       if (machines.length === 0) continue;
       if (this.#failed) return;

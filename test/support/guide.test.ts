@@ -33,7 +33,7 @@ apt install ./weft.deb
 weft address
 \`\`\`
 
-\`\`\`text varies="10.0.65.2 1.5"
+\`\`\`text varies="1.5" yours="10.0.65.2"
 address 10.0.65.2 after 1.5 s
 …
 \`\`\`
@@ -68,7 +68,7 @@ test('a guide is its scripts, each with its place and what it prints', () => {
       place: 'Server_2',
       script: 'weft address',
       exitCode: 3,
-      expected: { text: 'address 10.0.65.2 after 1.5 s\n…', varies: ['10.0.65.2', '1.5'] },
+      expected: { text: 'address 10.0.65.2 after 1.5 s\n…', varies: ['1.5'], yours: ['10.0.65.2'] },
     },
   ]);
 });
@@ -90,8 +90,8 @@ test('a block that nobody could follow is refused, with its line', () => {
 });
 
 test('an output is compared by its words, dots for what is left out, and examples for what varies', () => {
-  const match = (text: string, varies: string[], output: string, known = new Map<string, string>()) => {
-    const found = matchOutput({ text, varies }, output, known);
+  const match = (text: string, yours: string[], output: string, known = new Map<string, string>()) => {
+    const found = matchOutput({ text, varies: ['many'], yours }, output, known);
     return found && Object.fromEntries(found);
   };
   assert.deepEqual(match('a  b', [], 'a b\n'), {});
@@ -107,6 +107,7 @@ test('an output is compared by its words, dots for what is left out, and example
   assert.deepEqual(match('1.5 of 1.5', ['1.5'], '2 of 2'), { '1.5': '2' });
   assert.equal(match('1.5 of 1.5', ['1.5'], '2 of 3'), undefined);
   assert.deepEqual(match('id f3a9', ['f3a9'], 'id 00c'), { f3a9: '00c' });
+  assert.deepEqual(match('many of 5', ['5'], 'few of 6'), { '5': '6' });
   assert.deepEqual(match('70.190 0.1', ['0.1'], '70.190 2.6'), { '0.1': '2.6' });
   assert.equal(match('count 5', ['5'], 'count many'), undefined);
   const known = new Map([['10.0.65.2', '10.0.7.2']]);
@@ -139,18 +140,21 @@ const echo = (name: string) => ({
 test('a run types each script on its machines, and stops at the first that is not as the page says', async (t) => {
   const guide = parseGuide(
     'g.md',
-    '**On A:**\n```sh\nname 5\n```\n```text varies="5"\nA: name 5\n```\n' +
+    '**On A:**\n```sh\nname 5\n```\n```text yours="5"\nA: name 5\n```\n' +
       '**On both:**\n```sh\nuse 5\n```\n```sh not-run="no"\nx\n```\n```sh exit=1\nfalse\n```\n',
   );
   const [a, b] = [echo('A'), echo('B')];
-  const run = new GuideRun({ A: [a], both: [a, b] });
+  const run = new GuideRun((place) => ({ A: [a], both: [a, b] })[place]);
   await run.follow(t, guide);
   assert.deepEqual(a.typed, ['name 5', 'use 5', 'false']);
   assert.deepEqual(b.typed, ['use 5', 'false']);
   assert.deepEqual(notExecuted([guide], [run]), []);
   assert.deepEqual(reasonsNotToRun([guide]), { no: 1 });
   assert.deepEqual(notExecuted([guide], []), ['g.md:2: name 5', 'g.md:9: use 5', 'g.md:15: false']);
-  await assert.rejects(new GuideRun({ A: [a] }).follow(t, guide), /g\.md:9: the test has no place "both"/);
+  await assert.rejects(
+    new GuideRun((place) => ({ A: [a] })[place]).follow(t, guide),
+    /g\.md:9: the test has no place "both"/,
+  );
   await assert.rejects(run.follow(t, guide, ['Nowhere']), /g\.md has no scripts below "Nowhere"/);
 });
 
@@ -168,7 +172,7 @@ test('a mistake in a guide fails the test: another output, another exit code, a 
     const errors: unknown[] = [];
     const guide = parseGuide('g.md', `**On A:**\n${blocks}\n\`\`\`sh\nnever\n\`\`\``);
     const machine = echo('A');
-    const run = new GuideRun({ A: [machine] });
+    const run = new GuideRun(() => [machine]);
     await run.follow({ test: (_, part) => part().catch((error) => errors.push(error)) }, guide);
     assert.equal(errors.length, 1);
     assert.match((errors[0] as Error).message, why);

@@ -10,9 +10,9 @@ import { inRepository } from './flanneld.ts';
  *     apt install -y ./weft.deb                           exit=3                it has to end with this exit code
  *     ```                                                 within=20s            it is repeated until all is as expected
  *                                                         not-run="reason"      no test executes it
- *     ```text varies="10.0.65.2"                        what the script prints: `…` is any text in a line, a line of it
- *     10.0.65.2                                         any lines; a text that varies stands for what is printed in
- *     ```                                               its place, here and in the later scripts
+ *     ```text varies="3" yours="10.0.65.2"           what the script prints: `…` is any text in a line, a line of it
+ *     10.0.65.2 after 3 ms                              any lines; what varies is like this, and another one each time;
+ *     ```                                               what is yours you have to put into the later scripts as well
  */
 export interface Guide {
   readonly name: string;
@@ -37,6 +37,8 @@ export interface Expected {
   readonly text: string;
   /** Texts of it that differ from one run to the next. */
   readonly varies: readonly string[];
+  /** Those that are meant where they stand in later scripts and outputs too. */
+  readonly yours: readonly string[];
 }
 
 const FENCE = /^( *)```(.*)$/;
@@ -45,7 +47,7 @@ const IN_TURN = ', one after the other';
 /** Words that each kind of block may have. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   sh: ['exit', 'within', 'not-run'],
-  text: ['varies'],
+  text: ['varies', 'yours'],
 };
 
 export const readGuide = (name: string): Guide =>
@@ -79,8 +81,9 @@ export function parseGuide(name: string, markdown: string): Guide {
     const { kind, words } = readInfo(at, info);
     if (kind === 'text') {
       if (open === undefined) throw new Error(`${at}: an output without a script before it`);
-      const varies = (words.get('varies') ?? '').split(' ').filter((it) => it !== '');
-      blocks.splice(-1, 1, { ...open, expected: { text: body.join('\n'), varies } });
+      const listed = (word: string) => (words.get(word) ?? '').split(' ').filter((it) => it !== '');
+      const expected = { text: body.join('\n'), varies: listed('varies'), yours: listed('yours') };
+      blocks.splice(-1, 1, { ...open, expected });
       open = undefined;
       continue;
     }
