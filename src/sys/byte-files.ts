@@ -10,10 +10,13 @@ export interface ByteFiles {
   read(path: string, end: number): AsyncIterable<Buffer>;
   /** Makes a new file (0600) of these pieces, on the disk when this resolves. Throws where there is one. */
   write(path: string, pieces: AsyncIterable<Buffer>): Promise<void>;
-  /** Gives the file to the owner of its folder, where this process may: what root makes for a service is the service's. */
-  giveToFolder(path: string): Promise<void>;
   /** Puts the file in the place of another, on the disk when this resolves. */
   move(from: string, to: string): Promise<void>;
+  /**
+   * Gives the file to the owner of its folder, when root makes one for the user of a service. Equals
+   * `chown --reference=FOLDER FILE`. For any other user it does nothing: only root may give files away.
+   */
+  giveToFolder(path: string): Promise<void>;
   /** No such file is fine. */
   remove(path: string): Promise<void>;
 }
@@ -40,11 +43,6 @@ export const systemByteFiles: ByteFiles = {
       await file.close();
     }
   },
-  async giveToFolder(path) {
-    if (process.geteuid?.() !== 0) return;
-    const { uid, gid } = await stat(dirname(path));
-    await chown(path, uid, gid);
-  },
   async move(from, to) {
     await rename(from, to);
     const folder = await open(dirname(to));
@@ -53,6 +51,10 @@ export const systemByteFiles: ByteFiles = {
     } finally {
       await folder.close();
     }
+  },
+  async giveToFolder(path) {
+    const { uid, gid } = await stat(dirname(path));
+    if (process.geteuid?.() === 0) await chown(path, uid, gid);
   },
   async remove(path) {
     await rm(path, { force: true });
