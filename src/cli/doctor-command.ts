@@ -59,7 +59,7 @@ export const DOCTOR = lookCommand({
   takes: '',
   help: [
     '  What is wrong with the network on this host, and what mends it. It changes nothing. Flags that are not given are those',
-    '  of the flanneld that runs here; where none runs, give it those of its unit.',
+    '  of the flanneld that runs here; where none runs, those that flanneld.service would give it.',
     '  Exit code: 0 nothing is wrong, 1 something is wrong, 2 something could not be looked at.',
   ],
   flags: CHECK_FLAGS,

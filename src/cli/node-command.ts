@@ -1,5 +1,6 @@
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { COMMANDS } from '#src/cli/commands.ts';
+import { addInstalledFlags } from '#src/cli/installed-flags.ts';
 import { withRegistry } from '#src/cli/with-registry.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
@@ -14,6 +15,7 @@ import {
 import { type LoggerSource, silentLogger } from '#src/lib/log.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { systemFiles } from '#src/sys/files.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
 
 type NodeCommandContext = Pick<CommandContext, 'output' | 'environment' | 'signal'>;
@@ -66,7 +68,8 @@ async function nodeCommand(
       context.output.complain(`weft ${name}: ${COMMANDS[name]?.about}\n${formatUsage(FLAGS as FlagTable)}`);
     return parsed.outcome === 'invalid' ? 2 : 0;
   }
-  const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
+  const typed = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
+  const given = await addInstalledFlags(systemFiles, typed.given);
   const options = optionsOf(FLAGS, given);
   const isNamed = options.network !== '' || given.has('etcd-prefix');
   return RUN[name]({ options, words: parsed.rest, id: isNamed ? idOf(options) : undefined }, context);
@@ -77,26 +80,28 @@ const idOf = ({ etcdPrefix, network }: Options): NetworkId =>
 
 const RUN: Readonly<Record<NodeCommandName, Run>> = {
   async plan({ options }, context) {
-    const { planStart } = await import('#src/node/plan-start.ts');
+    const { planHost } = await import('#src/cli/plan-host.ts');
     const components = await openHost(context);
     try {
-      const id = idOf(options);
-      const { registry, commands, transactions } = await withRegistry(
-        { ...options, etcdPrefix: id.prefix },
-        context,
-        (opened, signal) => planStart(components, { id, options }, opened, signal),
-      );
+      const plans = await planHost(components, options, context);
+      const { output } = context;
       if (options.json) {
-        context.output.print(JSON.stringify({ registry, commands, transactions }, undefined, 2));
+        const [registry, commands, transactions] = [
+          plans.flatMap((plan) => plan.registry),
+          plans.flatMap((plan) => plan.commands),
+          plans.flatMap((plan) => plan.transactions),
+        ];
+        output.print(JSON.stringify({ registry, commands, transactions }, undefined, 2));
         return 0;
       }
-      for (const text of registry) context.output.print(`# registry: ${text}`);
-      for (const command of commands) context.output.print(command);
-      for (const { command, input } of transactions) {
-        context.output.print(`${command.join(' ')} <<'END'\n${input.trimEnd()}\nEND`);
+      for (const { title, registry, commands, transactions } of plans) {
+        for (const text of registry) output.print(`# ${title}: ${text}`);
+        for (const command of commands) output.print(command);
+        for (const { command, input } of transactions)
+          output.print(`${command.join(' ')} <<'END'\n${input.trimEnd()}\nEND`);
       }
-      if (commands.length + transactions.length === 0)
-        context.output.print('# nothing to change: the host is as wanted');
+      if (plans.every(({ commands, transactions }) => commands.length + transactions.length === 0))
+        output.print('# nothing to change: the host is as wanted');
       return 0;
     } finally {
       components.kernel.close();
@@ -132,7 +137,6 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
     const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
-    const { systemFiles } = await import('#src/sys/files.ts');
     if (subnet === undefined) await refuseWhileRunning(options, id);
     const whose =
       subnet === undefined

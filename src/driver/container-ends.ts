@@ -64,16 +64,9 @@ export class ContainerEnds {
    */
   async mend(sandbox: string, device: string, prefixes: readonly Prefix[]): Promise<boolean> {
     return this.#inside(sandbox, async (kernel) => {
-      const found = await kernel.dump({ kinds: ['link', 'address'], device });
-      const link = found.find((object) => object.kind === 'link');
-      if (link === undefined || link.up === true || found.some(isGlobalAddress)) return false;
+      if (!(await isBare(kernel, device))) return false;
       if (prefixes.some(({ family }) => family === 6)) await this.#allowIpv6(sandbox, device);
-      const operations: Operation[] = [
-        ...prefixes.map(
-          (prefix): Operation => ({ verb: 'add', object: { kind: 'address', prefix, device } }),
-        ),
-        { verb: 'set', object: { kind: 'link', name: device, up: true } },
-      ];
+      const operations = endOperations(device, prefixes);
       for (const result of await kernel.apply(operations)) {
         if (result.done || result.error.errno === 'EEXIST') continue;
         const command = commandOf(result.operation);
@@ -87,11 +80,20 @@ export class ContainerEnds {
     });
   }
 
+  /** Whether {@link mend} would do something. */
+  needsMending(sandbox: string, device: string): Promise<boolean> {
+    return this.#inside(sandbox, (kernel) => isBare(kernel, device));
+  }
+
+  /** Whether a container's device has no IPv6; of `default`, whether its new devices have none. */
+  async forbidsIpv6(sandbox: string, device: string): Promise<boolean> {
+    return (await this.#components.settings(sandbox).read(forbidFile(device)))?.trim() === '1';
+  }
+
   /** Docker forbids IPv6 to each new device of a container, and allows it to those with an address of it. */
   async #allowIpv6(sandbox: string, device: string): Promise<void> {
-    const files = this.#components.settings(sandbox);
-    const path = `/proc/sys/net/ipv6/conf/${device}/disable_ipv6`;
-    if ((await files.read(path))?.trim() === '1') await files.write(path, '0');
+    if (await this.forbidsIpv6(sandbox, device))
+      await this.#components.settings(sandbox).write(forbidFile(device), '0');
   }
 
   async #inside<T>(
@@ -105,6 +107,21 @@ export class ContainerEnds {
       kernel.close();
     }
   }
+}
+
+const forbidFile = (device: string): string => `/proc/sys/net/ipv6/conf/${device}/disable_ipv6`;
+
+/** What Docker gives a container's device. */
+export const endOperations = (device: string, prefixes: readonly Prefix[]): Operation[] => [
+  ...prefixes.map((prefix): Operation => ({ verb: 'add', object: { kind: 'address', prefix, device } })),
+  { verb: 'set', object: { kind: 'link', name: device, up: true } },
+];
+
+/** A device that is up or has addresses is the container's own business. */
+async function isBare(kernel: Pick<Kernel, 'dump'>, device: string): Promise<boolean> {
+  const found = await kernel.dump({ kinds: ['link', 'address'], device });
+  const link = found.find((object) => object.kind === 'link');
+  return link !== undefined && link.up !== true && !found.some(isGlobalAddress);
 }
 
 async function linksOf(kernel: Pick<Kernel, 'dump'>, device?: string): Promise<Link[]> {

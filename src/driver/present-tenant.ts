@@ -165,6 +165,11 @@ export class PresentTenant {
     this.#ends.look(id);
   }
 
+  /** Resolves when the devices of its containers have been looked at. */
+  endsLookedAt(): Promise<void> {
+    return this.#ends.idle();
+  }
+
   async unplug(id: string): Promise<void> {
     await this.#segment?.unplug(id);
     this.#usedAt = this.#components.clock.monotonic();

@@ -115,6 +115,11 @@ export class PresentTenants {
     this.#present.get(tenant)?.portChanged(id);
   }
 
+  /** Resolves when the devices of all containers have been looked at. */
+  async endsLookedAt(): Promise<void> {
+    await Promise.all(Array.from(this.#present.values(), (present) => present.endsLookedAt()));
+  }
+
   moved(): void {
     for (const present of this.#present.values()) present.moved();
   }

@@ -14,6 +14,7 @@ import { LostTenants } from '#src/driver/lost-tenants.ts';
 import { Moves } from '#src/driver/moves/moves.ts';
 import type { NameServers } from '#src/driver/names/name-servers.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
+import { ownTenants } from '#src/driver/own-tenants.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
@@ -35,7 +36,7 @@ import type { CopyFolder, Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { Random } from '#src/sys/random.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
-import { isTenantObject, type SegmentPlace } from '#src/tenant/segment-objects.ts';
+import type { SegmentPlace } from '#src/tenant/segment-objects.ts';
 
 export interface TenantHostComponents {
   readonly folders: RecordFolders;
@@ -80,21 +81,6 @@ export interface TenantHostOptions {
   readonly acceptsMoves: boolean;
 }
 
-const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
-/** Nothing goes from one tenant to another, and devices give themselves no addresses. */
-const NAMESPACE_SETTINGS = [
-  ['net/ipv4/ip_forward', '0'],
-  // With it, ARP for an address without a subnet gets no answer.
-  ['net/ipv4/conf/all/rp_filter', '0'],
-  ['net/ipv6/conf/all/forwarding', '0'],
-  ['net/ipv6/conf/default/addr_gen_mode', '1'],
-  ['net/ipv6/conf/default/accept_dad', '0'],
-  // Rules for routed packets would see bridged frames too (br_netfilter, which Docker loads). There are none here, and to
-  // look for them takes a tenth of a round trip.
-  ['net/bridge/bridge-nf-call-iptables', '0'],
-  ['net/bridge/bridge-nf-call-ip6tables', '0'],
-  ['net/bridge/bridge-nf-call-arptables', '0'],
-] as const;
 const RECALL_MS = 3_000;
 
 /**
@@ -144,12 +130,7 @@ export class TenantHost {
     this.#until = until;
     const { signal } = this.#life;
     const log = createLogger('tenants');
-    const scopes = [{ kinds: KINDS, owns: isTenantObject }];
-    this.#owner = reconciler.own({ name: 'tenants', scopes: () => scopes, events });
-    this.#owner.set(
-      'settings',
-      NAMESPACE_SETTINGS.map(([path, value]) => ({ kind: 'sysctl', path, value })),
-    );
+    this.#owner = ownTenants(reconciler, events);
     const shared = { ...others, log, book, signal };
     // The other watchers of the same registry would note the same.
     this.#directory = new TenantDirectory({ ...shared, events });

@@ -146,6 +146,12 @@ export function changeTable(
   };
 }
 
+/** Those elements that the others do not have. */
+export function elementsWithout(elements: readonly Element[], others: readonly Element[]): Element[] {
+  const ids = new Set(others.map(idOf));
+  return elements.filter((element) => !ids.has(idOf(element)));
+}
+
 /** Packets that each counter has counted, of `nft -j list counters table`. */
 export function readCounters(listing: string): ReadonlyMap<string, number> {
   const { counters } = parseNftTable(listing);

@@ -27,11 +27,15 @@ export async function untilDocker(
   options: DockerOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { clock, files } = components;
-  const socket = parseDockerHost(options.dockerHost);
-  while (!isDriverAskedFor(components, options) && !(await isThere(files, socket)))
-    await clock.sleep(LOOK_MS, signal);
+  while (!isDriverAskedFor(components, options) && !(await hasDocker(components, options)))
+    await components.clock.sleep(LOOK_MS, signal);
 }
+
+/** Whether Docker's socket is on this host. */
+export const hasDocker = (
+  { files }: Pick<DockerPresenceComponents, 'files'>,
+  { dockerHost }: Pick<DockerOptions, 'dockerHost'>,
+): Promise<boolean> => isThere(files, parseDockerHost(dockerHost));
 
 /** A socket can't be read, and is there all the same. */
 const isThere = async (files: Files, path: string): Promise<boolean> =>

@@ -2,7 +2,7 @@ import {
   changeElements,
   changeTable,
   type Element,
-  idOf,
+  elementsWithout,
   type OwnTable,
   placeOf,
   readCounters,
@@ -44,6 +44,13 @@ export interface KeptTableOptions {
   readonly intervalMs: number;
   /** A kernel that was built without tables of this family is no trouble: {@link KeptTable.unsupported}. */
   readonly isOptional?: boolean;
+}
+
+/** One transaction of `nft`. */
+export interface TableChange {
+  /** What is not as wanted. */
+  readonly faults: readonly string[];
+  readonly transaction: string;
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
@@ -139,6 +146,16 @@ export class KeptTable {
     await this.#caretaker.start(signal, { tolerated: true });
   }
 
+  /** What a start would write; nothing where the table is as wanted. Writes nothing. */
+  async plan(signal?: AbortSignal): Promise<TableChange | undefined> {
+    const { faults, transaction } = changeTable(
+      await this.#list(signal),
+      this.#options.table,
+      [...this.#wanted.values()].flat(),
+    );
+    return transaction === '' ? undefined : { faults, transaction };
+  }
+
   /** What {@link remove} would run, in nft's words; nothing where there is no table. */
   async removal(): Promise<string[]> {
     const { table } = this.#options;
@@ -203,8 +220,8 @@ export class KeptTable {
     const after = new Map<string, readonly Element[]>();
     for (const subject of changed) {
       const [before = [], wanted = []] = [this.#there.get(subject), this.#wanted.get(subject)];
-      add.push(...without(wanted, before));
-      remove.push(...without(before, wanted));
+      add.push(...elementsWithout(wanted, before));
+      remove.push(...elementsWithout(before, wanted));
       after.set(subject, wanted);
     }
     const known = this.#there;
@@ -285,8 +302,3 @@ const NO_PROGRAM = 127;
 /** nf_tables_newtable of net/netfilter/nf_tables_api.c: a family that the kernel was built without. */
 const isUnsupported = ({ stderr }: CommandResult): boolean =>
   /not supported[^\n]*\n[^\n]*add table /.test(stderr);
-
-function without(elements: readonly Element[], others: readonly Element[]): Element[] {
-  const ids = new Set(others.map(idOf));
-  return elements.filter((element) => !ids.has(idOf(element)));
-}

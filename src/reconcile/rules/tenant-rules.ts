@@ -2,7 +2,7 @@ import { PORT_TABLE, type PortIdentity, portElements } from '#src/firewall/tenan
 import { type TunnelPeers, tunnelElements, tunnelTable } from '#src/firewall/tenant-tunnels.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
-import { KeptTable, type TableHost } from '#src/reconcile/rules/kept-table.ts';
+import { KeptTable, type TableChange, type TableHost } from '#src/reconcile/rules/kept-table.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface TenantRulesComponents {
@@ -71,6 +71,14 @@ export class TenantRules {
   /** Puts the rules in force and keeps them so until the signal aborts; then they stay. A failure is a {@link trouble}. */
   async start(signal: AbortSignal): Promise<void> {
     await Promise.all([this.#ports.start(signal), this.#tunnels.start(signal)]);
+  }
+
+  /** What a start would write into the tenants' namespace, and into the host's own. Writes nothing. */
+  async plan(
+    signal?: AbortSignal,
+  ): Promise<{ readonly inside: TableChange | undefined; readonly host: TableChange | undefined }> {
+    const [inside, host] = await Promise.all([this.#ports.plan(signal), this.#tunnels.plan(signal)]);
+    return { inside, host };
   }
 
   /**
