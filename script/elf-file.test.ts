@@ -50,10 +50,12 @@ function byteAt(file: Buffer, address: number): number | undefined {
 
 test('whole pages of a hole go, and every other byte keeps its address', () => {
   const before = elf(10 * PAGE, [
-    [PT_PHDR, 64, ADDRESS + 64, 4 * 56],
+    [PT_PHDR, 64, ADDRESS + 64, 5 * 56],
     [PT_LOAD, 0, ADDRESS, 8 * PAGE],
     [PT_LOAD, 8 * PAGE, ADDRESS + 20 * PAGE, 2 * PAGE],
     [PT_NOTE, 9 * PAGE, ADDRESS + 21 * PAGE, 16],
+    // Where the program headers are now.
+    [PT_LOAD, 64, ADDRESS + 30 * PAGE, 5 * 56],
   ]);
   const hole = { offset: 2 * PAGE + 100, bytes: 4 * PAGE };
   const after = cutOut(before, hole);

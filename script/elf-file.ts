@@ -1,11 +1,11 @@
 /** What a release changes in an executable of 64 bits, in the words of elf(5). */
 const HEADER = { PHOFF: 32, SHOFF: 40, PHENTSIZE: 54, PHNUM: 56, SHENTSIZE: 58, SHNUM: 60, SHSTRNDX: 62 };
-const PT_LOAD = 1;
-const PT_PHDR = 6;
+export const PT_LOAD = 1;
+export const PT_PHDR = 6;
 const SHT_DYNSYM = 11;
 const SYMBOL_BYTES = 24;
 
-interface Segment {
+export interface Segment {
   readonly type: number;
   readonly flags: number;
   readonly offset: number;
@@ -59,12 +59,14 @@ export function withoutSections(file: Buffer): Buffer {
 
 /**
  * Without what lies in a hole of one loaded segment, as far as whole pages go. All other bytes keep their addresses:
- * the segment becomes two, and a process that reads the hole's addresses ends by SIGSEGV. The program headers, one
- * more than before, move to the hole's beginning, for Linux before 5.18 looks for them where the first segment would
- * have them: a segment behind the hole would not do.
+ * the segment becomes two, and a process that reads the hole's addresses ends by SIGSEGV. The program headers move to
+ * the hole's beginning, for Linux before 5.18 looks for them where the first segment would have them: a segment behind
+ * the hole would not do. The segment that `--build-sea` made for them goes: where pages have 64 KiB, which arm64 may
+ * have, it would cover the end of the data before it.
  */
 export function cutOut(file: Buffer, hole: Place): Buffer {
-  const segments = readSegments(file);
+  const headers = number64(file, HEADER.PHOFF);
+  const segments = readSegments(file).filter(({ type, offset }) => type !== PT_LOAD || offset !== headers);
   const holeEnd = hole.offset + hole.bytes;
   const split = segments.find(
     ({ type, offset, fileBytes }) =>
@@ -116,7 +118,8 @@ const alignUp = (value: number, align: number): number => Math.ceil(value / alig
 const number64 = (file: Buffer, at: number): number => Number(file.readBigUInt64LE(at));
 const segmentBytes = (file: Buffer): number => file.readUInt16LE(HEADER.PHENTSIZE);
 
-function readSegments(file: Buffer): Segment[] {
+/** The program headers, in their order. */
+export function readSegments(file: Buffer): Segment[] {
   const begin = number64(file, HEADER.PHOFF);
   return Array.from({ length: file.readUInt16LE(HEADER.PHNUM) }, (_, index) => {
     const at = begin + index * segmentBytes(file);

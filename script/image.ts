@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { VERSION } from '#src/lib/version.ts';
 import { baseTree } from './oci/base-layer.ts';
 import { type Image, imageArchive } from './oci/image-archive.ts';
 import { imageConfig, labelsOf } from './oci/image-config.ts';
@@ -37,8 +38,8 @@ async function main(): Promise<void> {
     throw new Error(`no architecture ${stranger}, there are ${ARCHITECTURES.join(' and ')}`);
   const wanted = ARCHITECTURES.filter((known) => positionals.length === 0 || positionals.includes(known));
 
-  const version = values.version ?? packageVersion();
-  const release = resolve(values.release ?? makeRelease(wanted, values.version));
+  const { version = VERSION } = values;
+  const release = resolve(values.release ?? makeRelease(wanted, version));
   const output = resolve(values.output ?? join(ROOT, 'dist'));
   mkdirSync(output, { recursive: true });
 
@@ -78,14 +79,9 @@ async function makeImage(
   };
 }
 
-function makeRelease(wanted: readonly Architecture[], version: string | undefined): string {
-  const words = [...wanted, ...(version === undefined ? [] : [`--version=${version}`])];
-  execFileSync(join(ROOT, 'script/release'), words, { stdio: 'inherit' });
+function makeRelease(wanted: readonly Architecture[], version: string): string {
+  execFileSync(join(ROOT, 'script/release'), [...wanted, `--version=${version}`], { stdio: 'inherit' });
   return join(ROOT, 'dist');
-}
-
-function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version;
 }
 
 /** The commit's time, as a rebuild from an archive of the sources gives it: https://reproducible-builds.org/specs/source-date-epoch/ */

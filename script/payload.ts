@@ -135,6 +135,12 @@ export const PAYLOAD: readonly PayloadRow[] = [
   row('/usr/share/doc/weft/copyright', { made: copyright }, 'the license, in the form that Debian wants', {
     takers: DEB,
   }),
+  row(
+    '/usr/share/lintian/overrides/weft',
+    { checkout: 'packaging/lintian-overrides' },
+    "for Debian's check of packages, with the reasons",
+    { takers: DEB },
+  ),
   row('/usr/share/doc/weft/changelog.gz', { made: changelog }, 'changes, in the form that Debian wants', {
     takers: DEB,
   }),

@@ -24,36 +24,56 @@ export interface NativeParts {
 export interface Bundles {
   /** What chooses the program. */
   readonly main: string;
-  /** For each program its JavaScript, and what of it is compiled ahead for this machine's architecture. */
-  readonly programs: readonly { program: ReleaseProgram; text: string; cache: string }[];
+  /** The JavaScript of each program. */
+  readonly programs: readonly { readonly program: ReleaseProgram; readonly text: string }[];
 }
 
-/** Bundles each program into one file, and compiles it ahead. Two calls give the same bytes. */
+/** Bundles each program into one file. */
 export async function makeBundles(folder: string, version: string): Promise<Bundles> {
   const main = join(folder, 'main.cjs');
   writeFileSync(main, await bundle('script/release-main.ts', version));
   const programs = [];
   for (const [program, { entry }] of Object.entries(RELEASE_PROGRAMS)) {
     const text = join(folder, `${program}.cjs`);
-    const cache = join(folder, `${program}.cache`);
     const code = await bundle(`src/cli/${entry}`, version);
     writeFileSync(text, `(function (exports, require, module, __filename, __dirname) {${code}\n})`);
-    // V8 takes no cache that it made with other flags. A seed is no such flag: it makes the order of the hash tables in
-    // the cache the same each time.
-    const flags = [...nodeFlags(), '--random-seed=1'];
-    const words = [...flags, join(ROOT, 'script/compile-ahead.ts'), text, cache];
-    execFileSync(process.execPath, words, { stdio: 'inherit' });
-    programs.push({ program: program as ReleaseProgram, text, cache });
+    programs.push({ program: program as ReleaseProgram, text });
   }
   return { main, programs };
 }
 
+/**
+ * Compiles each program ahead, with Node of the architecture that it is for: V8 takes no cache of another. It is byte
+ * code, in which the processor's own features have no part. Two calls give the same bytes.
+ */
+export function compileBundles(
+  folder: string,
+  { programs }: Bundles,
+  [node, ...words]: readonly [string, ...string[]],
+): CompiledPrograms {
+  const compiled: CompiledPrograms = {};
+  mkdirSync(folder, { recursive: true });
+  for (const { program, text } of programs) {
+    const cache = join(folder, `${program}.cache`);
+    // V8 takes no cache that it made with other flags. A seed is no such flag: it makes the order of the hash tables in
+    // the cache the same each time.
+    const flags = [...nodeFlags(), '--random-seed=1'];
+    const all = [...words, ...flags, join(ROOT, 'script/compile-ahead.ts'), text, cache];
+    execFileSync(node, all, { stdio: 'inherit' });
+    compiled[program] = cache;
+  }
+  return compiled;
+}
+
+/** Files of V8's caches; none where a start compiles. */
+export type CompiledPrograms = { [program in ReleaseProgram]?: string };
+
 /** The executable and its links, in `folder`. */
 export function makeExecutable(
   folder: string,
-  architecture: Architecture,
   { main, programs }: Bundles,
   { node, koffi }: NativeParts,
+  compiled: CompiledPrograms,
 ): void {
   const work = join(folder, '.work');
   mkdirSync(work, { recursive: true });
@@ -75,10 +95,9 @@ export function makeExecutable(
       execArgvExtension: 'none',
       assets: {
         ...Object.fromEntries(
-          programs.flatMap(({ program, text, cache }) => [
+          programs.flatMap(({ program, text }) => [
             [`${program}.cjs`, text],
-            // Compiled code is of use only to the processor that it was compiled for.
-            [`${program}.cache`, architecture === process.arch ? cache : nothing],
+            [`${program}.cache`, compiled[program] ?? nothing],
           ]),
         ),
         'koffi.node': koffi,

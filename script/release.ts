@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,12 +10,15 @@ import { VERSION } from '#src/lib/version.ts';
 import {
   ARCHITECTURES,
   type Architecture,
+  compileBundles,
   makeBundles,
   makeExecutable,
   type NativeParts,
 } from './release-executable.ts';
 import { EXECUTABLE } from './release-programs.ts';
 
+/** qemu's emulators of one process, by their names in Debian. */
+const EMULATORS = { x64: 'qemu-x86_64-static', arm64: 'qemu-aarch64-static' } as const;
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 const { values: given, positionals } = readArguments();
@@ -30,7 +33,10 @@ try {
   for (const architecture of wanted) {
     const name = `linux-${architecture}`;
     mkdirSync(join(dist, name));
-    makeExecutable(join(dist, name), architecture, bundles, partsFor(architecture));
+    const parts = partsFor(architecture);
+    const runNode = commandOf(architecture, parts.node);
+    const compiled = runNode && compileBundles(join(work, architecture), bundles, runNode);
+    makeExecutable(join(dist, name), bundles, parts, compiled ?? {});
     process.stdout.write(`${join(given.to, name, EXECUTABLE)}\n`);
   }
 } finally {
@@ -65,26 +71,40 @@ function readArguments() {
 
 /** Node and koffi's native part for an architecture: this machine's are installed, another's are fetched. */
 function partsFor(architecture: Architecture): NativeParts {
-  let folder = join(ROOT, 'node_modules');
-  if (architecture !== process.arch) {
-    const packages = [
-      `node-linux-${architecture}@${process.versions.node}`,
-      `@koromix/koffi-linux-${architecture}@${installed('koffi')}`,
-    ];
-    const place = join(work, architecture);
-    mkdirSync(place);
-    npm('install', `--prefix=${place}`, `--cpu=${architecture}`, '--os=linux', '--no-save', ...packages);
-    folder = join(place, 'node_modules');
-  }
-  return {
-    node: join(folder, `node-linux-${architecture}/bin/node`),
-    koffi: join(folder, `@koromix/koffi-linux-${architecture}/linux_${architecture}/koffi.node`),
-  };
+  const modules = architecture === process.arch ? join(ROOT, 'node_modules') : join(work, 'node_modules');
+  const names = [`node-linux-${architecture}`, `@koromix/koffi-linux-${architecture}`];
+  const [node = '', koffi = ''] = names.map((name) => join(modules, name));
+  if (architecture !== process.arch) for (const name of names) fetchPackage(name, join(modules, name));
+  return { node: join(node, 'bin/node'), koffi: join(koffi, `linux_${architecture}/koffi.node`) };
 }
 
-function installed(name: string): string {
-  const file = join(ROOT, 'node_modules', name, 'package.json');
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+/** The words that run Node of an architecture here; none, and a line that says why, where another's can't run. */
+function commandOf(architecture: Architecture, node: string): readonly [string, ...string[]] | undefined {
+  if (architecture === process.arch) return [node];
+  const root = spawnSync(join(ROOT, 'script/foreign-root'), [architecture], { encoding: 'utf8' });
+  if (root.status === 0) return [EMULATORS[architecture], '-L', root.stdout.trim(), node];
+  const reason = root.stderr.trim();
+  process.stderr.write(
+    `release: ${architecture}: nothing is compiled ahead, a start takes longer: ${reason}\n`,
+  );
+  return undefined;
+}
+
+/** Not `npm install`: npm 11 refuses the packages of another processor, `--cpu` or not. */
+function fetchPackage(name: string, folder: string): void {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { version: string; integrity: string }>;
+  };
+  const locked = packages[`node_modules/${name}`];
+  if (locked === undefined) throw new Error(`package-lock.json has no ${name}`);
+  mkdirSync(folder, { recursive: true });
+  const file = npm('pack', '--silent', `--pack-destination=${folder}`, `${name}@${locked.version}`).trim();
+  const archive = join(folder, file);
+  const digest = createHash('sha512').update(readFileSync(archive)).digest('base64');
+  if (`sha512-${digest}` !== locked.integrity) {
+    throw new Error(`${name}@${locked.version} is not what package-lock.json has: sha512-${digest}`);
+  }
+  execFileSync('tar', ['--extract', '--strip-components=1', `--file=${archive}`, `--directory=${folder}`]);
 }
 
 /** CycloneDX as npm writes it, of this version, at the commit's time and with a number that its content gives. */

@@ -1,6 +1,10 @@
 # The steps that the maintainer scripts of the deb and of the rpm are made of. script/package puts them in front of each of the
 # files in deb/ and rpm/. POSIX sh, under `set -e`: a step that can fail without harm says so in one line and goes on.
 
+# The package's own programs come first, whatever the user has in /usr/local.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
 say() {
   echo "weft: $*" >&2
 }
@@ -27,12 +31,15 @@ make_conf() {
     return 0
   fi
   new=/etc/weft/flanneld.conf.new
-  rm -f "$new"
-  (umask 077 && : >"$new")
+  notes=/etc/weft/flanneld.conf.notes
+  rm -f "$new" "$notes"
+  (umask 077 && : >"$new" && : >"$notes")
+  # 3: there is no flannel here.
   code=0
-  /usr/bin/weft import-flannel >"$new" 2>/dev/null </dev/null || code=$?
-  if [ "$code" = 0 ] && [ -s "$new" ]; then
-    say "/etc/weft/flanneld.conf has the settings of this host's flannel: read it, and compare: weft plan"
+  weft import-flannel >"$new" 2>"$notes" </dev/null || code=$?
+  if [ "$code" = 0 ]; then
+    cat "$notes" >&2
+    say "/etc/weft/flanneld.conf has the settings of this host's flannel: read it, and see what a start would do: weft plan"
   elif [ -e /etc/default/flanneld ]; then
     # The settings of a flanneld of ours without a package. The unit reads them first, and none of the example may win.
     sed 's/^FLANNELD_/#&/' /usr/share/weft/flanneld.conf >"$new"
@@ -42,6 +49,7 @@ make_conf() {
     say "write etcd's address into /etc/weft/flanneld.conf"
   fi
   mv "$new" /etc/weft/flanneld.conf
+  rm -f "$notes"
   say "then: $next"
 }
 
@@ -60,9 +68,10 @@ name_hidden() {
 restart_running() {
   has_systemd || return 0
   for unit in weft-store.service flanneld.service; do
-    if [ -x /usr/sbin/policy-rc.d ]; then
+    # Debian's: the administrator says there what packages may start.
+    if command -v policy-rc.d >/dev/null; then
       code=0
-      /usr/sbin/policy-rc.d "$unit" restart || code=$?
+      policy-rc.d "$unit" restart || code=$?
       [ "$code" != 101 ] || continue
     fi
     systemctl --no-block try-restart "$unit" || say "could not restart $unit; run: systemctl restart $unit"
@@ -104,7 +113,7 @@ forget_removal() {
 
 write_purge_script() {
   new=/var/lib/weft/purge.sh.new
-  if ! /usr/bin/weft cleanup --all --script >"$new" </dev/null; then
+  if ! weft cleanup --all --script >"$new" </dev/null; then
     say "a purge will leave the kernel's state: weft could not say what there is"
     echo '#!/bin/sh' >"$new"
   fi
@@ -123,7 +132,9 @@ for store in /var/lib/private/weft-store /var/lib/weft-store; do
     rm -rf "$store"
   fi
 done
-rm -rf /var/lib/weft /run/flannel /run/weft /etc/weft
+rm -rf /var/lib/weft /etc/weft
+# It is the other flanneld's while one runs.
+[ "${running-}" = yes ] || rm -rf /run/flannel
 END
 }
 

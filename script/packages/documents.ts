@@ -7,7 +7,7 @@ export function copyrightOf(license: string): string {
 Upstream-Name: weft
 
 Files: *
-Copyright: the authors of weft
+Copyright: 2026 The weft authors
 License: Apache-2.0
  On Debian systems the full text of the license is in /usr/share/common-licenses/Apache-2.0.
 Comment: /usr/bin/weft contains Node.js with the libraries that it is built from, and the npm packages that the
@@ -21,9 +21,19 @@ export function changelogOf(text: string, { version, date }: { version: string; 
   const points = newest
     .split(/^- /m)
     .slice(1)
-    .map((point) => point.trim().replace(/\s*\n\s+/g, '\n    '));
+    .map((point) => wrapped(point.trim().split(/\s+/)));
   if (points.length === 0) throw new Error('CHANGELOG.md has no section with points');
-  const lines = points.map((point) => `  * ${point}`);
   const when = new Date(date * 1000).toUTCString().replace('GMT', '+0000');
-  return `weft (${packageVersion(version)}) unstable; urgency=medium\n\n${lines.join('\n')}\n\n -- ${MAINTAINER}  ${when}\n`;
+  return `weft (${packageVersion(version)}) unstable; urgency=medium\n\n${points.join('\n')}\n\n -- ${MAINTAINER}  ${when}\n`;
+}
+
+/** The lines of one point, at most 80 characters long where words allow. */
+function wrapped(words: readonly string[]): string {
+  const lines = ['  *'];
+  for (const word of words) {
+    const line = `${lines.at(-1)} ${word}`;
+    if (line.length <= 80) lines[lines.length - 1] = line;
+    else lines.push(`    ${word}`);
+  }
+  return lines.join('\n');
 }

@@ -1,5 +1,6 @@
 import type { Check } from '#src/diagnose/check.ts';
 import { CHECKS } from '#src/diagnose/checks.ts';
+import { INSTALLATION_CHECKS } from '#src/diagnose/installation-checks.ts';
 
 const INTRODUCTION = `# Checks
 
@@ -8,12 +9,18 @@ A finding leaves out what it causes: where the device is missing, nothing is sai
 \`src/diagnose/checks/\` by \`script/generate-docs\`.
 `;
 
+const INSTALLATION = `# What is installed
+
+\`weft self-check\` looks at these and at [docker-json](#docker-json), and \`weft doctor\` at all. They need no network: they say
+what is wrong with files, rights, units and certificates before the first start, too.
+`;
+
 /** The text of docs/reference/checks.md. */
 export function checksPage(): string {
-  return [INTRODUCTION, ...CHECKS.map(section)].join('\n');
+  return [INTRODUCTION, ...CHECKS.map(section), INSTALLATION, ...INSTALLATION_CHECKS.map(section)].join('\n');
 }
 
-function section({ id, title, why, causes, lastResort }: Check): string {
+function section({ id, title, why, causes, lastResort }: Omit<Check, 'look'>): string {
   const links = [...new Set(causes)].map((cause) => `[${cause}](#${cause})`);
   return [
     `## ${id}`,

@@ -88,6 +88,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'completion of these words in a shell: weft completion bash|zsh|fish',
     load: async () => (await import('#src/cli/completion-command.ts')).COMPLETION,
   },
+  'self-check': {
+    about: 'whether what is installed here is right: files, rights, units, kernel, Docker',
+    load: async () => (await import('#src/cli/self-check-command.ts')).SELF_CHECK,
+  },
   version: {
     about: 'what is installed here, and whether the flanneld that runs is of the same version',
     load: async () => (await import('#src/cli/version-command.ts')).VERSION_COMMAND,

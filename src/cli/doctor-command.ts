@@ -1,17 +1,25 @@
 import { join } from 'node:path';
 import { socketsOf } from '#src/cli/ask-networks.ts';
-import { formatDiagnoses, type NetworkDiagnosis, totalsOf } from '#src/cli/format-diagnosis.ts';
+import { assertChecks, CHECK_FLAGS, chosen, listChecks } from '#src/cli/choose-checks.ts';
+import {
+  formatDiagnoses,
+  type InstallationDiagnosis,
+  type NetworkDiagnosis,
+  type Totals,
+  totalsOf,
+} from '#src/cli/format-diagnosis.ts';
+import { lookAtInstallation } from '#src/cli/look-at-installation.ts';
 import { lookCommand } from '#src/cli/look-command.ts';
+import { installationJson } from '#src/cli/self-check-command.ts';
 import { docsOf } from '#src/diagnose/check.ts';
 import { CHECKS } from '#src/diagnose/checks.ts';
 import { type DiagnoseComponents, type DiagnoseOptions, readHostFacts } from '#src/diagnose/host-facts.ts';
+import { INSTALLATION_CHECKS } from '#src/diagnose/installation-checks.ts';
 import { askDaemon, type NetworkPlace } from '#src/diagnose/known-network.ts';
-import { runChecks } from '#src/diagnose/run-checks.ts';
+import { judge, runChecks } from '#src/diagnose/run-checks.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { WeftError } from '#src/lib/errors.ts';
-import type { Flag, FlagTable } from '#src/lib/go-flags.ts';
-import { didYouMean } from '#src/lib/nearest-word.ts';
+import type { FlagTable } from '#src/lib/go-flags.ts';
 import { FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, type NetworkId, namedNetwork, subnetFolder } from '#src/node/network-id.ts';
 import { intentOptions } from '#src/node/network-options.ts';
@@ -25,21 +33,6 @@ import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { systemProcessList } from '#src/sys/process-list.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
-
-const FLAGS = {
-  list: {
-    kind: 'bool',
-    default: false,
-    environment: false,
-    description: 'list the checks, and look at nothing',
-  },
-  only: {
-    kind: 'list',
-    default: [],
-    environment: false,
-    description: 'run these checks alone: `ID,…`',
-  },
-} as const satisfies Readonly<Record<string, Flag>>;
 
 /** Those by which a host is judged. */
 const NODE_FLAGS = Object.fromEntries(
@@ -66,25 +59,19 @@ export const DOCTOR = lookCommand({
   takes: '',
   help: [
     '  What is wrong with the network on this host, and what mends it. It changes nothing. Flags that are not given are those',
-    '  of the flanneld that runs here; where none runs, give it those of its unit.',
+    '  of the flanneld that runs here; where none runs, those that flanneld.service would give it.',
     '  Exit code: 0 nothing is wrong, 1 something is wrong, 2 something could not be looked at.',
   ],
-  flags: FLAGS,
+  flags: CHECK_FLAGS,
   nodeFlags: NODE_FLAGS,
   asRunning: true,
   async run({ options, id }, { output, screen, signal }) {
-    const checks = chosen(options.only);
+    const all = [...CHECKS, ...INSTALLATION_CHECKS];
+    assertChecks(options.only, all, 'doctor');
+    const checks = chosen(options.only, CHECKS);
+    const ofInstallation = chosen(options.only, INSTALLATION_CHECKS);
     if (options.list) {
-      const width = Math.max(...checks.map((check) => check.id.length));
-      if (options.json)
-        output.print(
-          JSON.stringify(
-            checks.map(({ id, title, why }) => ({ id, title, why, docs: docsOf(id) })),
-            undefined,
-            2,
-          ),
-        );
-      else for (const check of checks) output.print(`${check.id.padEnd(width)}  ${check.title}`);
+      listChecks(chosen(options.only, all), options.json, output);
       return 0;
     }
     const kernel = new RtnetlinkKernel({ netlink: systemNetlink });
@@ -97,27 +84,18 @@ export const DOCTOR = lookCommand({
         const facts = await readHostFacts(components, place, optionsAt(place, judged, id), signal);
         diagnoses.push({ facts, ...runChecks(facts, checks) });
       }
-      if (options.json) output.print(JSON.stringify(jsonOf(diagnoses), undefined, 2));
-      else for (const line of formatDiagnoses(diagnoses, screen)) output.print(line);
-      const { wrong, unknown } = totalsOf(diagnoses);
-      return wrong > 0 ? 1 : unknown > 0 ? 2 : 0;
+      // After the networks: to look at all files of a package takes as long as the rest, and flanneld would wait for answers.
+      const installed = ofInstallation.length > 0 ? await lookAtInstallation(options) : undefined;
+      const installation = installed && { facts: installed, ...judge(installed, ofInstallation) };
+      const totals = totalsOf(diagnoses, installation);
+      if (options.json) output.print(JSON.stringify(jsonOf(diagnoses, totals, installation), undefined, 2));
+      else for (const line of formatDiagnoses(diagnoses, screen, installation)) output.print(line);
+      return totals.wrong > 0 ? 1 : totals.unknown > 0 ? 2 : 0;
     } finally {
       kernel.close();
     }
   },
 });
-
-function chosen(only: readonly string[]): typeof CHECKS {
-  if (only.length === 0) return CHECKS;
-  const ids = CHECKS.map(({ id }) => id);
-  const stranger = only.find((id) => !ids.includes(id));
-  if (stranger !== undefined)
-    throw new WeftError('usage', `there is no check ${stranger}`, {
-      remedy: didYouMean(stranger, ids, '"weft doctor --list" lists them'),
-      exitCode: 2,
-    });
-  return CHECKS.filter(({ id }) => only.includes(id));
-}
 
 const systemComponents = (kernel: DiagnoseComponents['kernel']): DiagnoseComponents => ({
   kernel,
@@ -185,7 +163,11 @@ function optionsAt(
 }
 
 /** What `--json` prints. */
-function jsonOf(diagnoses: readonly NetworkDiagnosis[]): unknown {
+function jsonOf(
+  diagnoses: readonly NetworkDiagnosis[],
+  totals: Totals,
+  installation: InstallationDiagnosis | undefined,
+): unknown {
   const networks = diagnoses.map(({ facts, findings, consequences, unknown, checks }) => ({
     ...(facts.place.label !== undefined && { name: facts.place.label }),
     daemon: facts.daemon.state,
@@ -195,5 +177,9 @@ function jsonOf(diagnoses: readonly NetworkDiagnosis[]): unknown {
     consequences,
     unknown,
   }));
-  return { ...totalsOf(diagnoses), networks };
+  return {
+    ...totals,
+    networks,
+    ...(installation && { installation: installationJson(installation.facts, installation) }),
+  };
 }

@@ -1,5 +1,6 @@
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { COMMANDS } from '#src/cli/commands.ts';
+import { addInstalledFlags } from '#src/cli/installed-flags.ts';
 import { withRegistry } from '#src/cli/with-registry.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
@@ -14,6 +15,7 @@ import {
 import { type LoggerSource, silentLogger } from '#src/lib/log.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, type NetworkId, namedNetwork } from '#src/node/network-id.ts';
+import { systemFiles } from '#src/sys/files.ts';
 import { serviceManager } from '#src/sys/systemd-notify.ts';
 
 type NodeCommandContext = Pick<CommandContext, 'output' | 'environment' | 'signal'>;
@@ -66,7 +68,8 @@ async function nodeCommand(
       context.output.complain(`weft ${name}: ${COMMANDS[name]?.about}\n${formatUsage(FLAGS as FlagTable)}`);
     return parsed.outcome === 'invalid' ? 2 : 0;
   }
-  const { given } = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
+  const typed = addEnvironment(FLAGS, parsed.given, ENVIRONMENT_PREFIX, context.environment);
+  const given = await addInstalledFlags(systemFiles, typed.given);
   const options = optionsOf(FLAGS, given);
   const isNamed = options.network !== '' || given.has('etcd-prefix');
   return RUN[name]({ options, words: parsed.rest, id: isNamed ? idOf(options) : undefined }, context);
@@ -134,7 +137,6 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
     const { releaseLease } = await import('#src/membership/release-lease.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
-    const { systemFiles } = await import('#src/sys/files.ts');
     if (subnet === undefined) await refuseWhileRunning(options, id);
     const whose =
       subnet === undefined

@@ -1,6 +1,7 @@
 import { askRegistry } from '#src/cli/ask-registry.ts';
 import type { Command, CommandContext, Subcommand } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
+import { addRunningFlags } from '#src/cli/running-flags.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import {
   addEnvironment,
@@ -21,6 +22,7 @@ import type { OpenRegistryComponents, OpenRegistryOptions } from '#src/registry/
 import type { RecordFolders } from '#src/registry/records.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { systemProcessList } from '#src/sys/process-list.ts';
 import { systemRandom } from '#src/sys/random.ts';
 
 export type RegistryCommandContext = Pick<CommandContext, 'output' | 'screen' | 'environment' | 'signal'>;
@@ -80,7 +82,8 @@ async function runRegistryCommand<const Flags extends Readonly<Record<string, Fl
     output.complain(parsed.outcome === 'help' ? help : `${title} ${command}: ${parsed.message}`);
     return parsed.outcome === 'help' ? 0 : 2;
   }
-  const { given } = addEnvironment(FLANNELD_FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
+  const typed = addEnvironment(FLANNELD_FLAGS, parsed.given, ENVIRONMENT_PREFIX, environment);
+  const given = await addRunningFlags({ processes: systemProcessList, files: systemFiles }, typed.given);
   const options = optionsOf(table, given) as OptionsOf<Flags> & FlanneldOptions;
   const code = run({ command, words: parsed.rest, options }, context);
   if (code !== undefined) return code;

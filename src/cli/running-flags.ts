@@ -1,3 +1,4 @@
+import { addInstalledFlags } from '#src/cli/installed-flags.ts';
 import { isFlanneld } from '#src/diagnose/checks/daemon-checks.ts';
 import { addEnvironment, type FlagValue, parseFlags } from '#src/lib/go-flags.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
@@ -13,10 +14,12 @@ type Given = ReadonlyMap<string, FlagValue>;
 
 /**
  * Adds the flags and variables with which this host's flanneld was started to those that a user gave, so that a user need not
- * repeat them. A user's come first. Where several run, one counts that has the prefix that the user gave.
+ * repeat them. A user's come first. Where several run, one counts that has the prefix that the user gave. Where none runs, the
+ * settings of its unit do.
  */
 export async function addRunningFlags(components: RunningFlagsComponents, given: Given): Promise<Given> {
   const running = components.processes.here().filter(isFlanneld);
+  if (running.length === 0) return addInstalledFlags(components.files, given);
   const all = await Promise.all(running.map((program) => flagsOf(components, program)));
   const prefix = given.get('etcd-prefix');
   const meant = all.filter((flags) => prefix === undefined || prefixOf(flags) === prefix);

@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
+import type { CommandContext } from '#src/cli/command.ts';
 import type { STORE_FLAGS } from '#src/cli/store-flags.ts';
-import type { Output } from '#src/cli/terminal.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { OptionsOf } from '#src/lib/go-flags.ts';
 import { silentLogger } from '#src/lib/log.ts';
@@ -9,13 +9,14 @@ import { startStoreServer } from '#src/store/store-server.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
+import { serviceManager } from '#src/sys/systemd-notify.ts';
 
 type ServeOptions = OptionsOf<(typeof STORE_FLAGS)['serve']>;
 
 /** `weft store serve`: runs the store until the signal aborts. The exit code. */
 export async function serveStore(
   options: ServeOptions,
-  { output, signal }: { readonly output: Output; readonly signal: AbortSignal },
+  { output, environment, signal }: Pick<CommandContext, 'output' | 'environment' | 'signal'>,
 ): Promise<number> {
   const { host, port } = parseListen(options.listen);
   const tls = await serverTls(options);
@@ -32,7 +33,9 @@ export async function serveStore(
     { clock: systemClock, log, fatal: fail },
     { data: options.data, host, port, tls, users, retentionMs: options.retention, ...limits },
   );
-  output.complain(`serving ${options.data} at ${server.url}, revision ${server.revision}`);
+  const serving = `serving ${options.data} at ${server.url}, revision ${server.revision}`;
+  output.complain(serving);
+  await serviceManager(environment, (error) => complain(`warning: ${messageOf(error)}`)).ready(serving);
   for (const warning of exposure(host, tls !== undefined, tls?.ca !== undefined || users.size > 0)) {
     output.complain(`warning: ${warning}`);
   }

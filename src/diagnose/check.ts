@@ -1,7 +1,7 @@
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 
-/** One thing that may be wrong on a host. */
-export interface Check {
+/** One thing that may be wrong on a host, judged from facts: of a network here, or of what is installed. */
+export interface Check<Facts = HostFacts> {
   /** Stable, in kebab case: `forward-policy`. */
   readonly id: string;
   /** What is looked at, a few words for `--list`. */
@@ -18,7 +18,7 @@ export interface Check {
    * Looks at facts and never at the machine. `undefined`: nothing is wrong. Throws NoFact (facts/fact.ts) where a fact is
    * missing.
    */
-  look(facts: HostFacts): Finding | undefined;
+  look(facts: Facts): Finding | undefined;
 }
 
 /** What is wrong. */

@@ -18,15 +18,20 @@ export interface CheckFinding extends Finding {
   readonly why: string;
 }
 
-/** Runs checks on facts. One cause is one finding: what it causes is left out. */
+/** {@link judge} of a network on this host. */
 export function runChecks(facts: HostFacts, checks: readonly Check[]): Diagnosis {
-  const found: CheckFinding[] = [];
   // A host that is no node of the network has no faults of it.
   if (facts.network.kind === 'unknown' && facts.daemon.state === 'stopped') {
     const { why } = facts.network;
     const unknown = checks.map(({ id }) => ({ id, why }));
     return { checks: checks.length, findings: [], consequences: [], unknown };
   }
+  return judge(facts, checks);
+}
+
+/** Runs checks on facts. One cause is one finding: what it causes is left out. */
+export function judge<Facts>(facts: Facts, checks: readonly Check<Facts>[]): Diagnosis {
+  const found: CheckFinding[] = [];
   const unknown: Diagnosis['unknown'][number][] = [];
   for (const { id, why, look } of checks) {
     try {
@@ -47,8 +52,14 @@ export function runChecks(facts: HostFacts, checks: readonly Check[]): Diagnosis
   };
 }
 
+/** What a check says of others. */
+type Causes = Pick<Check, 'id' | 'causes' | 'lastResort'>;
+
 /** Which findings are caused by which others, through checks in between as well. */
-function consequencesIn(found: readonly CheckFinding[], checks: readonly Check[]): Diagnosis['consequences'] {
+function consequencesIn(
+  found: readonly CheckFinding[],
+  checks: readonly Causes[],
+): Diagnosis['consequences'] {
   const isLast = ({ id }: CheckFinding): boolean => checks.some((it) => it.id === id && it.lastResort);
   const exact = found.find((finding) => !isLast(finding));
   return found.flatMap((finding) => {
@@ -60,14 +71,14 @@ function consequencesIn(found: readonly CheckFinding[], checks: readonly Check[]
 }
 
 /** A cause that is about some leases explains what is about these, and nothing that is about others too. */
-function explains(cause: CheckFinding, { id, leases }: CheckFinding, checks: readonly Check[]): boolean {
+function explains(cause: CheckFinding, { id, leases }: CheckFinding, checks: readonly Causes[]): boolean {
   if (!causedBy(cause.id, checks).has(id)) return false;
   if (cause.leases === undefined || leases === undefined) return true;
   return leases.every((lease) => cause.leases?.includes(lease));
 }
 
 /** All that a check's finding can cause, at first hand or further on. */
-export function causedBy(id: string, checks: readonly Check[]): ReadonlySet<string> {
+export function causedBy(id: string, checks: readonly Causes[]): ReadonlySet<string> {
   const all = new Set<string>();
   const visit = (from: string): void => {
     for (const next of checks.find((check) => check.id === from)?.causes ?? []) {

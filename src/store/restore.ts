@@ -45,6 +45,8 @@ export async function restoreSnapshot(
   try {
     await files.write(copy, files.read(snapshot, length));
     const restored = renew(copy);
+    // The store of a unit runs as a user of its own.
+    await files.giveToFolder(copy);
     await files.move(copy, data);
     return restored;
   } catch (error) {

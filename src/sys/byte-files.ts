@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { chown, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Files of any size, in pieces of bytes. */
@@ -12,6 +12,11 @@ export interface ByteFiles {
   write(path: string, pieces: AsyncIterable<Buffer>): Promise<void>;
   /** Puts the file in the place of another, on the disk when this resolves. */
   move(from: string, to: string): Promise<void>;
+  /**
+   * Gives the file to the owner of its folder, when root makes one for the user of a service. Equals
+   * `chown --reference=FOLDER FILE`. For any other user it does nothing: only root may give files away.
+   */
+  giveToFolder(path: string): Promise<void>;
   /** No such file is fine. */
   remove(path: string): Promise<void>;
 }
@@ -46,6 +51,10 @@ export const systemByteFiles: ByteFiles = {
     } finally {
       await folder.close();
     }
+  },
+  async giveToFolder(path) {
+    const { uid, gid } = await stat(dirname(path));
+    if (process.geteuid?.() === 0) await chown(path, uid, gid);
   },
   async remove(path) {
     await rm(path, { force: true });

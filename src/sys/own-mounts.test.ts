@@ -12,10 +12,15 @@ const SERVICE = { NOTIFY_SOCKET: '/run/systemd/notify' };
 
 test('a service in a sandbox has mounts of its own', async () => {
   assert.equal(await hasOwnMounts(filesWith(SANDBOX, HOST), SERVICE), true);
+  assert.equal(
+    await hasOwnMounts(filesWith(SANDBOX, undefined), SERVICE),
+    true,
+    'it hides the first process',
+  );
 });
 
 test('one without, and what systemd did not start, has the host’s', async () => {
   assert.equal(await hasOwnMounts(filesWith(HOST, HOST), SERVICE), false);
   assert.equal(await hasOwnMounts(filesWith(SANDBOX, HOST), {}), false);
-  assert.equal(await hasOwnMounts(filesWith(SANDBOX, undefined), SERVICE), false);
+  assert.equal(await hasOwnMounts(filesWith(undefined, undefined), SERVICE), false);
 });

@@ -11,7 +11,8 @@ export async function hasOwnMounts(
 ): Promise<boolean> {
   if (!environment.NOTIFY_SOCKET) return false;
   const [own, host] = await Promise.all(['self', '1'].map((process) => rootMount(files, process)));
-  return own !== undefined && host !== undefined && own !== host;
+  // Only a sandbox hides the first process from root (ProtectProc=).
+  return own !== undefined && own !== host;
 }
 
 /** The number of the mount at `/`, which no other mount of the machine has (proc(5), mountinfo). */

@@ -97,6 +97,7 @@ for (const { kind, called } of KINDS) {
     await etcd.must(3, ['put', 'a', '2']);
     await faultCalled('etcd-compacted').start(target);
     assert.match((await host.run([...get, '--rev=2'])).stderr, /compacted/);
+    await faultCalled('etcd-compacted').start(target); // again, with nothing to forget
     await faultCalled('etcd-emptied').start(target);
     assert.equal(await host.must(get), '');
     await assert.rejects(async () => faultCalled('etcd-member-lost').start(target), {

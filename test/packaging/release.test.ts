@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { VERSION } from '#src/lib/version.ts';
 import { LINKS, RELEASE_PROGRAMS } from '../../script/release-programs.ts';
 import { inRepository } from '../support/flanneld.ts';
-import { builtRelease } from '../support/release.ts';
+import { assertMappable, builtRelease } from '../support/release.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 
 /*
@@ -45,11 +45,13 @@ const HELP: Record<string, RegExp> = {
   weft: /^Usage: weft COMMAND/,
   flanneld: /^Usage: .*flanneld \[OPTION\]/,
   'mk-docker-opts': /^mk-docker-opts \[-f FLANNEL-ENV-FILE\]/m,
+  'weft-generator': /^Usage: weft-generator NORMAL EARLY LATE/,
 };
 
 test('one file, with relative links beside it, of at most 120 MB', () => {
   assert.ok(statSync(executable).size <= 120 * MEGABYTE, `${statSync(executable).size} bytes`);
   assert.equal(statSync(executable).mode & 0o777, 0o755);
+  assertMappable(executable, 4 << 10);
   for (const link of LINKS) assert.equal(readlinkSync(join(dirname(executable), link)), 'weft');
   assert.ok(lstatSync(executable).isFile());
 });
@@ -131,9 +133,15 @@ test('the same source in another folder makes the same bytes', async (t) => {
   execFileSync('cp', ['-r', ...parts.map(inRepository), copy]);
   symlinkSync(inRepository('node_modules'), join(copy, 'node_modules'));
   const to = join(folder, 'dist');
+  // The copy is of the same commit, with the same changes.
+  const gitDirectory = ['-C', inRepository(''), 'rev-parse', '--absolute-git-dir'];
+  const ofTheCommit = {
+    GIT_DIR: execFileSync('git', gitDirectory, { encoding: 'utf8' }).trim(),
+    GIT_WORK_TREE: inRepository(''),
+  };
   const words = [join(copy, 'script/release.ts'), process.arch, `--to=${to}`];
   const { code, stderr } = await run(process.execPath, words, {
-    env: { ...process.env, SOURCE_DATE_EPOCH: '0' },
+    env: { ...process.env, SOURCE_DATE_EPOCH: '0', ...ofTheCommit },
   });
   assert.equal(code, 0, stderr);
   const made = readFileSync(join(to, basename(dirname(executable)), 'weft'));

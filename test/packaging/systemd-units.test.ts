@@ -122,7 +122,7 @@ test('flanneld.service has all that the guide promises', () => {
   ]) {
     assert.ok(unit.split('\n').includes(line), line);
   }
-  assert.doesNotMatch(unit, /^ProtectKernelTunables|^MemoryDenyWriteExecute|^PrivateNetwork/m);
+  assert.doesNotMatch(unit, /^ProtectKernelModules|^ProcSubset|^MemoryDenyWriteExecute|^PrivateNetwork/m);
 });
 
 test('each variable of the example settings is a flag', () => {

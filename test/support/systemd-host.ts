@@ -23,6 +23,8 @@ const SYSTEMD = '/lib/systemd/systemd';
 /** linux/magic.h */
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 const CGROUPS = '/sys/fs/cgroup';
+/** As systemd has it, and where programs of this checkout are: in the first. */
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
 /** Of other packages; here they do nothing. */
 const STUBS = ['sysinit', 'basic', 'shutdown', 'sockets', 'multi-user', 'network-online', 'test'];
 
@@ -133,7 +135,8 @@ export class SystemdHost {
     readonly stderr: string;
   } {
     const enter = ['--target', String(this.#pid), '--mount', '--pid', '--net', '--uts', '--'];
-    const { status, stdout, stderr } = spawnSync('nsenter', [...enter, ...argv], { encoding: 'utf8' });
+    const env = { ...process.env, PATH };
+    const { status, stdout, stderr } = spawnSync('nsenter', [...enter, ...argv], { encoding: 'utf8', env });
     return { code: status, stdout: stdout.trim(), stderr: stderr.trim() };
   }
 
@@ -154,6 +157,17 @@ export class SystemdHost {
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
   }
 
+  /** Puts a shell script among the programs of this host, in place of one that is there. */
+  setProgram(name: string, text: string): void {
+    this.removeProgram(name);
+    // Never through a link: that would lead to a file of the machine.
+    writeFileSync(join(this.#folder, 'programs', name), text, { mode: 0o755, flag: 'wx' });
+  }
+
+  removeProgram(name: string): void {
+    rmSync(join(this.#folder, 'programs', name), { force: true });
+  }
+
   mainPid(unit: string): string {
     return this.must(['systemctl', 'show', '--property=MainPID', '--value', unit]);
   }
@@ -165,6 +179,8 @@ function furnish(
 ): void {
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
+    // The copy of /etc has links that lead to files of the machine.
+    rmSync(join(folder, path), { force: true });
     writeFileSync(join(folder, path), text);
   };
   write('console', '');
@@ -176,7 +192,7 @@ function furnish(
   for (const name of readdirSync(join(ROOT, 'bin')))
     symlinkSync(join(ROOT, 'bin', name), join(folder, 'programs', name));
   for (const [name, text] of Object.entries(programs))
-    writeFileSync(join(folder, 'programs', name), text, { mode: 0o755 });
+    writeFileSync(join(folder, 'programs', name), text, { mode: 0o755, flag: 'wx' });
   for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');
   write(
     'units/modprobe@.service',

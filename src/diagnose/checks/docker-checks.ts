@@ -22,27 +22,30 @@ function usesDriver({ daemon }: HostFacts): boolean {
 /** What dockerd does without the option (dockerd(8)). */
 const DEFAULT_MTU = 1500;
 
-export const DOCKER_CHECKS: readonly Check[] = [
-  {
-    id: 'docker-json',
-    title: "Docker's file can be read, and says nothing twice",
-    why: 'dockerd does not start with a file that it can not read, or with an option in two places.',
-    causes: [],
-    look(facts) {
-      const dockerd = known(facts.dockerd);
-      if (dockerd.jsonFault !== undefined)
-        return {
-          what: `${dockerd.file} can't be read: ${dockerd.jsonFault}. dockerd runs with what it read before.`,
-          remedy: `dockerd --validate --config-file=${dockerd.file} says where`,
-        };
-      const doubled = doubledOptions(dockerd);
-      if (doubled.length === 0) return undefined;
+/** It needs nothing of a network. */
+export const DOCKER_JSON: Check<Pick<HostFacts, 'dockerd'>> = {
+  id: 'docker-json',
+  title: "Docker's file can be read, and says nothing twice",
+  why: 'dockerd does not start with a file that it can not read, or with an option in two places.',
+  causes: [],
+  look(facts) {
+    const dockerd = known(facts.dockerd);
+    if (dockerd.jsonFault !== undefined)
       return {
-        what: `${doubled.join(' and ')} ${doubled.length === 1 ? 'is' : 'are'} in ${dockerd.file} and on dockerd's command line: dockerd will not start again.`,
-        remedy: `take ${doubled.join(' and ')} out of ${dockerd.file}: the command line has what subnet.env says`,
+        what: `${dockerd.file} can't be read: ${dockerd.jsonFault}. dockerd runs with what it read before.`,
+        remedy: `dockerd --validate --config-file=${dockerd.file} says where`,
       };
-    },
+    const doubled = doubledOptions(dockerd);
+    if (doubled.length === 0) return undefined;
+    return {
+      what: `${doubled.join(' and ')} ${doubled.length === 1 ? 'is' : 'are'} in ${dockerd.file} and on dockerd's command line: dockerd will not start again.`,
+      remedy: `take ${doubled.join(' and ')} out of ${dockerd.file}: the command line has what subnet.env says`,
+    };
   },
+};
+
+export const DOCKER_CHECKS: readonly Check[] = [
+  DOCKER_JSON,
   {
     id: 'docker-bip',
     title: 'dockerd was started with the bridge address of subnet.env (--bip)',

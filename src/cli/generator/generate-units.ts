@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import { dockerDropIn } from '#src/cli/generator/docker-drop-in.ts';
+import { DRIVER_DROP_INS } from '#src/cli/generator/driver-drop-ins.ts';
+import { unitEnvironment } from '#src/cli/import-flannel/unit-environment.ts';
+import { DOCKER_FWMARK_VARIABLE } from '#src/docker/docker-fwmark.ts';
+import { readUnit, UNIT_FOLDERS, type UnitReader } from '#src/sys/read-unit.ts';
+
+export interface GeneratedUnits {
+  /** Texts by their path below the generator's folder. */
+  readonly files: ReadonlyMap<string, string>;
+  /** What a user should know, one line each. */
+  readonly notes: readonly string[];
+}
+
+/** After those of the host, by name: what these say is in force. */
+const DROP_INS = { docker: 'zz-weft-flannel.conf', driver: 'zz-weft-driver.conf' } as const;
+
+/** The drop-ins that this host's units need, by what is enabled on it. Nothing is enabled: none. */
+export async function generateUnits(reader: UnitReader): Promise<GeneratedUnits> {
+  const [flanneld, docker, socket] = await Promise.all([
+    readUnit(reader, 'flanneld.service'),
+    readUnit(reader, 'docker.service'),
+    readUnit(reader, 'weft-docker.socket'),
+  ]);
+  const enabled = await enabledUnits(reader);
+  const files = new Map<string, string>();
+  const notes: string[] = [];
+  if (docker !== undefined && flanneld !== undefined && enabled.has('flanneld.service')) {
+    const { variables } = await unitEnvironment(reader.files, flanneld.texts);
+    const fwmark = variables.get(DOCKER_FWMARK_VARIABLE)?.value || undefined;
+    const made = dockerDropIn({ docker: docker.texts, flanneld: flanneld.texts, fwmark });
+    if (made.text !== undefined) files.set(`docker.service.d/${DROP_INS.docker}`, made.text);
+    notes.push(...made.notes);
+  }
+  if (socket !== undefined && enabled.has('weft-docker.socket')) {
+    for (const [unit, text] of Object.entries(DRIVER_DROP_INS)) {
+      if (unit === 'docker.service' && docker === undefined) continue;
+      files.set(
+        `${unit}.d/${DROP_INS.driver}`,
+        `# Made by weft-generator, because weft-docker.socket is enabled.\n${text}`,
+      );
+    }
+  }
+  return { files, notes };
+}
+
+/** Units that another one wants or requires by a link, as "systemctl enable" makes it (systemd.unit(5), `.wants/`). */
+async function enabledUnits({ folders }: UnitReader): Promise<ReadonlySet<string>> {
+  const lists = UNIT_FOLDERS.map(async (place) => {
+    const names = await folders.list(place);
+    const links = names.filter((name) => /\.(wants|requires)$/.test(name));
+    return Promise.all(links.map((name) => folders.list(join(place, name))));
+  });
+  return new Set((await Promise.all(lists)).flat(2));
+}
