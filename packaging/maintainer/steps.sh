@@ -37,13 +37,9 @@ make_conf() {
   # 3: there is no flannel here.
   code=0
   weft import-flannel >"$new" 2>"$notes" </dev/null || code=$?
+  [ "$code" = 3 ] || cat "$notes" >&2
   if [ "$code" = 0 ]; then
-    cat "$notes" >&2
     say "/etc/weft/flanneld.conf has the settings of this host's flannel: read it, and see what a start would do: weft plan"
-  elif [ -e /etc/default/flanneld ]; then
-    # The settings of a flanneld of ours without a package. The unit reads them first, and none of the example may win.
-    sed 's/^FLANNELD_/#&/' /usr/share/weft/flanneld.conf >"$new"
-    say "the settings of /etc/default/flanneld hold; those in /etc/weft/flanneld.conf win over them"
   else
     cat /usr/share/weft/flanneld.conf >"$new"
     say "write etcd's address into /etc/weft/flanneld.conf"

@@ -59,6 +59,15 @@ ip route add default via 192.0.2.254
 export container=weft
 exec ${SYSTEMD} --system --unit=test.target --log-target=console`;
 
+/**
+ * A drop-in with which a system call beyond the unit's filter ends the process, where it is refused in the field: a refusal may
+ * go unnoticed. Node asks for io_uring, and does without it.
+ */
+export const STRICT = `[Service]
+SystemCallErrorNumber=kill
+SystemCallFilter=io_uring_setup io_uring_enter io_uring_register
+`;
+
 /** Why there is no systemd to try; `false` when there is. */
 export const cannotRunSystemd = (): string | false => {
   if (process.getuid?.() !== 0) return 'needs root';
@@ -72,6 +81,8 @@ export interface SystemdHostOptions {
   readonly more?: Readonly<Record<string, string>>;
   /** What is in /etc beside what this machine has there, by path. */
   readonly etc: Readonly<Record<string, string>>;
+  /** Ours that systemd calls at each reload. */
+  readonly generators?: readonly string[];
   /** Programs beside ours, by name. */
   readonly programs?: Readonly<Record<string, string>>;
   /** What is in /var/lib, by path. */
@@ -175,7 +186,7 @@ export class SystemdHost {
 
 function furnish(
   folder: string,
-  { units, more = {}, etc, programs = {}, state = {} }: SystemdHostOptions,
+  { units, more = {}, etc, generators = [], programs = {}, state = {} }: SystemdHostOptions,
 ): void {
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -191,6 +202,7 @@ function furnish(
   mkdirSync(join(folder, 'etc/systemd/system'), { recursive: true });
   for (const name of readdirSync(join(ROOT, 'bin')))
     symlinkSync(join(ROOT, 'bin', name), join(folder, 'programs', name));
+  for (const name of generators) symlinkSync(join(ROOT, 'bin', name), join(folder, 'generators', name));
   for (const [name, text] of Object.entries(programs))
     writeFileSync(join(folder, 'programs', name), text, { mode: 0o755, flag: 'wx' });
   for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');
