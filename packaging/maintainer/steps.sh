@@ -59,6 +59,16 @@ name_hidden() {
   done
 }
 
+# flannel's rpm, which ours takes the place of, stops its unit when it goes. Where Docker requires that unit, all containers
+# would end. It takes the link away itself, but systemd is not asked to read it again before the stop.
+keep_docker_running() {
+  link=/etc/systemd/system/docker.service.requires/flanneld.service
+  [ -L "$link" ] || return 0
+  rm "$link"
+  rmdir "${link%/*}" 2>/dev/null || :
+  say "$link is removed: Docker would stop with flannel"
+}
+
 # Restarts what runs: flanneld's kernel state stays meanwhile, and no packet is lost. Docker is not touched. Nothing is
 # waited for: flanneld is ready only when the registry has answered.
 restart_running() {
@@ -129,6 +139,8 @@ for store in /var/lib/private/weft-store /var/lib/weft-store; do
   fi
 done
 rm -rf /var/lib/weft /etc/weft
+# rpm keeps conffiles that a user changed.
+rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*
 # It is the other flanneld's while one runs.
 [ "${running-}" = yes ] || rm -rf /run/flannel
 END
