@@ -16,7 +16,7 @@ import { scratchFolder } from '../support/scratch-folder.ts';
 /*
  * The release's one executable, run as an installation runs it. One file, and links to it:
  *
- *   weft    flanneld → weft    mk-docker-opts → weft    mk-docker-opts.sh → weft
+ *   weft    flanneld → weft    mk-docker-opts → weft    mk-docker-opts.sh → weft    weft-generator → weft
  */
 const MEGABYTE = 1_000_000;
 
