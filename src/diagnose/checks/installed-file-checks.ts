@@ -165,14 +165,15 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
   },
   {
     id: 'modules-not-loaded',
-    title: "the package's kernel modules are loaded",
-    why: 'flanneld has no right to load a module: without it no device of the overlay can be made.',
+    title: "the package's kernel modules are loaded, or there to be loaded",
+    why: 'Without vxlan no device of the overlay can be made, without br_netfilter no rule sees bridged packets.',
     causes: [],
     look({ kernel: { modules } }) {
       if (modules.length === 0) return undefined;
       return {
-        what: `The kernel has not loaded what ${MODULES_FILE} names: ${modules.join(', ')}.`,
-        remedy: `modprobe -a ${modules.join(' ')}; where there is no such module, install linux-modules-extra (Ubuntu) or kernel-modules (Fedora, RHEL) of the running kernel`,
+        what: `The kernel has no module that ${MODULES_FILE} names: ${modules.join(', ')}.`,
+        remedy:
+          'install linux-modules-extra (Ubuntu) or kernel-modules (Fedora, RHEL) of the running kernel; after an upgrade of the kernel, reboot',
       };
     },
   },

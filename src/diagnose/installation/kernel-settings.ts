@@ -4,7 +4,7 @@ import type { Files } from '#src/sys/files.ts';
 export interface KernelSettings {
   /** Of {@link SYSCTL_FILE}: `net.ipv4.ip_forward` is 0 and not 1. */
   readonly sysctls: readonly { readonly name: string; readonly wanted: string; readonly found: string }[];
-  /** Of {@link MODULES_FILE}: neither loaded nor built in. */
+  /** Of {@link MODULES_FILE}: neither loaded, nor built in, nor there to be loaded. */
   readonly modules: readonly string[];
 }
 
@@ -23,21 +23,38 @@ export async function readKernelSettings(
     // A name that this kernel lacks, or one with a pattern, is not judged.
     return found === undefined || found === wanted ? [] : [{ name, wanted, found }];
   });
-  const builtIn = (await read(`/lib/modules/${kernelRelease}/modules.builtin`)) ?? '';
-  const loaded = (await read('/proc/modules')) ?? '';
-  const modules = linesOf(await read(MODULES_FILE)).filter((module) => {
-    const name = module.replaceAll('-', '_');
-    return (
-      !new RegExp(`^${name} `, 'm').test(loaded) && !builtIn.replaceAll('-', '_').includes(`/${name}.ko`)
-    );
-  });
-  const evidence = await Promise.all(
-    modules.map((module) => read(`/sys/module/${module.replaceAll('-', '_')}/uevent`)),
-  );
+  const wanted = linesOf(await read(MODULES_FILE));
   return {
     sysctls: (await Promise.all(sysctls)).flat(),
-    modules: modules.filter((_, n) => evidence[n] === undefined),
+    modules: await missingModules(read, wanted, kernelRelease),
   };
+}
+
+/** A built-in module without parameters shows in no list where the kernel's package is not on the disk. */
+const SIGNS: Readonly<Record<string, string>> = {
+  br_netfilter: '/proc/sys/net/bridge/bridge-nf-call-iptables',
+};
+
+/**
+ * Those that this kernel has not and can't load. A module that is only not loaded yet is none of them: the boot loads it, or
+ * flanneld.service.
+ */
+async function missingModules(
+  read: (path: string) => Promise<string | undefined>,
+  wanted: readonly string[],
+  kernelRelease: string,
+): Promise<string[]> {
+  const folder = `/lib/modules/${kernelRelease}`;
+  const lists = ['/proc/modules', `${folder}/modules.builtin`, `${folder}/modules.dep`];
+  const text = (await Promise.all(lists.map(read))).join('\n').replaceAll('-', '_');
+  const found = wanted.map(async (module) => {
+    const name = module.replaceAll('-', '_');
+    if (new RegExp(`^${name} |/${name}\\.ko`, 'm').test(text)) return true;
+    const signs = [`/sys/module/${name}/uevent`, `/sys/module/${name}/version`, SIGNS[name] ?? ''];
+    return (await Promise.all(signs.map(read))).some((sign) => sign !== undefined);
+  });
+  const all = await Promise.all(found);
+  return wanted.filter((_, n) => !all[n]);
 }
 
 const linesOf = (text: string | undefined): string[] =>
