@@ -94,12 +94,12 @@ test('V8 takes the code that was compiled ahead, for each program', async () => 
   // Without a copy of it, which V8 makes where its address is no multiple of 8.
   const file = readFileSync(executable);
   const begin = new Script('').createCachedData().subarray(0, 8);
-  let found = 0;
-  for (let at = file.indexOf(begin); at >= 0; at = file.indexOf(begin, at + 1)) {
-    assert.equal(addressOf(file, at) % 8, 0);
-    found += 1;
+  for (const name of Object.keys(RELEASE_PROGRAMS)) {
+    // Node has compiled code of its own, at any address: ours comes behind the asset's name.
+    const at = file.indexOf(begin, file.lastIndexOf(`${name}.cache`));
+    assert.ok(at > 0);
+    assert.equal(addressOf(file, at) % 8, 0, name);
   }
-  assert.equal(found, Object.keys(RELEASE_PROGRAMS).length);
   for (const name of Object.keys(RELEASE_PROGRAMS)) {
     const { stderr } = await run(join(dirname(executable), name), ['--help'], { env });
     assert.match(stderr, new RegExp(`compiled code of ${name}: taken\n`));
