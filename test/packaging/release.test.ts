@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, lstatSync, readFileSync, readlinkSync, statSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  lstatSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { before, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -16,7 +24,7 @@ import { scratchFolder } from '../support/scratch-folder.ts';
 /*
  * The release's one executable, run as an installation runs it. One file, and links to it:
  *
- *   weft    flanneld → weft    mk-docker-opts → weft    mk-docker-opts.sh → weft
+ *   weft    flanneld → weft    mk-docker-opts → weft    mk-docker-opts.sh → weft    weft-generator → weft
  */
 const MEGABYTE = 1_000_000;
 
@@ -112,6 +120,15 @@ test("the time zone is the host's: its rules are part of the data of ICU that is
   const [month, day, clock] = read;
   const said = Date.parse(`${new Date().getUTCFullYear()}-${month}-${day}T${clock}+05:45`);
   assert.ok(began <= said && said <= Date.now(), stderr);
+});
+
+test('a part that is loaded when it is needed is in it: the reader of certificates', async (t) => {
+  const authority = join(scratchFolder(t), 'ca.pem');
+  writeFileSync(authority, 'no certificate');
+  const words = ['store', 'put', '--store=https://127.0.0.1:1', `--store-cafile=${authority}`, '/k', 'v'];
+  const { code, stderr } = await run(executable, words);
+  assert.equal(code, 1);
+  assert.match(stderr, /ca\.pem/);
 });
 
 test('the page of weft ui is in it', async () => {
