@@ -161,6 +161,8 @@ async function bundle(entry: string, version: string): Promise<string> {
     target: `node${process.versions.node}`,
     // CommonJS loads node's own modules when they are first needed; as ES modules all of them come first.
     format: 'cjs',
+    // A script that vm compiles has no import() of its own: it becomes require().
+    supported: { 'dynamic-import': false },
     minifySyntax: true,
     legalComments: 'none',
     // A checkout whose node_modules is a link gives the same bytes.
