@@ -48,4 +48,4 @@ function open(file: string): typeof koffi {
 }
 
 /** What src/sys takes of it. */
-export const { errno, load, node, os, pointer, sizeof, struct, version } = loadNative();
+export const { address, errno, load, node, os, pointer, sizeof, struct, version } = loadNative();

@@ -56,9 +56,10 @@ export function compileBundles(
   mkdirSync(folder, { recursive: true });
   for (const { program, text } of programs) {
     const cache = join(folder, `${program}.cache`);
-    // V8 takes no cache that it made with other flags. A seed is no such flag: it makes the order of the hash tables in
-    // the cache the same each time.
-    const flags = [...nodeFlags(), '--random-seed=1'];
+    // V8 takes no cache that it made with other flags, but these leave no trace. The seed makes the order of the hash
+    // tables in the cache the same each time. Without the other, a collection of garbage, which comes by chance, takes
+    // code back that was not called for a while.
+    const flags = [...nodeFlags(), '--random-seed=1', '--no-flush-bytecode'];
     const all = [...words, ...flags, join(ROOT, 'script/compile-ahead.ts'), text, cache];
     execFileSync(node, all, { stdio: 'inherit' });
     writeFileSync(cache, compiledAsset(readFileSync(cache)));
@@ -156,6 +157,8 @@ async function bundle(entry: string, version: string): Promise<string> {
     target: `node${process.versions.node}`,
     // CommonJS loads node's own modules when they are first needed; as ES modules all of them come first.
     format: 'cjs',
+    // A script that vm compiles has no import() of its own: it becomes require().
+    supported: { 'dynamic-import': false },
     minifySyntax: true,
     legalComments: 'none',
     // A checkout whose node_modules is a link gives the same bytes.

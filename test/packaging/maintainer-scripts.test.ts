@@ -16,6 +16,7 @@ const skip = cannotStartMachines() || noPackages();
 const DEB = '/root/weft.deb';
 const INFO = '/var/lib/dpkg/info';
 const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
+const GET = 'ETCDCTL_API=3 etcdctl get --print-value-only /coreos.com/network/config';
 const STORE = '/var/lib/private/weft-store/store.db';
 
 test('removals that fail, policies, foreign files and a purge beside another flanneld', {
@@ -105,7 +106,7 @@ test('removals that fail, policies, foreign files and a purge beside another fla
   await t.test('a second installation finds the data, and its purge takes the rest', async () => {
     await dpkg('--install', DEB);
     await machine.must(['systemctl', 'start', 'weft-store']);
-    assert.equal(await machine.must(['weft', 'store', 'get', '/coreos.com/network/config']), `${CONFIG}\n`);
+    assert.equal(await machine.script(GET), `${CONFIG}\n`);
     await dpkg('--remove', 'weft');
     await machine.must(['rm', '-r', '/var/lib/private/weft-store']);
     const said = await dpkg('--purge', 'weft');

@@ -4,8 +4,11 @@ import type { Files } from '#src/sys/files.ts';
 export interface KernelSettings {
   /** Of {@link SYSCTL_FILE}: `net.ipv4.ip_forward` is 0 and not 1. */
   readonly sysctls: readonly { readonly name: string; readonly wanted: string; readonly found: string }[];
-  /** Of {@link MODULES_FILE}: neither loaded, nor built in, nor there to be loaded. */
-  readonly modules: readonly string[];
+  /** Of {@link MODULES_FILE}: neither loaded nor built in. None where the kernel's modules are not on this host. */
+  readonly modules: readonly {
+    readonly name: string /** Its file is there. */;
+    readonly isInstalled: boolean;
+  }[];
 }
 
 /** sysctl.d(5), modules-load.d(5): conffiles of the package. */
@@ -23,38 +26,28 @@ export async function readKernelSettings(
     // A name that this kernel lacks, or one with a pattern, is not judged.
     return found === undefined || found === wanted ? [] : [{ name, wanted, found }];
   });
-  const wanted = linesOf(await read(MODULES_FILE));
   return {
     sysctls: (await Promise.all(sysctls)).flat(),
-    modules: await missingModules(read, wanted, kernelRelease),
+    modules: await missingModules(read, linesOf(await read(MODULES_FILE)), kernelRelease),
   };
 }
 
-/** A built-in module without parameters shows in no list where the kernel's package is not on the disk. */
-const SIGNS: Readonly<Record<string, string>> = {
-  br_netfilter: '/proc/sys/net/bridge/bridge-nf-call-iptables',
-};
-
-/**
- * Those that this kernel has not and can't load. A module that is only not loaded yet is none of them: the boot loads it, or
- * flanneld.service.
- */
+/** modules.dep(5), modules.builtin, and /proc/modules for those that are loaded. `-` and `_` are the same in a name. */
 async function missingModules(
   read: (path: string) => Promise<string | undefined>,
   wanted: readonly string[],
   kernelRelease: string,
-): Promise<string[]> {
+): Promise<KernelSettings['modules']> {
   const folder = `/lib/modules/${kernelRelease}`;
-  const lists = ['/proc/modules', `${folder}/modules.builtin`, `${folder}/modules.dep`];
-  const text = (await Promise.all(lists.map(read))).join('\n').replaceAll('-', '_');
-  const found = wanted.map(async (module) => {
-    const name = module.replaceAll('-', '_');
-    if (new RegExp(`^${name} |/${name}\\.ko`, 'm').test(text)) return true;
-    const signs = [`/sys/module/${name}/uevent`, `/sys/module/${name}/version`, SIGNS[name] ?? ''];
-    return (await Promise.all(signs.map(read))).some((sign) => sign !== undefined);
-  });
-  const all = await Promise.all(found);
-  return wanted.filter((_, n) => !all[n]);
+  const installed = await read(`${folder}/modules.dep`);
+  if (installed === undefined) return [];
+  const builtIn = (await read(`${folder}/modules.builtin`)) ?? '';
+  const loaded = (await read('/proc/modules')) ?? '';
+  const has = (list: string, name: string): boolean => list.replaceAll('-', '_').includes(`/${name}.ko`);
+  return wanted
+    .map((module) => module.replaceAll('-', '_'))
+    .filter((name) => !new RegExp(`^${name} `, 'm').test(loaded) && !has(builtIn, name))
+    .map((name) => ({ name, isInstalled: has(installed, name) }));
 }
 
 const linesOf = (text: string | undefined): string[] =>
