@@ -43,6 +43,15 @@ export function dynamicSymbol(file: Buffer, wanted: string): Place {
   throw new Error(`the executable has no ${wanted}`);
 }
 
+/** Where a byte of the file is in a process. */
+export function addressOf(file: Buffer, at: number): number {
+  const segment = readSegments(file).find(
+    ({ type, offset, fileBytes }) => type === PT_LOAD && offset <= at && at < offset + fileBytes,
+  );
+  if (segment === undefined) throw new Error(`byte ${at} of the executable is not loaded`);
+  return at - segment.offset + segment.address;
+}
+
 /**
  * Without its sections: symbols and lines for a debugger, which no process loads. The same as `strip`, for any
  * architecture. The dynamic symbols, by which addons find Node's functions, are loaded and stay.

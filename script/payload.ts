@@ -7,6 +7,7 @@ import { COMMANDS } from '#src/cli/commands.ts';
 import { type Completions, completionsOf } from '#src/cli/completion-table.ts';
 import { fishCompletion } from '#src/cli/fish-completion.ts';
 import { zshCompletion } from '#src/cli/zsh-completion.ts';
+import { manPages } from './man-pages.ts';
 import { changelogOf, copyrightOf } from './packages/documents.ts';
 
 /** For whom the files are: Debian's and RHEL's families keep some of them in different places. */
@@ -43,8 +44,8 @@ type Origin =
   /** Files of the checkout, by a pattern. */
   | { readonly checkout: string }
   | { readonly target: string }
-  /** Made from the code. */
-  | { readonly made: (facts: PayloadFacts) => Promise<Buffer> };
+  /** Made from the code: one file, or several by their names. */
+  | { readonly made: (facts: PayloadFacts) => Promise<Buffer | ReadonlyMap<string, Buffer>> };
 
 export interface PayloadFacts {
   readonly taker: Taker;
@@ -70,6 +71,17 @@ const link = (to: string, target: string, about: string): PayloadRow =>
 const completion = (write: (table: readonly Completions[]) => string): Origin => ({
   made: async () => Buffer.from(`${write(await completionsOf(COMMANDS))}\n`),
 });
+
+/** Those of one section. RHEL compresses its pages, too. */
+const manual = (chapter: 5 | 8): Origin => ({
+  made: async ({ version, date }) => {
+    const pages = [...(await manPages({ version, date: dayOf(date) }))];
+    const own = pages.filter(([name]) => name.endsWith(`.${chapter}`));
+    return new Map(own.map(([name, text]) => [`${name}.gz`, gzipSync(text, { level: 9 })]));
+  },
+});
+
+const dayOf = (date: number): string => new Date(date * 1000).toISOString().slice(0, 10);
 
 const DEB: readonly Taker[] = ['deb'];
 const RPM: readonly Taker[] = ['rpm'];
@@ -121,6 +133,8 @@ export const PAYLOAD: readonly PayloadRow[] = [
   ),
   row('/usr/share/weft/prometheus/', { checkout: 'packaging/prometheus/weft-alerts.yaml' }, 'alert rules'),
   row('/usr/share/weft/grafana/', { checkout: 'packaging/grafana/*.json' }, 'a dashboard'),
+  row('/usr/share/man/man5/', manual(5), 'manual pages of the settings'),
+  row('/usr/share/man/man8/', manual(8), 'manual pages of the programs, and of each command of weft'),
   row('/usr/share/bash-completion/completions/weft', completion(bashCompletion), 'completion for bash'),
   row(
     '/usr/share/zsh/vendor-completions/_weft',
@@ -157,7 +171,11 @@ export async function payload(facts: PayloadFacts): Promise<InstalledFile[]> {
 
 async function filesOf({ to, kind, mode, from }: PayloadRow, facts: PayloadFacts): Promise<InstalledFile[]> {
   if ('target' in from) return [{ path: to, kind, mode, content: from }];
-  if ('made' in from) return [{ path: to, kind, mode, content: { bytes: await from.made(facts) } }];
+  if ('made' in from) {
+    const made = await from.made(facts);
+    const files = Buffer.isBuffer(made) ? new Map([['', made]]) : made;
+    return [...files].map(([name, bytes]) => ({ path: `${to}${name}`, kind, mode, content: { bytes } }));
+  }
   if ('release' in from)
     return [{ path: to, kind, mode, content: { file: join(facts.programs, from.release) } }];
   const names = globSync(from.checkout, { cwd: ROOT });

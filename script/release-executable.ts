@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { VENDOR } from '#src/ui/server/page-files.ts';
 import { buildFacts } from './build-facts.ts';
-import { cutOut, dynamicSymbol, withoutSections } from './elf-file.ts';
+import { alignCompiled, compiledAsset } from './compiled-asset.ts';
+import { addressOf, cutOut, dynamicSymbol, withoutSections } from './elf-file.ts';
 import { icuSymbol, trimIcuData } from './icu-data.ts';
 import { EXECUTABLE, LINKS, RELEASE_PROGRAMS, type ReleaseProgram } from './release-programs.ts';
 
@@ -60,6 +61,7 @@ export function compileBundles(
     const flags = [...nodeFlags(), '--random-seed=1'];
     const all = [...words, ...flags, join(ROOT, 'script/compile-ahead.ts'), text, cache];
     execFileSync(node, all, { stdio: 'inherit' });
+    writeFileSync(cache, compiledAsset(readFileSync(cache)));
     compiled[program] = cache;
   }
   return compiled;
@@ -110,6 +112,7 @@ export function makeExecutable(
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const smaller = withLittleIcu(withoutSections(readFileSync(joined)), whole);
+  for (const cache of Object.values(compiled)) alignInFile(smaller, readFileSync(cache));
   writeFileSync(joined, smaller);
   // Copied in small pieces, as an installation does it: what is written in one lies in the page cache in pages so large
   // that a start maps twice the memory.
@@ -126,6 +129,13 @@ function withLittleIcu(file: Buffer, node: Buffer): Buffer {
   const little = trimIcuData(file.subarray(offset, offset + bytes));
   little.copy(file, offset);
   return cutOut(file, { offset: offset + little.length, bytes: bytes - little.length });
+}
+
+/** Compiled code of two programs differs in its first bytes, which have the length of the program. */
+function alignInFile(file: Buffer, asset: Buffer): void {
+  const offset = file.indexOf(asset.subarray(0, 4096));
+  if (offset < 0) throw new Error('--build-sea has changed an asset');
+  alignCompiled(file, { offset, address: addressOf(file, offset), bytes: asset.length });
 }
 
 /** What Node is started with: the file that starts the daemon from the source says it. It is one line for all programs. */

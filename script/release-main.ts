@@ -6,10 +6,11 @@
 import { getRawAsset } from 'node:sea';
 import { debuglog } from 'node:util';
 import { Script } from 'node:vm';
+import { readCompiled } from './compiled-asset.ts';
 import { programOf } from './release-programs.ts';
 
 const program = programOf(process.argv0);
-const compiled = Buffer.from(getRawAsset(`${program}.cache`));
+const compiled = readCompiled(Buffer.from(getRawAsset(`${program}.cache`)));
 const script = new Script(Buffer.from(getRawAsset(`${program}.cjs`)).toString('latin1'), {
   filename: `${program}.cjs`,
   ...(compiled.length > 0 && { cachedData: compiled }),

@@ -33,10 +33,9 @@ export function makeRpm(request: PackageRequest): string {
  * distribution's packages provide by themselves.
  */
 function specOf({ files, version, fast }: PackageRequest, root: string): string {
-  const libraries = Object.entries(LIBRARIES).flatMap(([library, symbol]) => [
-    `Requires: ${library}()(64bit)`,
-    `Requires: ${library}(${symbol})(64bit)`,
-  ]);
+  const libraries = Object.entries(LIBRARIES).flatMap(([library, symbols]) =>
+    ['', ...symbols].map((symbol) => `Requires: ${library}(${symbol})(64bit)`),
+  );
   const scripts = MAINTAINER_SCRIPTS.rpm.flatMap((name) => [
     `%${name}`,
     // rpm takes its own interpreter line, and expands macros.

@@ -16,6 +16,7 @@ import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { readTls, wantsTls } from '#src/registry/tls.ts';
 import { restoreSnapshot } from '#src/store/restore.ts';
+import { saveSnapshot } from '#src/store/save-snapshot.ts';
 import { compactHistory, putKey } from '#src/store/store-client.ts';
 import { type TransferEnd, transfer } from '#src/store/transfer.ts';
 import { EtcdV2End } from '#src/store/transfer-etcd-v2.ts';
@@ -74,6 +75,8 @@ async function storeCommand(words: readonly string[], context: StoreCommandConte
       return serveStore(optionsOf(STORE_FLAGS.serve, given), context);
     case 'put':
       return put(optionsOf(STORE_FLAGS.put, given), word, value, context);
+    case 'snapshot':
+      return snapshot(optionsOf(STORE_FLAGS.snapshot, given), word, context);
     case 'restore':
       return restore(optionsOf(STORE_FLAGS.restore, given), word, context);
     case 'compact':
@@ -81,6 +84,18 @@ async function storeCommand(words: readonly string[], context: StoreCommandConte
     default:
       return move(name, optionsOf(STORE_FLAGS[name], given), word, context);
   }
+}
+
+async function snapshot(
+  options: ClientOptions,
+  path: string,
+  { output, signal }: StoreCommandContext,
+): Promise<number> {
+  const bytes = await withStore(options, (connection) =>
+    saveSnapshot({ connection, files: systemByteFiles }, path, signal),
+  );
+  output.complain(`saved ${bytes} bytes of ${options.store} in ${path}`);
+  return 0;
 }
 
 async function restore(
@@ -193,6 +208,7 @@ function wordsProblem(name: StoreCommandName, words: readonly string[]): string 
   const needed = takes.filter((word) => !word.startsWith('[')).length;
   if (words.length >= needed) return undefined;
   if (name === 'put') return 'name the key';
+  if (name === 'snapshot') return 'name the file to write';
   return name === 'restore' ? 'name the snapshot' : 'name the other side: URLs of an etcd, or a file';
 }
 

@@ -76,6 +76,7 @@ export const STORE_FLAGS = {
   restore: {
     data: string('/var/lib/weft/store.db', "the `file` to make, which must not be there: serve's --data"),
   },
+  snapshot: STORE_CLIENT_FLAGS,
   put: STORE_CLIENT_FLAGS,
   compact: STORE_CLIENT_FLAGS,
   export: TRANSFER_FLAGS,
@@ -91,7 +92,11 @@ export const STORE_USAGE: Readonly<Record<StoreCommandName, readonly [string, st
     'KEY [VALUE]',
     'write one key, the value from standard input if it is not given: for hosts without etcdctl',
   ],
-  restore: ['SNAPSHOT', 'make the data of a snapshot: etcdctl snapshot save makes one while the store runs'],
+  snapshot: [
+    'FILE',
+    'write what the store has now into a file, while it runs, as etcdctl snapshot save does',
+  ],
+  restore: ['SNAPSHOT', "make the data of a snapshot, while the store doesn't run"],
   compact: ['', 'forget all history but the present; serve does so by itself as --retention says'],
   export: ['TARGET', "copy the store's keys to an etcd (URLs, separated by commas) or into a file"],
   import: ['SOURCE', 'copy the keys of an etcd (URLs, separated by commas) or of a file into the store'],

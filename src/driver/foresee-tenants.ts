@@ -8,13 +8,18 @@ import type { TenantHostComponents, TenantHostOptions } from '#src/driver/tenant
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import type { TableChange } from '#src/reconcile/rules/kept-table.ts';
+import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { ReadingFolders, type WithheldWrite } from '#src/registry/reading-folders.ts';
 import type { Operation } from '#src/state/operation.ts';
 
-export type ForeseeComponents = Pick<
-  TenantHostComponents,
-  'folders' | 'reconciler' | 'rules' | 'ends' | 'files' | 'clock' | 'random' | 'createLogger' | 'place'
->;
+export interface ForeseeComponents
+  extends Pick<
+    TenantHostComponents,
+    'folders' | 'reconciler' | 'files' | 'clock' | 'random' | 'createLogger' | 'place'
+  > {
+  readonly rules: Pick<TenantRules, 'setPort' | 'removePort' | 'setPeers' | 'plan'>;
+  readonly ends: ConstructorParameters<typeof ForeseenEnds>[0];
+}
 
 export interface ForeseenTenants {
   /** In the tenants' namespace. */

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { openDatabase } from '#src/store/database.ts';
 import { KeyTable } from '#src/store/key-table.ts';
-import { CHECKSUM_BYTES } from '#src/store/snapshot.ts';
+import { CHECKSUM_BYTES, isWholeSnapshot } from '#src/store/snapshot-checksum.ts';
 import { StoreMeta } from '#src/store/store-meta.ts';
 import type { ByteFiles } from '#src/sys/byte-files.ts';
 import { secretBytes } from '#src/sys/random.ts';
@@ -40,7 +39,13 @@ export async function restoreSnapshot(
   });
   if (size === undefined) throw new WeftError('store-restore', `cannot read ${snapshot}: no such file`);
   const length = size % PAGE_UNIT === CHECKSUM_BYTES ? size - CHECKSUM_BYTES : size;
-  if (length < size) await verify(files, snapshot, length, size);
+  if (length < size && !(await isWholeSnapshot(files, snapshot, size))) {
+    throw new WeftError(
+      'store-restore',
+      `cannot restore ${snapshot}: its checksum is wrong, so it is damaged or cut off`,
+      { remedy: 'restore from another snapshot' },
+    );
+  }
   const copy = `${data}-restore-${secretBytes(4).toString('hex')}`;
   try {
     await files.write(copy, files.read(snapshot, length));
@@ -55,26 +60,6 @@ export async function restoreSnapshot(
   } finally {
     for (const leftover of [copy, `${copy}-wal`]) await files.remove(leftover);
   }
-}
-
-async function verify(files: ByteFiles, path: string, length: number, size: number): Promise<void> {
-  const hash = createHash('sha256');
-  let read = 0;
-  const tail: Buffer[] = [];
-  for await (const piece of files.read(path, size)) {
-    const data = piece.subarray(0, Math.max(0, length - read));
-    hash.update(data);
-    tail.push(piece.subarray(data.length));
-    read += piece.length;
-  }
-  if (hash.digest().equals(Buffer.concat(tail))) return;
-  throw new WeftError(
-    'store-restore',
-    `cannot restore ${path}: its checksum is wrong, so it is damaged or cut off`,
-    {
-      remedy: 'restore from another snapshot',
-    },
-  );
 }
 
 function renew(path: string): Restored {

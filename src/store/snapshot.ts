@@ -3,11 +3,10 @@ import { backup, type DatabaseSync } from 'node:sqlite';
 import { SnapshotResponse } from '#src/etcd/rpc.ts';
 import { etcdError } from '#src/store/etcd-error.ts';
 import type { GrpcCall } from '#src/store/grpc-call.ts';
+import { CHECKSUM_BYTES } from '#src/store/snapshot-checksum.ts';
 import type { ByteFiles } from '#src/sys/byte-files.ts';
 import { secretBytes } from '#src/sys/random.ts';
 
-/** SHA-256 of all that is before, at the end of a snapshot, as etcd has it. */
-export const CHECKSUM_BYTES = 32;
 /** Pages that are copied before others have their turn: a few milliseconds. */
 const PAGES_AT_ONCE = 500;
 

@@ -27,7 +27,7 @@ interface Units {
 }
 
 /** Where a unit names a program that the machine of a test may lack. */
-const PROGRAMS = /^(Exec\w+=(?:-env -u \w+ )?)(?=flanneld |mk-docker-opts |weft |dockerd )/gm;
+const PROGRAMS = /^(Exec\w+=-?(?:env -u \w+ )?)(?=flanneld |mk-docker-opts |weft |dockerd )/gm;
 
 /** What `systemd-analyze verify` says about the unit; programs are replaced by ones that exist. */
 const verify = (unit: string, units?: Units): string[] =>

@@ -48,6 +48,23 @@ async function restore(...words: string[]): Promise<{ readonly code: number; rea
   }
 }
 
+test('weft store snapshot writes what etcdctl would, and it can be restored; a store that is away leaves no file', async (context) => {
+  const { store, api } = await startStore(context);
+  // More than one message of the answer.
+  for (let n = 0; n < 20; n++) await api.call(api.kv, api.kv.put, put(`k${n}`, 'x'.repeat(20_000)));
+  const [own, other] = [join(folder, 'own'), join(folder, 'other')];
+  const { stderr } = await run(WEFT, ['store', 'snapshot', `--store=${store.url}`, own]);
+  await etcdctl(store, 'snapshot', 'save', other);
+  assert.equal((await stat(own)).size, (await stat(other)).size);
+  assert.equal((await stat(own)).mode & 0o777, 0o600);
+  assert.equal(stderr, `saved ${(await stat(own)).size} bytes of ${store.url} in ${own}\n`);
+  const done = await restore(`--data=${join(folder, 'of-own.db')}`, own);
+  assert.match(done.line, /^restored 20 keys /);
+  const nobody = ['store', 'snapshot', '--store=http://127.0.0.1:1', join(folder, 'nothing')];
+  await assert.rejects(run(WEFT, nobody), /cannot save a snapshot in .*; see that the store runs/);
+  await assert.rejects(stat(join(folder, 'nothing.part')));
+});
+
 test('etcdctl snapshot save while writes go on, and restore: keys and leases are there, old watches list again', async (context) => {
   const { store, api } = await startStore(context);
   const value = 'x'.repeat(20_000);

@@ -45,15 +45,23 @@ export interface DriverHostOptions {
   readonly files?: Map<string, string>;
   /** Of the tenants in use; default the system's. */
   readonly clock?: Clock;
+  /** What an earlier process left. */
+  readonly kernel?: MemoryKernel;
 }
 
 export async function driverHost(
   t: TestContext,
-  { n, folders, hearsDocker = false, files = new Map(), clock = systemClock }: DriverHostOptions,
+  {
+    n,
+    folders,
+    hearsDocker = false,
+    files = new Map(),
+    clock = systemClock,
+    kernel = new MemoryKernel(),
+  }: DriverHostOptions,
 ): Promise<DriverHost> {
   const stop = new AbortController();
   const { signal } = stop;
-  const kernel = new MemoryKernel();
   const shared = { clock: systemClock, random: systemRandom, log: silentLogger, folders, signal };
   const reconciler = new Reconciler(
     { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
@@ -173,7 +181,7 @@ function settings(): Pick<Files, 'read' | 'write'> {
   };
 }
 
-const memoryFiles = (files: Map<string, string>): Files => ({
+export const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),
   write: async () => {},
   async writeAtomically(path, text) {

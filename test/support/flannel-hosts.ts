@@ -68,6 +68,7 @@ Environment="FLANNEL_OPTS=--ip-masq=true"
 Environment="RKT_RUN_ARGS=--uuid-file-save=/var/lib/coreos/flannel-wrapper.uuid"
 EnvironmentFile=-/run/flannel/options.env
 ExecStartPre=/sbin/modprobe ip_tables
+ExecStartPre=/usr/bin/mkdir --parents /var/lib/coreos /run/flannel
 ExecStart=/usr/lib/coreos/flannel-wrapper $FLANNEL_OPTS
 ExecStop=-/usr/bin/rkt stop --uuid-file=/var/lib/coreos/flannel-wrapper.uuid
 `,

@@ -72,6 +72,8 @@ export interface SystemdHostOptions {
   readonly more?: Readonly<Record<string, string>>;
   /** What is in /etc beside what this machine has there, by path. */
   readonly etc: Readonly<Record<string, string>>;
+  /** Ours that systemd calls at each reload. */
+  readonly generators?: readonly string[];
   /** Programs beside ours, by name. */
   readonly programs?: Readonly<Record<string, string>>;
   /** What is in /var/lib, by path. */
@@ -175,7 +177,7 @@ export class SystemdHost {
 
 function furnish(
   folder: string,
-  { units, more = {}, etc, programs = {}, state = {} }: SystemdHostOptions,
+  { units, more = {}, etc, generators = [], programs = {}, state = {} }: SystemdHostOptions,
 ): void {
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -191,6 +193,7 @@ function furnish(
   mkdirSync(join(folder, 'etc/systemd/system'), { recursive: true });
   for (const name of readdirSync(join(ROOT, 'bin')))
     symlinkSync(join(ROOT, 'bin', name), join(folder, 'programs', name));
+  for (const name of generators) symlinkSync(join(ROOT, 'bin', name), join(folder, 'generators', name));
   for (const [name, text] of Object.entries(programs))
     writeFileSync(join(folder, 'programs', name), text, { mode: 0o755, flag: 'wx' });
   for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');

@@ -96,27 +96,30 @@ export async function readInstallation(
 ): Promise<InstallationFacts> {
   const { files, look, commands, processes } = components;
   const { version, installed, stateDir, tls, pluginSocket, kernelRelease, now } = options;
+  // What runs programs takes longest, and is started first.
+  const owner = readInstalledPackage(commands, installed.path);
+  const filters = readFilters(commands);
+  const running = versionOf(components, stateDir);
   const programs = processes.here();
   const units = await readUnits(components, UNITS);
-  const plugin = await readPluginSocket(components, pluginSocket);
-  const serves = servesDriver(options.docker, units);
-  const runningVersion = await versionOf(components, stateDir);
+  const needed = neededBy(options.probes, servesDriver(options.docker, units));
+  const runningVersion = await running;
   return {
     version,
     installed,
-    package: await readInstalledPackage(commands, installed.path),
     programs: await Promise.all(PROGRAMS.map((name) => findProgram(look, name, installed))),
     settings: await readSettingsFiles(components, tls.keyFile ?? ''),
     settingsTwice: await readSettingsTwice(files),
     state: await readStateFolder(components, stateDir),
-    flanneld: await readRunningFlanneld(components, programs, neededBy(options.probes, serves)),
+    flanneld: await readRunningFlanneld(components, programs, needed),
     ...(runningVersion !== undefined && { runningVersion }),
     certificates: await readCertificates(files, tls),
     kernel: await readKernelSettings(files, kernelRelease),
-    filters: await readFilters(commands),
     units,
     dockerd: await readDockerd(files, programs),
-    plugin,
+    plugin: await readPluginSocket(components, pluginSocket),
+    package: await owner,
+    filters: await filters,
     now,
   };
 }
