@@ -78,8 +78,8 @@ async function runUnder(kernel: string): Promise<Outcome> {
   }
 }
 
-const guestScript = (): string =>
-  [
+function guestScript(): string {
+  const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
     `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE=/tmp/compiled`,
     'uname -r >/run/share/release',
@@ -89,7 +89,9 @@ const guestScript = (): string =>
     // Until that has its effect.
     'sleep 60',
     '',
-  ].join('\n');
+  ];
+  return lines.join('\n');
+}
 
 /** Resolves when the machine is off. Always TCG: where KVM opens, it may still hang another kernel. */
 async function runMachine(place: string, share: string): Promise<void> {
