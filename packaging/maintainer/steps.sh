@@ -37,13 +37,9 @@ make_conf() {
   # 3: there is no flannel here.
   code=0
   weft import-flannel >"$new" 2>"$notes" </dev/null || code=$?
+  [ "$code" = 3 ] || cat "$notes" >&2
   if [ "$code" = 0 ]; then
-    cat "$notes" >&2
     say "/etc/weft/flanneld.conf has the settings of this host's flannel: read it, and see what a start would do: weft plan"
-  elif [ -e /etc/default/flanneld ]; then
-    # The settings of a flanneld of ours without a package. The unit reads them first, and none of the example may win.
-    sed 's/^FLANNELD_/#&/' /usr/share/weft/flanneld.conf >"$new"
-    say "the settings of /etc/default/flanneld hold; those in /etc/weft/flanneld.conf win over them"
   else
     cat /usr/share/weft/flanneld.conf >"$new"
     say "write etcd's address into /etc/weft/flanneld.conf"
@@ -61,6 +57,16 @@ name_hidden() {
     /usr/local/bin/flanneld /usr/local/bin/weft /usr/local/bin/mk-docker-opts; do
     [ ! -e "$path" ] || say "$path is used in place of the package's; remove it if it is not meant"
   done
+}
+
+# flannel's rpm, which ours takes the place of, stops its unit when it goes. Where Docker requires that unit, all containers
+# would end. It takes the link away itself, but systemd is not asked to read it again before the stop.
+keep_docker_running() {
+  link=/etc/systemd/system/docker.service.requires/flanneld.service
+  [ -L "$link" ] || return 0
+  rm "$link"
+  rmdir "${link%/*}" 2>/dev/null || :
+  say "$link is removed: Docker would stop with flannel"
 }
 
 # Restarts what runs: flanneld's kernel state stays meanwhile, and no packet is lost. Docker is not touched. Nothing is
@@ -133,6 +139,8 @@ for store in /var/lib/private/weft-store /var/lib/weft-store; do
   fi
 done
 rm -rf /var/lib/weft /etc/weft
+# rpm keeps conffiles that a user changed.
+rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*
 # It is the other flanneld's while one runs.
 [ "${running-}" = yes ] || rm -rf /run/flannel
 END

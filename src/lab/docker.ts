@@ -6,8 +6,8 @@ import { until } from '#src/sys/until.ts';
 /** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';
 
-/** $1: a folder of the host's own. The script's header ends with an empty line, as CGI wants it. */
-const BUILD_IMAGE = `
+/** A script of sh that makes {@link IMAGE}. $1: a folder of the host's own. The script's header ends with an empty line, as CGI wants it. */
+export const BUILD_IMAGE = `
 set -e
 mkdir -p "$1/bin" "$1/www/cgi-bin"
 cp "$(command -v busybox)" "$1/bin/busybox"

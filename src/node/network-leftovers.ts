@@ -71,6 +71,8 @@ export async function findNetworkLeftovers(
   for (const path of new Set(traces.flatMap((trace) => trace.files))) {
     if ((await files.read(path)) !== undefined) paths.push(path);
   }
+  // A flanneld that was killed left its socket.
+  paths.push(...(await socketsOf(components, options, what)));
   return {
     operations: objects.map((object): Operation => ({ verb: 'remove', object })),
     rules: rulesOf(components, traces, what === 'all'),
@@ -162,20 +164,24 @@ async function allTraces(
   return traces;
 }
 
+/** The sockets that are there, whether or not somebody listens. */
+async function socketsOf(
+  { folders }: HostComponents,
+  options: FlanneldOptions,
+  what: NetworkId | 'all',
+): Promise<string[]> {
+  const paths = (await folders.list(options.stateDir)).map((name) => join(options.stateDir, name));
+  if (what !== 'all') return paths.filter((path) => path === artefactsOf(what, options).socket);
+  return paths.filter((path) => /\/network-[0-9a-f]{12}\.sock$/.test(path) || path === driverSocket(options));
+}
+
 async function refuseWhileRunning(
-  { folders, locks }: HostComponents,
+  components: HostComponents,
   options: FlanneldOptions,
   what: NetworkId | 'all',
 ): Promise<void> {
-  const sockets =
-    what === 'all'
-      ? [
-          ...(await folders.list(options.stateDir))
-            .filter((name) => /^network-[0-9a-f]{12}\.sock$/.test(name))
-            .map((name) => join(options.stateDir, name)),
-          driverSocket(options),
-        ]
-      : [artefactsOf(what, options).socket];
+  const { locks } = components;
+  const sockets = await socketsOf(components, options, what);
   const answers = await Promise.all(sockets.map((path) => askNode(path)));
   const unlock = what === 'all' ? undefined : await locks.claim(artefactsOf(what, options).lock);
   await unlock?.();

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { parseIp, parsePrefix4 } from '#src/lib/ip.ts';
 import { until } from '#src/sys/until.ts';
 import { formatTenant } from '#src/tenant/tenant-codec.ts';
-import { cannotRunSystemd, SystemdHost } from '../support/systemd-host.ts';
+import { cannotRunSystemd, STRICT, SystemdHost } from '../support/systemd-host.ts';
 
 /*
  * flanneld.service with Docker's driver, under a real systemd and in its sandbox. The registry does not answer; what the
@@ -49,7 +49,10 @@ function start(t: TestContext, driver: 'on' | 'auto', units: readonly string[]):
   return SystemdHost.start(t, {
     units: ['flanneld.service', ...units],
     // Docker's options come from a subnet, which there is none of here.
-    more: { 'flanneld.service.d/test.conf': '[Service]\nExecStartPost=\n' },
+    more: {
+      'flanneld.service.d/test.conf': `${STRICT}ExecStartPost=\n`,
+      'weft-namespace.service.d/test.conf': STRICT,
+    },
     etc: { 'weft/flanneld.conf': `FLANNELD_OPTIONS=${flags}\n` },
     state: { 'weft/docker.json': bookOf() },
   });
@@ -90,6 +93,8 @@ test('in the sandbox of its unit flanneld serves the host’s namespace, which s
   const host = await start(t, 'on', WITH_DRIVER);
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   const before = await untilServed(host);
+  const result = ['systemctl', 'show', '--property=Result', '--value', 'weft-namespace'];
+  assert.equal(host.must(result), 'success', host.log('weft-namespace.service'));
   host.must(['systemctl', 'stop', 'flanneld']);
   assert.deepEqual(devices(host), before);
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);

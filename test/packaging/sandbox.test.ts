@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
 import { addContainer, addPeer, onPeer, PEER_UNIT, SETTINGS, writeConfig } from '../support/service-peer.ts';
-import { cannotRunSystemd, SystemdHost } from '../support/systemd-host.ts';
+import { cannotRunSystemd, STRICT, SystemdHost } from '../support/systemd-host.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -11,15 +11,8 @@ import { cannotRun } from '../support/test-lab.ts';
  *     systemd (PID 1) ─┬─ weft-store.service
  *                      ├─ flanneld.service    eth0, docker0 ── veth-c ── c1
  *                      └─ peer.service        network namespace peer: eth0, docker0 ── veth-c ── c2
- *
- * A call beyond the filter ends the process here, where it is refused in the field: a refusal may go unnoticed.
  */
 const skip = cannotRunSystemd() || cannotRun('ping', 'nft', 'iptables');
-const STRICT = `[Service]
-SystemCallErrorNumber=kill
-# Node asks for io_uring, and does without it.
-SystemCallFilter=io_uring_setup io_uring_enter io_uring_register
-`;
 const TIMEOUT = { timeoutMs: 30_000, intervalMs: 100 };
 
 async function untilUp(host: SystemdHost): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { SELF_CHECKS } from '#src/diagnose/installation-checks.ts';
+import { builtPackages, noPackages } from '../support/packages.ts';
 import { ThrowawayRoot } from '../support/throwaway-root.ts';
 
 /*
@@ -70,6 +71,11 @@ const FAULTS: readonly Fault[] = [
     mend: 'rm /usr/local/sbin/flanneld',
   },
   {
+    id: 'program-missing',
+    make: 'rm /usr/local/bin/mk-docker-opts',
+    what: /^There is no mk-docker-opts in the path of units\.$/,
+  },
+  {
     id: 'secret-readable',
     given: 'install -D -m 600 /dev/stdin /etc/weft/flanneld.conf <<< "FLANNELD_ETCD_PASSWORD=x"',
     make: 'chmod 644 /etc/weft/flanneld.conf',
@@ -136,16 +142,17 @@ const FAULTS: readonly Fault[] = [
   },
   {
     id: 'sysctls-not-applied',
-    given:
-      'echo net.ipv4.ip_forward = 1 > /etc/sysctl.d/60-weft.conf; sysctl -q -p /etc/sysctl.d/60-weft.conf',
+    given: `${START}; echo net.ipv4.ip_forward = 1 > /etc/sysctl.d/60-weft.conf; sysctl -q -p /etc/sysctl.d/60-weft.conf`,
     make: 'sysctl -q -w net.ipv4.ip_forward=0',
     what: /60-weft\.conf says: net\.ipv4\.ip_forward is 0 and not 1\.$/,
   },
   {
     id: 'modules-not-loaded',
+    // The flanneld of the fault before still runs.
+    given: 'mkdir -p /lib/modules/$(uname -r); echo kernel/vxlan.ko: > /lib/modules/$(uname -r)/modules.dep',
     make: 'echo weft_no_such_module > /etc/modules-load.d/weft.conf',
     what: /names: weft_no_such_module\.$/,
-    mend: 'rm /etc/modules-load.d/weft.conf',
+    mend: `rm /etc/modules-load.d/weft.conf; ${END}`,
   },
   {
     id: 'filter-program-missing',
@@ -235,9 +242,13 @@ interface Report {
 }
 
 /** What `weft self-check` says, of one check or of all. */
-function look(root: ThrowawayRoot, only?: string): { readonly code: number | null; readonly report: Report } {
+function look(
+  root: ThrowawayRoot,
+  only?: string,
+  weft = `${ROOT}/bin/weft`,
+): { readonly code: number | null; readonly report: Report } {
   const words = ['self-check', '--json', ...(only === undefined ? [] : [`--only=${only}`])];
-  const { code, stdout, stderr } = root.run(`exec ${ROOT}/bin/weft "$@"`, ...words);
+  const { code, stdout, stderr } = root.run(`exec ${weft} "$@"`, ...words);
   assert.equal(stderr, '');
   return { code, report: JSON.parse(stdout) as Report };
 }
@@ -285,4 +296,24 @@ test('doctor says the same, and self-check in words', { skip }, async (t: TestCo
   const doctor = root.run(`${ROOT}/bin/weft doctor`);
   assert.equal(doctor.code, 1);
   assert.match(doctor.stdout, words);
+});
+
+test('the package is right as it is installed, and a lost name of the executable is found', {
+  skip: skip || noPackages(),
+}, async (t) => {
+  const [{ deb }, root] = await Promise.all([builtPackages(), ThrowawayRoot.make(t)]);
+  root.must('dpkg --install --force-depends "$1" >/dev/null', deb);
+  const weft = '/usr/bin/weft';
+  const { code, report } = look(root, undefined, weft);
+  assert.deepEqual([code, report.findings, report.unknown], [0, [], []]);
+  const version = JSON.parse(root.must(`${weft} version --json`));
+  assert.match(version.commit, /^[0-9a-f]{40}/);
+  assert.deepEqual(version.installed, { as: 'executable', path: weft });
+  assert.match(version.runtime.koffi, /^\d/);
+  root.must('rm /usr/bin/flanneld');
+  const [finding] = look(root, 'program-missing', weft).report.findings;
+  root.must(finding?.remedy ?? '');
+  assert.deepEqual(look(root, undefined, weft).code, 0);
+  root.must('echo more >> /usr/lib/systemd/system/flanneld.service');
+  assert.deepEqual(idsOf(look(root, undefined, weft).report), ['package-files']);
 });

@@ -8,13 +8,16 @@ const SCRIPT = fileURLToPath(new URL('../../script/docker-compose', import.meta.
 export interface ComposePlugin {
   /** `docker compose`, with the plugin in a configuration of its own. */
   readonly command: readonly [string, ...string[]];
+  /** Where it is, as `cli-plugins/docker-compose`. */
+  readonly folder: string;
   /** Why it can't run here; `false` when it can. */
   readonly skip: string | false;
 }
 
 export function composePlugin(): ComposePlugin {
   const folder = spawnSync(SCRIPT, ['--folder'], { encoding: 'utf8' }).stdout.trim();
-  return { command: ['env', `DOCKER_CONFIG=${folder}`, 'docker', 'compose'], skip: whyMissing(folder) };
+  const command = ['env', `DOCKER_CONFIG=${folder}`, 'docker', 'compose'] as const;
+  return { command, folder, skip: whyMissing(folder) };
 }
 
 function whyMissing(folder: string): string | false {

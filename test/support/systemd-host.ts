@@ -59,6 +59,15 @@ ip route add default via 192.0.2.254
 export container=weft
 exec ${SYSTEMD} --system --unit=test.target --log-target=console`;
 
+/**
+ * A drop-in with which a system call beyond the unit's filter ends the process, where it is refused in the field: a refusal may
+ * go unnoticed. Node asks for io_uring, and does without it.
+ */
+export const STRICT = `[Service]
+SystemCallErrorNumber=kill
+SystemCallFilter=io_uring_setup io_uring_enter io_uring_register
+`;
+
 /** Why there is no systemd to try; `false` when there is. */
 export const cannotRunSystemd = (): string | false => {
   if (process.getuid?.() !== 0) return 'needs root';

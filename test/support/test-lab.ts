@@ -7,6 +7,10 @@ import { Lab, type LabOptions } from '#src/lab/lab.ts';
 const PACKAGES: Readonly<Record<string, string>> = {
   dockerd: 'docker.io',
   docker: 'docker.io',
+  containerd: 'containerd',
+  ctr: 'containerd',
+  xz: 'xz-utils',
+  'qemu-aarch64-static': 'qemu-user-static',
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
   tcpdump: 'tcpdump',

@@ -87,8 +87,8 @@ async function callOf(reader: UnitReader, { texts }: FoundUnit): Promise<Flannel
 
 /**
  * Where flannel's settings are when its unit is gone, or is no systemd unit: Fedora's, CentOS' and RHEL's package (0.2 to 0.9; a
- * removed package leaves .rpmsave), CoreOS, and /etc/default of sysvinit and upstart, which Debian and Ubuntu
- * users made by hand (neither has had a package of flannel's daemon).
+ * removed package leaves .rpmsave), CoreOS, and /etc/default of init scripts, upstart and guides for Debian and Ubuntu, with
+ * names of their own or the rpm's.
  */
 const FILES: readonly {
   readonly path: string;
@@ -107,7 +107,7 @@ const FILES: readonly {
   })),
   ...['/etc/default/flannel', '/etc/default/flanneld'].map((path) => ({
     path,
-    program: 'flanneld',
+    program: '/usr/bin/flanneld-start',
     options: ['FLANNEL_OPTS', 'FLANNELD_OPTS', 'FLANNEL_OPTIONS', 'DAEMON_ARGS'],
   })),
 ];

@@ -37,11 +37,13 @@ const FLANNELD_START = {
 } as const;
 
 const FLANNELD = /(^|\/)flanneld$/;
+/** Some packages call the program flannel, as Go does by the name of the module. */
+const NAMES: readonly string[] = ['flanneld', 'flannel'];
 
 /** Whether a command starts flanneld, itself or through a wrapper. `script` is the program's text, if it has one. */
 export function startsFlanneld({ program, words }: UnitCommand, script: string | undefined): boolean {
   const name = basename(program);
-  if (['flanneld', 'flanneld-start'].includes(name)) return true;
+  if (NAMES.includes(name) || name === 'flanneld-start') return true;
   if (name === 'flannel-wrapper') return !words.includes('-d');
   if (LAUNCHERS.test(name)) return words.some((word) => FLANNELD.test(word)) || imageAt(words) >= 0;
   return script !== undefined && commandsWith(script, STARTS_FLANNELD).length > 0;
@@ -65,7 +67,7 @@ export async function flanneldCall(files: Pick<Files, 'read'>, place: CallPlace)
     list.map((text) => ({ text, source: sourceOf(text, { used, variables, source }) }));
   const name = basename(command.program);
   const notes = specifierNotes(words, source);
-  if (name === 'flanneld' || name === 'flannel-wrapper')
+  if (NAMES.includes(name) || name === 'flannel-wrapper')
     return { words: from(words), variables, used, notes };
   const script = await scriptOf(files, command);
   if (script !== undefined && commandsWith(script, STARTS_FLANNELD).length > 0)
@@ -121,7 +123,7 @@ export async function scriptOf(
   files: Pick<Files, 'read'>,
   { program, words }: UnitCommand,
 ): Promise<string | undefined> {
-  if (FLANNELD.test(program)) return undefined;
+  if (NAMES.includes(basename(program))) return undefined;
   const isOfShell = isShell(basename(program));
   const at = words.findIndex((word) => /^-[a-z]*c$/.test(word));
   // systemd's dollar sign.

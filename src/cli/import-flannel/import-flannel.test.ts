@@ -68,6 +68,28 @@ test('settings that a removed package left are found without its unit', async ()
   assert.deepEqual(found.before, []);
 });
 
+test('Debian and Ubuntu: the program is called flannel, and guides put settings into /etc/default', async () => {
+  const unit = {
+    '/lib/systemd/system/flannel.service':
+      '[Service]\nEnvironmentFile=-/etc/default/flannel\nExecStart=/usr/bin/flannel -ip-masq $DAEMON_ARGS\n',
+    '/etc/default/flannel': 'DAEMON_ARGS="-iface=eth4"\n',
+  };
+  const found = await imported(unit);
+  assert.deepEqual(valuesOf(found), { iface: 'eth4', 'ip-masq': 'true' });
+  assert.deepEqual(found.before, [
+    'systemctl disable --now flannel.service: packets are forwarded meanwhile',
+  ]);
+  const file = {
+    '/etc/default/flanneld':
+      'FLANNEL_ETCD_ENDPOINTS="http://a:1"\nFLANNEL_ETCD_PREFIX="/p"\nFLANNEL_OPTIONS="--iface=eth5"\n',
+  };
+  assert.deepEqual(valuesOf(await imported(file)), {
+    'etcd-endpoints': 'http://a:1',
+    'etcd-prefix': '/p',
+    iface: 'eth5',
+  });
+});
+
 test('CoreOS: variables of the file that a drop-in links, flags of the unit', async () => {
   const found = await imported(COREOS_HOST);
   assert.deepEqual(valuesOf(found), {

@@ -1,3 +1,4 @@
+import { basename, dirname } from 'node:path';
 import { type Check, some } from '#src/diagnose/check.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import type { InstallationFacts } from '#src/diagnose/installation/installation.ts';
@@ -26,6 +27,26 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
       return {
         what: `Files of the package ${name} are missing or changed: ${some(changed)}.`,
         remedy: `${install} ${manager === 'dpkg' ? '--reinstall' : 'reinstall'} ${name}`,
+      };
+    },
+  },
+  {
+    id: 'program-missing',
+    title: 'the executable has its other names',
+    why: 'The executable is each program by the name that it is called by. Units find these names in their path.',
+    causes: [],
+    look({ programs, installed }) {
+      const missing = programs.filter(({ path }) => path === undefined);
+      // A checkout may be used where it is.
+      if (missing.length === 0 || (installed.as === 'checkout' && missing.length === programs.length))
+        return undefined;
+      const of = ({ name }: (typeof programs)[number]): string =>
+        installed.as === 'checkout'
+          ? `ln -s ${installed.path}/bin/${name} /usr/local/bin/`
+          : `ln -s ${basename(installed.path)} ${dirname(installed.path)}/${name}`;
+      return {
+        what: `There is no ${missing.map(({ name }) => name).join(' and no ')} in the path of units.`,
+        remedy: missing.map(of).join(' && '),
       };
     },
   },
@@ -154,8 +175,9 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
     title: "the kernel has the package's sysctls",
     why: 'A value that another file or program sets later takes the place of the one that the overlay needs.',
     causes: [],
-    look({ kernel: { sysctls } }) {
-      if (sysctls.length === 0) return undefined;
+    look({ kernel: { sysctls }, flanneld }) {
+      // Before flanneld's first start they need not be there: the boot sets them, and so does flanneld.
+      if (sysctls.length === 0 || flanneld.kind === 'absent') return undefined;
       const words = sysctls.map(({ name, wanted, found }) => `${name} is ${found} and not ${wanted}`);
       return {
         what: `The kernel has not what ${SYSCTL_FILE} says: ${some(words)}.`,
@@ -168,11 +190,17 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
     title: "the package's kernel modules are loaded",
     why: 'flanneld has no right to load a module: without it no device of the overlay can be made.',
     causes: [],
-    look({ kernel: { modules } }) {
-      if (modules.length === 0) return undefined;
+    look({ kernel: { modules }, flanneld }) {
+      const [first] = modules;
+      if (first === undefined || flanneld.kind === 'absent') return undefined;
+      const absent = modules.filter(({ isInstalled }) => !isInstalled);
+      const names = (some: typeof modules): string => some.map(({ name }) => name).join(' ');
       return {
-        what: `The kernel has not loaded what ${MODULES_FILE} names: ${modules.join(', ')}.`,
-        remedy: `modprobe -a ${modules.join(' ')}; where there is no such module, install linux-modules-extra (Ubuntu) or kernel-modules (Fedora, RHEL) of the running kernel`,
+        what: `The kernel has not loaded what ${MODULES_FILE} names: ${names(modules)}.`,
+        remedy:
+          absent.length === 0
+            ? `modprobe -a ${names(modules)}`
+            : `install linux-modules-extra (Ubuntu) or kernel-modules (Fedora, RHEL) of the running kernel for ${names(absent)}, or take what is not needed out of ${MODULES_FILE}`,
       };
     },
   },

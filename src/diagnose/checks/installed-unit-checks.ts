@@ -79,9 +79,13 @@ export const INSTALLED_UNIT_CHECKS: readonly Check<InstallationFacts>[] = [
       const { missing, pid, unit } = known(facts.flanneld);
       if (missing.length === 0) return undefined;
       const folder = `/etc/systemd/system/${unit ?? 'flanneld.service'}.d`;
+      const forDriver = missing.includes('CAP_SYS_ADMIN');
       return {
         what: `flanneld (process ${pid}) runs without ${missing.join(' and ')}.`,
-        remedy: `printf '[Service]\\nCapabilityBoundingSet=${missing.join(' ')}\\n' | install -D /dev/stdin ${folder}/rights.conf && systemctl daemon-reload && systemctl restart flanneld`,
+        // Docker's driver needs more than a right: see packaging/systemd/flanneld.service.d/weft-driver.conf.
+        remedy: forDriver
+          ? `systemctl daemon-reload, which lets weft-generator add the rights; without it, the drop-in flanneld.service.d/weft-driver.conf of docs/guides/systemd.md; then systemctl restart flanneld`
+          : `printf '[Service]\\nCapabilityBoundingSet=${missing.join(' ')}\\n' | install -D /dev/stdin ${folder}/rights.conf && systemctl daemon-reload && systemctl restart flanneld`,
       };
     },
   },

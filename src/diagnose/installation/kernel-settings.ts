@@ -4,8 +4,11 @@ import type { Files } from '#src/sys/files.ts';
 export interface KernelSettings {
   /** Of {@link SYSCTL_FILE}: `net.ipv4.ip_forward` is 0 and not 1. */
   readonly sysctls: readonly { readonly name: string; readonly wanted: string; readonly found: string }[];
-  /** Of {@link MODULES_FILE}: neither loaded nor built in. */
-  readonly modules: readonly string[];
+  /** Of {@link MODULES_FILE}: neither loaded nor built in. None where the kernel's modules are not on this host. */
+  readonly modules: readonly {
+    readonly name: string /** Its file is there. */;
+    readonly isInstalled: boolean;
+  }[];
 }
 
 /** sysctl.d(5), modules-load.d(5): conffiles of the package. */
@@ -23,21 +26,28 @@ export async function readKernelSettings(
     // A name that this kernel lacks, or one with a pattern, is not judged.
     return found === undefined || found === wanted ? [] : [{ name, wanted, found }];
   });
-  const builtIn = (await read(`/lib/modules/${kernelRelease}/modules.builtin`)) ?? '';
-  const loaded = (await read('/proc/modules')) ?? '';
-  const modules = linesOf(await read(MODULES_FILE)).filter((module) => {
-    const name = module.replaceAll('-', '_');
-    return (
-      !new RegExp(`^${name} `, 'm').test(loaded) && !builtIn.replaceAll('-', '_').includes(`/${name}.ko`)
-    );
-  });
-  const evidence = await Promise.all(
-    modules.map((module) => read(`/sys/module/${module.replaceAll('-', '_')}/uevent`)),
-  );
   return {
     sysctls: (await Promise.all(sysctls)).flat(),
-    modules: modules.filter((_, n) => evidence[n] === undefined),
+    modules: await missingModules(read, linesOf(await read(MODULES_FILE)), kernelRelease),
   };
+}
+
+/** modules.dep(5), modules.builtin, and /proc/modules for those that are loaded. `-` and `_` are the same in a name. */
+async function missingModules(
+  read: (path: string) => Promise<string | undefined>,
+  wanted: readonly string[],
+  kernelRelease: string,
+): Promise<KernelSettings['modules']> {
+  const folder = `/lib/modules/${kernelRelease}`;
+  const installed = await read(`${folder}/modules.dep`);
+  if (installed === undefined) return [];
+  const builtIn = (await read(`${folder}/modules.builtin`)) ?? '';
+  const loaded = (await read('/proc/modules')) ?? '';
+  const has = (list: string, name: string): boolean => list.replaceAll('-', '_').includes(`/${name}.ko`);
+  return wanted
+    .map((module) => module.replaceAll('-', '_'))
+    .filter((name) => !new RegExp(`^${name} `, 'm').test(loaded) && !has(builtIn, name))
+    .map((name) => ({ name, isInstalled: has(installed, name) }));
 }
 
 const linesOf = (text: string | undefined): string[] =>

@@ -10,12 +10,12 @@ import {
 } from '#src/firewall/own-table.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import type { WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { Caretaker } from '#src/reconcile/caretaker.ts';
-import { commandFailed } from '#src/reconcile/rules/programs.ts';
+import { isUnsupported, NO_PROGRAM, nftFailed } from '#src/reconcile/rules/nft-failures.ts';
 import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
@@ -286,19 +286,6 @@ export class KeptTable {
   }
 
   #failed(what: string, result: CommandResult): WeftError {
-    const { title } = this.#options;
-    if (result.code === NO_PROGRAM) {
-      return new WeftError('firewall-missing', `${what} the ${title}: there is no nft on this host`, {
-        remedy: 'install the package nftables',
-      });
-    }
-    return commandFailed(`${what} the ${title}`, ['nft', '-f', '-'], result);
+    return nftFailed(`${what} the ${this.#options.title}`, result);
   }
 }
-
-/** A shell's exit code, and nsenter's. */
-const NO_PROGRAM = 127;
-
-/** nf_tables_newtable of net/netfilter/nf_tables_api.c: a family that the kernel was built without. */
-const isUnsupported = ({ stderr }: CommandResult): boolean =>
-  /not supported[^\n]*\n[^\n]*add table /.test(stderr);
