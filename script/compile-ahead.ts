@@ -1,6 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
-import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
 
 /** esbuild's comment where a module of a bundle begins. */
@@ -32,8 +31,6 @@ export function compileAhead(text: string, wanted: (path: string) => boolean): B
   }
   session.post('Debugger.disable');
   session.disconnect();
-  // V8's default again, for V8 notes in the cache which flags it has now (script/release-executable.ts has the other one).
-  setFlagsFromString('--flush-bytecode');
   return script.createCachedData();
 }
 
