@@ -131,13 +131,13 @@ write_purge_script() {
 # The store's data is kept: it may be the only copy of what all hosts of the site need.
 print_purge_of_files() {
   cat <<'END'
-for store in /var/lib/private/weft-store /var/lib/weft-store; do
-  if [ -e "$store/store.db" ]; then
-    echo "weft: $store is kept, other hosts may need the data; when none does: rm -r $store" >&2
-  else
-    rm -rf "$store"
-  fi
-done
+# systemd keeps the data of a user that exists while the unit runs in private/, and a link to it.
+stores='/var/lib/private/weft-store /var/lib/weft-store'
+if [ -e /var/lib/private/weft-store/store.db ] || [ -e /var/lib/weft-store/store.db ]; then
+  echo "weft: /var/lib/weft-store is kept, other hosts may need the data; when none does: rm -r $stores" >&2
+else
+  rm -rf $stores
+fi
 rm -rf /var/lib/weft /etc/weft
 # rpm keeps conffiles that a user changed.
 rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*
