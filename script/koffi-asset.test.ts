@@ -18,3 +18,10 @@ test('a release has all of koffi that the source uses', () => {
     [],
   );
 });
+
+test('native code is loaded from no place that depends on where the executable lies', () => {
+  const text = read('koffi-asset.ts');
+  assert.doesNotMatch(text, /execPath|argv/);
+  assert.match(text, /^const SHIPPED = '\/usr\/lib\/weft\/koffi\.node';$/m);
+  assert.match(read('oci/program-layer.ts'), /'usr\/lib\/weft\/koffi\.node'/);
+});
