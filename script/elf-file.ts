@@ -1,6 +1,7 @@
 /** What a release changes in an executable of 64 bits, in the words of elf(5). */
 const HEADER = { PHOFF: 32, SHOFF: 40, PHENTSIZE: 54, PHNUM: 56, SHENTSIZE: 58, SHNUM: 60, SHSTRNDX: 62 };
 export const PT_LOAD = 1;
+export const PT_NOTE = 4;
 export const PT_PHDR = 6;
 const SHT_DYNSYM = 11;
 const SYMBOL_BYTES = 24;

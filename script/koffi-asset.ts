@@ -5,15 +5,15 @@
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { getRawAsset } from 'node:sea';
 import type * as koffi from 'koffi';
 
 /** Folders that may be written; a hardened host mounts some of them noexec. */
 const FOLDERS = [tmpdir(), '/run', '/dev/shm', '/var/lib', '/var/tmp'];
 
-/** Of an executable in /usr/bin: /usr/lib/weft/koffi.node. */
-const SHIPPED = join(dirname(process.execPath), '../lib/weft/koffi.node');
+/** Only root can write there; beside an executable that was unpacked in /tmp anybody could. */
+const SHIPPED = '/usr/lib/weft/koffi.node';
 
 function loadNative(): typeof koffi {
   if (existsSync(SHIPPED) && asset().equals(readFileSync(SHIPPED))) return open(SHIPPED);
@@ -48,4 +48,4 @@ function open(file: string): typeof koffi {
 }
 
 /** What src/sys takes of it. */
-export const { errno, load, node, os, pointer, sizeof, struct, version } = loadNative();
+export const { address, errno, load, node, os, pointer, sizeof, struct, version } = loadNative();

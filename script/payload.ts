@@ -131,6 +131,11 @@ export const PAYLOAD: readonly PayloadRow[] = [
     { checkout: 'packaging/{flanneld,store}.conf' },
     'what /etc/weft/flanneld.conf and store.conf are made from',
   ),
+  row(
+    '/usr/share/weft/',
+    { checkout: 'packaging/compose.{env,yaml}' },
+    'a site without etcd with the image, in place of this package',
+  ),
   row('/usr/share/weft/prometheus/', { checkout: 'packaging/prometheus/weft-alerts.yaml' }, 'alert rules'),
   row('/usr/share/weft/grafana/', { checkout: 'packaging/grafana/*.json' }, 'a dashboard'),
   row('/usr/share/man/man5/', manual(5), 'manual pages of the settings'),

@@ -4,6 +4,7 @@ export const RELEASE_PROGRAMS = {
   flanneld: { entry: 'flanneld.ts', names: ['flanneld'] },
   // flannel has it as a shell script, and units have that name.
   'mk-docker-opts': { entry: 'mk-docker-opts.ts', names: ['mk-docker-opts', 'mk-docker-opts.sh'] },
+  // systemd runs it as a generator.
   'weft-generator': { entry: 'weft-generator.ts', names: ['weft-generator'] },
 } as const satisfies Record<string, { readonly entry: string; readonly names: readonly string[] }>;
 

@@ -22,11 +22,12 @@ reread_units() {
 # $1: "first" at a first installation.
 make_conf() {
   mkdir -p /etc/weft
-  if ! [ -e /etc/weft/store.conf ] && [ -e /usr/share/weft/store.conf ]; then
+  # A link that leads nowhere yet is the user's too.
+  if ! [ -e /etc/weft/store.conf ] && ! [ -L /etc/weft/store.conf ] && [ -e /usr/share/weft/store.conf ]; then
     install -m 600 /usr/share/weft/store.conf /etc/weft/store.conf
   fi
   next='systemctl enable --now flanneld && systemctl restart docker'
-  if [ -e /etc/weft/flanneld.conf ]; then
+  if [ -e /etc/weft/flanneld.conf ] || [ -L /etc/weft/flanneld.conf ]; then
     [ "$1" != first ] || say "/etc/weft/flanneld.conf is kept; next: $next"
     return 0
   fi
@@ -87,20 +88,33 @@ restart_running() {
 # Before the files go: stops, disables, and keeps what is needed to remove the kernel's state later, without weft.
 leave() {
   mkdir -p /var/lib/weft
-  : >/var/lib/weft/removed-units
+  list=/var/lib/weft/removed-units enabled=
+  rm -f "$list"
   if command -v systemctl >/dev/null; then
     for unit in weft-docker.socket flanneld.service weft-store.service; do
-      if systemctl --quiet is-enabled "$unit" 2>/dev/null; then echo "enable $unit" >>/var/lib/weft/removed-units; fi
+      if systemctl --quiet is-enabled "$unit" 2>/dev/null; then
+        enabled="$enabled $unit"
+        note_removed "enable $unit"
+      fi
       has_systemd || continue
-      if systemctl --quiet is-active "$unit"; then echo "start $unit" >>/var/lib/weft/removed-units; fi
+      ! systemctl --quiet is-active "$unit" || note_removed "start $unit"
       systemctl stop "$unit" || say "could not stop $unit"
     done
   fi
-  write_purge_script
-  while read -r verb unit; do
-    [ "$verb" != enable ] || systemctl --quiet disable "$unit" || say "could not disable $unit"
-  done </var/lib/weft/removed-units
-  say "packets are forwarded as before; what ends that, and removes all settings: sh /var/lib/weft/purge.sh"
+  if write_purge_script; then
+    say "packets are forwarded as before; what ends that, and removes all settings: sh /var/lib/weft/purge.sh"
+  else
+    rm -f /var/lib/weft/purge.sh.new
+    say "could not write /var/lib/weft/purge.sh: a purge will leave the kernel's state, which a reboot removes"
+  fi
+  for unit in $enabled; do
+    systemctl --quiet disable "$unit" || say "could not disable $unit"
+  done
+}
+
+# A full disk is no reason to keep a package: with rpm nothing would start again what is stopped.
+note_removed() {
+  echo "$1" >>"$list" || say "could not write $list: if the removal fails, run: systemctl $1"
 }
 
 # The removal did not happen: what it stopped goes on.
@@ -123,21 +137,20 @@ write_purge_script() {
     say "a purge will leave the kernel's state: weft could not say what there is"
     echo '#!/bin/sh' >"$new"
   fi
-  print_purge_of_files >>"$new"
-  chmod 755 "$new"
-  mv "$new" /var/lib/weft/purge.sh
+  print_purge_of_files >>"$new" && chmod 755 "$new" && mv "$new" /var/lib/weft/purge.sh
 }
 
 # The store's data is kept: it may be the only copy of what all hosts of the site need.
 print_purge_of_files() {
   cat <<'END'
-for store in /var/lib/private/weft-store /var/lib/weft-store; do
-  if [ -e "$store/store.db" ]; then
-    echo "weft: $store is kept, other hosts may need the data; when none does: rm -r $store" >&2
-  else
-    rm -rf "$store"
-  fi
-done
+# systemd keeps the data of a user that exists while the unit runs in private/, and a link to it. The data's file may have
+# any name.
+stores='/var/lib/private/weft-store /var/lib/weft-store'
+if [ -n "$(ls -A /var/lib/private/weft-store 2>/dev/null)" ] || [ -n "$(ls -A /var/lib/weft-store/ 2>/dev/null)" ]; then
+  echo "weft: /var/lib/weft-store is kept, other hosts may need the data; when none does: rm -r $stores" >&2
+else
+  rm -rf $stores
+fi
 rm -rf /var/lib/weft /etc/weft
 # rpm keeps conffiles that a user changed.
 rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*

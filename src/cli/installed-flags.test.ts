@@ -35,6 +35,15 @@ test('flags of FLANNELD_OPTIONS win over variables, and the later file over the 
   });
 });
 
+test('values are what systemd makes of them: # and quotes within them, quoted words of flags', async () => {
+  const text = `FLANNELD_ETCD_PASSWORD=a#b 'c'\nFLANNELD_OPTIONS=--etcd-prefix="/two words" --iface=eth1\n`;
+  assert.deepEqual(await added({ [CONF]: text }), {
+    'etcd-password': "a#b 'c'",
+    'etcd-prefix': '/two words',
+    iface: ['eth1'],
+  });
+});
+
 test('without files, without the right to read them and with flags that are none it is what the user gave', async () => {
   assert.deepEqual(await added({}, { v: 1 }), { v: 1 });
   assert.deepEqual(await added({ [CONF]: 'FLANNELD_OPTIONS=--no-such\nFLANNELD_HEALTHZ_PORT=x\n' }), {});

@@ -34,7 +34,8 @@ export class TenantNamespace {
         'netns-hidden',
         `there is no network namespace ${TENANT_NAMESPACE}, and in the sandbox of systemd's unit nobody else would see a new one`,
         {
-          remedy: 'install flanneld.service.d/weft-driver.conf: it has "weft namespace" run before flanneld',
+          remedy:
+            'systemctl enable weft-docker.socket, or install flanneld.service.d/weft-driver.conf: then "weft namespace" runs before flanneld',
         },
       );
     }

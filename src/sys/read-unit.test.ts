@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readUnit } from '#src/sys/read-unit.ts';
+import { enabledUnits, readUnit } from '#src/sys/read-unit.ts';
 
 /** The files of a host. */
 function host(texts: Readonly<Record<string, string>>) {
@@ -71,4 +71,32 @@ test('a name with dashes has the drop-ins of its beginnings', async () => {
     '/etc/systemd/system/flannel-docker-.service.d/a.conf',
     '/etc/systemd/system/flannel-.service.d/b.conf',
   ]);
+});
+
+test('what can’t be read counts as not there', async () => {
+  const { files, folders } = host({
+    '/usr/lib/systemd/system/a.service': '[Service]\n',
+    '/etc/systemd/system/a.service.d/x.conf': 'a folder',
+    '/etc/systemd/system/m.target.wants/a.service': 'a link',
+  });
+  const refused = Object.assign(new Error('not a folder'), { code: 'ENOTDIR' });
+  const reader = {
+    files: {
+      read: async (path: string) =>
+        /\/etc\//.test(path)
+          ? Promise.reject(Object.assign(new Error(), { code: 'EISDIR' }))
+          : files.read(path),
+    },
+    folders: {
+      list: async (path: string) => {
+        if (path === '/etc/systemd/system') return ['m.target.wants', 'file.wants'];
+        return /file\.wants|^\/run/.test(path) ? Promise.reject(refused) : folders.list(path);
+      },
+    },
+  };
+  assert.deepEqual(
+    (await readUnit(reader, 'a.service'))?.texts.map(({ text }) => text),
+    ['[Service]\n', ''],
+  );
+  assert.deepEqual([...(await enabledUnits(reader))], ['a.service']);
 });

@@ -5,6 +5,7 @@ import type { Folders } from '#src/sys/folders.ts';
 
 /** Where systemd looks for units, the first of a name wins (systemd.unit(5), "Unit File Load Path"). */
 export const UNIT_FOLDERS = [
+  '/run/systemd/generator.early',
   '/etc/systemd/system',
   '/run/systemd/system',
   '/run/systemd/generator',
@@ -28,13 +29,15 @@ export interface FoundUnit {
 
 /**
  * Reads a unit and its drop-ins. A drop-in hides those of its name in later folders, and an empty file, or a link to
- * /dev/null, hides without having anything. `undefined` when there is no such unit, or it is masked in that way.
+ * /dev/null, hides without having anything. What can't be read counts as not there, as for systemd: a folder in a file's
+ * place, a link to itself. `undefined` when there is no such unit, or it is masked in that way.
  */
 export async function readUnit(
-  { files, folders }: UnitReader,
+  reader: UnitReader,
   name: string,
   places: readonly string[] = UNIT_FOLDERS,
 ): Promise<FoundUnit | undefined> {
+  const { files, folders } = patient(reader);
   const unit = await firstText(
     files,
     places.map((place) => join(place, name)),
@@ -54,6 +57,21 @@ export async function readUnit(
   }
   return { name, texts };
 }
+
+/** Units that another one wants or requires by a link, as "systemctl enable" makes it (systemd.unit(5), `.wants/`). */
+export async function enabledUnits(reader: Pick<UnitReader, 'folders'>): Promise<ReadonlySet<string>> {
+  const list = (folder: string): Promise<string[]> => reader.folders.list(folder).catch(() => []);
+  const lists = UNIT_FOLDERS.map(async (place) => {
+    const links = (await list(place)).filter((name) => /\.(wants|requires)$/.test(name));
+    return Promise.all(links.map((name) => list(join(place, name))));
+  });
+  return new Set((await Promise.all(lists)).flat(2));
+}
+
+const patient = ({ files, folders }: UnitReader): UnitReader => ({
+  files: { read: (path) => files.read(path).catch(() => undefined) },
+  folders: { list: (path) => folders.list(path).catch(() => []) },
+});
 
 async function firstText(
   files: Pick<Files, 'read'>,

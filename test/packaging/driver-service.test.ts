@@ -159,7 +159,7 @@ test('without the drop-in the driver is not served, in one line', { skip }, asyn
   });
   const said = host.log('flanneld.service').match(/.*netns|.*network namespace.*/g);
   assert.equal(said?.length, 1, String(said));
-  assert.match(said[0] ?? '', /^I.*install flanneld\.service\.d\/weft-driver\.conf/);
+  assert.match(said[0] ?? '', /^I.*systemctl enable weft-docker\.socket/);
 });
 
 test('a unit that may not enter namespaces does not serve the driver either', { skip }, async (t) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
+import { builtRelease } from '../support/release.ts';
 import { SETTINGS, writeConfig } from '../support/service-peer.ts';
 import { cannotRunSystemd, SystemdHost } from '../support/systemd-host.ts';
 
@@ -35,6 +36,7 @@ const DROP_IN = 'docker.service.d/zz-weft-flannel.conf';
 
 test('enable and disable of flanneld are all that Docker needs', { skip }, async (t) => {
   const host = await SystemdHost.start(t, {
+    release: await builtRelease(),
     units: ['flanneld.service', 'weft-store.service', 'weft-docker.socket', 'weft-namespace.service'],
     generators: ['weft-generator'],
     programs: { dockerd: DOCKERD('no doors') },

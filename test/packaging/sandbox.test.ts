@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
+import { builtRelease } from '../support/release.ts';
 import { addContainer, addPeer, onPeer, PEER_UNIT, SETTINGS, writeConfig } from '../support/service-peer.ts';
 import { cannotRunSystemd, STRICT, SystemdHost } from '../support/systemd-host.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -45,6 +46,7 @@ const processField = (host: SystemdHost, unit: string, name: string): string =>
 
 test('in its sandbox flanneld does all that it does without', { skip }, async (t) => {
   const host = await SystemdHost.start(t, {
+    release: await builtRelease(),
     units: ['flanneld.service', 'weft-store.service', 'weft-namespace.service'],
     more: {
       'flanneld.service.d/strict.conf': STRICT,
@@ -56,7 +58,8 @@ test('in its sandbox flanneld does all that it does without', { skip }, async (t
   host.must(['systemctl', 'start', 'weft-store']);
   writeConfig(host);
   addPeer(host);
-  host.must(['systemctl', 'start', 'flanneld', 'peer']);
+  host.must(['systemctl', 'enable', '--now', 'flanneld']);
+  host.must(['systemctl', 'start', 'peer']);
   const [c1, c2] = [
     addContainer(host, 'c1', { subnetFile: '/run/flannel/subnet.env' }),
     addContainer(host, 'c2', { namespace: 'peer', subnetFile: '/run/peer/subnet.env' }),
@@ -121,8 +124,8 @@ test('in its sandbox flanneld does all that it does without', { skip }, async (t
 
   await t.test('it serves its local API', () => {
     for (const command of ['peers', 'events', 'leases', 'doctor']) {
-      const { code, stderr } = host.run(['weft', command]);
-      assert.equal(code, 0, `${command}: ${stderr}`);
+      const { code, stdout, stderr } = host.run(['weft', command]);
+      assert.equal(code, 0, `${command}: ${stdout} ${stderr}`);
     }
   });
 

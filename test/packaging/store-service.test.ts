@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
 import { selfSigned } from '../support/certificates.ts';
+import { builtRelease } from '../support/release.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 import { cannotRunSystemd, SystemdHost } from '../support/systemd-host.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -21,6 +22,7 @@ test('the store serves as its own user, comes back after kill -9, and root backs
 }, async (t) => {
   const { certFile, keyFile } = await selfSigned(scratchFolder(t), 'store');
   const host = await SystemdHost.start(t, {
+    release: await builtRelease(),
     units: ['weft-store.service'],
     etc: {
       'weft/store-cert.pem': readFileSync(certFile, 'utf8'),

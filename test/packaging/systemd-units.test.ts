@@ -53,6 +53,7 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
       writeFileSync(join(folder, name), text);
     };
     copy('flanneld.service');
+    copy('weft-store.service');
     writeFileSync(join(folder, 'docker.service'), '[Service]\nType=notify\nExecStart=/bin/false\n');
     copy('docker.service.d/flannel.conf');
     if (driver) {
@@ -67,8 +68,11 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
   }
 }
 
-test('systemd finds nothing wrong with flanneld.service and the drop-in for Docker', { skip }, () => {
-  for (const unit of ['flanneld.service', 'docker.service']) assert.deepEqual(verify(unit), [], unit);
+test('systemd finds nothing wrong with flanneld.service, the store’s and the drop-in for Docker', {
+  skip,
+}, () => {
+  for (const unit of ['flanneld.service', 'weft-store.service', 'docker.service'])
+    assert.deepEqual(verify(unit), [], unit);
 });
 
 test('systemd finds nothing wrong with the units of Docker’s network driver', { skip }, () => {
@@ -95,6 +99,24 @@ test('flanneld may enter network namespaces, and no others, with Docker’s netw
     'CapabilityBoundingSet=~CAP_SYS_ADMIN',
     'RestrictNamespaces=~net',
   ]);
+});
+
+test('no unit is more exposed than the guide says', { skip }, (t) => {
+  if (spawnSync('systemd-analyze', ['security', '--offline=yes', '--help']).status !== 0)
+    return t.skip('this systemd-analyze is older than 250');
+  const guide = readFileSync(join(ROOT, 'docs/guides/systemd.md'), 'utf8');
+  const rows = [...guide.matchAll(/^\| `([\w-]+\.service)`(, with the driver)? \| (\d+\.\d) \|/gm)];
+  assert.deepEqual(
+    rows.map(([, unit, driver]) => `${unit}${driver ?? ''}`),
+    ['flanneld.service', 'flanneld.service, with the driver', 'weft-store.service', 'weft-namespace.service'],
+  );
+  for (const [row, unit = '', driver, figure] of rows)
+    withUnits({ driver: driver !== undefined || unit === 'weft-namespace.service' }, (folder) => {
+      const words = ['security', '--offline=yes', '--no-pager', join(folder, unit)];
+      const { stdout } = spawnSync('systemd-analyze', words, { encoding: 'utf8' });
+      const exposure = /exposure level for .*: (\d+\.\d)/.exec(stdout)?.[1];
+      assert.ok(Number(exposure) <= Number(figure), `${row}: it is ${exposure}`);
+    });
 });
 
 test('systemd would find a wrong key, a missing program and a second ExecStart', { skip }, () => {

@@ -45,6 +45,11 @@ export class GuideRun {
     return this.#executed;
   }
 
+  /** Whether a block was not as its page says. */
+  get failed(): boolean {
+    return this.#failed;
+  }
+
   /** All blocks of a guide, or those below some of its headings. After one that fails nothing more is typed. */
   async follow(t: GuideTest, guide: Guide, headings?: readonly string[]): Promise<void> {
     for (const heading of headings ?? [])

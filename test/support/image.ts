@@ -13,6 +13,7 @@ import {
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { VERSION } from '#src/lib/version.ts';
+import type { Architecture } from '../../script/oci/package-lock.ts';
 import { inRepository } from './flanneld.ts';
 import { builtRelease } from './release.ts';
 
@@ -31,13 +32,19 @@ export interface BuiltImage {
 }
 
 /** The image of {@link builtRelease}, made once for each content of the tree. Read only. */
-export async function builtImage({ version = VERSION } = {}): Promise<BuiltImage> {
-  const release = await builtRelease({ version });
+export async function builtImage({
+  version = VERSION,
+  architecture = process.arch as Architecture,
+}: {
+  readonly version?: string;
+  readonly architecture?: Architecture;
+} = {}): Promise<BuiltImage> {
+  const release = await builtRelease({ version, architecture });
   const folder = join(CACHE, contentOf(release.folder));
   mkdirSync(CACHE, { recursive: true });
   const build =
     '[ -d "$1" ] || { SOURCE_DATE_EPOCH=0 "$2" "$3" "$4" --version="$5" --release="$6" --output="$1.new" && mv "$1.new" "$1"; }';
-  const program = [process.execPath, inRepository('script/image.ts'), process.arch];
+  const program = [process.execPath, inRepository('script/image.ts'), architecture];
   const words = [folder, ...program, version, release.folder];
   execFileSync('flock', [join(CACHE, 'lock'), 'sh', '-c', build, 'sh', ...words], {
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -46,8 +53,8 @@ export async function builtImage({ version = VERSION } = {}): Promise<BuiltImage
   prune();
   return {
     name: `weft:${version}`,
-    archive: join(folder, `weft-${version}-oci-${process.arch}.tar`),
-    sbom: join(folder, `weft-${version}-image-${process.arch}.cdx.json`),
+    archive: join(folder, `weft-${version}-oci-${architecture}.tar`),
+    sbom: join(folder, `weft-${version}-image-${architecture}.cdx.json`),
   };
 }
 

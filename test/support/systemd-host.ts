@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -16,6 +17,7 @@ import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { until } from '#src/sys/until.ts';
+import type { BuiltRelease } from './release.ts';
 import { scratchFolder } from './scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -81,6 +83,8 @@ export interface SystemdHostOptions {
   readonly more?: Readonly<Record<string, string>>;
   /** What is in /etc beside what this machine has there, by path. */
   readonly etc: Readonly<Record<string, string>>;
+  /** Programs of a release, in the place of this checkout's. */
+  readonly release?: BuiltRelease;
   /** Ours that systemd calls at each reload. */
   readonly generators?: readonly string[];
   /** Programs beside ours, by name. */
@@ -118,7 +122,8 @@ export class SystemdHost {
       await ended;
       await group.remove();
       // A systemd that is killed leaves what PrivateTmp= made.
-      for (const path of privateFolders()) if (!former.has(path)) rmSync(path, { recursive: true });
+      for (const path of privateFolders())
+        if (!former.has(path) && !isMounted(path)) rmSync(path, { recursive: true });
     });
     const first = () =>
       Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ')[0] ?? 0);
@@ -186,7 +191,7 @@ export class SystemdHost {
 
 function furnish(
   folder: string,
-  { units, more = {}, etc, generators = [], programs = {}, state = {} }: SystemdHostOptions,
+  { units, more = {}, etc, release, generators = [], programs = {}, state = {} }: SystemdHostOptions,
 ): void {
   const write = (path: string, text: string): void => {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -200,9 +205,8 @@ function furnish(
   // Units and links of this machine are not this host's.
   rmSync(join(folder, 'etc/systemd/system'), { recursive: true, force: true });
   mkdirSync(join(folder, 'etc/systemd/system'), { recursive: true });
-  for (const name of readdirSync(join(ROOT, 'bin')))
-    symlinkSync(join(ROOT, 'bin', name), join(folder, 'programs', name));
-  for (const name of generators) symlinkSync(join(ROOT, 'bin', name), join(folder, 'generators', name));
+  install(join(folder, 'programs'), release);
+  for (const name of generators) symlinkSync(`/usr/local/sbin/${name}`, join(folder, 'generators', name));
   for (const [name, text] of Object.entries(programs))
     writeFileSync(join(folder, 'programs', name), text, { mode: 0o755, flag: 'wx' });
   for (const name of STUBS) write(`units/${name}.target`, '[Unit]\nDefaultDependencies=no\n');
@@ -215,7 +219,7 @@ function furnish(
     if (!name.endsWith('.service')) continue;
     const log = `append:${join(folder, `${name}.log`)}`;
     // A sandbox would hide a checkout below /tmp.
-    const hidden = ROOT.startsWith('/tmp/') ? ['PrivateTmp=no'] : [];
+    const hidden = release === undefined && ROOT.startsWith('/tmp/') ? ['PrivateTmp=no'] : [];
     const settings = [`StandardOutput=${log}`, `StandardError=${log}`, ...hidden];
     write(`units/${name}.d/test-host.conf`, `[Service]\n${settings.join('\n')}\n`);
   }
@@ -224,13 +228,38 @@ function furnish(
   for (const [name, text] of Object.entries(state)) write(`state/${name}`, text);
 }
 
+/** Links to the programs of this checkout, or those of a release. */
+function install(folder: string, release: BuiltRelease | undefined): void {
+  if (release === undefined) {
+    for (const name of readdirSync(join(ROOT, 'bin')))
+      symlinkSync(join(ROOT, 'bin', name), join(folder, name));
+    return;
+  }
+  // It may lie where a sandbox would not see it, and is too large for a copy.
+  linkSync(release.executable, join(folder, 'weft'));
+  for (const name of readdirSync(dirname(release.executable)))
+    if (name !== 'weft') symlinkSync('weft', join(folder, name));
+}
+
 /** What systemd makes for PrivateTmp= of our units. */
 const privateFolders = (): string[] =>
   ['/tmp', '/var/tmp'].flatMap((folder) =>
     readdirSync(folder)
-      .filter((name) => /^systemd-private-.*-flanneld\.service-/.test(name))
+      .filter((name) => /^systemd-private-.*-(flanneld|weft-store)\.service-/.test(name))
       .map((name) => join(folder, name)),
   );
+
+/** Whether a process has it, of another host maybe. */
+const isMounted = (path: string): boolean =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .some((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(path);
+      } catch {
+        return false;
+      }
+    });
 
 let made = 0;
 

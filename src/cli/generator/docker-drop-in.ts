@@ -7,7 +7,7 @@ export interface DockerUnits {
   /** flanneld.service, with its drop-ins. */
   readonly flanneld: readonly UnitText[];
   /** `FLANNELD_DOCKER_FWMARK` of flanneld's settings, where it is there. */
-  readonly fwmark?: string | undefined;
+  readonly fwmark?: string;
 }
 
 export interface DropIn {

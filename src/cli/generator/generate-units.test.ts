@@ -56,6 +56,17 @@ test('the mark of flanneld’s settings goes with it', async () => {
   assert.doesNotMatch(text, /secret/);
 });
 
+test('a mark that flanneld refuses does not come into Docker’s unit', async () => {
+  for (const value of ['"0x40\nExecStartPre=/bin/false"', '0x40 A=%H', '3']) {
+    const { files } = await generate(ENABLED, {
+      '/etc/weft/flanneld.conf': `FLANNELD_DOCKER_FWMARK=${value}\n`,
+    });
+    const [text = ''] = files.values();
+    assert.match(text, /^ExecStart=\//m);
+    assert.doesNotMatch(text, /FWMARK|bin\/false/);
+  }
+});
+
 test('a masked Docker, no Docker and a masked flanneld: nothing', async () => {
   const masked = { '/etc/systemd/system/docker.service': '' };
   assert.deepEqual((await generate(ENABLED, masked)).names, []);

@@ -1,9 +1,8 @@
-import { join } from 'node:path';
 import { dockerDropIn } from '#src/cli/generator/docker-drop-in.ts';
 import { DRIVER_DROP_INS } from '#src/cli/generator/driver-drop-ins.ts';
 import { unitEnvironment } from '#src/cli/import-flannel/unit-environment.ts';
-import { DOCKER_FWMARK_VARIABLE } from '#src/docker/docker-fwmark.ts';
-import { readUnit, UNIT_FOLDERS, type UnitReader } from '#src/sys/read-unit.ts';
+import { DOCKER_FWMARK_VARIABLE, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
+import { enabledUnits, readUnit, type UnitReader } from '#src/sys/read-unit.ts';
 
 export interface GeneratedUnits {
   /** Texts by their path below the generator's folder. */
@@ -27,8 +26,14 @@ export async function generateUnits(reader: UnitReader): Promise<GeneratedUnits>
   const notes: string[] = [];
   if (docker !== undefined && flanneld !== undefined && enabled.has('flanneld.service')) {
     const { variables } = await unitEnvironment(reader.files, flanneld.texts);
-    const fwmark = variables.get(DOCKER_FWMARK_VARIABLE)?.value || undefined;
-    const made = dockerDropIn({ docker: docker.texts, flanneld: flanneld.texts, fwmark });
+    const fwmark = variables.get(DOCKER_FWMARK_VARIABLE)?.value ?? '';
+    // One that flanneld refuses is not carried into Docker's unit: anything could be in it.
+    const isMark = fwmark !== '' && 'mark' in parseDockerFwmark(fwmark);
+    const made = dockerDropIn({
+      docker: docker.texts,
+      flanneld: flanneld.texts,
+      ...(isMark && { fwmark }),
+    });
     if (made.text !== undefined) files.set(`docker.service.d/${DROP_INS.docker}`, made.text);
     notes.push(...made.notes);
   }
@@ -42,14 +47,4 @@ export async function generateUnits(reader: UnitReader): Promise<GeneratedUnits>
     }
   }
   return { files, notes };
-}
-
-/** Units that another one wants or requires by a link, as "systemctl enable" makes it (systemd.unit(5), `.wants/`). */
-async function enabledUnits({ folders }: UnitReader): Promise<ReadonlySet<string>> {
-  const lists = UNIT_FOLDERS.map(async (place) => {
-    const names = await folders.list(place);
-    const links = names.filter((name) => /\.(wants|requires)$/.test(name));
-    return Promise.all(links.map((name) => folders.list(join(place, name))));
-  });
-  return new Set((await Promise.all(lists)).flat(2));
 }

@@ -76,13 +76,14 @@ async function readOrLinked(
   path: string,
   texts: readonly UnitText[],
 ): Promise<UnitText | undefined> {
-  const text = await files.read(path);
+  const read = (place: string): Promise<string | undefined> => files.read(place).catch(() => undefined);
+  const text = await read(path);
   if (text !== undefined) return { source: path, text };
   for (const { value } of listOf(texts, SERVICE('ExecStartPre'))) {
     for (const { program, words } of unitCommands(value)) {
       const [to, from] = [words.at(-1), words.at(-2)];
       if (!/(^|\/)(ln|cp)$/.test(program) || to !== path || from === undefined) continue;
-      const linked = await files.read(from);
+      const linked = await read(from);
       if (linked !== undefined) return { source: from, text: linked };
     }
   }

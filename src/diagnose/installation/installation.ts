@@ -65,7 +65,7 @@ export interface PluginSocket {
 
 export interface InstallationComponents {
   readonly files: Files;
-  readonly folders: Pick<Folders, 'list' | 'listFolders'>;
+  readonly folders: Pick<Folders, 'list'>;
   readonly look: FileLook;
   readonly commands: CommandRunner;
   readonly processes: ProcessList;

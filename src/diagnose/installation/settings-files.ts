@@ -1,5 +1,5 @@
-import { parseEnv } from 'node:util';
 import { secretsIn } from '#src/diagnose/report/secrets.ts';
+import { parseEnvironmentFile } from '#src/lib/environment-file.ts';
 import type { FileLook } from '#src/sys/file-look.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -12,11 +12,11 @@ export interface SettingsFile {
   readonly secret?: string;
 }
 
-/** The two places of flanneld's settings, the one that wins last. */
+/** What flanneld.service reads, in its order: of two that set a variable the later one counts. */
 export const FLANNELD_SETTINGS = ['/etc/default/flanneld', '/etc/weft/flanneld.conf'] as const;
 
-/** Where settings are, the last of them winning as in the units. */
-export const SETTINGS = [...FLANNELD_SETTINGS, '/etc/weft/store.conf'] as const;
+/** Those of all units. */
+const SETTINGS = [...FLANNELD_SETTINGS, '/etc/weft/store.conf'] as const;
 
 /** Keys that the store's unit reads as root. */
 const SECRETS = { '/etc/weft/store-key.pem': 'a private key', '/etc/weft/store-users': 'passwords' } as const;
@@ -34,7 +34,7 @@ export async function readSettingsFiles(
   const keys = { ...SECRETS, ...(keyFile !== '' && { [keyFile]: 'a private key' }) };
   const settings = SETTINGS.map(async (path): Promise<[string, string | undefined]> => {
     const text = await files.read(path).catch(() => undefined);
-    const variables = Object.entries(parseEnv(text ?? '')).map(([name, value]) => `${name}=${value}`);
+    const variables = Array.from(parseEnvironmentFile(text ?? ''), ([name, value]) => `${name}=${value}`);
     return [path, secretsIn([], variables).length > 0 ? 'a password' : undefined];
   });
   const all = [...(await Promise.all(settings)), ...Object.entries(keys)];
@@ -53,7 +53,11 @@ export async function readSettingsFiles(
 /** Variables that both files have, with different values. */
 export async function readSettingsTwice(files: Pick<Files, 'read'>): Promise<readonly string[]> {
   const [old, now] = await Promise.all(
-    FLANNELD_SETTINGS.map(async (path) => parseEnv((await files.read(path).catch(() => undefined)) ?? '')),
+    FLANNELD_SETTINGS.map(async (path) =>
+      parseEnvironmentFile((await files.read(path).catch(() => undefined)) ?? ''),
+    ),
   );
-  return Object.keys(now ?? {}).filter((name) => old?.[name] !== undefined && old[name] !== now?.[name]);
+  return Array.from(now?.keys() ?? []).filter(
+    (name) => old?.has(name) === true && old.get(name) !== now?.get(name),
+  );
 }

@@ -1,8 +1,9 @@
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { absentFact, type Fact, knownFact } from '#src/diagnose/facts/fact.ts';
 import type { FileLook } from '#src/sys/file-look.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Folders } from '#src/sys/folders.ts';
+import { enabledUnits, readUnit, UNIT_FOLDERS } from '#src/sys/read-unit.ts';
 
 /** A unit as systemd finds it. */
 export interface UnitSeen {
@@ -16,19 +17,9 @@ export interface UnitSeen {
   readonly text: string;
 }
 
-/** systemd.unit(5): a unit in an earlier folder hides those of its name in later ones. */
-const FOLDERS = [
-  '/etc/systemd/system',
-  '/run/systemd/system',
-  '/usr/local/lib/systemd/system',
-  '/usr/lib/systemd/system',
-  '/lib/systemd/system',
-] as const;
-const GENERATED = ['/run/systemd/generator.early', '/run/systemd/generator', '/run/systemd/generator.late'];
-
 export interface UnitsComponents {
   readonly files: Pick<Files, 'read'>;
-  readonly folders: Pick<Folders, 'list' | 'listFolders'>;
+  readonly folders: Pick<Folders, 'list'>;
   readonly look: FileLook;
 }
 
@@ -37,62 +28,31 @@ export async function readUnits(
   components: UnitsComponents,
   names: readonly string[],
 ): Promise<Fact<ReadonlyMap<string, UnitSeen>>> {
-  const { look, folders } = components;
-  if ((await look.see('/run/systemd/system')) === undefined)
+  if ((await components.look.see('/run/systemd/system')) === undefined)
     return absentFact('systemd is not the first process of this host');
-  const enabled = await enabledIn(folders);
-  const units = await Promise.all(names.map((name) => readUnit(components, name, enabled)));
+  const enabled = await enabledUnits(components);
+  const units = await Promise.all(names.map((name) => seenUnit(components, name, enabled)));
   return knownFact(new Map(units.flatMap((unit) => (unit === undefined ? [] : [[unit.name, unit]]))));
 }
 
-async function readUnit(
-  { files, folders, look }: UnitsComponents,
+async function seenUnit(
+  components: UnitsComponents,
   name: string,
   enabled: ReadonlySet<string>,
 ): Promise<UnitSeen | undefined> {
-  const real = await Promise.all(
-    FOLDERS.map(async (folder) => {
-      const path = join(folder, name);
-      return { path, real: await look.resolve(path) };
-    }),
-  );
+  const places = UNIT_FOLDERS.map((folder) => join(folder, name));
+  const real = await Promise.all(places.map((path) => components.look.resolve(path)));
   // On most systems /lib is a link to /usr/lib.
-  const found = real.filter((it, n) => it.real && real.findIndex((other) => other.real === it.real) === n);
-  const [first] = found;
-  if (first === undefined) return undefined;
-  const places = [...FOLDERS, ...GENERATED].map((folder) => join(folder, `${name}.d`));
-  const dropIns = (
-    await Promise.all(
-      places.map(async (place) =>
-        (
-          await folders.list(place).catch((): string[] => [])
-        )
-          .filter((file) => file.endsWith('.conf'))
-          .map((file) => join(place, file)),
-      ),
-    )
-  ).flat();
-  const unique = dropIns.filter(
-    (path) => !path.startsWith('/lib/') || !dropIns.includes(path.replace(/^/, '/usr')),
-  );
-  const texts = await Promise.all([first.path, ...unique].map((path) => files.read(path).catch(() => '')));
+  const paths = places.filter((_, n) => real[n] !== undefined && real.indexOf(real[n]) === n);
+  if (paths.length === 0) return undefined;
+  // One that is masked has no text.
+  const texts = (await readUnit(components, name))?.texts ?? [];
+  const sources = texts.slice(1).map(({ source }) => source);
   return {
     name,
-    paths: found.map(({ path }) => path),
+    paths,
     isEnabled: enabled.has(name),
-    dropIns: unique,
-    text: texts.join('\n'),
+    dropIns: sources.filter((path) => basename(dirname(path)) === `${name}.d`),
+    text: texts.map(({ text }) => text).join('\n'),
   };
-}
-
-/** Units that another one pulls in: links in `TARGET.wants` and `TARGET.requires`. */
-async function enabledIn(folders: UnitsComponents['folders']): Promise<ReadonlySet<string>> {
-  const [root] = FOLDERS;
-  const places = (await folders.listFolders(root).catch((): string[] => [])).filter((name) =>
-    /\.(wants|requires)$/.test(name),
-  );
-  const names = await Promise.all(
-    places.map((place) => folders.list(join(root, place)).catch((): string[] => [])),
-  );
-  return new Set(names.flat());
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { outputOf, systemLabComponents } from '#src/lab/components.ts';
 import { Machine } from '#src/lab/machine.ts';
@@ -8,7 +9,6 @@ import type { Place } from '#src/lab/underlay.ts';
 import type { CommandOptions, CommandResult } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { inRepository } from '../flanneld.ts';
-import { scratchFolder } from '../scratch-folder.ts';
 import type { Owner } from '../test-lab.ts';
 import { type ControlGroups, makeControlGroups } from './control-groups.ts';
 import { debianRoot } from './debian-root.ts';
@@ -58,19 +58,19 @@ export class CleanMachine extends Machine {
 
   /** Boots it, until all that starts at a boot has started. */
   static async start(owner: Owner, options: CleanMachineOptions): Promise<CleanMachine> {
-    const folder = scratchFolder({ after: (cleanUp) => owner.after(async () => cleanUp()) });
-    const machine = new CleanMachine(folder, owner.signal, options);
+    const machine = new CleanMachine(`weft-test-${process.pid}-m${++made}`, owner.signal, options);
+    owner.after(async () => rmSync(machine.folder, { recursive: true, force: true }));
     machine.#furnish();
     owner.after(() => machine.#stop());
     await machine.#boot();
     return machine;
   }
 
-  private constructor(folder: string, signal: AbortSignal, options: CleanMachineOptions) {
-    super(systemLabComponents(), { name: options.name, folder, signal });
+  private constructor(namespace: string, signal: AbortSignal, options: CleanMachineOptions) {
+    super(systemLabComponents(), { name: options.name, folder: join(tmpdir(), namespace), signal });
     this.#options = options;
-    this.namespace = `weft-test-${process.pid}-m${++made}`;
-    this.#place = options.underlay.placeOf(this.namespace.slice(-15), options.number, this.namespace);
+    this.namespace = namespace;
+    this.#place = options.underlay.placeOf(namespace.slice(-15), options.number, namespace);
   }
 
   /** On the underlay. */

@@ -37,7 +37,7 @@ export function makeControlGroups(name: string): ControlGroups {
     version,
     folders,
     async remove() {
-      await until(() => folders.every(removed), { what: `end of the processes in ${name}` });
+      await until(() => folders.every(removeGroup), { what: `end of the processes in ${name}` });
     },
   };
 }
@@ -48,10 +48,11 @@ const hierarchies = (): string[] =>
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => join(MOUNTED, name));
 
-function removed(folder: string): boolean {
+/** Whether it is gone, with those in it: one with a process stays. */
+export function removeGroup(folder: string): boolean {
   try {
     for (const entry of readdirSync(folder, { withFileTypes: true }))
-      if (entry.isDirectory() && !removed(join(folder, entry.name))) return false;
+      if (entry.isDirectory() && !removeGroup(join(folder, entry.name))) return false;
     rmdirSync(folder);
     return true;
   } catch (error) {

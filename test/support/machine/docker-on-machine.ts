@@ -7,10 +7,13 @@ export class MachineContainer extends Machine {
   readonly address: string;
   readonly pid: string;
   readonly machine: CleanMachine;
+  /** Docker's name for it. */
+  readonly container: string;
 
   constructor(on: CleanMachine, name: string, { address, pid }: { address: string; pid: string }) {
     super(on.components, { name: `${on.name}/${name}`, folder: on.folder, signal: on.signal });
     this.machine = on;
+    this.container = name;
     this.address = address;
     this.pid = pid;
   }

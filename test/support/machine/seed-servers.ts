@@ -114,7 +114,7 @@ export async function withoutLoss(
     }
   }
   for (const web of [from, to])
-    assert.equal((await containerOn(web.machine)).pid, web.pid, `${web.name} is another one`);
+    assert.equal((await containerOn(web.machine, web.container)).pid, web.pid, `${web.name} is another one`);
 }
 
 /** Containers reach each other by ICMP and TCP, with packets of the overlay's whole size and their own addresses. */

@@ -2,6 +2,7 @@ import { type LabComponents, outputOf, systemLabComponents } from '#src/lab/comp
 import { type Place, placeOf, type UnderlayPlan, underlayLines } from '#src/lab/underlay.ts';
 import { ipv4 } from '#src/lib/ip.ts';
 import type { Owner } from '../test-lab.ts';
+import { removeLeftovers } from './remove-leftovers.ts';
 
 /** The seed's servers: number 0 has 172.16.70.190, the next ones follow. */
 const PLAN: UnderlayPlan = { kind: 'l2', base: ipv4(0xac1046be), mtu: 1500 };
@@ -14,6 +15,7 @@ export class Underlay {
   readonly #components: LabComponents;
 
   static async make(owner: Owner): Promise<Underlay> {
+    await removeLeftovers();
     const underlay = new Underlay(systemLabComponents());
     await underlay.#must(['ip', 'netns', 'add', underlay.namespace]);
     owner.after(() => underlay.#must(['ip', 'netns', 'delete', underlay.namespace]));
