@@ -44,11 +44,14 @@ test('the same sources make the same images, bit by bit, wherever and whenever',
   writeFileSync(join(release, 'sbom.cdx.json'), '{"bomFormat":"CycloneDX","specVersion":"1.5","version":1}');
   const [one, other] = [build(scratchFolder(t), release), build(scratchFolder(t), release)];
   assert.deepEqual([...one.keys()].sort(), [
+    'SHA256SUMS',
     'weft-1.2.3-image-arm64.cdx.json',
     'weft-1.2.3-image-x64.cdx.json',
     'weft-1.2.3-oci-arm64.tar',
     'weft-1.2.3-oci-x64.tar',
     'weft-1.2.3-oci.tar',
   ]);
+  const sums = String(one.get('SHA256SUMS')).trimEnd().split('\n');
+  assert.equal(sums.length, 5, 'what script/sign signs names each file');
   for (const [name, data] of one) assert.ok(other.get(name)?.equals(data), name);
 });

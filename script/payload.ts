@@ -1,6 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { bashCompletion } from '#src/cli/bash-completion.ts';
 import { COMMANDS } from '#src/cli/commands.ts';
@@ -9,6 +8,7 @@ import { fishCompletion } from '#src/cli/fish-completion.ts';
 import { zshCompletion } from '#src/cli/zsh-completion.ts';
 import { manPages } from './man-pages.ts';
 import { changelogOf, copyrightOf } from './packages/documents.ts';
+import { ROOT } from './source-tree.ts';
 
 /** For whom the files are: Debian's and RHEL's families keep some of them in different places. */
 export type Taker = 'deb' | 'rpm' | 'image';
@@ -55,8 +55,6 @@ export interface PayloadFacts {
   /** Seconds since 1970: the time of all that is made. */
   readonly date: number;
 }
-
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 const row = (
   to: string,

@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { VENDOR } from '#src/ui/server/page-files.ts';
 import { buildFacts } from './build-facts.ts';
@@ -9,11 +8,7 @@ import { alignCompiled, compiledAsset } from './compiled-asset.ts';
 import { addressOf, cutOut, dynamicSymbol, withoutSections } from './elf-file.ts';
 import { icuSymbol, trimIcuData } from './icu-data.ts';
 import { EXECUTABLE, LINKS, RELEASE_PROGRAMS, type ReleaseProgram } from './release-programs.ts';
-
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-
-export const ARCHITECTURES = ['x64', 'arm64'] as const;
-export type Architecture = (typeof ARCHITECTURES)[number];
+import { ROOT } from './source-tree.ts';
 
 /** Files of npm's packages for an architecture. */
 export interface NativeParts {

@@ -1,9 +1,10 @@
+import type { Architecture } from '../architectures.ts';
 import { type DebianPackage, openPackage } from './debian-package.ts';
 import { LayerTree } from './layer.ts';
-import { type Architecture, fetchPackage, type LockedPackage, type PackageLock } from './package-lock.ts';
+import { fetchPackage, type LockedPackage, type PackageLock } from './package-lock.ts';
 import type { TarEntry } from './tar.ts';
 
-/** Who the store runs as: no user of a host is likely to have the number. */
+/** The user of the store: no user of a host is likely to have the number. */
 export const STORE_USER = { name: 'weft-store', id: 64532 } as const;
 
 /** Of no use in a container that has no shell: pages, translations, and what C programs convert other charsets with. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { sha256Of } from '../checksums.ts';
 import { type Image, imageArchive } from './image-archive.ts';
-import { sha256Of } from './package-lock.ts';
 import { readTar } from './tar.ts';
 
 const image = (architecture: Image['architecture']): Image => ({

@@ -1,5 +1,6 @@
+import { ARCHITECTURES, type Architecture } from '../architectures.ts';
+import { sha256Of } from '../checksums.ts';
 import { type Layer, LayerTree } from './layer.ts';
-import { type Architecture, ociArchitecture, sha256Of } from './package-lock.ts';
 import { writeTar } from './tar.ts';
 
 /** An image of one architecture. */
@@ -46,7 +47,7 @@ export function imageArchive(images: readonly Image[], options: ArchiveOptions):
   };
   const [only, ...more] = written;
   if (only === undefined) throw new Error('an archive without an image');
-  // Platforms first: who takes any takes the first.
+  // Platforms first: an engine that takes any takes the first.
   const manifests = [...written.map(({ manifest }) => manifest), ...written.map(({ sbom }) => sbom)];
   const named = { ...archive.json(INDEX, indexOf(manifests)), annotations };
   archive.text('oci-layout', JSON.stringify({ imageLayoutVersion: '1.0.0' }));
@@ -86,7 +87,7 @@ class Archive {
       annotations,
     });
     const platform = {
-      architecture: ociArchitecture(architecture),
+      architecture: ARCHITECTURES[architecture].debian,
       os: 'linux',
       ...(architecture === 'arm64' && { variant: 'v8' }),
     };

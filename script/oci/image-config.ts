@@ -1,5 +1,6 @@
+import { ARCHITECTURES, type Architecture } from '../architectures.ts';
 import type { Layer } from './layer.ts';
-import { type Architecture, ociArchitecture, type PackageLock } from './package-lock.ts';
+import type { PackageLock } from './package-lock.ts';
 
 export interface ImageFacts {
   readonly version: string;
@@ -39,7 +40,7 @@ export function imageConfig(
 ): Record<string, unknown> {
   return {
     created: timeOf(facts.created),
-    architecture: ociArchitecture(architecture),
+    architecture: ARCHITECTURES[architecture].debian,
     ...(architecture === 'arm64' && { variant: 'v8' }),
     os: 'linux',
     config: {

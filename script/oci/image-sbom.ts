@@ -1,6 +1,7 @@
-import { createHash } from 'node:crypto';
+import { ARCHITECTURES, type Architecture } from '../architectures.ts';
+import { serialNumberOf } from '../checksums.ts';
 import { timeOf } from './image-config.ts';
-import { type Architecture, ociArchitecture, type PackageLock } from './package-lock.ts';
+import type { PackageLock } from './package-lock.ts';
 
 /** The part of CycloneDX 1.5 that is read here; what npm writes beside it is kept. */
 export interface Sbom {
@@ -51,7 +52,7 @@ export function imageSbom(release: Sbom, lock: PackageLock, facts: SbomFacts): S
     metadata: {
       timestamp: timeOf(created),
       component: { type: 'container', name: 'weft', version, 'bom-ref': ref },
-      properties: [{ name: 'architecture', value: ociArchitecture(architecture) }],
+      properties: [{ name: 'architecture', value: ARCHITECTURES[architecture].debian }],
     },
     components,
     dependencies: [
@@ -59,16 +60,7 @@ export function imageSbom(release: Sbom, lock: PackageLock, facts: SbomFacts): S
       ...(release.dependencies ?? []),
     ],
   };
-  return { ...bill, serialNumber: serialOf({ ...bill, serialNumber: '' }) };
-}
-
-/** A UUID of the content (RFC 9562, version 8): the same bill has the same number. */
-function serialOf(bill: Sbom): string {
-  const bytes = createHash('sha256').update(JSON.stringify(bill)).digest().subarray(0, 16);
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString('hex');
-  return `urn:uuid:${hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')}`;
+  return { ...bill, serialNumber: serialNumberOf(JSON.stringify({ ...bill, serialNumber: '' })) };
 }
 
 /** Not parts of Node, but what it speaks. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { sha256Of } from '../checksums.ts';
 import { LayerTree, makeLayer } from './layer.ts';
-import { sha256Of } from './package-lock.ts';
 import { readTar } from './tar.ts';
 
 const tree = () => new LayerTree({ mtime: 1_700_000_000 });

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { sha256Of } from './package-lock.ts';
+import { sha256Of } from '../checksums.ts';
 import { type TarEntry, writeTar } from './tar.ts';
 
 /** A layer as an image names it. */

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Architecture } from '../architectures.ts';
+import { sha256Of } from '../checksums.ts';
 
 /** The Debian packages of the image's base, as packaging/image/debian-packages.json holds them. */
 export interface PackageLock {
@@ -25,14 +26,6 @@ export interface LockedPackage {
   readonly path: string;
   readonly sha256: string;
 }
-
-export const ARCHITECTURES = ['x64', 'arm64'] as const;
-/** Node's word, as the files of a release have it. */
-export type Architecture = (typeof ARCHITECTURES)[number];
-
-/** The word that Debian, Go and OCI have for it. */
-export const ociArchitecture = (architecture: Architecture): 'amd64' | 'arm64' =>
-  architecture === 'x64' ? 'amd64' : architecture;
 
 export const LOCK_FILE = fileURLToPath(
   new URL('../../packaging/image/debian-packages.json', import.meta.url),
@@ -97,8 +90,6 @@ function snapshotOf(date: number): string {
   const time = new Date(date * 1000).toISOString().replace(/[-:]|\.\d+/g, '');
   return `https://snapshot.debian.org/archive/{archive}/${time}`;
 }
-
-export const sha256Of = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
 
 /** fetch() says why only in the cause. */
 const causeOf = (error: Error): string =>

@@ -2,14 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  ARCHITECTURES,
-  LOCK_FILE,
-  mirrorOf,
-  ociArchitecture,
-  type PackageLock,
-  sha256Of,
-} from './package-lock.ts';
+import { ALL_ARCHITECTURES, ARCHITECTURES, type Architecture } from '../architectures.ts';
+import { sha256Of } from '../checksums.ts';
+import { LOCK_FILE, mirrorOf, type PackageLock } from './package-lock.ts';
 import { type PackageList, parseParagraphs, resolvePackages } from './resolve-packages.ts';
 
 const RELEASE = 'trixie';
@@ -28,10 +23,10 @@ export async function renewLock(): Promise<void> {
   const releases = await Promise.all(
     LISTS.map(async (list) => ({ ...list, release: await fetchRelease(list) })),
   );
-  const architectures = {} as Record<(typeof ARCHITECTURES)[number], PackageLock['architectures']['x64']>;
-  for (const architecture of ARCHITECTURES) {
+  const architectures = {} as Record<Architecture, PackageLock['architectures']['x64']>;
+  for (const architecture of ALL_ARCHITECTURES) {
     const lists: PackageList[] = [];
-    for (const list of releases) lists.push(await fetchList(list, ociArchitecture(architecture)));
+    for (const list of releases) lists.push(await fetchList(list, ARCHITECTURES[architecture].debian));
     architectures[architecture] = resolvePackages(lists);
   }
   const dates = releases.map(({ release }) => Date.parse(release.Date ?? '') / 1000);

@@ -2,15 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ARCHITECTURES, type Architecture } from '../architectures.ts';
 import type { InstalledFile } from '../payload.ts';
-import {
-  ARCHITECTURES,
-  type Architecture,
-  DESCRIPTION,
-  MAINTAINER,
-  packageVersion,
-  SUMMARY,
-} from './facts.ts';
+import { DESCRIPTION, MAINTAINER, packageVersion, SUMMARY } from './facts.ts';
 import { MAINTAINER_SCRIPTS, maintainerScript } from './maintainer-script.ts';
 import { settle, stage } from './stage.ts';
 
@@ -56,7 +50,7 @@ export function makeDeb({ files, version, architecture, date, fast, work, output
   put('md5sums', linesOf(plain.map((path) => `${md5Of(join(root, path))}  ${path}`)));
   for (const name of MAINTAINER_SCRIPTS.deb) put(name, maintainerScript('deb', name), 0o755);
   settle(root, date);
-  const name = `weft_${packageVersion(version)}_${ARCHITECTURES[architecture].deb}.deb`;
+  const name = `weft_${packageVersion(version)}_${ARCHITECTURES[architecture].debian}.deb`;
   // Two threads make other bytes than one, and any number above makes the same.
   const compression = fast ? ['-Zgzip', '-z1'] : ['-Zxz', '-z6', '--threads-max=2'];
   execFileSync('dpkg-deb', ['--root-owner-group', ...compression, '--build', root, join(output, name)], {
@@ -71,7 +65,7 @@ function controlOf(facts: { version: string; architecture: Architecture; size: n
   return linesOf([
     'Package: weft',
     `Version: ${packageVersion(facts.version)}`,
-    `Architecture: ${ARCHITECTURES[facts.architecture].deb}`,
+    `Architecture: ${ARCHITECTURES[facts.architecture].debian}`,
     `Maintainer: ${MAINTAINER}`,
     `Installed-Size: ${facts.size}`,
     `Depends: ${DEPENDS.join(', ')}`,

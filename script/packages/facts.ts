@@ -1,10 +1,3 @@
-/** The architectures of a release, and what the packages' formats call them. */
-export const ARCHITECTURES = {
-  x64: { deb: 'amd64', rpm: 'x86_64' },
-  arm64: { deb: 'arm64', rpm: 'aarch64' },
-} as const;
-export type Architecture = keyof typeof ARCHITECTURES;
-
 export const MAINTAINER = 'The weft authors <weft@packages.invalid>';
 export const SUMMARY = "overlay network for Docker hosts, in flannel's place";
 /** Lines of at most 78 characters. */

@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { ARCHITECTURES } from '../architectures.ts';
 import type { InstalledFile } from '../payload.ts';
 import type { PackageRequest } from './deb.ts';
-import { ARCHITECTURES, DESCRIPTION, LIBRARIES, packageVersion, SUMMARY } from './facts.ts';
+import { DESCRIPTION, LIBRARIES, packageVersion, SUMMARY } from './facts.ts';
 import { MAINTAINER_SCRIPTS, maintainerScript } from './maintainer-script.ts';
 import { stage } from './stage.ts';
 
@@ -11,6 +12,8 @@ import { stage } from './stage.ts';
 export function makeRpm(request: PackageRequest): string {
   const { files, version, architecture, date, work, output } = request;
   const { rpm: target } = ARCHITECTURES[architecture];
+  // Macros and shell commands of rpmbuild's own name these paths without quotes.
+  if (/[^\w@+,./:-]/.test(work)) throw new Error(`rpmbuild can't work in ${work}; name another --output`);
   const root = join(work, 'root');
   stage(files, root, date);
   const spec = join(work, 'weft.spec');

@@ -13,7 +13,7 @@ import {
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { VERSION } from '#src/lib/version.ts';
-import type { Architecture } from '../../script/oci/package-lock.ts';
+import type { Architecture } from '../../script/architectures.ts';
 import { inRepository } from './flanneld.ts';
 import { builtRelease } from './release.ts';
 
