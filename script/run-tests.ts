@@ -11,10 +11,27 @@ import { TestRun } from './test-run.ts';
 /** End-to-end tests wait as much as they work: for a grace to end, for a program to give up. */
 const CONCURRENCY = availableParallelism() + 1;
 const TIMEOUT_MS = 8 * 60_000;
+/**
+ * The first builds what other files share: they wait for it if they come before it is there. Then those that take longest,
+ * so that none of them is alone at the end.
+ */
+const FIRST = [
+  'test/packaging/packages.test.ts',
+  'test/e2e/docker-engines.test.ts',
+  'test/diagnose/faults.test.ts',
+  'test/faults/outage.test.ts',
+  'test/firewall/packets.test.ts',
+  'test/firewall/rules.test.ts',
+  'test/e2e/lab-tenants.test.ts',
+  'test/faults/networks.test.ts',
+  'test/packaging/compose.test.ts',
+  'test/packaging/release-arm64.test.ts',
+  'test/packaging/deb.test.ts',
+];
 
 const given = process.argv.slice(2);
-const files =
-  given.length > 0 ? given : globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts']);
+const found = (): string[] => globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts']);
+const files = given.length > 0 ? given : [...new Set([...FIRST, ...found()])];
 await removeLabsOfEndedRuns();
 
 const reportFolder = mkdtempSync(join(tmpdir(), 'weft-faults-'));
