@@ -4,7 +4,7 @@
  */
 type Texts = Readonly<Record<string, string>>;
 
-/** Fedora's, CentOS' and RHEL's package flannel 0.5.5 to 0.9.0. */
+/** Fedora's, CentOS' and RHEL's package flannel, with its wrapper. */
 export const RPM_HOST: Texts = {
   '/usr/lib/systemd/system/flanneld.service': `[Unit]
 Description=Flanneld overlay address etcd agent
@@ -42,7 +42,7 @@ exec /usr/bin/flanneld \\
   '/etc/systemd/system/docker.service.requires/flanneld.service': '',
 };
 
-/** The same package before 0.5.5: the unit starts flanneld itself, with older names. */
+/** An early one of the same package: the unit starts flanneld itself, with older names. */
 export const OLD_RPM_HOST: Texts = {
   '/usr/lib/systemd/system/flanneld.service': `[Service]
 Type=notify

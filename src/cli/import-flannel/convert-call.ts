@@ -21,7 +21,7 @@ export interface Conversion {
   readonly notes: readonly string[];
 }
 
-/** flannel's and not ours: those of flannel up to v0.6, of v0.21 to v0.25, and of its log. */
+/** flannel's and not ours: those of early flannels, of some of its years with Kubernetes, and of its log. */
 const GONE: FlagTable = {
   remote: { kind: 'string', default: '', description: 'weft asks etcd itself and not another flannel' },
   'remote-keyfile': { kind: 'string', default: '', description: 'weft asks etcd itself' },
@@ -46,7 +46,7 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   'set-node-network-unavailable': 'it has no effect without kube-subnet-mgr',
 };
 
-/** Of flannel up to v0.6. Later ones refuse them as flags, and do not see them as variables. */
+/** Of early flannels. Later ones refuse them as flags, and do not see them as variables. */
 const OLD_FLAGS: ReadonlySet<string> = new Set(['networks', 'watch-networks']);
 
 /**
@@ -201,7 +201,7 @@ function differences(settings: readonly Setting[]): string[] {
       notes.push(`${value} can not be seen from weft's unit (ProtectHome=, PrivateTmp=): move it below /etc`);
     if (flag === 'networks' || flag === 'watch-networks')
       notes.push(
-        `-${flag} is of flannel up to v0.6; here each network has a device and chains of its own, and its subnet file is /run/flannel/networks/NAME.env`,
+        `-${flag} is of early flannels; here each network has a device and chains of its own, and its subnet file is /run/flannel/networks/NAME.env`,
       );
   }
   return notes;

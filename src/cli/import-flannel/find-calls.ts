@@ -86,8 +86,8 @@ async function callOf(reader: UnitReader, { texts }: FoundUnit): Promise<Flannel
 }
 
 /**
- * Where flannel's settings are when its unit is gone, or is no systemd unit: Fedora's, CentOS' and RHEL's package (0.2 to 0.9; a
- * removed package leaves .rpmsave), CoreOS, and /etc/default of init scripts, upstart and guides for Debian and Ubuntu, with
+ * Where flannel's settings are when its unit is gone, or is no systemd unit: Fedora's, CentOS' and RHEL's package (a removed
+ * one leaves .rpmsave), CoreOS, and /etc/default of init scripts, upstart and guides for Debian and Ubuntu, with
  * names of their own or the rpm's.
  */
 const FILES: readonly {

@@ -28,7 +28,7 @@ export interface CallPlace {
 }
 
 /**
- * What `/usr/bin/flanneld-start` of Fedora's, CentOS' and RHEL's flannel package (0.5.5 to 0.9.0) hands to flanneld before its own
+ * What `/usr/bin/flanneld-start` of Fedora's, CentOS' and RHEL's flannel package hands to flanneld before its own
  * words: each flag with the variables that it takes, the first that is set.
  */
 const FLANNELD_START = {

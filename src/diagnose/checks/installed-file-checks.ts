@@ -68,7 +68,7 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
   {
     id: 'secret-readable',
     title: 'nobody but root reads passwords and keys',
-    why: 'Who has the password of etcd can take every subnet and lead all packets to another host.',
+    why: 'The password of etcd is enough to take every subnet and to lead all packets to another host.',
     causes: [],
     look({ settings }) {
       const open = settings.filter(({ secret, mode }) => secret !== undefined && (mode & 0o077) !== 0);
@@ -82,7 +82,7 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
   {
     id: 'settings-owner',
     title: 'settings belong to root',
-    why: 'Who can write the settings of flanneld runs a program of his choice as root. flanneld itself may read its key only where root owns it.',
+    why: 'A writer of the settings of flanneld runs a program of his choice as root. flanneld itself may read its key only where root owns it.',
     causes: [],
     look({ settings }) {
       const foreign = settings.filter(({ uid, mode }) => uid !== 0 || (mode & 0o022) !== 0);

@@ -6,7 +6,8 @@ export interface KernelSettings {
   readonly sysctls: readonly { readonly name: string; readonly wanted: string; readonly found: string }[];
   /** Of {@link MODULES_FILE}: neither loaded nor built in. None where the kernel's modules are not on this host. */
   readonly modules: readonly {
-    readonly name: string /** Its file is there. */;
+    readonly name: string;
+    /** Its file is there. */
     readonly isInstalled: boolean;
   }[];
 }
@@ -24,13 +25,16 @@ export async function readKernelSettings(
     const [, name = '', wanted = ''] = /^-?([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
     const found = (await read(`/proc/sys/${name.replaceAll('.', '/')}`))?.trim();
     // A name that this kernel lacks, or one with a pattern, is not judged.
-    return found === undefined || found === wanted ? [] : [{ name, wanted, found }];
+    return found === undefined || spaced(found) === spaced(wanted) ? [] : [{ name, wanted, found }];
   });
   return {
     sysctls: (await Promise.all(sysctls)).flat(),
     modules: await missingModules(read, linesOf(await read(MODULES_FILE)), kernelRelease),
   };
 }
+
+/** The kernel writes tabs between several numbers. */
+const spaced = (value: string): string => value.trim().split(/\s+/).join(' ');
 
 /** modules.dep(5), modules.builtin, and /proc/modules for those that are loaded. `-` and `_` are the same in a name. */
 async function missingModules(

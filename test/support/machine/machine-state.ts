@@ -54,8 +54,8 @@ const linesOf = (name: string, text: string): string[] =>
   (name === 'rules' ? withoutEmptyTables(text) : text).split('\n').filter(Boolean);
 
 /**
- * A table of iptables' that has no rule is no trace: iptables-nft makes one for whoever asks, and never removes it, as nobody can
- * say whose it is. Its chains are those of iptables, and accept.
+ * A table of iptables' that has no rule is no trace: iptables-nft makes one at each question, and never removes it, as nobody
+ * can say whose it is. Its chains are those of iptables, and accept.
  */
 const withoutEmptyTables = (ruleset: string): string =>
   ruleset.replaceAll(
