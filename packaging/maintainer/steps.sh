@@ -143,16 +143,14 @@ write_purge_script() {
 # The store's data is kept: it may be the only copy of what all hosts of the site need.
 print_purge_of_files() {
   cat <<'END'
-for store in /var/lib/private/weft-store /var/lib/weft-store; do
-  # systemd links the second to the first. The data's file may have any name.
-  if [ -L "$store" ]; then
-    [ -e "$store" ] || rm -f "$store"
-  elif [ -n "$(ls -A "$store" 2>/dev/null)" ]; then
-    echo "weft: $store is kept, other hosts may need the data; when none does: rm -r $store" >&2
-  elif [ -d "$store" ]; then
-    rmdir "$store"
-  fi
-done
+# systemd keeps the data of a user that exists while the unit runs in private/, and a link to it. The data's file may have
+# any name.
+stores='/var/lib/private/weft-store /var/lib/weft-store'
+if [ -n "$(ls -A /var/lib/private/weft-store 2>/dev/null)" ] || [ -n "$(ls -A /var/lib/weft-store/ 2>/dev/null)" ]; then
+  echo "weft: /var/lib/weft-store is kept, other hosts may need the data; when none does: rm -r $stores" >&2
+else
+  rm -rf $stores
+fi
 rm -rf /var/lib/weft /etc/weft
 # rpm keeps conffiles that a user changed.
 rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*

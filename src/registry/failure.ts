@@ -32,7 +32,7 @@ export function registryError(what: string, failures: readonly Failure[]): Regis
 }
 
 const REMEDIES: Partial<Record<FailureReason, string>> = {
-  unreachable: 'check --etcd-endpoints (http or https, host, port) and that etcd runs there',
+  unreachable: 'check the address (http or https, host, port) and that etcd runs there',
   timeout: 'check that etcd has a leader and that no firewall drops the packets',
   tls: 'check --etcd-cafile, --etcd-certfile and --etcd-keyfile',
   unauthenticated: 'check --etcd-username and --etcd-password',

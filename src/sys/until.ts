@@ -16,19 +16,23 @@ export interface UntilOptions {
 /**
  * Asks until the answer is something other than `undefined` or `false`, and returns it. For
  * conditions without an event: a socket that listens, a line in a log. Throws `timed-out` at the
- * deadline and the signal's reason when that aborts.
+ * deadline and the signal's reason when that aborts. Every deadline is {@link patience} times as long.
  */
 export async function until<T>(
   ask: () => T | undefined | false | Promise<T | undefined | false>,
   { what, timeoutMs = 10_000, intervalMs = 20, signal, clock = systemClock }: UntilOptions,
 ): Promise<T> {
-  const deadline = clock.monotonic() + timeoutMs;
+  const limitMs = timeoutMs * patience();
+  const deadline = clock.monotonic() + limitMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
     if (clock.monotonic() > deadline) {
-      throw new WeftError('timed-out', `no ${what} after ${timeoutMs / 1000} s`);
+      throw new WeftError('timed-out', `no ${what} after ${limitMs / 1000} s`);
     }
     await clock.sleep(intervalMs, signal);
   }
 }
+
+/** For a slow machine, such as an emulated one: `WEFT_PATIENCE=8` waits eight times as long. */
+export const patience = (): number => Number(process.env.WEFT_PATIENCE) || 1;

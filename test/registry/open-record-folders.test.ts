@@ -98,7 +98,7 @@ test('an etcd that does not answer is waited for, which is logged once', async (
   await rounds(5);
   assert.deepEqual(lines, [
     `cannot read the key /weft/network/tenants/probe: ${server.url}: connection refused; ` +
-      'check --etcd-endpoints (http or https, host, port) and that etcd runs there',
+      'check the address (http or https, host, port) and that etcd runs there',
   ]);
   await server.launch();
   assert.equal(await apiOf(), 'v3, written');

@@ -162,7 +162,7 @@ describe('opening the registry', () => {
     await rounds(5);
     assert.deepEqual(lines, [
       `cannot read the network config ${KEY}: ${server.url}: connection refused; ` +
-        'check --etcd-endpoints (http or https, host, port) and that etcd runs there',
+        'check the address (http or https, host, port) and that etcd runs there',
     ]);
     await server.launch();
     assert.equal(await settled(), 'v3');

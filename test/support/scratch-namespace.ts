@@ -8,6 +8,8 @@ export interface ScratchNamespace {
   run(command: string): string;
   /** What a command of iproute2 says with `-j -d`, as it would be typed: `ip route show`. */
   json(command: string): Record<string, unknown>[];
+  /** Down and up again, for Linux before 6.2 renames no device that is up. Its routes and neighbours go. */
+  rename(device: string, name: string): void;
 }
 
 let made = 0;
@@ -30,6 +32,11 @@ export function scratchNamespace(t: TestContext): ScratchNamespace {
     json(command) {
       const [program, ...rest] = command.split(' ');
       return JSON.parse(run(`${program} -j -d ${rest.join(' ')}`) || '[]');
+    },
+    rename(device, to) {
+      run(`ip link set ${device} down`);
+      run(`ip link set ${device} name ${to}`);
+      run(`ip link set ${to} up`);
     },
   };
 }

@@ -21,6 +21,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   iptables: 'iptables',
   'firewall-cmd': 'firewalld',
   openssl: 'openssl',
+  'ssh-keygen': 'openssh-client',
   chromium: 'chromium',
 };
 const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];

@@ -1,0 +1,121 @@
+/**
+ * Runs tests under Debian's kernels, each in an emulated machine, and prints what the tests print there. Its root is this
+ * machine's own, read only, so the checkout and all programs are at their places; what it writes is in its memory.
+ *
+ *   script/kernels [--kernel=PACKAGE]… [FILES]
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** Debian 12's kernel, 6.1, and that of Debian 13, 6.12, built for it. */
+const KERNELS = ['linux-image-amd64', 'linux-image-6.12-amd64'];
+/** All that is asked of the kernel itself, and a network of three hosts. */
+const FILES = ['test/kernel/*.test.ts', 'test/firewall/rules.test.ts', 'test/e2e/lab.test.ts'];
+/** What a machine takes beyond this is a machine that hangs. */
+const LIMIT_MS = 20 * 60_000;
+/** An emulated processor takes ten to twenty times as long. */
+const PATIENCE = 15;
+
+interface Outcome {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { kernel: { type: 'string', multiple: true, default: KERNELS } },
+});
+if (/^\/(tmp|run)\//.test(ROOT)) {
+  process.stderr.write(
+    `kernels: ${ROOT} can't be seen in the machines, which have /tmp and /run of their own\n`,
+  );
+  process.exit(2);
+}
+const files = globSync(positionals.length > 0 ? positionals : FILES, { cwd: ROOT });
+const sum = { passed: 0, failed: 0, skipped: 0 };
+for (const kernel of values.kernel) {
+  const { passed, failed, skipped } = await runUnder(kernel);
+  sum.passed += passed;
+  sum.failed += failed;
+  sum.skipped += skipped;
+}
+process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
+process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;
+
+/** A machine that ends before its tests do is one failure. */
+async function runUnder(kernel: string): Promise<Outcome> {
+  const fetch = join(ROOT, 'script/kernel');
+  // It says itself why there is no such kernel.
+  if (spawnSync(fetch, [kernel], { stdio: 'inherit' }).status !== 0)
+    return { passed: 0, failed: 1, skipped: 0 };
+  const place = execFileSync(fetch, ['--folder', kernel], { encoding: 'utf8' }).trim();
+  const share = mkdtempSync(join(tmpdir(), 'weft-kernel-'));
+  try {
+    writeFileSync(join(share, 'script'), guestScript());
+    const started = performance.now();
+    await runMachine(place, share);
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    const read = (name: string): string =>
+      existsSync(join(share, name)) ? readFileSync(join(share, name), 'utf8').trim() : '';
+    const release = read('release') || kernel;
+    const [, passed, failed, skipped] =
+      /(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(read('output')) ?? [];
+    if (passed === undefined) {
+      process.stdout.write(`FAILED  Linux ${release} ended after ${seconds} s:\n${read('console')}\n`);
+      return { passed: 0, failed: 1, skipped: 0 };
+    }
+    process.stdout.write(`Linux ${release}: ${seconds} s\n`);
+    return { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) };
+  } finally {
+    rmSync(share, { recursive: true });
+  }
+}
+
+function guestScript(): string {
+  const lines = [
+    'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
+    `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE=/tmp/compiled`,
+    'uname -r >/run/share/release',
+    `cd '${ROOT}'`,
+    `node_modules/.bin/node script/run-tests.ts ${files.join(' ')} 2>&1 | tee /run/share/output >/dev/ttyS1`,
+    'echo o >/proc/sysrq-trigger',
+    // Until that has its effect.
+    'sleep 60',
+    '',
+  ];
+  return lines.join('\n');
+}
+
+/** Resolves when the machine is off. Always TCG: where KVM opens, it may still hang another kernel. */
+async function runMachine(place: string, share: string): Promise<void> {
+  const folder = (tag: string, path: string, more = ''): string[] => [
+    '-fsdev',
+    `local,id=${tag},path=${path},security_model=none${more}`,
+    '-device',
+    `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`,
+  ];
+  const machine = spawn(
+    'qemu-system-x86_64',
+    [
+      ...['-M', 'pc', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048'],
+      ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-device', 'virtio-rng-pci'],
+      ...['-serial', `file:${join(share, 'console')}`, '-serial', 'stdio'],
+      ...['-kernel', join(place, 'vmlinuz'), '-initrd', join(place, 'initrd.cpio')],
+      // The check of the timer fails where the emulator gets no processor for a while.
+      ...['-append', `console=ttyS0 quiet panic=-1 mitigations=off no_timer_check KERNEL=${place}`],
+      ...folder('root', '/', ',readonly=on,multidevs=remap'),
+      ...folder('share', share),
+    ],
+    { stdio: ['ignore', 'inherit', 'inherit'], signal: AbortSignal.timeout(LIMIT_MS), killSignal: 'SIGKILL' },
+  );
+  await once(machine, 'exit').catch((error: unknown) => {
+    if (!(error instanceof Error) || error.name !== 'AbortError') throw error;
+  });
+}

@@ -1,0 +1,149 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type EventData, run } from 'node:test';
+import { inspect } from 'node:util';
+
+/** To start Node and to load the sources takes a process longer than the tests of one unit test file. */
+const FILES_OF_A_GROUP = 16;
+
+export interface TestCounts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+export interface TestRunOptions {
+  /** Processes at once. */
+  readonly concurrency: number;
+  /** Of one process. */
+  readonly timeout: number;
+  /** For files that join the files of a group; the caller removes it. */
+  readonly scratch: string;
+  readonly print: (line: string) => void;
+}
+
+/**
+ * Runs test files: small ones in groups that share a process, the others in a process each. The report is by file. A group
+ * whose process ended early is a failure, whatever follows, and its files run again in a process each, to see which it was.
+ */
+export class TestRun {
+  readonly counts: TestCounts = { passed: 0, failed: 0, skipped: 0 };
+  /** `TEST: REASON` of each. */
+  readonly skips = new Set<string>();
+  readonly #options: TestRunOptions;
+  /** By the file that joins them. */
+  readonly #groups = new Map<string, readonly string[]>();
+  readonly #ofGroups = new Set<string>();
+  readonly #ofFiles = new Map<string, TestCounts>();
+  readonly #judged = new Set<string>();
+  /** Files that join the files of a group, whose process failed by itself. */
+  readonly #ended = new Set<string>();
+
+  constructor(options: TestRunOptions) {
+    this.#options = options;
+  }
+
+  /** Absolute paths; started in the order given, the small ones last. */
+  async run(files: readonly string[], small: readonly string[]): Promise<void> {
+    const ended = await this.#pass([...files, ...this.#join(small)]);
+    const again = ended.flatMap((entry) => this.#groups.get(entry) ?? []);
+    for (const file of again) this.#withdraw(file);
+    if (again.length > 0) await this.#pass(again);
+  }
+
+  #join(small: readonly string[]): string[] {
+    const sorted = [...small].sort();
+    const entries: string[] = [];
+    for (let at = 0; at < sorted.length; at += FILES_OF_A_GROUP) {
+      const files = sorted.slice(at, at + FILES_OF_A_GROUP);
+      const entry = join(this.#options.scratch, `group-${at / FILES_OF_A_GROUP + 1}.test.mjs`);
+      // A suite each: its hooks are those of one file only.
+      const source = `import { suite } from 'node:test';
+for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then(() => {}));
+`;
+      writeFileSync(entry, source);
+      this.#groups.set(entry, files);
+      for (const file of files) this.#ofGroups.add(file);
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  /** The entries of groups whose process ended early, or failed after its tests. */
+  async #pass(entries: readonly string[]): Promise<string[]> {
+    const { concurrency, timeout, print } = this.#options;
+    const tests = run({ files: [...entries], concurrency, timeout });
+    tests.on('test:pass', (event) => this.#passed(event));
+    tests.on('test:fail', (event) => this.#failed(event));
+    tests.on('test:summary', ({ file, duration_ms }) => {
+      if (file !== undefined && !this.#groups.has(file)) this.#judge(file, duration_ms);
+    });
+    for await (const _ of tests);
+    const ended = entries.filter((entry) => {
+      const files = this.#groups.get(entry) ?? [];
+      return this.#ended.has(entry) || files.some((file) => !this.#judged.has(file));
+    });
+    this.counts.failed += ended.length;
+    for (const entry of ended) {
+      print(
+        `FAILED  the process of a group; its files run again alone:\n  ${this.#groups.get(entry)?.join('\n  ')}`,
+      );
+    }
+    return ended;
+  }
+
+  #passed({ name, file, skip, todo, nesting, details }: EventData.TestPass): void {
+    if (skip !== undefined) this.skips.add(`${name}: ${skip === true ? 'no reason given' : skip}`);
+    if (details.type === 'suite') this.#suiteEnded(name, nesting, details.duration_ms);
+    else this.#count(file, skip !== undefined || todo !== undefined ? 'skipped' : 'passed');
+  }
+
+  #failed({ name, file, line, nesting, details }: EventData.TestFail): void {
+    const { error } = details;
+    // A parent whose subtest failed says nothing new.
+    const isNew = !('failureType' in error && error.failureType === 'subtestsFailed');
+    if (details.type !== 'suite') {
+      if (isNew && file !== undefined && this.#groups.has(file)) this.#ended.add(file);
+      this.#count(file, 'failed');
+    } else if (isNew) {
+      this.#count(nesting === 0 && this.#ofGroups.has(name) ? name : file, 'failed');
+    }
+    if (isNew) {
+      const shown = inspect(error.cause ?? error).replaceAll(/^/gm, '  ');
+      this.#options.print(`FAILED  ${name}\n  ${file}:${line}\n${shown}`);
+    }
+    if (details.type === 'suite') this.#suiteEnded(name, nesting, details.duration_ms);
+  }
+
+  #suiteEnded(name: string, nesting: number, ms: number): void {
+    if (nesting === 0 && this.#ofGroups.has(name)) this.#judge(name, ms);
+  }
+
+  #count(file: string | undefined, outcome: keyof TestCounts): void {
+    // It is judged by the verdicts on its files.
+    if (file === undefined || this.#groups.has(file)) return;
+    const counts = this.#ofFiles.get(file) ?? { passed: 0, failed: 0, skipped: 0 };
+    counts[outcome]++;
+    this.#ofFiles.set(file, counts);
+    this.counts[outcome]++;
+  }
+
+  #withdraw(file: string): void {
+    const counts = this.#ofFiles.get(file);
+    this.#ofFiles.delete(file);
+    if (counts === undefined) return;
+    this.counts.passed -= counts.passed;
+    this.counts.failed -= counts.failed;
+    this.counts.skipped -= counts.skipped;
+  }
+
+  #judge(file: string, ms: number): void {
+    this.#judged.add(file);
+    const { passed, failed, skipped } = this.#ofFiles.get(file) ?? { passed: 0, failed: 0, skipped: 0 };
+    const path = file.replace(`${process.cwd()}/`, '');
+    const verdict = failed > 0 ? 'FAILED' : 'ok    ';
+    this.#options.print(
+      `${verdict}  ${path}  ${passed} passed, ${skipped} skipped, ${(ms / 1000).toFixed(1)} s`,
+    );
+  }
+}
