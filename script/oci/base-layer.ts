@@ -5,7 +5,7 @@ import { fetchPackage, type LockedPackage, type PackageLock } from './package-lo
 import type { TarEntry } from './tar.ts';
 
 /** The user of the store: no user of a host is likely to have the number. */
-export const STORE_USER = { name: 'weft-store', id: 64532 } as const;
+const STORE_USER = { name: 'weft-store', id: 64532 } as const;
 
 /** Of no use in a container that has no shell: pages, translations, and what C programs convert other charsets with. */
 const LEFT_OUT = [

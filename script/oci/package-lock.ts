@@ -45,7 +45,7 @@ export function mirrorOf(archive: string, mirror = process.env.WEFT_DEBIAN_MIRRO
 }
 
 /** Where fetched packages are kept, outside of the checkout. */
-export const packageCache = (): string =>
+const packageCache = (): string =>
   join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'weft/image-packages');
 
 /** A package's file, from the cache or the mirror; never one with another checksum. */

@@ -11,7 +11,7 @@ import {
 } from '#src/diagnose/installation/settings-files.ts';
 import { readStateFolder, type StateFolder } from '#src/diagnose/installation/state-folder.ts';
 import { readUnits, type UnitSeen } from '#src/diagnose/installation/units-seen.ts';
-import { askHost } from '#src/observe/ask-status.ts';
+import { runningVersions } from '#src/observe/running-versions.ts';
 import type { TlsFiles } from '#src/registry/tls.ts';
 import type { Capability } from '#src/sys/capabilities.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
@@ -99,11 +99,11 @@ export async function readInstallation(
   // What runs programs takes longest, and is started first.
   const owner = readInstalledPackage(commands, installed.path);
   const filters = readFilters(commands);
-  const running = versionOf(components, stateDir);
+  const running = runningVersions(components, stateDir);
   const programs = processes.here();
   const units = await readUnits(components, UNITS);
   const needed = neededBy(options.probes, servesDriver(options.docker, units));
-  const runningVersion = await running;
+  const [runs] = await running;
   return {
     version,
     installed,
@@ -112,7 +112,7 @@ export async function readInstallation(
     settingsTwice: await readSettingsTwice(files),
     state: await readStateFolder(components, stateDir),
     flanneld: await readRunningFlanneld(components, programs, needed),
-    ...(runningVersion !== undefined && { runningVersion }),
+    ...(runs !== undefined && { runningVersion: runs.version }),
     certificates: await readCertificates(files, tls),
     kernel: await readKernelSettings(files, kernelRelease),
     units,
@@ -165,21 +165,4 @@ async function readFilters(commands: CommandRunner): Promise<string[]> {
     ['nft', 'iptables'].map((name) => commands.run([name, '--version'], { timeoutMs: 2_000 })),
   );
   return answers.flatMap(({ code, stdout }) => (code === 0 ? [stdout.trim()] : []));
-}
-
-const ANSWER = { silenceMs: 700, answerMs: 1_500 };
-
-/** Of the first API here that answers: all of one flanneld are of one version. */
-async function versionOf(
-  { folders }: Pick<InstallationComponents, 'folders'>,
-  stateDir: string,
-): Promise<string | undefined> {
-  const names = (await folders.list(stateDir).catch((): string[] => [])).filter((name) =>
-    /^(network-[0-9a-f]{12}|docker-driver)\.sock$/.test(name),
-  );
-  for (const name of names) {
-    const answer = await askHost(`${stateDir}/${name}`, ANSWER).catch(() => undefined);
-    if (answer !== undefined && answer !== 'silent') return answer.version;
-  }
-  return undefined;
 }
