@@ -60,6 +60,14 @@ name_hidden() {
   done
 }
 
+# dockerd refuses an option that is in its file and on its command line too: a restart would end every container.
+name_docker_options() {
+  file=/etc/docker/daemon.json
+  if [ -f "$file" ] && grep -Eq '"(bip|mtu)"[[:space:]]*:' "$file"; then
+    say "$file names bip or mtu: take it out before Docker is restarted with flanneld, or Docker does not start"
+  fi
+}
+
 # flannel's rpm, which ours takes the place of, stops its unit when it goes. Where Docker requires that unit, all containers
 # would end. It takes the link away itself, but systemd is not asked to read it again before the stop.
 keep_docker_running() {

@@ -34,6 +34,12 @@ const SOCKET_CASES: readonly [string, string, Failure['reason'], RegExp][] = [
     'tls',
     /wants one \(alert: certificate required\)$/,
   ],
+  [
+    'EPROTO',
+    '40:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/x.c:78:',
+    'tls',
+    /^TLS: the server answers without TLS; its address may be http, not https$/,
+  ],
   ['EWHAT', 'two\n lines', 'unreachable', /^two lines$/],
 ];
 

@@ -67,6 +67,8 @@ function tlsText(text: string): string {
   const alert = /tls\w* alert ([a-z ]+)/i.exec(text)?.[1]?.trim();
   if (alert !== undefined)
     return `TLS: the server refuses the client certificate, or wants one (alert: ${alert})`;
+  if (/wrong version number|packet length too long/.test(text))
+    return 'TLS: the server answers without TLS; its address may be http, not https';
   return `TLS: ${oneLine(text).replace(/; if the root CA is installed locally.*$/, '')}`;
 }
 

@@ -37,6 +37,8 @@ test('a clean machine boots, has Docker, keeps its disk over a reboot, and leave
       assert.equal(await one.must(['systemctl', '--failed', '--quiet', '--plain']), '');
       assert.equal(await one.must(['systemctl', 'is-system-running']), 'running\n');
       assert.equal(await one.must(['hostname']), 'server-1\n');
+      // As on a host: a unit in a sandbox sees what Docker mounts later.
+      assert.equal(await one.must(['findmnt', '-no', 'PROPAGATION', '/']), 'shared\n');
     });
 
     await t.test('Docker runs, and nothing of ours is there', async () => {

@@ -46,7 +46,10 @@ test('removals that fail, policies, foreign files and a purge beside another fla
   await t.test('settings of before packages are taken over, and files by hand are named', async () => {
     machine.write('/etc/default/flanneld', 'FLANNELD_IFACE=eth0\n');
     machine.write('/usr/local/bin/weft', '#!/bin/sh\nexit 1\n', 0o755);
+    machine.write('/etc/docker/daemon.json', '{ "bip": "172.30.0.1/16" }\n');
     const said = await dpkg('--install', DEB);
+    assert.match(said, /^weft: \/etc\/docker\/daemon\.json names bip or mtu: take it out/m);
+    await machine.must(['rm', '/etc/docker/daemon.json']);
     assert.match(said, /^weft: \/etc\/weft\/flanneld\.conf has the settings of this host's flannel/m);
     assert.match(said, /^weft: \/usr\/local\/bin\/weft is used in place of the package's/m);
     assert.match(machine.read('/etc/weft/flanneld.conf'), /^FLANNELD_IFACE=eth0$/m);

@@ -214,6 +214,13 @@ const FAULTS: readonly Fault[] = [
     mend: `${DROP_IN} > /run/systemd/generator/docker.service.d/zz-weft-flannel.conf`,
   },
   {
+    id: 'docker-options-refused',
+    given: `${DOCKER}; mkdir -p /etc/docker; echo '{}' > /etc/docker/daemon.json`,
+    make: `echo '{ "bip": "172.30.0.1/16", "dns": [] }' > /etc/docker/daemon.json`,
+    what: /^bip is in \/etc\/docker\/daemon\.json: with the options of flanneld Docker does not start\.$/,
+    mend: `echo '{}' > /etc/docker/daemon.json`,
+  },
+  {
     id: 'docker-drop-in-left',
     make: `mkdir -p /etc/systemd/system/docker.service.d; ${DROP_IN} > /etc/systemd/system/docker.service.d/flannel.conf`,
     what: /^\/etc\/systemd\/system\/docker\.service\.d\/flannel\.conf is from before weft-generator/,

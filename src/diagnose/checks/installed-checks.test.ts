@@ -43,6 +43,7 @@ const healthy = (changes: Partial<InstallationFacts> = {}): InstallationFacts =>
   filters: ['nftables v1.0.6'],
   units: unitsOf(UNITS),
   dockerd: absentFact('no Docker'),
+  dockerOptions: [],
   plugin: { path: '/run/docker/plugins/weft.sock', isThere: true, isServed: true },
   now: DAY,
   ...changes,
@@ -59,6 +60,22 @@ test('an upgrade without a restart is found by the version that answers', () => 
   assert.deepEqual(findings({ runningVersion: '1.2.2' }), [
     'daemon-version: flanneld 1.2.2 runs, and 1.2.3 is installed.',
   ]);
+});
+
+test('bip and mtu in the file of a Docker that is down, or not yet restarted, keep it from a start', () => {
+  const said = [
+    'docker-options-refused: bip is in /etc/docker/daemon.json: with the options of flanneld Docker does not start.',
+  ];
+  const dockerOptions = ['bip', 'dns'];
+  assert.deepEqual(findings({ dockerOptions }), said);
+  const [flanneld, docker] = UNITS as [UnitSeen, UnitSeen];
+  const disabled = { ...flanneld, isEnabled: false };
+  const plain = { ...docker, text: 'ExecStart=/usr/bin/dockerd', dropIns: [] };
+  const before = { units: unitsOf([disabled, plain]), flanneld: absentFact('it does not run') };
+  assert.deepEqual(findings({ dockerOptions, ...before }), said);
+  // Such a Docker gets nothing of flanneld's: that is another finding.
+  assert.doesNotMatch(findings({ dockerOptions, units: unitsOf([flanneld, plain]) }).join(), /refused/);
+  assert.deepEqual(findings({ dockerOptions: ['dns'] }), []);
 });
 
 test('certificates: not valid yet, nearly over, over', () => {

@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import type { Check } from '#src/diagnose/check.ts';
+import { doubledOptions } from '#src/diagnose/facts/dockerd.ts';
 import { known, NoFact } from '#src/diagnose/facts/fact.ts';
 import type { InstallationFacts } from '#src/diagnose/installation/installation.ts';
 import type { UnitSeen } from '#src/diagnose/installation/units-seen.ts';
@@ -118,12 +119,33 @@ export const INSTALLED_UNIT_CHECKS: readonly Check<InstallationFacts>[] = [
     look(facts) {
       const docker = unitOf(facts, 'docker.service');
       if (!unitOf(facts, 'flanneld.service').isEnabled) return undefined;
-      if (/^ExecStart=.*\$\{?DOCKER_(NETWORK_OPTIONS|OPTS)\b/m.test(withoutPackaged(docker)))
-        return undefined;
+      if (takesOptions(docker)) return undefined;
       return {
         what: 'flanneld.service is enabled, and the ExecStart= of docker.service has no $DOCKER_NETWORK_OPTIONS.',
         remedy:
           'systemctl daemon-reload, which lets weft-generator add it; without it, the drop-in docker.service.d/flannel.conf of docs/guides/systemd.md; then systemctl restart docker',
+      };
+    },
+  },
+  {
+    id: 'docker-options-refused',
+    title: "Docker's file leaves bip and mtu to flanneld",
+    why: 'dockerd does not start with an option in two places, and then no container runs.',
+    causes: [],
+    look(facts) {
+      const docker = unitOf(facts, 'docker.service');
+      const { isEnabled } = unitOf(facts, 'flanneld.service');
+      if (isEnabled && !takesOptions(docker)) return undefined;
+      const { dockerd } = facts;
+      const words = dockerd.kind === 'known' ? doubledOptions(dockerd.value) : [];
+      // Those of a dockerd that runs are said by docker-json.
+      const names = ['bip', 'mtu'].filter(
+        (name) => facts.dockerOptions.includes(name) && !words.includes(name),
+      );
+      if (names.length === 0) return undefined;
+      return {
+        what: `${names.join(' and ')} ${names.length === 1 ? 'is' : 'are'} in /etc/docker/daemon.json: with the options of flanneld Docker does not start.`,
+        remedy: `take ${names.join(' and ')} out of /etc/docker/daemon.json, before Docker is restarted`,
       };
     },
   },
@@ -158,6 +180,9 @@ export const INSTALLED_UNIT_CHECKS: readonly Check<InstallationFacts>[] = [
     },
   },
 ];
+
+const takesOptions = (docker: UnitSeen): boolean =>
+  /^ExecStart=.*\$\{?DOCKER_(NETWORK_OPTIONS|OPTS)\b/m.test(withoutPackaged(docker));
 
 /** Debian's own unit of Docker has $DOCKER_OPTS, which nobody sets: only a drop-in with it counts. */
 const withoutPackaged = ({ text, dropIns }: UnitSeen): string =>

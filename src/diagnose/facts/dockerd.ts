@@ -37,6 +37,12 @@ export async function readDockerd(
   }
 }
 
+/** The names of what is in dockerd's default file; none where it can't be read. */
+export async function readDockerOptions(files: Pick<Files, 'read'>): Promise<readonly string[]> {
+  const text = await files.read(daemonJsonOf('')).catch(() => undefined);
+  return Object.keys(jsonOf(text).json ?? {});
+}
+
 function jsonOf(text: string | undefined): Pick<Dockerd, 'json' | 'jsonFault'> {
   if (text === undefined || text.trim() === '') return { json: undefined };
   try {

@@ -1,4 +1,4 @@
-import { type Dockerd, readDockerd } from '#src/diagnose/facts/dockerd.ts';
+import { type Dockerd, readDockerd, readDockerOptions } from '#src/diagnose/facts/dockerd.ts';
 import type { Fact } from '#src/diagnose/facts/fact.ts';
 import { type CertificatesSeen, readCertificates } from '#src/diagnose/installation/certificates.ts';
 import { type InstalledPackage, readInstalledPackage } from '#src/diagnose/installation/installed-package.ts';
@@ -41,6 +41,8 @@ export interface InstallationFacts {
   readonly filters: readonly string[];
   readonly units: Fact<ReadonlyMap<string, UnitSeen>>;
   readonly dockerd: Fact<Dockerd>;
+  /** Names of the options in Docker's file, whether dockerd runs or not. */
+  readonly dockerOptions: readonly string[];
   readonly plugin: PluginSocket;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -117,6 +119,7 @@ export async function readInstallation(
     kernel: await readKernelSettings(files, kernelRelease),
     units,
     dockerd: await readDockerd(files, programs),
+    dockerOptions: await readDockerOptions(files),
     plugin: await readPluginSocket(components, pluginSocket),
     package: await owner,
     filters: await filters,
