@@ -159,11 +159,15 @@ if [ -n "$(ls -A /var/lib/private/weft-store 2>/dev/null)" ] || [ -n "$(ls -A /v
 else
   rm -rf $stores
 fi
-rm -rf /var/lib/weft /etc/weft
 # rpm keeps conffiles that a user changed.
 rm -f /etc/sysctl.d/60-weft.conf.rpm* /etc/modules-load.d/weft.conf.rpm*
-# It is the other flanneld's while one runs.
-[ "${running-}" = yes ] || rm -rf /run/flannel
+# Another flanneld that runs reads and writes the same files: without them it would be another host.
+if [ "${running-}" = yes ]; then
+  rm -f /var/lib/weft/purge.sh /var/lib/weft/removed-units
+  echo 'weft: /etc/weft, /var/lib/weft and /run/flannel are left to the flanneld that runs' >&2
+else
+  rm -rf /var/lib/weft /etc/weft /run/flannel
+fi
 END
 }
 

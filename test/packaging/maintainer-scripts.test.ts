@@ -100,9 +100,10 @@ test('removals that fail, policies, foreign files and a purge beside another fla
     assert.match(said, /^flanneld runs on this host: what it made is left/m);
     assert.match(said, /^weft: \/var\/lib\/weft-store is kept.*: rm -r \/var\/lib\/private\/weft-store /m);
     await machine.must(['ip', 'link', 'show', 'flannel.1']);
-    for (const path of [STORE, '/run/flannel/subnet.env']) assert.ok(existsSync(machine.path(path)), path);
-    for (const path of ['/etc/weft', '/var/lib/weft'])
-      assert.equal(existsSync(machine.path(path)), false, path);
+    assert.match(said, /^weft: \/etc\/weft, .* are left to the flanneld that runs$/m);
+    const kept = [STORE, '/run/flannel/subnet.env', '/etc/weft/flanneld.conf', '/var/lib/weft/node-id'];
+    for (const path of kept) assert.ok(existsSync(machine.path(path)), path);
+    assert.equal(existsSync(machine.path('/var/lib/weft/purge.sh')), false);
     await machine.must(['systemctl', 'stop', 'other']);
   });
 
