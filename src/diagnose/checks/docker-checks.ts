@@ -12,7 +12,7 @@ function bipOf(facts: HostFacts): string {
 }
 
 const REMEDY =
-  'mk-docker-opts -d /run/flannel/docker.env, EnvironmentFile=/run/flannel/docker.env and $DOCKER_OPTS in a drop-in of docker.service, then systemctl restart docker';
+  'systemctl enable flanneld, with which weft-generator gives Docker the options of mk-docker-opts, or the drop-in docker.service.d/flannel.conf of docs/guides/systemd.md; then systemctl restart docker';
 
 /** Docker's containers may be in networks of its own, with weft's driver: then docker0 is no matter of the overlay's. */
 function usesDriver({ daemon }: HostFacts): boolean {
