@@ -28,7 +28,8 @@ its value after \`=\` only: \`--ip-masq=false\`. The first word that is no flag 
 \`0x10\` or \`1_000\`, durations as \`1h30m\`.
 
 Each flag but \`--version\` is also an environment variable. A flag on the command line wins; an empty variable counts
-as unset; a variable with a bad value is ignored, with a warning. A repeatable flag takes its variable as one value.
+as unset; a variable with a bad value or an unknown name is ignored, with a warning. A repeatable flag takes its variable as
+one value.
 
 The last column says whether flannel knows the flag.
 `;

@@ -110,10 +110,11 @@ test('the agent gets what command line and environment say', async () => {
 
 test('flags that are ignored are named in the log', async () => {
   const { lines } = await run(['--ip-masq', 'false', '--iface=eth0'], {
-    environment: { FLANNELD_HEALTHZ_PORT: 'http' },
+    environment: { FLANNELD_HEALTHZ_PORT: 'http', FLANNELD_IP_MASK: 'true', FLANNELD_OPTIONS: '--ip-masq' },
   });
-  assert.deepEqual(lines.slice(1, 3), [
+  assert.deepEqual(lines.slice(1, 4), [
     'W flanneld.ts:0] Ignored environment variable FLANNELD_HEALTHZ_PORT: invalid value "http" for flag -healthz-port: parse error',
+    'W flanneld.ts:0] Ignored environment variable FLANNELD_IP_MASK: did you mean FLANNELD_IP_MASQ?',
     'W flanneld.ts:0] Ignored the command line from "false" on: flags end at the first word that is none, and a boolean takes its value after =',
   ]);
 });

@@ -1,7 +1,7 @@
 import { flushCompileCache } from 'node:module';
 import { flagsLine, usageText } from '#src/cli/flanneld-help.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
-import { addEnvironment, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
+import { addEnvironment, optionsOf, parseFlags, unknownVariables } from '#src/lib/go-flags.ts';
 import { goQuote } from '#src/lib/go-values.ts';
 import { loggerSource, parseVmodule } from '#src/lib/klog.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
@@ -62,7 +62,8 @@ export async function main(words: readonly string[], surroundings: FlanneldProce
   const source = logSource(options, surroundings);
   const log = source('flanneld');
   log.info(`flanneld v${VERSION} (weft) starts with ${flagsLine(given) || 'all flags at their defaults'}`);
-  for (const problem of problems) log.warning(`Ignored environment variable ${problem}`);
+  const unknown = unknownVariables(FLANNELD_FLAGS, ENVIRONMENT_PREFIX, environment);
+  for (const problem of [...problems, ...unknown]) log.warning(`Ignored environment variable ${problem}`);
   if (parsed.rest.length > 0) {
     // Only the first word: a password may be among the others.
     log.warning(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { addEnvironment, formatUsage, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
+import { addEnvironment, formatUsage, optionsOf, parseFlags, unknownVariables } from '#src/lib/go-flags.ts';
 
 const TABLE = {
   text: { kind: 'string', default: '/run/x', description: 'a `path` to write' },
@@ -133,6 +133,14 @@ test('the environment fills in what the command line left out', () => {
     log_at: 'a.go:1',
   });
   assert.deepEqual(read.problems, ['X_WAIT: invalid value "soon" for flag -wait: parse error']);
+});
+
+test('variables of no flag are named, but for the one that holds flags', () => {
+  const environment = { X_COUNT: '1', X_CUONT: '2', X_OPTIONS: '-count=3', X_ELSEWHERE: '4', PATH: '/bin' };
+  assert.deepEqual(unknownVariables(TABLE, 'X_', environment), [
+    'X_CUONT: did you mean X_COUNT?',
+    'X_ELSEWHERE: no flag has this name',
+  ]);
 });
 
 test('options are named in camelCase and default where nothing was given', () => {

@@ -1,4 +1,5 @@
 import { formatGoDuration, goQuote, parseGoBool, parseGoDuration, parseGoInt } from '#src/lib/go-values.ts';
+import { didYouMean } from '#src/lib/nearest-word.ts';
 
 /**
  * Command lines as Go's `flag` package reads them (Go 1.26, src/flag/flag.go), from a table: `-f` and `--f` are one,
@@ -125,6 +126,21 @@ export function addEnvironment(
     else all.set(name, read.value);
   }
   return { given: all, problems };
+}
+
+/**
+ * One line for each variable with the prefix that is no flag's: a slip of the pen, or one of a later version.
+ * `PREFIX_OPTIONS` holds flags: systemd's units have such a variable.
+ */
+export function unknownVariables(
+  table: FlagTable,
+  prefix: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const known = Object.keys(table).map((name) => variableOf(prefix, name));
+  return Object.keys(environment)
+    .filter((name) => name.startsWith(prefix) && name !== `${prefix}OPTIONS` && !known.includes(name))
+    .map((name) => `${name}: ${didYouMean(name, known, 'no flag has this name')}`);
 }
 
 /** The values by camelCase name, with the defaults of what was not given. */
