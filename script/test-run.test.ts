@@ -39,15 +39,16 @@ test('each file of a group has its line, and its hooks are its own', async (t) =
     a: `before(() => { globalThis.open = true; });\nafter(() => { globalThis.open = false; });\n${PASSES}${PASSES}`,
     b: `test('the other file is over', () => { if (globalThis.open) throw new Error('open'); });
 test('it is the same process', () => { if (globalThis.open === undefined) throw new Error('unknown'); });\n`,
-    c: `${PASSES}test('skipped', { skip: 'no reason' }, () => {});\n`,
+    c: `${PASSES}test('skipped', { skip: 'no reason' }, () => {});
+test('parent', (t) => t.test('child', () => {}));\n`,
   });
   assert.deepEqual(lines, [
     'ok      src/a.test.mjs  2 passed, 0 skipped, N s',
     'ok      src/b.test.mjs  2 passed, 0 skipped, N s',
-    'ok      src/c.test.mjs  1 passed, 1 skipped, N s',
+    'ok      src/c.test.mjs  3 passed, 1 skipped, N s',
     'skipped  skipped: no reason',
     '3 files in N s',
-    '5 passed, 0 failed, 1 skipped',
+    '7 passed, 0 failed, 1 skipped',
   ]);
   assert.equal(code, 0);
 });

@@ -94,7 +94,8 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
 
   #passed({ name, file, skip, todo, nesting, details }: EventData.TestPass): void {
     if (skip !== undefined) this.skips.add(`${name}: ${skip === true ? 'no reason given' : skip}`);
-    if (details.type === 'suite') this.#suiteEnded(name, nesting, details.duration_ms);
+    // Node calls a test with subtests a suite, too.
+    if (this.#isFile(name, nesting, details)) this.#judge(name, details.duration_ms);
     else this.#count(file, skip !== undefined || todo !== undefined ? 'skipped' : 'passed');
   }
 
@@ -102,21 +103,19 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
     const { error } = details;
     // A parent whose subtest failed says nothing new.
     const isNew = !('failureType' in error && error.failureType === 'subtestsFailed');
-    if (details.type !== 'suite') {
-      if (isNew && file !== undefined && this.#groups.has(file)) this.#ended.add(file);
-      this.#count(file, 'failed');
-    } else if (isNew) {
-      this.#count(nesting === 0 && this.#ofGroups.has(name) ? name : file, 'failed');
-    }
+    const isFile = this.#isFile(name, nesting, details);
     if (isNew) {
+      if (file !== undefined && details.type !== 'suite' && this.#groups.has(file)) this.#ended.add(file);
       const shown = inspect(error.cause ?? error).replaceAll(/^/gm, '  ');
       this.#options.print(`FAILED  ${name}\n  ${file}:${line}\n${shown}`);
     }
-    if (details.type === 'suite') this.#suiteEnded(name, nesting, details.duration_ms);
+    if (isNew || !isFile) this.#count(isFile ? name : file, 'failed');
+    if (isFile) this.#judge(name, details.duration_ms);
   }
 
-  #suiteEnded(name: string, nesting: number, ms: number): void {
-    if (nesting === 0 && this.#ofGroups.has(name)) this.#judge(name, ms);
+  /** Whether it is the suite that stands for a file of a group. */
+  #isFile(name: string, nesting: number, { type }: { readonly type?: string }): boolean {
+    return type === 'suite' && nesting === 0 && this.#ofGroups.has(name);
   }
 
   #count(file: string | undefined, outcome: keyof TestCounts): void {
