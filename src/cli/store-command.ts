@@ -17,7 +17,7 @@ import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { readTls, wantsTls } from '#src/registry/tls.ts';
 import { restoreSnapshot } from '#src/store/restore.ts';
 import { saveSnapshot } from '#src/store/save-snapshot.ts';
-import { compactHistory, putKey } from '#src/store/store-client.ts';
+import { compactHistory, getKey, putKey } from '#src/store/store-client.ts';
 import { type TransferEnd, transfer } from '#src/store/transfer.ts';
 import { EtcdV2End } from '#src/store/transfer-etcd-v2.ts';
 import { EtcdV3End } from '#src/store/transfer-etcd-v3.ts';
@@ -73,6 +73,8 @@ async function storeCommand(words: readonly string[], context: StoreCommandConte
   switch (name) {
     case 'serve':
       return serveStore(optionsOf(STORE_FLAGS.serve, given), context);
+    case 'get':
+      return get(optionsOf(STORE_FLAGS.get, given), word, context);
     case 'put':
       return put(optionsOf(STORE_FLAGS.put, given), word, value, context);
     case 'snapshot':
@@ -108,6 +110,17 @@ async function restore(
   const { keys, revision } = await restoreSnapshot({ files: systemByteFiles }, snapshot, data);
   output.complain(`restored ${countKeys(Number(keys))} of ${snapshot} into ${data}, at revision ${revision}`);
   return 0;
+}
+
+async function get(
+  options: ClientOptions,
+  key: string,
+  { output, signal }: StoreCommandContext,
+): Promise<number> {
+  const value = await withStore(options, (connection) => getKey(connection, Buffer.from(key), signal));
+  if (value === undefined) output.complain(`weft store: there is no key ${key} in ${options.store}`);
+  else output.print(value.toString());
+  return value === undefined ? 1 : 0;
 }
 
 async function put(
@@ -207,7 +220,7 @@ function wordsProblem(name: StoreCommandName, words: readonly string[]): string 
   if (words.length > takes.length) return `${words[takes.length]} is one word too many; flags come first`;
   const needed = takes.filter((word) => !word.startsWith('[')).length;
   if (words.length >= needed) return undefined;
-  if (name === 'put') return 'name the key';
+  if (name === 'put' || name === 'get') return 'name the key';
   if (name === 'snapshot') return 'name the file to write';
   return name === 'restore' ? 'name the snapshot' : 'name the other side: URLs of an etcd, or a file';
 }

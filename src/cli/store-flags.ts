@@ -77,6 +77,7 @@ export const STORE_FLAGS = {
     data: string('/var/lib/weft/store.db', "the `file` to make, which must not be there: serve's --data"),
   },
   snapshot: STORE_CLIENT_FLAGS,
+  get: STORE_CLIENT_FLAGS,
   put: STORE_CLIENT_FLAGS,
   compact: STORE_CLIENT_FLAGS,
   export: TRANSFER_FLAGS,
@@ -88,6 +89,7 @@ export type StoreCommandName = keyof typeof STORE_FLAGS;
 /** The words that each subcommand takes after its flags, and its purpose. A word in brackets may be left out. */
 export const STORE_USAGE: Readonly<Record<StoreCommandName, readonly [string, string]>> = {
   serve: ['', "serve etcd's v3 API from one file, so that a small site needs no etcd"],
+  get: ['KEY', 'print the value of one key, as it is; exit code 1 where there is no such key'],
   put: [
     'KEY [VALUE]',
     'write one key, the value from standard input if it is not given: for hosts without etcdctl',

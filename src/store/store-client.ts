@@ -13,6 +13,17 @@ export async function putKey(
   await connection.call(KVService.put, PutRequest.create({ key, value }), options, signal);
 }
 
+/** Reads one key; `undefined` where there is none. Equals `etcdctl get --print-value-only`. */
+export async function getKey(
+  connection: EtcdConnection,
+  key: Buffer,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const options = { what: `read ${key} from ${connection.ring}`, repeatable: true };
+  const { kvs } = await connection.call(KVService.range, RangeRequest.create({ key }), options, signal);
+  return kvs[0]?.value;
+}
+
 /** etcd's answer to the compaction of a revision whose history is gone already, in v3.4 to v3.6. */
 const COMPACTED = 'required revision has been compacted';
 

@@ -199,3 +199,17 @@ test('the size of requests and the operations of a txn are limited as the flags 
   await api.call(api.kv, api.kv.txn, txn([], ops(3)));
   await assert.rejects(api.call(api.kv, api.kv.txn, txn([], ops(4))), /too many operations/);
 });
+
+test('weft store get prints what put wrote, and says where there is nothing', async (t) => {
+  const { store } = await startStore(t);
+  const weft = (name: string, ...words: string[]) =>
+    run(WEFT, ['store', name, `--store=${store.url}`, ...words]);
+  await weft('put', '/a/config', '{"x":1}');
+  assert.deepEqual(await weft('get', '/a/config'), { stdout: '{"x":1}\n', stderr: '' });
+  await assert.rejects(weft('get', '/b'), {
+    code: 1,
+    stdout: '',
+    stderr: /^weft store: there is no key \/b in /,
+  });
+  await assert.rejects(weft('get'), { code: 2, stderr: /^weft store get: name the key$/m });
+});
