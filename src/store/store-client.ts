@@ -25,7 +25,7 @@ export async function getKey(
 }
 
 /** etcd's answer to the compaction of a revision whose history is gone already, in v3.4 to v3.6. */
-const COMPACTED = 'required revision has been compacted';
+export const COMPACTED = 'required revision has been compacted';
 
 /**
  * Compacts all revisions but the present one, which it returns. Equals `etcdctl compaction`, but that it does not mind where

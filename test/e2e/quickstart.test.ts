@@ -31,7 +31,7 @@ test('the quickstart needs neither etcd nor Docker, ends with the frame on the w
     [`--name=${name}`],
     ['unshare', '--mount', 'sh', '-c', HIDE, 'sh'],
   );
-  assert.equal(code, 0, stderr);
+  assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /^2 of 2 answered$/m);
   assert.match(stdout, /^✗ nftables-drops: .*table ip mistake, chain forward[\s\S]*^\d+ checks, 1 wrong,/m);
   assert.match(stdout, /^the rule is removed.*\n.*\n\d+ checks, 0 wrong, \d+ could not look$/m);
@@ -53,7 +53,7 @@ test('with Docker it goes on: two networks with one subnet, and a container that
   const name = `t${process.pid}docker`;
   down(t, name);
   const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--docker']);
-  assert.equal(code, 0, stderr);
+  assert.equal(code, 0, stdout + stderr);
   const [first = '', networks = '', move = ''] = stdout.split(/^== (?:two of Docker's|a container of blue)/m);
   assert.match(first, /^6 of 6 answered$/m);
   assert.match(first, /^7\. h2: /m);
@@ -81,7 +81,7 @@ test('--keep leaves the lab, and says how to take it away', { skip }, async (t) 
   const name = `t${process.pid}keep`;
   down(t, name);
   const { code, stdout, stderr } = await quickstart([`--name=${name}`, '--keep']);
-  assert.equal(code, 0, stderr);
+  assert.equal(code, 0, stdout + stderr);
   assert.match(
     stdout,
     new RegExp(`== the lab stays\\n.*http://127.0.0.1:8475/: +bin/weft lab ui --name=${name}\\n`),
