@@ -189,6 +189,9 @@ test('what we write is read back the same', () => {
       // -0 is no JSON.
       backendData: fc.jsonValue().map((value): Json => JSON.parse(JSON.stringify(value))),
       node: fc.string(),
+      weft: fc
+        .dictionary(fc.string(), fc.jsonValue())
+        .map((value): { readonly [name: string]: Json } => JSON.parse(JSON.stringify(value))),
     },
     { requiredKeys: ['publicIp', 'backendType'] },
   );

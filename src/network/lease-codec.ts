@@ -16,11 +16,11 @@ const LONGEST_VALUE = 4_096;
 
 /**
  * A lease's value, byte for byte as flannel marshals its LeaseAttrs: no blanks, fields in struct order, `<`, `>` and `&`
- * escaped as Go does. A flannel ignores fields that it does not know (PublicIPv6 for v0.9.1, our Node for both), so we
- * write `head` with our field.
+ * escaped as Go does. A flannel ignores fields that it does not know (PublicIPv6 for v0.9.1, our Node and Weft for both), so
+ * we write `head` with our fields.
  */
 export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect = 'head'): string {
-  const { publicIp, publicIpv6, backendType, backendData, backendV6Data, node } = attributes;
+  const { publicIp, publicIpv6, backendType, backendData, backendV6Data, node, weft } = attributes;
   const value: Record<string, Json> = {
     // Go writes the zero address for none.
     PublicIP: formatIpv4(publicIp ?? ipv4(0)),
@@ -30,6 +30,7 @@ export function encodeAttributes(attributes: LeaseAttributes, dialect: Dialect =
   if (backendData !== undefined) value.BackendData = backendData;
   if (dialect === 'head' && backendV6Data !== undefined) value.BackendV6Data = backendV6Data;
   if (node !== undefined) value.Node = node;
+  if (weft !== undefined) value.Weft = weft;
   return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escapeLikeGo);
 }
 
@@ -55,12 +56,13 @@ function readAttributes(object: GoObject): LeaseAttributes {
   const publicIp = object.parsed('PublicIP', parseIpv4, UNREADABLE);
   const publicIpv6 = object.parsedOrNull('PublicIPv6', parseIpv6, UNREADABLE);
   const [backendData, backendV6Data] = [object.raw('BackendData'), object.raw('BackendV6Data')];
-  const node = object.string('Node');
+  const [node, weft] = [object.string('Node'), object.raw('Weft')];
   if (publicIp !== undefined) attributes.publicIp = publicIp;
   if (publicIpv6 !== undefined) attributes.publicIpv6 = publicIpv6;
   if (backendData !== undefined) attributes.backendData = backendData;
   if (backendV6Data !== undefined) attributes.backendV6Data = backendV6Data;
   if (node !== undefined) attributes.node = node;
+  if (isJsonObject(weft)) attributes.weft = weft;
   return attributes;
 }
 

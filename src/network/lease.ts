@@ -20,6 +20,8 @@ export interface LeaseAttributes {
   readonly backendV6Data?: Json;
   /** Our extra field: the stable identity of the node that holds the lease. flannel ignores it. */
   readonly node?: string;
+  /** What only wefts read of each other, by its name. One field, so that flannel's own stay as they are. */
+  readonly weft?: { readonly [name: string]: Json };
 }
 
 /** A key without TTL is a reservation: an operator pinned the subnet, and it never expires. */

@@ -62,7 +62,15 @@ const UNUSUAL = [
 for (const text of UNUSUAL) test(`not plain: ${text}`, () => assert.equal(plain(text), undefined));
 
 test('what is plain is read as member by member', () => {
-  const name = fc.constantFrom('PublicIP', 'PublicIPv6', 'BackendType', 'backendType', 'BackendData', 'Node');
+  const name = fc.constantFrom(
+    'PublicIP',
+    'PublicIPv6',
+    'BackendType',
+    'backendType',
+    'BackendData',
+    'Node',
+    'Weft',
+  );
   const literal = fc.oneof(
     fc.constantFrom('"10.0.0.1"', '"fd00::1"', '"vxlan"', 'null', '1.0', '{"a":1,"A":2}', '{"a":1,"a":2}'),
     fc.json(),

@@ -1,8 +1,17 @@
 import { parseIpv4, parseIpv6 } from '#src/lib/ip.ts';
+import { isJsonObject } from '#src/network/go-json.ts';
 import type { Json, LeaseAttributes } from '#src/network/lease.ts';
 
 /** flannel's fields and ours, in the only spelling that a program writes. */
-const FIELDS = new Set(['PublicIP', 'PublicIPv6', 'BackendType', 'BackendData', 'BackendV6Data', 'Node']);
+const FIELDS = new Set([
+  'PublicIP',
+  'PublicIPv6',
+  'BackendType',
+  'BackendData',
+  'BackendV6Data',
+  'Node',
+  'Weft',
+]);
 
 /**
  * The attributes in a value that has the form in which programs write it; `undefined` for any other value, which has to be
@@ -17,7 +26,7 @@ export function plainAttributes(
 ): LeaseAttributes | undefined {
   if (text.includes('\\') || JSON.stringify(value) !== text) return undefined;
   for (const name in value) if (!FIELDS.has(name)) return undefined;
-  const { PublicIP, PublicIPv6, BackendType = '', BackendData, BackendV6Data, Node } = value;
+  const { PublicIP, PublicIPv6, BackendType = '', BackendData, BackendV6Data, Node, Weft } = value;
   if (typeof BackendType !== 'string') return undefined;
   const attributes: { -readonly [K in keyof LeaseAttributes]: LeaseAttributes[K] } = {
     backendType: BackendType,
@@ -37,6 +46,10 @@ export function plainAttributes(
   if (Node !== undefined) {
     if (typeof Node !== 'string') return undefined;
     attributes.node = Node;
+  }
+  if (Weft !== undefined) {
+    if (!isJsonObject(Weft)) return undefined;
+    attributes.weft = Weft;
   }
   return attributes;
 }
