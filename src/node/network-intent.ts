@@ -56,6 +56,7 @@ export function ownObjectsOf(
   const { backend, subnets } = intent;
   return [
     ...backend.ownObjects(subnets),
+    ...quietDevicesOf(intent),
     ...(blackhole ? valuesOf(subnets).map(blackholeRoute) : []),
     ...forwardingOf(intent),
   ];
@@ -80,13 +81,31 @@ export function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly
   return byUnderlay ? [...devices, underlay.name] : devices;
 }
 
-/** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
-const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
-  { kind: 'sysctl', path: 'net/ipv4/ip_forward', value: '1' },
-  ...inboundDevicesOf(intent).map((device): KernelObject => {
-    return { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' };
-  }),
-];
+/**
+ * Switching off the host's forwarding switches off every device's. Docker does the same at its start. In IPv6 a host that
+ * forwards takes no router advertisements any more, unless a device has accept_ra 2 (Documentation/networking/ip-sysctl.rst).
+ */
+const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] =>
+  familiesOf(intent.config.ranges).flatMap((family): KernelObject[] => {
+    const [folder, all] =
+      family === 'v4' ? ['net/ipv4', 'net/ipv4/ip_forward'] : ['net/ipv6', 'net/ipv6/conf/all/forwarding'];
+    return [
+      { kind: 'sysctl', path: all, value: '1' },
+      ...inboundDevicesOf(intent).map((device): KernelObject => {
+        return { kind: 'sysctl', path: `${folder}/conf/${device}/forwarding`, value: '1' };
+      }),
+    ];
+  });
+
+/** A router advertisement on the overlay's own devices is nobody's to send: flannel writes the same on its IPv6 device. */
+const quietDevicesOf = ({ config, backend }: NetworkIntent): readonly KernelObject[] =>
+  config.ranges.v6 === undefined
+    ? []
+    : backend.devices.map((device) => ({
+        kind: 'sysctl',
+        path: `net/ipv6/conf/${device}/accept_ra`,
+        value: '0',
+      }));
 
 /** By what the leases of other hosts are judged. */
 export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: NetworkIntent): LeaseRules {
