@@ -40,7 +40,10 @@ test('a failure is the exit code and the last line, on one line', async () => {
   const failure = (result: Partial<ShellResult>) =>
     commandJobs(shellThat(result).run, silentLogger)
       .start(JOB, how)
-      .then(assert.fail, (error: Error) => error.message);
+      .then(
+        () => assert.fail('it succeeded'),
+        (error: Error) => error.message,
+      );
   assert.equal(
     await failure({ code: 2, output: 'trying\nRTNETLINK answers:\tFile exists' }),
     String.raw`SubnetAddCommand failed: exit code 2: RTNETLINK answers:\tFile exists`,
