@@ -2,6 +2,7 @@ import type { Backend, BackendUnderlay, PreparedBackend } from '#src/backend/bac
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { type FamilyName, familiesOf } from '#src/lib/per-family.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
@@ -32,6 +33,8 @@ export interface IntentMakerOptions extends UnderlayFlags, OverlapOptions {
   /** Distinguishes this network's names where its backend has no number of its own. */
   readonly tag: string;
   readonly identity: string;
+  /** `--underlay-family` */
+  readonly underlayFamily: 'auto' | FamilyName;
 }
 
 /** An intent that lacks only the lease. */
@@ -72,10 +75,11 @@ export class IntentMaker {
     { current, subnets = {} }: { readonly current?: Underlay; readonly subnets?: Subnets } = {},
   ): Promise<Draft> {
     const { kernel, claims } = this.#components;
-    const { owner, identity, tag } = this.#options;
+    const { owner, identity, tag, underlayFamily } = this.#options;
     const selection = await readUnderlayFlags(this.#options);
     const facts = await readHostFacts(kernel, selection);
-    const underlay = current ?? chooseUnderlay(selection, withoutSubnets(facts, subnets));
+    const families = underlayFamily === 'auto' ? familiesOf(config.ranges) : [underlayFamily];
+    const underlay = current ?? chooseUnderlay(selection, withoutSubnets(facts, subnets), families);
     const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag });
     const claim = this.#claimOf(config, prepared);
     claims.check(owner, claim);
