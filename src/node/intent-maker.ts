@@ -10,6 +10,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
+import { advertisedRoutes } from '#src/node/underlay/advertised-routes.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { type HostFacts, readHostFacts, withoutSubnets } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
@@ -18,10 +19,13 @@ import {
   type UnderlayFlags,
   type UnderlaySelection,
 } from '#src/node/underlay/underlay-selection.ts';
+import type { Files } from '#src/sys/files.ts';
 
 export interface IntentMakerComponents {
   readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
   readonly claims: NetworkClaims;
+  /** The host's settings below /proc/sys. */
+  readonly files: Pick<Files, 'read'>;
   readonly log: Logger;
 }
 
@@ -44,6 +48,8 @@ export interface Draft {
   readonly prepared: PreparedBackend;
   readonly selection: UnderlaySelection;
   readonly overlap: OverlapRules;
+  /** See {@link NetworkIntent.advertised}. */
+  readonly advertised: readonly string[];
   /** Takes the draft's devices and range for this network. Throws WeftError `network-clash`. */
   claim(): void;
   /** Why the backend can't use what a host publishes; `undefined` when it can. */
@@ -60,6 +66,8 @@ export interface Draft {
 export class IntentMaker {
   readonly #components: IntentMakerComponents;
   readonly #options: IntentMakerOptions;
+  /** Once a setting was changed it can't be seen any more that it has to be so. */
+  readonly #advertised = new Set<string>();
 
   constructor(components: IntentMakerComponents, options: IntentMakerOptions) {
     this.#components = components;
@@ -87,17 +95,31 @@ export class IntentMaker {
     const make = (taken?: Partial<LeaseAttributes>): Backend =>
       prepared.make(backendUnderlay(underlay), taken);
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
+    const advertised = config.ranges.v6 === undefined ? [] : await this.#advertisedOf(facts);
     return {
       config,
       underlay,
       prepared,
       selection,
       overlap,
+      advertised,
       claim: () => claims.take(owner, claim),
       judge: (attributes) => make().judge(attributes),
       attributes: (taken) => ({ ...publicIpsOf(underlay), ...make(taken).published, node: identity }),
-      intent: (own, taken) => ({ config, subnets: own, underlay, backend: make(taken), overlap }),
+      intent: (own, taken) => ({
+        config,
+        subnets: own,
+        underlay,
+        backend: make(taken),
+        overlap,
+        advertised,
+      }),
     };
+  }
+
+  async #advertisedOf(facts: HostFacts): Promise<string[]> {
+    for (const device of await advertisedRoutes(facts, this.#components.files)) this.#advertised.add(device);
+    return facts.links.flatMap(({ name }) => (this.#advertised.has(name) ? name : []));
   }
 
   #claimOf({ ranges }: NetworkConfig, { devices }: PreparedBackend): NetworkClaim {
