@@ -7,6 +7,7 @@ import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
+import type { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
@@ -26,6 +27,7 @@ export interface IntentMakerComponents {
   readonly claims: NetworkClaims;
   /** The host's settings below /proc/sys. */
   readonly files: Pick<Files, 'read'>;
+  readonly preparation: Preparation;
   readonly log: Logger;
 }
 
@@ -76,7 +78,7 @@ export class IntentMaker {
 
   /**
    * `current`: the underlay in use, which stays. `subnets`: addresses in them are the overlay's own. Throws WeftError
-   * `interface`, `config`, `backend`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
+   * `interface`, `config`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
   async draft(
     config: NetworkConfig,
@@ -92,8 +94,9 @@ export class IntentMaker {
     const claim = this.#claimOf(config, prepared);
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
+    const output = await this.#components.preparation.outputOf(prepared.preparation);
     const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken);
+      prepared.make(backendUnderlay(underlay), taken, output);
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     const advertised = config.ranges.v6 === undefined ? [] : await this.#advertisedOf(facts);
     return {

@@ -61,6 +61,7 @@ export function ownObjectsOf(
   const { backend, subnets } = intent;
   return [
     ...backend.ownObjects(subnets),
+    ...quietDevicesOf(intent),
     ...(blackhole ? valuesOf(subnets).map(blackholeRoute) : []),
     ...forwardingOf(intent),
   ];
@@ -106,6 +107,16 @@ const forwarding6 = ({ advertised }: NetworkIntent): readonly KernelObject[] => 
   }),
   { kind: 'sysctl', path: 'net/ipv6/conf/all/forwarding', value: '1' },
 ];
+
+/** A router advertisement on the overlay's own devices is nobody's to send: flannel writes the same on its IPv6 device. */
+const quietDevicesOf = ({ config, backend }: NetworkIntent): readonly KernelObject[] =>
+  config.ranges.v6 === undefined
+    ? []
+    : backend.devices.map((device) => ({
+        kind: 'sysctl',
+        path: `net/ipv6/conf/${device}/accept_ra`,
+        value: '0',
+      }));
 
 /** By what the leases of other hosts are judged. */
 export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: NetworkIntent): LeaseRules {
