@@ -30,11 +30,12 @@ import {
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 
-/** flannel HEAD sets the first; the second is for hosts on which new devices have no IPv6. */
-const ipv6Settings = (device: string): KernelObject[] => [
-  { kind: 'sysctl', path: `net/ipv6/conf/${device}/accept_ra`, value: '0' },
-  { kind: 'sysctl', path: `net/ipv6/conf/${device}/disable_ipv6`, value: '0' },
-];
+/** For hosts on which new devices have no IPv6. */
+const hasIpv6 = (device: string): KernelObject => ({
+  kind: 'sysctl',
+  path: `net/ipv6/conf/${device}/disable_ipv6`,
+  value: '0',
+});
 
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {
@@ -111,7 +112,7 @@ export class VxlanBackend implements Backend {
         { kind: 'link', name: device, type: 'vxlan', mac, mtu, up: true, vxlan },
         // The subnet's own base address, so that the node's packets to other subnets have a source there.
         { kind: 'address', prefix: hostPrefix(subnet.address), device },
-        ...(family === 'v6' ? ipv6Settings(device) : []),
+        ...(family === 'v6' ? [hasIpv6(device)] : []),
       ];
     });
   }

@@ -1,8 +1,8 @@
 import type { PreparedBackend } from '#src/backend/backend.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
 import { FAMILY_NAMES, familiesOf, familyText } from '#src/lib/per-family.ts';
-import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { Subnets } from '#src/network/lease.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
 import { isUsable, type SubnetRange } from '#src/network/subnet-range.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 

@@ -25,9 +25,9 @@ import type { Files } from '#src/sys/files.ts';
 export interface IntentMakerComponents {
   readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
   readonly claims: NetworkClaims;
-  readonly preparation: Preparation;
   /** The host's settings below /proc/sys. */
   readonly files: Pick<Files, 'read'>;
+  readonly preparation: Preparation;
   readonly log: Logger;
 }
 

@@ -86,16 +86,6 @@ export function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly
   return byUnderlay ? [...devices, underlay.name] : devices;
 }
 
-/** A router advertisement on the overlay's own devices is nobody's to send: flannel writes the same on its IPv6 device. */
-const quietDevicesOf = ({ config, backend }: NetworkIntent): readonly KernelObject[] =>
-  config.ranges.v6 === undefined
-    ? []
-    : backend.devices.map((device) => ({
-        kind: 'sysctl',
-        path: `net/ipv6/conf/${device}/accept_ra`,
-        value: '0',
-      }));
-
 /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
 const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
   ...(intent.config.ranges.v4 === undefined ? [] : forwarding4(intent)),
@@ -117,6 +107,16 @@ const forwarding6 = ({ advertised }: NetworkIntent): readonly KernelObject[] => 
   }),
   { kind: 'sysctl', path: 'net/ipv6/conf/all/forwarding', value: '1' },
 ];
+
+/** A router advertisement on the overlay's own devices is nobody's to send: flannel writes the same on its IPv6 device. */
+const quietDevicesOf = ({ config, backend }: NetworkIntent): readonly KernelObject[] =>
+  config.ranges.v6 === undefined
+    ? []
+    : backend.devices.map((device) => ({
+        kind: 'sysctl',
+        path: `net/ipv6/conf/${device}/accept_ra`,
+        value: '0',
+      }));
 
 /** By what the leases of other hosts are judged. */
 export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: NetworkIntent): LeaseRules {

@@ -3,15 +3,8 @@ import { test } from 'node:test';
 import { Traffic } from '#src/lab/traffic.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
-import {
-  type DualNode,
-  dualNetwork,
-  readDualLease,
-  route6,
-  waitForRoutes,
-  wholePacket,
-} from '../support/dual-network.ts';
-import { FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT, writeConfig } from '../support/flanneld.ts';
+import { type DualNode, dualNetwork, readDualLease, route6, wholePacket } from '../support/dual-network.ts';
+import { startFlanneld, WEFT, writeConfig } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
