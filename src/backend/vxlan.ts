@@ -18,6 +18,8 @@ import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
 import {
   type KernelObject,
   type Link,
@@ -27,6 +29,13 @@ import {
 } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
+
+/** For hosts on which new devices have no IPv6. */
+const hasIpv6 = (device: string): KernelObject => ({
+  kind: 'sysctl',
+  path: `net/ipv6/conf/${device}/disable_ipv6`,
+  value: '0',
+});
 
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {
@@ -41,6 +50,8 @@ interface Tunnel {
   readonly family: Family;
   readonly network: Prefix;
   readonly device: string;
+  /** The family of the packets outside: see {@link outerFamily}. */
+  readonly outer: Family;
   readonly local: Ip;
   readonly mac: Mac;
   /** Bytes. */
@@ -101,6 +112,7 @@ export class VxlanBackend implements Backend {
         { kind: 'link', name: device, type: 'vxlan', mac, mtu, up: true, vxlan },
         // The subnet's own base address, so that the node's packets to other subnets have a source there.
         { kind: 'address', prefix: hostPrefix(subnet.address), device },
+        ...(family === 'v6' ? [hasIpv6(device)] : []),
       ];
     });
   }
@@ -114,11 +126,13 @@ export class VxlanBackend implements Backend {
   #peerOn(tunnel: Tunnel, { subnets, attributes }: Lease, { lookup, routeForm }: PeerPath): KernelObject[] {
     const v4 = tunnel.family === 'v4';
     const subnet = v4 ? subnets.v4 : subnets.v6;
-    const vtep = v4 ? attributes.publicIp : attributes.publicIpv6;
+    const vtep = tunnel.outer === 'v4' ? attributes.publicIp : attributes.publicIpv6;
     const mac = vtepMacOf(v4 ? attributes.backendData : attributes.backendV6Data);
     if (subnet === undefined || vtep === undefined || mac === undefined) return [];
     const metric = routeMetric(routeForm, tunnel.network, subnet);
-    const way = this.#options.directRouting ? lookup?.[tunnel.family] : undefined;
+    // A direct route needs a gateway of its own family.
+    const isDirect = this.#options.directRouting && tunnel.outer === tunnel.family;
+    const way = isDirect ? lookup?.[tunnel.family] : undefined;
     if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
     const { device } = tunnel;
     return [
@@ -131,19 +145,27 @@ export class VxlanBackend implements Backend {
   judge(attributes: LeaseAttributes): string | undefined {
     if (attributes.backendType !== this.type)
       return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
-    const { macs, network } = this.#host;
-    if (network.v4 !== undefined && attributes.publicIp === undefined) return 'it has no PublicIP';
+    const { macs, network, underlay } = this.#host;
+    const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
+    const [first] = this.#tunnels;
+    if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
+    if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
-    const hasV6 = network.v6 !== undefined && attributes.publicIpv6 !== undefined;
+    const hasV6 = network.v6 !== undefined && (publicIpv6 !== undefined || underlay.address.v6 === undefined);
     return (
-      (network.v4 === undefined ? undefined : faultOf('BackendData', attributes.backendData, macs.v4)) ??
-      (hasV6 ? faultOf('BackendV6Data', attributes.backendV6Data, macs.v6) : undefined)
+      (network.v4 === undefined ? undefined : faultOf('BackendData', backendData, macs.v4)) ??
+      (hasV6 ? faultOf('BackendV6Data', backendV6Data, macs.v6) : undefined)
     );
   }
 
-  identityOf(attributes: LeaseAttributes): string | undefined {
-    const { v4 } = this.#host.network;
-    return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+  /** On each device a MAC leads to one host. The two devices of one host may have the same. */
+  identityOf({ backendData, backendV6Data }: LeaseAttributes): Identity {
+    const { v4, v6 } = this.#host.network;
+    if (v6 === undefined || v4 === undefined)
+      return vtepMacOf(v4 === undefined ? backendV6Data : backendData);
+    const [mac4, mac6] = [vtepMacOf(backendData), vtepMacOf(backendV6Data)];
+    if (mac4 === undefined || mac6 === undefined) return mac4;
+    return [mac4, `${mac6} (IPv6)`];
   }
 
   tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
@@ -172,11 +194,12 @@ export class VxlanBackend implements Backend {
 
 function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
-    const [range, local, mac] = [network[family], underlay.address[family], macs[family]];
+    const outer = outerFamily(family, underlay.address);
+    const [range, local, mac] = [network[family], underlay.address[outer], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
-    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu);
     const device = vxlanDeviceName(vni, family);
-    return [{ family, network: range, device, local, mac, mtu: outer - TUNNELS[family].overhead }];
+    const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - TUNNELS[outer].overhead;
+    return [{ family, network: range, device, outer, local, mac, mtu: room }];
   });
 }
 
