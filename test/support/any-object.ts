@@ -1,7 +1,8 @@
 import fc from 'fast-check';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { formatPrefix, ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import type { BridgePort, KernelObject, Link, Route } from '#src/state/object.ts';
+import { Secret } from '#src/lib/secret.ts';
+import type { BridgePort, KernelObject, Link, Route, WireguardPeer } from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -70,6 +71,20 @@ const bridgePort: fc.Arbitrary<BridgePort> = fc
   })
   .map((fields) => withoutUndefined<BridgePort>(fields as never));
 
+const publicKey = small.map((n) => Buffer.alloc(32, n + 1).toString('base64'));
+
+const wireguardPeer: fc.Arbitrary<WireguardPeer> = fc
+  .record({
+    kind: fc.constant('wireguard-peer' as const),
+    device,
+    publicKey,
+    endpoint: fc.record({ ip, port: fc.constantFrom(51_820, 51_821) }),
+    allowedIps: fc.uniqueArray(prefix, { maxLength: 2, selector: formatPrefix }),
+    presharedKey: optional(small.map((n) => Secret.copyOf(new Uint8Array(32).fill(n + 1)))),
+    keepalive: fc.constantFrom(0, 25),
+  })
+  .map((fields) => withoutUndefined<WireguardPeer>(fields as never));
+
 /** An object of any kind. */
 export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
   link,
@@ -85,6 +100,14 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
   fc.record({ kind: fc.constant('fdb' as const), mac, destination: ip, device, permanent: fc.boolean() }),
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
   route,
+  wireguardPeer,
+  fc.record({
+    kind: fc.constant('wireguard-device' as const),
+    device,
+    publicKey,
+    listenPort: fc.constantFrom(51_820, 51_821),
+    fwmark: fc.constantFrom(0, 1),
+  }),
   fc.record({
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),
