@@ -71,6 +71,7 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'sysctl {"device":"blue"}',
     'wireguard-device {"device":"blue"}',
     'wireguard-peer {"device":"blue"}',
+    'xfrm-policy {"device":"blue"}',
   ]);
 });
 

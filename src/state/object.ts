@@ -9,9 +9,10 @@ import { ROUTE } from '#src/state/kinds/route.ts';
 import { SYSCTL } from '#src/state/kinds/sysctl.ts';
 import { WIREGUARD_DEVICE } from '#src/state/kinds/wireguard-device.ts';
 import { WIREGUARD_PEER } from '#src/state/kinds/wireguard-peer.ts';
+import { XFRM_POLICY } from '#src/state/kinds/xfrm-policy.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
-export type { Address } from '#src/state/kinds/address.ts';
+export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
@@ -30,6 +31,7 @@ export { HOST_NAMESPACE, type Veth } from '#src/state/kinds/veth.ts';
 export type { Vxlan } from '#src/state/kinds/vxlan.ts';
 export type { WireguardDevice } from '#src/state/kinds/wireguard-device.ts';
 export type { WireguardPeer } from '#src/state/kinds/wireguard-peer.ts';
+export type { EspTunnel, PolicyDirection, XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
 const TABLE = [
@@ -43,6 +45,7 @@ const TABLE = [
   NEIGHBOUR,
   ROUTE,
   SYSCTL,
+  XFRM_POLICY,
 ] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;

@@ -102,12 +102,17 @@ const routeTo = (subnet: string): KernelObject => ({
 const show = ({ namespace }: Side, what: string) => namespace.run(`wg show wg0 ${what}`).trim();
 
 /** Puts it right within so many milliseconds, as seen by a program that asks again and again. */
-async function repaired(what: string, broken: () => void, isRight: () => boolean): Promise<void> {
+async function repaired(
+  t: TestContext,
+  what: string,
+  broken: () => void,
+  isRight: () => boolean,
+): Promise<void> {
   broken();
   assert.ok(!isRight(), `${what} is broken`);
   const began = performance.now();
   await until(isRight, { what, timeoutMs: 1_000, intervalMs: 5 });
-  t.diagnostic(`repaired in ${(performance.now() - began).toFixed(0)} ms: ${what}\n`);
+  t.diagnostic(`repaired in ${(performance.now() - began).toFixed(0)} ms: ${what}`);
 }
 
 test('wg sees what was made, and what wg changes is put back', { skip }, async (t) => {
@@ -139,21 +144,22 @@ test('wg sees what was made, and what wg changes is put back', { skip }, async (
 
   const wg = (words: string) => a.namespace.run(`wg set wg0 ${words}`);
   const isRight = () => dump() === right;
-  await repaired('a peer', () => wg(`peer ${other.publicKey} remove`), isRight);
-  await repaired('allowed IPs', () => wg(`peer ${other.publicKey} allowed-ips 10.5.3.0/24`), isRight);
+  await repaired(t, 'a peer', () => wg(`peer ${other.publicKey} remove`), isRight);
+  await repaired(t, 'allowed IPs', () => wg(`peer ${other.publicKey} allowed-ips 10.5.3.0/24`), isRight);
   await repaired(
+    t,
     'allowed IPs that a stranger took',
     () => wg(`peer ${stranger.publicKey} allowed-ips 10.5.2.0/24`),
     isRight,
   );
-  await repaired('an endpoint', () => wg(`peer ${other.publicKey} endpoint 192.0.2.66:7`), isRight);
-  await repaired('a keepalive', () => wg(`peer ${other.publicKey} persistent-keepalive 0`), isRight);
-  await repaired('a preshared key', () => wg(`peer ${other.publicKey} preshared-key /dev/null`), isRight);
-  await repaired('the port', () => wg('listen-port 4242'), isRight);
-  await repaired('the mark', () => wg('fwmark 7'), isRight);
+  await repaired(t, 'an endpoint', () => wg(`peer ${other.publicKey} endpoint 192.0.2.66:7`), isRight);
+  await repaired(t, 'a keepalive', () => wg(`peer ${other.publicKey} persistent-keepalive 0`), isRight);
+  await repaired(t, 'a preshared key', () => wg(`peer ${other.publicKey} preshared-key /dev/null`), isRight);
+  await repaired(t, 'the port', () => wg('listen-port 4242'), isRight);
+  await repaired(t, 'the mark', () => wg('fwmark 7'), isRight);
   const folder = scratchFolder(t);
   writeFileSync(`${folder}/key`, newKeys().text);
-  await repaired('the private key', () => wg(`private-key ${folder}/key`), isRight);
+  await repaired(t, 'the private key', () => wg(`private-key ${folder}/key`), isRight);
   await until(() => a.owner.status.failing.length === 0, { what: 'peace' });
   a.namespace.run('ip link del wg0');
   await until(
@@ -209,8 +215,8 @@ test('a thousand peers go in, are listed, and one that is taken out comes back',
   await systemClock.sleep(2_000 * Math.sqrt(patience()), t.signal);
   const { user, system } = process.cpuUsage(cpu);
   const share = (user + system) / 10 / (performance.now() - from);
-  process.stdout.write(
-    `# 1,000 peers: made in ${made.toFixed(0)} ms, one back after ${back.toFixed(0)} ms, at rest ${share.toFixed(1)} % of a processor\n`,
+  t.diagnostic(
+    `1,000 peers: made in ${made.toFixed(0)} ms, one back after ${back.toFixed(0)} ms, at rest ${share.toFixed(1)} % of a processor`,
   );
 });
 
