@@ -21,6 +21,9 @@ export interface BackendKind {
 
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
+
+  /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
+  sealOf?(of: NetworkTrace): number | undefined;
 }
 
 /** One network on one host, before its lease is known. */
@@ -118,6 +121,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** The UDP port whose packets the host's packet filter looks at; absent where none needs it. */
+  readonly seal?: PortSeal;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */
   readonly probing: Probing | undefined;
 
@@ -151,6 +156,16 @@ export interface TunnelEnd {
   /** In the overlay. */
   readonly address: Ipv4 | Ipv6;
   readonly mac: string;
+}
+
+/** Whether VXLAN packets of a network are taken from anywhere, or only as they come out of the tunnel around them. */
+export interface PortSeal {
+  /** UDP. */
+  readonly port: number;
+  readonly vni: number;
+  /** The tunnel's device. */
+  readonly device: string;
+  readonly isClosed: boolean;
 }
 
 /** A firewall that drops what other hosts send to containers has to let these in. */

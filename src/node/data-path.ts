@@ -18,6 +18,7 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkSeal } from '#src/node/network-seal.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -32,6 +33,7 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly seal: NetworkSeal;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
@@ -159,7 +161,8 @@ export class DataPath {
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+    const { rules, seal } = this.#components;
+    return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
@@ -190,6 +193,8 @@ export class DataPath {
 
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
+    // Before there is a device that takes packets.
+    await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
@@ -262,6 +267,7 @@ export class DataPath {
   troubles(): string[] {
     const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const { trouble: seal } = this.#components.seal;
     const refused = new Set(failing.map(({ key }) => key));
     const late = overdue.filter(({ key }) => !refused.has(key));
     return [
@@ -274,6 +280,7 @@ export class DataPath {
             `${late.length} kernel objects have not been as wanted for more than 10 s: ${late[0].key}; the log says what was tried`,
           ]),
       ...this.#components.rules.troubles,
+      ...(seal === undefined ? [] : [`rules against plain packets: ${seal}`]),
     ];
   }
 }
