@@ -26,6 +26,8 @@ export interface HostComponents
     | 'files'
     | 'folders'
     | 'locks'
+    | 'shell'
+    | 'programs'
     | 'announcer'
     | 'clock'
     | 'random'
