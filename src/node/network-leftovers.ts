@@ -104,11 +104,11 @@ async function tablesOf(
   traces: readonly Trace[],
   all: boolean,
 ): Promise<string[]> {
-  const own = traces.flatMap(({ network, config }) => {
-    const v4 = network ?? config?.network;
-    if (v4 === undefined || config === undefined) return [];
-    return sealsOf({ network: { v4 }, options: config.backend.options }).map(sealedTableName);
-  });
+  const own = traces.flatMap(({ networks, config }) =>
+    config === undefined
+      ? []
+      : sealsOf({ network: networks, options: config.backend.options }).map(sealedTableName),
+  );
   const names = (await ruleset.tables('inet')) ?? [];
   return names
     .filter((name) => own.includes(name) || (all && SEALED_TABLE.test(name)))
