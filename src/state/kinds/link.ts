@@ -11,7 +11,7 @@ export interface Link {
   readonly name: string;
   /** Only in what was found: the kernel's ifindex. */
   readonly index?: number;
-  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`; absent for a plain device. */
+  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`, `wireguard`; absent for a plain device. */
   readonly type?: string;
   readonly mac?: Mac;
   /** Bytes of layer-3 payload. */
@@ -49,11 +49,11 @@ function typeOf({ type, vxlan, bridge, veth }: Link): string | undefined {
 }
 
 function mustRecreate(wanted: Link, found: Link): string[] {
-  const { vxlan, bridge, veth } = wanted;
+  const { vxlan } = wanted;
   if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
-  const isOfType = vxlan === undefined && typeOf(wanted) === typeOf(found);
-  if (isOfType || (vxlan ?? bridge ?? veth) === undefined) return [];
-  return [`link type: ${typeOf(wanted)} vs ${found.type ?? 'none'}`];
+  const type = typeOf(wanted);
+  if (type === undefined || (vxlan === undefined && type === typeOf(found))) return [];
+  return [`link type: ${type} vs ${found.type ?? 'none'}`];
 }
 
 /** What is wanted of a bridge, as far as this kernel has it. */
