@@ -97,7 +97,7 @@ export interface BackendUnderlay {
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
-export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data' | 'weft'>;
 
 export type SharedSettings = Readonly<Record<string, boolean | number | string>>;
 
@@ -147,6 +147,9 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
+  /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
+  readonly protectionOf?: (lease: Lease) => Protection;
+
   /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): Identity;
 
@@ -162,6 +165,9 @@ export interface Backend {
   /** What a refusal of the kernel means, where its own words don't say what is in the way. */
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
+
+/** What keeps packets to a peer from being read on the way. */
+export type Protection = 'wireguard' | 'ipsec' | 'none';
 
 /** The end of a tunnel on a peer. */
 export interface TunnelEnd {

@@ -3,6 +3,8 @@ import type {
   BackendUnderlay,
   Inbound,
   PeerPath,
+  PortSeal,
+  Protection,
   Published,
   SharedSettings,
   TunnelEnd,
@@ -11,13 +13,21 @@ import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
-import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
+import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
+import {
+  type Family,
+  TUNNEL_OVERHEAD,
+  TUNNELS,
+  type VxlanOptions,
+  vxlanDeviceName,
+} from '#src/backend/vxlan-options.ts';
 import { VxlanProbing } from '#src/backend/vxlan-probing.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import {
   type KernelObject,
   type Link,
@@ -34,6 +44,8 @@ export interface VxlanHost {
   readonly underlay: BackendUnderlay;
   /** The VTEPs' hardware addresses; published in the lease. */
   readonly macs: PerFamily<Mac>;
+  /** This node's key, where the options ask for encryption. */
+  readonly tunnelKey?: TunnelKey;
 }
 
 /** One family's device. */
@@ -65,24 +77,39 @@ export class VxlanBackend implements Backend {
   readonly #options: VxlanOptions;
   readonly #host: VxlanHost;
   readonly #tunnels: readonly Tunnel[];
+  readonly #encryption: VxlanEncryption | undefined;
+  readonly seal: PortSeal;
+  readonly protectionOf?: (lease: Lease) => Protection;
 
   constructor(options: VxlanOptions, host: VxlanHost) {
     const { network, underlay, macs } = host;
     this.#options = options;
     this.#host = host;
     this.#tunnels = tunnelsOf(options, host);
-    this.devices = this.#tunnels.map(({ device }) => device);
+    const { vni, port, encrypt } = options;
+    if (encrypt !== undefined) {
+      if (host.tunnelKey === undefined) throw new TypeError('there is no key for the tunnel');
+      const encryption = new VxlanEncryption(vni, encrypt, host.tunnelKey);
+      this.#encryption = encryption;
+      this.protectionOf = ({ attributes }) =>
+        encryption.keyOf(attributes) === undefined ? 'none' : 'wireguard';
+    }
+    this.seal = this.#encryption?.seal(port) ?? { port, vni, device: tunnelDeviceName(vni), isClosed: false };
+    const overlay = this.#tunnels.map(({ device }) => device);
+    this.devices = this.#encryption === undefined ? overlay : [...overlay, this.#encryption.device];
     this.mtu = Math.min(...this.#tunnels.map(({ mtu }) => mtu));
     this.needsLookup = options.directRouting;
     this.published = {
       backendType: this.type,
       ...(macs.v4 !== undefined && { backendData: { VNI: options.vni, VtepMAC: macs.v4 } }),
       ...(macs.v6 !== undefined && { backendV6Data: { VNI: options.vni, VtepMAC: macs.v6 } }),
+      ...(this.#encryption !== undefined && { weft: this.#encryption.published }),
     };
     this.shared = { VNI: options.vni, Port: options.port, GBP: options.gbp };
-    this.inbound = { devices: this.devices, underlay: options.directRouting };
+    this.inbound = { devices: overlay, underlay: options.directRouting };
     this.scopes = [
       ...this.#tunnels.map(scopeOnDevice),
+      ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
     this.probing = new VxlanProbing(options, underlay, {
@@ -92,8 +119,13 @@ export class VxlanBackend implements Backend {
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
-    const { vni, port, learning, gbp } = this.#options;
-    return this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
+    const { vni, port, learning, gbp, mtu: given } = this.#options;
+    const outer = Math.min(given ?? this.#host.underlay.mtu, this.#host.underlay.mtu);
+    const around =
+      subnets.v4 === undefined
+        ? []
+        : (this.#encryption?.ownObjects(outer, hostPrefix(subnets.v4.address)) ?? []);
+    const overlay = this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
       const subnet = subnets[family];
       if (subnet === undefined) return [];
       const vxlan = { vni, underlay: this.#host.underlay.name, local, port, learning, gbp };
@@ -103,6 +135,7 @@ export class VxlanBackend implements Backend {
         { kind: 'address', prefix: hostPrefix(subnet.address), device },
       ];
     });
+    return [...around, ...overlay];
   }
 
   peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[] {
@@ -121,8 +154,13 @@ export class VxlanBackend implements Backend {
     const way = this.#options.directRouting ? lookup?.[tunnel.family] : undefined;
     if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
     const { device } = tunnel;
+    const encryption = this.#encryption;
+    const key = encryption?.keyOf(attributes);
+    const around = key === undefined || encryption === undefined ? [] : [encryption.peerObject(key, vtep)];
+    const via = around.length === 0 ? undefined : encryption?.device;
     return [
-      { kind: 'fdb', mac, destination: vtep, device, permanent: true },
+      ...around,
+      { kind: 'fdb', mac, destination: vtep, device, permanent: true, ...(via !== undefined && { via }) },
       { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
       overlayRoute(subnet, device, metric),
     ];
@@ -136,14 +174,17 @@ export class VxlanBackend implements Backend {
     // A peer without an IPv6 address is a peer in IPv4 alone.
     const hasV6 = network.v6 !== undefined && attributes.publicIpv6 !== undefined;
     return (
+      this.#encryption?.judge(attributes) ??
       (network.v4 === undefined ? undefined : faultOf('BackendData', attributes.backendData, macs.v4)) ??
       (hasV6 ? faultOf('BackendV6Data', attributes.backendV6Data, macs.v6) : undefined)
     );
   }
 
-  identityOf(attributes: LeaseAttributes): string | undefined {
+  identityOf(attributes: LeaseAttributes): Identity {
     const { v4 } = this.#host.network;
-    return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+    const mac = vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+    const key = this.#encryption?.keyOf(attributes)?.publicKey;
+    return key === undefined ? mac : [key, ...(mac === undefined ? [] : [mac])];
   }
 
   tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
@@ -170,11 +211,11 @@ export class VxlanBackend implements Backend {
   }
 }
 
-function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
+function tunnelsOf({ vni, mtu, encrypt }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
     const [range, local, mac] = [network[family], underlay.address[family], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
-    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu);
+    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu) - (encrypt === undefined ? 0 : TUNNEL_OVERHEAD);
     const device = vxlanDeviceName(vni, family);
     return [{ family, network: range, device, local, mac, mtu: outer - TUNNELS[family].overhead }];
   });
