@@ -211,11 +211,7 @@ export class DataPath {
     await this.#owner.settled();
     // After the device is there, and before the peers that need it.
     this.#startJobs();
-<<<<<<< HEAD
-    this.#jobs.set(OWN, intent.backend.jobs?.own({ v4: intent.subnet }) ?? []);
-=======
     this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
->>>>>>> main
     await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
     await this.#removeDevices(
@@ -274,11 +270,7 @@ export class DataPath {
   }> {
     const { rules } = this.#components;
     this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
-<<<<<<< HEAD
-    this.#jobs.set(OWN, this.#intent.backend.jobs?.own({ v4: this.#intent.subnet }) ?? []);
-=======
     this.#jobs.set(OWN, this.#intent.backend.jobs?.own(this.#intent.subnets) ?? []);
->>>>>>> main
     await this.inbox.snapshot(records);
     return {
       operations: await this.#owner.plan(),

@@ -5,10 +5,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
-<<<<<<< HEAD
-=======
 import { networksOf } from '#src/network/subnet-range.ts';
->>>>>>> main
 import type { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
@@ -69,11 +66,7 @@ export class IntentMaker {
   }
 
   /**
-<<<<<<< HEAD
-   * `current`: the underlay in use, which stays. `subnet`: addresses in it are the overlay's own. Throws WeftError
-=======
    * `current`: the underlay in use, which stays. `subnets`: addresses in them are the overlay's own. Throws WeftError
->>>>>>> main
    * `interface`, `config`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
   async draft(
@@ -92,11 +85,7 @@ export class IntentMaker {
     const output = await this.#components.preparation.outputOf(prepared.preparation);
     const make = (taken?: Partial<LeaseAttributes>): Backend =>
       prepared.make(backendUnderlay(underlay), taken, output);
-<<<<<<< HEAD
-    const overlap = overlapRulesOf(config, underlay, this.#options);
-=======
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
->>>>>>> main
     return {
       config,
       underlay,
