@@ -29,6 +29,8 @@ export interface AcquireRequest extends LeaseReader {
   readonly listing?: Promise<Snapshot>;
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
+  /** Signs what is published for a subnet; `before` is what the record says now. Default: nothing is signed. */
+  seal?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
 }
 
 export interface Acquired extends HeldLease {
@@ -120,8 +122,8 @@ async function tryToAcquire(
       return record && takeOver(components, request, { lease: plan.lease, record, seen }, signal);
     }
     case 'create': {
-      const attributes = request.attributesFor(undefined);
       const name = formatSubnetName(plan.subnets);
+      const attributes = sealed(request, name, request.attributesFor(undefined));
       const outcome = await registry.create(name, encodeAttributes(attributes), request.ttlSeconds, signal);
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
     }
@@ -138,7 +140,7 @@ async function takeOver(
   { lease, record, seen }: { readonly lease: Lease; readonly record: LeaseRecord; readonly seen: Snapshot },
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
-  const attributes = request.attributesFor(lease.attributes);
+  const attributes = sealed(request, lease.name, request.attributesFor(lease.attributes), lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
   const value = encodeAttributes(attributes);
   const isRenewed =
@@ -153,6 +155,13 @@ async function takeOver(
   }
   return acquired(outcome, { subnets: lease.subnets, attributes, seen });
 }
+
+const sealed = (
+  { seal }: Pick<AcquireRequest, 'seal'>,
+  name: string,
+  attributes: LeaseAttributes,
+  before?: LeaseAttributes,
+): LeaseAttributes => seal?.(name, attributes, before) ?? attributes;
 
 /**
  * Asks the node that holds our public IP whether it lives: its record is written again with our question in it, which

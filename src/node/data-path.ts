@@ -7,6 +7,7 @@ import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { Dispute } from '#src/network/trust-judge.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -18,6 +19,7 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkTrust } from '#src/node/network-trust.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -36,6 +38,8 @@ export interface DataPathComponents {
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
   readonly events: HostEvents;
+  /** Whose leases are used. Default: everybody's. */
+  readonly trust?: Pick<NetworkTrust, 'isOn' | 'gateFor' | 'follow'>;
 }
 
 export interface DataPathOptions extends IntentOptions {
@@ -76,6 +80,7 @@ export class DataPath {
   readonly #peers: Peers;
   readonly #order = new InOrder();
   readonly #listeners = new Set<PathListener>();
+  readonly #gate: ReturnType<NetworkTrust['gateFor']>;
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
@@ -87,7 +92,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events } = components;
+    const { reconciler, kernel, clock, createLogger, events, trust } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -102,7 +107,9 @@ export class DataPath {
     const log = createLogger('overlay');
     this.#table = new LeaseTable(leaseRulesOf(intent), {
       seconds: () => Math.floor(clock.monotonic() / 1_000),
+      isGuarded: trust?.isOn ?? false,
     });
+    this.#gate = trust?.gateFor(this.#table);
     this.#peers = new Peers(
       { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
       intent.backend,
@@ -112,6 +119,7 @@ export class DataPath {
       table: this.#table,
       peers: this.#peers,
       departures: new Departures({ log }),
+      gate: this.#gate,
       onChanges: (changes) => {
         for (const listener of this.#listeners) listener.onPeers(changes);
       },
@@ -122,6 +130,7 @@ export class DataPath {
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
+    if (trust?.isOn) life.run((signal) => trust.follow(() => this.inbox.judgeAgain(), signal));
   }
 
   /** What is in force, or is being put in force. */
@@ -151,9 +160,16 @@ export class DataPath {
     return this.#peers.unreachable;
   }
 
-  /** Peers that are left out, by the lease's name, with the reason. */
+  /** Records of the registry that somebody wrote over good leases, by name: packets go on by the good ones. */
+  get disputes(): ReadonlyMap<string, Dispute> {
+    return this.#gate?.disputes ?? new Map();
+  }
+
+  /** Leases that are left out, by name, with the reason. */
   *leftOut(): Iterable<readonly [name: string, reason: string]> {
     yield* this.#table.quarantined;
+    for (const [name, { reason }] of this.disputes)
+      yield [name, `${reason}; packets go on to the host that held it before`];
     yield* this.#peers.unreachable;
   }
 

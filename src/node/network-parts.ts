@@ -11,6 +11,7 @@ import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/ne
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
+import { NetworkTrust } from '#src/node/network-trust.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {
@@ -24,12 +25,15 @@ export interface NetworkParts {
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
+  /** To be opened before a data path is made. */
+  readonly trust: NetworkTrust;
 }
 
 export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
+  const events = host.eventsOf(id.name);
   return {
     id,
     artefacts,
@@ -37,16 +41,17 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     host,
     createLogger,
     log,
-    events: host.eventsOf(id.name),
+    events,
     maker: new IntentMaker({ ...host, log }, makerOptions(id, artefacts, options, host.identity)),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+    trust: new NetworkTrust({ ...host, log: createLogger('trust'), events }, options, id, artefacts),
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, trust }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
@@ -58,7 +63,7 @@ export function makeDataPath(
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
   return new DataPath(
-    { ...host, createLogger, rules, events },
+    { ...host, createLogger, rules, events, trust },
     intent,
     { ...dataPathOptions(options), name: id.prefix, subnetFile: artefacts.subnetFile, previous },
     life,

@@ -2,7 +2,7 @@ import { formatIp, formatPrefix } from '#src/lib/ip.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -10,6 +10,7 @@ export interface NetworkView {
   readonly identity: string;
   readonly troubles: readonly string[];
   readonly dataPath: DataPath | undefined;
+  readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
@@ -23,6 +24,7 @@ export function describeNetwork({
   identity,
   troubles,
   dataPath,
+  trust,
   membership,
   endpoints,
   now,
@@ -45,6 +47,7 @@ export function describeNetwork({
       accepted: dataPath?.table.accepted ?? 0,
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
+    ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
   };
 }

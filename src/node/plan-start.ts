@@ -42,6 +42,7 @@ export async function planStart(
   const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
   const parts = networkParts(networkHost(components, options, identity, signal), id, options);
+  await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();

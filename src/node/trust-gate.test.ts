@@ -117,7 +117,8 @@ function setUp({
     counts,
     put: async (...records: readonly RawLease[]) => take(await gate.put(records)),
     list: async (records: readonly RawLease[], recalled: readonly RawLease[] = []) => {
-      for (const _slice of table.replaceAll(await gate.list(records, recalled)));
+      if (recalled.length > 0) judge.recall(recalled);
+      for (const _slice of table.replaceAll(await gate.list(records)));
     },
     again: async () => take(await gate.again()),
     remove(name: string) {

@@ -47,10 +47,9 @@ export class TrustGate {
     this.#components.judge.use(policy);
   }
 
-  /** All records there are, as the table shall have them. `recalled`: those of an earlier run. */
-  async list(records: readonly RawLease[], recalled: readonly RawLease[]): Promise<RawLease[]> {
+  /** All records there are, as the table shall have them. */
+  async list(records: readonly RawLease[]): Promise<RawLease[]> {
     const { judge, clock } = this.#components;
-    if (recalled.length > 0) judge.recall(recalled);
     judge.beginList(new Set(records.map(({ name }) => name)));
     const judged = await this.#judgeAll(records);
     judge.endList(clock.now());
