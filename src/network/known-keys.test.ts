@@ -25,6 +25,10 @@ test('a part of a subnet, and several subnets together, are held by its holder',
   assert.equal(keys.holderBeside('a', subnets('10.5.0.0-16'))?.key, 'b');
   assert.equal(keys.holderBeside('a', subnets('10.5.9.0-24&fd00:0:0:2:1::-80'))?.key, 'b');
   assert.equal(keys.holderBeside('b', subnets('10.5.2.0-24&fd00:0:0:2::-64')), undefined);
+  assert.deepEqual(
+    Array.from(keys.holdersBeside('c', subnets('10.5.0.0-16&fd00::-16')), ({ key }) => key),
+    ['a', 'b', 'b'],
+  );
   assert.throws(() => keys.hold(known('c', '10.5.1.0-25')), RangeError);
   assert.throws(() => keys.hold(known('c', 'no subnet')), RangeError);
   keys.forget('a');

@@ -1,6 +1,7 @@
 import { lastAddress } from '#src/lib/ip.ts';
 import { RangeMap } from '#src/lib/range-map.ts';
 import type { Subnets } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 
 /** A key whose lease was accepted, and the lease that it was. */
@@ -12,8 +13,8 @@ export interface KnownKey {
   readonly count: number;
   /** SHA-256 of the text that it signed then: the same text need not be verified again. */
   readonly digest: string;
-  /** What no two hosts share beside their subnets, such as the VTEP MAC; absent where the backend has nothing of the kind. */
-  readonly identity?: string;
+  /** What no two hosts share beside their subnets, such as VTEP MACs; absent where the backend has nothing of the kind. */
+  readonly identity?: Identity;
   /** Since when the registry has no lease of it, in milliseconds since the epoch; absent while there is one. */
   readonly goneAt?: number;
 }
@@ -50,20 +51,43 @@ export class KnownKeys {
   }
 
   /** Another key that holds the subnet, a part of it, or more than it. */
-  holderBeside(key: string | undefined, { v4, v6 }: Subnets): KnownKey | undefined {
-    const own = key === undefined ? undefined : this.#byKey.get(key);
-    if (own !== undefined) this.#takeOut(own);
-    const holder =
-      (v4 && this.#v4.overlapping(v4.address, lastAddress(v4))) ??
-      (v6 && this.#v6.overlapping(v6.address, lastAddress(v6)));
-    if (own !== undefined) this.#putIn(own);
-    return holder;
+  holderBeside(key: string | undefined, subnets: Subnets): KnownKey | undefined {
+    for (const holder of this.holdersBeside(key, subnets)) return holder;
+    return undefined;
   }
 
-  /** Another key that holds the identity. */
-  identityBeside(key: string | undefined, identity: string | undefined): KnownKey | undefined {
-    const holder = identity === undefined ? undefined : this.#byIdentity.get(identity);
-    return holder?.key === key ? undefined : holder;
+  /** All such keys: several may hold parts of it. */
+  *holdersBeside(key: string | undefined, { v4, v6 }: Subnets): Generator<KnownKey> {
+    if (v4 !== undefined) {
+      for (let from: number = v4.address; from <= lastAddress(v4); ) {
+        const holder = this.#v4.overlapping(from, lastAddress(v4));
+        const held = holder && parseSubnetName(holder.name)?.v4;
+        if (holder === undefined || held === undefined) break;
+        if (holder.key !== key) yield holder;
+        from = lastAddress(held) + 1;
+      }
+    }
+    if (v6 !== undefined) {
+      for (let from: bigint = v6.address; from <= lastAddress(v6); ) {
+        const holder = this.#v6.overlapping(from, lastAddress(v6));
+        const held = holder && parseSubnetName(holder.name)?.v6;
+        if (holder === undefined || held === undefined) break;
+        if (holder.key !== key) yield holder;
+        from = lastAddress(held) + 1n;
+      }
+    }
+  }
+
+  /** Another key that holds one of these identities, and which. */
+  identityBeside(
+    key: string | undefined,
+    identity: Identity,
+  ): { readonly holder: KnownKey; readonly what: string } | undefined {
+    for (const what of listOf(identity)) {
+      const holder = this.#byIdentity.get(what);
+      if (holder !== undefined && holder.key !== key) return { holder, what };
+    }
+    return undefined;
   }
 
   /**
@@ -76,8 +100,8 @@ export class KnownKeys {
     if (subnets === undefined) throw new RangeError(`${known.name} is not the name of a subnet`);
     if (this.holderBeside(known.key, subnets) !== undefined)
       throw new RangeError(`${known.name} is held by another key`);
-    if (this.identityBeside(known.key, known.identity) !== undefined)
-      throw new RangeError(`${known.identity} is held by another key`);
+    const double = this.identityBeside(known.key, known.identity);
+    if (double !== undefined) throw new RangeError(`${double.what} is held by another key`);
     if (!this.hasRoom(known.key)) throw new RangeError('there are too many keys');
     if (before !== undefined) this.#takeOut(before);
     this.#putIn(known);
@@ -113,19 +137,22 @@ export class KnownKeys {
   }
 
   #putIn(known: KnownKey): void {
-    if (known.identity !== undefined) this.#byIdentity.set(known.identity, known);
+    for (const identity of listOf(known.identity)) this.#byIdentity.set(identity, known);
     const { v4, v6 } = parseSubnetName(known.name) ?? {};
     if (v4 !== undefined) this.#v4.add(v4.address, lastAddress(v4), known);
     if (v6 !== undefined) this.#v6.add(v6.address, lastAddress(v6), known);
   }
 
   #takeOut({ name, identity }: KnownKey): void {
-    if (identity !== undefined) this.#byIdentity.delete(identity);
+    for (const it of listOf(identity)) this.#byIdentity.delete(it);
     const { v4, v6 } = parseSubnetName(name) ?? {};
     if (v4 !== undefined) this.#v4.delete(v4.address);
     if (v6 !== undefined) this.#v6.delete(v6.address);
   }
 }
+
+const listOf = (identity: Identity): readonly string[] =>
+  typeof identity === 'string' ? [identity] : (identity ?? []);
 
 const FORMAT = 1;
 const KEYS_A_PIECE = 500;
@@ -171,7 +198,9 @@ function isKnownKey(value: unknown): value is KnownKey {
     typeof name === 'string' &&
     Number.isSafeInteger(count) &&
     typeof digest === 'string' &&
-    (identity === undefined || typeof identity === 'string') &&
+    (identity === undefined || isText(identity) || (Array.isArray(identity) && identity.every(isText))) &&
     (goneAt === undefined || Number.isFinite(goneAt))
   );
 }
+
+const isText = (value: unknown): value is string => typeof value === 'string';

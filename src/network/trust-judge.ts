@@ -1,7 +1,7 @@
 import type { KnownKey, KnownKeys } from '#src/network/known-keys.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
-import type { Judgement, RawLease } from '#src/network/lease-rules.ts';
+import type { Identity, Judgement, RawLease } from '#src/network/lease-rules.ts';
 import type { LeaseTable } from '#src/network/lease-table.ts';
 import {
   type LeaseSignature,
@@ -204,11 +204,12 @@ export class TrustJudge {
     return faultOfClaim({ ...lease, identity }, signature, this.#components.known, this.#policy);
   }
 
-  #hold(name: string, { key, count }: LeaseSignature, digest: string, identity: string | undefined): void {
+  #hold(name: string, { key, count }: LeaseSignature, digest: string, identity: Identity): void {
     const { known } = this.#components;
     this.#confirmed?.add(key);
     const before = known.get(key);
-    const isSame = before?.digest === digest && before.name === name && before.identity === identity;
+    const isSame =
+      before?.digest === digest && before.name === name && isSameIdentity(before.identity, identity);
     if (isSame && before.count === count) {
       known.seen(key);
       return;
@@ -216,7 +217,7 @@ export class TrustJudge {
     const subnets = parseSubnetName(name) ?? {};
     // Those that the trust file no longer names for what they hold.
     for (;;) {
-      const other = known.holderBeside(key, subnets) ?? known.identityBeside(key, identity);
+      const other = known.holderBeside(key, subnets) ?? known.identityBeside(key, identity)?.holder;
       if (other === undefined) break;
       known.forget(other.key);
       if (other.name !== name) this.#again.set(other.name, undefined);
@@ -285,6 +286,9 @@ export class TrustJudge {
     return signedText({ network: this.#options.network, name }, attributes, signature);
   }
 }
+
+const isSameIdentity = (a: Identity, b: Identity): boolean =>
+  a === b || JSON.stringify(a) === JSON.stringify(b);
 
 const UNSIGNED: SignatureRead = { kind: 'unsigned' };
 

@@ -1,6 +1,7 @@
 import { formatPrefix } from '#src/lib/ip.ts';
 import type { KnownKeys } from '#src/network/known-keys.ts';
 import type { Subnets } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import type { SignatureRead } from '#src/network/signed-lease.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { TrustedKeys } from '#src/network/trusted-keys.ts';
@@ -17,7 +18,7 @@ export interface TrustPolicy {
 export interface Claimed {
   readonly name: string;
   readonly subnets: Subnets;
-  readonly identity?: string | undefined;
+  readonly identity?: Identity;
 }
 
 /**
@@ -35,8 +36,9 @@ export function faultOfClaim(
     const holder = known.holderBeside(undefined, subnets);
     if (holder !== undefined)
       return `its signature is missing, and ${shownSubnet(holder.name)} is held by the key ${shortKey(holder.key)}`;
-    if (known.identityBeside(undefined, identity) !== undefined)
-      return `its signature is missing, and ${identity} is held by a key`;
+    const double = known.identityBeside(undefined, identity);
+    if (double !== undefined)
+      return `its signature is missing, and ${double.what} is held by the key ${shortKey(double.holder.key)}`;
     if (trusted?.names(subnets))
       return 'its signature is missing, and the trust file names a key for its subnet';
     return unsigned === 'accept' ? undefined : 'its signature is missing';
@@ -49,12 +51,13 @@ export function faultOfClaim(
     return `its signature is old: since then its key ${shortKey(key)} has signed ${shownSubnet(before.name)}`;
   if (before !== undefined && count < before.count)
     return `its signature is old: its key ${shortKey(key)} has signed this subnet again since then`;
-  const holder = known.holderBeside(key, subnets);
-  if (holder !== undefined && mayHold(holder, trusted))
+  for (const holder of known.holdersBeside(key, subnets)) {
+    if (!mayHold(holder, trusted)) continue;
     return `its signature is of the key ${shortKey(key)}, and ${shownSubnet(holder.name)} is held by the key ${shortKey(holder.key)}`;
+  }
   const double = known.identityBeside(key, identity);
-  if (double !== undefined && mayHold(double, trusted))
-    return `its signature is of the key ${shortKey(key)}, and ${identity} is held by the key ${shortKey(double.key)}`;
+  if (double !== undefined && mayHold(double.holder, trusted))
+    return `its signature is of the key ${shortKey(key)}, and ${double.what} is held by the key ${shortKey(double.holder.key)}`;
   return known.hasRoom(key) ? undefined : 'its signature is of one key too many';
 }
 

@@ -30,17 +30,23 @@ const [OWN, VICTIM, OTHER, ATTACKER] = Array.from({ length: 4 }, () => ed25519.g
 ];
 
 const RULES: LeaseRules = {
-  network: prefix('10.5.0.0/16'),
-  subnetLength: 24,
+  ranges: {
+    v4: {
+      network: prefix('10.5.0.0/16'),
+      subnetLength: 24,
+      subnetMin: ipv4(0x0a050100),
+      subnetMax: ipv4(0x0a05ff00),
+    },
+  },
   ownName: '10.5.200.0-24',
-  ownSubnet: prefix('10.5.200.0/24'),
-  ownPublicIp: ipv4(0xac1046c8),
+  ownSubnets: { v4: prefix('10.5.200.0/24') },
+  ownPublicIp: { v4: ipv4(0xac1046c8) },
   overlap: {
-    handedOut: { first: ipv4(0x0a050000), last: ipv4(0x0a05ffff) },
+    handedOut: { v4: { first: ipv4(0x0a050000), last: ipv4(0x0a05ffff) } },
     connected: [],
     needed: [],
     allowed: false,
-  } as unknown as LeaseRules['overlap'],
+  },
   judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : 'it has another backend'),
   identityOf: ({ backendData }) => JSON.stringify(backendData),
 };
@@ -275,7 +281,7 @@ test('a VTEP MAC is held as a subnet is', async () => {
     record(named(8), encodeAttributes(attributes)),
   );
   assert.match(it.why(named(9)) ?? '', /02:00:00:00:00:01.*is held by the key/);
-  assert.match(it.why(named(8)) ?? '', /is held by a key/);
+  assert.match(it.why(named(8)) ?? '', /02:00:00:00:00:01.*is held by the key/);
   await it.put(GOOD);
   assert.equal(it.hostOf(named(1)), 1);
 });
@@ -441,6 +447,22 @@ test('the trust file says who may hold what, and may be changed', async () => {
   await it.put(GOOD);
   assert.equal(it.hostOf(named(1)), 3);
   assert.match(it.why(named(1)) ?? '', /trust file does not name/);
+});
+
+test('a lease over several subnets is refused while one of their keys may hold its own', async () => {
+  const trusted = (text: string): TrustPolicy => ({
+    unsigned: 'refuse',
+    trusted: parseTrustedKeys(text, 'f'),
+  });
+  const it = setUp({
+    policy: trusted(`${VICTIM.publicKey} any\n${OTHER.publicKey} any\n${ATTACKER.publicKey} any`),
+  });
+  await it.put(GOOD, signed(OTHER, { name: named(2), host: 2, count: 1 }));
+  it.gate.use(trusted(`${OTHER.publicKey} any\n${ATTACKER.publicKey} any`));
+  const wide = signed(ATTACKER, { name: '10.5.0.0-22', host: 9, count: 1 });
+  await it.put(wide);
+  assert.match(it.why(wide.name) ?? '', /10\.5\.2\.0\/24 is held by/);
+  assert.equal(it.hostOf(named(2)), 2);
 });
 
 test('what was verified once is not verified again, also after a restart', async () => {
