@@ -27,10 +27,20 @@ export interface AcquireRequest extends LeaseReader {
   readonly ttlSeconds: number;
   /** A list of all leases that was asked for a moment ago: the first round goes by it. */
   readonly listing?: Promise<Snapshot>;
+  /**
+   * The lease that this node held a moment ago, as it published it, where nobody else may have it before its end: a record that
+   * another wrote over it is taken back, and one elsewhere that names this node is not its own. Default: the registry says.
+   */
+  readonly held?: HeldBefore | undefined;
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
   /** Signs what is published for a subnet; `before` is what the record says now. Default: nothing is signed. */
   seal?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+}
+
+export interface HeldBefore {
+  readonly name: string;
+  readonly attributes: LeaseAttributes;
 }
 
 export interface Acquired extends HeldLease {
@@ -94,7 +104,7 @@ async function tryToAcquire(
 ): Promise<Acquired | undefined> {
   const { registry, clock, random, log } = components;
   const { records } = seen;
-  const leases = await leasesOf(records, request, clock);
+  const leases = withHeld(await leasesOf(records, request, clock), request);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
@@ -246,6 +256,16 @@ export async function leasesOf(
     leases.push({ subnets, attributes, expiry, name, revision });
   }
   return leases;
+}
+
+/** The leases, as those know them who hold a subnet of which nobody else may say that it is theirs. */
+function withHeld(leases: readonly Lease[], { held, claimant }: AcquireRequest): readonly Lease[] {
+  if (held === undefined) return leases;
+  return leases.map((lease) => {
+    if (lease.name === held.name) return { ...lease, attributes: held.attributes };
+    const isOurs = lease.attributes.node === claimant.node || hasAddress(lease.attributes, claimant);
+    return isOurs ? { ...lease, attributes: NOBODYS } : lease;
+  });
 }
 
 /** The address by which a host is known, for messages. */

@@ -5,6 +5,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
 import type { Expiry, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
+import { readSignature } from '#src/network/signed-lease.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { LeaseRecord, Registry, WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -204,10 +205,14 @@ export class LeaseKeeper {
     }
   }
 
+  /** After its end another host may have the subnet by right. */
+  get #mayDefend(): boolean {
+    return this.#options.defends === true && (this.remainingMs ?? 1) > 0;
+  }
+
   /** Milliseconds until our lease may be written over another's. The time is taken: the next defence has to wait. */
   #pauseBeforeDefence(): number {
-    // After its end another host may have the subnet by right.
-    if (!this.#options.defends || (this.remainingMs ?? 1) <= 0) return LOST_PAUSE_MS;
+    if (!this.#mayDefend) return LOST_PAUSE_MS;
     const now = this.#components.clock.monotonic();
     if (now < this.#defendsAt) return this.#defendsAt - now;
     this.#defendsAt = now + DEFENCE_PAUSE_MS;
@@ -256,10 +261,19 @@ export class LeaseKeeper {
     const decoded = decodeAttributes(record.value);
     const { node, publicIp, publicIpv6 } = decoded.ok ? decoded.attributes : {};
     const ip = publicIp || publicIpv6;
-    const holder = `${ip === undefined ? 'another node' : formatIp(ip)}${node === undefined ? '' : ` (node ${node})`}`;
+    const signature = decoded.ok ? readSignature(decoded.attributes) : undefined;
+    const key = signature?.kind === 'signed' ? `, signed with the key ${signature.key}` : '';
+    const holder = `${ip === undefined ? 'another node' : formatIp(ip)}${node === undefined ? '' : ` (node ${node})`}${key}`;
     this.#failure = undefined;
     if (holder === this.#holder) return;
     this.#holder = holder;
+    if (this.#mayDefend) {
+      this.#note('error', `Our own lease was written over by ${holder}; it is taken back`);
+      this.#components.log.error(
+        `Our lease ${record.name} was written over by ${holder}, although it has not ended: taking it back`,
+      );
+      return;
+    }
     this.#note('error', `Our own subnet is held by ${holder}: other hosts send its packets there`);
     this.#components.log.error(
       `Our subnet ${record.name} is now held by ${holder}: the other hosts send its packets there. Containers here keep their addresses; the subnet is claimed again as soon as it is free, a restart takes another one`,

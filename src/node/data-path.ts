@@ -8,6 +8,8 @@ import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { Dispute } from '#src/network/trust-judge.ts';
+import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
+import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -34,6 +36,7 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
@@ -78,12 +81,14 @@ export class DataPath {
   readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
+  readonly #jobs: JobDesk;
   readonly #order = new InOrder();
   readonly #listeners = new Set<PathListener>();
   readonly #gate: ReturnType<NetworkTrust['gateFor']>;
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
+  #jobsRun = false;
 
   /** Nothing is done before {@link apply}, but the rules by which leases are judged come from this first intent. */
   constructor(
@@ -110,8 +115,9 @@ export class DataPath {
       isGuarded: trust?.isOn ?? false,
     });
     this.#gate = trust?.gateFor(this.#table);
+    this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
       intent.backend,
       options,
     );
@@ -131,6 +137,13 @@ export class DataPath {
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
     if (trust?.isOn) life.run((signal) => trust.follow(() => this.inbox.judgeAgain(), signal));
+  }
+
+  /** Begins with the first apply: to plan is not to run anything. */
+  #startJobs(): void {
+    if (this.#jobsRun) return;
+    this.#jobsRun = true;
+    this.#life.run((signal) => this.#jobs.run(signal));
   }
 
   /** What is in force, or is being put in force. */
@@ -171,6 +184,7 @@ export class DataPath {
     for (const [name, { reason }] of this.disputes)
       yield [name, `${reason}; packets go on to the host that held it before`];
     yield* this.#peers.unreachable;
+    for (const [subject, reason] of this.#jobs.failing()) if (subject !== OWN) yield [subject, reason];
   }
 
   get kernelStatus(): OwnerStatus {
@@ -211,6 +225,10 @@ export class DataPath {
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    // After the device is there, and before the peers that need it.
+    this.#startJobs();
+    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
+    await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
     await this.#removeDevices(
       before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
@@ -260,12 +278,19 @@ export class DataPath {
     records: readonly RawLease[],
     use: FirewallUse,
     signal: AbortSignal,
-  ): Promise<{ readonly operations: readonly Operation[]; readonly transactions: readonly Step[] }> {
+  ): Promise<{
+    readonly operations: readonly Operation[];
+    readonly transactions: readonly Step[];
+    /** Programs and commands, as command lines. */
+    readonly jobs: readonly string[];
+  }> {
     const { rules } = this.#components;
     this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
+    this.#jobs.set(OWN, this.#intent.backend.jobs?.own(this.#intent.subnets) ?? []);
     await this.inbox.snapshot(records);
     return {
       operations: await this.#owner.plan(),
+      jobs: await this.#jobs.plan(),
       transactions: await rules.plan(
         wantedRulesOf(this.#intent, this.#options, this.#options.previous),
         use,
@@ -289,6 +314,7 @@ export class DataPath {
         : [
             `${late.length} kernel objects have not been as wanted for more than 10 s: ${late[0].key}; the log says what was tried`,
           ]),
+      ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
     ];
   }

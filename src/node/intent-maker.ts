@@ -6,6 +6,7 @@ import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
+import type { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
@@ -21,6 +22,7 @@ import {
 export interface IntentMakerComponents {
   readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
   readonly claims: NetworkClaims;
+  readonly preparation: Preparation;
   readonly log: Logger;
 }
 
@@ -65,7 +67,7 @@ export class IntentMaker {
 
   /**
    * `current`: the underlay in use, which stays. `subnets`: addresses in them are the overlay's own. Throws WeftError
-   * `interface`, `config`, `backend`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
+   * `interface`, `config`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
   async draft(
     config: NetworkConfig,
@@ -80,8 +82,9 @@ export class IntentMaker {
     const claim = this.#claimOf(config, prepared);
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
+    const output = await this.#components.preparation.outputOf(prepared.preparation);
     const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken);
+      prepared.make(backendUnderlay(underlay), taken, output);
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     return {
       config,

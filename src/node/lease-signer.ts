@@ -48,6 +48,10 @@ export class LeaseSigner {
     this.#last = Math.max(this.#last, this.#countOf(name, attributes) ?? 0);
   }
 
+  hasSigned(name: string, attributes: LeaseAttributes): boolean {
+    return this.#countOf(name, attributes) !== undefined;
+  }
+
   /** The count of a lease that this node has signed; `undefined` when it has not. */
   #countOf(name: string, attributes: LeaseAttributes): number | undefined {
     const read = readSignature(attributes);

@@ -1,6 +1,8 @@
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { HeldBefore } from '#src/membership/acquire-lease.ts';
+import type { Remembered } from '#src/membership/remembered.ts';
 import { KnownKeys } from '#src/network/known-keys.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
@@ -117,6 +119,18 @@ export class NetworkTrust {
     const decoded = decodeAttributes(own.value);
     if (decoded.ok) this.#signer?.recall(own.name, decoded.attributes);
     this.#recalled = peers;
+  }
+
+  /**
+   * The lease of the last run, where this node signed it and it has not ended: no other host that goes by signatures takes it
+   * before. A reservation has no end.
+   */
+  heldBefore({ own, heldUntil }: Pick<Remembered, 'own' | 'heldUntil'>): HeldBefore | undefined {
+    if (!this.isOn || (heldUntil ?? Number.POSITIVE_INFINITY) <= this.#components.clock.now())
+      return undefined;
+    const decoded = decodeAttributes(own.value);
+    if (!decoded.ok || !this.#signer?.hasSigned(own.name, decoded.attributes)) return undefined;
+    return { name: own.name, attributes: decoded.attributes };
   }
 
   /** What stands before the table; `undefined` where leases are used whoever wrote them. */

@@ -125,6 +125,7 @@ export async function joinNetwork(
       attributesFor: (taken) => draft.attributes(taken),
       ...(trust.seal !== undefined && { seal: trust.seal }),
       defends: trust.isOn,
+      held: remembered && trust.heldBefore(remembered),
     },
     signal,
   );

@@ -7,6 +7,7 @@ import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
 import { SYSCTL } from '#src/state/kinds/sysctl.ts';
+import { XFRM_POLICY } from '#src/state/kinds/xfrm-policy.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
 export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
@@ -26,9 +27,10 @@ export {
 export type { Sysctl } from '#src/state/kinds/sysctl.ts';
 export { HOST_NAMESPACE, type Veth } from '#src/state/kinds/veth.ts';
 export type { Vxlan } from '#src/state/kinds/vxlan.ts';
+export type { EspTunnel, PolicyDirection, XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
-const TABLE = [LINK, BRIDGE_PORT, ADDRESS, FDB, BRIDGE_FDB, NEIGHBOUR, ROUTE, SYSCTL] as const;
+const TABLE = [LINK, BRIDGE_PORT, ADDRESS, FDB, BRIDGE_FDB, NEIGHBOUR, ROUTE, SYSCTL, XFRM_POLICY] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;
 
