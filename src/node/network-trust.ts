@@ -87,7 +87,7 @@ export class NetworkTrust {
       unsigned: this.#policy.unsigned,
       key: this.#signer?.publicKey ?? '',
       knownKeys: this.#known.size,
-      disputes: this.#gate?.disputes.size ?? 0,
+      disputed: [...(this.#gate?.disputes.keys() ?? [])],
       refusals: this.#gate?.refusals ?? 0,
     };
   }

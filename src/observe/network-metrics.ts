@@ -92,7 +92,7 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     name: 'weft_disputed_leases',
     type: 'gauge',
     help: 'leases that somebody else has written over; packets go on to the hosts that held them',
-    value: ({ status: { trust } }) => trust?.disputes,
+    value: ({ status: { trust } }) => trust?.disputed.length,
   },
   {
     name: 'weft_refused_leases_total',

@@ -70,7 +70,7 @@ export interface TrustStatus {
   /** Keys that hold a subnet, present or not. */
   readonly knownKeys: number;
   /** Leases that somebody else has written over: packets go on to the host that held them. */
-  readonly disputes: number;
+  readonly disputed: readonly string[];
   /** Records that were refused since the start because of who signed them, or not. */
   readonly refusals: number;
 }

@@ -87,7 +87,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
         key: text('this node’s public key, in base64url'),
         knownKeys: whole('keys that hold a subnet, present or not'),
-        disputes: whole('leases that somebody else has written over'),
+        disputed: list(text(), 'leases that somebody else has written over'),
         refusals: whole('records refused since the start because of who signed them, or not'),
       }),
       network: object(
