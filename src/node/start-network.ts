@@ -91,7 +91,7 @@ export async function joinNetwork(
   onStep: (what: string) => void,
   signal: AbortSignal,
 ): Promise<Joined> {
-  const { log, maker, host, options, createLogger, events } = parts;
+  const { log, maker, host, options, createLogger, events, trust } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
   // The store needs a while for the list, and the host is looked at meanwhile.
@@ -123,6 +123,9 @@ export async function joinNetwork(
       overlap: draft.overlap,
       judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
+      ...(trust.seal !== undefined && { seal: trust.seal }),
+      defends: trust.isOn,
+      held: remembered && trust.heldBefore(remembered),
     },
     signal,
   );
