@@ -84,7 +84,7 @@ export interface BackendUnderlay {
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
-export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data' | 'weft'>;
 
 export type SharedSettings = Readonly<Record<string, boolean | number | string>>;
 

@@ -1,6 +1,7 @@
 import { alloc } from '#src/backend/alloc.ts';
 import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
+import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
@@ -21,9 +22,21 @@ export interface BackendHost {
   readonly instance: string;
 }
 
-/** The backend that the network config asks for. Throws WeftError `backend` for an unknown type, `config` for its options. */
-export function prepareBackend(
-  { network, backend: { type, options } }: Pick<NetworkConfig, 'network' | 'backend'>,
+/**
+ * The backend that the network config asks for, or both while it is being changed. Throws WeftError `backend` for an unknown
+ * type, `config` for its options, `change` for two that can't be on one host.
+ */
+export function prepareBackend(config: BackendWish, host: BackendHost): PreparedBackend {
+  const own = prepareOne(config, host);
+  const { change } = config;
+  if (change === undefined) return own;
+  return new PreparedChange(change, own, prepareOne({ ...config, backend: change.other }, host));
+}
+
+type BackendWish = Pick<NetworkConfig, 'network' | 'backend' | 'change'>;
+
+function prepareOne(
+  { network, backend: { type, options } }: BackendWish,
   host: BackendHost,
 ): PreparedBackend {
   const kind = BACKENDS.find((candidate) => candidate.type === type);

@@ -13,7 +13,9 @@ import {
   parsePrefix4,
   prefix4,
 } from '#src/lib/ip.ts';
-import { excerpt, GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { type BackendConfig, readBackendOf } from '#src/network/backend-config.ts';
+import { type ChangePlan, readChangePlan } from '#src/network/change-plan.ts';
+import { excerpt, GoObject } from '#src/network/go-json.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
 
 /** The operator's `<prefix>/config`, with defaults filled in. */
@@ -28,15 +30,10 @@ export interface NetworkConfig {
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
+  /** The change to another backend that is under way. */
+  readonly change?: ChangePlan;
   /** Values that flannel HEAD refuses and v0.9.1 accepts. They are accepted here with a warning. */
   readonly warnings: readonly string[];
-}
-
-export interface BackendConfig {
-  /** Lower case, as the backends are looked up. */
-  readonly type: string;
-  /** The backend's own options. */
-  readonly options: GoObject;
 }
 
 /** The longest prefix of a host's subnet: the bridge and one container need addresses. */
@@ -79,13 +76,15 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
       `no subnet lies between SubnetMin ${formatIp(lowest)} and SubnetMax ${formatIp(highest)}`,
     );
   }
+  const change = readChangePlan(config);
   return {
     network,
     subnetLength,
     subnetMin: ipv4(subnetMin),
     subnetMax: ipv4(subnetMax),
     nftables: config.boolean('EnableNFTables') ?? false,
-    backend: readBackend(config),
+    backend: readBackendOf(config),
+    ...(change !== undefined && { change }),
     warnings,
   };
 }
@@ -150,15 +149,4 @@ function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: P
   if (!containsAddress(network, address))
     throw config.error(name, `${name} is not in the range of the Network`);
   return address;
-}
-
-function readBackend(config: GoObject): BackendConfig {
-  const given = config.raw('Backend');
-  if (given !== undefined && given !== null && !isJsonObject(given))
-    throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
-  // null is an object without a type, as flannel reads it.
-  const options = config.object('Backend');
-  // Both versions fall back to udp, although their documentation names vxlan.
-  if (options === undefined) return { type: 'udp', options: new GoObject({}) };
-  return { type: (options.string('Type') ?? '').toLowerCase(), options };
 }
