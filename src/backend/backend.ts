@@ -3,6 +3,7 @@ import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -130,8 +131,8 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
-  /** A key that no two peers may share, such as the VTEP MAC; `undefined` when the backend has none. */
-  identityOf(attributes: LeaseAttributes): string | undefined;
+  /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
+  identityOf(attributes: LeaseAttributes): Identity;
 
   /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
   tunnelEnd(lease: Lease): TunnelEnd | undefined;

@@ -6,6 +6,7 @@ import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
@@ -33,12 +34,9 @@ export function prepareBackend(config: BackendWish, host: BackendHost): Prepared
   return new PreparedChange(change, own, prepareOne({ ...config, backend: change.other }, host));
 }
 
-type BackendWish = Pick<NetworkConfig, 'network' | 'backend' | 'change'>;
+type BackendWish = Pick<NetworkConfig, 'ranges' | 'backend' | 'change'>;
 
-function prepareOne(
-  { network, backend: { type, options } }: BackendWish,
-  host: BackendHost,
-): PreparedBackend {
+function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: BackendHost): PreparedBackend {
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');
@@ -47,7 +45,7 @@ function prepareOne(
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });
   }
-  return kind.prepare({ ...host, network: { v4: network }, options });
+  return kind.prepare({ ...host, network: networksOf(ranges), options });
 }
 
 /**

@@ -1,7 +1,8 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { leasesOf } from '#src/membership/acquire-lease.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
@@ -46,7 +47,7 @@ export async function planStart(
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();
   const draft = await parts.maker.draft(config, {
-    ...(previous.subnet !== undefined && { subnet: previous.subnet }),
+    subnets: previous.subnets,
   });
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: draft.underlay.publicIp };
@@ -64,12 +65,12 @@ export async function planStart(
         clock,
       ),
       claimant,
-      previous: previous.subnet,
+      previous: previous.subnets,
       avoid: addressesToAvoid(draft.overlap),
       random,
     }),
   );
-  const intent = draft.intent(lease.subnet, lease.taken);
+  const intent = draft.intent(lease.subnets, lease.taken);
   const life = new Lifetime(signal);
   try {
     await parts.names.foresee(draft.prepared.instance, remembered?.instance);
@@ -87,7 +88,7 @@ export async function planStart(
 }
 
 interface PlannedLease {
-  readonly subnet: Prefix4;
+  readonly subnets: Subnets;
   readonly text: string;
   readonly taken?: LeaseAttributes;
 }
@@ -112,7 +113,7 @@ function describe(plan: ReturnType<typeof planAcquire>): PlannedLease {
   }
 }
 
-function planned(subnets: Subnets, text: string): PlannedLease {
-  if (subnets.v4 === undefined) throw new WeftError('lease', 'the lease has no IPv4 subnet');
-  return { subnet: subnets.v4, text: `${text} ${formatSubnetName(subnets)} (${formatPrefix(subnets.v4)})` };
-}
+const planned = (subnets: Subnets, text: string): PlannedLease => ({
+  subnets,
+  text: `${text} ${formatSubnetName(subnets)} (${valuesOf(subnets).map(formatPrefix).join(' and ')})`,
+});
