@@ -27,8 +27,6 @@ export interface ChangeStep {
    * Peers to whose own address in the overlay packets take the new path, so that it can be tried: those of containers do not.
    */
   readonly tried: ReadonlySet<string>;
-  /** Peers whose words on the new path are not used. */
-  readonly refused: ReadonlySet<string>;
   readonly done: number;
   readonly of: number;
   readonly waits: Readonly<Record<string, string>>;
@@ -45,7 +43,6 @@ export const firstStep = (plan: Pick<ChangePlan, 'phase'>, isAnnounced = false):
   isAnnounced,
   moved: plan.phase === 'settling' ? 'all' : NOBODY,
   tried: NOBODY,
-  refused: NOBODY,
   done: 0,
   of: 0,
   waits: {},
@@ -58,8 +55,6 @@ const NOBODY: ReadonlySet<string> = new Set();
 export interface PeerSight {
   /** Another text whenever what it says of the new path is another thing; `undefined` when it says nothing that can be used. */
   readonly toKey: string | undefined;
-  /** What no two peers may share on the new path. */
-  readonly toIdentity: string | undefined;
   readonly speaks: Side;
 }
 
@@ -145,21 +140,16 @@ export class ChangingBackend implements Backend {
   }
 
   #objectsOn(side: Side, lease: Lease, path: PeerPath): readonly KernelObject[] {
-    const attributes = this.#usable(lease, side);
+    const attributes = this.#judged(lease.attributes, side);
     return attributes === undefined ? [] : this.sides[side].peerObjects({ ...lease, attributes }, path);
   }
 
   #sideOf(name: string): Side {
-    const { moved, refused } = this.step;
-    return !refused.has(name) && (moved === 'all' || moved.has(name)) ? 'to' : 'from';
+    const { moved } = this.step;
+    return moved === 'all' || moved.has(name) ? 'to' : 'from';
   }
 
-  /** What the peer published of a path, where it can be used. */
-  #usable(lease: Lease, side: Side): LeaseAttributes | undefined {
-    if (side === 'to' && this.step.refused.has(lease.name)) return undefined;
-    return this.#judged(lease.attributes, side);
-  }
-
+  /** What a peer published of a path, where it can be used. */
   #judged(attributes: LeaseAttributes, side: Side): LeaseAttributes | undefined {
     const view = this.#views.viewOf(attributes, side);
     return view !== undefined && this.sides[side].judge(view) === undefined ? view : undefined;
@@ -172,7 +162,6 @@ export class ChangingBackend implements Backend {
     const key = JSON.stringify([publicIp, publicIpv6?.toString(), backendData, backendV6Data]);
     return {
       toKey: view && key,
-      toIdentity: view && this.sides.to.identityOf(view),
       speaks: this.#views.spokenBy(attributes),
     };
   }
@@ -183,12 +172,13 @@ export class ChangingBackend implements Backend {
     return this.sides[this.#views.spokenBy(attributes)].judge(attributes);
   }
 
-  identityOf(attributes: LeaseAttributes): string | undefined {
-    for (const side of [this.#own, otherSide(this.#own)]) {
+  /** On both paths: a peer may be moved at any time. */
+  identityOf(attributes: LeaseAttributes): readonly string[] {
+    const keys = (['from', 'to'] as const).flatMap((side) => {
       const view = this.#judged(attributes, side);
-      if (view !== undefined) return this.sides[side].identityOf(view);
-    }
-    return undefined;
+      return view === undefined ? [] : (this.sides[side].identityOf(view) ?? []);
+    });
+    return [...new Set(keys)];
   }
 
   tunnelEnd(lease: Lease): TunnelEnd | undefined {
@@ -198,7 +188,7 @@ export class ChangingBackend implements Backend {
   /** Where the peer answers inside, whichever path packets to it take. Only a path with a device has such an address. */
   insideOf(lease: Lease): TunnelEnd['address'] | undefined {
     for (const side of ['to', 'from'] as const) {
-      const attributes = this.#usable(lease, side);
+      const attributes = this.#judged(lease.attributes, side);
       const end = attributes && this.sides[side].tunnelEnd({ ...lease, attributes });
       if (end !== undefined) return end.address;
     }
@@ -214,7 +204,7 @@ export class ChangingBackend implements Backend {
   #onPath<T>(lease: Lease, ask: (backend: Backend, lease: Lease) => T | undefined): T | undefined {
     const chosen = this.#sideOf(lease.name);
     for (const side of [chosen, otherSide(chosen)]) {
-      const attributes = this.#usable(lease, side);
+      const attributes = this.#judged(lease.attributes, side);
       if (attributes !== undefined) return ask(this.sides[side], { ...lease, attributes });
     }
     return undefined;

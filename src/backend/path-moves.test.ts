@@ -4,8 +4,8 @@ import type { PeerSight } from '#src/backend/changing.ts';
 import { PathMoves } from '#src/backend/path-moves.ts';
 
 const OWN = { isAnnounced: true, reversePath: new Map<string, string>() };
-const SIGHT: PeerSight = { toKey: 'k', toIdentity: 'm', speaks: 'from' };
-const OLD: PeerSight = { toKey: undefined, toIdentity: undefined, speaks: 'from' };
+const SIGHT: PeerSight = { toKey: 'k', speaks: 'from' };
+const OLD: PeerSight = { toKey: undefined, speaks: 'from' };
 
 const moving = (...peers: [name: string, sight: PeerSight][]): PathMoves => {
   const moves = new PathMoves('moving');
@@ -77,20 +77,6 @@ test('at the end all go by the new path, and are done with when their leases nam
   assert.equal(moves.step(OWN).done, 0);
   moves.see('a', { ...SIGHT, speaks: 'to' }, true);
   assert.equal(moves.step(OWN).done, 1);
-});
-
-test('of two peers with one identity the first one counts, and the second one takes its place', () => {
-  const moves = moving(['a', SIGHT], ['b', { ...SIGHT, toKey: 'k2' }]);
-  assert.deepEqual([...moves.due(0, 9).keys()], ['a']);
-  const { refused, waits } = moves.step(OWN);
-  assert.deepEqual([...refused], ['b']);
-  assert.match(waits.b ?? '', /its identity m on the new path is another peer's/);
-  moves.see('a', { ...SIGHT, toIdentity: 'm2', toKey: 'k3' }, true);
-  assert.deepEqual([...moves.step(OWN).refused], []);
-  moves.see('a', SIGHT, true);
-  assert.deepEqual([...moves.step(OWN).refused], ['a']);
-  moves.forget('b');
-  assert.deepEqual([...moves.step(OWN).refused], []);
 });
 
 test('flannel holds it up by name', () => {

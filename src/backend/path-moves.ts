@@ -31,8 +31,6 @@ const LONGEST_PAUSE_MS = 10_000;
 export class PathMoves {
   #phase: ChangePhase;
   readonly #peers = new Map<string, Peer>();
-  /** Whose an identity on the new path is: of two peers the first one has it. */
-  readonly #identities = new Map<string, string>();
 
   constructor(phase: ChangePhase) {
     this.#phase = phase;
@@ -56,7 +54,6 @@ export class PathMoves {
   /** A peer that came, or what another record of it says. */
   see(name: string, sight: PeerSight, isWeft: boolean): void {
     const known = this.#peers.get(name);
-    if (known?.sight.toIdentity !== sight.toIdentity) this.#release(name);
     if (known === undefined || known.sight.toKey !== sight.toKey) {
       const fresh = { provenKey: undefined, tryAt: Number.NEGATIVE_INFINITY, failures: 0, why: undefined };
       this.#peers.set(name, { sight, isWeft, ...fresh });
@@ -64,12 +61,9 @@ export class PathMoves {
       known.sight = sight;
       known.isWeft = isWeft;
     }
-    const { toIdentity } = sight;
-    if (toIdentity !== undefined && !this.#identities.has(toIdentity)) this.#identities.set(toIdentity, name);
   }
 
   forget(name: string): void {
-    this.#release(name);
     this.#peers.delete(name);
   }
 
@@ -84,7 +78,7 @@ export class PathMoves {
     for (const [name, { sight, provenKey, tryAt }] of this.#peers) {
       if (due.size === most) break;
       if (sight.toKey === undefined || sight.toKey === provenKey || tryAt > now) continue;
-      if (!this.#isRefused(name)) due.set(name, sight.toKey);
+      due.set(name, sight.toKey);
     }
     return due;
   }
@@ -93,8 +87,8 @@ export class PathMoves {
   get nextTry(): number {
     if (this.#phase !== 'moving') return Number.POSITIVE_INFINITY;
     let next = Number.POSITIVE_INFINITY;
-    for (const [name, { sight, provenKey, tryAt }] of this.#peers) {
-      const isDue = sight.toKey !== undefined && sight.toKey !== provenKey && !this.#isRefused(name);
+    for (const { sight, provenKey, tryAt } of this.#peers.values()) {
+      const isDue = sight.toKey !== undefined && sight.toKey !== provenKey;
       if (isDue && tryAt < next) next = tryAt;
     }
     return next;
@@ -117,13 +111,11 @@ export class PathMoves {
   /** The step that is to be in force, given what peers have no say in. */
   step(own: OwnPart, tried: ReadonlySet<string> = NOBODY): ChangeStep {
     const moved = new Set<string>();
-    const refused = new Set<string>();
     const waits: Record<string, string> = {};
     let done = 0;
     for (const [name, peer] of this.#peers) {
-      if (this.#isRefused(name)) refused.add(name);
-      else if (this.#hasMoved(peer)) moved.add(name);
-      const why = this.#heldUpBy(name, peer);
+      if (this.#hasMoved(peer)) moved.add(name);
+      const why = this.#heldUpBy(peer);
       if (why === undefined) done++;
       else if (Object.keys(waits).length < MOST_WAITS) waits[name] = why;
     }
@@ -131,7 +123,6 @@ export class PathMoves {
       ...own,
       moved: this.#phase === 'settling' ? 'all' : moved,
       tried,
-      refused,
       done,
       of: this.#peers.size,
       waits,
@@ -142,14 +133,8 @@ export class PathMoves {
     return this.#phase === 'moving' && provenKey !== undefined && provenKey === sight.toKey;
   }
 
-  #isRefused(name: string): boolean {
-    const identity = this.#peers.get(name)?.sight.toIdentity;
-    const holder = identity === undefined ? undefined : this.#identities.get(identity);
-    return holder !== undefined && holder !== name;
-  }
-
   /** Why this node is not done with the peer in this phase; `undefined` when it is. */
-  #heldUpBy(name: string, peer: Peer): string | undefined {
+  #heldUpBy(peer: Peer): string | undefined {
     const { sight, isWeft, why } = peer;
     switch (this.#phase) {
       case 'aborted':
@@ -159,24 +144,10 @@ export class PathMoves {
       default: {
         if (!isWeft) return 'it runs flannel, which takes no part';
         if (sight.toKey === undefined) return 'it has not announced the new path';
-        if (this.#isRefused(name))
-          return `its identity ${sight.toIdentity} on the new path is another peer's`;
         if (this.#phase === 'prepare' || this.#hasMoved(peer)) return undefined;
         return why ?? 'the new path to it is being tried';
       }
     }
-  }
-
-  /** Its identity may be another peer's now. */
-  #release(name: string): void {
-    const identity = this.#peers.get(name)?.sight.toIdentity;
-    if (identity === undefined || this.#identities.get(identity) !== name) return;
-    this.#identities.delete(identity);
-    for (const [other, { sight }] of this.#peers)
-      if (other !== name && sight.toIdentity === identity) {
-        this.#identities.set(identity, other);
-        return;
-      }
   }
 }
 
