@@ -36,10 +36,15 @@ export interface ChangeStep {
    * happens while one end has moved and the other has not (ip-sysctl.rst: the larger of this and that of `all` counts).
    */
   readonly reversePath: ReadonlyMap<string, string>;
+  /** The same as it was before, of devices that are not the network's. The lease remembers it for a restart. */
+  readonly reversePathBefore: Readonly<Record<string, string>>;
 }
 
 /** The step of a node that has done nothing yet. Peers of a change that is nearly over have been tried by others. */
-export const firstStep = (plan: Pick<ChangePlan, 'phase'>, isAnnounced = false): ChangeStep => ({
+export const firstStep = (
+  plan: Pick<ChangePlan, 'phase'>,
+  { isAnnounced = false, reversePathBefore = {} }: Partial<ChangeStep> = {},
+): ChangeStep => ({
   isAnnounced,
   moved: plan.phase === 'settling' ? 'all' : NOBODY,
   tried: NOBODY,
@@ -47,6 +52,7 @@ export const firstStep = (plan: Pick<ChangePlan, 'phase'>, isAnnounced = false):
   of: 0,
   waits: {},
   reversePath: new Map(),
+  reversePathBefore,
 });
 
 const NOBODY: ReadonlySet<string> = new Set();
@@ -107,7 +113,7 @@ export class ChangingBackend implements Backend {
   }
 
   #member() {
-    const { isAnnounced, done, of, waits, trouble } = this.step;
+    const { isAnnounced, done, of, waits, trouble, reversePathBefore: reversePath } = this.step;
     const { id, phase } = this.plan;
     return writeChangeMember({
       id,
@@ -117,6 +123,7 @@ export class ChangingBackend implements Backend {
       of,
       waits,
       ...(trouble !== undefined && { trouble }),
+      reversePath,
     });
   }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { PeerSight } from '#src/backend/changing.ts';
 import { PathMoves } from '#src/backend/path-moves.ts';
 
-const OWN = { isAnnounced: true, reversePath: new Map<string, string>() };
+const OWN = { isAnnounced: true, reversePath: new Map<string, string>(), reversePathBefore: {} };
 const SIGHT: PeerSight = { toKey: 'k', speaks: 'from' };
 const OLD: PeerSight = { toKey: undefined, speaks: 'from' };
 

@@ -16,7 +16,7 @@ interface Peer {
 }
 
 /** The steps that peers have no say in. */
-export type OwnPart = Pick<ChangeStep, 'isAnnounced' | 'reversePath' | 'trouble'>;
+export type OwnPart = Pick<ChangeStep, 'isAnnounced' | 'reversePath' | 'reversePathBefore' | 'trouble'>;
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;

@@ -56,9 +56,13 @@ export class PreparedChange implements PreparedBackend {
     const sides = this.#sides((prepared, side) =>
       prepared.make(underlay, (isTaken ? views.viewOf(lease, side) : undefined) ?? {}),
     );
-    const member = readChangeMember(taken);
-    const isAnnounced = member?.id === plan.id && member.other !== undefined;
-    return new ChangingBackend(plan, sides, firstStep(plan, isAnnounced));
+    const found = readChangeMember(taken);
+    const member = found?.id === plan.id ? found : undefined;
+    const step = firstStep(plan, {
+      isAnnounced: member?.other !== undefined,
+      ...(member?.reversePath !== undefined && { reversePathBefore: member.reversePath }),
+    });
+    return new ChangingBackend(plan, sides, step);
   }
 
   #sides(make: (prepared: PreparedBackend, side: Side) => Backend): Record<Side, Backend> {

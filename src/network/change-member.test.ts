@@ -11,13 +11,14 @@ const MEMBER: ChangeMember = {
   done: 3,
   of: 4,
   waits: { '10.0.4.0-24': 'no answer' },
+  reversePath: { eth0: '1' },
 };
 
 test('what is written is read again from the lease', () => {
   const value = encodeAttributes({ backendType: 'vxlan', weft: { Change: writeChangeMember(MEMBER) } });
   assert.equal(
     value,
-    '{"PublicIP":"0.0.0.0","PublicIPv6":null,"BackendType":"vxlan","Weft":{"Change":{"Id":"a1","Phase":"moving","Other":{"BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"0e:00:00:00:00:07"}},"Done":3,"Of":4,"Waits":{"10.0.4.0-24":"no answer"}}}}',
+    '{"PublicIP":"0.0.0.0","PublicIPv6":null,"BackendType":"vxlan","Weft":{"Change":{"Id":"a1","Phase":"moving","Other":{"BackendType":"vxlan","BackendData":{"VNI":7,"VtepMAC":"0e:00:00:00:00:07"}},"Done":3,"Of":4,"Waits":{"10.0.4.0-24":"no answer"},"RpFilter":{"eth0":"1"}}}}',
   );
   const decoded = decodeAttributes(value);
   assert.ok(decoded.ok);

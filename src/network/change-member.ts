@@ -20,6 +20,8 @@ export interface ChangeMember {
   readonly waits: Readonly<Record<string, string>>;
   /** Why the node can't do its part. */
   readonly trouble?: string;
+  /** `rp_filter` as it was before the change, of devices that are not the network's: they get it back. */
+  readonly reversePath?: Readonly<Record<string, string>>;
 }
 
 /** The member's name in `Weft`. */
@@ -39,19 +41,22 @@ export function readChangeMember({ weft }: Pick<LeaseAttributes, 'weft'>): Chang
   const phase = PHASES.find((one): one is ChangePhase => one === fieldOf(object, 'Phase'));
   const other = readOther(fieldOf(object, 'Other'));
   const trouble = textOf(fieldOf(object, 'Trouble'));
+  const reversePath = readTexts(fieldOf(object, 'RpFilter'));
   return {
     id,
     ...(phase !== undefined && { phase }),
     ...(other !== undefined && { other }),
     done: countOf(fieldOf(object, 'Done')),
     of: countOf(fieldOf(object, 'Of')),
-    waits: readWaits(fieldOf(object, 'Waits')),
+    waits: readTexts(fieldOf(object, 'Waits')),
     ...(trouble !== undefined && { trouble }),
+    ...(Object.keys(reversePath).length > 0 && { reversePath }),
   };
 }
 
 /** `{"Id":"…","Phase":"moving","Other":{"BackendType":"vxlan","BackendData":{…}},"Done":3,"Of":4,"Waits":{"10.0.4.0-24":"…"}}` */
-export function writeChangeMember({ id, phase, other, done, of, waits, trouble }: ChangeMember): Json {
+export function writeChangeMember(member: ChangeMember): Json {
+  const { id, phase, other, done, of, waits, trouble, reversePath = {} } = member;
   const named = Object.entries(waits).slice(0, MOST_WAITS);
   return {
     Id: id,
@@ -61,6 +66,7 @@ export function writeChangeMember({ id, phase, other, done, of, waits, trouble }
     Of: of,
     ...(named.length > 0 && { Waits: Object.fromEntries(named) }),
     ...(trouble !== undefined && { Trouble: trouble.slice(0, LONGEST_TEXT) }),
+    ...(Object.keys(reversePath).length > 0 && { RpFilter: reversePath }),
   };
 }
 
@@ -80,10 +86,10 @@ const writeOther = ({ backendType, backendData, backendV6Data }: BackendAttribut
   ...(backendV6Data !== undefined && { BackendV6Data: backendV6Data }),
 });
 
-function readWaits(value: Json | undefined): Readonly<Record<string, string>> {
+function readTexts(value: Json | undefined): Readonly<Record<string, string>> {
   if (!isJsonObject(value)) return {};
-  const waits = Object.entries(value).slice(0, MOST_WAITS);
-  return Object.fromEntries(waits.map(([name, why]) => [name.slice(0, LONGEST_TEXT), textOf(why) ?? '']));
+  const texts = Object.entries(value).slice(0, MOST_WAITS);
+  return Object.fromEntries(texts.map(([name, text]) => [name.slice(0, LONGEST_TEXT), textOf(text) ?? '']));
 }
 
 const textOf = (value: Json | undefined): string | undefined =>

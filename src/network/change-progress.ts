@@ -94,6 +94,8 @@ function whyNot(
   if (kind === 'flannel') {
     return phase === 'prepare' || phase === 'moving' ? 'it runs flannel, which takes no part' : undefined;
   }
+  // Nobody has moved to a host that announced nothing, and it moves nobody before it did.
+  if (phase === 'aborted' && member?.phase === undefined) return undefined;
   if (member === undefined)
     return 'it has said nothing yet: its flanneld is down, or of a version without changes';
   if (member.trouble !== undefined) return member.trouble;

@@ -175,7 +175,8 @@ export class ChangingNode {
       const [due] = this.#moves.due(now, 100);
       if (due !== undefined && this.#network.random() < 0.7)
         this.#moves.note(due[0], due[1], this.#try(backend, due[0]), now);
-      const own = { isAnnounced: this.#isAnnounced, reversePath: new Map<string, string>() };
+      const reversePath = new Map<string, string>();
+      const own = { isAnnounced: this.#isAnnounced, reversePath, reversePathBefore: {} };
       this.#apply(backend.at(this.#moves.step(own)));
       this.#isAnnounced = true;
       backend = backend.at(this.#moves.step({ ...own, isAnnounced: true }));
