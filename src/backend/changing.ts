@@ -202,6 +202,17 @@ export class ChangingBackend implements Backend {
     return undefined;
   }
 
+  /** The route to the peer's subnet as it will be on the new path. */
+  routeByNewPath(lease: Lease, path: PeerPath): Route | undefined {
+    return this.#objectsOn('to', lease, path).find(isRoute);
+  }
+
+  /** Why packets could not reach the peer by the new path. */
+  whyNotByNewPath(lease: Lease, path: PeerPath): string | undefined {
+    const attributes = this.#judged(lease.attributes, 'to');
+    return attributes && this.sides.to.unreachable({ ...lease, attributes }, path);
+  }
+
   unreachable(lease: Lease, path: PeerPath): string | undefined {
     // As long as one path leads there, packets take it.
     if (this.peerObjects(lease, path).some(isRoute)) return undefined;

@@ -94,6 +94,12 @@ export const withBackend = (text: string, backend: string): string =>
 /** The text of `Backend`, as it stands there; flannel takes none for udp. */
 export const backendText = (text: string): string => lastText(text, 'Backend') ?? UDP;
 
+/** The text of the plan's other backend. */
+export function otherText(text: string): string | undefined {
+  const plan = membersOf(lastText(text, CHANGE_MEMBER) ?? '{}') ?? [];
+  return textOf(plan, 'To') ?? textOf(plan, 'From');
+}
+
 const UDP = '{"Type":"udp"}';
 
 function replaced(members: readonly JsonMember[], name: string, text: string): readonly JsonMember[] {

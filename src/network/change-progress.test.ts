@@ -100,9 +100,16 @@ test('at its end flannel has nothing to do', () => {
 });
 
 test('an abort waits for none that has not begun', () => {
-  const leases = [lease(1, { phase: 'aborted', done: 2, of: 2 }), lease(2), { name: '10.0.3.0-24', value: '' }];
+  const leases = [
+    lease(1, { phase: 'aborted', done: 2, of: 2 }),
+    lease(2),
+    { name: '10.0.3.0-24', value: '' },
+  ];
   const trouble = writeChangeMember({ id: 'a', done: 0, of: 0, waits: {}, trouble: 'no such device' });
-  const failed = { name: '10.0.3.0-24', value: encodeAttributes({ backendType: 'vxlan', node: 'n3', weft: { Change: trouble } }) };
+  const failed = {
+    name: '10.0.3.0-24',
+    value: encodeAttributes({ backendType: 'vxlan', node: 'n3', weft: { Change: trouble } }),
+  };
   assert.deepEqual(holdersOf([...leases.slice(0, 2), failed], 'aborted'), []);
   assert.equal(holdersOf([...leases.slice(0, 2), lease(3, { phase: 'prepare' })], 'aborted').length, 1);
 });

@@ -14,7 +14,13 @@ import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
-import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import {
+  devicesOfChange,
+  joinNetwork,
+  type OpenedNetwork,
+  type Past,
+  startFromMemory,
+} from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
 import type { WayWatch } from '#src/node/way-watch.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
@@ -248,6 +254,7 @@ export class Network {
     await Promise.all([applied.done, running.start(life)]);
     this.#ready(dataPath, life);
     running.goOn(life);
+    await dataPath.removeDevices(devicesOfChange(parts, past.remembered, intent));
     await dataPath.removeLeftovers(life.signal);
   }
 
