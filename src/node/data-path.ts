@@ -235,17 +235,15 @@ export class DataPath {
     this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
     await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
-    await this.#removeDevices(
-      before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
-    );
+    await this.removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
   }
 
-  /** A start from memory made them, and the registry's config has other ones. */
-  async #removeDevices(names: readonly string[]): Promise<void> {
+  /** Those of a path that the network has no more: of a config before this one, or of a change that is over. */
+  async removeDevices(names: readonly string[]): Promise<void> {
     const { kernel, createLogger } = this.#components;
     const operations = names.map((name): Operation => ({ verb: 'remove', object: { kind: 'link', name } }));
-    for (const { operation } of await kernel.apply(operations))
-      createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
+    for (const { operation, done } of await kernel.apply(operations))
+      if (done) createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
   }
 
   async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
