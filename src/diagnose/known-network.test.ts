@@ -44,7 +44,7 @@ test('with the daemon down, the state file says all that the kernel should have'
     known.peers.map(({ lease }) => lease),
     ['10.0.32.0-24'],
   );
-  const own = known.backend?.ownObjects({ v4: known.subnet }).map(formatObject);
+  const own = known.backend?.ownObjects(known.subnets).map(formatObject);
   assert.match(own?.[0] ?? '', /^flannel\.7 address 4e:00:00:00:00:01 mtu 1450 type vxlan id 7 dev eth0/);
 });
 
@@ -57,6 +57,8 @@ test('a daemon that answers counts more than its file', () => {
     mtu: 1500,
     address: parseIpv4('192.0.2.1'),
     publicIp: parseIpv4('203.0.113.9'),
+    addresses: { v4: parseIpv4('192.0.2.1') },
+    publicIps: { v4: parseIpv4('203.0.113.9') },
   });
 });
 
