@@ -61,6 +61,8 @@ export const vxlan: BackendKind = {
       })
       .map(({ name }) => ({ kind: 'link', name }));
   },
+
+  sealOf: ({ options }) => (options === undefined ? undefined : vniOf(options)),
 };
 
 class PreparedVxlan implements PreparedBackend {

@@ -3,6 +3,8 @@ import type {
   BackendUnderlay,
   Inbound,
   PeerPath,
+  PortSeal,
+  Protection,
   Published,
   SharedSettings,
   TunnelEnd,
@@ -11,7 +13,14 @@ import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
-import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
+import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
+import {
+  type Family,
+  TUNNEL_OVERHEAD,
+  TUNNELS,
+  type VxlanOptions,
+  vxlanDeviceName,
+} from '#src/backend/vxlan-options.ts';
 import { VxlanProbing } from '#src/backend/vxlan-probing.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
@@ -43,6 +52,8 @@ export interface VxlanHost {
   readonly underlay: BackendUnderlay;
   /** The VTEPs' hardware addresses; published in the lease. */
   readonly macs: PerFamily<Mac>;
+  /** This node's key, where the options ask for encryption. */
+  readonly tunnelKey?: TunnelKey;
 }
 
 /** One family's device. */
@@ -76,24 +87,39 @@ export class VxlanBackend implements Backend {
   readonly #options: VxlanOptions;
   readonly #host: VxlanHost;
   readonly #tunnels: readonly Tunnel[];
+  readonly #encryption: VxlanEncryption | undefined;
+  readonly seal: PortSeal;
+  readonly protectionOf?: (lease: Lease) => Protection;
 
   constructor(options: VxlanOptions, host: VxlanHost) {
     const { network, underlay, macs } = host;
     this.#options = options;
     this.#host = host;
     this.#tunnels = tunnelsOf(options, host);
-    this.devices = this.#tunnels.map(({ device }) => device);
+    const { vni, port, encrypt } = options;
+    if (encrypt !== undefined) {
+      if (host.tunnelKey === undefined) throw new TypeError('there is no key for the tunnel');
+      const encryption = new VxlanEncryption(vni, encrypt, host.tunnelKey);
+      this.#encryption = encryption;
+      this.protectionOf = ({ attributes }) =>
+        encryption.keyOf(attributes) === undefined ? 'none' : 'wireguard';
+    }
+    this.seal = this.#encryption?.seal(port) ?? { port, vni, device: tunnelDeviceName(vni), isClosed: false };
+    const overlay = this.#tunnels.map(({ device }) => device);
+    this.devices = this.#encryption === undefined ? overlay : [...overlay, this.#encryption.device];
     this.mtu = Math.min(...this.#tunnels.map(({ mtu }) => mtu));
     this.needsLookup = options.directRouting;
     this.published = {
       backendType: this.type,
       ...(macs.v4 !== undefined && { backendData: { VNI: options.vni, VtepMAC: macs.v4 } }),
       ...(macs.v6 !== undefined && { backendV6Data: { VNI: options.vni, VtepMAC: macs.v6 } }),
+      ...(this.#encryption !== undefined && { weft: this.#encryption.published }),
     };
     this.shared = { VNI: options.vni, Port: options.port, GBP: options.gbp };
-    this.inbound = { devices: this.devices, underlay: options.directRouting };
+    this.inbound = { devices: overlay, underlay: options.directRouting };
     this.scopes = [
       ...this.#tunnels.map(scopeOnDevice),
+      ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
     this.probing = new VxlanProbing(options, underlay, {
@@ -103,8 +129,13 @@ export class VxlanBackend implements Backend {
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
-    const { vni, port, learning, gbp } = this.#options;
-    return this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
+    const { vni, port, learning, gbp, mtu: given } = this.#options;
+    const outer = Math.min(given ?? this.#host.underlay.mtu, this.#host.underlay.mtu);
+    const around =
+      subnets.v4 === undefined
+        ? []
+        : (this.#encryption?.ownObjects(outer, hostPrefix(subnets.v4.address)) ?? []);
+    const overlay = this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
       const subnet = subnets[family];
       if (subnet === undefined) return [];
       const vxlan = { vni, underlay: this.#host.underlay.name, local, port, learning, gbp };
@@ -115,6 +146,7 @@ export class VxlanBackend implements Backend {
         ...(family === 'v6' ? [hasIpv6(device)] : []),
       ];
     });
+    return [...around, ...overlay];
   }
 
   peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[] {
@@ -135,8 +167,13 @@ export class VxlanBackend implements Backend {
     const way = isDirect ? lookup?.[tunnel.family] : undefined;
     if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
     const { device } = tunnel;
+    const encryption = this.#encryption;
+    const key = encryption?.keyOf(attributes);
+    const around = key === undefined || encryption === undefined ? [] : [encryption.peerObject(key, vtep)];
+    const via = around.length === 0 ? undefined : encryption?.device;
     return [
-      { kind: 'fdb', mac, destination: vtep, device, permanent: true },
+      ...around,
+      { kind: 'fdb', mac, destination: vtep, device, permanent: true, ...(via !== undefined && { via }) },
       { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
       overlayRoute(subnet, device, metric),
     ];
@@ -153,19 +190,24 @@ export class VxlanBackend implements Backend {
     // A peer without an IPv6 address is a peer in IPv4 alone.
     const hasV6 = network.v6 !== undefined && (publicIpv6 !== undefined || underlay.address.v6 === undefined);
     return (
+      this.#encryption?.judge(attributes) ??
       (network.v4 === undefined ? undefined : faultOf('BackendData', backendData, macs.v4)) ??
       (hasV6 ? faultOf('BackendV6Data', backendV6Data, macs.v6) : undefined)
     );
   }
 
-  /** On each device a MAC leads to one host. The two devices of one host may have the same. */
-  identityOf({ backendData, backendV6Data }: LeaseAttributes): Identity {
+  /**
+   * On each device a MAC leads to one host. The two devices of one host may have the same. A key of WireGuard is one host's,
+   * too.
+   */
+  identityOf(attributes: LeaseAttributes): Identity {
     const { v4, v6 } = this.#host.network;
-    if (v6 === undefined || v4 === undefined)
-      return vtepMacOf(v4 === undefined ? backendV6Data : backendData);
-    const [mac4, mac6] = [vtepMacOf(backendData), vtepMacOf(backendV6Data)];
-    if (mac4 === undefined || mac6 === undefined) return mac4;
-    return [mac4, `${mac6} (IPv6)`];
+    const mac4 = v4 && vtepMacOf(attributes.backendData);
+    const mac6 = v6 && vtepMacOf(attributes.backendV6Data);
+    const key = this.#encryption?.keyOf(attributes)?.publicKey;
+    if (key === undefined && (mac4 === undefined || mac6 === undefined)) return mac4 ?? mac6;
+    const texts = [key, mac4, mac6 && (v4 === undefined ? mac6 : `${mac6} (IPv6)`)];
+    return texts.filter((text) => text !== undefined);
   }
 
   tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
@@ -192,13 +234,14 @@ export class VxlanBackend implements Backend {
   }
 }
 
-function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
+function tunnelsOf({ vni, mtu, encrypt }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
     const outer = outerFamily(family, underlay.address);
     const [range, local, mac] = [network[family], underlay.address[outer], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
     const device = vxlanDeviceName(vni, family);
-    const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - TUNNELS[outer].overhead;
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
+    const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - around - TUNNELS[outer].overhead;
     return [{ family, network: range, device, outer, local, mac, mtu: room }];
   });
 }
