@@ -100,6 +100,8 @@ export async function startDualNode(
   if (gateway !== undefined) {
     address6 = formatIpv6(ipv6(gateway.address + 1n));
     await host.batch([`addr add ${bip6} dev docker0 nodad`]);
+    // dockerd does so with --ipv6, flannel does not, and ours has done it.
+    if (program !== FLANNELD) await host.must(['sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1']);
     await container.batch([
       `addr add ${address6}/${gateway.length} dev eth0 nodad`,
       `route add ::/0 via ${formatIpv6(gateway.address)}`,
