@@ -147,6 +147,7 @@ function diagnoseOptions(options: FlanneldOptions, id: NetworkId | undefined): D
     ...intentOptions(options),
     registry: { ...registry, prefix: id?.prefix ?? registry.prefix },
     publicIp: options.publicIp,
+    publicIpv6: options.publicIpv6,
     leaseTtlMs: options.leaseTtl,
   };
 }
