@@ -53,6 +53,10 @@ export function prepareBackend(
   return kind.prepare({ ...host, network: networksOf(ranges), options });
 }
 
+/** The VNIs under which one network may have closed its port, whatever its backend was. */
+export const sealsOf = (of: NetworkTrace): readonly number[] =>
+  BACKENDS.flatMap((kind) => kind.sealOf?.(of) ?? []);
+
 /**
  * What all backends left on a host for one network, or for all of them, in the order in which it is removed: routes over
  * other devices, then devices with everything on them.

@@ -178,11 +178,25 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
+    ...(peers.plain === undefined
+      ? []
+      : [
+          inTone(
+            `  encrypted  ${encryptedText(peers.accepted, peers.plain)}`,
+            peers.plain > 0 ? 'warning' : undefined,
+            hasColour,
+          ),
+        ]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
     ...kernel.failing.map(({ key, reason }) => `  failing    ${plainText(`${key}: ${reason}`)}`),
   ];
 }
+
+const encryptedText = (accepted: number, plain: number): string =>
+  plain === 0
+    ? `packets to all ${accepted} peers`
+    : `packets to ${accepted - plain} of ${accepted} peers, ${plain} plain`;
 
 const readyText = (ready: boolean, hasColour: boolean): string =>
   inTone(ready ? 'ready' : 'NOT READY', ready ? 'good' : 'bad', hasColour);

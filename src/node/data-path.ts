@@ -20,6 +20,7 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkSeal } from '#src/node/network-seal.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -34,6 +35,7 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly seal: NetworkSeal;
   readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
@@ -173,7 +175,8 @@ export class DataPath {
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+    const { rules, seal } = this.#components;
+    return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
@@ -204,6 +207,8 @@ export class DataPath {
 
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
+    // Before there is a device that takes packets.
+    await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
@@ -287,6 +292,7 @@ export class DataPath {
   troubles(): string[] {
     const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const { trouble: seal } = this.#components.seal;
     const refused = new Set(failing.map(({ key }) => key));
     const late = overdue.filter(({ key }) => !refused.has(key));
     return [
@@ -300,6 +306,7 @@ export class DataPath {
           ]),
       ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
+      ...(seal === undefined ? [] : [`rules against plain packets: ${seal}`]),
     ];
   }
 }

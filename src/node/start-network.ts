@@ -143,7 +143,7 @@ const subnetsOf = (remembered: Remembered | undefined) =>
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
-  { config, prepared }: Draft,
+  { config, prepared, advertised }: Draft,
   signal: AbortSignal,
 ): Promise<void> {
   const kind = config.nftables ? 'nftables' : 'iptables';
@@ -154,6 +154,7 @@ async function checkForStart(
       firewall: wantsRules(options) ? kind : undefined,
       ipv4: config.ranges.v4 !== undefined,
       ipv6: config.ranges.v6 !== undefined,
+      advertised,
     },
     signal,
   );
