@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -12,6 +12,7 @@ export interface NetworkView {
   readonly identity: string;
   readonly troubles: readonly string[];
   readonly dataPath: DataPath | undefined;
+  readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
@@ -25,6 +26,7 @@ export function describeNetwork({
   identity,
   troubles,
   dataPath,
+  trust,
   membership,
   endpoints,
   now,
@@ -49,6 +51,7 @@ export function describeNetwork({
       ...(plain !== undefined && { plain }),
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
+    ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
   };
 }
