@@ -119,6 +119,11 @@ export class WireguardBackend implements Backend {
     return [...new Set(keys)];
   }
 
+  /** Whatever goes to a peer goes through the tunnel. */
+  protectionOf(): 'wireguard' {
+    return 'wireguard';
+  }
+
   /** The far end has no hardware address. */
   tunnelEnd(): undefined {
     return undefined;

@@ -26,9 +26,11 @@ import { systemUnixHttp } from '#src/sys/unix-http.ts';
 
 /** The real host, in the network namespace of this process. */
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
+  const wireguard = new WireguardKernel({ netlink: systemNetlink, clock: systemClock });
   return {
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
-    actuators: [new WireguardKernel({ netlink: systemNetlink, clock: systemClock })],
+    actuators: [wireguard],
+    tunnels: wireguard,
     secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>
       monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),

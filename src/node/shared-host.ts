@@ -29,6 +29,7 @@ export interface HostComponents
     | 'folders'
     | 'locks'
     | 'shell'
+    | 'tunnels'
     | 'programs'
     | 'announcer'
     | 'clock'
