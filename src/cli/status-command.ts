@@ -174,7 +174,13 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
       ? []
       : [
           `  subnet     ${network.subnet} of ${network.network} (${network.backend}, MTU ${network.mtu})`,
+          ...(network.ipv6Subnet === undefined
+            ? []
+            : [`             ${network.ipv6Subnet} of ${network.ipv6Network}`]),
           `  underlay   ${network.underlay}, public IP ${network.publicIp}`,
+          ...(network.publicIpv6 === undefined
+            ? []
+            : [`             ${network.ipv6Address}, public IP ${network.publicIpv6}`]),
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,

@@ -84,7 +84,8 @@ export class Peers {
 
   async #planByLookup({ name, attributes: { publicIp, publicIpv6 } }: Lease): Promise<void> {
     const { kernel, leases } = this.#components;
-    const v4 = publicIp === undefined ? undefined : await kernel.routeTo(publicIp);
+    // Go writes the zero address for none.
+    const v4 = publicIp ? await kernel.routeTo(publicIp) : undefined;
     const v6 = publicIpv6 === undefined ? undefined : await kernel.routeTo(publicIpv6);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);

@@ -16,6 +16,7 @@ import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
+import { leasesFor, refuseFlannels } from '#src/registry/ipv6-leases.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 import type { RunShell } from '#src/sys/shell.ts';
@@ -62,7 +63,8 @@ export async function planStart(
   const draft = await parts.maker.draft(config, {
     subnets: previous.subnets,
   });
-  const { records } = await registry.list(signal);
+  await refuseFlannels(registry, config.ranges, signal);
+  const { records } = await leasesFor(registry, config.ranges).list(signal);
   const claimant = { node: identity, publicIp: draft.underlay.publicIp };
   const lease = describe(
     planAcquire({

@@ -20,6 +20,7 @@ import { wantsRules } from '#src/node/network-options.ts';
 import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { formatAddresses } from '#src/node/underlay/underlay.ts';
+import { leasesFor, refuseFlannels } from '#src/registry/ipv6-leases.ts';
 import type { Registry } from '#src/registry/registry.ts';
 
 /*
@@ -86,7 +87,7 @@ export interface Joined {
 /** Looks at the host and takes or takes back the lease. `running`: the data path of a start from memory. */
 export async function joinNetwork(
   parts: NetworkParts,
-  { registry, config }: OpenedNetwork,
+  { registry: opened, config }: OpenedNetwork,
   { remembered, previous }: Past,
   running: DataPath | undefined,
   onStep: (what: string) => void,
@@ -95,6 +96,8 @@ export async function joinNetwork(
   const { log, maker, host, options, createLogger, events, trust } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+  await refuseFlannels(opened, config.ranges, signal);
+  const registry = leasesFor(opened, config.ranges);
   // The store needs a while for the list, and the host is looked at meanwhile.
   const listing = registry.list(signal);
   listing.catch(() => {});
