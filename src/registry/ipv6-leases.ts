@@ -82,6 +82,7 @@ class Ipv6Registry implements Registry {
 
   readConfig: Registry['readConfig'] = (signal) => this.#registry.readConfig(signal);
   watchConfig: Registry['watchConfig'] = (signal) => this.#registry.watchConfig(signal);
+  replaceConfig: Registry['replaceConfig'] = (...args) => this.#registry.replaceConfig(...args);
   reconnect: Registry['reconnect'] = () => this.#registry.reconnect();
   close: Registry['close'] = () => this.#registry.close();
 
