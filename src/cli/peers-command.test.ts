@@ -136,8 +136,8 @@ test('tunnels of WireGuard’s have a line each, where there are few peers', () 
   assert.deepEqual(
     lines.filter((line) => line.includes('WireGuard')),
     [
-      '10.0.65.0/24: WireGuard with 192.0.2.2:51820: handshake 34s ago, 1.2 MiB received, 900 B sent',
-      '10.0.66.0/24: WireGuard with nowhere: no handshake yet, 0 B received, 148 B sent',
+      '  10.0.65.0/24: WireGuard with 192.0.2.2:51820: handshake 34s ago, 1.2 MiB received, 900 B sent',
+      '  10.0.66.0/24: WireGuard with nowhere: no handshake yet, 0 B received, 148 B sent',
     ],
   );
   const many = Array.from({ length: 13 }, () => used);
