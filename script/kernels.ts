@@ -19,6 +19,8 @@ const KERNELS = ['linux-image-amd64', 'linux-image-6.12-amd64'];
 const FILES = ['test/kernel/*.test.ts', 'test/e2e/lab.test.ts'];
 /** What a machine takes beyond this is a machine that hangs. */
 const LIMIT_MS = 20 * 60_000;
+/** Programs that tests need and this machine has. */
+const PASSED_ON = ['WEFT_PEER_FLANNELD', 'WEFT_PEER_FLANNELD_V3'];
 /** An emulated processor takes ten to twenty times as long. */
 const PATIENCE = 15;
 
@@ -82,6 +84,7 @@ function guestScript(): string {
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
     `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE=/tmp/compiled`,
+    ...PASSED_ON.flatMap((name) => (process.env[name] ? [`export ${name}='${process.env[name]}'`] : [])),
     'uname -r >/run/share/release',
     `cd '${ROOT}'`,
     `node_modules/.bin/node script/run-tests.ts ${files.join(' ')} 2>&1 | tee /run/share/output >/dev/ttyS1`,

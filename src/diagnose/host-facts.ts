@@ -1,5 +1,6 @@
 import { type Dockerd, readDockerd } from '#src/diagnose/facts/dockerd.ts';
 import { absentFact, type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { type Handshake, type HandshakeSources, readHandshakes } from '#src/diagnose/facts/handshakes.ts';
 import {
   type IpRule,
   type PolicyRoute,
@@ -25,6 +26,7 @@ import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import type { OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -65,6 +67,8 @@ export interface DiagnoseComponents {
   readonly processes: ProcessList;
   readonly ask: AskHttp;
   readonly http: UnixHttp;
+  /** What WireGuard says of the peers of a device. */
+  readonly reports: HandshakeSources['reports'];
 }
 
 /** All that a diagnosis reads of one network and its host. Reading changes nothing. */
@@ -101,6 +105,8 @@ export interface HostFacts {
   readonly reach: Fact<readonly PeerReach[]>;
   /** Types of device that the backend makes, and whether the kernel has them. */
   readonly modules: Fact<readonly ModuleSeen[]>;
+  /** Absent where the network has no WireGuard device. */
+  readonly handshakes: Fact<readonly Handshake[]>;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -156,6 +162,7 @@ export async function readHostFacts(
     files,
     links.map(({ name }) => name),
   );
+  const handshakes = handshakesOn(components, links, devices, signal);
   const objects = await kernel.dump({ kinds: ['address', 'route'] });
   const onDevices = (
     await Promise.all(devices.map((device) => kernel.dump({ kinds: ['neighbour', 'fdb'], device })))
@@ -190,8 +197,25 @@ export async function readHostFacts(
     registry: await registry,
     reach: withProbes(await reach, probesIn(await probes)),
     modules: await readModules(components, found),
+    handshakes: await handshakes,
     now: clock.now(),
   };
+}
+
+async function handshakesOn(
+  components: HandshakeSources,
+  links: readonly Link[],
+  devices: readonly string[],
+  signal: AbortSignal,
+): Promise<HostFacts['handshakes']> {
+  const there = links.filter(({ name, type }) => type === 'wireguard' && devices.includes(name));
+  if (there.length === 0) return absentFact('the network has no WireGuard device here');
+  try {
+    const names = there.map(({ name }) => name);
+    return knownFact(await readHandshakes(components, names, signal));
+  } catch (error) {
+    return unknownFact(`WireGuard could not be asked: ${messageOf(error)}`);
+  }
 }
 
 const only = <K extends KernelObject['kind']>(

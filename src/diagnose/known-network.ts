@@ -93,6 +93,10 @@ export interface KnownUnderlay {
 }
 
 /** One lease of the network. */
+/** The UDP port of the tunnel's packets; `undefined` where the backend has none. */
+export const tunnelPortOf = ({ Port, ListenPort }: KnownNetwork['settings']): number | undefined =>
+  [Port, ListenPort].find((port) => typeof port === 'number');
+
 export interface KnownPeer {
   /** The lease's name in the registry: `10.0.65.0-24`. */
   readonly lease: string;

@@ -61,9 +61,10 @@ export function driverHandlers({ status, view, ring }: DriverSources): Handlers 
   };
 }
 
-function peers({ network, clock }: NetworkSources): Reply {
+async function peers({ network, clock }: NetworkSources): Promise<Reply> {
   const { dataPath } = network;
   if (dataPath === undefined) return valueReply({ peers: [] });
+  const wireguardOf = await network.wireguardFigures();
   const { table, intent, unreachable, owner } = dataPath;
   const now = clock.now();
   const began = now - clock.monotonic();
@@ -73,6 +74,7 @@ function peers({ network, clock }: NetworkSources): Reply {
     unreachable,
     stateOf: (lease) => owner.stateOf(lease),
     probeOf: (lease) => network.probeOf(lease),
+    ...(wireguardOf !== undefined && { wireguardOf }),
     timeOf: (seconds) => began + seconds * 1_000,
     now,
   });

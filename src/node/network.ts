@@ -3,6 +3,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import { valuesOf } from '#src/lib/per-family.ts';
+import type { Lease } from '#src/network/lease.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { networkFigures } from '#src/node/network-figures.ts';
@@ -24,7 +25,8 @@ import {
 } from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
 import type { WayWatch } from '#src/node/way-watch.ts';
-import type { PeerProbe } from '#src/observe/api.ts';
+import { readWireguardFigures } from '#src/node/wireguard-figures.ts';
+import type { PeerProbe, WireguardFigures } from '#src/observe/api.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
@@ -103,6 +105,13 @@ export class Network {
   }
 
   /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
+  /** What WireGuard says of the tunnels to a peer, as of now. */
+  async wireguardFigures(): Promise<((lease: Lease) => WireguardFigures | undefined) | undefined> {
+    const backend = this.#dataPath?.intent.backend;
+    const { tunnels } = this.#parts.host;
+    return backend && tunnels && readWireguardFigures(tunnels, backend);
+  }
+
   probeOf(lease: string): PeerProbe | undefined {
     return this.#probes?.probeOf(lease);
   }

@@ -147,9 +147,20 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         ['wireguard', 'ipsec', 'none'],
         'what keeps packets to it from being read on the way; absent where the backend never encrypts',
       ),
+      wireguard: ref('WireguardFigures'),
       remainingSeconds: REMAINING,
       reason: text('why it is not programmed'),
       probe: ref('PeerProbe'),
+    },
+  ),
+  WireguardFigures: object(
+    {
+      received: whole('bytes on the wire since the peer was added'),
+      sent: whole('likewise'),
+    },
+    {
+      endpoint: text('where packets go now: `192.0.2.1:51820`; behind a NAT it is not the lease’s address'),
+      handshakeAt: time('the last handshake; absent before the first'),
     },
   ),
   PeerProbe: object(

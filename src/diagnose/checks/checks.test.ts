@@ -118,12 +118,17 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
       { lease: PEER.name, underlay: 'yes', tunnel: 'yes', fullSize: 'yes', tcp: 'yes', aheadMs: 0 },
     ]),
     modules: knownFact([{ module: 'vxlan', buildOption: 'CONFIG_VXLAN', loaded: true, installed: true }]),
+    handshakes: absentFact('no WireGuard'),
     now: 0,
     ...changes,
   };
 }
 
 const checks = CHECKS.filter(({ id }) => id !== 'daemon-socket');
+const handshake = (seen: object) => ({
+  ...{ device: 'flannel-wg', publicKey: 'k', at: 0, sent: 0, sentMeanwhile: 0 },
+  ...seen,
+});
 const idsOf = (changes: Partial<HostFacts>): string[] =>
   runChecks(healthy(changes), checks).findings.map(({ id }) => id);
 const reach = (changes: object): Pick<HostFacts, 'reach'> => ({
@@ -239,6 +244,11 @@ for (const [id, changes] of [
     registry({ endpoints: [{ url: 'https://e', why: 'unable to verify the first certificate' }] }),
   ],
   ['peer-clock-skew', reach({ aheadMs: 60_000 })],
+  ['wireguard-handshake', { handshakes: knownFact([handshake({ at: 0, sent: 148 })]) }],
+  [
+    'wireguard-handshake',
+    { now: 1_000_000, handshakes: knownFact([handshake({ at: 800_000, sent: 900, sentMeanwhile: 148 })]) },
+  ],
   ['peer-settings', reach({ shared: { VNI: 1, Port: 4789 } })],
   ['tcp-lost', reach({ tcp: 'no' })],
   ['path-mtu', reach({ fullSize: 'no' })],

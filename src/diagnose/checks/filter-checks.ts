@@ -5,7 +5,7 @@ import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import { forwardedBy } from '#src/diagnose/facts/packet-filter.ts';
 import { type HostFacts, wantedRulesOf } from '#src/diagnose/host-facts.ts';
-import { familiesKnown, type KnownUnderlay } from '#src/diagnose/known-network.ts';
+import { familiesKnown, type KnownUnderlay, tunnelPortOf } from '#src/diagnose/known-network.ts';
 import { type FilterDrop, packetDrop } from '#src/firewall/packet-drops.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { type SeenDrop, seenDrops } from '#src/firewall/what-drops.ts';
@@ -58,9 +58,8 @@ interface TunnelDrop {
 function tunnelDrop(facts: HostFacts, way: Way): TunnelDrop | undefined {
   const { filters } = known(facts.filter);
   const { backend, underlay, settings } = known(facts.network);
-  const port = settings.Port;
-  if (underlay === undefined || typeof port !== 'number' || (backend?.devices.length ?? 0) === 0)
-    return undefined;
+  const port = tunnelPortOf(settings);
+  if (underlay === undefined || port === undefined || (backend?.devices.length ?? 0) === 0) return undefined;
   const carries = { protocol: 'udp', port } as const;
   let first: FilterDrop | undefined;
   const leases: string[] = [];
