@@ -1,7 +1,15 @@
 import { alloc } from '#src/backend/alloc.ts';
-import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
+import type {
+  BackendKind,
+  BackendSecrets,
+  FoundState,
+  NetworkTrace,
+  PreparedBackend,
+  SecretName,
+} from '#src/backend/backend.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
+import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
@@ -9,7 +17,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, wireguard, alloc];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -20,7 +28,14 @@ export interface BackendHost {
   readonly identity: string;
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  readonly secrets?: BackendSecrets;
 }
+
+/** The secrets of the node that the config's backend works with. None for a type that there is not. */
+export const secretsNeeded = ({
+  backend: { type, options },
+}: Pick<NetworkConfig, 'backend'>): readonly SecretName[] =>
+  BACKENDS.find((kind) => kind.type === type)?.secrets?.(options) ?? [];
 
 /** The backend that the network config asks for. Throws WeftError `backend` for an unknown type, `config` for its options. */
 export function prepareBackend(

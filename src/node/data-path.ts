@@ -21,6 +21,7 @@ import {
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
 import type { NetworkSeal } from '#src/node/network-seal.ts';
+import type { KeyRotation } from '#src/node/key-rotation.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -36,6 +37,7 @@ export interface DataPathComponents {
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
   readonly seal: NetworkSeal;
+  readonly rotation: Pick<KeyRotation, 'planFor' | 'forget'>;
   readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
@@ -94,7 +96,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events } = components;
+    const { reconciler, kernel, clock, createLogger, events, rotation } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -112,7 +114,16 @@ export class DataPath {
     });
     this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
+      {
+        kernel,
+        clock,
+        leases: this.#table,
+        reconciler: this.#owner,
+        jobs: this.#jobs,
+        keysFor: (lease) => rotation.planFor(lease),
+        log,
+        events,
+      },
       intent.backend,
       options,
     );
@@ -121,6 +132,7 @@ export class DataPath {
       peers: this.#peers,
       departures: new Departures({ log }),
       onChanges: (changes) => {
+        for (const { kind, name } of changes) if (kind !== 'accepted') rotation.forget(name);
         for (const listener of this.#listeners) listener.onPeers(changes);
       },
       inBulk: (say) => this.#owner.inBulk(say),

@@ -12,6 +12,7 @@ import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
+import { type KeyRotation, keyRotation, rotatedSecrets } from '#src/node/network-keys.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
 import { NetworkSeal } from '#src/node/network-seal.ts';
 
@@ -27,12 +28,15 @@ export interface NetworkParts {
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
+  readonly rotation: KeyRotation;
 }
 
 export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
+  const rotation = keyRotation(host, { log: createLogger('rotation'), events: host.eventsOf(id.name) }, options);
+  const secrets = rotatedSecrets(host, rotation);
   return {
     id,
     artefacts,
@@ -42,17 +46,18 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     log,
     events: host.eventsOf(id.name),
     maker: new IntentMaker(
-      { ...host, preparation: new Preparation({ ...host, log }), log },
+      { ...host, secrets, preparation: new Preparation({ ...host, log }), log },
       makerOptions(id, artefacts, options, host.identity),
     ),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+    rotation,
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, rotation }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
@@ -73,6 +78,7 @@ export function makeDataPath(
       createLogger,
       rules,
       seal,
+      rotation,
       events,
       jobHandlers: jobHandlers({
         ...host,

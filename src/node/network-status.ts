@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, RotationStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -13,6 +13,7 @@ export interface NetworkView {
   readonly troubles: readonly string[];
   readonly dataPath: DataPath | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
+  readonly rotation?: RotationStatus | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
   /** Monotonic milliseconds. */
@@ -26,6 +27,7 @@ export function describeNetwork({
   troubles,
   dataPath,
   membership,
+  rotation,
   endpoints,
   now,
 }: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
@@ -50,6 +52,7 @@ export function describeNetwork({
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
     kernel: describeKernel(dataPath),
+    ...(rotation !== undefined && { rotation }),
   };
 }
 

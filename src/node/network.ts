@@ -14,7 +14,7 @@ import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
-import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import { joinNetwork, type OpenedNetwork, type Past, settleKeys, startFromMemory } from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
 import type { WayWatch } from '#src/node/way-watch.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
@@ -115,6 +115,7 @@ export class Network {
       troubles: this.troubles,
       dataPath: this.#dataPath,
       membership: this.#running?.membership,
+      rotation: this.#parts.rotation.status,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
     });
@@ -236,6 +237,7 @@ export class Network {
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
+    if (fromMemory === undefined) await settleKeys(parts, dataPath, joined.membership.attributes);
     const applied = dataPath.apply(intent, parts.names.use(intent));
     await applied.device;
     this.#waitFor('the peers to be programmed');

@@ -13,7 +13,7 @@ import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface PeerInboxComponents {
   readonly table: LeaseTable;
-  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
+  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'planSome' | 'use'>;
   readonly departures: Departures;
   /** Called with the changes once the peers have been planned. */
   readonly onChanges?: (changes: readonly LeaseChange[]) => void;
@@ -73,6 +73,11 @@ export class PeerInbox {
   /** The kernel may lead to the peers another way now. */
   reroute(): Promise<void> {
     return this.#handle(() => this.#components.peers.planAll());
+  }
+
+  /** What some peers need has changed, and their leases have not. */
+  replan(names: readonly string[]): Promise<void> {
+    return this.#handle(() => this.#components.peers.planSome(names));
   }
 
   /** Lets go of peers when their time has come, until the signal aborts. */

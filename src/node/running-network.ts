@@ -1,13 +1,16 @@
+import { publishedKey } from '#src/backend/rotation-keys.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
+import { rotatedNetwork } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
@@ -81,6 +84,14 @@ export class RunningNetwork {
         adopt: (next) => this.#adopt(next),
       },
     );
+    if (dataPath.intent.backend.keyDevices !== undefined) {
+      parts.rotation.use(
+        rotatedNetwork(dataPath, {
+          apply: () => this.#redraft(),
+          isPublished: (publicKey) => this.#publishedKey === publicKey,
+        }),
+      );
+    }
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -148,6 +159,22 @@ export class RunningNetwork {
     life.run((signal) => this.#config.follow(signal));
     life.run((signal) => this.#rememberNowAndThen(signal));
     life.run((signal) => this.#applyUntilDone(signal));
+    if (this.#dataPath.intent.backend.keyDevices !== undefined)
+      life.run((signal) => this.#parts.rotation.run(signal));
+  }
+
+  /** What the registry has of our key, as far as we have heard. */
+  get #publishedKey(): string | undefined {
+    const own = decodeAttributes(this.membership.own.record.value);
+    return own.ok ? publishedKey(own.attributes) : undefined;
+  }
+
+  /** The node has other keys: devices, rules and lease follow. */
+  #redraft(): Promise<void> {
+    return this.#steps.run(async () => {
+      const { config, underlay } = this.#draft;
+      await this.#adopt(await this.#parts.maker.draft(config, { current: underlay }));
+    });
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */

@@ -8,6 +8,7 @@ import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { watchDrops } from '#src/node/watch-drops.ts';
+import type { Actuator } from '#src/reconcile/actuator.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { KeptTable } from '#src/reconcile/rules/kept-table.ts';
@@ -24,6 +25,8 @@ export interface HostComponents
     NetworkHost,
     | 'kernel'
     | 'files'
+    | 'secrets'
+    | 'wireguard'
     | 'folders'
     | 'locks'
     | 'shell'
@@ -37,6 +40,8 @@ export interface HostComponents
     | 'createLogger'
   > {
   readonly kernel: Kernel;
+  /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
+  readonly actuators?: readonly Actuator[];
   readonly ruleset: Ruleset;
   readonly http: UnixHttp;
   readonly commands: CommandRunner;
@@ -65,14 +70,18 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const { kernel, actuators = [], commands, files, ruleset, clock, createLogger, watchRules } = components;
   const versions = versionsOnce(commands);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
     : undefined;
   programs?.catch(() => {});
   const reconciler = new Reconciler(
-    { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
+    {
+      actuators: [kernel, new SysctlActuator({ files }), ...actuators],
+      clock,
+      log: createLogger('reconciler'),
+    },
     reconcilerOptions(options),
   );
   const listeners = new Set<(event: NftablesEvent) => void>();

@@ -203,6 +203,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         'failure',
         'probe',
         'config',
+        'rotation',
         'underlay',
       ]),
       severity: oneOf(['info', 'warning', 'error']),
