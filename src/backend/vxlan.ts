@@ -28,6 +28,7 @@ import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import type { Identity } from '#src/network/lease-rules.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
 import {
   type KernelObject,
   type Link,
@@ -37,6 +38,13 @@ import {
 } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
+
+/** For hosts on which new devices have no IPv6. */
+const hasIpv6 = (device: string): KernelObject => ({
+  kind: 'sysctl',
+  path: `net/ipv6/conf/${device}/disable_ipv6`,
+  value: '0',
+});
 
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {
@@ -53,6 +61,8 @@ interface Tunnel {
   readonly family: Family;
   readonly network: Prefix;
   readonly device: string;
+  /** The family of the packets outside: see {@link outerFamily}. */
+  readonly outer: Family;
   readonly local: Ip;
   readonly mac: Mac;
   /** Bytes. */
@@ -133,6 +143,7 @@ export class VxlanBackend implements Backend {
         { kind: 'link', name: device, type: 'vxlan', mac, mtu, up: true, vxlan },
         // The subnet's own base address, so that the node's packets to other subnets have a source there.
         { kind: 'address', prefix: hostPrefix(subnet.address), device },
+        ...(family === 'v6' ? [hasIpv6(device)] : []),
       ];
     });
     return [...around, ...overlay];
@@ -147,11 +158,13 @@ export class VxlanBackend implements Backend {
   #peerOn(tunnel: Tunnel, { subnets, attributes }: Lease, { lookup, routeForm }: PeerPath): KernelObject[] {
     const v4 = tunnel.family === 'v4';
     const subnet = v4 ? subnets.v4 : subnets.v6;
-    const vtep = v4 ? attributes.publicIp : attributes.publicIpv6;
+    const vtep = tunnel.outer === 'v4' ? attributes.publicIp : attributes.publicIpv6;
     const mac = vtepMacOf(v4 ? attributes.backendData : attributes.backendV6Data);
     if (subnet === undefined || vtep === undefined || mac === undefined) return [];
     const metric = routeMetric(routeForm, tunnel.network, subnet);
-    const way = this.#options.directRouting ? lookup?.[tunnel.family] : undefined;
+    // A direct route needs a gateway of its own family.
+    const isDirect = this.#options.directRouting && tunnel.outer === tunnel.family;
+    const way = isDirect ? lookup?.[tunnel.family] : undefined;
     if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
     const { device } = tunnel;
     const encryption = this.#encryption;
@@ -169,22 +182,32 @@ export class VxlanBackend implements Backend {
   judge(attributes: LeaseAttributes): string | undefined {
     if (attributes.backendType !== this.type)
       return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
-    const { macs, network } = this.#host;
-    if (network.v4 !== undefined && attributes.publicIp === undefined) return 'it has no PublicIP';
+    const { macs, network, underlay } = this.#host;
+    const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
+    const [first] = this.#tunnels;
+    if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
+    if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
-    const hasV6 = network.v6 !== undefined && attributes.publicIpv6 !== undefined;
+    const hasV6 = network.v6 !== undefined && (publicIpv6 !== undefined || underlay.address.v6 === undefined);
     return (
       this.#encryption?.judge(attributes) ??
-      (network.v4 === undefined ? undefined : faultOf('BackendData', attributes.backendData, macs.v4)) ??
-      (hasV6 ? faultOf('BackendV6Data', attributes.backendV6Data, macs.v6) : undefined)
+      (network.v4 === undefined ? undefined : faultOf('BackendData', backendData, macs.v4)) ??
+      (hasV6 ? faultOf('BackendV6Data', backendV6Data, macs.v6) : undefined)
     );
   }
 
+  /**
+   * On each device a MAC leads to one host. The two devices of one host may have the same. A key of WireGuard is one host's,
+   * too.
+   */
   identityOf(attributes: LeaseAttributes): Identity {
-    const { v4 } = this.#host.network;
-    const mac = vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+    const { v4, v6 } = this.#host.network;
+    const mac4 = v4 && vtepMacOf(attributes.backendData);
+    const mac6 = v6 && vtepMacOf(attributes.backendV6Data);
     const key = this.#encryption?.keyOf(attributes)?.publicKey;
-    return key === undefined ? mac : [key, ...(mac === undefined ? [] : [mac])];
+    if (key === undefined && (mac4 === undefined || mac6 === undefined)) return mac4 ?? mac6;
+    const texts = [key, mac4, mac6 && (v4 === undefined ? mac6 : `${mac6} (IPv6)`)];
+    return texts.filter((text) => text !== undefined);
   }
 
   tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
@@ -213,11 +236,13 @@ export class VxlanBackend implements Backend {
 
 function tunnelsOf({ vni, mtu, encrypt }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
-    const [range, local, mac] = [network[family], underlay.address[family], macs[family]];
+    const outer = outerFamily(family, underlay.address);
+    const [range, local, mac] = [network[family], underlay.address[outer], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
-    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu) - (encrypt === undefined ? 0 : TUNNEL_OVERHEAD);
     const device = vxlanDeviceName(vni, family);
-    return [{ family, network: range, device, local, mac, mtu: outer - TUNNELS[family].overhead }];
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
+    const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - around - TUNNELS[outer].overhead;
+    return [{ family, network: range, device, outer, local, mac, mtu: room }];
   });
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { type KeyRotation, ownNumbers, peerKeysOf } from '#src/backend/rotation-keys.ts';
+import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { Secret } from '#src/lib/secret.ts';
@@ -13,7 +13,10 @@ import { formatObject, type KernelObject } from '#src/state/object.ts';
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const net = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const pub = (letter: string): string => `${letter.repeat(42)}A=`;
-const key = (letter: string) => ({ publicKey: pub(letter), privateKey: Secret.copyOf(new Uint8Array(32).fill(7)) });
+const key = (letter: string) => ({
+  publicKey: pub(letter),
+  privateKey: Secret.copyOf(new Uint8Array(32).fill(7)),
+});
 const UNDERLAY = {
   name: 'eth0',
   mtu: 1500,
@@ -32,7 +35,13 @@ const prepared = (keyRotation: KeyRotation | undefined, options = {}) =>
     secrets: { wireguardKey: key('o'), ...(keyRotation !== undefined && { keyRotation }) },
   });
 const REST: KeyRotation = { side: 'a', takesPart: true, numbers: { current: 3 }, isEnding: false };
-const MOVING: KeyRotation = { side: 'a', takesPart: true, nextKey: key('n'), numbers: { current: 3, next: 4 }, isEnding: false };
+const MOVING: KeyRotation = {
+  side: 'a',
+  takesPart: true,
+  nextKey: key('n'),
+  numbers: { current: 3, next: 4 },
+  isEnding: false,
+};
 const text = (objects: readonly KernelObject[]): string[] => objects.map(formatObject);
 
 const peer = (weft: LeaseAttributes['weft']): Lease => ({
@@ -89,7 +98,9 @@ test('at its end the lease names the next key as its own, and the first device i
 });
 
 test('after it the second device is the only one, and sides change with the next rotation', () => {
-  const made = prepared({ side: 'b', takesPart: true, numbers: { current: 4 }, isEnding: false }).make(UNDERLAY);
+  const made = prepared({ side: 'b', takesPart: true, numbers: { current: 4 }, isEnding: false }).make(
+    UNDERLAY,
+  );
   assert.deepEqual(made.devices, ['flannel-wg.b']);
   assert.deepEqual(made.inbound.devices, ['flannel-wg.b', 'flannel-wg'], 'rules are there before a device');
   const next = prepared({ ...MOVING, side: 'b' }).make(UNDERLAY);
@@ -126,7 +137,10 @@ test('a key that two claim is found in the next keys as well', () => {
   assert.deepEqual(made.identityOf(ROTATING.attributes), [pub('p'), pub('q')]);
   const thief = peer({ Wireguard: { Generation: 1, Next: { Generation: 2, PublicKey: pub('o'), Port: 1 } } });
   assert.equal(made.judge(thief.attributes), 'its next WireGuard key is ours');
-  assert.equal(made.judge({ ...thief.attributes, backendData: { PublicKey: pub('n'), Port: 1 }, weft: {} }), `its PublicKey ${pub('n')} is ours`);
+  assert.equal(
+    made.judge({ ...thief.attributes, backendData: { PublicKey: pub('n'), Port: 1 }, weft: {} }),
+    `its PublicKey ${pub('n')} is ours`,
+  );
 });
 
 test('what a lease says of a peer’s keys', () => {
@@ -136,7 +150,11 @@ test('what a lease says of a peer’s keys', () => {
     numbers: { current: 3, next: 4 },
     takesPart: true,
   });
-  assert.deepEqual(peerKeysOf(peer(undefined).attributes), { current: pub('p'), numbers: { current: 0 }, takesPart: false });
+  assert.deepEqual(peerKeysOf(peer(undefined).attributes), {
+    current: pub('p'),
+    numbers: { current: 0 },
+    takesPart: false,
+  });
   const same = peer({ Wireguard: { Generation: 3, Next: { Generation: 4, PublicKey: pub('p'), Port: 1 } } });
   assert.equal(peerKeysOf(same.attributes).next, undefined);
 });
@@ -148,10 +166,22 @@ test('after a start the node’s own lease has the numbers', () => {
   });
   const announced = { Wireguard: { Generation: 3, Next: { Generation: 9, PublicKey: pub('n'), Port: 1 } } };
   assert.deepEqual(ownNumbers({}, undefined), { numbers: { current: 1 }, isEnding: false });
-  assert.deepEqual(ownNumbers(lease('o', announced), pub('n')), { numbers: { current: 3, next: 9 }, isEnding: false });
-  assert.deepEqual(ownNumbers(lease('o', announced), undefined), { numbers: { current: 3 }, isEnding: false });
-  assert.deepEqual(ownNumbers(lease('o', announced), pub('x')), { numbers: { current: 3, next: 4 }, isEnding: false });
-  assert.deepEqual(ownNumbers(lease('n', { Wireguard: { Generation: 9 } }), pub('n')), { numbers: { current: 8, next: 9 }, isEnding: true });
+  assert.deepEqual(ownNumbers(lease('o', announced), pub('n')), {
+    numbers: { current: 3, next: 9 },
+    isEnding: false,
+  });
+  assert.deepEqual(ownNumbers(lease('o', announced), undefined), {
+    numbers: { current: 3 },
+    isEnding: false,
+  });
+  assert.deepEqual(ownNumbers(lease('o', announced), pub('x')), {
+    numbers: { current: 3, next: 4 },
+    isEnding: false,
+  });
+  assert.deepEqual(ownNumbers(lease('n', { Wireguard: { Generation: 9 } }), pub('n')), {
+    numbers: { current: 8, next: 9 },
+    isEnding: true,
+  });
 });
 
 test('a port for the second device is needed', () => {

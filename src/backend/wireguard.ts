@@ -1,4 +1,11 @@
-import type { Backend, BackendUnderlay, Inbound, PeerPath, Published, SharedSettings } from '#src/backend/backend.ts';
+import type {
+  Backend,
+  BackendUnderlay,
+  Inbound,
+  PeerPath,
+  Published,
+  SharedSettings,
+} from '#src/backend/backend.ts';
 import { directScopes } from '#src/backend/direct-route.ts';
 import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';

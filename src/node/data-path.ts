@@ -9,6 +9,7 @@ import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
 import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
+import type { KeyRotation } from '#src/node/key-rotation.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -21,7 +22,6 @@ import {
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
 import type { NetworkSeal } from '#src/node/network-seal.ts';
-import type { KeyRotation } from '#src/node/key-rotation.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KeyRotation, type RotatedKeys, type RotatedNetwork } from '#src/node/key-rotation.ts';
-import { Secret } from '#src/lib/secret.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
-import { silentLogger } from '#src/lib/log.ts';
 import { type Prefix4, parsePrefix4 } from '#src/lib/ip.ts';
+import { silentLogger } from '#src/lib/log.ts';
+import { Secret } from '#src/lib/secret.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { KeyRotation, type RotatedKeys, type RotatedNetwork } from '#src/node/key-rotation.ts';
 import type { PeerFigures } from '#src/node/tunnel-figures.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 
@@ -64,7 +64,11 @@ class Node {
     };
   }
 
-  async start(t: { signal: AbortSignal }, own: LeaseAttributes, found = new Map<string, string>()): Promise<void> {
+  async start(
+    t: { signal: AbortSignal },
+    own: LeaseAttributes,
+    found = new Map<string, string>(),
+  ): Promise<void> {
     const network: RotatedNetwork = {
       devicesOf: (role) => (role === 'current' ? ['cur'] : this.files.next === undefined ? [] : ['nxt']),
       leases: () => (this.peer === undefined ? [] : [this.lease]),
@@ -127,7 +131,11 @@ test('a rotation from its beginning to its end', async (t) => {
   await node.pass(12, () => node.hear(['nxt', pub('q')]));
   assert.equal(node.done.at(-1), 'apply {"current":1,"next":2} ending a');
   await node.pass(20);
-  assert.equal(node.rotation.status?.phase, 'ending', 'the registry has not said yet that it has the new key');
+  assert.equal(
+    node.rotation.status?.phase,
+    'ending',
+    'the registry has not said yet that it has the new key',
+  );
   node.published = pub('n');
   await node.pass(8);
   assert.deepEqual(node.done.slice(-2), ['promote n', 'apply {"current":2} b']);
@@ -162,7 +170,11 @@ test('without the flag nothing is begun or joined, and what is under way is ende
   assert.deepEqual(await idle.rotation.secrets(async () => 'a'), { wireguardKey: await key('o') });
   const ending = new Node({ intervalMs: 0, next: 'n' });
   ending.peer = ROTATING;
-  await ending.start(t, { ...OWN, backendData: { PublicKey: pub('n'), Port: 51_830 }, weft: { Wireguard: { Generation: 2 } } });
+  await ending.start(t, {
+    ...OWN,
+    backendData: { PublicKey: pub('n'), Port: 51_830 },
+    weft: { Wireguard: { Generation: 2 } },
+  });
   ending.published = pub('n');
   await ending.pass(20);
   assert.equal(ending.done.at(-2), 'promote n');
@@ -172,7 +184,10 @@ test('a restart in the middle keeps a route where packets go', async (t) => {
   const node = new Node({ next: 'n' });
   node.peer = ROTATING;
   node.hear(['cur', pub('p')], ['nxt', pub('q')]);
-  const own = { ...OWN, weft: { Wireguard: { Generation: 1, Next: { Generation: 2, PublicKey: pub('n'), Port: 51_830 } } } };
+  const own = {
+    ...OWN,
+    weft: { Wireguard: { Generation: 1, Next: { Generation: 2, PublicKey: pub('n'), Port: 51_830 } } },
+  };
   await node.start(t, own, new Map([['10.5.2.0/24', 'nxt']]));
   assert.equal(node.route, 'next');
   const lost = new Node({ next: 'n' });

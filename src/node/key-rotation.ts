@@ -1,7 +1,14 @@
 import type { BackendSecrets } from '#src/backend/backend.ts';
 import type { KeyRole } from '#src/backend/key-pairs.ts';
 import { type HeldUp, Rotation } from '#src/backend/rotation.ts';
-import { type KeyRotation as KnownKeys, KEY_ROLES, type KeySide, otherSide, ownNumbers, peerKeysOf } from '#src/backend/rotation-keys.ts';
+import {
+  KEY_ROLES,
+  type KeySide,
+  type KeyRotation as KnownKeys,
+  otherSide,
+  ownNumbers,
+  peerKeysOf,
+} from '#src/backend/rotation-keys.ts';
 import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { RotationSchedule } from '#src/backend/rotation-schedule.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
@@ -92,7 +99,9 @@ export class KeyRotation {
   }
 
   /** What a backend needs to know of the keys. Absent where none of it is wanted, and nothing is under way. */
-  async secrets(sideOf: (current: string, next: string | undefined) => Promise<KeySide>): Promise<Pick<BackendSecrets, 'wireguardKey' | 'keyRotation'>> {
+  async secrets(
+    sideOf: (current: string, next: string | undefined) => Promise<KeySide>,
+  ): Promise<Pick<BackendSecrets, 'wireguardKey' | 'keyRotation'>> {
     const { keys } = this.#components;
     const [wireguardKey, nextKey] = [await keys.current(), await keys.next()];
     if (this.#rotation === undefined) this.#side = await sideOf(wireguardKey.publicKey, nextKey?.publicKey);
@@ -125,7 +134,8 @@ export class KeyRotation {
     for (const role of KEY_ROLES)
       this.#first[role] = await Promise.all(network.devicesOf(role).map((device) => figures(device)));
     const now = clock.monotonic();
-    if (intervalMs > 0) this.#schedule = new RotationSchedule({ intervalMs, random }, await keys.ageMs(clock.now()), now);
+    if (intervalMs > 0)
+      this.#schedule = new RotationSchedule({ intervalMs, random }, await keys.ageMs(clock.now()), now);
   }
 
   /** Between which keys packets to this peer go; `undefined` where there is one of each. */
@@ -166,7 +176,8 @@ export class KeyRotation {
 
   /** Begins one soon, whatever the interval says. Returns why that can't be. */
   request(): string | undefined {
-    if (this.#rotation === undefined) return 'this node does not rotate its keys: start flanneld with --wireguard-rotate';
+    if (this.#rotation === undefined)
+      return 'this node does not rotate its keys: start flanneld with --wireguard-rotate';
     const obstacle = this.#obstacle(this.#rotation);
     if (obstacle === undefined) this.#isAsked = true;
     return obstacle;
@@ -181,7 +192,8 @@ export class KeyRotation {
       generation: rotation.published.current,
       phase: rotation.phase,
       ...(rotation.phase === 'moving' && { peers, moved }),
-      ...(rotation.phase === 'idle' && dueMs !== undefined && { nextSeconds: Math.max(0, Math.round(dueMs / 1000)) }),
+      ...(rotation.phase === 'idle' &&
+        dueMs !== undefined && { nextSeconds: Math.max(0, Math.round(dueMs / 1000)) }),
       heldUp: this.#heldUp.map(({ name, reason }) => ({ lease: name, reason })),
       ...(this.#reason !== undefined && { reason: this.#reason }),
     };
@@ -259,7 +271,8 @@ export class KeyRotation {
     if (this.#options.intervalMs === 0) return;
     if (asked !== undefined) {
       this.#say(rotation.strangers.length === 0 ? undefined : this.#obstacle(rotation));
-      if (rotation.strangers.length === 0) await this.#begin(rotation, network, asked, 'another node has begun');
+      if (rotation.strangers.length === 0)
+        await this.#begin(rotation, network, asked, 'another node has begun');
       return;
     }
     const now = clock.monotonic();
@@ -282,7 +295,9 @@ export class KeyRotation {
     rotation.begin(number, clock.monotonic());
     rotation.decide(clock.monotonic());
     this.#found = new Map();
-    log.info(`Rotating the WireGuard key (${why}): the next one is ready, and peers shake hands with it first`);
+    log.info(
+      `Rotating the WireGuard key (${why}): the next one is ready, and peers shake hands with it first`,
+    );
     this.#note('info', 'The WireGuard key is rotated: the next one is announced');
     await network.apply();
   }

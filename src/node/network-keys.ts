@@ -1,13 +1,13 @@
+import type { KeySide } from '#src/backend/rotation-keys.ts';
 import { sideDevices } from '#src/backend/wireguard-tunnel.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
+import { formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { KeySide } from '#src/backend/rotation-keys.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { KeyRotation, type RotatedNetwork } from '#src/node/key-rotation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
-import { formatPrefix } from '#src/lib/ip.ts';
 
 export type { KeyRotation };
 

@@ -11,8 +11,8 @@ import { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
-import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { type KeyRotation, keyRotation, rotatedSecrets } from '#src/node/network-keys.ts';
+import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
 import { NetworkSeal } from '#src/node/network-seal.ts';
 
@@ -35,7 +35,11 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
-  const rotation = keyRotation(host, { log: createLogger('rotation'), events: host.eventsOf(id.name) }, options);
+  const rotation = keyRotation(
+    host,
+    { log: createLogger('rotation'), events: host.eventsOf(id.name) },
+    options,
+  );
   const secrets = rotatedSecrets(host, rotation);
   return {
     id,

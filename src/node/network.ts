@@ -14,7 +14,13 @@ import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
-import { joinNetwork, type OpenedNetwork, type Past, settleKeys, startFromMemory } from '#src/node/start-network.ts';
+import {
+  joinNetwork,
+  type OpenedNetwork,
+  type Past,
+  settleKeys,
+  startFromMemory,
+} from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
 import type { WayWatch } from '#src/node/way-watch.ts';
 import type { PeerProbe } from '#src/observe/api.ts';

@@ -2,6 +2,7 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -40,6 +41,8 @@ export interface HostComponents
     | 'createLogger'
   > {
   readonly kernel: Kernel;
+  /** `looking`: the same for a plan, which writes nothing. */
+  readonly secrets: SecretSource & { readonly looking: SecretSource };
   /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
   readonly actuators?: readonly Actuator[];
   readonly ruleset: Ruleset;

@@ -5,8 +5,7 @@ import { valuesOf } from '#src/lib/per-family.ts';
 import { join } from '#src/membership/join.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
-import type { Subnets } from '#src/network/lease.ts';
-import type { LeaseAttributes } from '#src/network/lease.ts';
+import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
@@ -16,8 +15,8 @@ import { checkHost } from '#src/node/check-host.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
-import { wantsRules } from '#src/node/network-options.ts';
 import { removeSpareDevices, rotatedNetwork, routesFound } from '#src/node/network-keys.ts';
+import { wantsRules } from '#src/node/network-options.ts';
 import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { formatAddresses } from '#src/node/underlay/underlay.ts';
@@ -159,7 +158,7 @@ const subnetsOf = (remembered: Remembered | undefined) =>
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
-  { config, prepared }: Draft,
+  { config, prepared, advertised }: Draft,
   signal: AbortSignal,
 ): Promise<void> {
   const kind = config.nftables ? 'nftables' : 'iptables';
@@ -170,6 +169,7 @@ async function checkForStart(
       firewall: wantsRules(options) ? kind : undefined,
       ipv4: config.ranges.v4 !== undefined,
       ipv6: config.ranges.v6 !== undefined,
+      advertised,
     },
     signal,
   );

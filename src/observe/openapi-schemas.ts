@@ -87,6 +87,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
+      rotation: ref('RotationStatus'),
       network: object(
         {
           network: text(
@@ -125,6 +126,22 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     { addresses: object(Object.fromEntries(ADDRESS_STATES.map((state) => [state, whole()]))) },
   ),
   Peers: object({ peers: list(ref('Peer'), 'in no particular order') }),
+  RotationStatus: object(
+    {
+      generation: whole('number of the WireGuard key in force'),
+      phase: oneOf(
+        ['idle', 'moving', 'ending'],
+        'how far the rotation is; moving: peers go over to the next key',
+      ),
+      heldUp: list(REASON, 'peers for which it waits'),
+    },
+    {
+      peers: whole('while it moves: peers that there are'),
+      moved: whole('while it moves: peers to which packets go by the next key'),
+      nextSeconds: whole('at rest: until this node begins one, if nobody else does'),
+      reason: text('why none can begin'),
+    },
+  ),
   Peer: object(
     {
       lease: text('the lease’s name in the registry: `10.0.65.0-24`'),

@@ -24,6 +24,7 @@ export {
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
   RTPROT_KERNEL,
+  RTPROT_RA,
   RTPROT_WEFT,
 } from '#src/state/kinds/route.ts';
 export type { Sysctl } from '#src/state/kinds/sysctl.ts';

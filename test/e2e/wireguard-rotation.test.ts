@@ -4,8 +4,8 @@ import { Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/sys/until.ts';
 import { daemonLog, FLANNELD, readLease } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
-import { type Network, type Node, testNetwork } from '../support/network.ts';
 import { TcpStream } from '../support/machine/tcp-stream.ts';
+import { type Network, type Node, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -45,7 +45,9 @@ async function rotated(network: Network, nodes: readonly Node[], generation: num
 const retransmitted = async ({ container }: Node): Promise<number> =>
   Number(/TcpRetransSegs\s+(\d+)/.exec(await container.must(['nstat', '-asz', 'TcpRetransSegs']))?.[1]);
 
-test('three rotations of WireGuard keys lose nothing, the last of them with a host down', { skip }, async (t) => {
+test('three rotations of WireGuard keys lose nothing, the last of them with a host down', {
+  skip,
+}, async (t) => {
   const network = await testNetwork(t, {
     api: 3,
     programs: [FLANNELD, FLANNELD, FLANNELD],
