@@ -145,7 +145,7 @@ test('a status says how far a rotation of keys is', () => {
     );
   assert.deepEqual(
     lines({ generation: 3, phase: 'idle', nextSeconds: 7_200, heldUp: [], reason: 'x is flannel' }),
-    ['  keys       number 3, the next is due in 2h0m; not rotated: x is flannel'],
+    ['  keys       number 3, the next is due in 2h; not rotated: x is flannel'],
   );
   const heldUp = [{ lease: '10.5.2.0-24', reason: 'no handshake with its next key' }];
   assert.deepEqual(lines({ generation: 3, phase: 'moving', peers: 2, moved: 1, heldUp }), [

@@ -113,6 +113,11 @@ export class Network {
     return registryTroubles({ state: 'connecting', silentMs, lease: undefined, ...leaseTimes(options) });
   }
 
+  /** Begins a rotation of WireGuard keys soon. Returns why that can't be. */
+  rotate(): string | undefined {
+    return this.#parts.rotation.request();
+  }
+
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
     const { id, options, host } = this.#parts;
     return describeNetwork({
