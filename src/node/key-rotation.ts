@@ -177,7 +177,7 @@ export class KeyRotation {
   /** Begins one soon, whatever the interval says. Returns why that can't be. */
   request(): string | undefined {
     if (this.#rotation === undefined)
-      return 'this node does not rotate its keys: start flanneld with --wireguard-rotate';
+      return 'its flanneld runs without --wireguard-rotate, or with another backend than wireguard';
     const obstacle = this.#obstacle(this.#rotation);
     if (obstacle === undefined) this.#isAsked = true;
     return obstacle;
