@@ -141,7 +141,7 @@ test('a status says to how many peers packets are encrypted', () => {
 test('a status says how far a rotation of keys is', () => {
   const lines = (rotation: NonNullable<NodeStatus['rotation']>) =>
     formatViews([{ status: { ...STATUS, rotation } }], PLAIN).filter((text) =>
-      /^  (keys|held up) /.test(text),
+      /^ {2}(keys|held up) /.test(text),
     );
   assert.deepEqual(
     lines({ generation: 3, phase: 'idle', nextSeconds: 7_200, heldUp: [], reason: 'x is flannel' }),
