@@ -214,6 +214,8 @@ export interface Inbound {
   readonly devices: readonly string[];
   /** Packets also come in by the underlay as they are, with addresses of the overlay. */
   readonly underlay: boolean;
+  /** They may also come by devices that the backend does not know of. Where packets should go is then not checked. */
+  readonly others?: boolean;
 }
 
 /** What is known of the way to a peer when its state is planned. */

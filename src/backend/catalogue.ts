@@ -7,7 +7,10 @@ import type {
   PreparedBackend,
   SecretName,
 } from '#src/backend/backend.ts';
+import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
+import { ipip } from '#src/backend/ipip-kind.ts';
+import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -17,7 +20,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, wireguard, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, wireguard, extension, alloc];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -31,17 +34,29 @@ export interface BackendHost {
   readonly secrets?: BackendSecrets;
 }
 
-/** The secrets of the node that the config's backend works with. None for a type that there is not. */
+/** The secrets of the node that the config's backend works with, or both while it is being changed. */
 export const secretsNeeded = ({
-  backend: { type, options },
-}: Pick<NetworkConfig, 'backend'>): readonly SecretName[] =>
-  BACKENDS.find((kind) => kind.type === type)?.secrets?.(options) ?? [];
+  backend,
+  change,
+}: Pick<NetworkConfig, 'backend' | 'change'>): readonly SecretName[] =>
+  [backend, change?.other].flatMap(
+    (one) => (one && BACKENDS.find((kind) => kind.type === one.type)?.secrets?.(one.options)) ?? [],
+  );
 
-/** The backend that the network config asks for. Throws WeftError `backend` for an unknown type, `config` for its options. */
-export function prepareBackend(
-  { ranges, backend: { type, options } }: Pick<NetworkConfig, 'ranges' | 'backend'>,
-  host: BackendHost,
-): PreparedBackend {
+/**
+ * The backend that the network config asks for, or both while it is being changed. Throws WeftError `backend` for an unknown
+ * type, `config` for its options, `change` for two that can't be on one host.
+ */
+export function prepareBackend(config: BackendWish, host: BackendHost): PreparedBackend {
+  const own = prepareOne(config, host);
+  const { change } = config;
+  if (change === undefined) return own;
+  return new PreparedChange(change, own, prepareOne({ ...config, backend: change.other }, host));
+}
+
+type BackendWish = Pick<NetworkConfig, 'ranges' | 'backend' | 'change'>;
+
+function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: BackendHost): PreparedBackend {
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');

@@ -28,8 +28,20 @@ export interface AcquireRequest extends LeaseReader {
   readonly ttlSeconds: number;
   /** A list of all leases that was asked for a moment ago: the first round goes by it. */
   readonly listing?: Promise<Snapshot>;
+  /**
+   * The lease that this node held a moment ago, as it published it, where nobody else may have it before its end: a record that
+   * another wrote over it is taken back, and one elsewhere that names this node is not its own. Default: the registry says.
+   */
+  readonly held?: HeldBefore | undefined;
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
+  /** Signs what is published for a subnet; `before` is what the record says now. Default: nothing is signed. */
+  seal?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+}
+
+export interface HeldBefore {
+  readonly name: string;
+  readonly attributes: LeaseAttributes;
 }
 
 export interface Acquired extends HeldLease {
@@ -105,7 +117,7 @@ async function tryToAcquire(
 ): Promise<Acquired | Lease | undefined> {
   const { registry, clock, random, log } = components;
   const { records } = seen;
-  const leases = await leasesOf(records, request, clock);
+  const leases = withHeld(await leasesOf(records, request, clock), request);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
@@ -133,8 +145,8 @@ async function tryToAcquire(
       return record && takeOver(components, request, { lease: plan.lease, record, seen }, signal);
     }
     case 'create': {
-      const attributes = request.attributesFor(undefined);
       const name = formatSubnetName(plan.subnets);
+      const attributes = sealed(request, name, request.attributesFor(undefined));
       const ttl = request.isReserved ? undefined : request.ttlSeconds;
       const outcome = await registry.create(name, encodeAttributes(attributes), ttl, signal);
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
@@ -152,7 +164,7 @@ async function takeOver(
   { lease, record, seen }: { readonly lease: Lease; readonly record: LeaseRecord; readonly seen: Snapshot },
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
-  const attributes = request.attributesFor(lease.attributes);
+  const attributes = sealed(request, lease.name, request.attributesFor(lease.attributes), lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
   const value = encodeAttributes(attributes);
   const isRenewed =
@@ -167,6 +179,13 @@ async function takeOver(
   }
   return acquired(outcome, { subnets: lease.subnets, attributes, seen });
 }
+
+const sealed = (
+  { seal }: Pick<AcquireRequest, 'seal'>,
+  name: string,
+  attributes: LeaseAttributes,
+  before?: LeaseAttributes,
+): LeaseAttributes => seal?.(name, attributes, before) ?? attributes;
 
 /**
  * Asks the node that holds our public IP whether it lives: its record is written again with our question in it, which
@@ -251,6 +270,16 @@ export async function leasesOf(
     leases.push({ subnets, attributes, expiry, name, revision });
   }
   return leases;
+}
+
+/** The leases, as those know them who hold a subnet of which nobody else may say that it is theirs. */
+function withHeld(leases: readonly Lease[], { held, claimant }: AcquireRequest): readonly Lease[] {
+  if (held === undefined) return leases;
+  return leases.map((lease) => {
+    if (lease.name === held.name) return { ...lease, attributes: held.attributes };
+    const isOurs = lease.attributes.node === claimant.node || hasAddress(lease.attributes, claimant);
+    return isOurs ? { ...lease, attributes: NOBODYS } : lease;
+  });
 }
 
 /** The address by which a host is known, for messages. */

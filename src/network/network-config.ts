@@ -18,7 +18,9 @@ import {
   parsePrefix6,
   prefix4,
 } from '#src/lib/ip.ts';
-import { excerpt, GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { type BackendConfig, readBackendOf } from '#src/network/backend-config.ts';
+import { type ChangePlan, readChangePlan } from '#src/network/change-plan.ts';
+import { excerpt, GoObject } from '#src/network/go-json.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
 import type { Range4, Range6, Ranges } from '#src/network/subnet-range.ts';
 
@@ -29,15 +31,10 @@ export interface NetworkConfig {
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
+  /** The change to another backend that is under way. */
+  readonly change?: ChangePlan;
   /** Values that flannel HEAD refuses and v0.9.1 accepts. They are accepted here with a warning. */
   readonly warnings: readonly string[];
-}
-
-export interface BackendConfig {
-  /** Lower case, as the backends are looked up. */
-  readonly type: string;
-  /** The backend's own options. */
-  readonly options: GoObject;
 }
 
 /** The longest prefix of a host's subnet: the bridge and one container need addresses. */
@@ -61,13 +58,15 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
   const hasV4 = config.boolean('EnableIPv4') ?? true;
   const hasV6 = config.boolean('EnableIPv6') ?? false;
   if (!hasV4 && !hasV6) throw config.error('EnableIPv4', 'none defined stack');
+  const change = readChangePlan(config);
   return {
     ranges: {
       ...(hasV4 && { v4: readRange4(config, dialect, warnings) }),
       ...(hasV6 && { v6: readRange6(config) }),
     },
     nftables: config.boolean('EnableNFTables') ?? false,
-    backend: readBackend(config),
+    backend: readBackendOf(config),
+    ...(change !== undefined && { change }),
     warnings,
   };
 }
@@ -197,15 +196,4 @@ function readBound6(
   if (address % step !== 0n)
     throw config.error(name, `${name} is not on a SubnetLen boundary: ${formatIp(address)}`);
   return address;
-}
-
-function readBackend(config: GoObject): BackendConfig {
-  const given = config.raw('Backend');
-  if (given !== undefined && given !== null && !isJsonObject(given))
-    throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
-  // null is an object without a type, as flannel reads it.
-  const options = config.object('Backend');
-  // Both versions fall back to udp, although their documentation names vxlan.
-  if (options === undefined) return { type: 'udp', options: new GoObject({}) };
-  return { type: (options.string('Type') ?? '').toLowerCase(), options };
 }

@@ -21,6 +21,7 @@ export const FLAG_GROUPS = [
   'etcd',
   'Interface and addresses',
   'Lease',
+  'Trust',
   'Packet filter and routes',
   'Docker networks',
   'Probes',
@@ -218,6 +219,31 @@ export const FLANNELD_FLAGS = {
     kind: 'duration',
     default: 300_000,
     description: 'how long such a renewal waits for a host from which nothing comes',
+  },
+  trust: {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'choice',
+    default: 'off',
+    choices: ['off', 'first-use', 'allow-list'],
+    description:
+      'whose leases are used: everybody’s; in each subnet those of the key that was seen first there; those of the keys that --trust-file names',
+  },
+  'trust-file': {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'string',
+    default: '/etc/weft/trusted-keys',
+    description: '`file` with the keys of --trust=allow-list, and the subnets that each may hold',
+  },
+  'trust-unsigned': {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'accept', 'refuse'],
+    description:
+      'leases without a signature, such as flannel’s; auto accepts them with --trust=first-use and refuses them with --trust=allow-list',
   },
   'ip-masq': {
     group: 'Packet filter and routes',

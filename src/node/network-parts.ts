@@ -15,6 +15,7 @@ import { type KeyRotation, keyRotation, rotatedSecrets } from '#src/node/network
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
 import { NetworkSeal } from '#src/node/network-seal.ts';
+import { NetworkTrust } from '#src/node/network-trust.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {
@@ -29,17 +30,16 @@ export interface NetworkParts {
   readonly names: FirewallNames;
   readonly memory: Memory;
   readonly rotation: KeyRotation;
+  /** To be opened before a data path is made. */
+  readonly trust: NetworkTrust;
 }
 
 export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
-  const rotation = keyRotation(
-    host,
-    { log: createLogger('rotation'), events: host.eventsOf(id.name) },
-    options,
-  );
+  const events = host.eventsOf(id.name);
+  const rotation = keyRotation(host, { log: createLogger('rotation'), events: events }, options);
   const secrets = rotatedSecrets(host, rotation);
   return {
     id,
@@ -48,7 +48,7 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     host,
     createLogger,
     log,
-    events: host.eventsOf(id.name),
+    events,
     maker: new IntentMaker(
       { ...host, secrets, preparation: new Preparation({ ...host, log }), log },
       makerOptions(id, artefacts, options, host.identity),
@@ -56,12 +56,13 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
     rotation,
+    trust: new NetworkTrust({ ...host, log: createLogger('trust'), events }, options, id, artefacts),
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events, rotation }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, rotation, trust }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
@@ -84,6 +85,7 @@ export function makeDataPath(
       seal,
       rotation,
       events,
+      trust,
       jobHandlers: jobHandlers({
         ...host,
         log,

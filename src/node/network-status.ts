@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus, RotationStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -12,6 +12,7 @@ export interface NetworkView {
   readonly identity: string;
   readonly troubles: readonly string[];
   readonly dataPath: DataPath | undefined;
+  readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
   readonly rotation?: RotationStatus | undefined;
   /** Of the registry, for as long as it has not answered. */
@@ -26,6 +27,7 @@ export function describeNetwork({
   identity,
   troubles,
   dataPath,
+  trust,
   membership,
   rotation,
   endpoints,
@@ -51,6 +53,7 @@ export function describeNetwork({
       ...(plain !== undefined && { plain }),
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
+    ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
     ...(rotation !== undefined && { rotation }),
   };

@@ -59,6 +59,7 @@ export async function planStart(
     signal,
   );
   const parts = networkParts(host, id, options);
+  await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();

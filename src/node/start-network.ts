@@ -1,3 +1,4 @@
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
@@ -106,7 +107,7 @@ export async function joinNetwork(
   onStep: (what: string) => void,
   signal: AbortSignal,
 ): Promise<Joined> {
-  const { log, maker, host, options, createLogger, events } = parts;
+  const { log, maker, host, options, createLogger, events, trust } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
   // The store needs a while for the list, and the host is looked at meanwhile.
@@ -138,6 +139,9 @@ export async function joinNetwork(
       overlap: draft.overlap,
       judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
+      ...(trust.seal !== undefined && { seal: trust.seal }),
+      defends: trust.isOn,
+      held: remembered && trust.heldBefore(remembered),
     },
     signal,
   );
@@ -147,6 +151,27 @@ export async function joinNetwork(
   const intent = draft.intent(subnets, attributes);
   if (running !== undefined) refuseRenumbering(running.intent, intent);
   return { draft, membership, intent };
+}
+
+/**
+ * Devices of a path that the last run had beside another one, and that the network has not any more: the change ended while no
+ * daemon ran here.
+ */
+export function devicesOfChange(
+  { host, artefacts }: Pick<NetworkParts, 'host' | 'artefacts'>,
+  remembered: Remembered | undefined,
+  { backend }: NetworkIntent,
+): readonly string[] {
+  if (remembered === undefined) return [];
+  try {
+    const config = parseNetworkConfig(remembered.config);
+    if (config.change === undefined) return [];
+    const place = { links: [], identity: host.identity, instance: artefacts.tag };
+    return prepareBackend(config, place).devices.filter((name) => !backend.devices.includes(name));
+  } catch {
+    // What can't be read now made nothing that is known.
+    return [];
+  }
 }
 
 /** The records of an earlier run, as the registry would list them. */

@@ -107,6 +107,24 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { peers } }) => peers.quarantined.length,
   },
   {
+    name: 'weft_disputed_leases',
+    type: 'gauge',
+    help: 'leases that somebody else has written over; packets go on to the hosts that held them',
+    value: ({ status: { trust } }) => trust?.disputed.length,
+  },
+  {
+    name: 'weft_refused_leases_total',
+    type: 'counter',
+    help: 'leases that were refused because of who signed them, or because nobody did',
+    value: ({ status: { trust } }) => trust?.refusals,
+  },
+  {
+    name: 'weft_known_keys',
+    type: 'gauge',
+    help: 'keys that hold a subnet of the network, with a lease or without',
+    value: ({ status: { trust } }) => trust?.knownKeys,
+  },
+  {
     name: 'weft_put_to_route_seconds',
     type: 'histogram',
     help: 'from when an event of leases arrived to when the kernel had what it asks for',

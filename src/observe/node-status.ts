@@ -65,6 +65,8 @@ export interface NodeStatus extends HostStatus {
     /** Accepted peers to which packets are not encrypted; absent where the backend never encrypts. */
     readonly plain?: number;
   };
+  /** Absent where leases are used whoever signed them (`--trust=off`). */
+  readonly trust?: TrustStatus;
   readonly kernel: {
     readonly wanted: number;
     readonly failing: readonly { readonly key: string; readonly reason: string }[];
@@ -77,4 +79,19 @@ export interface NodeStatus extends HostStatus {
   readonly rotation?: RotationStatus;
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
+}
+
+/** Whose leases are used. */
+export interface TrustStatus {
+  readonly policy: 'first-use' | 'allow-list';
+  /** What is done with leases without a signature. */
+  readonly unsigned: 'accept' | 'refuse';
+  /** This node's public key, in base64url. */
+  readonly key: string;
+  /** Keys that hold a subnet, present or not. */
+  readonly knownKeys: number;
+  /** Leases that somebody else has written over: packets go on to the host that held them. */
+  readonly disputed: readonly string[];
+  /** Records that were refused since the start because of who signed them, or not. */
+  readonly refusals: number;
 }

@@ -88,6 +88,14 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     {
       name: text('the network’s name in a daemon of several networks'),
       rotation: ref('RotationStatus'),
+      trust: object({
+        policy: oneOf(['first-use', 'allow-list'], 'whose leases are used'),
+        unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
+        key: text('this node’s public key, in base64url'),
+        knownKeys: whole('keys that hold a subnet, present or not'),
+        disputed: list(text(), 'leases that somebody else has written over'),
+        refusals: whole('records refused since the start because of who signed them, or not'),
+      }),
       network: object(
         {
           network: text(

@@ -16,6 +16,7 @@ export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
+export type { Ipip } from '#src/state/kinds/ipip.ts';
 export type { Bridge, Link } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
 export {

@@ -39,6 +39,15 @@ const link: fc.Arbitrary<Link> = fc
     up: optional(fc.boolean()),
     master: optional(fc.constantFrom('br-1', 'br-2', null)),
     bridge: optional(fc.boolean().map((multicastSnooping) => ({ multicastSnooping }))),
+    ipip: optional(
+      fc
+        .record({
+          local: optional(small.map((n) => ipv4(n * 0x7fffffff + 1))),
+          ttl: small,
+          pathMtuDiscovery: fc.boolean(),
+        })
+        .map((ipip) => withoutUndefined<NonNullable<Link['ipip']>>(ipip as never)),
+    ),
     vxlan: optional(
       fc
         .record({

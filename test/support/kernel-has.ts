@@ -18,6 +18,9 @@ export function kernelHas(type: string): Promise<boolean> {
   return has;
 }
 
+/** The module's own tunl0 has the ends any and any, which one device can have. */
+const MORE: Readonly<Record<string, readonly string[]>> = { ipip: ['local', '127.0.0.1'] };
+
 async function tryDevice(type: string): Promise<boolean> {
   const namespace = `weft-has-${process.pid}-${++made}`;
   const call = (...words: string[]) => execFileSync('ip', words, { stdio: 'ignore' });
@@ -27,7 +30,7 @@ async function tryDevice(type: string): Promise<boolean> {
     return false;
   }
   try {
-    call('-n', namespace, 'link', 'add', 'weft-has', 'type', type);
+    call('-n', namespace, 'link', 'add', 'weft-has', 'type', type, ...(MORE[type] ?? []));
     return true;
   } catch {
     return false;
