@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
-import { until } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 import { PREFIX, readLease, WEFT, writeConfig } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
@@ -18,11 +18,17 @@ const skip = cannotRun('etcd', 'etcdctl', 'ping', 'wg', 'nft', 'tcpdump') || (aw
 const configOf = (policy: string): string =>
   `{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan","Encrypt":"wireguard","EncryptPolicy":"${policy}"}}`;
 
+/** A program of ours takes its time in an emulated machine. */
+const SLOW = { timeoutMs: 10_000 * patience() };
+
 const statusOf = async ({ host, flags }: Node): Promise<NodeStatus> =>
-  JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
+  JSON.parse((await host.run([WEFT, 'status', '--json', ...flags], SLOW)).stdout);
+
+const peersOf = async ({ host, flags }: Node): Promise<string> =>
+  (await host.run([WEFT, 'peers', ...flags], SLOW)).stdout;
 
 const reaches = async (from: Pick<Host, 'run'>, address: string): Promise<boolean> =>
-  (await from.run(['ping', '-c2', '-W5', address])).code === 0;
+  (await from.run(['ping', '-c2', '-W5', address], SLOW)).code === 0;
 
 const PLAIN_MAC = '02:00:00:00:00:fa';
 
@@ -52,16 +58,16 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
       [one, two],
       [two, one],
     ] as const)
-      await from.container.must(['ping', '-c2', '-W5', '-M', 'do', '-s', '1342', to.container.address]);
+      await from.container.must(['ping', '-c2', '-W5', '-M', 'do', '-s', '1342', to.container.address], SLOW);
     assert.match((await one.host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1370$/m);
   });
   await t.test('on the wire there is WireGuard and no VXLAN', async () => {
     const watch = (filter: string) =>
-      one.host.run(['timeout', '20', 'tcpdump', '-ni', 'eth0', '-c', '1', ...filter.split(' ')]);
+      one.host.run(['timeout', '20', 'tcpdump', '-ni', 'eth0', '-c', '1', ...filter.split(' ')], SLOW);
     const [plain, encrypted] = await Promise.all([
       watch('udp port 8472'),
       watch('udp port 51820'),
-      one.container.must(['ping', '-c40', '-i0.2', '-W5', two.container.address]),
+      one.container.must(['ping', '-c40', '-i0.2', '-W5', two.container.address], SLOW),
     ]);
     assert.equal(encrypted.code, 0, 'there are packets of the tunnel');
     assert.equal(plain.code, 124, `no plain packet was seen: ${plain.stdout}`);
@@ -69,7 +75,7 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
   await t.test('status and peers say so', async () => {
     const status = await statusOf(one);
     assert.deepEqual([status.ready, status.peers.plain], [true, 0]);
-    assert.match((await one.host.run([WEFT, 'peers', ...one.flags])).stdout, / vxlan\+wireguard /);
+    assert.match(await peersOf(one), / vxlan\+wireguard /);
   });
   await t.test('a tunnel that was removed by hand is back, and the entries go through it', async () => {
     await one.host.must(['ip', 'link', 'del', 'weft-wg.1']);
@@ -98,9 +104,6 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
     await until(async () => (await statusOf(one)).peers.plain === 1, { what: 'the plain peer' });
     await until(() => reaches(stranger, `${one.subnet}.0`), { what: 'plain packets' });
     assert.ok(await reaches(one.container, two.container.address), 'the others are encrypted as before');
-    assert.match(
-      (await one.host.run([WEFT, 'peers', ...one.flags])).stdout,
-      /10\.0\.250\.0\/24: packets to it are not encrypted/,
-    );
+    assert.match(await peersOf(one), /10\.0\.250\.0\/24: packets to it are not encrypted/);
   });
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 import { daemonLog, FLANNELD, readLease, WEFT } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { TcpStream } from '../support/machine/tcp-stream.ts';
@@ -67,11 +67,12 @@ test('three rotations of WireGuard keys lose nothing, the last of them with a ho
   const pings = [
     await Traffic.start(one.container, two.container.address),
     await Traffic.start(two.container, one.container.address),
-    await Traffic.start(three.container, one.container.address),
+    await Traffic.start(three.container, one.container.address, { perSecond: 20 }),
   ];
   const stream = await TcpStream.start(one.container, two.container);
   const before = await retransmitted(one);
-  const rotate = ({ host, flags }: Node) => host.must([WEFT, 'rotate', ...flags]);
+  const rotate = ({ host, flags }: Node) =>
+    host.must([WEFT, 'rotate', ...flags], { timeoutMs: 10_000 * patience() });
   await rotate(one);
   await rotated(network, network.nodes, 2);
   assert.deepEqual([...(await keysOf(one)).keys()], ['flannel-wg.b']);
