@@ -15,6 +15,7 @@ import type { NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import { settleKeys } from '#src/node/start-network.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
@@ -92,6 +93,7 @@ export async function planStart(
   try {
     await parts.names.foresee(draft.prepared.instance, remembered?.instance);
     const dataPath = makeDataPath(parts, { intent, previous }, life);
+    if (lease.taken !== undefined) await settleKeys(parts, dataPath, lease.taken, { isLooking: true });
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],

@@ -70,17 +70,18 @@ export async function startFromMemory(
   }
 }
 
-/** Before the first peer is planned: where packets to it go now is what it gets. */
+/** Before the first peer is planned: where packets to it go now is what it gets. Changes nothing when `isLooking`. */
 export async function settleKeys(
   { rotation, host }: NetworkParts,
   dataPath: DataPath,
   own: LeaseAttributes,
+  { isLooking = false }: { readonly isLooking?: boolean } = {},
 ): Promise<void> {
   if (dataPath.intent.backend.keyDevices === undefined) return;
   const notYet = { apply: async () => {}, isPublished: () => false };
   rotation.use(rotatedNetwork(dataPath, notYet));
   await rotation.settle(own, await routesFound(host));
-  await removeSpareDevices(host, dataPath);
+  if (!isLooking) await removeSpareDevices(host, dataPath);
 }
 
 /** What a registry says of a network when it opens. */
