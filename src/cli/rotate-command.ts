@@ -3,6 +3,9 @@ import { lookCommand } from '#src/cli/look-command.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { askSocket, readJson } from '#src/observe/ask-socket.ts';
 
+/** To ask twice would be two rotations. */
+const PATIENCE_MS = 10_000;
+
 /** `weft rotate`: 0 when a rotation of WireGuard keys begins. */
 export const ROTATE = lookCommand({
   name: 'rotate',
@@ -15,7 +18,11 @@ export const ROTATE = lookCommand({
   async run(call, context) {
     let asked = 0;
     for (const socket of await socketsOf(context, call)) {
-      const answer = await askSocket(socket, '/v1/rotate', { method: 'POST', signal: context.signal });
+      const answer = await askSocket(socket, '/v1/rotate', {
+        method: 'POST',
+        silenceMs: PATIENCE_MS,
+        signal: context.signal,
+      });
       if (answer === undefined) continue;
       if (answer === 'silent')
         throw new WeftError('silent', `flanneld holds its socket but does not answer (${socket})`);
