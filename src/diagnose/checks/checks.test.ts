@@ -223,6 +223,7 @@ for (const [id, changes] of [
     },
   ],
   ['underlay-down', { links: [{ ...ETH0, running: false }, FLANNEL] }],
+  ['plain-peers', running({ peers: { accepted: 2, quarantined: [], plain: 1 } })],
   ['lease-near-expiry', registry({ ownRemainingMs: 60_000 })],
   [
     'lease-missing',
