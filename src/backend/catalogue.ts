@@ -3,6 +3,7 @@ import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#sr
 import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
 import { ipip } from '#src/backend/ipip-kind.ts';
+import { udp } from '#src/backend/udp.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
@@ -11,7 +12,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, extension, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, extension, udp, alloc];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];

@@ -99,7 +99,7 @@ test('ipip: device, routes and lease are flannel’s, packets pass, drift is rep
     ['link', 'del', 'flannel.ipip'],
     ['link', 'set', 'flannel.ipip', 'down'],
     ['link', 'set', 'flannel.ipip', 'mtu', '1400'],
-    ['link', 'change', 'flannel.ipip', 'type', 'ipip', 'local', host.address, 'remote', '192.0.2.7'],
+    ['link', 'change', 'flannel.ipip', 'type', 'ipip', 'ttl', '5', 'pmtudisc'],
     ['addr', 'del', `${one.subnet}.0/32`, 'dev', 'flannel.ipip'],
     ['route', 'del', `${two.subnet}.0/24`],
     ['route', 'replace', `${two.subnet}.0/24`, 'via', two.host.address, 'dev', 'eth0'],
