@@ -131,6 +131,8 @@ const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagn
 const OF_TENANTS = /\/(tenant|tunnel|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
+  // What a packet on the wire looks like, to an nft rule.
+  ['firewall/sealed-port.ts', /\bvni\b|VXLAN/],
   ['cli/capture-flags.ts', /vni: many/],
   ['cli/network-command.ts', /networks with their VNI/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],

@@ -12,7 +12,7 @@ export interface Link {
   readonly name: string;
   /** Only in what was found: the kernel's ifindex. */
   readonly index?: number;
-  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`; absent for a plain device. */
+  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`, `wireguard`; absent for a plain device. */
   readonly type?: string;
   readonly mac?: Mac;
   /** Bytes of layer-3 payload. */
@@ -54,12 +54,12 @@ function typeOf({ type, vxlan, ipip, bridge, veth }: Link): string | undefined {
 }
 
 function mustRecreate(wanted: Link, found: Link): string[] {
-  const { vxlan, ipip, bridge, veth } = wanted;
+  const { vxlan, ipip } = wanted;
   if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
   if (ipip !== undefined && found.ipip !== undefined) return ipipDifferences(ipip, found.ipip);
-  const isOfType = (vxlan ?? ipip) === undefined && typeOf(wanted) === typeOf(found);
-  if (isOfType || (vxlan ?? ipip ?? bridge ?? veth) === undefined) return [];
-  return [`link type: ${typeOf(wanted)} vs ${found.type ?? 'none'}`];
+  const type = typeOf(wanted);
+  if (type === undefined || ((vxlan ?? ipip) === undefined && type === typeOf(found))) return [];
+  return [`link type: ${type} vs ${found.type ?? 'none'}`];
 }
 
 /** What is wanted of a bridge, as far as this kernel has it. */
