@@ -3,6 +3,8 @@
  * machine's own, read only, so the checkout and all programs are at their places; what it writes is in its memory.
  *
  *   script/kernels [--kernel=PACKAGE]… [FILES]
+ *
+ * The variables WEFT_PEER_… (another flanneld) hold in the machines, too.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -82,6 +84,9 @@ function guestScript(): string {
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
     `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE=/tmp/compiled`,
+    ...Object.entries(process.env)
+      .filter(([name]) => name.startsWith('WEFT_PEER_'))
+      .map(([name, value]) => `export ${name}='${value}'`),
     'uname -r >/run/share/release',
     `cd '${ROOT}'`,
     `node_modules/.bin/node script/run-tests.ts ${files.join(' ')} 2>&1 | tee /run/share/output >/dev/ttyS1`,

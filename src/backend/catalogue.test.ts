@@ -53,7 +53,10 @@ test('an unknown type is refused with those there are', () => {
     'Error fetching backend: unknown backend type: vxlam',
     remedy,
   ]);
-  assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
+  assert.match(
+    refused('gce')[1] ?? '',
+    /unknown backend type: gce \(it sets routes through a cloud provider’s API/,
+  );
 });
 
 const device = (name: string, type = 'vxlan'): Link => ({ kind: 'link', name, type });

@@ -43,7 +43,9 @@ function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: B
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');
-    const cloud = CLOUD_BACKENDS.includes(type) ? ' (it needs a cloud provider’s API)' : '';
+    const cloud = CLOUD_BACKENDS.includes(type)
+      ? ' (it sets routes through a cloud provider’s API, which weft has no client for)'
+      : '';
     throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}${cloud}`, {
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });

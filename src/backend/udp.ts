@@ -84,7 +84,7 @@ class PreparedUdp implements PreparedBackend {
 
 /** Measured: see docs/reference/backends.md. */
 const COST =
-  'the backend udp (also that of a network config without Backend) is for debugging only: this process carries each packet, and a restart interrupts them; "Backend": {"Type": "vxlan"} leaves them to the kernel';
+  'the backend udp (also that of a network config without Backend) is for debugging only: this process carries each packet, some 6 times as long on its way as with vxlan and with a 20th of its throughput, and a restart interrupts them; "Backend": {"Type": "vxlan"} leaves them to the kernel';
 
 interface UdpHost {
   readonly network: Prefix4;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 import {
   FLANNELD,
   flagsFor,
@@ -131,7 +131,7 @@ test('ipip: device, routes and lease are flannel’s, packets pass, drift is rep
   assert.ok(report.received > 0);
 
   await (await host.daemon('flanneld'))?.stop();
-  await host.must([WEFT, 'cleanup', ...flags]);
+  await host.must([WEFT, 'cleanup', ...flags], { timeoutMs: 10_000 * patience() });
   assert.equal((await host.run(['ip', 'link', 'show', 'flannel.ipip'])).code, 1);
 });
 

@@ -8,6 +8,7 @@ import { until } from '#src/sys/until.ts';
 import {
   daemonLog,
   FLANNELD,
+  flagsFor,
   noPeer,
   PEERS,
   readLease,
@@ -50,7 +51,9 @@ async function reachEachOther(one: Node, two: Node, size = '1444'): Promise<void
 
 /** A counter of `Icmp:` in /proc/net/snmp. */
 async function icmpCount(machine: Machine, counter: string): Promise<number> {
-  const rows = (await machine.must(['cat', '/proc/net/snmp'])).split('\n').filter((row) => row.startsWith('Icmp:'));
+  const rows = (await machine.must(['cat', '/proc/net/snmp']))
+    .split('\n')
+    .filter((row) => row.startsWith('Icmp:'));
   const [names = [], values = []] = rows.map((row) => row.split(' '));
   return Number(values[names.indexOf(counter)]);
 }
@@ -80,7 +83,10 @@ test('udp: a config without Backend, the lease and the device are flannel’s, a
     await readLease(network.etcd, 3, one.subnet),
     new RegExp(`^\\{"PublicIP":"${one.host.address}","PublicIPv6":null,"Node":"[^"]+"\\}$`),
   );
-  assert.match(await daemonLog(one.host), /the backend udp \(also that of a network config without Backend\)/);
+  assert.match(
+    await daemonLog(one.host),
+    /the backend udp \(also that of a network config without Backend\)/,
+  );
   assert.deepEqual((await statusOf(one.host, one.flags)).troubles, []);
 
   // Two hops more than with a device of the kernel's: each end of the tunnel takes one.
@@ -95,7 +101,9 @@ test('udp: a config without Backend, the lease and the device are flannel’s, a
   });
 });
 
-test('udp: drift of device and routes is repaired, and a restart is a gap and no more', { skip }, async (t) => {
+test('udp: drift of device and routes is repaired, and a restart is a gap and no more', {
+  skip,
+}, async (t) => {
   const network = await testNetwork(t, { api: 3, config: CONFIG, hasPeerRoutes: false });
   const [one, two] = pairOf(network);
   const { host, flags } = one;
@@ -126,7 +134,9 @@ test('udp: drift of device and routes is repaired, and a restart is a gap and no
   assert.ok(longestGapMs < 20_000, `${longestGapMs} ms`);
 });
 
-test('udp: a stranger’s packets reach containers of this host, and nothing beyond it', { skip }, async (t) => {
+test('udp: a stranger’s packets reach containers of this host, and nothing beyond it', {
+  skip,
+}, async (t) => {
   const network = await testNetwork(t, { api: 3, config: CONFIG, hasPeerRoutes: false });
   const [one, two] = pairOf(network);
   // From h2, by hand: an ICMP echo request in a datagram, once to a container of h1 and once to the store.
@@ -139,7 +149,10 @@ test('udp: a stranger’s packets reach containers of this host, and nothing bey
     const h = sum(head); head[10] = h >> 8; head[11] = h & 255;
     const socket = require('dgram').createSocket('udp4');
     socket.send(Buffer.from([...head, ...icmp]), 8285, '${one.host.address}', () => socket.close());`;
-  const [inStore, inContainer] = [await icmpCount(network.lab.store, 'InEchos'), await icmpCount(one.container, 'InEchos')];
+  const [inStore, inContainer] = [
+    await icmpCount(network.lab.store, 'InEchos'),
+    await icmpCount(one.container, 'InEchos'),
+  ];
   for (const to of [network.lab.store.address, one.container.address])
     await two.host.must([process.execPath, '-e', send(to)]);
   await until(async () => (await icmpCount(one.container, 'InEchos')) === inContainer + 1, {
@@ -148,17 +161,23 @@ test('udp: a stranger’s packets reach containers of this host, and nothing bey
   assert.equal(await icmpCount(network.lab.store, 'InEchos'), inStore);
 });
 
-const peer = PEERS.v3 ?? '';
-for (const [order, programs] of [
-  ['ours first', [FLANNELD, peer]],
-  ['the peer first', [peer, FLANNELD]],
-] as const) {
-  test(`udp with another flanneld passes traffic both ways, ${order}`, { skip: skip || noPeer(3) }, async (t) => {
-    const network = await testNetwork(t, { api: 3, programs, config: CONFIG, hasPeerRoutes: false });
-    const [one, two] = pairOf(network);
-    await reachEachOther(one, two);
-    const three = await network.lab.addHost('h3', 3);
-    const node = await startNode(three, one.flags.map((flag) => flag.replace(/^--iface=.*/, `--iface=${three.address}`)), peer);
-    await reachEachOther(one, node);
-  });
+for (const api of [2, 3] as const) {
+  const noMix = skip || noPeer(api);
+  const peer = (api === 2 ? PEERS.v2 : PEERS.v3) ?? '';
+
+  for (const [order, programs] of [
+    ['ours first', [FLANNELD, peer]],
+    ['the peer first', [peer, FLANNELD]],
+  ] as const) {
+    test(`udp with another flanneld on etcd v${api} passes traffic both ways, ${order}`, {
+      skip: noMix,
+    }, async (t) => {
+      const network = await testNetwork(t, { api, programs, config: CONFIG, hasPeerRoutes: false });
+      const [one, two] = pairOf(network);
+      await reachEachOther(one, two);
+      const host = await network.lab.addHost('h3', 3);
+      const three = await startNode(host, flagsFor(host, network.etcd), peer);
+      for (const node of [one, two]) await reachEachOther(node, three);
+    });
+  }
 }
