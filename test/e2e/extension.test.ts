@@ -8,6 +8,8 @@ import {
   daemonLog,
   FLANNELD,
   flagsFor,
+  noPeer,
+  PEERS,
   PREFIX,
   readLease,
   startFlanneld,
@@ -229,5 +231,17 @@ for (const [name, commands, line] of [
     const { code, stdout, stderr } = await host.run([FLANNELD, ...flagsFor(host, etcd)]);
     assert.equal(code, 1);
     assert.match(`${stdout}${stderr}`, line);
+  });
+}
+
+for (const api of [2, 3] as const) {
+  test(`commands of ours and of another flanneld on etcd v${api} pass traffic both ways`, {
+    skip: skip || noPeer(api),
+  }, async (t) => {
+    const peer = (api === 2 ? PEERS.v2 : PEERS.v3) ?? '';
+    // flannel's later versions know no quotes.
+    const config = configOf({ SubnetAddCommand: 'ip route replace $SUBNET via $PUBLIC_IP proto 99' });
+    const network = await testNetwork(t, { api, programs: [FLANNELD, peer], config });
+    await reachEachOther(network, '1472');
   });
 }
