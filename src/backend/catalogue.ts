@@ -11,6 +11,7 @@ import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
 import { ipip } from '#src/backend/ipip-kind.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
+import { udp } from '#src/backend/udp.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -20,7 +21,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, wireguard, extension, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, wireguard, extension, udp, alloc];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -60,7 +61,9 @@ function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: B
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');
-    const cloud = CLOUD_BACKENDS.includes(type) ? ' (it needs a cloud provider’s API)' : '';
+    const cloud = CLOUD_BACKENDS.includes(type)
+      ? ' (it sets routes through a cloud provider’s API, which weft has no client for)'
+      : '';
     throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}${cloud}`, {
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });

@@ -239,13 +239,13 @@ export class DataPath {
     await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
+    this.#startJobs();
+    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
+    // First, because one of them may make a device.
+    await this.#jobs.started(this.#life.signal);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
-    // After the device is there, and before the peers that need it.
-    this.#startJobs();
-    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
-    await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
     await this.removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
   }

@@ -109,7 +109,9 @@ export class Repair {
   /** Leaves out what belongs on a device that is not there and can't be made now: it is taken up when the device is there. */
   #withDevice(jobs: readonly Job[]): Job[] {
     const made = new Set(
-      jobs.flatMap(({ slot: { wanted } }) => (wanted?.kind === 'link' ? wanted.name : [])),
+      jobs.flatMap(({ slot: { wanted } }) =>
+        wanted?.kind === 'link' && !wanted.isMadeElsewhere ? wanted.name : [],
+      ),
     );
     const isThere = new Map<string, boolean>();
     return jobs.filter(({ slot, cause }) => {
