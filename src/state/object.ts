@@ -3,6 +3,7 @@ import { ADDRESS } from '#src/state/kinds/address.ts';
 import { BRIDGE_FDB } from '#src/state/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT } from '#src/state/kinds/bridge-port.ts';
 import { FDB } from '#src/state/kinds/fdb.ts';
+import { IKE_CONNECTION } from '#src/state/kinds/ike-connection.ts';
 import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
@@ -14,6 +15,7 @@ export type { Address } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
+export type { IkeConnection } from '#src/state/kinds/ike-connection.ts';
 export type { Bridge, Link } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
 export {
@@ -30,7 +32,18 @@ export type { Vxlan } from '#src/state/kinds/vxlan.ts';
 export type { EspTunnel, PolicyDirection, XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
-const TABLE = [LINK, BRIDGE_PORT, ADDRESS, FDB, BRIDGE_FDB, NEIGHBOUR, ROUTE, SYSCTL, XFRM_POLICY] as const;
+const TABLE = [
+  LINK,
+  BRIDGE_PORT,
+  ADDRESS,
+  FDB,
+  BRIDGE_FDB,
+  NEIGHBOUR,
+  ROUTE,
+  SYSCTL,
+  XFRM_POLICY,
+  IKE_CONNECTION,
+] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;
 

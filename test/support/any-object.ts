@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import type { BridgePort, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
+import { Secret } from '#src/lib/secret.ts';
+import type { BridgePort, IkeConnection, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -78,6 +79,20 @@ export const anyPolicy: fc.Arbitrary<XfrmPolicy> = fc
   })
   .map((fields) => withoutUndefined<XfrmPolicy>(fields as never));
 
+const ikeConnection: fc.Arbitrary<IkeConnection> = fc
+  .record({
+    kind: fc.constant('ike-connection' as const),
+    local: ip,
+    remote: ip,
+    localSubnet: prefix,
+    remoteSubnet: prefix,
+    proposal: optional(fc.constantFrom('aes128gcm16', 'aes256')),
+    encapsulated: optional(fc.boolean()),
+    secret: optional(small.map((n) => new Secret(String(n)))),
+    isUp: fc.boolean(),
+  })
+  .map((fields) => withoutUndefined<IkeConnection>(fields as never));
+
 const bridgePort: fc.Arbitrary<BridgePort> = fc
   .record({
     kind: fc.constant('bridge-port' as const),
@@ -104,6 +119,7 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
   route,
   anyPolicy,
+  ikeConnection,
   fc.record({
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),
