@@ -132,6 +132,11 @@ export const NETNSA_NSID_NOT_ASSIGNED = -1;
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
+export const IFA_F_TEMPORARY = 0x01;
+export const IFA_F_DADFAILED = 0x08;
+export const IFA_F_DEPRECATED = 0x20;
+export const IFA_F_TENTATIVE = 0x40;
+export const IFA_F_PERMANENT = 0x80;
 
 // linux/neighbour.h
 export const NDA_DST = 1;

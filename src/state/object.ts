@@ -11,7 +11,7 @@ import { SYSCTL } from '#src/state/kinds/sysctl.ts';
 import { XFRM_POLICY } from '#src/state/kinds/xfrm-policy.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
-export type { Address } from '#src/state/kinds/address.ts';
+export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
 import { Secret } from '#src/lib/secret.ts';
-import type { BridgePort, IkeConnection, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
+import type {
+  BridgePort,
+  FdbEntry,
+  IkeConnection,
+  KernelObject,
+  Link,
+  Route,
+  XfrmPolicy,
+} from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -115,7 +123,16 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
     static: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('address' as const), prefix, device }),
-  fc.record({ kind: fc.constant('fdb' as const), mac, destination: ip, device, permanent: fc.boolean() }),
+  fc
+    .record({
+      kind: fc.constant('fdb' as const),
+      mac,
+      destination: ip,
+      device,
+      permanent: fc.boolean(),
+      via: optional(fc.constantFrom('weft-wg.1', 'weft-wg.2')),
+    })
+    .map((fields) => withoutUndefined<FdbEntry>(fields as never)),
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
   route,
   anyPolicy,
