@@ -26,8 +26,9 @@ const config = (type: string, options = {}) => ({
 
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
-  assert.deepEqual(types, ['vxlan', 'host-gw', 'alloc']);
-  for (const type of types) assert.equal(prepareBackend(config(type), HOST).type, type);
+  assert.deepEqual(types, ['vxlan', 'host-gw', 'alloc', 'ipsec']);
+  const options = { PSK: 'k'.repeat(96) };
+  for (const type of types) assert.equal(prepareBackend(config(type, options), HOST).type, type);
 });
 
 test('networks of one host differ by the VNI, or by the name that they were given', () => {
@@ -46,7 +47,8 @@ test('an unknown type is refused with those there are', () => {
     }
     return assert.fail(type);
   };
-  const remedy = 'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, alloc';
+  const remedy =
+    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, alloc, ipsec';
   assert.deepEqual(refused('udp'), ['backend', 'Error fetching backend: unknown backend type: udp', remedy]);
   assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
 });

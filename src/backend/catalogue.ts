@@ -1,6 +1,7 @@
 import { alloc } from '#src/backend/alloc.ts';
 import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
+import { ipsec } from '#src/backend/ipsec.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
@@ -9,7 +10,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc, ipsec];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];

@@ -1,11 +1,11 @@
 import type { BackendPlace } from '#src/backend/backend.ts';
-import { containsPrefix, type Ipv4, type Prefix, type Prefix4, prefix4, ipv4 } from '#src/lib/ip.ts';
+import { containsPrefix, type Ipv4, ipv4, type Prefix, type Prefix4, prefix4 } from '#src/lib/ip.ts';
 import type { EspTunnel, KernelObject, PolicyDirection, XfrmPolicy } from '#src/state/object.ts';
 
 /** flannel's: one for all peers (HEAD, backend/ipsec/ipsec_network.go). */
 export const REQUEST_ID = 11;
 
-/** Bytes less are enough for what weft puts before flannel's policies. */
+/** Priorities: of several policies for a packet the least counts. */
 const [FLANNEL, LOCAL, NOTHING_PLAIN] = [0, 1, 2];
 
 /** Both ends of a tunnel and what goes through it. */
@@ -21,7 +21,11 @@ export function peerPolicies({ own, peer }: TunnelEnds): XfrmPolicy[] {
     destination: to,
     requestId: REQUEST_ID,
   });
-  const policy = (direction: PolicyDirection, from: TunnelEnds['own'], to: TunnelEnds['own']): XfrmPolicy => ({
+  const policy = (
+    direction: PolicyDirection,
+    from: TunnelEnds['own'],
+    to: TunnelEnds['own'],
+  ): XfrmPolicy => ({
     kind: 'xfrm-policy',
     direction,
     source: from.subnet,
@@ -55,10 +59,14 @@ export function plainPolicies(network: Prefix4, own: Prefix4): XfrmPolicy[] {
 export function isOfNetwork(object: KernelObject, network: BackendPlace['network']): boolean {
   const { v4 } = network;
   if (object.kind !== 'xfrm-policy' || v4 === undefined) return false;
-  const { source, destination, tunnel, priority, direction, other } = object;
+  const { source, destination, action, tunnel, priority, direction, other } = object;
   const isInside = (prefix: Prefix): boolean => containsPrefix(v4, prefix);
+  // charon gives numbers of its own, so that an operator's tunnel may have ours; its priorities are in the hundred thousands.
   if (tunnel !== undefined)
-    return tunnel.requestId === REQUEST_ID && isInside(source) && isInside(destination);
-  const isPlain = other === undefined && direction === 'out' && source.length === 0;
-  return isPlain && [LOCAL, NOTHING_PLAIN].includes(priority) && isInside(destination);
+    return (
+      tunnel.requestId === REQUEST_ID && priority === FLANNEL && isInside(source) && isInside(destination)
+    );
+  if (other !== undefined || direction !== 'out' || source.length !== 0 || !isInside(destination))
+    return false;
+  return priority === (action === 'block' ? NOTHING_PLAIN : LOCAL);
 }

@@ -1,4 +1,4 @@
-import type { Backend, Requirement } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
@@ -63,7 +63,7 @@ export interface KnownNetwork {
   /** The backend as it should be; absent where the underlay or the config is not known. */
   readonly backend?: Backend;
   /** The backend's options by their names in the network config. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: PreparedBackend['settings'];
   /** What the backend needs of the kernel. */
   readonly requirements: readonly Requirement[];
   readonly underlay?: KnownUnderlay;
@@ -289,7 +289,8 @@ function makeBackend(
     const { name, mtu, address, publicIp } = underlay;
     const place = { name, mtu, address: { v4: address }, publicIp: { v4: publicIp } };
     const { settings, requirements } = prepared;
-    return { backend: prepared.make(place, own?.attributes), settings, requirements };
+    const subnets = own && { subnets: { v4: own.subnet } };
+    return { backend: prepared.make({ ...place, ...subnets }, own?.attributes), settings, requirements };
   } catch {
     // A type that this version does not have.
     return undefined;

@@ -1,6 +1,7 @@
 import type { PreparedBackend } from '#src/backend/backend.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
 import { familiesOf } from '#src/lib/per-family.ts';
+import { Secret } from '#src/lib/secret.ts';
 import type { Subnets } from '#src/network/lease.ts';
 import { isUsable, type SubnetRange } from '#src/network/subnet-range.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
@@ -25,7 +26,7 @@ export type Configured = Pick<Draft, 'config'> & {
 export function judgeConfigChange(now: Configured, next: Configured, subnets: Subnets): ConfigChange {
   const [from, to] = [fieldsOf(now), fieldsOf(next)];
   const differing = [...new Set([...Object.keys(from), ...Object.keys(to)])].filter(
-    (name) => from[name] !== to[name],
+    (name) => !isSame(from[name], to[name]),
   );
   const fixed = differing.find((name) => !IN_PLACE.includes(name) && !now.prepared.inPlace.includes(name));
   if (fixed !== undefined) {
@@ -68,5 +69,8 @@ const rangeFields = (prefix: string, range: SubnetRange | undefined): Readonly<R
         [`${prefix}SubnetMin`]: formatIp(range.subnetMin),
         [`${prefix}SubnetMax`]: formatIp(range.subnetMax),
       };
+
+const isSame = (one: unknown, other: unknown): boolean =>
+  one === other || (one instanceof Secret && other instanceof Secret && one.equals(other));
 
 const text = (value: unknown): string => (value === undefined ? 'unset' : String(value));

@@ -83,8 +83,12 @@ export class IntentMaker {
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
     const output = await this.#components.preparation.outputOf(prepared.preparation);
-    const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken, output);
+    const make = (taken?: Partial<LeaseAttributes>, own?: Subnets): Backend =>
+      prepared.make(
+        { ...backendUnderlay(underlay), ...(own !== undefined && { subnets: own }) },
+        taken,
+        output,
+      );
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     return {
       config,
@@ -95,7 +99,7 @@ export class IntentMaker {
       claim: () => claims.take(owner, claim),
       judge: (attributes) => make().judge(attributes),
       attributes: (taken) => ({ ...publicIpsOf(underlay), ...make(taken).published, node: identity }),
-      intent: (own, taken) => ({ config, subnets: own, underlay, backend: make(taken), overlap }),
+      intent: (own, taken) => ({ config, subnets: own, underlay, backend: make(taken, own), overlap }),
     };
   }
 

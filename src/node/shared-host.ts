@@ -8,6 +8,7 @@ import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { watchDrops } from '#src/node/watch-drops.ts';
+import type { Actuator } from '#src/reconcile/actuator.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
@@ -37,6 +38,8 @@ export interface HostComponents
   > {
   readonly kernel: Kernel;
   readonly ruleset: Ruleset;
+  /** What programs other kinds of state. Default: nothing does. */
+  readonly actuators?: readonly Actuator[];
   readonly http: UnixHttp;
   readonly commands: CommandRunner;
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
@@ -71,7 +74,11 @@ export function networkHost(
     : undefined;
   programs?.catch(() => {});
   const reconciler = new Reconciler(
-    { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
+    {
+      actuators: [kernel, new SysctlActuator({ files }), ...(components.actuators ?? [])],
+      clock,
+      log: createLogger('reconciler'),
+    },
     reconcilerOptions(options),
   );
   const listeners = new Set<(event: NftablesEvent) => void>();

@@ -9,6 +9,9 @@ import { childName, connectionName, type IkeConnection } from '#src/state/kinds/
  */
 export const VICI_SOCKETS: readonly string[] = ['/run/charon.vici', '/run/strongswan/charon.vici'];
 
+/** `failed`: the hosts could not agree. A peer that does not answer is asked again and again by charon itself. */
+export type ConnectionNews = 'up' | 'down' | 'failed';
+
 /** strongSwan's charon, asked over VICI. What it refuses comes back in its own words. */
 export class Charon {
   readonly #client: ViciClient;
@@ -39,18 +42,20 @@ export class Charon {
     this.#client.close();
   }
 
-  /** Calls back with the name of a connection of which something may have changed. */
-  async listen(listener: (name: string) => void): Promise<void> {
+  /** Calls back with the name of a connection of which something has changed, and whether an attempt to agree failed. */
+  async listen(listener: (name: string, news: ConnectionNews) => void): Promise<void> {
     for (const event of ['ike-updown', 'child-updown'])
       await this.#client.listen(event, (message) => {
-        for (const [name] of sectionsIn(message)) listener(name);
+        const isUp = textIn(message, 'up') === 'yes';
+        for (const [name, sa] of sectionsIn(message))
+          listener(name, isUp ? 'up' : textIn(sa, 'state') === 'CONNECTING' ? 'failed' : 'down');
       });
-    // No event says that a connection was taken away; charon's log does.
-    await this.#client.listen('log', (message) => {
-      const [, name] =
-        /^(?:removed|replaced) vici connection: (\S+)/.exec(textIn(message, 'msg') ?? '') ?? [];
-      if (name !== undefined) listener(name);
-    });
+  }
+
+  /** The names of all connections. charon reports none that was taken away. Equals `swanctl --list-conns`. */
+  async names(): Promise<ReadonlySet<string>> {
+    const answer = await this.#client.request('get-conns');
+    return new Set(answer.done ? listIn(answer.message, 'conns') : []);
   }
 
   /** The connections of flannel's form. Equals `swanctl --list-conns` and `--list-sas`. */
@@ -97,7 +102,8 @@ export class Charon {
           id: keyId(name),
           type: 'IKE',
           data: secret.reveal(),
-          owners: [formatIp(connection.remote)],
+          // The peer's name is not known when charon looks for the key: flannel loads one of its own address for that.
+          owners: [formatIp(connection.local), formatIp(connection.remote)],
         })) ?? (await this.#ask('load-conn', { [name]: connectionSection(connection, proposal) }));
       if (refused !== undefined) return refused;
       this.#loaded.set(name, connection);
