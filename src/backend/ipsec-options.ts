@@ -19,7 +19,7 @@ const LEAST_KEY = 96;
 /** Throws WeftError `config`, naming the field, and never the key. */
 export function readIpsecOptions(options: GoObject): IpsecOptions {
   const key = options.secret('PSK');
-  const length = key === undefined ? 0 : Buffer.byteLength(key.reveal());
+  const length = key?.length ?? 0;
   if (key === undefined || length < LEAST_KEY)
     throw new WeftError('config', `config error, password is too short (Backend.PSK has ${length} bytes)`, {
       remedy: `"PSK" needs ${LEAST_KEY} bytes or more: openssl rand -hex 48`,

@@ -55,7 +55,7 @@ export class GoObject {
   secret(name: string): Secret | undefined {
     try {
       const text = this.string(name);
-      return text === undefined ? undefined : new Secret(text);
+      return text === undefined ? undefined : Secret.ofText(text);
     } catch {
       throw new WeftError('config', `${this.#path}${name} must be a string`);
     }

@@ -48,6 +48,7 @@ export async function planStart(
   const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });
   const host = networkHost({ ...components, shell }, options, identity, signal);
   const parts = networkParts(host, id, options);
+  await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();

@@ -36,7 +36,7 @@ function connection(own: Host, peer: Host, secret = SECRET): IkeConnection {
     remoteSubnet: subnetOf(peer),
     proposal: 'aes128gcm16-sha256-prfsha256-ecp256',
     encapsulated: false,
-    secret: new Secret(secret),
+    secret: Secret.ofText(secret),
     isUp: true,
   };
 }

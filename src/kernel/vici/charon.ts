@@ -101,7 +101,7 @@ export class Charon {
         (await this.#ask('load-shared', {
           id: keyId(name),
           type: 'IKE',
-          data: secret.reveal(),
+          data: secret.text(),
           // The peer's name is not known when charon looks for the key: flannel loads one of its own address for that.
           owners: [formatIp(connection.local), formatIp(connection.remote)],
         })) ?? (await this.#ask('load-conn', { [name]: connectionSection(connection, proposal) }));

@@ -12,7 +12,7 @@ const wanted: IkeConnection = {
   remoteSubnet: parsePrefix('10.5.2.0/24') as Prefix,
   proposal: 'aes128gcm16',
   encapsulated: false,
-  secret: new Secret('s3cr3t'),
+  secret: Secret.ofText('s3cr3t'),
   isUp: true,
 };
 const { proposal: _, encapsulated: __, secret: ___, ...unknown } = wanted;
@@ -24,9 +24,9 @@ test('what charon does not say again counts as different, and no text shows the 
     'agreed: false, wanted true',
     'key: not that of the network config',
   ]);
-  const other = { ...wanted, secret: new Secret('other') };
+  const other = { ...wanted, secret: Secret.ofText('other') };
   assert.deepEqual(IKE_CONNECTION.differences(wanted, other), ['key: not that of the network config']);
-  assert.equal(IKE_CONNECTION.isAsWanted(wanted, { ...wanted, secret: new Secret('s3cr3t') }), true);
+  assert.equal(IKE_CONNECTION.isAsWanted(wanted, { ...wanted, secret: Secret.ofText('s3cr3t') }), true);
   for (const verb of ['add', 'replace', 'remove'] as const)
     assert.doesNotMatch(`${IKE_CONNECTION.command(verb, wanted)} ${IKE_CONNECTION.format(wanted)}`, /s3cr3t/);
 });
