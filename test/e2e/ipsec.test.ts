@@ -17,7 +17,13 @@ import {
   writeConfig,
 } from '../support/flanneld.ts';
 import { type Node, startNode } from '../support/network.ts';
-import { cannotRunCharon, connectionsOf, lacksEsp, untilTunnel } from '../support/strongswan.ts';
+import {
+  agreementsOf,
+  cannotRunCharon,
+  connectionsOf,
+  lacksEsp,
+  untilTunnel,
+} from '../support/strongswan.ts';
 import { testLab, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -213,7 +219,7 @@ test('a peer that is gone has no policies, no connection and no tunnel', { skip 
   await until(async () => (await connectionsOf(one.host)).length === 0 || undefined, {
     what: 'removal of the connection',
   });
-  await until(async () => !/ESTABLISHED/.test(await one.host.must(['swanctl', '--list-sas'])) || undefined, {
+  await until(async () => !/ESTABLISHED/.test(await agreementsOf(one.host)) || undefined, {
     what: 'the end of the tunnel',
   });
 });

@@ -11,7 +11,7 @@ import type { KernelObject } from '#src/state/object.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemUnixStreams } from '#src/sys/unix-stream.ts';
 import { patience, until } from '#src/sys/until.ts';
-import { cannotRunCharon, connectionsOf, startCharon, viciOf } from '../support/strongswan.ts';
+import { agreementsOf, cannotRunCharon, connectionsOf, startCharon, viciOf } from '../support/strongswan.ts';
 import { testLab } from '../support/test-lab.ts';
 
 /*
@@ -66,9 +66,8 @@ async function pair(t: TestContext) {
   return { one, two };
 }
 
-const sasOf = async (host: Host): Promise<string> => host.must(['swanctl', '--list-sas']);
 const agreed = (host: Host): Promise<string> =>
-  until(async () => /ESTABLISHED/.test(await sasOf(host)) && sasOf(host), {
+  until(async () => /ESTABLISHED/.test(await agreementsOf(host)) && agreementsOf(host), {
     what: `agreement on ${host.name}`,
     timeoutMs: 30_000,
   });
@@ -98,7 +97,7 @@ test('charon has what is wanted, the hosts agree, and what is not wanted any mor
   a.owner.set('peer', []);
   await a.owner.settled();
   assert.deepEqual(await connectionsOf(one), []);
-  await until(async () => (await sasOf(one)).trim() === '' || undefined, {
+  await until(async () => (await agreementsOf(one)).trim() === '' || undefined, {
     what: 'the end of the agreement',
   });
   assert.deepEqual(a.owner.status.failing, []);
@@ -171,7 +170,7 @@ test('another daemon loads the same again, and the agreement stays; another key 
   again.owner.set('peer', [connection(one, two)]);
   await again.owner.settled();
   assert.deepEqual(again.owner.status.failing, []);
-  const now = idOf(await sasOf(one));
+  const now = idOf(await agreementsOf(one));
   assert.ok(
     ids.every((id) => now.includes(id)),
     `${ids} ${now}`,

@@ -47,15 +47,16 @@ export function lacksEsp(): string | false {
   return `this kernel has no ESP with AES-GCM (${tried.stderr.trim()})`;
 }
 
+/** What charon has agreed on, but for what it is at work on: on an emulated machine it would be waited for. */
+export const agreementsOf = (host: Host): Promise<string> =>
+  host.must(['swanctl', '--list-sas', '--noblock']);
+
 /** Waits until both hosts have agreed on the tunnel's keys. */
 export async function untilTunnel(hosts: readonly Host[]): Promise<void> {
   for (const host of hosts)
-    await until(
-      async () => /INSTALLED, TUNNEL/.test(await host.must(['swanctl', '--list-sas'])) || undefined,
-      {
-        what: `tunnel on ${host.name}`,
-        timeoutMs: 30_000,
-        intervalMs: 200,
-      },
-    );
+    await until(async () => /INSTALLED, TUNNEL/.test(await agreementsOf(host)) || undefined, {
+      what: `tunnel on ${host.name}`,
+      timeoutMs: 30_000,
+      intervalMs: 200,
+    });
 }

@@ -17,6 +17,8 @@ export class Charon {
   readonly #client: ViciClient;
   /** What was loaded over this connection: charon does not say proposals and keys again. */
   readonly #loaded = new Map<string, IkeConnection>();
+  /** Connections whose hosts have not agreed, as charon's events say. */
+  readonly #down = new Set<string>();
 
   constructor(client: ViciClient) {
     this.#client = client;
@@ -47,8 +49,11 @@ export class Charon {
     for (const event of ['ike-updown', 'child-updown'])
       await this.#client.listen(event, (message) => {
         const isUp = textIn(message, 'up') === 'yes';
-        for (const [name, sa] of sectionsIn(message))
+        for (const [name, sa] of sectionsIn(message)) {
+          if (isUp) this.#down.delete(name);
+          else this.#down.add(name);
           listener(name, isUp ? 'up' : textIn(sa, 'state') === 'CONNECTING' ? 'failed' : 'down');
+        }
       });
   }
 
@@ -62,7 +67,8 @@ export class Charon {
   async list(name?: string): Promise<IkeConnection[]> {
     const only: ViciSection = name === undefined ? {} : { ike: name };
     const connections = await this.#client.list('list-conns', 'list-conn', only);
-    const sas = await this.#client.list('list-sas', 'list-sa', only);
+    // What charon is at work on is left out: agreeing takes it seconds on a slow host, and it would be waited for.
+    const sas = await this.#client.list('list-sas', 'list-sa', { ...only, noblock: 'yes' });
     const keys = await this.#client.request('get-shared');
     const known = new Set(keys.done ? listIn(keys.message, 'keys') : []);
     const up = new Set(sas.flatMap(sectionsIn).flatMap(([each, sa]) => (isUp(sa) ? each : [])));
@@ -76,7 +82,7 @@ export class Charon {
         ...(proposal !== undefined && { proposal }),
         ...(encapsulated !== undefined && { encapsulated }),
         ...(secret !== undefined && known.has(keyId(each)) && { secret }),
-        isUp: up.has(each),
+        isUp: up.has(each) || (this.#loaded.has(each) && !this.#down.has(each)),
       };
     });
   }
@@ -107,9 +113,11 @@ export class Charon {
         })) ?? (await this.#ask('load-conn', { [name]: connectionSection(connection, proposal) }));
       if (refused !== undefined) return refused;
       this.#loaded.set(name, connection);
+      if (found === undefined) this.#down.delete(name);
       // One that was there already is not started again.
       if (found === undefined || found.isUp) return undefined;
     } else if (found.isUp) return undefined;
+    this.#down.delete(name);
     // -1: not to wait for the peer.
     return this.#ask('initiate', { ike: name, child: childName(connection), timeout: '-1' });
   }
@@ -118,6 +126,7 @@ export class Charon {
   async unload(connection: IkeConnection): Promise<string | undefined> {
     const name = connectionName(connection);
     this.#loaded.delete(name);
+    this.#down.delete(name);
     const refused = await this.#ask('unload-conn', { name });
     await this.#ask('unload-shared', { id: keyId(name) });
     // There may be none, and a peer that is gone is not waited for.
