@@ -6,10 +6,11 @@ import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
+import type { Secret } from '#src/lib/secret.ts';
 import type { GoObject } from '#src/network/go-json.ts';
-import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { Identity } from '#src/network/lease-rules.ts';
-import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
+import type { Address, IkeConnection, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -68,7 +69,7 @@ export interface PreparedBackend {
   /** The devices it will make. */
   readonly devices: readonly string[];
   /** The options by their names in the network config, with defaults filled in. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: Readonly<Record<string, boolean | number | string | Secret | undefined>>;
   /** Those of them that a network can change while it runs. */
   readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
@@ -113,6 +114,8 @@ export interface BackendUnderlay {
   readonly address: PerFamily<Ipv4, Ipv6>;
   /** Where peers send to. It differs from `address` behind a NAT. */
   readonly publicIp: PerFamily<Ipv4, Ipv6>;
+  /** This host's own; absent before it has a lease. */
+  readonly subnets?: Subnets;
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
@@ -125,6 +128,9 @@ export interface FoundState {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
+  /** Absent where nobody has to know. */
+  readonly policies?: readonly XfrmPolicy[];
+  readonly connections?: readonly IkeConnection[];
 }
 
 /** What is still known of a network that is to be removed from a host: subnet.env and the node's memory say it. */

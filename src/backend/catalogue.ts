@@ -10,6 +10,7 @@ import type {
 import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
 import { ipip } from '#src/backend/ipip-kind.ts';
+import { ipsec } from '#src/backend/ipsec.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { udp } from '#src/backend/udp.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
@@ -21,7 +22,16 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, wireguard, extension, udp, alloc];
+export const BACKENDS: readonly BackendKind[] = [
+  vxlan,
+  hostGw,
+  ipip,
+  wireguard,
+  ipsec,
+  extension,
+  udp,
+  alloc,
+];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];

@@ -1,4 +1,4 @@
-import type { Backend, Requirement } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
@@ -72,7 +72,7 @@ export interface KnownNetwork {
   /** The backend as it should be; absent where the underlay or the config is not known. */
   readonly backend?: Backend;
   /** The backend's options by their names in the network config. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: PreparedBackend['settings'];
   /** What the backend needs of the kernel. */
   readonly requirements: readonly Requirement[];
   readonly underlay?: KnownUnderlay;
@@ -354,7 +354,8 @@ function makeBackend(
     const { name, mtu, addresses: address, publicIps: publicIp } = underlay;
     const place = { name, mtu, address, publicIp };
     const { settings, requirements } = prepared;
-    return { backend: prepared.make(place, own?.attributes), settings, requirements };
+    const subnets = own && { subnets: own.subnets };
+    return { backend: prepared.make({ ...place, ...subnets }, own?.attributes), settings, requirements };
   } catch {
     // A type that this version does not have.
     return undefined;

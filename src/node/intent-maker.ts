@@ -98,8 +98,12 @@ export class IntentMaker {
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
     const output = await this.#components.preparation.outputOf(prepared.preparation);
-    const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken, output);
+    const make = (taken?: Partial<LeaseAttributes>, own?: Subnets): Backend =>
+      prepared.make(
+        { ...backendUnderlay(underlay), ...(own !== undefined && { subnets: own }) },
+        taken,
+        output,
+      );
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     const advertised = config.ranges.v6 === undefined ? [] : await this.#advertisedOf(facts);
     return {
@@ -116,7 +120,7 @@ export class IntentMaker {
         config,
         subnets: own,
         underlay,
-        backend: make(taken),
+        backend: make(taken, own),
         overlap,
         advertised,
       }),

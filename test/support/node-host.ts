@@ -190,6 +190,7 @@ const NO_PROGRAMS: NetworkHost['programs'] = {
   start: async () => Promise.reject(new Error('there are no programs')),
   endLeftover: async () => {},
   answers: async () => false,
+  hangsUp: async () => {},
 };
 
 const refuse = async (): Promise<never> => {
