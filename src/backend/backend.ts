@@ -23,6 +23,9 @@ export interface BackendKind {
 
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
+
+  /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
+  sealOf?(of: NetworkTrace): number | undefined;
 }
 
 /** One network on one host, before its lease is known. */
@@ -94,7 +97,7 @@ export interface BackendUnderlay {
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
-export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data' | 'weft'>;
 
 export type SharedSettings = Readonly<Record<string, boolean | number | string>>;
 
@@ -128,6 +131,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** The UDP port whose packets the host's packet filter looks at; absent where none needs it. */
+  readonly seal?: PortSeal;
   /** Its second interface: programs and commands, which the node runs. Absent where kernel state is all. */
   readonly jobs?: BackendJobs;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */
@@ -141,6 +146,9 @@ export interface Backend {
 
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
+
+  /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
+  readonly protectionOf?: (lease: Lease) => Protection;
 
   /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): Identity;
@@ -158,11 +166,24 @@ export interface Backend {
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
 
+/** What keeps packets to a peer from being read on the way. */
+export type Protection = 'wireguard' | 'ipsec' | 'none';
+
 /** The end of a tunnel on a peer. */
 export interface TunnelEnd {
   /** In the overlay. */
   readonly address: Ipv4 | Ipv6;
   readonly mac: string;
+}
+
+/** Whether VXLAN packets of a network are taken from anywhere, or only as they come out of the tunnel around them. */
+export interface PortSeal {
+  /** UDP. */
+  readonly port: number;
+  readonly vni: number;
+  /** The tunnel's device. */
+  readonly device: string;
+  readonly isClosed: boolean;
 }
 
 /** A firewall that drops what other hosts send to containers has to let these in. */
@@ -171,6 +192,8 @@ export interface Inbound {
   readonly devices: readonly string[];
   /** Packets also come in by the underlay as they are, with addresses of the overlay. */
   readonly underlay: boolean;
+  /** They may also come by devices that the backend does not know of. Where packets should go is then not checked. */
+  readonly others?: boolean;
 }
 
 /** What is known of the way to a peer when its state is planned. */

@@ -178,6 +178,15 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
+    ...(peers.plain === undefined
+      ? []
+      : [
+          inTone(
+            `  encrypted  ${encryptedText(peers.accepted, peers.plain)}`,
+            peers.plain > 0 ? 'warning' : undefined,
+            hasColour,
+          ),
+        ]),
     ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
@@ -185,6 +194,10 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
   ];
 }
 
+const encryptedText = (accepted: number, plain: number): string =>
+  plain === 0
+    ? `packets to all ${accepted} peers`
+    : `packets to ${accepted - plain} of ${accepted} peers, ${plain} plain`;
 function trustLine({ policy, key, unsigned, knownKeys, disputed }: TrustStatus): string {
   const written =
     disputed.length === 0

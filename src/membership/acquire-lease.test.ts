@@ -27,11 +27,11 @@ function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'seal'>>
   const clock = new FakeClock();
   const registry = new MemoryRegistry({ clock });
   const { signal } = new AbortController();
-  const acquire = () =>
+  const acquire = ({ config = CONFIG } = {}) =>
     acquireLease(
       { registry, clock, random: () => 0, log: silentLogger },
       {
-        config: CONFIG,
+        config,
         claimant: CLAIMANT,
         previous: {},
         avoid: [],
@@ -89,6 +89,30 @@ test('a lease that says already what we publish is taken again without a write',
   assert.equal(record.name, '10.8.9.0-24');
   await clock.advance(80_000_000);
   assert.ok((await registry.read('10.8.9.0-24', signal)) !== undefined);
+});
+
+const DUAL = parseNetworkConfig(
+  '{"Network":"10.8.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:8::/48","Backend":{"Type":"vxlan"}}',
+);
+
+test('a config that got IPv6 leaves a host its IPv4 subnet, and a reservation stays one', async () => {
+  for (const ttl of [86_400, undefined]) {
+    const { registry, signal, acquire } = setUp();
+    await registry.create('10.8.77.0-24', encodeAttributes(ATTRIBUTES), ttl, signal);
+    const { record } = await acquire({ config: DUAL });
+    assert.equal(record.name, '10.8.77.0-24&fd00:8:0:1::-64');
+    assert.equal(record.expiry.kind === 'reservation', ttl === undefined);
+    assert.deepEqual(
+      (await registry.list(signal)).records.map(({ name }) => name),
+      ['10.8.77.0-24&fd00:8:0:1::-64'],
+    );
+  }
+});
+
+test('a config that lost IPv6 leaves a host its IPv4 subnet', async () => {
+  const { registry, signal, acquire } = setUp();
+  await registry.create('10.8.77.0-24&fd00:8:0:7::-64', encodeAttributes(ATTRIBUTES), 86_400, signal);
+  assert.equal((await acquire()).record.name, '10.8.77.0-24');
 });
 
 const HELD = { name: '10.8.9.0-24', attributes: ATTRIBUTES };

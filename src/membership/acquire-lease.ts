@@ -9,6 +9,7 @@ import { faultOfAddresses } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
+import { usableOf } from '#src/network/subnet-range.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
@@ -69,14 +70,21 @@ export async function acquireLease(
 ): Promise<Acquired> {
   const { clock, random, log } = components;
   let said: string | undefined;
-  let { listing } = request;
+  let { listing, previous } = request;
+  let isReserved = false;
   for (let races = 0, failures = 0; races < MOST_RACES; ) {
     try {
       const seen = await (listing ?? components.registry.list(signal));
       listing = undefined;
-      const acquired = await tryToAcquire(components, request, seen, signal);
-      if (acquired !== undefined) return acquired;
+      const tried = await tryToAcquire(components, { ...request, previous, isReserved }, seen, signal);
+      if (tried !== undefined && 'record' in tried) return tried;
       races++;
+      if (tried !== undefined) {
+        // A config that got IPv6, or lost it, leaves a host the subnet that its containers have.
+        previous = { ...previous, ...usableOf(request.config.ranges, tried.subnets) };
+        isReserved ||= tried.expiry.kind === 'reservation';
+        continue;
+      }
       await clock.sleep(RACE_PAUSE_MS * (0.5 + random()), signal);
     } catch (error) {
       listing = undefined;
@@ -95,13 +103,18 @@ export async function acquireLease(
   });
 }
 
-/** One round; `undefined` when somebody was faster. */
+interface Round extends AcquireRequest {
+  /** A lease that was discarded had no end: an operator reserved its subnet for this host. */
+  readonly isReserved: boolean;
+}
+
+/** One round; `undefined` when somebody was faster, and our own lease when it was of no use and is removed. */
 async function tryToAcquire(
   components: AcquireComponents,
-  request: AcquireRequest,
+  request: Round,
   seen: Snapshot,
   signal: AbortSignal,
-): Promise<Acquired | undefined> {
+): Promise<Acquired | Lease | undefined> {
   const { registry, clock, random, log } = components;
   const { records } = seen;
   const leases = withHeld(await leasesOf(records, request, clock), request);
@@ -116,8 +129,8 @@ async function tryToAcquire(
       log.info(
         `Found lease (${plan.lease.name}) for this node that is not compatible with the current config, deleting`,
       );
-      if (record !== undefined) await registry.remove(record, signal);
-      return undefined;
+      const isRemoved = record !== undefined && (await registry.remove(record, signal));
+      return isRemoved ? plan.lease : undefined;
     }
     case 'challenge': {
       const record = recordOf(plan.lease);
@@ -134,7 +147,8 @@ async function tryToAcquire(
     case 'create': {
       const name = formatSubnetName(plan.subnets);
       const attributes = sealed(request, name, request.attributesFor(undefined));
-      const outcome = await registry.create(name, encodeAttributes(attributes), request.ttlSeconds, signal);
+      const ttl = request.isReserved ? undefined : request.ttlSeconds;
+      const outcome = await registry.create(name, encodeAttributes(attributes), ttl, signal);
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
     }
   }

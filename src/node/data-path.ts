@@ -21,6 +21,7 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkSeal } from '#src/node/network-seal.ts';
 import type { NetworkTrust } from '#src/node/network-trust.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
@@ -36,6 +37,7 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly seal: NetworkSeal;
   readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
@@ -189,7 +191,8 @@ export class DataPath {
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+    const { rules, seal } = this.#components;
+    return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
@@ -220,6 +223,8 @@ export class DataPath {
 
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
+    // Before there is a device that takes packets.
+    await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
@@ -230,17 +235,15 @@ export class DataPath {
     this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
     await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
-    await this.#removeDevices(
-      before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
-    );
+    await this.removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
   }
 
-  /** A start from memory made them, and the registry's config has other ones. */
-  async #removeDevices(names: readonly string[]): Promise<void> {
+  /** Those of a path that the network has no more: of a config before this one, or of a change that is over. */
+  async removeDevices(names: readonly string[]): Promise<void> {
     const { kernel, createLogger } = this.#components;
     const operations = names.map((name): Operation => ({ verb: 'remove', object: { kind: 'link', name } }));
-    for (const { operation } of await kernel.apply(operations))
-      createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
+    for (const { operation, done } of await kernel.apply(operations))
+      if (done) createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
   }
 
   async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
@@ -303,6 +306,7 @@ export class DataPath {
   troubles(): string[] {
     const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const { trouble: seal } = this.#components.seal;
     const refused = new Set(failing.map(({ key }) => key));
     const late = overdue.filter(({ key }) => !refused.has(key));
     return [
@@ -316,6 +320,7 @@ export class DataPath {
           ]),
       ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
+      ...(seal === undefined ? [] : [`rules against plain packets: ${seal}`]),
     ];
   }
 }

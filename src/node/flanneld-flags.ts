@@ -168,6 +168,15 @@ export const FLANNELD_FLAGS = {
     description:
       '`IPv6` address that other hosts reach this one by, if it is not the address of the interface',
   },
+  'underlay-family': {
+    group: 'Interface and addresses',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'v4', 'v6'],
+    description:
+      "which addresses of the interface the outer packets have: auto takes those of the network's own families, v4 or v6 one of them for all packets; the same on all hosts",
+  },
   'subnet-file': {
     group: 'Lease',
     since: 'all',

@@ -13,6 +13,7 @@ import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/ne
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
+import { NetworkSeal } from '#src/node/network-seal.ts';
 import { NetworkTrust } from '#src/node/network-trust.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
@@ -60,11 +61,14 @@ export function makeDataPath(
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
-  const { makeFirewall, watchDrops, clock, observeRules } = host;
+  const { makeFirewall, keepTable, watchDrops, clock, observeRules } = host;
   const log = createLogger('jobs');
   const rules = new NetworkRules(
     { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
     { intervalMs: ruleCheckMs(options) },
+  );
+  const seal = new NetworkSeal((wanted) =>
+    keepTable({ ...wanted, intervalMs: ruleCheckMs(options) }, { log: createLogger('firewall'), events }),
   );
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
@@ -73,6 +77,7 @@ export function makeDataPath(
       ...host,
       createLogger,
       rules,
+      seal,
       events,
       trust,
       jobHandlers: jobHandlers({

@@ -33,6 +33,7 @@ export function describeNetwork({
 }: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
   const registry = membership?.registry;
   const certainAt = registry?.certainAt;
+  const plain = dataPath && plainPeers(dataPath);
   return {
     version: VERSION,
     ...(name !== undefined && { name }),
@@ -47,6 +48,7 @@ export function describeNetwork({
     },
     peers: {
       accepted: dataPath?.table.accepted ?? 0,
+      ...(plain !== undefined && { plain }),
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
     ...(trust !== undefined && { trust }),
@@ -78,4 +80,12 @@ function describePlace({ intent, routeForm }: DataPath): NonNullable<NodeStatus[
     mtu: backend.mtu,
     routes: routeForm,
   };
+}
+
+function plainPeers({ intent, table }: DataPath): number | undefined {
+  const { protectionOf } = intent.backend;
+  if (protectionOf === undefined) return undefined;
+  let count = 0;
+  for (const lease of table.leases()) if (protectionOf(lease) === 'none') count++;
+  return count;
 }

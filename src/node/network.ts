@@ -15,6 +15,7 @@ import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
 import {
+  devicesOfChange,
   joinNetwork,
   type OpenedNetwork,
   type Past,
@@ -258,6 +259,7 @@ export class Network {
     await Promise.all([applied.done, running.start(life)]);
     this.#ready(dataPath, life);
     running.goOn(life);
+    await dataPath.removeDevices(devicesOfChange(parts, past.remembered, intent));
     await dataPath.removeLeftovers(life.signal);
   }
 

@@ -1,7 +1,6 @@
 import type { Backend, PeerPath, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
@@ -78,19 +77,21 @@ export class Peers {
 
   /** Waits only where there is something to wait for: there may be 50,000 to plan. */
   #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
-    const { publicIp } = lease.attributes;
-    if (this.#backend.needsLookup && publicIp !== undefined) return this.#planByLookup(lease, publicIp);
+    if (this.#backend.needsLookup) return this.#planByLookup(lease);
     this.#want(lease, { routeForm: this.#routeForm });
     return budget.isSpent ? budget.turn() : undefined;
   }
 
-  async #planByLookup({ name }: Lease, publicIp: Ipv4): Promise<void> {
+  async #planByLookup({ name, attributes: { publicIp, publicIpv6 } }: Lease): Promise<void> {
     const { kernel, leases } = this.#components;
-    const lookup = await kernel.routeTo(publicIp);
+    const v4 = publicIp === undefined ? undefined : await kernel.routeTo(publicIp);
+    const v6 = publicIpv6 === undefined ? undefined : await kernel.routeTo(publicIpv6);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
-    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup: { v4: lookup } }) };
-    if (lease?.attributes.publicIp !== publicIp) return;
+    if (lease?.attributes.publicIp !== publicIp || lease?.attributes.publicIpv6 !== publicIpv6) return;
+    if (lease === undefined) return;
+    const lookup = { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
+    const path = { routeForm: this.#routeForm, lookup };
     this.#noteReach(name, this.#backend.unreachable(lease, path));
     this.#want(lease, path);
   }

@@ -4,11 +4,15 @@ import type { Lifetime } from '#src/lib/lifetime.ts';
 import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
+import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
+import type { ChangePlan } from '#src/network/change-plan.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
+import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
+import { PathChanger } from '#src/node/path-changer.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
@@ -45,6 +49,7 @@ export class RunningNetwork {
   readonly #startedAt: number;
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
+  readonly #changer: PathChanger;
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
@@ -79,8 +84,15 @@ export class RunningNetwork {
         subnets: dataPath.intent.subnets,
         inOrder: (step) => this.#steps.run(step),
         adopt: (next) => this.#adopt(next),
+        refuseChange: (plan, why) => this.#refuseChange(plan, why),
       },
     );
+    this.#changer = new PathChanger(parts, {
+      dataPath,
+      written: () => this.membership.own.record.value,
+      inOrder: (step) => this.#steps.run(step),
+      again: () => this.#adopt(this.#draft),
+    });
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -146,6 +158,10 @@ export class RunningNetwork {
    */
   goOn(life: Lifetime): void {
     life.run((signal) => this.#config.follow(signal));
+    life.run((signal) => this.#changer.run(signal));
+    // A start in the middle of a change takes part in it.
+    if (this.#draft.config.change !== undefined)
+      void this.#steps.run(() => this.#adopt(this.#draft)).catch(() => {});
     life.run((signal) => this.#rememberNowAndThen(signal));
     life.run((signal) => this.#applyUntilDone(signal));
   }
@@ -238,23 +254,49 @@ export class RunningNetwork {
   }
 
   async #adopt(draft: Draft): Promise<void> {
-    const { names, host } = this.#parts;
+    const { host } = this.#parts;
     const { subnets } = this.#dataPath.intent;
     const taken = this.membership.attributes;
     draft.claim();
-    const intent = draft.intent(subnets, taken);
+    const intent = await this.#changer.inStep(draft.intent(subnets, taken));
+    const attributes = draft.attributes(taken);
+    const ending = await this.#changer.ending(intent);
+    if (ending !== undefined) await this.#apply(ending).catch(() => {});
     this.#draft = draft;
-    this.membership.publish(draft.attributes(taken));
+    // A second path is announced once it is there.
+    const isChange = draft.config.change !== undefined;
+    if (!isChange) this.membership.publish(attributes);
     host.reconciler.retry();
     try {
-      await this.#dataPath.apply(intent, names.use(intent)).done;
+      await this.#apply(intent);
       this.#unapplied = undefined;
+      if (isChange) this.membership.publish(this.#changer.announced(intent, attributes));
     } catch (error) {
       const trouble = `the network could not be changed: ${messageOf(error)}`;
       if (trouble !== this.#unapplied) this.#parts.log.error(trouble);
       this.#unapplied = trouble;
       throw error;
     }
+  }
+
+  #apply(intent: NetworkIntent): Promise<void> {
+    return this.#dataPath.apply(intent, this.#parts.names.use(intent)).done;
+  }
+
+  /** How far a change of the network's path is here; `undefined` while nothing changes. */
+  get change(): string | undefined {
+    return this.#changer.summary;
+  }
+
+  /** The others hear why this host can't take part in a change, or with `undefined` that there is nothing to say. */
+  #refuseChange(plan: ChangePlan | undefined, why: string): void {
+    const { attributes } = this.membership;
+    const { [CHANGE_IN_LEASE]: said, ...others } = attributes.weft ?? {};
+    if (plan === undefined && said === undefined) return;
+    const { weft: _, ...rest } = attributes;
+    const trouble = plan && { id: plan.id, done: 0, of: 0, waits: {}, trouble: why };
+    const weft = { ...others, ...(trouble && { [CHANGE_IN_LEASE]: writeChangeMember(trouble) }) };
+    this.membership.publish({ ...rest, ...(Object.keys(weft).length > 0 && { weft }) });
   }
 
   /** Applies again what could not be applied: rules that were refused, a file that could not be written. */

@@ -1,3 +1,4 @@
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
@@ -137,6 +138,27 @@ export async function joinNetwork(
   return { draft, membership, intent };
 }
 
+/**
+ * Devices of a path that the last run had beside another one, and that the network has not any more: the change ended while no
+ * daemon ran here.
+ */
+export function devicesOfChange(
+  { host, artefacts }: Pick<NetworkParts, 'host' | 'artefacts'>,
+  remembered: Remembered | undefined,
+  { backend }: NetworkIntent,
+): readonly string[] {
+  if (remembered === undefined) return [];
+  try {
+    const config = parseNetworkConfig(remembered.config);
+    if (config.change === undefined) return [];
+    const place = { links: [], identity: host.identity, instance: artefacts.tag };
+    return prepareBackend(config, place).devices.filter((name) => !backend.devices.includes(name));
+  } catch {
+    // What can't be read now made nothing that is known.
+    return [];
+  }
+}
+
 /** The records of an earlier run, as the registry would list them. */
 export const recordsOf = ({ peers }: Remembered): RawLease[] =>
   peers.map((peer) => ({ ...peer, revision: 0n, expiry: { kind: 'reservation' } as const }));
@@ -146,7 +168,7 @@ const subnetsOf = (remembered: Remembered | undefined) =>
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
-  { config, prepared }: Draft,
+  { config, prepared, advertised }: Draft,
   signal: AbortSignal,
 ): Promise<void> {
   const kind = config.nftables ? 'nftables' : 'iptables';
@@ -157,6 +179,7 @@ async function checkForStart(
       firewall: wantsRules(options) ? kind : undefined,
       ipv4: config.ranges.v4 !== undefined,
       ipv6: config.ranges.v6 !== undefined,
+      advertised,
     },
     signal,
   );

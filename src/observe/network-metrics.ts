@@ -83,6 +83,12 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { peers } }) => peers.accepted,
   },
   {
+    name: 'weft_plain_peers',
+    type: 'gauge',
+    help: 'peers to which packets are not encrypted; only where the backend can encrypt',
+    value: ({ status: { peers } }) => peers.plain,
+  },
+  {
     name: 'weft_quarantined_leases',
     type: 'gauge',
     help: 'leases that are not used because of what they say; weft status says why',

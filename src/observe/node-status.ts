@@ -45,6 +45,8 @@ export interface NodeStatus extends HostStatus {
     readonly accepted: number;
     /** Leases that are not used, with the reason. */
     readonly quarantined: readonly { readonly lease: string; readonly reason: string }[];
+    /** Accepted peers to which packets are not encrypted; absent where the backend never encrypts. */
+    readonly plain?: number;
   };
   /** Absent where leases are used whoever signed them (`--trust=off`). */
   readonly trust?: TrustStatus;

@@ -1,4 +1,5 @@
 import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { lostRace } from '#src/registry/etcd-v2-answers.ts';
 import { getV2, ONE } from '#src/registry/etcd-v2-get.ts';
 import { EtcdV2Http } from '#src/registry/etcd-v2-http.ts';
 import { EtcdV2Records } from '#src/registry/etcd-v2-records.ts';
@@ -34,6 +35,14 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
     const what = `read the network config ${this.#configKey}`;
     const { body } = await getV2(this.#http, this.#configKey, ONE, what, signal);
     return body.node?.value;
+  }
+
+  async replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    const what = `write the network config ${this.#configKey}`;
+    const query = `?prevValue=${encodeURIComponent(previous)}`;
+    const request = { method: 'PUT', key: this.#configKey, query, form: { value: text } } as const;
+    const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
+    return !lostRace(body, what);
   }
 
   /** By looking: a long poll for each key would be a connection for each. Without a quorum, which costs v2 a write. */

@@ -24,6 +24,10 @@ export class EtcdV3Registry extends EtcdV3Records implements Registry {
     return this.#config.read(signal);
   }
 
+  replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    return this.#config.replace(previous, text, signal);
+  }
+
   watchConfig(signal: AbortSignal): AsyncIterable<string | undefined> {
     return this.#config.watch(signal);
   }

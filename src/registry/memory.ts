@@ -26,6 +26,13 @@ export class MemoryRegistry extends MemoryRecords implements Registry {
     return this.#config;
   }
 
+  async replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    if (this.#config !== previous) return false;
+    this.writeConfig(text);
+    return true;
+  }
+
   async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
     for (;;) {
       signal.throwIfAborted();

@@ -22,6 +22,9 @@ export interface Registry extends Records {
    */
   watchConfig(signal: AbortSignal): AsyncIterable<string | undefined>;
 
+  /** Replaces the network config if it still says `previous`. False when it had changed or was gone. */
+  replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean>;
+
   /** The host has another address: what was connected from the old one gets no answers and is not used again. */
   reconnect(): void;
 }

@@ -115,6 +115,7 @@ export class MemoryHost {
       openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       openNetworks: async () => new MemoryNetworks({ clock }),
       makeFirewall: this.firewalls.make,
+      keepTable: () => ({ trouble: undefined, repairs: 0, start: async () => {}, remove: async () => [] }),
       observeRules: () => () => {},
       watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
