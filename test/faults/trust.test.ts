@@ -291,15 +291,17 @@ test('weft trust: keys are shown, forgotten and allowed', { skip }, async (t) =>
 test('what can not be read is one line, and nobody is trusted for it', { skip }, async (t) => {
   const network = await testNetwork(t, { api: 3, flags: ['--trust=first-use'] });
   const [one] = pairOf(network);
-  const files = await one.host.must(['sh', '-c', 'ls /var/lib/weft/network-*.keys']);
+  const find = async (): Promise<string> =>
+    (await one.host.run(['sh', '-c', 'ls /var/lib/weft/network-*.keys'])).stdout.trim();
+  const files = await until(async () => (await find()) || undefined, { what: 'the known keys on disk' });
   await (await flanneldOn(one.host)).stop();
   const refused = async (expected: RegExp): Promise<void> => {
     const daemon = await one.host.start('flanneld-refused', [FLANNELD, ...one.flags]);
     assert.equal(await daemon.exited(), 1);
     assert.match(await daemon.log(), expected);
   };
-  await one.host.must(['sh', '-c', `cp ${files.trim()} /tmp/keys; echo broken > ${files.trim()}`]);
+  await one.host.must(['sh', '-c', `cp ${files} /tmp/keys; echo broken > ${files}`]);
   await refused(/could not read the known keys/);
-  await one.host.must(['sh', '-c', `cp /tmp/keys ${files.trim()}; echo broken > /var/lib/weft/node-key`]);
+  await one.host.must(['sh', '-c', `cp /tmp/keys ${files}; echo broken > /var/lib/weft/node-key`]);
   await refused(/could not read this node's key/);
 });
