@@ -1,3 +1,4 @@
+import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
@@ -22,6 +23,9 @@ export interface BackendKind {
 
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
+
+  /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
+  sealOf?(of: NetworkTrace): number | undefined;
 }
 
 /** One network on one host, before its lease is known. */
@@ -50,6 +54,11 @@ export interface PreparedBackend {
   readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
   readonly requirements: readonly Requirement[];
+  /**
+   * A command whose output the lease publishes. It runs once, after {@link check} and before the lease is taken, and what it
+   * prints is handed to {@link make}. Absent for most backends.
+   */
+  readonly preparation?: ShellCommand;
 
   /**
    * Looks for what would make a start do harm or fail, before anything is touched. Returns what the operator should
@@ -57,8 +66,11 @@ export interface PreparedBackend {
    */
   check(underlay: BackendUnderlay, found: Pick<FoundState, 'links'>): readonly string[];
 
-  /** `taken`: what the lease says that this node holds already. Peers send by it, so it is kept where it can be. */
-  make(underlay: BackendUnderlay, taken?: Partial<Published>): Backend;
+  /**
+   * `taken`: what the lease says that this node holds already. Peers send by it, so it is kept where it can be. `output`: what
+   * {@link preparation} printed.
+   */
+  make(underlay: BackendUnderlay, taken?: Partial<Published>, output?: string): Backend;
 }
 
 /** A type of device that the kernel must know. */
@@ -119,6 +131,10 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** The UDP port whose packets the host's packet filter looks at; absent where none needs it. */
+  readonly seal?: PortSeal;
+  /** Its second interface: programs and commands, which the node runs. Absent where kernel state is all. */
+  readonly jobs?: BackendJobs;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */
   readonly probing: Probing | undefined;
 
@@ -130,6 +146,9 @@ export interface Backend {
 
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
+
+  /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
+  readonly protectionOf?: (lease: Lease) => Protection;
 
   /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
   identityOf(attributes: LeaseAttributes): Identity;
@@ -147,11 +166,24 @@ export interface Backend {
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
 
+/** What keeps packets to a peer from being read on the way. */
+export type Protection = 'wireguard' | 'ipsec' | 'none';
+
 /** The end of a tunnel on a peer. */
 export interface TunnelEnd {
   /** In the overlay. */
   readonly address: Ipv4 | Ipv6;
   readonly mac: string;
+}
+
+/** Whether VXLAN packets of a network are taken from anywhere, or only as they come out of the tunnel around them. */
+export interface PortSeal {
+  /** UDP. */
+  readonly port: number;
+  readonly vni: number;
+  /** The tunnel's device. */
+  readonly device: string;
+  readonly isClosed: boolean;
 }
 
 /** A firewall that drops what other hosts send to containers has to let these in. */
@@ -160,6 +192,8 @@ export interface Inbound {
   readonly devices: readonly string[];
   /** Packets also come in by the underlay as they are, with addresses of the overlay. */
   readonly underlay: boolean;
+  /** They may also come by devices that the backend does not know of. Where packets should go is then not checked. */
+  readonly others?: boolean;
 }
 
 /** What is known of the way to a peer when its state is planned. */

@@ -26,7 +26,7 @@ const config = (type: string, options = {}) => ({
 
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
-  assert.deepEqual(types, ['vxlan', 'host-gw', 'alloc']);
+  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'extension', 'alloc']);
   for (const type of types) assert.equal(prepareBackend(config(type), HOST).type, type);
 });
 
@@ -46,7 +46,8 @@ test('an unknown type is refused with those there are', () => {
     }
     return assert.fail(type);
   };
-  const remedy = 'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, alloc';
+  const remedy =
+    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, extension, alloc';
   assert.deepEqual(refused('udp'), ['backend', 'Error fetching backend: unknown backend type: udp', remedy]);
   assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
 });
@@ -126,6 +127,8 @@ const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagn
 const OF_TENANTS = /\/(tenant|tunnel|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
+  // What a packet on the wire looks like, to an nft rule.
+  ['firewall/sealed-port.ts', /\bvni\b|VXLAN/],
   ['cli/capture-flags.ts', /vni: many/],
   ['cli/network-command.ts', /networks with their VNI/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],

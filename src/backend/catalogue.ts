@@ -1,6 +1,8 @@
 import { alloc } from '#src/backend/alloc.ts';
 import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
+import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
+import { ipip } from '#src/backend/ipip-kind.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -10,7 +12,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc];
+export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, extension, alloc];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -47,6 +49,10 @@ function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: B
   }
   return kind.prepare({ ...host, network: networksOf(ranges), options });
 }
+
+/** The VNIs under which one network may have closed its port, whatever its backend was. */
+export const sealsOf = (of: NetworkTrace): readonly number[] =>
+  BACKENDS.flatMap((kind) => kind.sealOf?.(of) ?? []);
 
 /**
  * What all backends left on a host for one network, or for all of them, in the order in which it is removed: routes over

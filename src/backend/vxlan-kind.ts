@@ -22,6 +22,7 @@ import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { GoObject } from '#src/network/go-json.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
 import type { KernelObject } from '#src/state/object.ts';
 
 /** Devices of flannel's vxlan backend, whatever the VNI. */
@@ -60,6 +61,8 @@ export const vxlan: BackendKind = {
       })
       .map(({ name }) => ({ kind: 'link', name }));
   },
+
+  sealOf: ({ options }) => (options === undefined ? undefined : vniOf(options)),
 };
 
 class PreparedVxlan implements PreparedBackend {
@@ -106,11 +109,16 @@ class PreparedVxlan implements PreparedBackend {
           },
         );
       }
-      const local = underlay.address[family];
-      if (local === undefined) {
+      const outer = outerFamily(family, underlay.address);
+      const local = underlay.address[outer];
+      // Two devices of one VNI can't both be over the same family (linux/drivers/net/vxlan: EEXIST).
+      if (local === undefined || (outer !== family && this.#families.length > 1)) {
         throw new WeftError(
           'backend',
           `the interface ${underlay.name} has no IP${family} address for the network`,
+          {
+            remedy: `give it one, or choose another interface with --iface; a network of one family may run over the other`,
+          },
         );
       }
       const clash = vxlanClash({ ...this.#options, device, local }, links);
@@ -119,7 +127,8 @@ class PreparedVxlan implements PreparedBackend {
           remedy: `remove it ("ip link del ${clash.device}"), or choose another VNI or Port in the network config`,
         });
       }
-      const { overhead, leastMtu } = TUNNELS[family];
+      const { overhead } = TUNNELS[outer];
+      const { leastMtu } = TUNNELS[family];
       if (underlay.mtu < leastMtu + overhead) {
         throw new WeftError(
           'backend',

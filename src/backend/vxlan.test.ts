@@ -367,6 +367,7 @@ test('with an IPv6 network there is a second device, over IPv6', () => {
     ...text(backend().ownObjects(OWN)),
     'flannel-v6.1 address 0e:00:00:00:00:06 mtu 1430 type vxlan id 1 dev eth0 local 2001:db8::1 dstport 8472 nolearning',
     'fd05:0:0:41::/128 dev flannel-v6.1',
+    'net/ipv6/conf/flannel-v6.1/disable_ipv6=0',
   ]);
   assert.deepEqual(made.published.backendV6Data, { VNI: 1, VtepMAC: '0e:00:00:00:00:06' });
 });

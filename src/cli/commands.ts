@@ -76,6 +76,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
   },
+  trust: {
+    about: 'whose leases this host uses, and the keys of the hosts: weft trust --help',
+    load: async () => (await import('#src/cli/trust-command.ts')).TRUST,
+  },
   'import-flannel': {
     about: 'the settings of the flannel that is installed on this host, as /etc/weft/flanneld.conf',
     load: async () => (await import('#src/cli/import-flannel-command.ts')).IMPORT_FLANNEL,

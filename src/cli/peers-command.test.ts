@@ -87,6 +87,22 @@ test('the longest of everything has room in 100 columns', () => {
   );
 });
 
+test('what is encrypted is in the column of the backend, and what is not is a note', () => {
+  const encrypted: Peer = { ...UP, encryption: 'wireguard' };
+  const plain: Peer = { ...UP, lease: '10.0.67.0-24', subnet: '10.0.67.0/24', encryption: 'none' };
+  const [, , first, second, note] = formatPeers(
+    { peers: [encrypted, plain] },
+    [encrypted, plain],
+    PLAIN,
+    NOW,
+  );
+  assert.match(first ?? '', / vxlan\+wireguard /);
+  assert.match(second ?? '', / vxlan {2}/);
+  assert.equal(note, '  10.0.67.0/24: packets to it are not encrypted');
+  const own: Peer = { ...UP, backend: 'wireguard', encryption: 'wireguard' };
+  assert.match(formatPeers({ peers: [own] }, [own], PLAIN, NOW)[2] ?? '', / wireguard /);
+});
+
 test('in a narrow terminal addresses are cut first', () => {
   const [, head, row] = formatPeers({ peers: [UP] }, [UP], { width: 80, hasColour: false }, NOW);
   assert.ok((head ?? '').length <= 80);

@@ -63,6 +63,7 @@ const essenceOf = (peer: Peer): unknown => {
     programmed,
     since,
     reason,
+    peer.encryption,
     stateOf(peer),
     findings,
     responder,
@@ -130,7 +131,9 @@ function rowOf(peer: Peer, now: number): Cell[] {
   return [
     subnet,
     publicIp,
-    backend || '-',
+    peer.encryption === undefined || peer.encryption === 'none' || peer.encryption === backend
+      ? backend || '-'
+      : `${backend}+${peer.encryption}`,
     formatAge(lastSeen, now),
     { text: state === 'unmeasured' ? '-' : state, tone: TONES[state] },
     tripOf(probe),
@@ -150,7 +153,11 @@ function lossOf(probe: PeerProbe | undefined): string {
   return `${Math.ceil((100 * (sent - answered)) / sent)}%`;
 }
 
-function notesOf({ programmed, reason, probe }: Peer): string[] {
+function notesOf({ programmed, reason, encryption, probe }: Peer): string[] {
   const why = reason ?? (programmed === 'no' ? 'the kernel does not have what it needs' : undefined);
-  return [...(why === undefined ? [] : [why]), ...(probe?.findings ?? [])];
+  return [
+    ...(why === undefined ? [] : [why]),
+    ...(encryption === 'none' ? ['packets to it are not encrypted'] : []),
+    ...(probe?.findings ?? []),
+  ];
 }

@@ -127,3 +127,13 @@ test('what the probes found and the newest warnings follow', () => {
     TEXT,
   );
 });
+
+test('a status says to how many peers packets are encrypted', () => {
+  const line = (plain: number) =>
+    formatViews([{ status: { ...STATUS, peers: { accepted: 3, quarantined: [], plain } } }], PLAIN).find(
+      (text) => text.startsWith('  encrypted'),
+    );
+  assert.equal(line(0), '  encrypted  packets to all 3 peers');
+  assert.equal(line(1), '  encrypted  packets to 2 of 3 peers, 1 plain');
+  assert.ok(!formatViews([{ status: STATUS }], PLAIN).some((text) => text.startsWith('  encrypted')));
+});

@@ -10,7 +10,7 @@ import { driverSocket } from '#src/node/network-id.ts';
 import type { Events, HostEvent, Peers } from '#src/observe/api.ts';
 import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
+import type { HostStatus, NodeStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What is shown of one network, or of a host without one. */
 export interface StatusView {
@@ -164,7 +164,7 @@ function warningLine({ at, subject, text, count, severity }: HostEvent, { now, h
 function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): string[] {
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
-  const { name, ready, troubles, network, registry, peers, kernel, version, node } = status;
+  const { name, ready, troubles, network, registry, peers, trust, kernel, version, node } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
@@ -178,10 +178,30 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
+    ...(peers.plain === undefined
+      ? []
+      : [
+          inTone(
+            `  encrypted  ${encryptedText(peers.accepted, peers.plain)}`,
+            peers.plain > 0 ? 'warning' : undefined,
+            hasColour,
+          ),
+        ]),
+    ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
     ...kernel.failing.map(({ key, reason }) => `  failing    ${plainText(`${key}: ${reason}`)}`),
   ];
+}
+
+const encryptedText = (accepted: number, plain: number): string =>
+  plain === 0
+    ? `packets to all ${accepted} peers`
+    : `packets to ${accepted - plain} of ${accepted} peers, ${plain} plain`;
+function trustLine({ policy, key, unsigned, knownKeys, disputed }: TrustStatus): string {
+  const written = disputed.length === 0 ? '' : `, ${disputed.length} leases written over by others`;
+  const others = unsigned === 'accept' ? 'unsigned leases are accepted' : 'unsigned leases are refused';
+  return `  trust      ${policy}, own key ${key}, ${knownKeys} known keys, ${others}${written}`;
 }
 
 const readyText = (ready: boolean, hasColour: boolean): string =>

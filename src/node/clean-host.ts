@@ -22,6 +22,12 @@ export async function cleanHost(
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
   for (const { firewall, bare } of found.rules) done.push(...(await firewall.removeAll(bare, signal)));
+  for (const table of found.tables) {
+    const command = ['nft', 'delete', 'table', ...table.split(' ')] as const;
+    const { code, stderr } = await components.commands.run(command, { signal });
+    if (code === 0) done.push(command.join(' '));
+    else log.warning(`Could not run "${command.join(' ')}": ${stderr.trim()}`);
+  }
   if (request.what === 'all') {
     const { cleanTenants } = await import('#src/node/clean-tenants.ts');
     done.push(...(await cleanTenants(components, request.options, signal)));

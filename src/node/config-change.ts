@@ -1,8 +1,9 @@
 import type { PreparedBackend } from '#src/backend/backend.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
-import { familiesOf } from '#src/lib/per-family.ts';
+import { FAMILY_NAMES, familiesOf, familyText } from '#src/lib/per-family.ts';
 import type { Subnets } from '#src/network/lease.ts';
+import type { NetworkConfig } from '#src/network/network-config.ts';
 import { isUsable, type SubnetRange } from '#src/network/subnet-range.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 
@@ -56,6 +57,16 @@ export function judgeConfigChange(now: Configured, next: Configured, subnets: Su
   }
   if (step !== undefined) return { kind: 'in-place', what: [step] };
   return differing.length === 0 ? { kind: 'same' } : { kind: 'in-place', what: differing };
+}
+
+/** What a config with other families than those in use means; `undefined` where they are the same. */
+export function judgeFamilies(now: NetworkConfig, next: NetworkConfig): ConfigChange | undefined {
+  const family = FAMILY_NAMES.find(
+    (name) => (now.ranges[name] === undefined) !== (next.ranges[name] === undefined),
+  );
+  if (family === undefined) return undefined;
+  const [is, was] = [next, now].map(({ ranges }) => ranges[family] !== undefined);
+  return { kind: 'refused', reason: `Enable${familyText(family)} is now ${is} instead of ${was}` };
 }
 
 /** What happens to a change of the path; `undefined` where nothing does. */

@@ -3,7 +3,7 @@ import type { NotedEvent } from '#src/lib/host-events.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
 import type { Subnets } from '#src/network/lease.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
-import { judgeConfigChange } from '#src/node/config-change.ts';
+import { type ConfigChange, judgeConfigChange, judgeFamilies } from '#src/node/config-change.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { followConfig } from '#src/registry/follow-config.ts';
@@ -81,17 +81,21 @@ export class ConfigFollower {
       return;
     }
     let plan: ChangePlan | undefined;
-    let next: Draft;
+    let change: ConfigChange;
+    let next: Draft | undefined;
     try {
       const config = this.#parse(text);
       plan = config.change;
-      next = await this.#parts.maker.draft(config, { current: this.#network.now().underlay });
+      const now = this.#network.now();
+      const family = judgeFamilies(now.config, config);
+      // Before a draft: the underlay in use has no address in a family that is new.
+      next = family === undefined ? await this.#draft(config) : undefined;
+      change = family ?? judgeConfigChange(now, next ?? now, this.#network.subnets);
     } catch (error) {
       this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
       if (plan !== undefined) this.#network.refuseChange(plan, messageOf(error));
       return;
     }
-    const change = judgeConfigChange(this.#network.now(), next, this.#network.subnets);
     if (change.kind === 'refused') {
       this.#complain(
         `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it, or change it with "weft network change"`,
@@ -105,13 +109,17 @@ export class ConfigFollower {
       this.#note('info', 'The config in the registry is in force');
     }
     this.#trouble = undefined;
-    if (change.kind === 'same') {
+    if (change.kind === 'same' || next === undefined) {
       if (plan === undefined) this.#network.refuseChange(undefined, '');
       return;
     }
     log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
     this.#note('info', `It changed, and is applied: ${change.what.join(', ')}`);
     await this.#network.adopt(next).catch(() => {});
+  }
+
+  #draft(config: NetworkConfig): Promise<Draft> {
+    return this.#parts.maker.draft(config, { current: this.#network.now().underlay });
   }
 
   #parse(text: string): NetworkConfig {

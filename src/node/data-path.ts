@@ -7,6 +7,9 @@ import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { Dispute } from '#src/network/trust-judge.ts';
+import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
+import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -18,6 +21,8 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkSeal } from '#src/node/network-seal.ts';
+import type { NetworkTrust } from '#src/node/network-trust.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -32,10 +37,14 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly seal: NetworkSeal;
+  readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
   readonly events: HostEvents;
+  /** Whose leases are used. Default: everybody's. */
+  readonly trust?: Pick<NetworkTrust, 'isOn' | 'gateFor' | 'follow'>;
 }
 
 export interface DataPathOptions extends IntentOptions {
@@ -74,11 +83,14 @@ export class DataPath {
   readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
+  readonly #jobs: JobDesk;
   readonly #order = new InOrder();
   readonly #listeners = new Set<PathListener>();
+  readonly #gate: ReturnType<NetworkTrust['gateFor']>;
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
+  #jobsRun = false;
 
   /** Nothing is done before {@link apply}, but the rules by which leases are judged come from this first intent. */
   constructor(
@@ -87,7 +99,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events } = components;
+    const { reconciler, kernel, clock, createLogger, events, trust } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -102,9 +114,12 @@ export class DataPath {
     const log = createLogger('overlay');
     this.#table = new LeaseTable(leaseRulesOf(intent), {
       seconds: () => Math.floor(clock.monotonic() / 1_000),
+      isGuarded: trust?.isOn ?? false,
     });
+    this.#gate = trust?.gateFor(this.#table);
+    this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
       intent.backend,
       options,
     );
@@ -112,6 +127,7 @@ export class DataPath {
       table: this.#table,
       peers: this.#peers,
       departures: new Departures({ log }),
+      gate: this.#gate,
       onChanges: (changes) => {
         for (const listener of this.#listeners) listener.onPeers(changes);
       },
@@ -122,6 +138,14 @@ export class DataPath {
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
+    if (trust?.isOn) life.run((signal) => trust.follow(() => this.inbox.judgeAgain(), signal));
+  }
+
+  /** Begins with the first apply: to plan is not to run anything. */
+  #startJobs(): void {
+    if (this.#jobsRun) return;
+    this.#jobsRun = true;
+    this.#life.run((signal) => this.#jobs.run(signal));
   }
 
   /** What is in force, or is being put in force. */
@@ -151,15 +175,24 @@ export class DataPath {
     return this.#peers.unreachable;
   }
 
-  /** Peers that are left out, by the lease's name, with the reason. */
+  /** Records of the registry that somebody wrote over good leases, by name: packets go on by the good ones. */
+  get disputes(): ReadonlyMap<string, Dispute> {
+    return this.#gate?.disputes ?? new Map();
+  }
+
+  /** Leases that are left out, by name, with the reason. */
   *leftOut(): Iterable<readonly [name: string, reason: string]> {
     yield* this.#table.quarantined;
+    for (const [name, { reason }] of this.disputes)
+      yield [name, `${reason}; packets go on to the host that held it before`];
     yield* this.#peers.unreachable;
+    for (const [subject, reason] of this.#jobs.failing()) if (subject !== OWN) yield [subject, reason];
   }
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+    const { rules, seal } = this.#components;
+    return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
@@ -190,11 +223,17 @@ export class DataPath {
 
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
+    // Before there is a device that takes packets.
+    await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    // After the device is there, and before the peers that need it.
+    this.#startJobs();
+    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
+    await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
     await this.removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
   }
@@ -242,12 +281,19 @@ export class DataPath {
     records: readonly RawLease[],
     use: FirewallUse,
     signal: AbortSignal,
-  ): Promise<{ readonly operations: readonly Operation[]; readonly transactions: readonly Step[] }> {
+  ): Promise<{
+    readonly operations: readonly Operation[];
+    readonly transactions: readonly Step[];
+    /** Programs and commands, as command lines. */
+    readonly jobs: readonly string[];
+  }> {
     const { rules } = this.#components;
     this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
+    this.#jobs.set(OWN, this.#intent.backend.jobs?.own(this.#intent.subnets) ?? []);
     await this.inbox.snapshot(records);
     return {
       operations: await this.#owner.plan(),
+      jobs: await this.#jobs.plan(),
       transactions: await rules.plan(
         wantedRulesOf(this.#intent, this.#options, this.#options.previous),
         use,
@@ -260,6 +306,7 @@ export class DataPath {
   troubles(): string[] {
     const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const { trouble: seal } = this.#components.seal;
     const refused = new Set(failing.map(({ key }) => key));
     const late = overdue.filter(({ key }) => !refused.has(key));
     return [
@@ -271,7 +318,9 @@ export class DataPath {
         : [
             `${late.length} kernel objects have not been as wanted for more than 10 s: ${late[0].key}; the log says what was tried`,
           ]),
+      ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
+      ...(seal === undefined ? [] : [`rules against plain packets: ${seal}`]),
     ];
   }
 }

@@ -1,3 +1,5 @@
+import type { LeaseEntry } from '#src/network/lease-table.ts';
+import type { DataPath } from '#src/node/data-path.ts';
 import { leaseEnds } from '#src/node/lease-ends.ts';
 import type { Network } from '#src/node/network.ts';
 import type { ApiQuestion, Handlers } from '#src/observe/api-router.ts';
@@ -92,11 +94,20 @@ async function leases({ network, clock }: NetworkSources): Promise<Reply> {
   const list = new LeaseList({
     ranges: intent.config.ranges,
     own: own.record,
-    entries: table.entries(),
+    entries: asInRegistry(table.entries(), dataPath.disputes),
     ends,
     now: clock.now(),
   });
   return { kind: 'list', name: 'leases', items: list.leases(), rest: () => list.rest() };
+}
+
+/** Entries of the table, those of the registry in the place of the good ones that they were written over. */
+function* asInRegistry(entries: Iterable<LeaseEntry>, disputes: DataPath['disputes']): Generator<LeaseEntry> {
+  for (const entry of entries) {
+    const dispute = disputes.get(entry.raw.name);
+    const { seen, since } = entry;
+    yield dispute === undefined ? entry : { raw: dispute.raw, seen, since, reason: dispute.reason };
+  }
 }
 
 function events(ring: EventRing, { query, accept }: ApiQuestion): Reply {

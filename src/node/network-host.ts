@@ -6,11 +6,14 @@ import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
+import type { KeepTable } from '#src/node/network-seal.ts';
 import type { WatchDrops } from '#src/node/watch-drops.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { KeptTableComponents, KeptTableOptions } from '#src/reconcile/rules/kept-table.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { AddressAnnouncer } from '#src/sys/address-announcer.ts';
+import type { ChildPrograms } from '#src/sys/child-program.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -18,6 +21,7 @@ import type { Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 import type { Random } from '#src/sys/random.ts';
+import type { RunShell } from '#src/sys/shell.ts';
 
 /** What the networks of one host share. */
 export interface NetworkHost {
@@ -33,11 +37,20 @@ export interface NetworkHost {
   /** Opens what lists the networks below the daemon's prefix. */
   readonly openNetworks: (logger: Logger, signal: AbortSignal) => Promise<Networks>;
   readonly makeFirewall: MakeFirewall;
+  /** What keeps a table of the host's packet filter. */
+  readonly keepTable: (
+    options: KeptTableOptions,
+    shared: Pick<KeptTableComponents, 'log' | 'events'>,
+  ) => ReturnType<KeepTable>;
   readonly watchDrops: WatchDrops;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */
   readonly commands: CommandRunner;
+  /** Runs the commands of backends that have some. */
+  readonly shell: RunShell;
+  /** Starts the programs of backends that have some. */
+  readonly programs: ChildPrograms;
   readonly files: Files;
   readonly folders: Folders;
   readonly clock: Clock;

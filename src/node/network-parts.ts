@@ -6,11 +6,15 @@ import { DataPath } from '#src/node/data-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { IntentMaker } from '#src/node/intent-maker.ts';
+import { jobHandlers } from '#src/node/jobs/handlers.ts';
+import { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
+import { NetworkSeal } from '#src/node/network-seal.ts';
+import { NetworkTrust } from '#src/node/network-trust.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {
@@ -24,12 +28,15 @@ export interface NetworkParts {
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
+  /** To be opened before a data path is made. */
+  readonly trust: NetworkTrust;
 }
 
 export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
+  const events = host.eventsOf(id.name);
   return {
     id,
     artefacts,
@@ -37,28 +44,48 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     host,
     createLogger,
     log,
-    events: host.eventsOf(id.name),
-    maker: new IntentMaker({ ...host, log }, makerOptions(id, artefacts, options, host.identity)),
+    events,
+    maker: new IntentMaker(
+      { ...host, preparation: new Preparation({ ...host, log }), log },
+      makerOptions(id, artefacts, options, host.identity),
+    ),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+    trust: new NetworkTrust({ ...host, log: createLogger('trust'), events }, options, id, artefacts),
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, trust }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
-  const { makeFirewall, watchDrops, clock, observeRules } = host;
+  const { makeFirewall, keepTable, watchDrops, clock, observeRules } = host;
+  const log = createLogger('jobs');
   const rules = new NetworkRules(
     { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
     { intervalMs: ruleCheckMs(options) },
   );
+  const seal = new NetworkSeal((wanted) =>
+    keepTable({ ...wanted, intervalMs: ruleCheckMs(options) }, { log: createLogger('firewall'), events }),
+  );
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
   return new DataPath(
-    { ...host, createLogger, rules, events },
+    {
+      ...host,
+      createLogger,
+      rules,
+      seal,
+      events,
+      trust,
+      jobHandlers: jobHandlers({
+        ...host,
+        log,
+        recordPath: (key) => artefacts.stateFile.replace(/json$/, `${key}.pid`),
+      }),
+    },
     intent,
     { ...dataPathOptions(options), name: id.prefix, subnetFile: artefacts.subnetFile, previous },
     life,

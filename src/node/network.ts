@@ -19,6 +19,7 @@ import {
   joinNetwork,
   type OpenedNetwork,
   type Past,
+  recordsOf,
   startFromMemory,
 } from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
@@ -97,6 +98,7 @@ export class Network {
       ...(this.#ways?.troubles ?? []),
       ...(this.#probes?.troubles ?? []),
       ...(this.#running?.troubles ?? this.#troublesFromMemory),
+      ...this.#parts.trust.troubles,
     ];
   }
 
@@ -114,12 +116,13 @@ export class Network {
   }
 
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
-    const { id, options, host } = this.#parts;
+    const { id, options, host, trust } = this.#parts;
     return describeNetwork({
       name: id.name,
       identity: host.identity,
       troubles: this.troubles,
       dataPath: this.#dataPath,
+      trust: trust.status,
       membership: this.#running?.membership,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
@@ -171,10 +174,12 @@ export class Network {
   }
 
   async #start(life: Lifetime): Promise<void> {
-    const { host, id, artefacts, memory, log } = this.#parts;
+    const { host, id, artefacts, memory, log, trust } = this.#parts;
     const { clock, files, onLoaded } = host;
     this.#waitFor(`the network config ${id.prefix}/config`);
     const remembered = await memory.recall();
+    await trust.open();
+    if (remembered !== undefined) trust.recall(remembered.own, recordsOf(remembered));
     const opening = this.#openRegistry(remembered?.config, life);
     const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {

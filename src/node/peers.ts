@@ -1,10 +1,10 @@
-import type { Backend, RouteForm } from '#src/backend/backend.ts';
+import type { Backend, PeerPath, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { JobDesk } from '#src/node/jobs/job-desk.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -14,6 +14,8 @@ export interface PeersComponents {
   readonly kernel: Pick<Kernel, 'routeTo'>;
   readonly clock: Clock;
   readonly reconciler: Pick<Owner, 'set'>;
+  /** Default: nobody, for backends without jobs. */
+  readonly jobs?: Pick<JobDesk, 'set'>;
   readonly log: Logger;
   /** Default: nobody. */
   readonly events?: HostEvents;
@@ -61,6 +63,7 @@ export class Peers {
       if (change.kind !== 'accepted') {
         this.#unreachable.delete(change.name);
         this.#components.reconciler.set(change.name, []);
+        this.#components.jobs?.set(change.name, []);
       } else if (!all) await this.#plan(change.lease, budget);
     }
     if (all) await this.planAll();
@@ -74,24 +77,29 @@ export class Peers {
 
   /** Waits only where there is something to wait for: there may be 50,000 to plan. */
   #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
-    const { publicIp } = lease.attributes;
-    if (this.#backend.needsLookup && publicIp !== undefined) return this.#planByLookup(lease, publicIp);
-    this.#components.reconciler.set(
-      lease.name,
-      this.#backend.peerObjects(lease, { routeForm: this.#routeForm }),
-    );
+    if (this.#backend.needsLookup) return this.#planByLookup(lease);
+    this.#want(lease, { routeForm: this.#routeForm });
     return budget.isSpent ? budget.turn() : undefined;
   }
 
-  async #planByLookup({ name }: Lease, publicIp: Ipv4): Promise<void> {
-    const { kernel, leases, reconciler } = this.#components;
-    const lookup = await kernel.routeTo(publicIp);
+  async #planByLookup({ name, attributes: { publicIp, publicIpv6 } }: Lease): Promise<void> {
+    const { kernel, leases } = this.#components;
+    const v4 = publicIp === undefined ? undefined : await kernel.routeTo(publicIp);
+    const v6 = publicIpv6 === undefined ? undefined : await kernel.routeTo(publicIpv6);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
-    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup: { v4: lookup } }) };
-    if (lease?.attributes.publicIp !== publicIp) return;
+    if (lease?.attributes.publicIp !== publicIp || lease?.attributes.publicIpv6 !== publicIpv6) return;
+    if (lease === undefined) return;
+    const lookup = { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
+    const path = { routeForm: this.#routeForm, lookup };
     this.#noteReach(name, this.#backend.unreachable(lease, path));
-    reconciler.set(name, this.#backend.peerObjects(lease, path));
+    this.#want(lease, path);
+  }
+
+  #want(lease: Lease, path: PeerPath): void {
+    const { reconciler, jobs } = this.#components;
+    reconciler.set(lease.name, this.#backend.peerObjects(lease, path));
+    jobs?.set(lease.name, this.#backend.jobs?.peer(lease, path) ?? []);
   }
 
   /** Said once for each reason. */

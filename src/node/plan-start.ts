@@ -10,6 +10,7 @@ import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
+import { formatCommand } from '#src/node/jobs/command-jobs.ts';
 import type { NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
@@ -17,12 +18,13 @@ import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
+import type { RunShell } from '#src/sys/shell.ts';
 
 /** What a start of flanneld would do on this host now. */
 export interface StartPlan {
   /** What it would do with the registry, one sentence each. */
   readonly registry: readonly string[];
-  /** `ip` and `bridge` commands, in order. */
+  /** `ip` and `bridge` commands, in order, and the commands and programs of a backend that has some. */
   readonly commands: readonly string[];
   /** The firewall's transactions. */
   readonly transactions: readonly Step[];
@@ -42,7 +44,11 @@ export async function planStart(
   // A node without an identity gets one at its start, not here.
   const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
-  const parts = networkParts(networkHost(components, options, identity, signal), id, options);
+  // A plan names the commands of an operator, and runs none.
+  const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });
+  const host = networkHost({ ...components, shell }, options, identity, signal);
+  const parts = networkParts(host, id, options);
+  await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();
@@ -78,7 +84,11 @@ export async function planStart(
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],
-      commands: plan.operations.map(commandOf),
+      commands: [
+        ...(draft.prepared.preparation === undefined ? [] : [formatCommand(draft.prepared.preparation)]),
+        ...plan.operations.map(commandOf),
+        ...plan.jobs,
+      ],
       transactions: plan.transactions,
     };
   } finally {

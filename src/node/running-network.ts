@@ -331,7 +331,9 @@ export class RunningNetwork {
   /** Another text whenever there is something else to remember. */
   get #version(): string {
     const { name, value } = this.membership.own.record;
-    return `${this.#dataPath.table.version} ${name} ${value} ${this.#config.text}`;
+    // A renewal moves the end of our lease.
+    const { renewals } = this.membership.counts;
+    return `${this.#dataPath.table.version} ${name} ${value} ${renewals} ${this.#config.text}`;
   }
 
   /** Writes down what a start without the registry needs. */
@@ -339,11 +341,14 @@ export class RunningNetwork {
     const { memory, host, names } = this.#parts;
     const { name, value } = this.membership.own.record;
     this.#written = this.#version;
+    const { remainingMs } = this.membership;
+    const heldUntil = remainingMs === undefined ? undefined : host.clock.now() + remainingMs;
     await memory.remember({
       at: host.clock.now(),
       config: this.#config.text,
       ...(names.instance !== undefined && { instance: names.instance }),
       own: { name, value },
+      ...(heldUntil !== undefined && { heldUntil }),
       peers: [...this.#dataPath.table.records()],
     });
   }

@@ -10,6 +10,7 @@ import { registryOptions } from '#src/node/registry-options.ts';
 import { watchDrops } from '#src/node/watch-drops.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import { KeptTable } from '#src/reconcile/rules/kept-table.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
@@ -25,6 +26,8 @@ export interface HostComponents
     | 'files'
     | 'folders'
     | 'locks'
+    | 'shell'
+    | 'programs'
     | 'announcer'
     | 'clock'
     | 'random'
@@ -91,6 +94,8 @@ export function networkHost(
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    keepTable: (request, shared) =>
+      new KeptTable({ commands, ruleset, watchRules, clock, ...shared }, request),
     makeFirewall: (use) =>
       new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs }, use),
     async start(life) {

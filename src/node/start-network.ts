@@ -92,7 +92,7 @@ export async function joinNetwork(
   onStep: (what: string) => void,
   signal: AbortSignal,
 ): Promise<Joined> {
-  const { log, maker, host, options, createLogger, events } = parts;
+  const { log, maker, host, options, createLogger, events, trust } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
   // The store needs a while for the list, and the host is looked at meanwhile.
@@ -124,6 +124,9 @@ export async function joinNetwork(
       overlap: draft.overlap,
       judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
+      ...(trust.seal !== undefined && { seal: trust.seal }),
+      defends: trust.isOn,
+      held: remembered && trust.heldBefore(remembered),
     },
     signal,
   );
@@ -165,7 +168,7 @@ const subnetsOf = (remembered: Remembered | undefined) =>
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
-  { config, prepared }: Draft,
+  { config, prepared, advertised }: Draft,
   signal: AbortSignal,
 ): Promise<void> {
   const kind = config.nftables ? 'nftables' : 'iptables';
@@ -176,6 +179,7 @@ async function checkForStart(
       firewall: wantsRules(options) ? kind : undefined,
       ipv4: config.ranges.v4 !== undefined,
       ipv6: config.ranges.v6 !== undefined,
+      advertised,
     },
     signal,
   );

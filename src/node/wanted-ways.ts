@@ -9,6 +9,7 @@ const MOST_PEERS = 64;
 
 /** The ways of an overlay's packets in each of its families, by peers from all over its range. */
 export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<WantedWays, 'bridge'>[] {
+  if (intent.backend.inbound.others) return [];
   const step = Math.max(1, Math.ceil(table.size / MOST_PEERS));
   const without = new Set(Array.from(leftOut(), ([name]) => name));
   const peers: { readonly v4: Prefix[]; readonly v6: Prefix[] } = { v4: [], v6: [] };

@@ -37,6 +37,8 @@ export interface Peer {
   readonly node?: string;
   /** The other end of the tunnel; absent where the backend has none. */
   readonly vtep?: { readonly address: string; readonly mac: string };
+  /** What keeps packets to it from being read on the way: `none` is nothing. Absent where the backend never encrypts. */
+  readonly encryption?: 'wireguard' | 'ipsec' | 'none';
   /** When its lease was last written or renewed, as seen here. */
   readonly lastSeen: string;
   /** Seconds until the lease expires; absent for a reservation, and where the registry does not say. */

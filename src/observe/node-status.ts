@@ -45,7 +45,11 @@ export interface NodeStatus extends HostStatus {
     readonly accepted: number;
     /** Leases that are not used, with the reason. */
     readonly quarantined: readonly { readonly lease: string; readonly reason: string }[];
+    /** Accepted peers to which packets are not encrypted; absent where the backend never encrypts. */
+    readonly plain?: number;
   };
+  /** Absent where leases are used whoever signed them (`--trust=off`). */
+  readonly trust?: TrustStatus;
   readonly kernel: {
     readonly wanted: number;
     readonly failing: readonly { readonly key: string; readonly reason: string }[];
@@ -56,4 +60,19 @@ export interface NodeStatus extends HostStatus {
   };
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
+}
+
+/** Whose leases are used. */
+export interface TrustStatus {
+  readonly policy: 'first-use' | 'allow-list';
+  /** What is done with leases without a signature. */
+  readonly unsigned: 'accept' | 'refuse';
+  /** This node's public key, in base64url. */
+  readonly key: string;
+  /** Keys that hold a subnet, present or not. */
+  readonly knownKeys: number;
+  /** Leases that somebody else has written over: packets go on to the host that held them. */
+  readonly disputed: readonly string[];
+  /** Records that were refused since the start because of who signed them, or not. */
+  readonly refusals: number;
 }

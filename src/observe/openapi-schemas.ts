@@ -71,7 +71,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         { description: text('the API and the endpoints'), state: text() },
         { ageSeconds: figure('since it last showed that nothing is missing here') },
       ),
-      peers: object({ accepted: whole(), quarantined: list(REASON, 'leases that are not used') }),
+      peers: object(
+        { accepted: whole(), quarantined: list(REASON, 'leases that are not used') },
+        {
+          plain: whole('peers to which packets are not encrypted; absent where the backend never encrypts'),
+        },
+      ),
       kernel: object({
         wanted: whole('objects that should be in the kernel'),
         failing: list(object({ key: text(), reason: text() })),
@@ -82,6 +87,14 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
+      trust: object({
+        policy: oneOf(['first-use', 'allow-list'], 'whose leases are used'),
+        unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
+        key: text('this node’s public key, in base64url'),
+        knownKeys: whole('keys that hold a subnet, present or not'),
+        disputed: list(text(), 'leases that somebody else has written over'),
+        refusals: whole('records refused since the start because of who signed them, or not'),
+      }),
       network: object(
         {
           network: text(
@@ -130,6 +143,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     {
       ...LEASE_FACTS,
       vtep: { ...VTEP, description: 'the other end of the tunnel, where the backend has one' },
+      encryption: oneOf(
+        ['wireguard', 'ipsec', 'none'],
+        'what keeps packets to it from being read on the way; absent where the backend never encrypts',
+      ),
       remainingSeconds: REMAINING,
       reason: text('why it is not programmed'),
       probe: ref('PeerProbe'),

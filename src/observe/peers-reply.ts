@@ -7,7 +7,7 @@ import type { SubjectState } from '#src/reconcile/subject-state.ts';
 
 export interface PeerSources {
   readonly entries: Iterable<LeaseEntry>;
-  readonly backend: Pick<Backend, 'tunnelEnd'>;
+  readonly backend: Pick<Backend, 'tunnelEnd' | 'protectionOf'>;
   /** Peers whose lease is good and to which there is no way, with the reason. */
   readonly unreachable: ReadonlyMap<string, string>;
   /** Whether what a lease needs is in the kernel. */
@@ -30,9 +30,11 @@ function peerOf({ raw, lease, reason, seen, since }: LeaseEntry, sources: PeerSo
   const { expiry } = raw;
   const end = lease && backend.tunnelEnd(lease);
   const probe = lease && probeOf(raw.name);
+  const encryption = lease && backend.protectionOf?.(lease);
   return {
     ...leaseFacts(raw, lease),
     ...(end !== undefined && { vtep: { address: formatIp(end.address), mac: end.mac } }),
+    ...(encryption !== undefined && { encryption }),
     lastSeen: isoSeconds(timeOf(seen)),
     ...(expiry.kind === 'expires' && { remainingSeconds: secondsUntil(expiry.at, now) }),
     ...(reason === undefined ? programmedOf(raw.name, sources) : { programmed: 'quarantined', reason }),

@@ -69,6 +69,9 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'route {"device":"blue"}',
     'route {"protocol":87}',
     'sysctl {"device":"blue"}',
+    'wireguard-device {"device":"blue"}',
+    'wireguard-peer {"device":"blue"}',
+    'xfrm-policy {"device":"blue"}',
   ]);
 });
 

@@ -7,12 +7,16 @@ import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
 import { SYSCTL } from '#src/state/kinds/sysctl.ts';
+import { WIREGUARD_DEVICE } from '#src/state/kinds/wireguard-device.ts';
+import { WIREGUARD_PEER } from '#src/state/kinds/wireguard-peer.ts';
+import { XFRM_POLICY } from '#src/state/kinds/xfrm-policy.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
 export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
+export type { Ipip } from '#src/state/kinds/ipip.ts';
 export type { Bridge, Link } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
 export {
@@ -21,14 +25,30 @@ export {
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
   RTPROT_KERNEL,
+  RTPROT_RA,
   RTPROT_WEFT,
 } from '#src/state/kinds/route.ts';
 export type { Sysctl } from '#src/state/kinds/sysctl.ts';
 export { HOST_NAMESPACE, type Veth } from '#src/state/kinds/veth.ts';
 export type { Vxlan } from '#src/state/kinds/vxlan.ts';
+export type { WireguardDevice } from '#src/state/kinds/wireguard-device.ts';
+export type { WireguardPeer } from '#src/state/kinds/wireguard-peer.ts';
+export type { EspTunnel, PolicyDirection, XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
-const TABLE = [LINK, BRIDGE_PORT, ADDRESS, FDB, BRIDGE_FDB, NEIGHBOUR, ROUTE, SYSCTL] as const;
+const TABLE = [
+  LINK,
+  BRIDGE_PORT,
+  WIREGUARD_DEVICE,
+  ADDRESS,
+  FDB,
+  WIREGUARD_PEER,
+  BRIDGE_FDB,
+  NEIGHBOUR,
+  ROUTE,
+  SYSCTL,
+  XFRM_POLICY,
+] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;
 

@@ -166,12 +166,28 @@ export const LEASE_CHECKS: readonly Check[] = [
     },
   },
   {
+    id: 'lease-disputed',
+    title: 'nobody has written over the lease of another host',
+    why: 'Who writes such a lease wants the packets of that subnet. They go on to the host that held it for as long as a lease lives.',
+    causes: [],
+    look(facts) {
+      const disputed = refused(facts).filter(({ isDisputed }) => isDisputed);
+      if (disputed.length === 0) return undefined;
+      return {
+        what: `${disputed.length === 1 ? 'A lease was' : `${disputed.length} leases were`} written over by another than its key's host: ${some(disputed.map(({ lease, reason }) => `${lease}: ${reason}`))}.`,
+        remedy:
+          'find out who writes to the registry, and change its passwords; where the host has a new key by your own doing: weft trust forget SUBNET, on each host',
+        leases: disputed.map(({ lease }) => lease),
+      };
+    },
+  },
+  {
     id: 'lease-quarantined',
     title: 'all leases can be used',
     why: 'A lease in quarantine has no route: its host is not reached from here.',
     causes: [...REACH],
-    look({ daemon }) {
-      const quarantined = daemon.state === 'running' ? daemon.status.peers.quarantined : [];
+    look(facts) {
+      const quarantined = refused(facts).filter(({ isDisputed }) => !isDisputed);
       if (quarantined.length === 0) return undefined;
       return {
         what: `${quarantined.length === 1 ? 'A lease is' : `${quarantined.length} leases are`} not used: ${some(quarantined.map(({ lease, reason }) => `${lease}: ${reason}`))}.`,
@@ -199,6 +215,13 @@ export const LEASE_CHECKS: readonly Check[] = [
     },
   },
 ];
+
+/** Leases that are not used, and which of them stand in the registry over one that is. */
+function refused({ daemon }: Pick<HostFacts, 'daemon'>) {
+  if (daemon.state !== 'running') return [];
+  const disputed = new Set(daemon.status.trust?.disputed);
+  return daemon.status.peers.quarantined.map((it) => ({ ...it, isDisputed: disputed.has(it.lease) }));
+}
 
 function capacityOf(text: string): number | undefined {
   try {

@@ -10,18 +10,18 @@ import {
 import type { Message, Request } from '#src/kernel/message.ts';
 import { ADD, REPLACE } from '#src/kernel/verbs.ts';
 import { FDB, type FdbEntry } from '#src/state/kinds/fdb.ts';
-import type { Verb } from '#src/state/operation.ts';
+import type { KernelError, Verb } from '#src/state/operation.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
 export const fdbDump = (index = 0): Request =>
   neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
-/** `bridge fdb add|replace|del MAC dev DEVICE dst IP self permanent` */
+/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [via DEVICE] self permanent` */
 function fdbRequest(
   verb: Verb,
-  { mac, destination, device }: FdbEntry,
+  { mac, destination, device, via }: FdbEntry,
   names: DeviceNames,
-): Request | 'unsupported' | undefined {
+): Request | KernelError | 'unsupported' | undefined {
   if (verb === 'set') return 'unsupported';
   const index = names.indexOf(device);
   if (index === undefined) return undefined;
@@ -33,19 +33,28 @@ function fdbRequest(
     destination,
     mac,
   };
-  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message);
-  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message);
+  const outer = via === undefined ? undefined : (goneIndex(via) ?? names.indexOf(via));
+  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, { device: outer });
+  if (via !== undefined && outer === undefined)
+    return { errno: 'ENODEV', message: `there is no device ${via}` };
+  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, { device: outer });
 }
 
 /** An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those that name no VTEP, which are a bridge's. */
 function readFdbEntry(message: Message, names: Names): FdbEntry | undefined {
   const read = isBridgeMessage(message) ? readNeighbourMessage(message) : undefined;
   if (read === undefined) return undefined;
-  const { index, state, destination, mac } = read;
+  const { index, state, destination, mac, via } = read;
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
-  return { kind: 'fdb', mac, destination, device, permanent: (state & k.NUD_PERMANENT) !== 0 };
+  const permanent = (state & k.NUD_PERMANENT) !== 0;
+  if (via === undefined) return { kind: 'fdb', mac, destination, device, permanent };
+  // The entry stays when the device goes, and then carries nothing.
+  return { kind: 'fdb', mac, destination, device, permanent, via: names.nameOf(via) ?? `#${via}` };
 }
+
+/** The ifindex of a device that is gone: it still names the entry. */
+const goneIndex = (via: string): number | undefined => (via[0] === '#' ? Number(via.slice(1)) : undefined);
 
 export const FDB_CODEC: KindCodec<FdbEntry> = {
   kind: FDB,

@@ -4,10 +4,12 @@ import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import {
   bridgeData,
+  ipipData,
   LINK_DATA,
   type LinkData,
   newBridgeData,
   readBridge,
+  readIpip,
   readVxlan,
   vethData,
   vxlanData,
@@ -72,7 +74,10 @@ interface Info {
   readonly data?: LinkData;
 }
 
-function infoOf({ type, vxlan, bridge, veth }: Link, names: DeviceNames): Info | KernelError | undefined {
+function infoOf(
+  { type, vxlan, ipip, bridge, veth }: Link,
+  names: DeviceNames,
+): Info | KernelError | undefined {
   if (vxlan !== undefined) {
     const { underlay, socketIn } = vxlan;
     if (underlay === undefined || socketIn !== undefined)
@@ -80,6 +85,7 @@ function infoOf({ type, vxlan, bridge, veth }: Link, names: DeviceNames): Info |
     const index = names.indexOf(underlay);
     return index === undefined ? undefined : { kind: type ?? 'vxlan', data: vxlanData(vxlan, index) };
   }
+  if (ipip !== undefined) return { kind: type ?? 'ipip', data: ipipData(ipip) };
   if (veth !== undefined) {
     const file = names.fileOf?.(veth.peerNamespace);
     return file === undefined
@@ -149,8 +155,12 @@ function readData(
   data: LinkData,
   netnsId: number | undefined,
   names: Names,
-): Pick<Link, 'vxlan' | 'bridge'> | undefined {
+): Pick<Link, 'vxlan' | 'ipip' | 'bridge'> | undefined {
   if (kind === 'bridge') return { bridge: readBridge(data) };
+  if (kind === 'ipip') {
+    const ipip = readIpip(data);
+    return ipip && { ipip };
+  }
   if (kind !== 'vxlan') return undefined;
   // Across namespaces the lower device's ifindex is another namespace's.
   const vxlan = readVxlan(data, (index) => (netnsId === undefined ? names.nameOf(index) : undefined));

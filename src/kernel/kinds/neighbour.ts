@@ -31,6 +31,8 @@ export interface NeighbourMessage {
   readonly flags: number;
   readonly destination: Ip | undefined;
   readonly mac: Mac | undefined;
+  /** ifindex of the device by which a forwarding entry's outer packets leave (NDA_IFINDEX). Only in what was read. */
+  readonly via?: number | undefined;
 }
 
 export function neighbourMessage(
@@ -71,10 +73,12 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
   if (size < NDMSG_BYTES) return undefined;
   let destination: Ip | undefined;
   let mac: Mac | undefined;
+  let via: number | undefined;
   const attribute = new AttributeCursor(view, offset + NDMSG_BYTES, offset + size);
   while (attribute.next()) {
     if (attribute.type === k.NDA_DST) destination = attribute.ip();
     else if (attribute.type === k.NDA_LLADDR) mac = attribute.mac();
+    else if (attribute.type === k.NDA_IFINDEX) via = attribute.u32();
   }
   return {
     family: view.getUint8(offset),
@@ -83,6 +87,7 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
     flags: view.getUint8(offset + 10),
     destination,
     mac,
+    via,
   };
 }
 

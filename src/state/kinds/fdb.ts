@@ -10,10 +10,12 @@ export interface FdbEntry {
   readonly destination: Ip;
   readonly device: string;
   readonly permanent: boolean;
+  /** The outer packets leave by this device, whatever the routes say; absent where the routes decide. */
+  readonly via?: string;
 }
 
-const format = ({ mac, device, destination, permanent }: FdbEntry): string =>
-  `${mac} dev ${device} dst ${formatIp(destination)} self${permanent ? ' permanent' : ''}`;
+const format = ({ mac, device, destination, permanent, via }: FdbEntry): string =>
+  `${mac} dev ${device} dst ${formatIp(destination)}${via === undefined ? '' : ` via ${via}`} self${permanent ? ' permanent' : ''}`;
 
 export const FDB = kindOf<FdbEntry>({
   name: 'fdb',
@@ -24,11 +26,16 @@ export const FDB = kindOf<FdbEntry>({
   differences: (wanted, found) =>
     new Differences()
       .field('dst', wanted.destination, found.destination, formatIp)
-      .field('permanent', wanted.permanent, found.permanent).texts,
+      .field('permanent', wanted.permanent, found.permanent)
+      // That there is none is wanted, too.
+      .field('via', wanted.via ?? 'any', found.via ?? 'any').texts,
   isAsWanted: (wanted, found) =>
-    wanted.destination === found.destination && wanted.permanent === found.permanent,
+    wanted.destination === found.destination &&
+    wanted.permanent === found.permanent &&
+    wanted.via === found.via,
   isTarget: (found, named) => found.destination === named.destination,
   deviceOf: ({ device }) => device,
+  devicesNeeded: ({ device, via }) => (via === undefined ? [device] : [device, via]),
   format,
   command: (verb, entry) =>
     verb === 'remove'

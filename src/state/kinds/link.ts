@@ -1,6 +1,7 @@
 import type { Mac } from '#src/lib/mac.ts';
 import { Differences } from '#src/state/differences.ts';
 import { kindOf, type Stage } from '#src/state/kind.ts';
+import { formatIpip, type Ipip, ipipDifferences } from '#src/state/kinds/ipip.ts';
 import { formatVeth, type Veth } from '#src/state/kinds/veth.ts';
 import { formatVxlan, type Vxlan, vxlanDifferences } from '#src/state/kinds/vxlan.ts';
 import type { Operation, Verb } from '#src/state/operation.ts';
@@ -11,7 +12,7 @@ export interface Link {
   readonly name: string;
   /** Only in what was found: the kernel's ifindex. */
   readonly index?: number;
-  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`; absent for a plain device. */
+  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`, `wireguard`; absent for a plain device. */
   readonly type?: string;
   readonly mac?: Mac;
   /** Bytes of layer-3 payload. */
@@ -29,6 +30,7 @@ export interface Link {
   /** The bridge that it is in, by name; `null` is wanted of a device that shall be in none. */
   readonly master?: string | null;
   readonly vxlan?: Vxlan;
+  readonly ipip?: Ipip;
   readonly bridge?: Bridge;
   /** Only in what is wanted, and only when it is made. */
   readonly veth?: Veth;
@@ -41,19 +43,21 @@ export interface Bridge {
 }
 
 /** The type by its name, or by what else is known of the device. */
-function typeOf({ type, vxlan, bridge, veth }: Link): string | undefined {
+function typeOf({ type, vxlan, ipip, bridge, veth }: Link): string | undefined {
   if (type !== undefined) return type;
   if (vxlan !== undefined) return 'vxlan';
+  if (ipip !== undefined) return 'ipip';
   if (bridge !== undefined) return 'bridge';
   return veth && 'veth';
 }
 
 function mustRecreate(wanted: Link, found: Link): string[] {
-  const { vxlan, bridge, veth } = wanted;
+  const { vxlan, ipip } = wanted;
   if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
-  const isOfType = vxlan === undefined && typeOf(wanted) === typeOf(found);
-  if (isOfType || (vxlan ?? bridge ?? veth) === undefined) return [];
-  return [`link type: ${typeOf(wanted)} vs ${found.type ?? 'none'}`];
+  if (ipip !== undefined && found.ipip !== undefined) return ipipDifferences(ipip, found.ipip);
+  const type = typeOf(wanted);
+  if (type === undefined || ((vxlan ?? ipip) === undefined && type === typeOf(found))) return [];
+  return [`link type: ${type} vs ${found.type ?? 'none'}`];
 }
 
 /** What is wanted of a bridge, as far as this kernel has it. */
@@ -148,6 +152,7 @@ function format(link: Link): string {
   const type = typeOf(link);
   if (type !== undefined) words.push('type', type);
   if (link.vxlan !== undefined) words.push(formatVxlan(link.vxlan));
+  if (link.ipip !== undefined) words.push(formatIpip(link.ipip));
   if (link.veth !== undefined) words.push(formatVeth(link.veth));
   const { multicastSnooping } = link.bridge ?? {};
   if (multicastSnooping !== undefined) words.push('mcast_snooping', multicastSnooping ? '1' : '0');
