@@ -130,7 +130,9 @@ const EXAMPLES: readonly [file: string, words: RegExp][] = [
   // What a packet on the wire looks like, to an nft rule.
   ['firewall/sealed-port.ts', /\bvni\b|VXLAN/],
   ['cli/capture-flags.ts', /vni: many/],
-  ['cli/network-command.ts', /networks with their VNI/],
+  ['cli/network-command.ts', /networks with their VNI|backend, VNI, port or MTU/],
+  ['cli/change-flags.ts', /Pick<ChangeWish/],
+  ['cli/change-network.ts', /begin one with/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],
   ['cli/lab-walk.ts', /That is VXLAN/],
   ['cli/capture-command.ts', /USUAL_PORTS/],

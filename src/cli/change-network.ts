@@ -1,5 +1,5 @@
+import { type ChangeWish, isWish, judgeChange, wishedBackend } from '#src/backend/change-wish.ts';
 import { askRegistry } from '#src/cli/ask-registry.ts';
-import { type ChangeWish, isWish, judgeChange, wishedBackend } from '#src/cli/change-wish.ts';
 import { formatTable } from '#src/cli/format-table.ts';
 import { describeProgress, leadChange } from '#src/cli/lead-change.ts';
 import type { RegistryCommandContext } from '#src/cli/registry-command.ts';
