@@ -229,7 +229,8 @@ export class PathChanger {
     };
     for (const [device, trials] of byDevice) {
       const leaveBy = (await host.kernel.links()).find(({ name }) => name === device)?.index;
-      if (leaveBy === undefined) take(new Map(trials.map(({ name }) => [name, `there is no device ${device}`])));
+      if (leaveBy === undefined)
+        take(new Map(trials.map(({ name }) => [name, `there is no device ${device}`])));
       else take(await tries.run(trials, { source, leaveBy, bytes }, signal));
     }
     if (byRoute.length === 0) return outcomes;

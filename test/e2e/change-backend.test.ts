@@ -14,7 +14,7 @@ import { cannotRun } from '../support/test-lab.ts';
  *
  *     store .190 etcd     h1 .191 flanneld ── c  →  h2 .192 flanneld ── c  →  …  →  h5 ── c  →  h1
  */
-const skip = cannotRun('etcd', 'etcdctl', 'ping');
+const skip = cannotRun('etcd', 'etcdctl', 'ping', 'busybox');
 const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Owner":"x","Backend":{"Type":"vxlan"}}';
 
 /** Strict source checks, as many distributions have them: a way there and another one back would be dropped. */
@@ -30,6 +30,30 @@ const sourceCheckOf = async (host: Host, device: string): Promise<string> =>
 async function ringOf({ nodes }: Network): Promise<Traffic[]> {
   const pairs = nodes.map((node, at) => [node, nodes[(at + 1) % nodes.length] ?? node] as const);
   return Promise.all(pairs.map(([one, two]) => Traffic.start(one.container, two.container.address)));
+}
+
+/** One TCP connection from the first container to the second, which counts what comes. It is never made again. */
+async function streamOf({ nodes: [one, two] }: Network): Promise<{ end(): Promise<void> }> {
+  assert.ok(one && two);
+  const count = `${two.container.shared.inside}/count`;
+  const server = await two.container.start('sink', ['sh', '-c', `busybox nc -l -p 9000 | wc -c > ${count}`]);
+  await two.container.must(['sh', '-c', "until ss -Hltn 'sport = :9000' | grep -q .; do sleep 0.02; done"]);
+  const talk = 'while [ ! -e stop ]; do head -c 20000 /dev/zero; sleep 0.02; done';
+  const folder = one.container.shared.inside;
+  const client = await one.container.start('source', [
+    'sh',
+    '-c',
+    `mkdir -p ${folder}; cd ${folder}; { ${talk}; } | tee sent | busybox nc ${two.container.address} 9000`,
+  ]);
+  return {
+    async end() {
+      await one.container.must(['touch', `${folder}/stop`]);
+      await Promise.all([client.exited(), server.exited()]);
+      const sent = Number(await one.container.must(['sh', '-c', `wc -c < ${folder}/sent`]));
+      assert.ok(sent > 1_000_000, `${sent} bytes sent`);
+      assert.equal(Number(await two.container.must(['cat', count])), sent);
+    },
+  };
 }
 
 async function assertNothingLost(ring: readonly Traffic[]): Promise<void> {
@@ -88,11 +112,13 @@ const nodesOf = async (t: TestContext, hosts: number, api: 2 | 3 = 3): Promise<N
 test('VNI 1 → 7 and another port on five hosts: nothing is lost', { skip }, async (t) => {
   const network = await nodesOf(t, 5);
   const ring = await ringOf(network);
+  const stream = await streamOf(network);
   const { code, stdout, stderr } = await change(network, '--vni=7', '--port=4789');
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /^done: every host uses the new path/m);
   await assertPaths(network.nodes, ['device flannel.7', 'routes by flannel.7']);
   await assertNothingLost(ring);
+  await stream.end();
   assert.equal(
     await configOf(network, 3),
     '{"Network":"10.0.0.0/16","SubnetLen":24,"Owner":"x","Backend":{"Type":"vxlan","VNI":7,"Port":4789}}',
