@@ -1,5 +1,6 @@
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { GoObject } from '#src/network/go-json.ts';
@@ -21,11 +22,22 @@ export interface BackendKind {
   /** Reads the backend's options and the host. Throws WeftError `config` with the field's name. */
   prepare(place: BackendPlace): PreparedBackend;
 
+  /** Which secrets of the node it works with, given its options. The node reads them before `prepare`. Absent: none. */
+  secrets?(options: GoObject): readonly SecretName[];
+
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
 
   /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
   sealOf?(of: NetworkTrace): number | undefined;
+}
+
+/** `wireguard-key`: the node's own pair of keys. */
+export type SecretName = 'wireguard-key';
+
+/** Secrets of the node, as far as they were asked for. */
+export interface BackendSecrets {
+  readonly wireguardKey?: WireguardKey;
 }
 
 /** One network on one host, before its lease is known. */
@@ -39,6 +51,8 @@ export interface BackendPlace {
   readonly links: readonly Link[];
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  /** Absent where nothing is done but looked. */
+  readonly secrets?: BackendSecrets;
 }
 
 /** The backend of one network on this host. Its underlay and its lease may still change. */

@@ -26,7 +26,7 @@ const config = (type: string, options = {}) => ({
 
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
-  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'extension', 'alloc']);
+  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'wireguard', 'extension', 'alloc']);
   for (const type of types) assert.equal(prepareBackend(config(type), HOST).type, type);
 });
 
@@ -47,7 +47,7 @@ test('an unknown type is refused with those there are', () => {
     return assert.fail(type);
   };
   const remedy =
-    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, extension, alloc';
+    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, wireguard, extension, alloc';
   assert.deepEqual(refused('udp'), ['backend', 'Error fetching backend: unknown backend type: udp', remedy]);
   assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
 });

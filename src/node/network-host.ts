@@ -4,6 +4,7 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
 import type { KeepTable } from '#src/node/network-seal.ts';
@@ -52,6 +53,8 @@ export interface NetworkHost {
   /** Starts the programs of backends that have some. */
   readonly programs: ChildPrograms;
   readonly files: Files;
+  /** Keys of the node, for backends that work with some. */
+  readonly secrets: SecretSource;
   readonly folders: Folders;
   readonly clock: Clock;
   readonly random: Random;

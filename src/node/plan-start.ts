@@ -46,7 +46,14 @@ export async function planStart(
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
   // A plan names the commands of an operator, and runs none.
   const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });
-  const host = networkHost({ ...components, shell }, options, identity, signal);
+  // A node without a key gets one at its start, too.
+  const { looking: secrets } = components.secrets;
+  const host = networkHost(
+    { ...components, shell, secrets: { read: (names) => secrets.read(names), looking: secrets } },
+    options,
+    identity,
+    signal,
+  );
   const parts = networkParts(host, id, options);
   await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');

@@ -1,7 +1,9 @@
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
+import { NodeSecrets } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Host } from '#src/node/host.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
@@ -17,6 +19,7 @@ import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { hasOwnMounts } from '#src/sys/own-mounts.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';
 import { systemRandom } from '#src/sys/random.ts';
+import { systemSecretFiles } from '#src/sys/secret-files.ts';
 import { systemShell } from '#src/sys/shell.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
@@ -25,6 +28,8 @@ import { systemUnixHttp } from '#src/sys/unix-http.ts';
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
   return {
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
+    actuators: [new WireguardKernel({ netlink: systemNetlink, clock: systemClock })],
+    secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>
       monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),
     ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),

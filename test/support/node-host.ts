@@ -122,6 +122,7 @@ export class MemoryHost {
       shell: async () => ({ code: 0, output: '', isCut: false }),
       programs: NO_PROGRAMS,
       files: this.files,
+      secrets: { read: async () => ({}) },
       folders: NO_FOLDERS,
       clock,
       random: () => 0.5,
