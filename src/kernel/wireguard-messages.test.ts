@@ -55,7 +55,7 @@ test('a peer is read as it was written, with endpoints of both families', () => 
   assert.deepEqual({ ...second, presharedKey: undefined }, { ...plain(PEER6), presharedKey: undefined });
   assert.ok(first?.presharedKey?.equals(secretOf(7)));
   // One preshared key for all peers is held once.
-  assert.equal(first.presharedKey, second?.presharedKey);
+  assert.equal(first?.presharedKey, second?.presharedKey);
 });
 
 test('a peer without a preshared key has 32 zero bytes, which are none', () => {
