@@ -35,7 +35,10 @@ export interface BackendHost {
 }
 
 /** The secrets of the node that the config's backend works with, or both while it is being changed. */
-export const secretsNeeded = ({ backend, change }: Pick<NetworkConfig, 'backend' | 'change'>): readonly SecretName[] =>
+export const secretsNeeded = ({
+  backend,
+  change,
+}: Pick<NetworkConfig, 'backend' | 'change'>): readonly SecretName[] =>
   [backend, change?.other].flatMap(
     (one) => (one && BACKENDS.find((kind) => kind.type === one.type)?.secrets?.(one.options)) ?? [],
   );
