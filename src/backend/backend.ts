@@ -1,5 +1,8 @@
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
+import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import type { KeyRotation } from '#src/backend/rotation-keys.ts';
+import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
@@ -38,6 +41,8 @@ export type SecretName = 'wireguard-key';
 /** Secrets of the node, as far as they were asked for. */
 export interface BackendSecrets {
   readonly wireguardKey?: WireguardKey;
+  /** Where the key is one of two: `--wireguard-rotate`. */
+  readonly keyRotation?: KeyRotation;
 }
 
 /** One network on one host, before its lease is known. */
@@ -161,6 +166,9 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
+  /** The devices of one of our keys, where keys are rotated; absent for backends without keys of their own. */
+  keyDevices?(role: KeyRole): readonly string[];
+
   /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
   readonly protectionOf?: (lease: Lease) => Protection;
 
@@ -215,6 +223,8 @@ export interface PeerPath {
   /** The kernel's route to the peer's public address; only looked up for backends that ask for it. */
   readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
+  /** Between which keys of both ends tunnels are, and which of them is used; absent where there is one of each. */
+  readonly keys?: PeerPlan;
 }
 
 /**

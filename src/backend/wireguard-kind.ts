@@ -8,15 +8,15 @@ import type {
   Published,
   Requirement,
 } from '#src/backend/backend.ts';
+import { ownNumbers, publishedKey } from '#src/backend/rotation-keys.ts';
 import { WireguardBackend } from '#src/backend/wireguard.ts';
-import { readWireguardData } from '#src/backend/wireguard-data.ts';
 import {
   markOf,
   readWireguardOptions,
   WIREGUARD_OVERHEAD,
   type WireguardOptions,
 } from '#src/backend/wireguard-options.ts';
-import { leastUnderlayMtu, wireguardTunnels } from '#src/backend/wireguard-tunnel.ts';
+import { leastUnderlayMtu, refuseSecondPorts, wireguardTunnels } from '#src/backend/wireguard-tunnel.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import { familyText, valuesOf } from '#src/lib/per-family.ts';
@@ -82,7 +82,11 @@ class PreparedWireguard implements PreparedBackend {
       PSK: markOf(presharedKey),
       PersistentKeepaliveInterval: keepalive,
     };
-    this.devices = wireguardTunnels(this.#options, network).map(({ device }) => device);
+    const rotates = place.secrets?.keyRotation !== undefined;
+    if (rotates) refuseSecondPorts(options, this.#options);
+    this.devices = (rotates ? (['a', 'b'] as const) : (['a'] as const)).flatMap((side) =>
+      wireguardTunnels(this.#options, network, side).map(({ device }) => device),
+    );
   }
 
   check(underlay: BackendUnderlay, { links }: Pick<FoundState, 'links'>): readonly string[] {
@@ -123,19 +127,19 @@ class PreparedWireguard implements PreparedBackend {
 
   make(underlay: BackendUnderlay, taken: Partial<Published> = {}): WireguardBackend {
     const { network, secrets } = this.#place;
+    const rotation = secrets?.keyRotation;
+    const known = rotation && ownNumbers(taken, rotation.nextKey?.publicKey);
     return new WireguardBackend(this.#options, {
       network,
       underlay,
       key: secrets?.wireguardKey ?? { publicKey: publishedKey(taken) },
+      ...(rotation !== undefined && {
+        rotation: {
+          ...rotation,
+          numbers: rotation.numbers ?? known?.numbers ?? { current: 0 },
+          isEnding: rotation.isEnding ?? known?.isEnding ?? false,
+        },
+      }),
     });
   }
-}
-
-/** Where only looked, the node's own lease says which key it has. */
-function publishedKey({ backendData, backendV6Data }: Partial<Published>): string {
-  for (const data of [backendData, backendV6Data]) {
-    const read = readWireguardData(data, '');
-    if (typeof read !== 'string') return read.publicKey;
-  }
-  return '';
 }

@@ -1,9 +1,11 @@
+import type { KeySide } from '#src/backend/rotation-keys.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import { LEAST_MTU, WIREGUARD_DEVICES, type WireguardOptions } from '#src/backend/wireguard-options.ts';
 import type { Endpoint } from '#src/lib/endpoint.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { type FamilyName, familiesOf, type PerFamily, valuesOf } from '#src/lib/per-family.ts';
 import type { Secret } from '#src/lib/secret.ts';
+import type { GoObject } from '#src/network/go-json.ts';
 import {
   type KernelObject,
   type Route,
@@ -26,14 +28,33 @@ export interface WireguardTunnel {
 export function wireguardTunnels(
   { mode, ports }: Pick<WireguardOptions, 'mode' | 'ports'>,
   network: PerFamily<unknown>,
+  side: KeySide = 'a',
 ): readonly WireguardTunnel[] {
   const families = familiesOf(network);
-  if (mode !== 'separate') return [{ device: WIREGUARD_DEVICES.v4, families, port: ports.v4 }];
-  return families.map((family) => ({
-    device: WIREGUARD_DEVICES[family],
-    families: [family],
-    port: ports[family],
-  }));
+  const on = (family: FamilyName, carried: readonly FamilyName[]): WireguardTunnel => ({
+    device: `${WIREGUARD_DEVICES[family]}${side === 'a' ? '' : '.b'}`,
+    families: carried,
+    port: ports[family] + (side === 'a' ? 0 : SECOND_PORT),
+  });
+  return mode === 'separate' ? families.map((family) => on(family, [family])) : [on('v4', families)];
+}
+
+/** Devices of either side that a network may have, whatever its mode and families. */
+export const sideDevices = (side: KeySide): readonly string[] =>
+  Object.values(WIREGUARD_DEVICES).map((device) => `${device}${side === 'a' ? '' : '.b'}`);
+
+/** The second devices listen so many ports further on. */
+const SECOND_PORT = 10;
+
+/** Throws WeftError `config` where a second device would have the port of another, or none. */
+export function refuseSecondPorts(options: GoObject, { mode, ports }: WireguardOptions): void {
+  const all = mode === 'separate' ? [ports.v4, ports.v6] : [ports.v4];
+  const second = all.map((port) => port + SECOND_PORT);
+  if (Math.max(...second) <= 65_535 && !second.some((port) => all.includes(port))) return;
+  throw options.error(
+    mode === 'separate' && ports.v6 === ports.v4 + SECOND_PORT ? 'ListenPortV6' : 'ListenPort',
+    `with --wireguard-rotate a second device listens ${SECOND_PORT} ports further on, and that port is taken or none: choose another`,
+  );
 }
 
 /** A device with its key and its addresses: `wg set`, and the first address of each subnet, as the node's own source there. */

@@ -154,6 +154,7 @@ function diagnoseOptions(options: FlanneldOptions, id: NetworkId | undefined): D
     ...intentOptions(options),
     registry: { ...registry, prefix: id?.prefix ?? registry.prefix },
     publicIp: options.publicIp,
+    publicIpv6: options.publicIpv6,
     leaseTtlMs: options.leaseTtl,
   };
 }

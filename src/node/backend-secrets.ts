@@ -2,6 +2,7 @@ import type { BackendSecrets, SecretName } from '#src/backend/backend.ts';
 import { encodeKey, encodeSecretKey, parseSecretKey, type WireguardKey } from '#src/backend/wireguard-key.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { Secret } from '#src/lib/secret.ts';
+import type { RotatedKeys } from '#src/node/key-rotation.ts';
 import type { SecretFiles } from '#src/sys/secret-files.ts';
 import { newX25519Key, x25519PublicKey } from '#src/sys/x25519.ts';
 
@@ -9,6 +10,8 @@ import { newX25519Key, x25519PublicKey } from '#src/sys/x25519.ts';
 export interface SecretSource {
   /** Those that are asked for. One that this node does not have yet is made. Throws WeftError `wireguard-key`. */
   read(names: readonly SecretName[]): Promise<BackendSecrets>;
+  /** The same key, and the one that takes its place in a rotation. */
+  readonly rotated: RotatedKeys;
 }
 
 export interface BackendSecretsOptions {
@@ -29,6 +32,7 @@ export class NodeSecrets implements SecretSource {
   readonly #files: SecretFiles;
   readonly #options: BackendSecretsOptions;
   #wireguardKey: Promise<WireguardKey> | undefined;
+  #nextKey: WireguardKey | undefined;
 
   constructor(files: SecretFiles, options: BackendSecretsOptions = {}) {
     this.#files = files;
@@ -42,15 +46,64 @@ export class NodeSecrets implements SecretSource {
 
   async read(names: readonly SecretName[]): Promise<BackendSecrets> {
     if (!names.includes('wireguard-key')) return {};
+    return { wireguardKey: await this.#current() };
+  }
+
+  get rotated(): RotatedKeys {
+    return {
+      current: () => this.#current(),
+      next: () => this.#next(),
+      makeNext: () => this.#makeNext(),
+      promote: () => this.#promote(),
+      ageMs: async (now) => now - ((await this.#files.writtenAt(this.#path)) ?? now),
+    };
+  }
+
+  get #path(): string {
+    return this.#options.keyFile ?? WIREGUARD_KEY_FILE;
+  }
+
+  /** Beside the key file, for its owner alone as well. */
+  get #nextPath(): string {
+    return `${this.#path}.next`;
+  }
+
+  #current(): Promise<WireguardKey> {
     this.#wireguardKey ??= this.#readWireguardKey().catch((error) => {
       this.#wireguardKey = undefined;
       throw error;
     });
-    return { wireguardKey: await this.#wireguardKey };
+    return this.#wireguardKey;
+  }
+
+  async #next(): Promise<WireguardKey | undefined> {
+    if (this.#nextKey === undefined) {
+      const found = await this.#load(this.#nextPath);
+      this.#nextKey = found && withPublic(found);
+    }
+    return this.#nextKey;
+  }
+
+  async #makeNext(): Promise<WireguardKey> {
+    const found = await this.#next();
+    if (found !== undefined) return found;
+    const made = await this.#make(this.#nextPath);
+    if (made === undefined) throw failed(`could not write key file ${this.#nextPath}`);
+    this.#nextKey = withPublic(made);
+    return this.#nextKey;
+  }
+
+  async #promote(): Promise<void> {
+    const next = await this.#next();
+    if (next === undefined) throw failed(`there is no key file ${this.#nextPath}`);
+    await this.#files.replace(this.#path, this.#nextPath);
+    this.#wireguardKey = Promise.resolve(next);
+    this.#nextKey = undefined;
   }
 
   async #readWireguardKey(): Promise<WireguardKey> {
-    const { keyFile: path = WIREGUARD_KEY_FILE, isLooking = false } = this.#options;
+    const { isLooking = false } = this.#options;
+    const path = this.#path;
     const found = (await this.#load(path)) ?? (isLooking ? undefined : await this.#make(path));
     return withPublic(found ?? newKey());
   }

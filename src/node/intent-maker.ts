@@ -29,7 +29,7 @@ export interface IntentMakerComponents {
   /** The host's settings below /proc/sys. */
   readonly files: Pick<Files, 'read'>;
   readonly preparation: Preparation;
-  readonly secrets: SecretSource;
+  readonly secrets: Pick<SecretSource, 'read'>;
   readonly log: Logger;
 }
 

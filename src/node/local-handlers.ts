@@ -43,6 +43,12 @@ export function networkHandlers(sources: NetworkSources): Handlers {
     '/v1/events': (question) => events(ring, question),
     '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
     '/v1/openapi': openapi,
+    'POST /v1/rotate': () => {
+      const obstacle = network.rotate();
+      return obstacle === undefined
+        ? valueReply({})
+        : refusal(409, `no rotation of keys can begin: ${obstacle}`);
+    },
   };
 }
 

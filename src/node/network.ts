@@ -21,6 +21,7 @@ import {
   type OpenedNetwork,
   type Past,
   recordsOf,
+  settleKeys,
   startFromMemory,
 } from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
@@ -108,7 +109,7 @@ export class Network {
   /** What WireGuard says of the tunnels to a peer, as of now. */
   async wireguardFigures(): Promise<((lease: Lease) => WireguardFigures | undefined) | undefined> {
     const backend = this.#dataPath?.intent.backend;
-    const { tunnels } = this.#parts.host;
+    const { wireguard: tunnels } = this.#parts.host;
     return backend && tunnels && readWireguardFigures(tunnels, backend);
   }
 
@@ -124,6 +125,11 @@ export class Network {
     return registryTroubles({ state: 'connecting', silentMs, lease: undefined, ...leaseTimes(options) });
   }
 
+  /** Begins a rotation of WireGuard keys soon. Returns why that can't be. */
+  rotate(): string | undefined {
+    return this.#parts.rotation.request();
+  }
+
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
     const { id, options, host, trust } = this.#parts;
     return describeNetwork({
@@ -133,6 +139,7 @@ export class Network {
       dataPath: this.#dataPath,
       trust: trust.status,
       membership: this.#running?.membership,
+      rotation: this.#parts.rotation.status,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
     });
@@ -256,6 +263,7 @@ export class Network {
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
+    if (fromMemory === undefined) await settleKeys(parts, dataPath, joined.membership.attributes);
     const applied = dataPath.apply(intent, parts.names.use(intent));
     await applied.device;
     this.#waitFor('the peers to be programmed');

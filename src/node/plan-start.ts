@@ -15,6 +15,7 @@ import type { NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import { settleKeys } from '#src/node/start-network.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
 import { leasesFor, refuseFlannels } from '#src/registry/ipv6-leases.ts';
 import type { Registry } from '#src/registry/registry.ts';
@@ -50,7 +51,11 @@ export async function planStart(
   // A node without a key gets one at its start, too.
   const { looking: secrets } = components.secrets;
   const host = networkHost(
-    { ...components, shell, secrets: { read: (names) => secrets.read(names), looking: secrets } },
+    {
+      ...components,
+      shell,
+      secrets: { read: (names) => secrets.read(names), rotated: secrets.rotated, looking: secrets },
+    },
     options,
     identity,
     signal,
@@ -90,6 +95,7 @@ export async function planStart(
   try {
     await parts.names.foresee(draft.prepared.instance, remembered?.instance);
     const dataPath = makeDataPath(parts, { intent, previous }, life);
+    if (lease.taken !== undefined) await settleKeys(parts, dataPath, lease.taken, { isLooking: true });
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],

@@ -30,7 +30,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
   return {
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
     actuators: [wireguard],
-    tunnels: wireguard,
+    wireguard,
     secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>
       monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),

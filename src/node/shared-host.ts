@@ -26,10 +26,11 @@ export interface HostComponents
     NetworkHost,
     | 'kernel'
     | 'files'
+    | 'secrets'
+    | 'wireguard'
     | 'folders'
     | 'locks'
     | 'shell'
-    | 'tunnels'
     | 'programs'
     | 'announcer'
     | 'clock'

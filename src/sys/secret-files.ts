@@ -1,4 +1,4 @@
-import { link, open, readFile, unlink } from 'node:fs/promises';
+import { link, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '#src/sys/make-folder.ts';
 import { secretBytes } from '#src/sys/random.ts';
@@ -9,9 +9,19 @@ export interface SecretFiles {
   read(path: string): Promise<Uint8Array | undefined>;
   /** Creates the file (0400), whole, unless there is one: false then. Makes the folder (0755) if it is missing. */
   create(path: string, bytes: Uint8Array): Promise<boolean>;
+  /** The file takes the place of another, in one step: rename(2). */
+  replace(path: string, by: string): Promise<void>;
+  /** When the file was last written, in milliseconds since the epoch; `undefined` when there is none. */
+  writtenAt(path: string): Promise<number | undefined>;
 }
 
 export const systemSecretFiles: SecretFiles = {
+  async replace(path, by) {
+    await rename(by, path);
+  },
+  async writtenAt(path) {
+    return (await stat(path).catch(() => undefined))?.mtimeMs;
+  },
   async read(path) {
     try {
       return await readFile(path);

@@ -3,14 +3,7 @@ import { type TestContext, test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
 import { until } from '#src/sys/until.ts';
-import {
-  daemonLog,
-  FLANNELD,
-  flagsFor,
-  PREFIX,
-  startFlanneld,
-  WEFT,
-} from '../support/flanneld.ts';
+import { daemonLog, FLANNELD, flagsFor, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
 import { type Network, type Node, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -97,12 +90,20 @@ test('VNI 1 → 7 and another port on five hosts: nothing is lost', { skip }, as
     '{"Network":"10.0.0.0/16","SubnetLen":24,"Owner":"x","Backend":{"Type":"vxlan","VNI":7,"Port":4789}}',
   );
   for (const { host, subnet } of network.nodes) {
-    const lease = await network.etcd.must(3, ['get', '--print-value-only', `${PREFIX}/subnets/${subnet}.0-24`]);
+    const lease = await network.etcd.must(3, [
+      'get',
+      '--print-value-only',
+      `${PREFIX}/subnets/${subnet}.0-24`,
+    ]);
     assert.match(lease, /"BackendData":\{"VNI":7,"VtepMAC":"[^"]+"\},"Node":"[^"]+"\}$/m);
     assert.doesNotMatch(await daemonLog(host), /error|warning/i);
     // What was there before is there again.
     for (const device of ['eth0', 'flannel.7'])
-      assert.equal((await host.must(['sysctl', '-n', `net.ipv4.conf.${device}.rp_filter`])).trim(), '1', device);
+      assert.equal(
+        (await host.must(['sysctl', '-n', `net.ipv4.conf.${device}.rp_filter`])).trim(),
+        '1',
+        device,
+      );
     assert.match(await host.must(['ip', '-d', 'link', 'show', 'flannel.7']), /vxlan id 7 .* dstport 4789/);
   }
 });

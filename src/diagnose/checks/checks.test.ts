@@ -72,7 +72,7 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
   const objects =
     node.backend?.peerObjects(
       {
-        ...{ name: peer.lease, subnets: { v4: peer.subnet }, attributes: peer.attributes },
+        ...{ name: peer.lease, subnets: peer.subnets, attributes: peer.attributes },
         ...{ revision: 0n, expiry: { kind: 'reservation' } },
       },
       { routeForm: 'flannel' },
@@ -81,7 +81,14 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
     place: { socket: '/s.sock', stateFile: '/s.json', subnetFile: '/run/flannel/subnet.env' },
     options: {
       registry: { endpoints: '', prefix: '/x', api: 'auto', tls: {} },
-      ...{ ipMasq: false, forwardRules: true, randomFully: true, dockerMark: 0, publicIp: '' },
+      ...{
+        ipMasq: false,
+        forwardRules: true,
+        randomFully: true,
+        dockerMark: 0,
+        publicIp: '',
+        publicIpv6: '',
+      },
       leaseTtlMs: 86_400_000,
     },
     // Of a daemon that runs: nothing of it is known, and nothing is wrong with it.
@@ -95,6 +102,7 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
     neighbours: objects.filter((object) => object.kind === 'neighbour'),
     fdb: objects.filter((object) => object.kind === 'fdb'),
     ways: new Map([[PEER.name, { device: 'eth0' }]]),
+    waysOfFamilies: new Map([[PEER.name, { v4: { device: 'eth0' } }]]),
     sysctls: new Map([['net/ipv4/ip_forward', '1']]),
     ipRules: knownFact([]),
     policyRoutes: knownFact([]),
@@ -215,6 +223,7 @@ for (const [id, changes] of [
     },
   ],
   ['underlay-down', { links: [{ ...ETH0, running: false }, FLANNEL] }],
+  ['plain-peers', running({ peers: { accepted: 2, quarantined: [], plain: 1 } })],
   ['lease-near-expiry', registry({ ownRemainingMs: 60_000 })],
   [
     'lease-missing',
