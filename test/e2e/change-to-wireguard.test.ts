@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { patience } from '#src/sys/until.ts';
 import { assertNothingLost, assertPaths, change, configOf, ringOf } from '../support/changing-hosts.ts';
 import { readLease } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
@@ -7,21 +8,22 @@ import { testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
- * A network under traffic changes to WireGuard and back. Each container pings the other one, each 5 ms:
+ * A network under traffic changes to WireGuard. Each container pings the other one:
  *
  *     store .190 etcd     h1 .191 flanneld ── docker0 ── c  ⇄  h2 .192 flanneld ── docker0 ── c
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping') || (await lacks('wireguard'));
 const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
+/** An emulated machine can't send more besides what it does. */
+const PER_SECOND = patience() > 1 ? 20 : 200;
 
-test('vxlan → wireguard and back: nothing is lost', { skip }, async (t) => {
+test('vxlan → wireguard: nothing is lost', { skip }, async (t) => {
   const network = await testNetwork(t, { api: 3, config: CONFIG });
-  const ring = await ringOf(network);
-  const refused = await change(network, '--backend=wireguard');
-  assert.match(refused.stderr, /30 bytes smaller only than now/);
-  const there = await change(network, '--backend=wireguard', '--accept-smaller-mtu');
-  assert.equal(there.code, 0, there.stdout + there.stderr);
+  const ring = await ringOf(network, PER_SECOND);
+  const { code, stdout, stderr } = await change(network, '--backend=wireguard', '--accept-smaller-mtu');
+  assert.equal(code, 0, stdout + stderr);
   await assertPaths(network.nodes, ['routes by flannel-wg']);
+  await assertNothingLost(ring);
   assert.match(await configOf(network, 3), /"Backend":\{"Type":"wireguard"\}\}$/);
   for (const { host, subnet } of network.nodes) {
     assert.match(
@@ -30,10 +32,4 @@ test('vxlan → wireguard and back: nothing is lost', { skip }, async (t) => {
     );
     assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1420$/m);
   }
-  const back = await change(network, '--backend=vxlan');
-  assert.equal(back.code, 0, back.stdout + back.stderr);
-  await assertPaths(network.nodes, ['device flannel.1', 'routes by flannel.1']);
-  for (const { host } of network.nodes)
-    assert.deepEqual(await host.ip(['link', 'show', 'type', 'wireguard']), []);
-  await assertNothingLost(ring);
 });

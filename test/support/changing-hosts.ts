@@ -17,9 +17,12 @@ export async function strict(hosts: readonly Host[]): Promise<void> {
 export const sourceCheckOf = async (host: Host, device: string): Promise<string> =>
   (await host.must(['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`])).trim();
 
-export async function ringOf({ nodes }: Network): Promise<Traffic[]> {
+/** Each container pings the next one. */
+export async function ringOf({ nodes }: Network, perSecond = 200): Promise<Traffic[]> {
   const pairs = nodes.map((node, at) => [node, nodes[(at + 1) % nodes.length] ?? node] as const);
-  return Promise.all(pairs.map(([one, two]) => Traffic.start(one.container, two.container.address)));
+  return Promise.all(
+    pairs.map(([one, two]) => Traffic.start(one.container, two.container.address, { perSecond })),
+  );
 }
 
 export async function assertNothingLost(ring: readonly Traffic[]): Promise<void> {
