@@ -3,6 +3,8 @@
  * machine's own, read only, so the checkout and all programs are at their places; what it writes is in its memory.
  *
  *   script/kernels [--kernel=PACKAGE]… [FILES]
+ *
+ * The variables WEFT_PEER_… (another flanneld) hold in the machines, too.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -79,9 +81,13 @@ async function runUnder(kernel: string): Promise<Outcome> {
 }
 
 function guestScript(): string {
+  const peers = Object.entries(process.env).filter(([name]) => name.startsWith('WEFT_PEER_'));
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
     `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE=/tmp/compiled`,
+    ...peers.map(([name, value]) => `export ${name}='${value}'`),
+    // flannel ends where it is not loaded.
+    ...(peers.length > 0 ? ['/run/modprobe br_netfilter'] : []),
     'uname -r >/run/share/release',
     `cd '${ROOT}'`,
     `node_modules/.bin/node script/run-tests.ts ${files.join(' ')} 2>&1 | tee /run/share/output >/dev/ttyS1`,

@@ -1,5 +1,9 @@
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
+import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import type { KeyRotation } from '#src/backend/rotation-keys.ts';
+import type { PeerPlan } from '#src/backend/rotation-peer.ts';
+import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Secret } from '#src/lib/secret.ts';
@@ -22,11 +26,24 @@ export interface BackendKind {
   /** Reads the backend's options and the host. Throws WeftError `config` with the field's name. */
   prepare(place: BackendPlace): PreparedBackend;
 
+  /** Which secrets of the node it works with, given its options. The node reads them before `prepare`. Absent: none. */
+  secrets?(options: GoObject): readonly SecretName[];
+
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
 
   /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
   sealOf?(of: NetworkTrace): number | undefined;
+}
+
+/** `wireguard-key`: the node's own pair of keys. */
+export type SecretName = 'wireguard-key';
+
+/** Secrets of the node, as far as they were asked for. */
+export interface BackendSecrets {
+  readonly wireguardKey?: WireguardKey;
+  /** Where the key is one of two: `--wireguard-rotate`. */
+  readonly keyRotation?: KeyRotation;
 }
 
 /** One network on one host, before its lease is known. */
@@ -40,6 +57,8 @@ export interface BackendPlace {
   readonly links: readonly Link[];
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  /** Absent where nothing is done but looked. */
+  readonly secrets?: BackendSecrets;
 }
 
 /** The backend of one network on this host. Its underlay and its lease may still change. */
@@ -153,6 +172,9 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
+  /** The devices of one of our keys, where keys are rotated; absent for backends without keys of their own. */
+  keyDevices?(role: KeyRole): readonly string[];
+
   /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
   readonly protectionOf?: (lease: Lease) => Protection;
 
@@ -207,6 +229,8 @@ export interface PeerPath {
   /** The kernel's route to the peer's public address; only looked up for backends that ask for it. */
   readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
+  /** Between which keys of both ends tunnels are, and which of them is used; absent where there is one of each. */
+  readonly keys?: PeerPlan;
 }
 
 /**

@@ -26,9 +26,11 @@ const config = (type: string, options = {}) => ({
 
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
-  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'extension', 'alloc', 'ipsec']);
-  const options = { PSK: 'k'.repeat(96) };
-  for (const type of types) assert.equal(prepareBackend(config(type, options), HOST).type, type);
+  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'wireguard', 'ipsec', 'extension', 'udp', 'alloc']);
+  for (const type of types) {
+    const options = type === 'ipsec' ? { PSK: 'k'.repeat(96) } : {};
+    assert.equal(prepareBackend(config(type, options), HOST).type, type);
+  }
 });
 
 test('networks of one host differ by the VNI, or by the name that they were given', () => {
@@ -48,9 +50,16 @@ test('an unknown type is refused with those there are', () => {
     return assert.fail(type);
   };
   const remedy =
-    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, extension, alloc, ipsec';
-  assert.deepEqual(refused('udp'), ['backend', 'Error fetching backend: unknown backend type: udp', remedy]);
-  assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
+    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, wireguard, ipsec, extension, udp, alloc';
+  assert.deepEqual(refused('vxlam'), [
+    'backend',
+    'Error fetching backend: unknown backend type: vxlam',
+    remedy,
+  ]);
+  assert.match(
+    refused('gce')[1] ?? '',
+    /unknown backend type: gce \(it sets routes through a cloud provider’s API/,
+  );
 });
 
 const device = (name: string, type = 'vxlan'): Link => ({ kind: 'link', name, type });

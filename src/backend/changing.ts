@@ -2,6 +2,8 @@ import type {
   Backend,
   Inbound,
   PeerPath,
+  PortSeal,
+  Protection,
   Published,
   SharedSettings,
   TunnelEnd,
@@ -81,6 +83,8 @@ export class ChangingBackend implements Backend {
   readonly inbound: Inbound;
   readonly scopes: readonly Scope[];
   readonly probing: Probing | undefined;
+  readonly seal?: PortSeal;
+  readonly protectionOf?: (lease: Lease) => Protection;
   readonly #own: Side;
   readonly #views: PathSides;
 
@@ -105,6 +109,11 @@ export class ChangingBackend implements Backend {
     };
     this.scopes = [...from.scopes, ...to.scopes];
     this.probing = own.probing;
+    // Hosts that have not moved yet may send plain packets.
+    if (to.seal !== undefined) this.seal = { ...to.seal, isClosed: false };
+    if ((from.protectionOf ?? to.protectionOf) !== undefined)
+      this.protectionOf = (lease) =>
+        this.#onPath(lease, (backend, seen) => backend.protectionOf?.(seen)) ?? 'none';
   }
 
   /** The same with another step. */

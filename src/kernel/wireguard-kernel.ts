@@ -72,9 +72,12 @@ export class WireguardKernel {
     await this.#order.run(async () => {
       const watched = this.#watch(device);
       const reader = await this.#read(device);
-      if (kinds.includes('wireguard-device') && reader.device !== undefined) visit(reader.device);
-      if (!kinds.includes('wireguard-peer')) return;
-      for (const peer of watched.peersOf(reader.peers, this.#clock.now(), watched.prints)) visit(peer);
+      const peers = watched.peersOf(reader.peers, this.#clock.now(), watched.prints);
+      for (const object of [reader.device, ...peers]) {
+        if (object === undefined || !kinds.includes(object.kind)) continue;
+        watched.mention(object);
+        visit(object);
+      }
     });
   }
 
@@ -138,7 +141,7 @@ export class WireguardKernel {
     );
     const now = this.#clock.monotonic();
     const isDue = watched.endpoints.hasLearnt && now - watched.readAt >= JUDGE_MS;
-    if (isDue || !fresh.equals(watched.prints)) {
+    if (isDue || watched.isAwaited || !fresh.equals(watched.prints)) {
       watched.readAt = now;
       const reader = await this.#read(name);
       const peers = watched.peersOf(reader.peers, this.#clock.now(), watched.prints);
@@ -179,11 +182,13 @@ export class WireguardKernel {
   #requestOf({ verb, object }: Operation, family: number): Request | undefined {
     if (object.kind === 'wireguard-device') {
       if (verb === 'remove') return undefined;
-      this.#watch(object.device);
+      this.#watch(object.device).mention(object);
       return deviceRequest(family, object);
     }
     if (object.kind !== 'wireguard-peer') return undefined;
-    const { endpoints } = this.#watch(object.device);
+    const watched = this.#watch(object.device);
+    const { endpoints } = watched;
+    watched.mention(object);
     if (verb === 'remove') {
       endpoints.forget(object.publicKey);
       return peerRemoval(family, object);

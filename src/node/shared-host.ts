@@ -2,6 +2,7 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -25,6 +26,8 @@ export interface HostComponents
     NetworkHost,
     | 'kernel'
     | 'files'
+    | 'secrets'
+    | 'wireguard'
     | 'folders'
     | 'locks'
     | 'shell'
@@ -38,9 +41,11 @@ export interface HostComponents
     | 'createLogger'
   > {
   readonly kernel: Kernel;
-  readonly ruleset: Ruleset;
-  /** What programs other kinds of state. Default: nothing does. */
+  /** `looking`: the same for a plan, which writes nothing. */
+  readonly secrets: SecretSource & { readonly looking: SecretSource };
+  /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
   readonly actuators?: readonly Actuator[];
+  readonly ruleset: Ruleset;
   readonly http: UnixHttp;
   readonly commands: CommandRunner;
   /** Calls back for every change of the host's nftables rules, iptables-nft's among them. */
@@ -68,7 +73,7 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const { kernel, actuators = [], commands, files, ruleset, clock, createLogger, watchRules } = components;
   const versions = versionsOnce(commands);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
@@ -76,7 +81,7 @@ export function networkHost(
   programs?.catch(() => {});
   const reconciler = new Reconciler(
     {
-      actuators: [kernel, new SysctlActuator({ files }), ...(components.actuators ?? [])],
+      actuators: [kernel, new SysctlActuator({ files }), ...actuators],
       clock,
       log: createLogger('reconciler'),
     },

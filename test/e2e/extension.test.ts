@@ -8,6 +8,8 @@ import {
   daemonLog,
   FLANNELD,
   flagsFor,
+  noPeer,
+  PEERS,
   PREFIX,
   readLease,
   startFlanneld,
@@ -35,8 +37,7 @@ const configOf = (commands: Readonly<Record<string, string>>): string =>
 const VXLAN = {
   PreStartupCommand:
     'export VNI=1; export IF_NAME=flannel-vxlan; ip link del "$IF_NAME" 2>/dev/null; ip link add "$IF_NAME" type vxlan id "$VNI" dstport 8472 nolearning && ip link set mtu 1450 dev "$IF_NAME" && ip -o link show "$IF_NAME" | sed "s/.*link.ether \\([^ ]*\\) .*/\\1/"',
-  PostStartupCommand:
-    'export IF_NAME=flannel-vxlan; export SUBNET_IP=$(echo "$SUBNET" | cut -d\'/\' -f 1); ip addr add "${SUBNET_IP}/32" dev "$IF_NAME" && ip link set "$IF_NAME" up',
+  PostStartupCommand: `export IF_NAME=flannel-vxlan; export SUBNET_IP=$(echo "$SUBNET" | cut -d'/' -f 1); ip addr add "\${SUBNET_IP}/32" dev "$IF_NAME" && ip link set "$IF_NAME" up`,
   ShutdownCommand: 'export IF_NAME=flannel-vxlan; ip link del "$IF_NAME"',
   SubnetAddCommand:
     'export SUBNET_IP=$(echo "$SUBNET" | cut -d\'/\' -f 1); export IF_NAME=flannel-vxlan; read VTEP; ip route add "$SUBNET" nexthop via "$SUBNET_IP" dev "$IF_NAME" onlink && ip neigh replace "$SUBNET_IP" dev "$IF_NAME" lladdr "$VTEP" && bridge fdb add "$VTEP" dev "$IF_NAME" self dst "$PUBLIC_IP"',
@@ -230,5 +231,17 @@ for (const [name, commands, line] of [
     const { code, stdout, stderr } = await host.run([FLANNELD, ...flagsFor(host, etcd)]);
     assert.equal(code, 1);
     assert.match(`${stdout}${stderr}`, line);
+  });
+}
+
+for (const api of [2, 3] as const) {
+  test(`commands of ours and of another flanneld on etcd v${api} pass traffic both ways`, {
+    skip: skip || noPeer(api),
+  }, async (t) => {
+    const peer = (api === 2 ? PEERS.v2 : PEERS.v3) ?? '';
+    // flannel's later versions know no quotes.
+    const config = configOf({ SubnetAddCommand: 'ip route replace $SUBNET via $PUBLIC_IP proto 99' });
+    const network = await testNetwork(t, { api, programs: [FLANNELD, peer], config });
+    await reachEachOther(network, '1472');
   });
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { until } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 import {
   FLANNELD,
   flagsFor,
@@ -99,7 +99,7 @@ test('ipip: device, routes and lease are flannel’s, packets pass, drift is rep
     ['link', 'del', 'flannel.ipip'],
     ['link', 'set', 'flannel.ipip', 'down'],
     ['link', 'set', 'flannel.ipip', 'mtu', '1400'],
-    ['link', 'change', 'flannel.ipip', 'type', 'ipip', 'local', host.address, 'remote', '192.0.2.7'],
+    ['link', 'change', 'flannel.ipip', 'type', 'ipip', 'ttl', '5', 'pmtudisc'],
     ['addr', 'del', `${one.subnet}.0/32`, 'dev', 'flannel.ipip'],
     ['route', 'del', `${two.subnet}.0/24`],
     ['route', 'replace', `${two.subnet}.0/24`, 'via', two.host.address, 'dev', 'eth0'],
@@ -131,7 +131,7 @@ test('ipip: device, routes and lease are flannel’s, packets pass, drift is rep
   assert.ok(report.received > 0);
 
   await (await host.daemon('flanneld'))?.stop();
-  await host.must([WEFT, 'cleanup', ...flags]);
+  await host.must([WEFT, 'cleanup', ...flags], { timeoutMs: 10_000 * patience() });
   assert.equal((await host.run(['ip', 'link', 'show', 'flannel.ipip'])).code, 1);
 });
 

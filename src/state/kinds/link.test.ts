@@ -24,6 +24,14 @@ const vxlan: Link = {
 };
 const IPIP = { local, ttl: 0, pathMtuDiscovery: false };
 const ipip: Link = { kind: 'link', name: 'flannel.ipip', mtu: 1480, up: true, ipip: IPIP };
+const tun: Link = {
+  kind: 'link',
+  name: 'flannel0',
+  type: 'tun',
+  mtu: 1472,
+  up: true,
+  isMadeElsewhere: true,
+};
 const veth: Link = {
   kind: 'link',
   name: 'p1',
@@ -58,7 +66,13 @@ const found = {
 };
 const inNone: Link = { kind: 'link', name: 'p1', type: 'veth', up: true };
 
-const CHANGES: readonly (readonly [name: string, Link, Link, differences: string[], commands: string[]])[] = [
+const CHANGES: readonly (readonly [
+  name: string,
+  Link,
+  Link | undefined,
+  differences: string[],
+  commands: string[],
+])[] = [
   ['a veth pair stays as it was made', veth, { ...inNone, master: 'br-7' }, [], []],
   [
     'a device that left its bridge goes back',
@@ -131,6 +145,14 @@ const CHANGES: readonly (readonly [name: string, Link, Link, differences: string
       'ip link set flannel.ipip up',
     ],
   ],
+  ['what another makes is not made', tun, undefined, [], []],
+  [
+    'what another made is set',
+    tun,
+    { kind: 'link', name: 'flannel0', type: 'tun', mtu: 1500, up: false },
+    ['mtu: 1500, wanted 1472', 'up: false, wanted true'],
+    ['ip link set flannel0 mtu 1472 up'],
+  ],
   ['a device with its socket in the host’s namespace', vxlan, found.vxlan, [], []],
   [
     'a device with its socket in its own namespace is made again',
@@ -148,7 +170,7 @@ const CHANGES: readonly (readonly [name: string, Link, Link, differences: string
 
 for (const [name, wanted, there, differences, commands] of CHANGES) {
   test(name, () => {
-    assert.deepEqual(LINK.differences(wanted, there), differences);
+    if (there !== undefined) assert.deepEqual(LINK.differences(wanted, there), differences);
     assert.deepEqual(commandsFor(wanted, there), commands);
   });
 }

@@ -34,6 +34,8 @@ export interface Link {
   readonly bridge?: Bridge;
   /** Only in what is wanted, and only when it is made. */
   readonly veth?: Veth;
+  /** Only in what is wanted: no message to the kernel can make it, and what does is not the reconciler. It is set once it is there. */
+  readonly isMadeElsewhere?: boolean;
 }
 
 /** IFLA_BR_* of linux/if_link.h. */
@@ -105,6 +107,7 @@ function operations(wanted: Link, found: Link | undefined): Operation<Link>[] {
 }
 
 function making(wanted: Link): Operation<Link>[] {
+  if (wanted.isMadeElsewhere) return [];
   const { up, master, ...made } = wanted;
   const { kind, name, mtu } = wanted;
   const add: Operation<Link> = { verb: 'add', object: made };
