@@ -49,7 +49,7 @@ export const IKE_CONNECTION = kindOf<IkeConnection>({
     a.local === b.local &&
     equalPrefix(a.localSubnet, b.localSubnet) &&
     equalPrefix(a.remoteSubnet, b.remoteSubnet),
-  hash: ({ remote, remoteSubnet }) => `${remote} ${remoteSubnet.address}`,
+  hash: ({ remote, remoteSubnet }) => `${formatIp(remote)} ${formatPrefix(remoteSubnet)}`,
   differences: (wanted, found) => [
     ...new Differences()
       .field('ESP proposal', wanted.proposal, found.proposal)
