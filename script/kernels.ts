@@ -18,7 +18,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Debian 12's kernel, 6.1, and that of Debian 13, 6.12, built for it. */
 const KERNELS = ['linux-image-amd64', 'linux-image-6.12-amd64'];
 /** All that is asked of the kernel itself, and a network of three hosts. */
-const FILES = ['test/kernel/*.test.ts', 'test/e2e/lab.test.ts'];
+const FILES = ['test/kernel/*.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/ipsec.test.ts'];
 /** What a machine takes beyond this is a machine that hangs. */
 const LIMIT_MS = 20 * 60_000;
 /** An emulated processor takes ten to twenty times as long. */

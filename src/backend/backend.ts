@@ -1,11 +1,16 @@
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
+import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import type { KeyRotation } from '#src/backend/rotation-keys.ts';
+import type { PeerPlan } from '#src/backend/rotation-peer.ts';
+import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
+import type { Secret } from '#src/lib/secret.ts';
 import type { GoObject } from '#src/network/go-json.ts';
-import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { Identity } from '#src/network/lease-rules.ts';
-import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
+import type { Address, IkeConnection, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -21,11 +26,24 @@ export interface BackendKind {
   /** Reads the backend's options and the host. Throws WeftError `config` with the field's name. */
   prepare(place: BackendPlace): PreparedBackend;
 
+  /** Which secrets of the node it works with, given its options. The node reads them before `prepare`. Absent: none. */
+  secrets?(options: GoObject): readonly SecretName[];
+
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
 
   /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
   sealOf?(of: NetworkTrace): number | undefined;
+}
+
+/** `wireguard-key`: the node's own pair of keys. */
+export type SecretName = 'wireguard-key';
+
+/** Secrets of the node, as far as they were asked for. */
+export interface BackendSecrets {
+  readonly wireguardKey?: WireguardKey;
+  /** Where the key is one of two: `--wireguard-rotate`. */
+  readonly keyRotation?: KeyRotation;
 }
 
 /** One network on one host, before its lease is known. */
@@ -39,6 +57,8 @@ export interface BackendPlace {
   readonly links: readonly Link[];
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  /** Absent where nothing is done but looked. */
+  readonly secrets?: BackendSecrets;
 }
 
 /** The backend of one network on this host. Its underlay and its lease may still change. */
@@ -49,7 +69,7 @@ export interface PreparedBackend {
   /** The devices it will make. */
   readonly devices: readonly string[];
   /** The options by their names in the network config, with defaults filled in. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: Readonly<Record<string, boolean | number | string | Secret | undefined>>;
   /** Those of them that a network can change while it runs. */
   readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
@@ -94,6 +114,8 @@ export interface BackendUnderlay {
   readonly address: PerFamily<Ipv4, Ipv6>;
   /** Where peers send to. It differs from `address` behind a NAT. */
   readonly publicIp: PerFamily<Ipv4, Ipv6>;
+  /** This host's own; absent before it has a lease. */
+  readonly subnets?: Subnets;
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
@@ -106,6 +128,9 @@ export interface FoundState {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
+  /** Absent where nobody has to know. */
+  readonly policies?: readonly XfrmPolicy[];
+  readonly connections?: readonly IkeConnection[];
 }
 
 /** What is still known of a network that is to be removed from a host: subnet.env and the node's memory say it. */
@@ -146,6 +171,9 @@ export interface Backend {
 
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
+
+  /** The devices of one of our keys, where keys are rotated; absent for backends without keys of their own. */
+  keyDevices?(role: KeyRole): readonly string[];
 
   /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
   readonly protectionOf?: (lease: Lease) => Protection;
@@ -201,6 +229,8 @@ export interface PeerPath {
   /** The kernel's route to the peer's public address; only looked up for backends that ask for it. */
   readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
+  /** Between which keys of both ends tunnels are, and which of them is used; absent where there is one of each. */
+  readonly keys?: PeerPlan;
 }
 
 /**

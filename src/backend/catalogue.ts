@@ -1,11 +1,20 @@
 import { alloc } from '#src/backend/alloc.ts';
-import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
+import type {
+  BackendKind,
+  BackendSecrets,
+  FoundState,
+  NetworkTrace,
+  PreparedBackend,
+  SecretName,
+} from '#src/backend/backend.ts';
 import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
 import { ipip } from '#src/backend/ipip-kind.ts';
+import { ipsec } from '#src/backend/ipsec.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { udp } from '#src/backend/udp.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
+import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
@@ -13,7 +22,16 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, ipip, extension, udp, alloc];
+export const BACKENDS: readonly BackendKind[] = [
+  vxlan,
+  hostGw,
+  ipip,
+  wireguard,
+  ipsec,
+  extension,
+  udp,
+  alloc,
+];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -24,7 +42,17 @@ export interface BackendHost {
   readonly identity: string;
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  readonly secrets?: BackendSecrets;
 }
+
+/** The secrets of the node that the config's backend works with, or both while it is being changed. */
+export const secretsNeeded = ({
+  backend,
+  change,
+}: Pick<NetworkConfig, 'backend' | 'change'>): readonly SecretName[] =>
+  [backend, change?.other].flatMap(
+    (one) => (one && BACKENDS.find((kind) => kind.type === one.type)?.secrets?.(one.options)) ?? [],
+  );
 
 /**
  * The backend that the network config asks for, or both while it is being changed. Throws WeftError `backend` for an unknown

@@ -30,8 +30,10 @@ export interface ProgramJob extends JobBase {
   readonly args: readonly string[];
   /** Added to flanneld's own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** A unix socket on which it takes connections once it can work; absent where it can work at once. */
-  readonly socket?: string;
+  /** A unix socket on which it takes connections once it can work, or several of which it has one; absent where it can work at once. */
+  readonly socket?: string | readonly string[];
+  /** Another program that takes connections on the socket will do, one that an earlier flanneld left among them. */
+  readonly isShared?: boolean;
 }
 
 /** Commands that end: one when the job comes or its values change, one when it goes. */

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { VxlanBackend, type VxlanHost } from '#src/backend/vxlan.ts';
+import { vxlan } from '#src/backend/vxlan-kind.ts';
 import type { EncryptOptions, VxlanOptions } from '#src/backend/vxlan-options.ts';
 import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { Secret } from '#src/lib/secret.ts';
+import { GoObject } from '#src/network/go-json.ts';
 import type { Json, Lease } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
 import { formatObject, type KernelObject } from '#src/state/object.ts';
@@ -15,6 +17,11 @@ const net = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const mac = (text: string) => parseMac(text) ?? assert.fail(text);
 const keyOf = (letter: string): string => `${letter.repeat(42)}A=`;
 
+const key = (letter: string) => ({
+  publicKey: keyOf(letter),
+  privateKey: Secret.copyOf(new Uint8Array(32).fill(7)),
+});
+
 const HOST: VxlanHost = {
   network: { v4: net('10.5.0.0/16') },
   underlay: {
@@ -24,7 +31,7 @@ const HOST: VxlanHost = {
     publicIp: { v4: ip('192.0.2.1') },
   },
   macs: { v4: mac('02:00:00:00:00:01') },
-  tunnelKey: { publicKey: keyOf('o'), privateKey: Secret.copyOf(new Uint8Array(32).fill(7)) },
+  tunnelKey: key('o'),
 };
 const OPTIONS: VxlanOptions = {
   vni: 7,
@@ -143,4 +150,48 @@ test('a peer of the tunnel that nobody wants is the network’s to remove', () =
   assert.ok(around !== undefined && link !== undefined);
   assert.ok(isOwned(backend(REQUIRE).scopes, around));
   assert.ok(!isOwned(backend(REQUIRE).scopes, link), 'the device stays');
+});
+
+const kindOf = (options: Record<string, Json>, secrets = { wireguardKey: key('o') }) =>
+  vxlan.prepare({
+    network: HOST.network,
+    options: new GoObject({ VNI: 7, ...options }, 'Backend.'),
+    identity: 'n',
+    links: [],
+    instance: '',
+    secrets,
+  });
+
+test('the node is asked for its key only where packets are encrypted', () => {
+  assert.deepEqual(vxlan.secrets?.(new GoObject({ Encrypt: 'wireguard' })), ['wireguard-key']);
+  assert.deepEqual(vxlan.secrets?.(new GoObject({ VNI: 7 })), []);
+  const made = kindOf({ Encrypt: 'wireguard' });
+  assert.deepEqual(made.devices, ['flannel.7', 'weft-wg.7']);
+  assert.deepEqual(
+    made.requirements.map(({ module }) => module),
+    ['vxlan', 'wireguard'],
+  );
+  assert.deepEqual([made.settings.Encrypt, made.settings.EncryptPolicy], ['wireguard', 'require']);
+  assert.deepEqual(made.make(HOST.underlay).published.weft, {
+    Wireguard: { PublicKey: keyOf('o'), Port: 51_820 },
+  });
+});
+
+test('behind a NAT, and over another device of that name, it is refused', () => {
+  const made = kindOf({ Encrypt: 'wireguard' });
+  const behind = { ...HOST.underlay, publicIp: { v4: ip('198.51.100.9') } };
+  assert.throws(() => made.check(behind, { links: [] }), /does not work behind a NAT/);
+  assert.deepEqual(kindOf({}).check(behind, { links: [] }), []);
+  const links = [{ kind: 'link', name: 'weft-wg.7', type: 'bridge' } as const];
+  assert.throws(() => made.check(HOST.underlay, { links }), /weft-wg\.7 exists and is no WireGuard device/);
+});
+
+test('a clean-up takes the tunnel’s device along', () => {
+  const found = {
+    links: [{ kind: 'link', name: 'weft-wg.7', type: 'wireguard' } as const],
+    addresses: [{ kind: 'address', prefix: net('10.5.1.0/32'), device: 'weft-wg.7' } as const],
+    routes: [],
+  };
+  assert.deepEqual(vxlan.leftovers(found, { network: HOST.network }), [{ kind: 'link', name: 'weft-wg.7' }]);
+  assert.deepEqual(vxlan.leftovers(found, { network: { v4: net('10.6.0.0/16') } }), []);
 });

@@ -11,11 +11,13 @@ import {
   writeWireguardMember,
 } from '#src/network/wireguard-member.ts';
 import type { KernelObject } from '#src/state/object.ts';
+import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 
 /** This node's key of the tunnel. */
 export interface TunnelKey {
-  readonly privateKey: Secret;
+  /** Absent where nothing is done but looked. */
+  readonly privateKey?: Secret;
   /** Base64 of its 32 bytes. */
   readonly publicKey: string;
 }
@@ -62,7 +64,7 @@ export class VxlanEncryption {
         kind: 'wireguard-device',
         device,
         publicKey: this.#key.publicKey,
-        privateKey: this.#key.privateKey,
+        ...(this.#key.privateKey !== undefined && { privateKey: this.#key.privateKey }),
         listenPort: this.#options.port,
         fwmark: 0,
       },
@@ -88,6 +90,15 @@ export class VxlanEncryption {
       allowedIps: [hostPrefix(ip)],
       keepalive: 0,
     };
+  }
+
+  /** What a refusal of the kernel means. */
+  explain(object: KernelObject, { errno }: KernelError): string | undefined {
+    if (object.kind === 'link' && object.name === this.device && errno === 'EOPNOTSUPP')
+      return 'this kernel has no WireGuard: it is in Linux from 5.6 on, as the module "wireguard"';
+    if (object.kind !== 'wireguard-device' || errno !== 'EADDRINUSE') return undefined;
+    const port = object.listenPort;
+    return `another program has UDP port ${port}: "ss -lunp sport = :${port}" names it; or choose another EncryptPort in the network config`;
   }
 
   judge(attributes: LeaseAttributes): string | undefined {

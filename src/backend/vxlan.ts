@@ -222,7 +222,10 @@ export class VxlanBackend implements Backend {
     return undefined;
   }
 
-  explain(object: KernelObject, { errno }: KernelError, links: readonly Link[]): string | undefined {
+  explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined {
+    const { errno } = error;
+    const aroundIt = this.#encryption?.explain(object, error);
+    if (aroundIt !== undefined) return aroundIt;
     const tunnel = this.#tunnels.find(({ device }) => object.kind === 'link' && object.name === device);
     if (tunnel === undefined || (errno !== 'EEXIST' && errno !== 'EADDRINUSE')) return undefined;
     const { port } = this.#options;

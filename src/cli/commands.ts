@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  rotate: {
+    about: 'renew the WireGuard keys of the network now, without a lost packet',
+    load: async () => (await import('#src/cli/rotate-command.ts')).ROTATE,
+  },
   doctor: {
     about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
     load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,

@@ -122,3 +122,24 @@ test('colours are for a terminal', () => {
   assert.equal(summary, '1 peer, 0 up, \x1b[31m1 down\x1b[0m, 0 quarantined');
   assert.ok(row?.includes('\x1b[31mdown\x1b[0m'));
 });
+
+test('tunnels of WireGuard’s have a line each, where there are few peers', () => {
+  const [used, fresh]: Peer[] = [
+    {
+      ...UP,
+      wireguard: { endpoint: '192.0.2.2:51820', handshakeAt: ago(34), received: 1_300_000, sent: 900 },
+    },
+    { ...DOWN, wireguard: { received: 0, sent: 148 } },
+  ];
+  assert.ok(used && fresh);
+  const lines = formatPeers({ peers: [used, fresh] }, [used, fresh], { ...PLAIN, width: 200 }, NOW);
+  assert.deepEqual(
+    lines.filter((line) => line.includes('WireGuard')),
+    [
+      '  10.0.65.0/24: WireGuard with 192.0.2.2:51820: handshake 34s ago, 1.2 MiB received, 900 B sent',
+      '  10.0.66.0/24: WireGuard with nowhere: no handshake yet, 0 B received, 148 B sent',
+    ],
+  );
+  const many = Array.from({ length: 13 }, () => used);
+  assert.ok(!formatPeers({ peers: many }, many, PLAIN, NOW).some((line) => line.includes('WireGuard')));
+});

@@ -16,8 +16,26 @@ export class WatchedWireguard {
   readAt = Number.NEGATIVE_INFINITY;
   /** The peers' keys, in the order of the fingerprints. */
   #keys: readonly string[] = [];
+  /** As they were last reported. */
   #device: WireguardDevice | undefined;
   #peers = new Map<string, WireguardPeer>();
+  /**
+   * What was listed or set since: others believe it to be so. Another program may have changed it back before it was
+   * reported, so it is reported in any case.
+   */
+  readonly #mentioned = new Map<string, WireguardPeer>();
+  #isMentioned = false;
+
+  /** Whether a look has to report anything, though nothing has changed since the last one. */
+  get isAwaited(): boolean {
+    return this.#isMentioned || this.#mentioned.size > 0;
+  }
+
+  /** The object was listed, or set. */
+  mention(object: WireguardDevice | WireguardPeer): void {
+    if (object.kind === 'wireguard-device') this.#isMentioned = true;
+    else this.#mentioned.set(object.publicKey, object);
+  }
 
   /** The look has been taken. */
   turnOver(): void {
@@ -37,24 +55,27 @@ export class WatchedWireguard {
     });
   }
 
-  /** What has changed since the last call. */
+  /** What has changed since the last call, and what was mentioned. */
   *changes(
     { device, peers: reports }: WireguardReader,
     peers: readonly WireguardPeer[],
   ): Generator<KernelEvent> {
     this.#keys = reports.map(({ publicKey }) => publicKey);
     this.endpoints.keep(new Set(this.#keys));
-    if (
-      device !== undefined &&
-      (this.#device === undefined || !WIREGUARD_DEVICE.isAsWanted(device, this.#device))
-    )
+    const isSameDevice =
+      device === undefined ||
+      (this.#device !== undefined && WIREGUARD_DEVICE.isAsWanted(device, this.#device));
+    if (device !== undefined && (this.#isMentioned || !isSameDevice))
       yield { type: 'changed', object: device };
     this.#device = device;
-    const before = this.#peers;
+    const [before, mentioned] = [this.#peers, new Map(this.#mentioned)];
     this.#peers = new Map(peers.map((peer) => [peer.publicKey, peer]));
-    for (const [key, peer] of before) if (!this.#peers.has(key)) yield { type: 'removed', object: peer };
+    this.#mentioned.clear();
+    this.#isMentioned = false;
+    for (const [key, peer] of new Map([...before, ...mentioned]))
+      if (!this.#peers.has(key)) yield { type: 'removed', object: peer };
     for (const [key, peer] of this.#peers) {
-      const known = before.get(key);
+      const known = mentioned.has(key) ? undefined : before.get(key);
       if (known === undefined || !isSame(known, peer)) yield { type: 'changed', object: peer };
     }
   }

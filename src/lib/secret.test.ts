@@ -34,6 +34,11 @@ test('a secret is a copy, and is erased in place', () => {
   assert.ok(out.every((byte) => byte === 0));
 });
 
+test('a secret of a text is given back as one', () => {
+  assert.equal(Secret.ofText('schlüssel').text(), 'schlüssel');
+  assert.equal(Secret.ofText('ä').length, 2);
+});
+
 test('secrets are equal by their bytes', () => {
   const other = Uint8Array.from(BYTES);
   other[31] = 0;

@@ -14,6 +14,16 @@ export class Secret {
     return new Secret(Uint8Array.from(bytes));
   }
 
+  /** Of a text, as UTF-8. */
+  static ofText(text: string): Secret {
+    return new Secret(Buffer.from(text));
+  }
+
+  /** The bytes as text, for what takes no bytes. It can't be erased. */
+  text(): string {
+    return Buffer.from(this.#bytes).toString();
+  }
+
   get length(): number {
     return this.#bytes.length;
   }

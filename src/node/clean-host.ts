@@ -1,5 +1,6 @@
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { Actuators } from '#src/reconcile/actuators.ts';
 import { commandOf } from '#src/state/operation.ts';
 
 /**
@@ -13,11 +14,11 @@ export async function cleanHost(
   request: CleanRequest,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { kernel, files, createLogger } = components;
+  const { kernel, actuators = [], files, createLogger } = components;
   const log = createLogger('cleanup');
   const found = await findNetworkLeftovers(components, request);
   const done: string[] = [];
-  for (const result of await kernel.apply(found.operations)) {
+  for (const result of await new Actuators([kernel, ...actuators]).apply(found.operations)) {
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }

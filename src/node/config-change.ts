@@ -2,6 +2,7 @@ import type { PreparedBackend } from '#src/backend/backend.ts';
 import { PreparedChange } from '#src/backend/prepare-change.ts';
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
 import { FAMILY_NAMES, familiesOf, familyText } from '#src/lib/per-family.ts';
+import { Secret } from '#src/lib/secret.ts';
 import type { Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { isUsable, type SubnetRange } from '#src/network/subnet-range.ts';
@@ -30,7 +31,7 @@ export function judgeConfigChange(now: Configured, next: Configured, subnets: Su
   const step = stepOfChange(now, next);
   const [from, to] = [fieldsOf(now), fieldsOf(next)];
   const differing = [...new Set([...Object.keys(from), ...Object.keys(to)])].filter(
-    (name) => from[name] !== to[name],
+    (name) => !isSame(from[name], to[name]),
   );
   const paths = pathsOf(next);
   const isShared = pathsOf(now).some((path) => paths.some((other) => isSamePath(path, other)));
@@ -113,5 +114,8 @@ const rangeFields = (prefix: string, range: SubnetRange | undefined): Readonly<R
         [`${prefix}SubnetMin`]: formatIp(range.subnetMin),
         [`${prefix}SubnetMax`]: formatIp(range.subnetMax),
       };
+
+const isSame = (one: unknown, other: unknown): boolean =>
+  one === other || (one instanceof Secret && other instanceof Secret && one.equals(other));
 
 const text = (value: unknown): string => (value === undefined ? 'unset' : String(value));

@@ -10,6 +10,7 @@ import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { Dispute } from '#src/network/trust-judge.ts';
 import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
 import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
+import type { KeyRotation } from '#src/node/key-rotation.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -38,6 +39,7 @@ export interface DataPathComponents {
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
   readonly seal: NetworkSeal;
+  readonly rotation: Pick<KeyRotation, 'planFor' | 'forget'>;
   readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
@@ -99,7 +101,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events, trust } = components;
+    const { reconciler, kernel, clock, createLogger, events, rotation, trust } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -119,7 +121,16 @@ export class DataPath {
     this.#gate = trust?.gateFor(this.#table);
     this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
+      {
+        kernel,
+        clock,
+        leases: this.#table,
+        reconciler: this.#owner,
+        jobs: this.#jobs,
+        keysFor: (lease) => rotation.planFor(lease),
+        log,
+        events,
+      },
       intent.backend,
       options,
     );
@@ -129,6 +140,7 @@ export class DataPath {
       departures: new Departures({ log }),
       gate: this.#gate,
       onChanges: (changes) => {
+        for (const { kind, name } of changes) if (kind !== 'accepted') rotation.forget(name);
         for (const listener of this.#listeners) listener.onPeers(changes);
       },
       inBulk: (say) => this.#owner.inBulk(say),

@@ -205,6 +205,21 @@ export const FLANNELD_FLAGS = {
     default: '/var/lib/weft',
     description: "`folder` for the host's identity and for what it last knew of its peers",
   },
+  'wireguard-rotate': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'duration',
+    default: 0,
+    description:
+      'renew the WireGuard keys of the network so often, without a lost packet; all hosts need the flag, and UDP port ListenPort+10; 0 is never',
+  },
+  'wireguard-rotate-wait': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'duration',
+    default: 300_000,
+    description: 'how long such a renewal waits for a host from which nothing comes',
+  },
   trust: {
     group: 'Trust',
     since: 'weft',

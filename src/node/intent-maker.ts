@@ -1,5 +1,5 @@
 import type { Backend, BackendUnderlay, PreparedBackend } from '#src/backend/backend.ts';
-import { prepareBackend } from '#src/backend/catalogue.ts';
+import { prepareBackend, secretsNeeded } from '#src/backend/catalogue.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { type FamilyName, familiesOf } from '#src/lib/per-family.ts';
@@ -7,6 +7,7 @@ import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
@@ -28,6 +29,7 @@ export interface IntentMakerComponents {
   /** The host's settings below /proc/sys. */
   readonly files: Pick<Files, 'read'>;
   readonly preparation: Preparation;
+  readonly secrets: Pick<SecretSource, 'read'>;
   readonly log: Logger;
 }
 
@@ -78,7 +80,7 @@ export class IntentMaker {
 
   /**
    * `current`: the underlay in use, which stays. `subnets`: addresses in them are the overlay's own. Throws WeftError
-   * `interface`, `config`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
+   * `interface`, `config`, `wireguard-key`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
   async draft(
     config: NetworkConfig,
@@ -90,13 +92,18 @@ export class IntentMaker {
     const facts = await readHostFacts(kernel, selection);
     const families = underlayFamily === 'auto' ? familiesOf(config.ranges) : [underlayFamily];
     const underlay = current ?? chooseUnderlay(selection, withoutSubnets(facts, subnets), families);
-    const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag });
+    const secrets = await this.#components.secrets.read(secretsNeeded(config));
+    const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag, secrets });
     const claim = this.#claimOf(config, prepared);
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
     const output = await this.#components.preparation.outputOf(prepared.preparation);
-    const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken, output);
+    const make = (taken?: Partial<LeaseAttributes>, own?: Subnets): Backend =>
+      prepared.make(
+        { ...backendUnderlay(underlay), ...(own !== undefined && { subnets: own }) },
+        taken,
+        output,
+      );
     const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     const advertised = config.ranges.v6 === undefined ? [] : await this.#advertisedOf(facts);
     return {
@@ -113,7 +120,7 @@ export class IntentMaker {
         config,
         subnets: own,
         underlay,
-        backend: make(taken),
+        backend: make(taken, own),
         overlap,
         advertised,
       }),

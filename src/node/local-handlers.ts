@@ -43,6 +43,12 @@ export function networkHandlers(sources: NetworkSources): Handlers {
     '/v1/events': (question) => events(ring, question),
     '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
     '/v1/openapi': openapi,
+    'POST /v1/rotate': () => {
+      const obstacle = network.rotate();
+      return obstacle === undefined
+        ? valueReply({})
+        : refusal(409, `no rotation of keys can begin: ${obstacle}`);
+    },
   };
 }
 
@@ -61,9 +67,10 @@ export function driverHandlers({ status, view, ring }: DriverSources): Handlers 
   };
 }
 
-function peers({ network, clock }: NetworkSources): Reply {
+async function peers({ network, clock }: NetworkSources): Promise<Reply> {
   const { dataPath } = network;
   if (dataPath === undefined) return valueReply({ peers: [] });
+  const wireguardOf = await network.wireguardFigures();
   const { table, intent, unreachable, owner } = dataPath;
   const now = clock.now();
   const began = now - clock.monotonic();
@@ -73,6 +80,7 @@ function peers({ network, clock }: NetworkSources): Reply {
     unreachable,
     stateOf: (lease) => owner.stateOf(lease),
     probeOf: (lease) => network.probeOf(lease),
+    ...(wireguardOf !== undefined && { wireguardOf }),
     timeOf: (seconds) => began + seconds * 1_000,
     now,
   });

@@ -2,8 +2,10 @@ import type { NetworkPlace } from '#src/diagnose/known-network.ts';
 import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
 import type { KeepTable } from '#src/node/network-seal.ts';
@@ -52,6 +54,10 @@ export interface NetworkHost {
   /** Starts the programs of backends that have some. */
   readonly programs: ChildPrograms;
   readonly files: Files;
+  /** Keys of the node, for backends that work with some. */
+  readonly secrets: SecretSource;
+  /** WireGuard's devices and peers, with their figures; absent where there is no kernel. */
+  readonly wireguard?: Pick<WireguardKernel, 'reports' | 'scan'>;
   readonly folders: Folders;
   readonly clock: Clock;
   readonly random: Random;

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path';
-import type { NetworkTrace } from '#src/backend/backend.ts';
+import type { FoundState, NetworkTrace } from '#src/backend/backend.ts';
 import { leftovers, sealsOf } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Overlays } from '#src/firewall/rules.ts';
@@ -19,6 +19,7 @@ import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import type { IkeConnection, XfrmPolicy } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 
 export interface CleanRequest {
@@ -71,6 +72,7 @@ export async function findNetworkLeftovers(
   const found = {
     ...(await readInterfaces(kernel)),
     ...(await readRoutes(kernel, { reach: undefined })),
+    ...(await readIpsec(components)),
   };
   const objects =
     what === 'all' ? leftovers(found, 'all') : traces.flatMap((trace) => leftoversOf(trace, found));
@@ -86,6 +88,20 @@ export async function findNetworkLeftovers(
     tables: await tablesOf(components, traces, what === 'all'),
     files: paths,
   };
+}
+
+/** What the backend ipsec made, in the kernel and in a charon that runs. */
+async function readIpsec({
+  actuators = [],
+}: HostComponents): Promise<Pick<FoundState, 'policies' | 'connections'>> {
+  const policies: XfrmPolicy[] = [];
+  const connections: IkeConnection[] = [];
+  for (const actuator of actuators)
+    await actuator.scan?.({ kinds: ['xfrm-policy', 'ike-connection'] }, (object) => {
+      if (object.kind === 'xfrm-policy') policies.push(object);
+      else if (object.kind === 'ike-connection') connections.push(object);
+    });
+  return { policies, connections };
 }
 
 function leftoversOf({ networks, config }: Trace, found: Parameters<typeof leftovers>[0]) {

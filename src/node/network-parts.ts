@@ -11,6 +11,7 @@ import { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
+import { type KeyRotation, keyRotation, rotatedSecrets } from '#src/node/network-keys.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
 import { NetworkSeal } from '#src/node/network-seal.ts';
@@ -28,6 +29,7 @@ export interface NetworkParts {
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
+  readonly rotation: KeyRotation;
   /** To be opened before a data path is made. */
   readonly trust: NetworkTrust;
 }
@@ -37,6 +39,8 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
   const events = host.eventsOf(id.name);
+  const rotation = keyRotation(host, { log: createLogger('rotation'), events: events }, options);
+  const secrets = rotatedSecrets(host, rotation);
   return {
     id,
     artefacts,
@@ -46,18 +50,19 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     log,
     events,
     maker: new IntentMaker(
-      { ...host, preparation: new Preparation({ ...host, log }), log },
+      { ...host, secrets, preparation: new Preparation({ ...host, log }), log },
       makerOptions(id, artefacts, options, host.identity),
     ),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+    rotation,
     trust: new NetworkTrust({ ...host, log: createLogger('trust'), events }, options, id, artefacts),
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events, trust }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, rotation, trust }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
@@ -78,6 +83,7 @@ export function makeDataPath(
       createLogger,
       rules,
       seal,
+      rotation,
       events,
       trust,
       jobHandlers: jobHandlers({

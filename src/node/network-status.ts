@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus, TrustStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -14,6 +14,7 @@ export interface NetworkView {
   readonly dataPath: DataPath | undefined;
   readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
+  readonly rotation?: RotationStatus | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
   /** Monotonic milliseconds. */
@@ -28,6 +29,7 @@ export function describeNetwork({
   dataPath,
   trust,
   membership,
+  rotation,
   endpoints,
   now,
 }: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
@@ -53,6 +55,7 @@ export function describeNetwork({
     },
     ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
+    ...(rotation !== undefined && { rotation }),
   };
 }
 

@@ -14,7 +14,7 @@ import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface PeerInboxComponents {
   readonly table: LeaseTable;
-  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
+  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'planSome' | 'use'>;
   readonly departures: Departures;
   /** Says which records may be used; absent where all may. */
   readonly gate?: Pick<TrustGate, 'list' | 'put' | 'removed' | 'again'> | undefined;
@@ -83,6 +83,11 @@ export class PeerInbox {
   /** The kernel may lead to the peers another way now. */
   reroute(): Promise<void> {
     return this.#handle(() => this.#components.peers.planAll());
+  }
+
+  /** What some peers need has changed, and their leases have not. */
+  replan(names: readonly string[]): Promise<void> {
+    return this.#handle(() => this.#components.peers.planSome(names));
   }
 
   /** Lets go of peers when their time has come, until the signal aborts. */

@@ -17,6 +17,8 @@ export interface PeersComponents {
   /** Default: nobody, for backends without jobs. */
   readonly jobs?: Pick<JobDesk, 'set'>;
   readonly log: Logger;
+  /** Between which keys packets to a peer go, where keys are rotated. */
+  readonly keysFor?: (lease: Lease) => PeerPath['keys'];
   /** Default: nobody. */
   readonly events?: HostEvents;
 }
@@ -75,6 +77,15 @@ export class Peers {
     for (const lease of this.#components.leases.leases()) await this.#plan(lease, budget);
   }
 
+  /** Plans these peers again, those of them that there are. */
+  async planSome(names: Iterable<string>): Promise<void> {
+    const budget = new TurnBudget(this.#components.clock);
+    for (const name of names) {
+      const lease = this.#components.leases.lease(name);
+      if (lease !== undefined) await this.#plan(lease, budget);
+    }
+  }
+
   /** Waits only where there is something to wait for: there may be 50,000 to plan. */
   #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
     if (this.#backend.needsLookup) return this.#planByLookup(lease);
@@ -84,7 +95,8 @@ export class Peers {
 
   async #planByLookup({ name, attributes: { publicIp, publicIpv6 } }: Lease): Promise<void> {
     const { kernel, leases } = this.#components;
-    const v4 = publicIp === undefined ? undefined : await kernel.routeTo(publicIp);
+    // Go writes the zero address for none.
+    const v4 = publicIp ? await kernel.routeTo(publicIp) : undefined;
     const v6 = publicIpv6 === undefined ? undefined : await kernel.routeTo(publicIpv6);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
@@ -96,8 +108,10 @@ export class Peers {
     this.#want(lease, path);
   }
 
-  #want(lease: Lease, path: PeerPath): void {
-    const { reconciler, jobs } = this.#components;
+  #want(lease: Lease, way: PeerPath): void {
+    const { reconciler, jobs, keysFor } = this.#components;
+    const keys = keysFor?.(lease);
+    const path = keys === undefined ? way : { ...way, keys };
     reconciler.set(lease.name, this.#backend.peerObjects(lease, path));
     jobs?.set(lease.name, this.#backend.jobs?.peer(lease, path) ?? []);
   }

@@ -1,3 +1,4 @@
+import { publishedKey } from '#src/backend/rotation-keys.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
@@ -6,11 +7,13 @@ import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
 import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
+import { rotatedNetwork } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { PathChanger } from '#src/node/path-changer.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
@@ -58,6 +61,7 @@ export class RunningNetwork {
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
   #written = '';
+  #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
@@ -87,6 +91,14 @@ export class RunningNetwork {
         refuseChange: (plan, why) => this.#refuseChange(plan, why),
       },
     );
+    if (dataPath.intent.backend.keyDevices !== undefined) {
+      parts.rotation.use(
+        rotatedNetwork(dataPath, {
+          apply: () => this.#redraft(),
+          isPublished: (publicKey) => this.#publishedKey === publicKey,
+        }),
+      );
+    }
     this.#changer = new PathChanger(parts, {
       dataPath,
       written: () => this.membership.own.record.value,
@@ -164,6 +176,22 @@ export class RunningNetwork {
       void this.#steps.run(() => this.#adopt(this.#draft)).catch(() => {});
     life.run((signal) => this.#rememberNowAndThen(signal));
     life.run((signal) => this.#applyUntilDone(signal));
+    if (this.#dataPath.intent.backend.keyDevices !== undefined)
+      life.run((signal) => this.#parts.rotation.run(signal));
+  }
+
+  /** What the registry has of our key, as far as we have heard. */
+  get #publishedKey(): string | undefined {
+    const own = decodeAttributes(this.membership.own.record.value);
+    return own.ok ? publishedKey(own.attributes) : undefined;
+  }
+
+  /** The node has other keys: devices, rules and lease follow. */
+  #redraft(): Promise<void> {
+    return this.#steps.run(async () => {
+      const { config, underlay } = this.#draft;
+      await this.#adopt(await this.#parts.maker.draft(config, { current: underlay }));
+    });
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
@@ -262,7 +290,11 @@ export class RunningNetwork {
     const attributes = draft.attributes(taken);
     const ending = await this.#changer.ending(intent);
     if (ending !== undefined) await this.#apply(ending).catch(() => {});
+    const isBegun = draft.config.change !== undefined && draft.config.change.id !== this.#rememberedChange;
+    this.#rememberedChange = draft.config.change?.id;
     this.#draft = draft;
+    // Should this daemon end before the change does, the next one knows what was made for it.
+    if (isBegun) await this.remember();
     // A second path is announced once it is there.
     const isChange = draft.config.change !== undefined;
     if (!isChange) this.membership.publish(attributes);

@@ -89,6 +89,18 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { peers } }) => peers.plain,
   },
   {
+    name: 'weft_key_generation',
+    type: 'gauge',
+    help: 'number of the WireGuard key in force; it rises with each rotation, and only there',
+    value: ({ status: { rotation } }) => rotation?.generation,
+  },
+  {
+    name: 'weft_key_rotation_held_up',
+    type: 'gauge',
+    help: 'peers for which a rotation of WireGuard keys waits; weft status says why',
+    value: ({ status: { rotation } }) => rotation?.heldUp.length,
+  },
+  {
     name: 'weft_quarantined_leases',
     type: 'gauge',
     help: 'leases that are not used because of what they say; weft status says why',

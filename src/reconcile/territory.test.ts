@@ -64,6 +64,7 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'bridge-fdb {"device":"blue"}',
     'bridge-port {"device":"blue"}',
     'fdb {"device":"blue"}',
+    'ike-connection {"device":"blue"}',
     'link {}',
     'neighbour {"device":"blue"}',
     'route {"device":"blue"}',

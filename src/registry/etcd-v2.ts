@@ -3,7 +3,8 @@ import { lostRace } from '#src/registry/etcd-v2-answers.ts';
 import { getV2, ONE } from '#src/registry/etcd-v2-get.ts';
 import { EtcdV2Http } from '#src/registry/etcd-v2-http.ts';
 import { EtcdV2Records } from '#src/registry/etcd-v2-records.ts';
-import { leasesBelow } from '#src/registry/record-place.ts';
+import { ipv6LeasesBelow, leasesBelow } from '#src/registry/record-place.ts';
+import type { Records } from '#src/registry/records.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -20,6 +21,7 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
   readonly #http: EtcdV2Http;
   readonly #clock: Clock;
   readonly #configKey: string;
+  readonly ipv6Leases: Records;
 
   constructor(components: EtcdComponents, { prefix, ...options }: EtcdV2Options) {
     const http = new EtcdV2Http(components, options);
@@ -29,6 +31,10 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
     this.#http = http;
     this.#clock = clock;
     this.#configKey = place.probeKey;
+    this.ipv6Leases = new EtcdV2Records(
+      { http, clock },
+      { ...options, place: ipv6LeasesBelow(prefix, 'v2'), description: this.description },
+    );
   }
 
   async readConfig(signal: AbortSignal): Promise<string | undefined> {

@@ -6,12 +6,14 @@ import type { Clock } from '#src/sys/clock.ts';
 export class MemoryRegistry extends MemoryRecords implements Registry {
   readonly #revision: MemoryRevision;
   readonly #changed = new Set<() => void>();
+  readonly ipv6Leases: MemoryRecords;
   #config: string | undefined;
 
   constructor({ clock }: { readonly clock: Clock }) {
     const revision = { value: 1n };
     super({ clock, revision });
     this.#revision = revision;
+    this.ipv6Leases = new MemoryRecords({ clock, revision });
   }
 
   /** What an operator does with etcdctl. */

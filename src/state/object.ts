@@ -3,6 +3,7 @@ import { ADDRESS } from '#src/state/kinds/address.ts';
 import { BRIDGE_FDB } from '#src/state/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT } from '#src/state/kinds/bridge-port.ts';
 import { FDB } from '#src/state/kinds/fdb.ts';
+import { IKE_CONNECTION } from '#src/state/kinds/ike-connection.ts';
 import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
@@ -16,6 +17,7 @@ export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
+export type { IkeConnection } from '#src/state/kinds/ike-connection.ts';
 export type { Ipip } from '#src/state/kinds/ipip.ts';
 export type { Bridge, Link } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
@@ -48,6 +50,7 @@ const TABLE = [
   ROUTE,
   SYSCTL,
   XFRM_POLICY,
+  IKE_CONNECTION,
 ] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;

@@ -98,7 +98,8 @@ test('an echo leaves by the device that is given, and its answer comes by any', 
       at.run(`sysctl -qw net.ipv4.conf.${device}.rp_filter=0`);
   }
   const arrivedBy = (device: string): number =>
-    (two.json(`ip -s link show ${device}`) as { stats64: { rx: { bytes: number } } }[])[0]?.stats64.rx.bytes ?? 0;
+    (two.json(`ip -s link show ${device}`) as { stats64: { rx: { bytes: number } } }[])[0]?.stats64.rx
+      .bytes ?? 0;
   const leaveBy = Number(one.json('ip link show b0')[0]?.ifindex);
   const before = [arrivedBy('a1'), arrivedBy('b1')];
   const [source, peer] = [address('198.51.100.1'), address('198.51.100.2')];

@@ -179,9 +179,9 @@ test('wg sees what was made, and what wg changes is put back', { skip }, async (
   assert.deepEqual(a.owner.status.failing, []);
 });
 
-test('a thousand peers go in, are listed, and one that is taken out comes back', { skip }, async (t) => {
+test('hundreds of peers go in, are listed, and one that is taken out comes back', { skip }, async (t) => {
   const a = await side(t);
-  const count = 1_000;
+  const count = 600;
   const peers = Array.from({ length: count }, (_, n): WireguardPeer => {
     const subnet = prefix4(ipv4(0x0a_00_00_00 + n * 256), 24);
     return {
@@ -203,7 +203,7 @@ test('a thousand peers go in, are listed, and one that is taken out comes back',
   assert.equal(found.find(({ publicKey }) => publicKey === keyNumber(0))?.allowedIps.length, 1_500);
 
   const repairs = a.owner.status.repairs;
-  const key = keyNumber(700);
+  const key = keyNumber(500);
   const gone = performance.now();
   a.namespace.run(`wg set wg0 peer ${key} remove`);
   await until(() => a.owner.status.repairs > repairs, { what: 'a repair', intervalMs: 5 });
@@ -216,7 +216,7 @@ test('a thousand peers go in, are listed, and one that is taken out comes back',
   const { user, system } = process.cpuUsage(cpu);
   const share = (user + system) / 10 / (performance.now() - from);
   t.diagnostic(
-    `1,000 peers: made in ${made.toFixed(0)} ms, one back after ${back.toFixed(0)} ms, at rest ${share.toFixed(1)} % of a processor`,
+    `${count} peers: made in ${made.toFixed(0)} ms, one back after ${back.toFixed(0)} ms, at rest ${share.toFixed(1)} % of a processor`,
   );
 });
 

@@ -5,6 +5,7 @@ import { Secret } from '#src/lib/secret.ts';
 import type {
   BridgePort,
   FdbEntry,
+  IkeConnection,
   KernelObject,
   Link,
   Route,
@@ -96,6 +97,20 @@ export const anyPolicy: fc.Arbitrary<XfrmPolicy> = fc
   })
   .map((fields) => withoutUndefined<XfrmPolicy>(fields as never));
 
+const ikeConnection: fc.Arbitrary<IkeConnection> = fc
+  .record({
+    kind: fc.constant('ike-connection' as const),
+    local: ip,
+    remote: ip,
+    localSubnet: prefix,
+    remoteSubnet: prefix,
+    proposal: optional(fc.constantFrom('aes128gcm16', 'aes256')),
+    encapsulated: optional(fc.boolean()),
+    secret: optional(small.map((n) => Secret.ofText(String(n)))),
+    isUp: fc.boolean(),
+  })
+  .map((fields) => withoutUndefined<IkeConnection>(fields as never));
+
 const bridgePort: fc.Arbitrary<BridgePort> = fc
   .record({
     kind: fc.constant('bridge-port' as const),
@@ -153,6 +168,7 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
     fwmark: fc.constantFrom(0, 1),
   }),
   anyPolicy,
+  ikeConnection,
   fc.record({
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),

@@ -14,6 +14,7 @@ import {
   waitForRoute,
   writeConfig,
 } from './flanneld.ts';
+import { waitForAnswer } from './pings.ts';
 import { type Owner, testLab } from './test-lab.ts';
 
 export interface DualOptions {
@@ -71,6 +72,9 @@ export async function dualNetwork(t: Owner, options: DualOptions): Promise<DualN
   const [one, two] = nodes;
   assert.ok(one && two);
   await waitForRoutes(one, two);
+  // A bridge that is new looks for duplicates of its own IPv6 address first (RFC 4862 §5.4).
+  for (const to of [two.container.address, two.address6])
+    if (to !== '') await waitForAnswer(one.container, to);
   return { lab, etcd, one, two };
 }
 
@@ -96,9 +100,11 @@ export async function startDualNode(
   if (gateway !== undefined) {
     address6 = formatIpv6(ipv6(gateway.address + 1n));
     await host.batch([`addr add ${bip6} dev docker0 nodad`]);
+    // dockerd does so with --ipv6, flannel does not, and ours has done it.
+    if (program !== FLANNELD) await host.must(['sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1']);
     await container.batch([
       `addr add ${address6}/${gateway.length} dev eth0 nodad`,
-      `-6 route add default via ${formatIpv6(gateway.address)}`,
+      `route add ::/0 via ${formatIpv6(gateway.address)}`,
     ]);
   }
   const subnet6 = gateway === undefined ? '' : `${formatIpv6(ipv6(gateway.address - 1n))}/${gateway.length}`;

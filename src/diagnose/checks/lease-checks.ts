@@ -197,6 +197,21 @@ export const LEASE_CHECKS: readonly Check[] = [
     },
   },
   {
+    id: 'plain-peers',
+    title: 'packets to all peers are encrypted, where the network asks for it',
+    why: 'What goes to a peer without a tunnel can be read and forged on the way.',
+    causes: [],
+    look({ daemon }) {
+      const { plain = 0, accepted } = daemon.state === 'running' ? daemon.status.peers : { accepted: 0 };
+      if (plain === 0) return undefined;
+      return {
+        what: `Packets to ${plain} of ${accepted} peers are not encrypted: they announce no WireGuard key.`,
+        remedy:
+          '"weft peers" names them; run a weft that knows "Encrypt" there, or set "EncryptPolicy": "require", which leaves them out',
+      };
+    },
+  },
+  {
     id: 'network-nearly-full',
     title: 'the network has subnets left',
     why: 'When all are taken the next host does not start: "out of subnets".',
