@@ -178,7 +178,8 @@ export class ChangingBackend implements Backend {
   sightOf({ attributes }: Pick<Lease, 'attributes'>): PeerSight {
     const view = this.#judged(attributes, 'to');
     const { publicIp, publicIpv6, backendData, backendV6Data } = view ?? {};
-    const key = JSON.stringify([publicIp, publicIpv6?.toString(), backendData, backendV6Data]);
+    const addresses = [publicIp, publicIpv6].map((ip) => ip !== undefined && formatIp(ip));
+    const key = JSON.stringify([addresses, backendData, backendV6Data]);
     return {
       toKey: view && key,
       speaks: this.#views.spokenBy(attributes),
