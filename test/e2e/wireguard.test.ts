@@ -11,9 +11,8 @@ import {
   readDualLease,
   wholePacket,
 } from '../support/dual-network.ts';
-import { daemonLog, FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
-import { lacks, loadModule } from '../support/kernel-has.ts';
-import { pairOf, testNetwork } from '../support/network.ts';
+import { daemonLog, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
+import { lacks } from '../support/kernel-has.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -222,16 +221,4 @@ test('hostile leases are programmed by nobody, and each is named', { skip }, asy
   assert.equal(await shown(one.host, 'flannel-wg'), before);
   assert.doesNotMatch(await one.host.must(['ip', 'route', 'show']), /10\.0\.2\d\d\.0/);
   await reachEachOther();
-});
-
-test('a mixed pair with flannel', { skip: skip || noPeer(3) }, async (t) => {
-  const program = PEERS.v3 ?? assert.fail();
-  loadModule('br_netfilter');
-  const config = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"wireguard"}}';
-  const [ours, theirs] = pairOf(await testNetwork(t, { api: 3, config, programs: [FLANNELD, program] }));
-  for (const [here, there] of [
-    [ours, theirs],
-    [theirs, ours],
-  ] as const)
-    assert.ok(await wholePacket(here.container, there.container.address, MTU));
 });
