@@ -2,6 +2,7 @@ import { EndpointMemory } from '#src/kernel/endpoint-memory.ts';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
 import type { WireguardPeerReport, WireguardReader } from '#src/kernel/wireguard-messages.ts';
 import { WireguardPrints } from '#src/kernel/wireguard-prints.ts';
+import { equalPrefix } from '#src/lib/ip.ts';
 import { WIREGUARD_DEVICE, type WireguardDevice } from '#src/state/kinds/wireguard-device.ts';
 import { WIREGUARD_PEER, type WireguardPeer } from '#src/state/kinds/wireguard-peer.ts';
 
@@ -35,6 +36,14 @@ export class WatchedWireguard {
   mention(object: WireguardDevice | WireguardPeer): void {
     if (object.kind === 'wireguard-device') this.#isMentioned = true;
     else this.#mentioned.set(object.publicKey, object);
+  }
+
+  /** Whether all that the peer may have by now, as far as was seen or set here, is wanted of it. */
+  isWithin({ publicKey, allowedIps }: WireguardPeer): boolean {
+    const known = this.#mentioned.get(publicKey) ?? this.#peers.get(publicKey);
+    return (
+      known?.allowedIps.every((prefix) => allowedIps.some((wanted) => equalPrefix(prefix, wanted))) ?? false
+    );
   }
 
   /** The look has been taken. */

@@ -195,6 +195,7 @@ export class WireguardKernel {
     if (object.kind !== 'wireguard-peer') return undefined;
     const watched = this.#watch(object.device);
     const { endpoints } = watched;
+    const isWithin = watched.isWithin(object);
     watched.mention(object);
     if (verb === 'remove') {
       endpoints.forget(object.publicKey);
@@ -202,7 +203,7 @@ export class WireguardKernel {
     }
     const { endpoint: wanted, ...peer } = object;
     const endpoint = wanted && endpoints.give(object.publicKey, wanted);
-    return peerRequest(family, endpoint === undefined ? peer : { ...peer, endpoint });
+    return peerRequest(family, endpoint === undefined ? peer : { ...peer, endpoint }, isWithin);
   }
 
   /** What was refused has not been given. */

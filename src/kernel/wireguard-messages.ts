@@ -131,14 +131,19 @@ export const deviceRequest = (
   { device, privateKey, listenPort, fwmark }: WireguardDevice,
 ): Request => DEVICE.request(family, 0, SET, { name: device, privateKey, listenPort, fwmark });
 
-/** `wg set DEVICE peer KEY …`, with exactly these allowed IPs. Without an endpoint, the one it has stays. */
+/**
+ * `wg set DEVICE peer KEY …`, with exactly these allowed IPs. Without an endpoint, the one it has stays. `isWithin`: the peer has
+ * none but these. The kernel takes all away before it gives them again, and packets are lost in between; so they are only added
+ * where nothing has to go.
+ */
 export function peerRequest(
   family: number,
   { device, publicKey, endpoint, allowedIps, presharedKey = NO_KEY, keepalive }: WireguardPeer,
+  isWithin = false,
 ): Request {
   const peer = {
     publicKey,
-    flags: k.WGPEER_F_REPLACE_ALLOWEDIPS,
+    flags: isWithin ? 0 : k.WGPEER_F_REPLACE_ALLOWEDIPS,
     presharedKey,
     endpoint,
     keepalive,

@@ -21,9 +21,12 @@ export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<Wante
     if (v6 !== undefined) peers.v6.push(v6);
   }
   const devices = inboundDevicesOf(intent);
+  const beside = intent.backend.devices.filter((name) => !devices.includes(name));
   return FAMILY_NAMES.flatMap((family) => {
     const subnet = intent.subnets[family];
-    return subnet === undefined ? [] : [{ subnet, peers: peers[family], devices }];
+    return subnet === undefined
+      ? []
+      : [{ subnet, peers: peers[family], devices, ...(beside.length > 0 && { beside }) }];
   });
 }
 
