@@ -27,10 +27,9 @@ const config = (type: string, options = {}) => ({
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
   assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'wireguard', 'ipsec', 'extension', 'udp', 'alloc']);
-  for (const type of types) {
-    const options = type === 'ipsec' ? { PSK: 'k'.repeat(96) } : {};
-    assert.equal(prepareBackend(config(type, options), HOST).type, type);
-  }
+  const options = { PSK: 'k'.repeat(96) };
+  for (const type of types)
+    assert.equal(prepareBackend(config(type, type === 'ipsec' ? options : {}), HOST).type, type);
 });
 
 test('networks of one host differ by the VNI, or by the name that they were given', () => {
@@ -140,7 +139,9 @@ const EXAMPLES: readonly [file: string, words: RegExp][] = [
   // What a packet on the wire looks like, to an nft rule.
   ['firewall/sealed-port.ts', /\bvni\b|VXLAN/],
   ['cli/capture-flags.ts', /vni: many/],
-  ['cli/network-command.ts', /networks with their VNI/],
+  ['cli/network-command.ts', /networks with their VNI|backend, VNI, port or MTU/],
+  ['cli/change-flags.ts', /Pick<ChangeWish/],
+  ['cli/change-network.ts', /begin one with/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],
   ['cli/lab-walk.ts', /That is VXLAN/],
   ['cli/capture-command.ts', /USUAL_PORTS/],

@@ -10,7 +10,7 @@ import type {
 } from '#src/backend/backend.ts';
 import { otherSide, PathSides, type Side, sideOfLeases } from '#src/backend/path-sides.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
+import { type Ipv4, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
@@ -101,16 +101,19 @@ export class ChangingBackend implements Backend {
     // What containers get may not be too large for the path that they are moved to.
     this.mtu = this.#own === 'to' ? to.mtu : Math.min(from.mtu, to.mtu);
     this.needsLookup = from.needsLookup || to.needsLookup;
-    this.published = { ...own.published, weft: { [CHANGE_IN_LEASE]: this.#member() } };
+    const weft = { ...own.published.weft, [CHANGE_IN_LEASE]: this.#member() };
+    this.published = { ...own.published, weft };
     this.shared = own.shared;
     this.inbound = {
       devices: [...new Set([...from.inbound.devices, ...to.inbound.devices])],
       underlay: from.inbound.underlay || to.inbound.underlay,
+      others: from.inbound.others === true || to.inbound.others === true,
     };
+    // Port and VNI of the other path differ: its plain packets pass.
+    const seal = [from, to].find((side) => side.seal?.isClosed)?.seal ?? own.seal;
+    if (seal !== undefined) this.seal = seal;
     this.scopes = [...from.scopes, ...to.scopes];
     this.probing = own.probing;
-    // Hosts that have not moved yet may send plain packets.
-    if (to.seal !== undefined) this.seal = { ...to.seal, isClosed: false };
     if ((from.protectionOf ?? to.protectionOf) !== undefined)
       this.protectionOf = (lease) =>
         this.#onPath(lease, (backend, seen) => backend.protectionOf?.(seen)) ?? 'none';
@@ -175,7 +178,8 @@ export class ChangingBackend implements Backend {
   sightOf({ attributes }: Pick<Lease, 'attributes'>): PeerSight {
     const view = this.#judged(attributes, 'to');
     const { publicIp, publicIpv6, backendData, backendV6Data } = view ?? {};
-    const key = JSON.stringify([publicIp, publicIpv6?.toString(), backendData, backendV6Data]);
+    const addresses = [publicIp, publicIpv6].map((ip) => ip !== undefined && formatIp(ip));
+    const key = JSON.stringify([addresses, backendData, backendV6Data]);
     return {
       toKey: view && key,
       speaks: this.#views.spokenBy(attributes),
@@ -201,14 +205,9 @@ export class ChangingBackend implements Backend {
     return this.#onPath(lease, (backend, seen) => backend.tunnelEnd(seen));
   }
 
-  /** Where the peer answers inside, whichever path packets to it take. Only a path with a device has such an address. */
-  insideOf(lease: Lease): TunnelEnd['address'] | undefined {
-    for (const side of ['to', 'from'] as const) {
-      const attributes = this.#judged(lease.attributes, side);
-      const end = attributes && this.sides[side].tunnelEnd({ ...lease, attributes });
-      if (end !== undefined) return end.address;
-    }
-    return undefined;
+  /** Where the peer answers inside, whichever path packets to it take: a path with a device gives it this address. */
+  insideOf({ subnets }: Pick<Lease, 'subnets'>): Ipv4 | undefined {
+    return this.devices.length === 0 ? undefined : subnets.v4?.address;
   }
 
   /** The route to the peer's subnet as it will be on the new path. */

@@ -1,3 +1,4 @@
+import type { ChangeWish } from '#src/backend/change-wish.ts';
 import type { ChangeRequest } from '#src/cli/change-network.ts';
 import type { FlagTable, OptionsOf } from '#src/lib/go-flags.ts';
 
@@ -45,10 +46,10 @@ function flag(description: string) {
 
 /** `by`: the name of this host. */
 export function changeRequest(
-  options: OptionsOf<typeof CHANGE_FLAGS> & { readonly vni: number; readonly mtu: number },
+  options: OptionsOf<typeof CHANGE_FLAGS> & Pick<ChangeWish, 'vni' | 'mtu'>,
   by: string,
 ): ChangeRequest {
-  const { backend, vni, port, mtu, option, status, abort, without, acceptSmallerMtu, wait } = options;
-  const wish = { backend, vni, port, mtu, options: option };
+  const { status, abort, without, acceptSmallerMtu, wait } = options;
+  const wish = { ...options, options: options.option };
   return { wish, status, abort, acceptSmallerMtu, without, waitMs: wait, by };
 }

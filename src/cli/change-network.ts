@@ -1,5 +1,5 @@
+import { type ChangeWish, isWish, judgeChange, wishedBackend } from '#src/backend/change-wish.ts';
 import { askRegistry } from '#src/cli/ask-registry.ts';
-import { type ChangeWish, isWish, judgeChange, wishedBackend } from '#src/cli/change-wish.ts';
 import { formatTable } from '#src/cli/format-table.ts';
 import { describeProgress, leadChange } from '#src/cli/lead-change.ts';
 import type { RegistryCommandContext } from '#src/cli/registry-command.ts';
@@ -22,6 +22,7 @@ import type { Registry } from '#src/registry/registry.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemRandom } from '#src/sys/random.ts';
+import { patience } from '#src/sys/until.ts';
 
 export interface ChangeRequest {
   readonly wish: ChangeWish;
@@ -40,10 +41,13 @@ export async function changeNetwork(
   request: ChangeRequest,
   { output, screen, signal }: Pick<RegistryCommandContext, 'output' | 'screen' | 'signal'>,
 ): Promise<number> {
-  const opened = await askRegistry({ signal, failure: 'no network config' }, (logger, ended) => {
-    const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger };
-    return openRegistry(components, registryOptions(options), ended);
-  });
+  const opened = await askRegistry(
+    { signal, failure: 'no network config', patienceMs: PATIENCE_MS * patience() },
+    (logger, ended) => {
+      const components = { clock: systemClock, files: systemFiles, random: systemRandom, logger };
+      return openRegistry(components, registryOptions(options), ended);
+    },
+  );
   const { registry } = opened;
   const change = { registry, output, clock: systemClock, random: systemRandom, width: screen.width };
   try {
@@ -57,6 +61,7 @@ export async function changeNetwork(
   }
 }
 
+const PATIENCE_MS = 10_000;
 /** 128 and SIGINT, as shells say it. */
 const INTERRUPTED = 130;
 

@@ -226,7 +226,10 @@ const encryptedText = (accepted: number, plain: number): string =>
     ? `packets to all ${accepted} peers`
     : `packets to ${accepted - plain} of ${accepted} peers, ${plain} plain`;
 function trustLine({ policy, key, unsigned, knownKeys, disputed }: TrustStatus): string {
-  const written = disputed.length === 0 ? '' : `, ${disputed.length} leases written over by others`;
+  const written =
+    disputed.length === 0
+      ? ''
+      : `, ${disputed.length === 1 ? 'a lease was' : `${disputed.length} leases were`} written over by others`;
   const others = unsigned === 'accept' ? 'unsigned leases are accepted' : 'unsigned leases are refused';
   return `  trust      ${policy}, own key ${key}, ${knownKeys} known keys, ${others}${written}`;
 }

@@ -25,8 +25,8 @@ import {
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
-import type { PerFamily } from '#src/lib/per-family.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
 import type { OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';

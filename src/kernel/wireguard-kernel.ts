@@ -32,8 +32,11 @@ export interface WireguardKernelOptions {
 
 /** Milliseconds between two looks at the watched devices: a look and the repair have to be done within 100 ms. */
 const LOOK_MS = 60;
-/** The share of the time that looks may take. With many peers there are fewer looks. */
+/** The share of the time that looks may take. With many peers there are fewer looks, and one each second in any case. */
 const LOOK_SHARE = 0.02;
+const LONGEST_PAUSE_MS = 1_000;
+/** What a look costs is the least that one of the last few took: on a busy machine the others waited for a processor. */
+const REMEMBERED_LOOKS = 8;
 /** An endpoint that was learnt is judged so often, though nothing has changed. */
 const JUDGE_MS = 5_000;
 /** After a look that failed. */
@@ -112,19 +115,23 @@ export class WireguardKernel {
   }
 
   async #lookOn(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
+    const costs: number[] = [];
     while (!signal.aborted && !this.#closed) {
       await this.#untilWatched(signal);
-      let pause = LOOK_MS;
+      let took = 0;
+      let failed = false;
       for (const device of [...this.#watched.keys()]) {
         try {
-          const took = await this.#order.run(() => this.#look(device, listener));
-          pause = Math.max(pause, took / LOOK_SHARE);
+          took += await this.#order.run(() => this.#look(device, listener));
         } catch {
           this.#forget();
-          pause = FAILED_MS;
+          failed = true;
         }
       }
-      await this.#clock.sleep(pause, signal);
+      costs.push(took);
+      if (costs.length > REMEMBERED_LOOKS) costs.shift();
+      const pause = Math.min(LONGEST_PAUSE_MS, Math.max(LOOK_MS, Math.min(...costs) / LOOK_SHARE));
+      await this.#clock.sleep(failed ? FAILED_MS : pause, signal);
     }
   }
 

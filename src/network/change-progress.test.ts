@@ -74,7 +74,7 @@ test('a host that is left out is not waited for, nor is what others say of it', 
     lease(2, { done: 1, of: 2, waits: { '10.0.3.0-24': 'no answer' } }),
     lease(3),
   ];
-  assert.equal(holdersOf(leases).length, 3);
+  assert.equal(holdersOf(leases).length, 1);
   for (const name of ['10.0.3.0-24', '172.16.70.3'])
     assert.deepEqual(holdersOf(leases, 'moving', [name]), []);
   const waits = { '10.0.3.0-24': 'no answer', '10.0.2.0-24': 'no answer' };
@@ -82,6 +82,16 @@ test('a host that is left out is not waited for, nor is what others say of it', 
     holdersOf([lease(1, { done: 0, of: 2, waits }), ...leases.slice(1)], 'moving', ['10.0.3.0-24']).length,
     1,
   );
+});
+
+test('a host that waits for a silent one alone is not named', () => {
+  const waits = { '10.0.3.0-24': 'it has not announced the new path' };
+  const leases = [lease(1, { done: 1, of: 2, waits }), lease(2, { done: 1, of: 2, waits }), lease(3)];
+  assert.deepEqual(
+    holdersOf(leases).map((text) => text.slice(0, 11)),
+    ['10.0.3.0-24'],
+  );
+  assert.equal(progressOf({ id: 'a', phase: 'moving' }, leases).next, undefined);
 });
 
 test('what is no host is not waited for', () => {

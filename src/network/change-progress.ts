@@ -21,7 +21,7 @@ export interface ChangeHost {
 /** Where a change stands, and who holds it up. */
 export interface ChangeProgress {
   readonly hosts: readonly ChangeHost[];
-  /** Hosts that hold it up and are not left out. */
+  /** Hosts that hold it up and are not left out; without those that only wait for one of them. */
   readonly holders: readonly ChangeHost[];
   /** What is to be done: the phase that comes next, or the end of the plan. `undefined` while somebody holds it up. */
   readonly next: ChangePhase | 'end' | undefined;
@@ -61,13 +61,21 @@ export function progressOf(
     const heldUpBy = whyNot(plan, host, { leftOut, others });
     return { ...host, ...(heldUpBy !== undefined && { heldUpBy }) };
   });
-  const holders = judged.filter(({ heldUpBy, lease }) => heldUpBy !== undefined && !leftOut.has(lease));
-  return { hosts: judged, holders, next: holders.length === 0 ? NEXT[plan.phase] : undefined };
+  const held = judged.filter(({ heldUpBy, lease }) => heldUpBy !== undefined && !leftOut.has(lease));
+  // Those that wait for these alone have done their own part.
+  const causes = new Set(held.filter(({ member }) => member?.phase !== plan.phase).map(({ lease }) => lease));
+  const holders = held.filter(({ lease, member }) => {
+    const names = Object.keys(member?.waits ?? {});
+    return causes.has(lease) || names.length === 0 || !names.every((name) => causes.has(name));
+  });
+  return { hosts: judged, holders, next: held.length === 0 ? NEXT[plan.phase] : undefined };
 }
 
-/** The hosts that hold a lease. What nobody can read, and an operator's reservation that no host has taken, are none. */
+/** The hosts that hold a lease, by its name. What nobody can read, and an operator's reservation that no host has taken, are none. */
 export function hostsOf(leases: readonly LeaseText[]): readonly ChangeHost[] {
-  return leases.flatMap(({ name, value }): ChangeHost[] => {
+  // A store lists them in any order.
+  const sorted = [...leases].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return sorted.flatMap(({ name, value }): ChangeHost[] => {
     const decoded = parseSubnetName(name) === undefined ? undefined : decodeAttributes(value);
     if (decoded?.ok !== true) return [];
     const { attributes } = decoded;

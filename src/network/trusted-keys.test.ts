@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { formatPrefix } from '#src/lib/ip.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { parseTrustedKeys } from '#src/network/trusted-keys.ts';
 
@@ -49,6 +50,12 @@ test('the word any is for the subnets that no line names', () => {
 
 test('a key that has no line may hold nothing', () => {
   assert.ok(!allows(`${'D'.repeat(42)}A`, '10.5.9.0-24'));
+});
+
+test('the subnets of a key are known', () => {
+  const subnets = (key: string): string[] => TRUSTED.namedFor(key).map(formatPrefix);
+  assert.deepEqual(subnets(A), ['10.5.1.0/24', '10.5.17.0/24', 'fd00:0:0:1::/64']);
+  assert.deepEqual(subnets(B), []);
 });
 
 test('it is known which subnets lines name', () => {

@@ -49,6 +49,13 @@ export class TrustedKeys {
     return [v4, v6].every((subnet) => subnet === undefined || this.#allows(key, subnet));
   }
 
+  /** The subnets that lines name for a key, in the order of the lines; ranges of several among them. */
+  namedFor(key: string): Prefix[] {
+    return [...this.#byLength.values()]
+      .flat()
+      .filter((prefix) => this.#keys.get(formatPrefix(prefix))?.has(key));
+  }
+
   /** Whether a line names the subnet of a lease, a part of it, or more than it. */
   names({ v4, v6 }: Subnets): boolean {
     return [v4, v6].some((subnet) => subnet !== undefined && !this.#namedWith(subnet).next().done);

@@ -98,7 +98,7 @@ export class ConfigFollower {
     }
     if (change.kind === 'refused') {
       this.#complain(
-        `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it, or change it with "weft network change"`,
+        `the network config in the registry can't be applied while the network runs: ${change.reason}; write the old value again and use "weft network change", or restart flanneld, then Docker, on every host to take it`,
       );
       if (plan !== undefined) this.#network.refuseChange(plan, change.reason);
       return;

@@ -4,10 +4,12 @@ import type { Logger } from '#src/lib/log.ts';
 import type { HeldBefore } from '#src/membership/acquire-lease.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
 import { KnownKeys } from '#src/network/known-keys.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import type { LeaseTable } from '#src/network/lease-table.ts';
 import { networkOf } from '#src/network/signed-lease.ts';
+import { isUsable, type Ranges } from '#src/network/subnet-range.ts';
 import { TrustJudge } from '#src/network/trust-judge.ts';
 import { shortKey, shownSubnet, type TrustPolicy } from '#src/network/trust-policy.ts';
 import { parseTrustedKeys, type TrustedKeys } from '#src/network/trusted-keys.ts';
@@ -53,6 +55,7 @@ export class NetworkTrust {
   #gate: TrustGate | undefined;
   #recalled: readonly RawLease[] = [];
   #keeps = true;
+  #own: Subnets | undefined;
   #troubles: readonly string[] = [];
 
   constructor(
@@ -133,6 +136,42 @@ export class NetworkTrust {
     return { name: own.name, attributes: decoded.attributes };
   }
 
+  /**
+   * The subnets to ask for: those of the last run, or the first that the trust file names for this node where peers would
+   * refuse these, or where there are none.
+   */
+  preferred(previous: Subnets, ranges: Ranges): Subnets {
+    const [trusted, key] = [this.#trusted, this.#signer?.publicKey];
+    if (trusted === undefined || key === undefined) return previous;
+    const has = previous.v4 !== undefined || previous.v6 !== undefined;
+    if (has && trusted.allows(key, previous)) return previous;
+    const named = trusted.namedFor(key);
+    const v4 = named.find((it) => it.family === 4 && ranges.v4 !== undefined && isUsable(ranges.v4, it));
+    const v6 = named.find((it) => it.family === 6 && ranges.v6 !== undefined && isUsable(ranges.v6, it));
+    return {
+      ...(v4?.family === 4 && { v4 }),
+      ...(v6?.family === 6 && { v6 }),
+    };
+  }
+
+  /** These are ours: said where hosts with the same trust file would refuse them. */
+  holds(own: Subnets): void {
+    this.#own = own;
+    this.#sayOwn();
+  }
+
+  #sayOwn(): void {
+    const [trusted, own, key] = [this.#trusted, this.#own, this.#signer?.publicKey];
+    const isRefused =
+      trusted !== undefined && own !== undefined && key !== undefined && !trusted.allows(key, own);
+    this.#say(
+      'own key',
+      isRefused
+        ? `the trust file ${this.#options.trustFile} does not name this host's key for its own subnet: hosts with the same file do not use its lease; "weft trust allow ${key} SUBNET" adds it`
+        : undefined,
+    );
+  }
+
   /** What stands before the table; `undefined` where leases are used whoever wrote them. */
   gateFor(table: LeaseTable): TrustGate | undefined {
     const [ed25519, signer] = [this.#ed25519, this.#signer];
@@ -205,6 +244,7 @@ export class NetworkTrust {
     if (this.#trustText === before) return false;
     this.#components.log.info(`The trust file ${this.#options.trustFile} has changed`);
     this.#gate?.use(this.#policy);
+    this.#sayOwn();
     return true;
   }
 

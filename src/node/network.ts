@@ -162,7 +162,8 @@ export class Network {
     if (dataPath === undefined) return troubles.join('; ');
     const subnets = valuesOf(dataPath.intent.subnets).map(formatPrefix).join(' and ');
     const text = `subnet ${subnets}, ${dataPath.table.accepted} peers`;
-    return [text, ...troubles.slice(0, 1)].join('; ');
+    const change = this.#running?.change;
+    return [text, ...(change === undefined ? [] : [change]), ...troubles.slice(0, 1)].join('; ');
   }
 
   /** Runs until the signal aborts, and rejects with its reason, or with what made it impossible, once every part has ended. */

@@ -1,7 +1,7 @@
 import { type ChangeStep, ChangingBackend } from '#src/backend/changing.ts';
 import { PathMoves } from '#src/backend/path-moves.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
+import { formatIp } from '#src/lib/ip.ts';
 import { readChangeMember } from '#src/network/change-member.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
@@ -10,6 +10,7 @@ import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { PathTrials, type Trial } from '#src/node/path-trials.ts';
 import { loosened, type ReversePath, restored } from '#src/node/reverse-path.ts';
+import type { Route } from '#src/state/object.ts';
 
 /** The network whose path changes. */
 export interface ChangedNetwork {
@@ -204,62 +205,73 @@ export class PathChanger {
   ): Promise<Map<string, string | undefined>> {
     const { dataPath } = this.#network;
     const { host } = this.#parts;
-    const { to } = backend.sides;
     const source = dataPath.intent.subnets.v4?.address;
     const sockets = await host.measuring?.();
     if (source === undefined || sockets === undefined)
       return new Map(Array.from(names, (name) => [name, 'it can not be tried on this host']));
-    const leases = [...names].flatMap((name) => dataPath.table.lease(name) ?? []);
-    const trials = leases.flatMap((lease): Trial[] => {
-      const to = backend.insideOf(lease);
-      return to !== undefined && isIpv4(to) ? [{ name: lease.name, to }] : [];
-    });
     const tries = new PathTrials({ ...host, icmp: sockets.icmp });
-    if (!to.inbound.underlay) {
-      const links = await host.kernel.links();
-      const leaveBy = links.find(({ name }) => name === to.devices[0])?.index;
-      if (leaveBy === undefined)
-        return new Map(trials.map(({ name }) => [name, `there is no device ${to.devices[0]}`]));
-      return tries.run(trials, { source, leaveBy, bytes: to.mtu }, signal);
+    const bytes = backend.sides.to.mtu;
+    const outcomes = new Map<string, string | undefined>();
+    const byDevice = new Map<string, Trial[]>();
+    const byRoute: RoutedTrial[] = [];
+    for (const name of names) {
+      const lease = dataPath.table.lease(name);
+      const to = lease && backend.insideOf(lease);
+      if (lease === undefined || to === undefined) continue;
+      const way = await this.#wayTo(lease, backend);
+      if (typeof way === 'string') outcomes.set(name, way);
+      else if (way.device === undefined || (way.via !== undefined && way.via !== to))
+        byRoute.push({ name, to, way });
+      else byDevice.set(way.device, [...(byDevice.get(way.device) ?? []), { name, to }]);
     }
-    // There is no device to name, so their own addresses get a route by the new path for as long as it takes.
-    this.#tried = names;
+    const take = (some: ReadonlyMap<string, string | undefined>): void => {
+      for (const [name, why] of some) outcomes.set(name, why);
+    };
+    for (const [device, trials] of byDevice) {
+      const leaveBy = (await host.kernel.links()).find(({ name }) => name === device)?.index;
+      if (leaveBy === undefined)
+        take(new Map(trials.map(({ name }) => [name, `there is no device ${device}`])));
+      else take(await tries.run(trials, { source, leaveBy, bytes }, signal));
+    }
+    if (byRoute.length === 0) return outcomes;
+    // A device alone says nothing there, so their own addresses get a route by the new path for as long as it takes.
+    this.#tried = new Set(byRoute.map(({ name }) => name));
     try {
       await this.#network.again();
-      const led = await this.#led(leases, backend);
-      const outcomes = await tries.run(
-        trials.filter(({ name }) => led.get(name) === undefined),
-        { source, bytes: to.mtu },
-        signal,
-      );
-      return new Map([...led, ...outcomes]);
+      const led: Trial[] = [];
+      for (const trial of byRoute) {
+        const astray = await this.#astray(trial);
+        if (astray === undefined) led.push(trial);
+        else outcomes.set(trial.name, astray);
+      }
+      take(await tries.run(led, { source, bytes }, signal));
     } finally {
       this.#tried = NOBODY;
     }
+    return outcomes;
   }
 
-  /** Why packets to a peer's own address do not take the new path now. */
-  async #led(leases: readonly Lease[], backend: ChangingBackend): Promise<Map<string, string>> {
+  /** The route to a peer as it is to be on the new path, or why there is none. */
+  async #wayTo(lease: Lease, backend: ChangingBackend): Promise<Route | string> {
     const { kernel } = this.#parts.host;
-    const led = new Map<string, string>();
-    for (const lease of leases) {
-      const inside = backend.insideOf(lease);
-      const outside: Ipv4 | undefined = lease.attributes.publicIp;
-      if (inside === undefined || outside === undefined) continue;
-      const lookup = await kernel.routeTo(outside);
-      const path = { routeForm: 'flannel', ...(lookup !== undefined && { lookup: { v4: lookup } }) } as const;
-      const wanted = backend.routeByNewPath(lease, path);
-      const found = await kernel.routeTo(inside);
-      const why =
-        wanted === undefined
-          ? (backend.whyNotByNewPath(lease, path) ?? 'this host has no route to it by the new path')
-          : found?.device === wanted.device && found?.via === wanted.via
-            ? undefined
-            : `packets to ${formatIp(inside)} take another way (${found?.device ?? 'none'})`;
-      if (why !== undefined) led.set(lease.name, why);
-    }
-    return led;
+    const { publicIp } = lease.attributes;
+    const isAsked = backend.sides.to.needsLookup && publicIp !== undefined;
+    const lookup = isAsked ? await kernel.routeTo(publicIp) : undefined;
+    const path = { routeForm: 'flannel', ...(lookup !== undefined && { lookup: { v4: lookup } }) } as const;
+    const route = backend.routeByNewPath(lease, path);
+    return route ?? backend.whyNotByNewPath(lease, path) ?? 'there is no route to it by the new path';
   }
+
+  /** Why packets to a peer's own address do not take the new path, although they should. */
+  async #astray({ to, way }: RoutedTrial): Promise<string | undefined> {
+    const found = await this.#parts.host.kernel.routeTo(to);
+    if (found?.device === way.device && found?.via === way.via) return undefined;
+    return `packets to ${formatIp(to)} do not take the new path yet (${found?.device ?? 'no route'})`;
+  }
+}
+
+interface RoutedTrial extends Trial {
+  readonly way: Route;
 }
 
 /** A day: a timer counts up to 2³¹ − 1 ms. */

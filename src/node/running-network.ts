@@ -61,6 +61,7 @@ export class RunningNetwork {
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
   #written = '';
+  #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
@@ -289,7 +290,11 @@ export class RunningNetwork {
     const attributes = draft.attributes(taken);
     const ending = await this.#changer.ending(intent);
     if (ending !== undefined) await this.#apply(ending).catch(() => {});
+    const isBegun = draft.config.change !== undefined && draft.config.change.id !== this.#rememberedChange;
+    this.#rememberedChange = draft.config.change?.id;
     this.#draft = draft;
+    // Should this daemon end before the change does, the next one knows what was made for it.
+    if (isBegun) await this.remember();
     // A second path is announced once it is there.
     const isChange = draft.config.change !== undefined;
     if (!isChange) this.membership.publish(attributes);

@@ -135,7 +135,7 @@ export async function joinNetwork(
     {
       config,
       claimant: { node: identity, publicIp: underlay.publicIp },
-      previous: previous.subnets,
+      previous: trust.preferred(previous.subnets, config.ranges),
       avoid: [...subnetsOf(remembered), ...addressesToAvoid(draft.overlap)],
       ttlSeconds: options.leaseTtl / 1000,
       marginSeconds: options.subnetLeaseRenewMargin * 60,
@@ -152,6 +152,7 @@ export async function joinNetwork(
   const { own, attributes } = membership;
   const { subnets } = own;
   log.info(`Lease acquired: ${formatAll(subnets)}`);
+  trust.holds(subnets);
   const intent = draft.intent(subnets, attributes);
   if (running !== undefined) refuseRenumbering(running.intent, intent);
   return { draft, membership, intent };

@@ -11,8 +11,8 @@ import {
   readDualLease,
   wholePacket,
 } from '../support/dual-network.ts';
-import { FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
-import { lacks } from '../support/kernel-has.ts';
+import { daemonLog, FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
+import { lacks, loadModule } from '../support/kernel-has.ts';
 import { pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
@@ -43,9 +43,15 @@ const pairs = () =>
     [two, one],
   ] as const;
 
-async function statusOf({ host, flags }: Pick<DualNode, 'host' | 'flags'>): Promise<NodeStatus> {
-  return JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
-}
+/** An emulated daemon does not always answer within the time that the command waits. */
+const statusOf = ({ host, flags }: Pick<DualNode, 'host' | 'flags'>): Promise<NodeStatus> =>
+  until(
+    async (): Promise<NodeStatus | undefined> => {
+      const { stdout } = await host.run([WEFT, 'status', '--json', ...flags]);
+      return stdout === '' ? undefined : JSON.parse(stdout);
+    },
+    { what: `status of ${host.name}`, timeoutMs: 10_000 },
+  );
 
 /** What `wg` shows of a device, without figures. */
 async function shown(host: Host, device: string): Promise<string> {
@@ -136,9 +142,15 @@ test('every drift of the devices, peers, routes and addresses is repaired', { sk
   for (const drift of drifts) {
     await host.must(drift);
     const began = performance.now();
-    await until(async () => (await state().catch(() => '')) === right, {
-      what: `repair of ${drift.join(' ')}`,
-      timeoutMs: 3_000,
+    let now = '';
+    await until(
+      async () => {
+        now = await state().catch(String);
+        return now === right;
+      },
+      { what: `repair of ${drift.join(' ')}`, timeoutMs: 3_000 },
+    ).catch(async (error) => {
+      assert.equal(now, right, `${error.message}\n${await daemonLog(host)}`);
     });
     t.diagnostic(`${(performance.now() - began).toFixed(0)} ms: ${drift.join(' ')}`);
   }
@@ -153,7 +165,8 @@ test('a stop, a kill and restarts lose no packet: the devices stay, and so do th
   const traffic6 = await Traffic.start(two.container, one.address6, options);
   const { host, flags } = one;
   const before = await shown(host, 'flannel-wg');
-  const index = (await host.must(['cat', '/sys/class/net/flannel-wg/ifindex'])).trim();
+  const indexOf = async () => (await host.ip(['link', 'show', 'dev', 'flannel-wg']))[0]?.ifindex;
+  const index = await indexOf();
   for (const how of ['SIGTERM', 'SIGKILL'] as const) {
     const daemon = (await host.daemon('flanneld')) ?? assert.fail();
     daemon.kill(how);
@@ -166,7 +179,7 @@ test('a stop, a kill and restarts lose no packet: the devices stay, and so do th
     assert.equal(subnetEnv, one.subnetEnv);
   }
   assert.equal(await shown(host, 'flannel-wg'), before);
-  assert.equal((await host.must(['cat', '/sys/class/net/flannel-wg/ifindex'])).trim(), index);
+  assert.equal(await indexOf(), index);
   for (const each of [traffic, traffic6]) {
     const report = await each.stop();
     assert.equal(report.lost, 0, JSON.stringify(report));
@@ -213,6 +226,7 @@ test('hostile leases are programmed by nobody, and each is named', { skip }, asy
 
 test('a mixed pair with flannel', { skip: skip || noPeer(3) }, async (t) => {
   const program = PEERS.v3 ?? assert.fail();
+  loadModule('br_netfilter');
   const config = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"wireguard"}}';
   const [ours, theirs] = pairOf(await testNetwork(t, { api: 3, config, programs: [FLANNELD, program] }));
   for (const [here, there] of [

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 
 /** Answers, by type: a kernel does not change under a test. */
 const known = new Map<string, Promise<boolean>>();
@@ -42,3 +43,16 @@ async function tryDevice(type: string): Promise<boolean> {
 /** The reason to skip a test that needs devices of this type; `false` when there are some. */
 export const lacks = async (type: string): Promise<string | false> =>
   (await kernelHas(type)) ? false : `this kernel has no ${type} devices`;
+
+/**
+ * Loads a module as the kernel does, with the program that it calls; nothing where there is none. A flannel of today ends
+ * where `br_netfilter` is missing.
+ */
+export function loadModule(name: string): void {
+  const program = readFileSync('/proc/sys/kernel/modprobe', 'utf8').trim();
+  try {
+    execFileSync(program, ['-q', name], { stdio: 'ignore' });
+  } catch {
+    // It may be built in, or not needed.
+  }
+}

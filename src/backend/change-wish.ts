@@ -45,7 +45,7 @@ export function wishedBackend(text: string, wish: ChangeWish): string {
     const [name = '', ...rest] = option.split('=');
     if (name === '' || rest.length === 0)
       throw new WeftError('usage', `--option takes NAME=VALUE, not ${JSON.stringify(option.slice(0, 80))}`);
-    given[name] = valueOf(rest.join('='));
+    given[name] = optionValue(rest.join('='));
   }
   const replaced = new Set(Object.keys(given).map((name) => name.toLowerCase()));
   const left = Object.entries(kept).filter(([name]) => !replaced.has(name.toLowerCase()));
@@ -61,7 +61,7 @@ const withoutType = (backend: Readonly<Record<string, unknown>> | null): Readonl
   Object.fromEntries(Object.entries(backend ?? {}).filter(([name]) => name.toLowerCase() !== 'type'));
 
 /** Numbers, true and false as such, everything else as text. */
-const valueOf = (text: string): unknown =>
+const optionValue = (text: string): unknown =>
   /^(?:-?\d+|true|false)$/.test(text) ? (JSON.parse(text) as unknown) : text;
 
 /**
@@ -81,6 +81,10 @@ export function judgeChange(text: string, to: string): JudgedChange {
     if (differing.every((name) => from.inPlace.includes(name)))
       return { kind: 'in-place', text: nextText, what: differing };
   }
+  if (now.ranges.v4 === undefined)
+    throw new WeftError('change', 'a new path is tried over IPv4, which this network does not have', {
+      remedy: 'write the config with etcdctl and restart flanneld on every host',
+    });
   refuseSameDevice(from, wished);
   const [mtuNow, mtuNext] = [mtuOf(from), mtuOf(wished)];
   return { kind: 'path', to, lessMtu: Math.max(0, mtuNow - mtuNext) };
@@ -92,6 +96,24 @@ const prepared = (config: NetworkConfig): PreparedBackend =>
 /** On a host with jumbo frames, so that an MTU in the options counts. Throws WeftError `change` where no packets are carried. */
 function mtuOf(backend: PreparedBackend): number {
   const made = backend.make(JUMBO);
+  if (made.jobs !== undefined) {
+    throw new WeftError(
+      'change',
+      `backend ${backend.type} runs programs, which can't be beside another path`,
+      {
+        remedy: 'write the config with etcdctl and restart flanneld on every host',
+      },
+    );
+  }
+  if (made.seal?.isClosed) {
+    throw new WeftError(
+      'change',
+      'a path that is encrypted around another backend can not be beside another path',
+      {
+        remedy: 'write the config with etcdctl and restart flanneld on every host',
+      },
+    );
+  }
   if (made.probing === undefined) {
     throw new WeftError(
       'change',
