@@ -10,7 +10,7 @@ import type {
 } from '#src/backend/backend.ts';
 import { otherSide, PathSides, type Side, sideOfLeases } from '#src/backend/path-sides.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { type Ipv4, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
+import { formatIp, type Ipv4, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
