@@ -178,20 +178,20 @@ export interface Backend {
   /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
   readonly protectionOf?: (lease: Lease) => Protection;
 
-  /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
-  identityOf(attributes: LeaseAttributes): Identity;
+  /** What no two peers may share, such as their VTEP MACs; absent for backends that have none. */
+  identityOf?(attributes: LeaseAttributes): Identity;
 
-  /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
-  tunnelEnd(lease: Lease): TunnelEnd | undefined;
+  /** The other end of the tunnel to a peer; absent where none has a hardware address. */
+  tunnelEnd?(lease: Lease): TunnelEnd | undefined;
 
   /**
    * Why packets can't reach a peer by this path, though its lease is good; `undefined` when they can. A peer that can't be
-   * reached has no objects.
+   * reached has no objects. Absent where the tunnel reaches whatever the underlay reaches.
    */
-  unreachable(lease: Lease, path: PeerPath): string | undefined;
+  unreachable?(lease: Lease, path: PeerPath): string | undefined;
 
-  /** What a refusal of the kernel means, where its own words don't say what is in the way. */
-  explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
+  /** What a refusal of the kernel means, where its own words don't say what is in the way; absent where they do. */
+  explain?(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
 
 /** What keeps packets to a peer from being read on the way. */

@@ -196,13 +196,13 @@ export class ChangingBackend implements Backend {
   identityOf(attributes: LeaseAttributes): readonly string[] {
     const keys = (['from', 'to'] as const).flatMap((side) => {
       const view = this.#judged(attributes, side);
-      return view === undefined ? [] : (this.sides[side].identityOf(view) ?? []);
+      return view === undefined ? [] : (this.sides[side].identityOf?.(view) ?? []);
     });
     return [...new Set(keys)];
   }
 
   tunnelEnd(lease: Lease): TunnelEnd | undefined {
-    return this.#onPath(lease, (backend, seen) => backend.tunnelEnd(seen));
+    return this.#onPath(lease, (backend, seen) => backend.tunnelEnd?.(seen));
   }
 
   /** Where the peer answers inside, whichever path packets to it take: a path with a device gives it this address. */
@@ -218,13 +218,13 @@ export class ChangingBackend implements Backend {
   /** Why packets could not reach the peer by the new path. */
   whyNotByNewPath(lease: Lease, path: PeerPath): string | undefined {
     const attributes = this.#judged(lease.attributes, 'to');
-    return attributes && this.sides.to.unreachable({ ...lease, attributes }, path);
+    return attributes && this.sides.to.unreachable?.({ ...lease, attributes }, path);
   }
 
   unreachable(lease: Lease, path: PeerPath): string | undefined {
     // As long as one path leads there, packets take it.
     if (this.peerObjects(lease, path).some(isRoute)) return undefined;
-    return this.#onPath(lease, (backend, seen) => backend.unreachable(seen, path));
+    return this.#onPath(lease, (backend, seen) => backend.unreachable?.(seen, path));
   }
 
   #onPath<T>(lease: Lease, ask: (backend: Backend, lease: Lease) => T | undefined): T | undefined {
@@ -238,7 +238,7 @@ export class ChangingBackend implements Backend {
 
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined {
     const { from, to } = this.sides;
-    return from.explain(object, error, links) ?? to.explain(object, error, links);
+    return from.explain?.(object, error, links) ?? to.explain?.(object, error, links);
   }
 }
 

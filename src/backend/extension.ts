@@ -116,22 +116,6 @@ class ExtensionBackend implements Backend {
     return textOf(backendData) === undefined ? 'its BackendData is no text' : undefined;
   }
 
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
-  unreachable(): undefined {
-    return undefined;
-  }
-
-  explain(): undefined {
-    return undefined;
-  }
-
   #ownJobs(subnets: PerFamily<Prefix4, Prefix6>): readonly CommandJob[] {
     const { postStartup, shutdown } = this.#options;
     const { publicIp } = this.#underlay;

@@ -112,14 +112,6 @@ class HostGwBackend implements Backend {
     return publicIpv6 === undefined ? 'it has no PublicIPv6' : undefined;
   }
 
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
   unreachable(lease: Lease, path: PeerPath): string | undefined {
     for (const family of FAMILIES) {
       const via = gatewayOf(lease, family);
@@ -130,10 +122,6 @@ class HostGwBackend implements Backend {
       if (fault !== undefined)
         return `its address ${formatIp(via)} has to be on a link of this host, but ${fault}`;
     }
-    return undefined;
-  }
-
-  explain(): undefined {
     return undefined;
   }
 }

@@ -10,8 +10,15 @@ import type {
 } from '#src/backend/backend.ts';
 import { IpipBackend } from '#src/backend/ipip.ts';
 import { IPIP_DEVICE, IPIP_OVERHEAD, ipipClash, LEAST_MTU } from '#src/backend/ipip-device.ts';
+import {
+  ipv4NetworkOf,
+  ipv4OnlyWarning,
+  ipv4UnderlayOf,
+  refuseForeign,
+  refuseSmallMtu,
+} from '#src/backend/start-checks.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { containsPrefix, type Ipv4, ipv4, type Prefix4 } from '#src/lib/ip.ts';
+import { containsPrefix, ipv4, type Prefix4 } from '#src/lib/ip.ts';
 import type { KernelObject } from '#src/state/object.ts';
 
 /** linux/net/ipv4/ipip.c. Between two ends of this host: the module's own tunl0 has the pair of any and any. */
@@ -57,56 +64,31 @@ class PreparedIpip implements PreparedBackend {
   readonly #directRouting: boolean;
 
   constructor({ instance, network, options }: BackendPlace) {
-    if (network.v4 === undefined) {
-      throw new WeftError('backend', 'the backend ipip carries IPv4 only, and the network has none', {
-        remedy: 'set "Backend": {"Type": "vxlan"} in the network config',
-      });
-    }
     this.instance = instance;
-    this.#network = network.v4;
+    this.#network = ipv4NetworkOf({ network }, 'ipip');
     this.#hasV6 = network.v6 !== undefined;
     this.#directRouting = options.boolean('DirectRouting') ?? false;
     this.settings = { DirectRouting: this.#directRouting };
   }
 
   check(underlay: BackendUnderlay, { links }: Pick<FoundState, 'links'>): readonly string[] {
-    const found = links.find(({ name }) => name === IPIP_DEVICE);
-    if (found !== undefined && found.type !== 'ipip') {
-      throw new WeftError(
-        'foreign-device',
-        `the device ${IPIP_DEVICE} exists and is no ipip device (it is a ${found.type ?? 'plain'} one)`,
-        { remedy: `rename or remove it ("ip link del ${IPIP_DEVICE}")` },
-      );
-    }
-    const clash = ipipClash(localOf(underlay), links);
+    refuseForeign(links, IPIP_DEVICE, { kind: 'ipip', words: 'ipip' });
+    const clash = ipipClash(ipv4UnderlayOf(underlay), links);
     if (clash !== undefined) {
       throw new WeftError('device-clash', `the device ${IPIP_DEVICE} can not be made: ${clash.text}`, {
         remedy: `remove it ("ip link del ${clash.device}")`,
       });
     }
-    if (underlay.mtu < LEAST_MTU + IPIP_OVERHEAD) {
-      throw new WeftError(
-        'backend',
-        `the interface ${underlay.name} has an MTU of ${underlay.mtu}, and ipip needs ${LEAST_MTU + IPIP_OVERHEAD}`,
-        { remedy: `raise it ("ip link set ${underlay.name} mtu 1500"), or choose another with --iface` },
-      );
-    }
-    return this.#hasV6
-      ? ['the backend ipip carries IPv4 only: IPv6 addresses of the network reach no other host']
-      : [];
+    refuseSmallMtu(underlay, LEAST_MTU + IPIP_OVERHEAD, 'ipip');
+    return this.#hasV6 ? [ipv4OnlyWarning('ipip')] : [];
   }
 
   make(underlay: BackendUnderlay): Backend {
     return new IpipBackend({
       network: this.#network,
       underlay,
-      local: localOf(underlay),
+      local: ipv4UnderlayOf(underlay),
       directRouting: this.#directRouting,
     });
   }
-}
-
-function localOf({ name, address }: BackendUnderlay): Ipv4 {
-  if (address.v4 !== undefined) return address.v4;
-  throw new WeftError('backend', `the interface ${name} has no IPv4 address for the network`);
 }

@@ -5,12 +5,11 @@ import {
   type PeerPath,
   routeMetric,
   type SharedSettings,
-  type TunnelEnd,
 } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import { IPIP_DEVICE, IPIP_OVERHEAD, ipipClash } from '#src/backend/ipip-device.ts';
-import { IpipProbing } from '#src/backend/ipip-probing.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { containsPrefix, type Ipv4, type Prefix4, type Prefix6, prefix4 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
@@ -49,7 +48,13 @@ export class IpipBackend implements Backend {
     this.needsLookup = directRouting;
     this.inbound = { devices: this.devices, underlay: directRouting };
     this.scopes = [scopeOnDevice(network), ...directScopes(underlay.name, { v4: network }, this.devices)];
-    this.probing = new IpipProbing(underlay, this.mtu);
+    this.probing = new TunnelProbing(underlay, {
+      device: IPIP_DEVICE,
+      mtu: this.mtu,
+      overhead: IPIP_OVERHEAD,
+      carrier: 'IP protocol 4 (ipip)',
+      hasMtuOption: false,
+    });
   }
 
   ownObjects({ v4 }: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
@@ -91,20 +96,6 @@ export class IpipBackend implements Backend {
     if (backendType !== this.type) return `its backend is "${backendType}", ours is "${this.type}"`;
     if (publicIp === undefined) return 'it has no PublicIP';
     return publicIp === this.#host.local ? 'its PublicIP is our own tunnel’s end' : undefined;
-  }
-
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  /** There is one, but it has no hardware address by which it could be told from others. */
-  tunnelEnd(): TunnelEnd | undefined {
-    return undefined;
-  }
-
-  /** The tunnel reaches whatever the underlay reaches. */
-  unreachable(): undefined {
-    return undefined;
   }
 
   explain(object: KernelObject, { errno }: KernelError, links: readonly Link[]): string | undefined {

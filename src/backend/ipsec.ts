@@ -153,22 +153,6 @@ class IpsecBackend implements Backend {
     if (backendType !== this.type) return `its backend is "${backendType}", ours is "${this.type}"`;
     return publicIp === undefined ? 'it has no PublicIP' : undefined;
   }
-
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
-  unreachable(): undefined {
-    return undefined;
-  }
-
-  explain(): undefined {
-    return undefined;
-  }
 }
 
 interface ConnectionEnds {

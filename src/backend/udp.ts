@@ -7,8 +7,8 @@ import type {
 } from '#src/backend/backend.ts';
 import type { BackendJobs, Job } from '#src/backend/job.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { UDP_OVERHEAD, UdpProbing } from '#src/backend/udp-probing.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { ipv4NetworkOf, ipv4OnlyWarning, ipv4UnderlayOf, refuseSmallMtu } from '#src/backend/start-checks.ts';
+import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { containsPrefix, formatPrefix, type Ipv4, type Prefix4, type Prefix6, prefix4 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
@@ -17,8 +17,10 @@ import type { Scope } from '#src/state/scope.ts';
 
 /** flannel's (v0.9.1 and HEAD, backend/udp/udp_amd64.go). */
 const DEFAULT_PORT = 8285;
+/** Bytes of the outer headers: IPv4 20, UDP 8. */
+const OVERHEAD = 28;
 /** RFC 791 §3.2, and the outer headers. */
-const LEAST_MTU = 68 + UDP_OVERHEAD;
+const LEAST_MTU = 68 + OVERHEAD;
 
 /**
  * flannel's udp backend (v0.9.1 and HEAD, backend/udp): a TUN device, and this process carries each packet. For debugging, and
@@ -43,14 +45,9 @@ class PreparedUdp implements PreparedBackend {
   readonly #port: number;
 
   constructor({ network, options, instance }: BackendPlace) {
-    if (network.v4 === undefined) {
-      throw new WeftError('backend', 'the backend udp carries IPv4 only, and the network has none', {
-        remedy: 'set "Backend": {"Type": "vxlan"} in the network config',
-      });
-    }
     // Go's int: flannel fails at its start with 0 and what is no port.
     this.#port = options.integer('Port', 1, 65_535) ?? DEFAULT_PORT;
-    this.#network = network.v4;
+    this.#network = ipv4NetworkOf({ network }, udp.type);
     this.#hasV6 = network.v6 !== undefined;
     this.instance = instance;
     this.settings = { Port: this.#port };
@@ -58,26 +55,15 @@ class PreparedUdp implements PreparedBackend {
     this.devices = [this.#port === DEFAULT_PORT ? 'flannel0' : `flannel${this.#port}`];
   }
 
-  check({ name, mtu, address }: BackendUnderlay): readonly string[] {
-    if (address.v4 === undefined)
-      throw new WeftError('backend', `the interface ${name} has no IPv4 address for the network`);
-    if (mtu < LEAST_MTU) {
-      throw new WeftError(
-        'backend',
-        `the interface ${name} has an MTU of ${mtu}, and the backend udp needs ${LEAST_MTU}`,
-        {
-          remedy: `raise it ("ip link set ${name} mtu 1500"), or choose another with --iface`,
-        },
-      );
-    }
-    return [COST, ...(this.#hasV6 ? ['the backend udp carries IPv4 only: IPv6 reaches no other host'] : [])];
+  check(underlay: BackendUnderlay): readonly string[] {
+    ipv4UnderlayOf(underlay);
+    refuseSmallMtu(underlay, LEAST_MTU, 'the backend udp');
+    return [COST, ...(this.#hasV6 ? [ipv4OnlyWarning(udp.type)] : [])];
   }
 
   make(underlay: BackendUnderlay): Backend {
     const [device = ''] = this.devices;
-    const { v4: local } = underlay.address;
-    if (local === undefined)
-      throw new WeftError('backend', `the interface ${underlay.name} has no IPv4 address for the network`);
+    const local = ipv4UnderlayOf(underlay);
     return new UdpBackend({ network: this.#network, underlay, local, device, port: this.#port });
   }
 }
@@ -112,11 +98,17 @@ class UdpBackend implements Backend {
     const { network, underlay, device, port } = host;
     this.#host = host;
     this.devices = [device];
-    this.mtu = underlay.mtu - UDP_OVERHEAD;
+    this.mtu = underlay.mtu - OVERHEAD;
     this.shared = { Port: port };
     this.inbound = { devices: this.devices, underlay: false };
     this.scopes = [scopeOnDevice(device, network)];
-    this.probing = new UdpProbing(underlay, { device, mtu: this.mtu, port });
+    this.probing = new TunnelProbing(underlay, {
+      device,
+      mtu: this.mtu,
+      overhead: OVERHEAD,
+      carrier: `UDP port ${port}`,
+      hasMtuOption: false,
+    });
     this.jobs = {
       own: (subnets) => this.#ownJobs(subnets),
       peer: (lease) => this.#peerJobs(lease),
@@ -152,23 +144,6 @@ class UdpBackend implements Backend {
   judge({ backendType, publicIp }: LeaseAttributes): string | undefined {
     if (backendType !== '') return `its backend is "${backendType}", ours is "${this.type}"`;
     return publicIp === undefined ? 'it has no PublicIP' : undefined;
-  }
-
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
-  /** The tunnel reaches whatever the underlay reaches. */
-  unreachable(): undefined {
-    return undefined;
-  }
-
-  explain(): undefined {
-    return undefined;
   }
 
   #ownJobs({ v4 }: PerFamily<Prefix4, Prefix6>): readonly Job[] {

@@ -9,6 +9,7 @@ import type {
   Requirement,
 } from '#src/backend/backend.ts';
 import { deriveMac } from '#src/backend/derive-mac.ts';
+import { type DeviceType, mtuWarnings, refuseForeign, refuseSmallMtu } from '#src/backend/start-checks.ts';
 import { VxlanBackend, vtepMacOf } from '#src/backend/vxlan.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { tunnelDeviceName } from '#src/backend/vxlan-encryption.ts';
@@ -20,7 +21,7 @@ import {
   type VxlanOptions,
   vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
-import { WIREGUARD_DEVICE_TYPE } from '#src/backend/wireguard-kind.ts';
+import { WIREGUARD, WIREGUARD_DEVICE_TYPE } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix, formatIp } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
@@ -31,6 +32,8 @@ import type { KernelObject, Link } from '#src/state/object.ts';
 
 /** Devices of flannel's vxlan backend, whatever the VNI. */
 const OUR_DEVICE = /^flannel(-v6)?\.\d+$/;
+
+const VXLAN: DeviceType = { kind: 'vxlan', words: 'VXLAN' };
 
 /** Devices of the tunnels around them. */
 const OUR_TUNNEL = /^weft-wg\.\d+$/;
@@ -119,16 +122,7 @@ class PreparedVxlan implements PreparedBackend {
     const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
     for (const family of this.#families) {
       const device = vxlanDeviceName(vni, family);
-      const found = links.find(({ name }) => name === device);
-      if (found !== undefined && found.type !== 'vxlan') {
-        throw new WeftError(
-          'foreign-device',
-          `the device ${device} exists and is no VXLAN device (it is a ${found.type ?? 'plain'} one)`,
-          {
-            remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
-          },
-        );
-      }
+      refuseForeign(links, device, VXLAN, ', or choose another VNI in the network config');
       const outer = outerFamily(family, underlay.address);
       const local = underlay.address[outer];
       // Two devices of one VNI can't both be over the same family (linux/drivers/net/vxlan: EEXIST).
@@ -149,32 +143,14 @@ class PreparedVxlan implements PreparedBackend {
       }
       const { overhead } = TUNNELS[outer];
       const { leastMtu } = TUNNELS[family];
-      if (underlay.mtu < leastMtu + overhead + around) {
-        throw new WeftError(
-          'backend',
-          `the interface ${underlay.name} has an MTU of ${underlay.mtu}, and IP${family} over VXLAN needs ${leastMtu + overhead + around}`,
-          { remedy: `raise it ("ip link set ${underlay.name} mtu 1500"), or choose another with --iface` },
-        );
-      }
+      refuseSmallMtu(underlay, leastMtu + overhead + around, `IP${family} over VXLAN`);
     }
-    return mtu === undefined || mtu <= underlay.mtu
-      ? []
-      : [
-          `Backend.MTU of the network config is ${mtu}, but the interface ${underlay.name} has ${underlay.mtu}: using that`,
-        ];
+    return mtuWarnings(mtu, underlay);
   }
 
   /** Inside the tunnel nothing translates addresses, so the one that is published has to be the host's own. */
   #checkTunnel({ address, publicIp }: BackendUnderlay, links: readonly Link[]): void {
-    const device = tunnelDeviceName(this.#options.vni);
-    const found = links.find(({ name }) => name === device);
-    if (found !== undefined && found.type !== 'wireguard') {
-      throw new WeftError(
-        'foreign-device',
-        `the device ${device} exists and is no WireGuard device (it is a ${found.type ?? 'plain'} one)`,
-        { remedy: `rename or remove it ("ip link del ${device}")` },
-      );
-    }
+    refuseForeign(links, tunnelDeviceName(this.#options.vni), WIREGUARD);
     if (publicIp.v4 === undefined || publicIp.v4 === address.v4) return;
     throw new WeftError(
       'backend',

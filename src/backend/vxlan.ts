@@ -12,6 +12,7 @@ import type {
 import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
 import {
@@ -21,7 +22,6 @@ import {
   type VxlanOptions,
   vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
-import { VxlanProbing } from '#src/backend/vxlan-probing.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
@@ -122,9 +122,12 @@ export class VxlanBackend implements Backend {
       ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
-    this.probing = new VxlanProbing(options, underlay, {
+    this.probing = new TunnelProbing(underlay, {
       device: vxlanDeviceName(options.vni),
       mtu: this.mtu,
+      overhead: TUNNELS.v4.overhead + (options.encrypt === undefined ? 0 : TUNNEL_OVERHEAD),
+      carrier: `UDP port ${options.port}`,
+      hasMtuOption: true,
     });
   }
 
@@ -215,11 +218,6 @@ export class VxlanBackend implements Backend {
     const subnet = isV4 ? subnets.v4 : subnets.v6;
     const mac = vtepMacOf(isV4 ? attributes.backendData : attributes.backendV6Data);
     return subnet && mac && { address: subnet.address, mac };
-  }
-
-  /** The tunnel reaches whatever the underlay reaches. */
-  unreachable(): undefined {
-    return undefined;
   }
 
   explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined {

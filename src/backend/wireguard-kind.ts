@@ -9,6 +9,7 @@ import type {
   Requirement,
 } from '#src/backend/backend.ts';
 import { ownNumbers, publishedKey } from '#src/backend/rotation-keys.ts';
+import { type DeviceType, mtuWarnings, refuseForeign, refuseSmallMtu } from '#src/backend/start-checks.ts';
 import { WireguardBackend } from '#src/backend/wireguard.ts';
 import {
   markOf,
@@ -24,6 +25,9 @@ import type { KernelObject } from '#src/state/object.ts';
 
 /** Devices of the wireguard backend; `.b` is the second one of a rotation of keys. */
 const OUR_DEVICE = /^flannel-wg(-v6)?(\.b)?$/;
+
+/** Its devices in words. */
+export const WIREGUARD: DeviceType = { kind: 'wireguard', words: 'WireGuard' };
 
 /** linux/drivers/net/wireguard: a module of its own in most distributions' kernels, from Linux 5.6 on. */
 export const WIREGUARD_DEVICE_TYPE: Requirement = {
@@ -90,15 +94,7 @@ class PreparedWireguard implements PreparedBackend {
   }
 
   check(underlay: BackendUnderlay, { links }: Pick<FoundState, 'links'>): readonly string[] {
-    for (const device of this.devices) {
-      const found = links.find(({ name }) => name === device);
-      if (found === undefined || found.type === 'wireguard') continue;
-      throw new WeftError(
-        'foreign-device',
-        `the device ${device} exists and is no WireGuard device (it is a ${found.type ?? 'plain'} one)`,
-        { remedy: `rename or remove it ("ip link del ${device}")` },
-      );
-    }
+    for (const device of this.devices) refuseForeign(links, device, WIREGUARD);
     const { mode, mtu } = this.#options;
     if (mode === 'ipv4' || mode === 'ipv6') {
       const family = mode === 'ipv4' ? 'v4' : 'v6';
@@ -111,18 +107,8 @@ class PreparedWireguard implements PreparedBackend {
       }
     }
     const least = leastUnderlayMtu(this.#place.network, WIREGUARD_OVERHEAD);
-    if (underlay.mtu < least) {
-      throw new WeftError(
-        'backend',
-        `the interface ${underlay.name} has an MTU of ${underlay.mtu}, and WireGuard needs ${least} here`,
-        { remedy: `raise it ("ip link set ${underlay.name} mtu 1500"), or choose another with --iface` },
-      );
-    }
-    return mtu === undefined || mtu <= underlay.mtu
-      ? []
-      : [
-          `Backend.MTU of the network config is ${mtu}, but the interface ${underlay.name} has ${underlay.mtu}: using that`,
-        ];
+    refuseSmallMtu(underlay, least, 'WireGuard');
+    return mtuWarnings(mtu, underlay);
   }
 
   make(underlay: BackendUnderlay, taken: Partial<Published> = {}): WireguardBackend {

@@ -11,11 +11,16 @@ import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { type KeyRotation, type OwnNumbers, otherSide } from '#src/backend/rotation-keys.ts';
 import type { PeerPlan } from '#src/backend/rotation-peer.ts';
+import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { readWireguardData, type WireguardData, wireguardData } from '#src/backend/wireguard-data.ts';
 import { endpointAddress } from '#src/backend/wireguard-endpoint.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
-import { markOf, WIREGUARD_OVERHEAD, type WireguardOptions } from '#src/backend/wireguard-options.ts';
-import { WireguardProbing } from '#src/backend/wireguard-probing.ts';
+import {
+  markOf,
+  WIREGUARD_DEVICES,
+  WIREGUARD_OVERHEAD,
+  type WireguardOptions,
+} from '#src/backend/wireguard-options.ts';
 import {
   tunnelObjects,
   tunnelPeer,
@@ -107,7 +112,13 @@ export class WireguardBackend implements Backend {
       ...both.map((device) => tunnelScope(device, network)),
       ...directScopes(underlay.name, network, both),
     ];
-    this.probing = new WireguardProbing(underlay, { port: options.ports.v4, mtu: this.mtu });
+    this.probing = new TunnelProbing(underlay, {
+      device: WIREGUARD_DEVICES.v4,
+      mtu: this.mtu,
+      overhead: WIREGUARD_OVERHEAD,
+      carrier: `UDP port ${options.ports.v4}`,
+      hasMtuOption: true,
+    });
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
@@ -195,16 +206,6 @@ export class WireguardBackend implements Backend {
       return typeof read === 'string' ? [] : [read.publicKey];
     });
     return [...new Set(next === undefined ? keys : [...keys, next.publicKey])];
-  }
-
-  /** The far end has no hardware address. */
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
-  /** The tunnel reaches whatever the underlay reaches. */
-  unreachable(): undefined {
-    return undefined;
   }
 
   explain(object: KernelObject, { errno }: KernelError): string | undefined {

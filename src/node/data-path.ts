@@ -110,7 +110,7 @@ export class DataPath {
     this.#owner = reconciler.own({
       name: options.name,
       scopes: () => this.#scopes,
-      explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+      explain: (object, error, links) => this.#intent.backend.explain?.(object, error, links),
       events,
     });
     const log = createLogger('overlay');

@@ -127,7 +127,7 @@ export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: Ne
     ownPublicIp: underlay.publicIp,
     overlap,
     judge: (attributes) => backend.judge(attributes),
-    identityOf: (attributes) => backend.identityOf(attributes),
+    identityOf: (attributes) => backend.identityOf?.(attributes),
   };
 }
 

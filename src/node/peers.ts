@@ -104,7 +104,7 @@ export class Peers {
     if (lease === undefined) return;
     const lookup = { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
     const path = { routeForm: this.#routeForm, lookup };
-    this.#noteReach(name, this.#backend.unreachable(lease, path));
+    this.#noteReach(name, this.#backend.unreachable?.(lease, path));
     this.#want(lease, path);
   }
 

@@ -25,7 +25,7 @@ export async function readWireguardFigures(
   }
   if (byKey.size === 0) return undefined;
   return ({ attributes }) => {
-    const keys = [backend.identityOf(attributes) ?? []].flat();
+    const keys = [backend.identityOf?.(attributes) ?? []].flat();
     return sumOf(keys.flatMap((key) => byKey.get(key) ?? []));
   };
 }

@@ -31,7 +31,7 @@ export function* peersOf(sources: PeerSources): Generator<Peer> {
 function peerOf({ raw, lease, reason, seen, since }: LeaseEntry, sources: PeerSources): Peer {
   const { backend, probeOf, timeOf, now } = sources;
   const { expiry } = raw;
-  const end = lease && backend.tunnelEnd(lease);
+  const end = lease && backend.tunnelEnd?.(lease);
   const probe = lease && probeOf(raw.name);
   const encryption = lease && backend.protectionOf?.(lease);
   const wireguard = lease && sources.wireguardOf?.(lease);

@@ -116,7 +116,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     causes: ['lease-quarantined', ...REACH],
     look(facts) {
       const { backend } = known(facts.network);
-      const group = sharers(facts, ({ attributes }) => firstIdentity(backend?.identityOf(attributes)));
+      const group = sharers(facts, ({ attributes }) => firstIdentity(backend?.identityOf?.(attributes)));
       if (group === undefined) return undefined;
       return {
         what: `${group.length} hosts have the same VTEP MAC: ${some(group.map(named))}.`,

@@ -19,7 +19,7 @@ export const WIREGUARD_CHECKS: readonly Check[] = [
       const { backend, settings } = known(facts.network);
       const peers = overdue.map(({ publicKey }) => {
         const peer = peersNow(facts).find(({ attributes }) =>
-          [backend?.identityOf(attributes) ?? []].flat().includes(publicKey),
+          [backend?.identityOf?.(attributes) ?? []].flat().includes(publicKey),
         );
         const at = peer?.publicIp === undefined ? peer?.lease : `${formatIp(peer.publicIp)} (${peer.lease})`;
         return { lease: peer?.lease, name: at ?? `the key ${publicKey}` };
