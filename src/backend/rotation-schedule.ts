@@ -27,7 +27,7 @@ export class RotationSchedule {
     return this.#dueAt;
   }
 
-  /** The key was renewed, by whoever began it. */
+  /** The key was renewed. Any node of the network may have begun that. */
   renewed(now: number): void {
     this.#dueAt = this.#next(now);
   }

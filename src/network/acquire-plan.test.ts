@@ -67,7 +67,7 @@ test('in an empty network: the previous subnet, else a random one from SubnetMin
   assert.equal(plan({ random: () => 0.999 }), 'create 10.5.100.0/24');
 });
 
-test('our own lease comes first, told by the node’s identity, whatever our address is now', () => {
+test('our own lease comes first, found by the node’s identity, with any address that we have now', () => {
   const leases = [lease('10.5.2.0-24', '192.168.0.9', 'here'), lease('10.5.3.0-24', '192.168.0.1')];
   assert.equal(plan({ leases, previous: PREVIOUS }), 'reuse 10.5.2.0-24');
   assert.equal(plan({ leases: leases.toReversed(), previous: PREVIOUS }), 'reuse 10.5.2.0-24');

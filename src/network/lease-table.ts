@@ -92,7 +92,7 @@ export class LeaseTable {
     return this.#entries.get(name)?.raw;
   }
 
-  /** What would be said of a record by itself, whoever signed it. Changes nothing. */
+  /** The verdict on a record by itself, without a look at its signature. Changes nothing. */
   judge(raw: RawLease): Judgement {
     return judgeAlone(raw, this.#rules);
   }

@@ -39,7 +39,7 @@ const EXPIRE_EVERY_MS = 60_000;
 
 /**
  * Whose leases one network of this host uses, and by which key it signs its own. With `--trust=off` there is a key only where
- * an earlier start has made one, and leases are used whoever wrote them; then nothing here costs anything.
+ * an earlier start has made one. All leases are used then, and nothing here costs anything.
  */
 export class NetworkTrust {
   readonly #components: NetworkTrustComponents;
@@ -81,7 +81,7 @@ export class NetworkTrust {
     return this.#troubles;
   }
 
-  /** `undefined` while leases are used whoever wrote them. */
+  /** `undefined` while all leases are used, signed or not. */
   get status(): TrustStatus | undefined {
     const { trust } = this.#options;
     if (trust === 'off') return undefined;
@@ -172,7 +172,7 @@ export class NetworkTrust {
     );
   }
 
-  /** What stands before the table; `undefined` where leases are used whoever wrote them. */
+  /** What stands before the table; `undefined` where all leases are used, signed or not. */
   gateFor(table: LeaseTable): TrustGate | undefined {
     const [ed25519, signer] = [this.#ed25519, this.#signer];
     if (ed25519 === undefined || signer === undefined) return undefined;

@@ -65,7 +65,7 @@ export interface NodeStatus extends HostStatus {
     /** Accepted peers to which packets are not encrypted; absent where the backend never encrypts. */
     readonly plain?: number;
   };
-  /** Absent where leases are used whoever signed them (`--trust=off`). */
+  /** Absent where all leases are used, signed or not (`--trust=off`). */
   readonly trust?: TrustStatus;
   readonly kernel: {
     readonly wanted: number;

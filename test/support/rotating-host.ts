@@ -23,7 +23,7 @@ import type { ScratchNamespace } from './scratch-namespace.ts';
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const net = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 
-/** What all hosts read and write: leases by their names. A reader is told of each change, as by a watch. */
+/** What all hosts read and write: leases by their names. Each change is reported to the readers, as by a watch. */
 export class SharedLeases {
   readonly #leases = new Map<string, Lease>();
   readonly #readers: ((lease: Lease) => void)[] = [];

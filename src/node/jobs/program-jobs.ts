@@ -22,7 +22,7 @@ const LOOK_EVERY_MS = 50;
 /** SIGTERM comes first. */
 const GRACE_MS = 5_000;
 
-/** Keeps programs running: the desk starts one again when it is told that it was lost. */
+/** Keeps programs running. A program that ended is reported to the desk, which starts it again. */
 export function programJobs(components: ProgramJobsComponents): JobHandler<ProgramJob> {
   const { programs, files, log, recordPath } = components;
   const running = new Map<string, RunningProgram>();
