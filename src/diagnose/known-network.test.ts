@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KnownNetwork, knownInFamilyOf, knownNetworkOf, peerWith } from '#src/diagnose/known-network.ts';
+import { knownInFamilyOf, peerWith } from '#src/diagnose/known-families.ts';
+import { type KnownNetwork, knownNetworkOf } from '#src/diagnose/known-network.ts';
 import {
   formatIp,
   formatPrefix,

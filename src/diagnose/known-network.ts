@@ -1,13 +1,11 @@
 import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
+import { type KnownUnderlay, underlayOf } from '#src/diagnose/known-underlay.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import {
-  containsAddress,
   type Ip,
-  type Ipv4,
-  type Ipv6,
   isIpv4,
   masked,
   type Prefix,
@@ -22,7 +20,6 @@ import { Memory, type Remembered } from '#src/membership/remembered.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
-import { outerFamily } from '#src/network/outer-family.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import { equalSubnets, networksOf } from '#src/network/subnet-range.ts';
 import type { Peer, PeerProbe } from '#src/observe/api.ts';
@@ -80,23 +77,7 @@ export interface KnownNetwork {
   readonly peers: readonly KnownPeer[];
 }
 
-/** The device that carries the outer packets. */
-export interface KnownUnderlay {
-  readonly name: string;
-  /** Of the device, in bytes. */
-  readonly mtu: number;
-  readonly addresses: PerFamily<Ipv4, Ipv6>;
-  readonly publicIps: PerFamily<Ipv4, Ipv6>;
-  /** Of the first family that the underlay has. */
-  readonly address: Ip;
-  readonly publicIp: Ip;
-}
-
 /** One lease of the network. */
-/** The UDP port of the tunnel's packets; `undefined` where the backend has none. */
-export const tunnelPortOf = ({ Port, ListenPort }: KnownNetwork['settings']): number | undefined =>
-  [Port, ListenPort].find((port) => typeof port === 'number');
-
 export interface KnownPeer {
   /** The lease's name in the registry: `10.0.65.0-24`. */
   readonly lease: string;
@@ -114,6 +95,10 @@ export interface KnownNetworkComponents {
   readonly files: Files;
   readonly kernel: Pick<Kernel, 'links' | 'dump'>;
 }
+
+/** The UDP port of the tunnel's packets; `undefined` where the backend has none. */
+export const tunnelPortOf = ({ Port, ListenPort }: KnownNetwork['settings']): number | undefined =>
+  [Port, ListenPort].find((port) => typeof port === 'number');
 
 /** A diagnosis does not wait longer for its own daemon. */
 const ANSWER = { silenceMs: 700, answerMs: 1_500 };
@@ -269,75 +254,6 @@ function peerSaid(
   });
 }
 
-/** Where a flanneld that runs sends from, whether the host still has these addresses or not. */
-export function underlaySaid(
-  status: NodeStatus['network'],
-): Pick<KnownUnderlay, 'name' | 'address' | 'addresses'> | undefined {
-  const [, name, text = ''] = /^(\S+) \((\S+)\)$/.exec(status?.underlay ?? '') ?? [];
-  return name === undefined ? undefined : placeWith(name, text, status?.ipv6Address);
-}
-
-function placeWith(
-  name: string,
-  ...texts: readonly (string | undefined)[]
-): Pick<KnownUnderlay, 'name' | 'address' | 'addresses'> | undefined {
-  const addresses = ipsOf(texts.flatMap((text) => parseIp(text ?? '') ?? []));
-  const [address] = valuesOf<Ip, Ip>(addresses);
-  return address === undefined ? undefined : { name, address, addresses };
-}
-
-/** Each as that of its family, the first that comes. */
-function ipsOf(ips: readonly Ip[]): PerFamily<Ipv4, Ipv6> {
-  const v4 = ips.find(isIpv4);
-  const v6 = ips.find((ip): ip is Ipv6 => !isIpv4(ip));
-  return { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
-}
-
-/**
- * The device with the public IP; behind a NAT the one that flanneld says, or that the tunnel is bound to. These keep the
- * addresses that the host may have lost.
- */
-function underlayOf(
-  status: NodeStatus['network'],
-  own: KnownPeer | undefined,
-  { links, addresses }: FoundInterfaces,
-): KnownUnderlay | undefined {
-  const texts = [status?.publicIp, status?.publicIpv6];
-  const saidIps = texts.flatMap((text) => parseIp(text ?? '') ?? []);
-  const { publicIp: v4, publicIpv6: v6 } = own?.attributes ?? {};
-  const publicIps = ipsOf(saidIps.length > 0 ? saidIps : [v4, v6].filter((ip) => ip !== undefined));
-  const [publicIp] = valuesOf<Ip, Ip>(publicIps);
-  if (publicIp === undefined) return undefined;
-  const place = underlaySaid(status) ?? placeOfTunnel(links, addresses);
-  const has = (ip: Ip): boolean => addresses.some(({ prefix }) => prefix.address === ip);
-  const held = valuesOf<Ip, Ip>(publicIps).filter(has);
-  const own4or6 = ipsOf([...held, ...valuesOf<Ip, Ip>(place?.addresses ?? {})]);
-  const holder = addresses.find(({ prefix }) => prefix.address === publicIp)?.device ?? place?.name;
-  const link = links.find(({ name }) => name === holder);
-  const [address] = valuesOf<Ip, Ip>(own4or6);
-  if (holder === undefined || link === undefined || address === undefined) return undefined;
-  return { name: holder, mtu: link.mtu ?? 0, addresses: own4or6, publicIps, address, publicIp };
-}
-
-/** Where the overlay's devices send from. */
-function placeOfTunnel(
-  links: readonly Link[],
-  addresses: readonly Address[],
-): Pick<KnownUnderlay, 'name' | 'address' | 'addresses'> | undefined {
-  const locals: Ip[] = [];
-  let name: string | undefined;
-  for (const { name: device, vxlan } of links) {
-    if (!/^flannel(-v6)?\.\d+$/.test(device) || vxlan?.local === undefined) continue;
-    const { local, underlay } = vxlan;
-    name ??= addresses.find(({ prefix }) => prefix.address === local)?.device ?? underlay;
-    locals.push(local);
-  }
-  const [address] = valuesOf<Ip, Ip>(ipsOf(locals));
-  return name === undefined || address === undefined
-    ? undefined
-    : { name, address, addresses: ipsOf(locals) };
-}
-
 interface Made extends Pick<KnownNetwork, 'settings' | 'requirements'> {
   readonly backend: Backend;
 }
@@ -361,55 +277,3 @@ function makeBackend(
     return undefined;
   }
 }
-
-/**
- * The network as it is for packets of the address's family: its own subnet and its peers' are of that family, and the
- * addresses outside are those of the tunnels that carry it. `undefined` where the network has no such family here.
- */
-export function knownInFamilyOf(known: KnownNetwork, ip: Ip): KnownNetwork | undefined {
-  const family = isIpv4(ip) ? 'v4' : 'v6';
-  const [network, subnet] = [known.networks[family], known.subnets[family]];
-  if (network === undefined || subnet === undefined) return undefined;
-  const { underlay } = known;
-  const outer = underlay === undefined ? family : outerFamily(family, underlay.addresses);
-  const seen = (peer: KnownPeer): KnownPeer[] => {
-    const its = peer.subnets[family];
-    const { publicIp: _, ...rest } = peer;
-    const publicIp = outer === 'v4' ? peer.attributes.publicIp : peer.attributes.publicIpv6;
-    return its === undefined ? [] : [{ ...rest, subnet: its, ...(publicIp !== undefined && { publicIp }) }];
-  };
-  const address = underlay?.addresses[outer] ?? underlay?.address;
-  const publicIp = underlay?.publicIps[outer] ?? underlay?.publicIp;
-  return {
-    ...known,
-    network,
-    subnet,
-    ...(underlay !== undefined &&
-      address !== undefined &&
-      publicIp !== undefined && { underlay: { ...underlay, address, publicIp } }),
-    peers: known.peers.flatMap(seen),
-  };
-}
-
-/** The peer whose subnet has the address. */
-export const peerWith = ({ peers }: Pick<KnownNetwork, 'peers'>, ip: Ip): KnownPeer | undefined =>
-  peers.find(({ subnets }) => hasAddress(subnets, ip));
-
-/** Whether one of the subnets has the address. */
-export const hasAddress = (subnets: Subnets, ip: Ip): boolean =>
-  valuesOf<Prefix, Prefix>(subnets).some((subnet) => containsAddress(subnet, ip));
-
-/** One family of a network on a host. */
-export interface KnownFamily {
-  readonly network: Prefix;
-  readonly subnet: Prefix;
-}
-
-/** Each family of the network. */
-export const familiesKnown = ({
-  networks: { v4, v6 },
-  subnets,
-}: Pick<KnownNetwork, 'networks' | 'subnets'>): KnownFamily[] => [
-  ...(v4 !== undefined && subnets.v4 !== undefined ? [{ network: v4, subnet: subnets.v4 }] : []),
-  ...(v6 !== undefined && subnets.v6 !== undefined ? [{ network: v6, subnet: subnets.v6 }] : []),
-];

@@ -2,7 +2,7 @@ import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatIpv4, formatIpv6, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
-import { type Claimant, hasAddress, planAcquire } from '#src/network/acquire-plan.ts';
+import { type Claimant, isAtAddressOf, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import { faultOfAddresses } from '#src/network/lease-rules.ts';
@@ -263,7 +263,7 @@ export async function leasesOf(
       subnets.v4?.length !== ranges.v4?.subnetLength || subnets.v6?.length !== ranges.v6?.subnetLength;
     const decoded = concernsUs || isOdd ? decodeAttributes(value) : undefined;
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
-    const isClaimants = attributes.node === node || hasAddress(attributes, claimant);
+    const isClaimants = attributes.node === node || isAtAddressOf(attributes, claimant);
     const fault = (): unknown =>
       decoded?.ok !== true || (faultOfAddresses(attributes, subnets, rules) ?? judge?.(attributes));
     if (isOdd && !isClaimants && fault() !== undefined) continue;
@@ -277,7 +277,7 @@ function withHeld(leases: readonly Lease[], { held, claimant }: AcquireRequest):
   if (held === undefined) return leases;
   return leases.map((lease) => {
     if (lease.name === held.name) return { ...lease, attributes: held.attributes };
-    const isOurs = lease.attributes.node === claimant.node || hasAddress(lease.attributes, claimant);
+    const isOurs = lease.attributes.node === claimant.node || isAtAddressOf(lease.attributes, claimant);
     return isOurs ? { ...lease, attributes: NOBODYS } : lease;
   });
 }

@@ -1,6 +1,6 @@
 import { known } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { hasAddress } from '#src/diagnose/known-network.ts';
+import { hasAddress } from '#src/diagnose/known-families.ts';
 import type { Link } from '#src/state/object.ts';
 
 /** The device with an address of this host's subnet, as `--bip` gives it to docker0; `undefined` where there is none. */

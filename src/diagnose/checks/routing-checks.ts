@@ -6,7 +6,7 @@ import { known, knownOr, NoFact } from '#src/diagnose/facts/fact.ts';
 import { carries } from '#src/diagnose/facts/reach.ts';
 import { type Decision, decide } from '#src/diagnose/facts/route-decision.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { familiesKnown } from '#src/diagnose/known-network.ts';
+import { familiesKnown } from '#src/diagnose/known-families.ts';
 import { addressAfter, formatIp, formatPrefix, overlaps, type Prefix } from '#src/lib/ip.ts';
 import { valuesOf } from '#src/lib/per-family.ts';
 import { formatObject, type Route, RTPROT_WEFT } from '#src/state/object.ts';

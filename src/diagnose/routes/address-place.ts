@@ -1,4 +1,5 @@
-import { type KnownNetwork, type KnownPeer, knownInFamilyOf, peerWith } from '#src/diagnose/known-network.ts';
+import { knownInFamilyOf, peerWith } from '#src/diagnose/known-families.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import { containsAddress, type Ip, parsePrefix } from '#src/lib/ip.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
 

@@ -1,4 +1,5 @@
-import { hasAddress, type KnownPeer } from '#src/diagnose/known-network.ts';
+import { hasAddress } from '#src/diagnose/known-families.ts';
+import type { KnownPeer } from '#src/diagnose/known-network.ts';
 import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
 import {
   CAN_NOT_LOOK,

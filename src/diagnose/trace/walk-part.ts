@@ -1,4 +1,4 @@
-import { knownInFamilyOf } from '#src/diagnose/known-network.ts';
+import { knownInFamilyOf } from '#src/diagnose/known-families.ts';
 import { enterHost } from '#src/diagnose/trace/enter-host.ts';
 import { tenantIpv6 } from '#src/diagnose/trace/find-ends.ts';
 import type { Hop } from '#src/diagnose/trace/hop.ts';

@@ -1,4 +1,5 @@
-import { type KnownNetwork, type KnownPeer, peerWith } from '#src/diagnose/known-network.ts';
+import { peerWith } from '#src/diagnose/known-families.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { containsAddress, type Ip, isIpv4 } from '#src/lib/ip.ts';
 import type { FdbEntry, Link, Neighbour, Route } from '#src/state/object.ts';
