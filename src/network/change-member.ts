@@ -70,6 +70,20 @@ export function writeChangeMember(member: ChangeMember): Json {
   };
 }
 
+/** Attributes that say why their host can't take part in a plan, or no more of it; `undefined` where they say so already. */
+export function withRefusal(
+  attributes: LeaseAttributes,
+  plan: { readonly id: string } | undefined,
+  why: string,
+): LeaseAttributes | undefined {
+  const { [CHANGE_IN_LEASE]: said, ...others } = attributes.weft ?? {};
+  if (plan === undefined && said === undefined) return undefined;
+  const { weft: _, ...rest } = attributes;
+  const trouble = plan && { id: plan.id, done: 0, of: 0, waits: {}, trouble: why };
+  const weft = { ...others, ...(trouble && { [CHANGE_IN_LEASE]: writeChangeMember(trouble) }) };
+  return { ...rest, ...(Object.keys(weft).length > 0 && { weft }) };
+}
+
 function readOther(value: Json | undefined): BackendAttributes | undefined {
   if (!isJsonObject(value)) return undefined;
   const [backendData, backendV6Data] = [fieldOf(value, 'BackendData'), fieldOf(value, 'BackendV6Data')];

@@ -2,16 +2,17 @@ import { publishedKey } from '#src/backend/rotation-keys.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
-import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
-import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
+import { withRefusal } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
+import { announceUnderlay } from '#src/node/announce-underlay.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
+import { RememberedKeeper } from '#src/node/keep-remembered.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { rotatedNetwork } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
@@ -23,8 +24,6 @@ import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { Registry, WatchEvent } from '#src/registry/registry.ts';
 
-/** What is remembered is written at most this often. */
-const REMEMBER_EVERY_MS = 30_000;
 const APPLY_AGAIN_MS = 5_000;
 const PUT_TO_ROUTE_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
 
@@ -53,6 +52,7 @@ export class RunningNetwork {
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
   readonly #changer: PathChanger;
+  readonly #keeper: RememberedKeeper;
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
@@ -60,7 +60,6 @@ export class RunningNetwork {
   #draft: Draft;
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
-  #written = '';
   #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
@@ -99,6 +98,11 @@ export class RunningNetwork {
         }),
       );
     }
+    this.#keeper = new RememberedKeeper(parts, {
+      membership,
+      dataPath,
+      configText: () => this.#config.text,
+    });
     this.#changer = new PathChanger(parts, {
       dataPath,
       written: () => this.membership.own.record.value,
@@ -174,7 +178,7 @@ export class RunningNetwork {
     // A start in the middle of a change takes part in it.
     if (this.#draft.config.change !== undefined)
       void this.#steps.run(() => this.#adopt(this.#draft)).catch(() => {});
-    life.run((signal) => this.#rememberNowAndThen(signal));
+    life.run((signal) => this.#keeper.run(signal));
     life.run((signal) => this.#applyUntilDone(signal));
     if (this.#dataPath.intent.backend.keyDevices !== undefined)
       life.run((signal) => this.#parts.rotation.run(signal));
@@ -247,26 +251,7 @@ export class RunningNetwork {
   async #comeBack(): Promise<void> {
     this.#wasGone = false;
     this.membership.reconnect();
-    await this.#announce(this.#dataPath.intent.underlay);
-  }
-
-  /** Peers would send to the hardware address that they know for eight seconds more (net/ipv4/arp.c). */
-  async #announce({ name, address }: Underlay): Promise<void> {
-    const { kernel, announcer } = this.#parts.host;
-    try {
-      const link = (await kernel.links()).find((candidate) => candidate.name === name);
-      if (link?.index === undefined || link.mac === undefined) return;
-      // Neighbours in IPv6 ask again by themselves when a packet gets no answer (RFC 4861 §7.3).
-      if (address.v4 === undefined) return;
-      const bytes = new Uint8Array(4);
-      new DataView(bytes.buffer).setUint32(0, address.v4);
-      await announcer.announce({ index: link.index, mac: macToBytes(link.mac), address: bytes });
-    } catch (error) {
-      this.#parts.log.verbose(
-        1,
-        `Could not announce ${formatAddresses(address)} on ${name}: ${messageOf(error)}`,
-      );
-    }
+    await announceUnderlay(this.#parts.host, this.#dataPath.intent.underlay, this.#parts.log);
   }
 
   /** Another underlay: peers hear of it through the lease, and device and entries follow in place. */
@@ -277,7 +262,7 @@ export class RunningNetwork {
       if (formatAddresses(to.address) !== formatAddresses(before.address)) this.membership.reconnect();
       await this.#adopt(draft);
       this.#wasGone = false;
-      await this.#announce(to);
+      await announceUnderlay(this.#parts.host, to, this.#parts.log);
     });
   }
 
@@ -294,7 +279,7 @@ export class RunningNetwork {
     this.#rememberedChange = draft.config.change?.id;
     this.#draft = draft;
     // Should this daemon end before the change does, the next one knows what was made for it.
-    if (isBegun) await this.remember();
+    if (isBegun) await this.#keeper.write();
     // A second path is announced once it is there.
     const isChange = draft.config.change !== undefined;
     if (!isChange) this.membership.publish(attributes);
@@ -322,13 +307,8 @@ export class RunningNetwork {
 
   /** The others hear why this host can't take part in a change, or with `undefined` that there is nothing to say. */
   #refuseChange(plan: ChangePlan | undefined, why: string): void {
-    const { attributes } = this.membership;
-    const { [CHANGE_IN_LEASE]: said, ...others } = attributes.weft ?? {};
-    if (plan === undefined && said === undefined) return;
-    const { weft: _, ...rest } = attributes;
-    const trouble = plan && { id: plan.id, done: 0, of: 0, waits: {}, trouble: why };
-    const weft = { ...others, ...(trouble && { [CHANGE_IN_LEASE]: writeChangeMember(trouble) }) };
-    this.membership.publish({ ...rest, ...(Object.keys(weft).length > 0 && { weft }) });
+    const attributes = withRefusal(this.membership.attributes, plan, why);
+    if (attributes !== undefined) this.membership.publish(attributes);
   }
 
   /** Applies again what could not be applied: rules that were refused, a file that could not be written. */
@@ -347,36 +327,8 @@ export class RunningNetwork {
     }
   }
 
-  async #rememberNowAndThen(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts.host;
-    for (;;) {
-      if (this.#version !== this.#written) await this.remember();
-      await clock.sleep(REMEMBER_EVERY_MS, signal);
-    }
-  }
-
-  /** Another text whenever there is something else to remember. */
-  get #version(): string {
-    const { name, value } = this.membership.own.record;
-    // A renewal moves the end of our lease.
-    const { renewals } = this.membership.counts;
-    return `${this.#dataPath.table.version} ${name} ${value} ${renewals} ${this.#config.text}`;
-  }
-
   /** Writes down what a start without the registry needs. */
-  async remember(): Promise<void> {
-    const { memory, host, names } = this.#parts;
-    const { name, value } = this.membership.own.record;
-    this.#written = this.#version;
-    const { remainingMs } = this.membership;
-    const heldUntil = remainingMs === undefined ? undefined : host.clock.now() + remainingMs;
-    await memory.remember({
-      at: host.clock.now(),
-      config: this.#config.text,
-      ...(names.instance !== undefined && { instance: names.instance }),
-      own: { name, value },
-      ...(heldUntil !== undefined && { heldUntil }),
-      peers: [...this.#dataPath.table.records()],
-    });
+  remember(): Promise<void> {
+    return this.#keeper.write();
   }
 }
