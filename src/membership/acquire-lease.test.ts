@@ -23,7 +23,7 @@ const ATTRIBUTES: LeaseAttributes = {
 };
 const OF_ANOTHER = encodeAttributes({ ...ATTRIBUTES, node: 'n2', publicIp: ipv4(0xac104602) });
 
-function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'seal'>> = {}) {
+function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'sign'>> = {}) {
   const clock = new FakeClock();
   const registry = new MemoryRegistry({ clock });
   const { signal } = new AbortController();
@@ -139,11 +139,11 @@ test('a record elsewhere that names the holder of a lease, or its address, is no
 
 test('what is published is signed for the subnet that was taken', async () => {
   const asked: unknown[] = [];
-  const seal = (name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes => {
+  const sign = (name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes => {
     asked.push([name, before]);
     return { ...attributes, weft: { For: name } };
   };
-  const { acquire } = setUp({ seal });
+  const { acquire } = setUp({ sign });
   const { record, attributes } = await acquire();
   assert.deepEqual(attributes.weft, { For: record.name });
   assert.match(record.value, /"Weft":\{"For":"10\.8\.1\.0-24"\}/);

@@ -36,7 +36,7 @@ export interface AcquireRequest extends LeaseReader {
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
   /** Signs what is published for a subnet; `before` is what the record says now. Default: nothing is signed. */
-  seal?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+  sign?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
 }
 
 export interface HeldBefore {
@@ -146,7 +146,7 @@ async function tryToAcquire(
     }
     case 'create': {
       const name = formatSubnetName(plan.subnets);
-      const attributes = sealed(request, name, request.attributesFor(undefined));
+      const attributes = signed(request, name, request.attributesFor(undefined));
       const ttl = request.isReserved ? undefined : request.ttlSeconds;
       const outcome = await registry.create(name, encodeAttributes(attributes), ttl, signal);
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
@@ -164,7 +164,7 @@ async function takeOver(
   { lease, record, seen }: { readonly lease: Lease; readonly record: LeaseRecord; readonly seen: Snapshot },
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
-  const attributes = sealed(request, lease.name, request.attributesFor(lease.attributes), lease.attributes);
+  const attributes = signed(request, lease.name, request.attributesFor(lease.attributes), lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
   const value = encodeAttributes(attributes);
   const isRenewed =
@@ -180,12 +180,12 @@ async function takeOver(
   return acquired(outcome, { subnets: lease.subnets, attributes, seen });
 }
 
-const sealed = (
-  { seal }: Pick<AcquireRequest, 'seal'>,
+const signed = (
+  { sign }: Pick<AcquireRequest, 'sign'>,
   name: string,
   attributes: LeaseAttributes,
   before?: LeaseAttributes,
-): LeaseAttributes => seal?.(name, attributes, before) ?? attributes;
+): LeaseAttributes => sign?.(name, attributes, before) ?? attributes;
 
 /**
  * Asks the node that holds our public IP whether it lives: its record is written again with our question in it, which

@@ -273,7 +273,7 @@ test('a lease that has ended is not defended', async () => {
 test('what is published is signed each time that it says something else', async () => {
   let count = 0;
   const { clocks, keeper, read, stop } = await hold({
-    seal: (name, attributes) => ({ ...attributes, weft: { Signed: `${name} ${++count}` } }),
+    sign: (name, attributes) => ({ ...attributes, weft: { Signed: `${name} ${++count}` } }),
   });
   keeper.publish({ ...ATTRIBUTES, publicIp: ipv4(0xac1046ff) });
   await clocks.pass(1_000);

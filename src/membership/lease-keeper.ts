@@ -26,7 +26,7 @@ export interface LeaseKeeperOptions {
   /** Seconds before its end at which it is renewed. */
   readonly marginSeconds: number;
   /** Signs what is published for our subnet; `before` is what was published last. Default: nothing is signed. */
-  seal?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+  sign?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
   /**
    * Whether a record that another wrote over our lease is written over in turn while our lease lives: where leases are signed
    * nobody takes a subnet before its lease has ended. Default: it is left, because flannel's hosts may do so.
@@ -106,8 +106,8 @@ export class LeaseKeeper {
 
   /** Publishes other attributes (a new public IP) in place, soon. */
   publish(attributes: LeaseAttributes): void {
-    const { seal } = this.#options;
-    this.#attributes = seal?.(this.#record.name, attributes, this.#attributes) ?? attributes;
+    const { sign } = this.#options;
+    this.#attributes = sign?.(this.#record.name, attributes, this.#attributes) ?? attributes;
     this.#hurry();
   }
 

@@ -44,50 +44,50 @@ for (const attributes of [
   { ...PLAIN, weft: { Wireguard: { Next: [1, null] }, Key: 'old' } },
 ] as const satisfies readonly LeaseAttributes[])
   test(`what is signed is valid for a reader: ${JSON.stringify(attributes)}`, async () => {
-    assert.ok(await isValid(signer().signer.seal(NAME, attributes)));
+    assert.ok(await isValid(signer().signer.sign(NAME, attributes)));
   });
 
 test('what says the same keeps its signature, also after a restart', () => {
-  const first = signer().signer.seal(NAME, PLAIN);
-  assert.equal(signer(9_000).signer.seal(NAME, PLAIN, first), first);
-  assert.equal(signer(9_000).signer.seal(NAME, first, first), first);
+  const first = signer().signer.sign(NAME, PLAIN);
+  assert.equal(signer(9_000).signer.sign(NAME, PLAIN, first), first);
+  assert.equal(signer(9_000).signer.sign(NAME, first, first), first);
 });
 
 test('what says something else, of another subnet or of another key, is signed again', () => {
   const { signer: one } = signer();
-  const first = one.seal(NAME, PLAIN);
+  const first = one.sign(NAME, PLAIN);
   const { signer: later } = signer(9_000);
-  assert.equal(countOf(later.seal(NAME, { ...PLAIN, publicIp: ipv4(0xac104602) }, first)), 9_000);
-  assert.equal(countOf(later.seal('10.5.2.0-24', PLAIN, first)), 9_001);
+  assert.equal(countOf(later.sign(NAME, { ...PLAIN, publicIp: ipv4(0xac104602) }, first)), 9_000);
+  assert.equal(countOf(later.sign('10.5.2.0-24', PLAIN, first)), 9_001);
   const foreign = new LeaseSigner({ clock: { now: () => 99_000 } }, ed25519.generate(), NETWORK);
-  assert.equal(countOf(later.seal(NAME, PLAIN, foreign.seal(NAME, PLAIN))), 9_002);
-  assert.equal(countOf(later.seal(NAME, PLAIN, PLAIN)), 9_003);
+  assert.equal(countOf(later.sign(NAME, PLAIN, foreign.sign(NAME, PLAIN))), 9_002);
+  assert.equal(countOf(later.sign(NAME, PLAIN, PLAIN)), 9_003);
 });
 
 test('counts rise though the clock goes back, and over a restart', () => {
   const { clock, signer: one } = signer(5_000);
-  const first = one.seal(NAME, PLAIN);
+  const first = one.sign(NAME, PLAIN);
   clock.time = 10;
-  assert.equal(countOf(one.seal(NAME, { ...PLAIN, node: 'n2' }, first)), 5_001);
+  assert.equal(countOf(one.sign(NAME, { ...PLAIN, node: 'n2' }, first)), 5_001);
   const { signer: recalling } = signer(10);
   recalling.recall(NAME, first);
-  assert.equal(countOf(recalling.seal(NAME, { ...PLAIN, node: 'n2' })), 5_001);
+  assert.equal(countOf(recalling.sign(NAME, { ...PLAIN, node: 'n2' })), 5_001);
   const { signer: reading } = signer(10);
-  assert.equal(countOf(reading.seal(NAME, { ...PLAIN, node: 'n2' }, first)), 5_001);
+  assert.equal(countOf(reading.sign(NAME, { ...PLAIN, node: 'n2' }, first)), 5_001);
 });
 
 test('an old lease that somebody put back is not kept', () => {
   const { clock, signer: one } = signer();
-  const old = one.seal(NAME, PLAIN);
+  const old = one.sign(NAME, PLAIN);
   clock.time = 2_000;
-  one.seal(NAME, { ...PLAIN, publicIp: ipv4(0xac104602) }, old);
-  assert.equal(countOf(one.seal(NAME, PLAIN, old)), 2_001);
+  one.sign(NAME, { ...PLAIN, publicIp: ipv4(0xac104602) }, old);
+  assert.equal(countOf(one.sign(NAME, PLAIN, old)), 2_001);
 });
 
 test('a count that somebody else wrote does not raise ours', () => {
   const { signer: one } = signer();
-  const first = one.seal(NAME, PLAIN);
+  const first = one.sign(NAME, PLAIN);
   const signed = first.weft?.Signed as { readonly [name: string]: string | number };
   const forged = { ...first, weft: { ...first.weft, Signed: { ...signed, Count: Number.MAX_SAFE_INTEGER } } };
-  assert.equal(countOf(signer(2_000).signer.seal(NAME, PLAIN, forged)), 2_000);
+  assert.equal(countOf(signer(2_000).signer.sign(NAME, PLAIN, forged)), 2_000);
 });

@@ -29,7 +29,7 @@ export class LeaseSigner {
    * The attributes, signed for this subnet. `before`: what the registry has there, or what this node published last. If that
    * is our own and says the same, it keeps its signature, and nothing has to be written.
    */
-  seal(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes {
+  sign(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes {
     // As a reader gets it.
     const decoded = decodeAttributes(encodeAttributes(contentOf(attributes)));
     const content = decoded.ok ? decoded.attributes : contentOf(attributes);

@@ -92,7 +92,7 @@ async function setUp(t: TestContext, trust: 'off' | 'first-use' | 'allow-list' =
 test('with --trust=off nothing is made, and nothing is asked', async (t) => {
   const { open, stateDir } = await setUp(t, 'off');
   const { trust, gate } = await open();
-  assert.equal(trust.seal, undefined);
+  assert.equal(trust.sign, undefined);
   assert.equal(gate, undefined);
   assert.equal(trust.status, undefined);
   await assert.rejects(stat(nodeKeyFile(stateDir)), { code: 'ENOENT' });
@@ -101,14 +101,14 @@ test('with --trust=off nothing is made, and nothing is asked', async (t) => {
 test('a host that has a key goes on signing when its trust is off', async (t) => {
   const { open, stateDir } = await setUp(t, 'off');
   await writeFile(nodeKeyFile(stateDir), `ed25519 ${ed25519.generate().secret()}\n`);
-  assert.notEqual((await open()).trust.seal, undefined);
+  assert.notEqual((await open()).trust.sign, undefined);
 });
 
 test('what is known outlives the process, in a file that nobody else reads', async (t) => {
   const { open, peer, record, artefacts, clock } = await setUp(t);
   const stop = new AbortController();
   const first = await open();
-  await first.put(record(peer.seal(NAME, PEER)));
+  await first.put(record(peer.sign(NAME, PEER)));
   const following = first.trust.follow(async () => {}, stop.signal).catch(() => {});
   stop.abort();
   await following;
@@ -117,7 +117,7 @@ test('what is known outlives the process, in a file that nobody else reads', asy
   const second = await open();
   assert.equal(second.trust.status?.knownKeys, 1);
   const other = new LeaseSigner({ clock }, ed25519.generate(), NETWORK);
-  await second.put(record(other.seal(NAME, PEER)));
+  await second.put(record(other.sign(NAME, PEER)));
   assert.equal(second.table.accepted, 0);
 });
 
@@ -141,7 +141,7 @@ test('the trust file is read again when it changes; a wrong one changes nothing,
   const { open, peer, record, options, clock } = await setUp(t, 'allow-list');
   await writeFile(options.trustFile, `${peer.publicKey} 10.5.1.0/24\n`);
   const { trust, table, gate, put } = await open();
-  await put(record(peer.seal(NAME, PEER)));
+  await put(record(peer.sign(NAME, PEER)));
   assert.equal(table.accepted, 1);
   const stop = new AbortController();
   const judgeAgain = async (): Promise<void> => {
@@ -185,13 +185,13 @@ test('a node takes the subnet that the file names for it, and says where it name
 test('a lease of the last run is held until its end, if this node signed it', async (t) => {
   const { open, clock, peer } = await setUp(t);
   const { trust } = await open();
-  const own = { name: NAME, value: encodeAttributes(trust.seal?.(NAME, PEER) ?? assert.fail()) };
+  const own = { name: NAME, value: encodeAttributes(trust.sign?.(NAME, PEER) ?? assert.fail()) };
   const heldUntil = clock.now() + 1_000;
   assert.equal(trust.heldBefore({ own, heldUntil })?.name, NAME);
   assert.equal(trust.heldBefore({ own })?.name, NAME);
   assert.equal(trust.heldBefore({ own: { ...own, name: '10.5.2.0-24' }, heldUntil }), undefined);
   assert.equal(trust.heldBefore({ own: { ...own, value: encodeAttributes(PEER) }, heldUntil }), undefined);
-  const theirs = { name: NAME, value: encodeAttributes(peer.seal(NAME, PEER)) };
+  const theirs = { name: NAME, value: encodeAttributes(peer.sign(NAME, PEER)) };
   assert.equal(trust.heldBefore({ own: theirs, heldUntil }), undefined);
   await clock.advance(1_000);
   assert.equal(trust.heldBefore({ own, heldUntil }), undefined);
@@ -201,7 +201,7 @@ test('what weft trust forget asks for is forgotten at the next start', async (t)
   const { open, peer, record, artefacts } = await setUp(t);
   const stop = new AbortController();
   const first = await open();
-  await first.put(record(peer.seal(NAME, PEER)));
+  await first.put(record(peer.sign(NAME, PEER)));
   const following = first.trust.follow(async () => {}, stop.signal).catch(() => {});
   stop.abort();
   await following;

@@ -96,9 +96,9 @@ export class NetworkTrust {
   }
 
   /** How this node's leases are signed; `undefined` where they are not. */
-  get seal(): LeaseSigner['seal'] | undefined {
+  get sign(): LeaseSigner['sign'] | undefined {
     const signer = this.#signer;
-    return signer && ((name, attributes, before) => signer.seal(name, attributes, before));
+    return signer && ((name, attributes, before) => signer.sign(name, attributes, before));
   }
 
   /**

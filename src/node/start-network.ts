@@ -143,7 +143,7 @@ export async function joinNetwork(
       overlap: draft.overlap,
       judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
-      ...(trust.seal !== undefined && { seal: trust.seal }),
+      ...(trust.sign !== undefined && { sign: trust.sign }),
       defends: trust.isOn,
       held: remembered && trust.heldBefore(remembered),
     },
