@@ -54,9 +54,10 @@ export interface TenantHost {
   isRight(what: string): Promise<void>;
 }
 
+const DUMPED = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'route'] as const;
 const SCOPES: readonly Scope[] = [
   {
-    kinds: KINDS.names.filter((kind) => kind !== 'sysctl'),
+    kinds: DUMPED,
     owns: (object) =>
       (object.kind === 'bridge-fdb' && object.static) ||
       (object.kind === 'fdb' && object.permanent) ||
@@ -128,7 +129,7 @@ async function tenantHost(
       await until(
         async () => {
           const found = new Map(
-            (await kernel.dump({ kinds: KINDS.names.filter((kind) => kind !== 'sysctl') })).map((object) => [
+            (await kernel.dump({ kinds: DUMPED })).map((object) => [
               keyOf(object),
               object,
             ]),
