@@ -129,10 +129,7 @@ async function tenantHost(
       await until(
         async () => {
           const found = new Map(
-            (await kernel.dump({ kinds: DUMPED })).map((object) => [
-              keyOf(object),
-              object,
-            ]),
+            (await kernel.dump({ kinds: DUMPED })).map((object) => [keyOf(object), object]),
           );
           return wanted.every((object) => {
             const there = found.get(keyOf(object));
