@@ -5,6 +5,7 @@ import type { Machine } from '#src/lab/machine.ts';
 import { Traffic } from '#src/lab/traffic.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
+import { reportFault } from '../support/fault-report.ts';
 import {
   daemonLog,
   FLANNELD,
@@ -131,7 +132,11 @@ test('udp: drift of device and routes is repaired, and a restart is a gap and no
   const before = await traffic.received();
   await until(async () => (await traffic.received()) > before, { what: 'packets after the restart' });
   const { longestGapMs } = await traffic.stop();
-  assert.ok(longestGapMs < 20_000, `${longestGapMs} ms`);
+  reportFault({
+    fault: 'udp: packets stop while flanneld restarts',
+    repairedMs: [longestGapMs],
+    lost: undefined,
+  });
 });
 
 test('udp: a stranger’s packets reach containers of this host, and nothing beyond it', {
