@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { BpfCall, isErrno, kernelBytes } from '#src/sys/bpf-call.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc } from '#src/sys/libc.ts';
@@ -121,6 +122,16 @@ export class Bpf {
     return value;
   }
 
+  /** The sum of an entry's 64-bit numbers, one for each processor that the machine may have. */
+  sumOfProcessors(fd: number, key: Uint8Array): number {
+    const value = this.lookup(fd, key, 8 * possibleProcessors());
+    if (value === undefined) return 0;
+    const view = new DataView(value.buffer);
+    let sum = 0n;
+    for (let at = 0; at < view.byteLength; at += 8) sum += view.getBigUint64(at, true);
+    return Number(sum);
+  }
+
   /** Whether there was one. */
   delete(fd: number, key: Uint8Array): boolean {
     const result = this.#call().u32(0, fd).pointer(8, key).try('MAP_DELETE_ELEM');
@@ -194,11 +205,7 @@ export class Bpf {
   }
 
   /** Runs a program on a packet. The device is the namespace's loopback unless it is named by its ifindex. */
-  testRun(
-    program: number,
-    packet: Uint8Array,
-    { ifindex = 0, ingressIfindex = 0, room = 256 } = {},
-  ): BpfRun {
+  testRun(program: number, packet: Uint8Array, { ifindex = 0, ingressIfindex = 0, room = 256 } = {}): BpfRun {
     const out = kernelBytes(packet.length + room);
     const context = kernelBytes(SK_BUFF);
     const view = new DataView(context.buffer);
@@ -339,6 +346,17 @@ const SOCK_DGRAM_CLOEXEC = 0o2000002;
 const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
 
+let processors: number | undefined;
+
+/** The kernel keeps room for these, whether they are there or not: `0-7`. */
+function possibleProcessors(): number {
+  if (processors === undefined) {
+    const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
+    processors = Number(text.split(/[-,]/).at(-1)) + 1;
+  }
+  return processors;
+}
+
 function joined(chunks: readonly BpfEntries[], keySize: number, valueSize: number): BpfEntries {
   const count = chunks.reduce((total, chunk) => total + chunk.count, 0);
   const [keys, values] = [new Uint8Array(count * keySize), new Uint8Array(count * valueSize)];
@@ -360,6 +378,8 @@ function nameAt(view: DataView, at: number): string {
 /** The verifier's reason comes last, before its figures. */
 function lastWords(log: Uint8Array): string {
   const text = Buffer.from(log.buffer, 0, Math.max(0, log.indexOf(0))).toString('latin1');
-  const lines = text.split('\n').filter((line) => line !== '' && !/^(processed|verification|stack)/.test(line));
+  const lines = text
+    .split('\n')
+    .filter((line) => line !== '' && !/^(processed|verification|stack)/.test(line));
   return (lines.at(-1) ?? '').slice(0, 300);
 }
