@@ -70,7 +70,10 @@ function fromContainer(packet: Uint8Array, view: DataView, state: ModelState): D
   const ecn = outerEcn(view.getUint8(15) & ECN);
   const { vni, port } = settings;
   const ends = { source: settings.vtep, destination: peer.vtep };
-  return { count: 'encapsulated', fast: (chosen) => vxlanFrame(frame, { ...ends, ...chosen, vni, port, ecn }) };
+  return {
+    count: 'encapsulated',
+    fast: (chosen) => vxlanFrame(frame, { ...ends, ...chosen, vni, port, ecn }),
+  };
 }
 
 function fromWire(packet: Uint8Array, view: DataView, state: ModelState): Decision {
@@ -137,7 +140,8 @@ function judge(view: DataView, at: number, { tcp }: FastPath, mustLive: boolean)
 function peerOf({ peers }: ModelState, address: Ipv4): FastPeer | undefined {
   let best: FastPeer | undefined;
   for (const peer of peers)
-    if (containsAddress(peer.subnet, address) && peer.subnet.length >= (best?.subnet.length ?? 0)) best = peer;
+    if (containsAddress(peer.subnet, address) && peer.subnet.length >= (best?.subnet.length ?? 0))
+      best = peer;
   return best;
 }
 

@@ -78,7 +78,12 @@ function takeHop(bytes: Uint8Array, at: number): void {
 
 /** An inner packet of UDP as a container's frame: for a look at what the programs do. */
 export function udpFrame(
-  flow: { readonly source: Ipv4; readonly destination: Ipv4; readonly sourcePort: number; readonly destinationPort: number },
+  flow: {
+    readonly source: Ipv4;
+    readonly destination: Ipv4;
+    readonly sourcePort: number;
+    readonly destinationPort: number;
+  },
   payload: Uint8Array,
 ): Uint8Array {
   const bytes = new Uint8Array(ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + payload.length);

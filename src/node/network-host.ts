@@ -31,7 +31,7 @@ export interface NetworkHost {
   /** Who this node is, in every network. */
   readonly identity: string;
   readonly kernel: Kernel;
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry' | 'stepMs'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'check' | 'retry' | 'stepMs'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
   readonly announcer: AddressAnnouncer;

@@ -37,7 +37,8 @@ function orElse<T>(nothing: T, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? '')) return nothing;
+    if (['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return nothing;
     throw error;
   }
 }

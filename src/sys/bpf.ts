@@ -194,11 +194,7 @@ export class Bpf {
   }
 
   /** Runs a program on a packet. The device is the namespace's loopback unless it is named by its ifindex. */
-  testRun(
-    program: number,
-    packet: Uint8Array,
-    { ifindex = 0, ingressIfindex = 0, room = 256 } = {},
-  ): BpfRun {
+  testRun(program: number, packet: Uint8Array, { ifindex = 0, ingressIfindex = 0, room = 256 } = {}): BpfRun {
     const out = kernelBytes(packet.length + room);
     const context = kernelBytes(SK_BUFF);
     const view = new DataView(context.buffer);
@@ -360,6 +356,8 @@ function nameAt(view: DataView, at: number): string {
 /** The verifier's reason comes last, before its figures. */
 function lastWords(log: Uint8Array): string {
   const text = Buffer.from(log.buffer, 0, Math.max(0, log.indexOf(0))).toString('latin1');
-  const lines = text.split('\n').filter((line) => line !== '' && !/^(processed|verification|stack)/.test(line));
+  const lines = text
+    .split('\n')
+    .filter((line) => line !== '' && !/^(processed|verification|stack)/.test(line));
   return (lines.at(-1) ?? '').slice(0, 300);
 }

@@ -52,7 +52,10 @@ export function readBpfObject(object: Uint8Array): BpfObject {
 }
 
 /** The instructions with the maps' descriptors in their places. Throws a TypeError for a map that is not given. */
-export function linkProgram({ code, relocations }: BpfSection, maps: Readonly<Record<string, number>>): Uint8Array {
+export function linkProgram(
+  { code, relocations }: BpfSection,
+  maps: Readonly<Record<string, number>>,
+): Uint8Array {
   const linked = Buffer.from(code);
   for (const { offset, map } of relocations) {
     const fd = maps[map];
@@ -66,10 +69,15 @@ export function linkProgram({ code, relocations }: BpfSection, maps: Readonly<Re
 const EMPTY = Buffer.alloc(1);
 
 function sectionsOf(file: Buffer): Section[] {
-  const is64LittleEndian = file.length > 64 && file.readUInt32BE(0) === 0x7f454c46 && file.readUInt16BE(4) === 0x0201;
+  const is64LittleEndian =
+    file.length > 64 && file.readUInt32BE(0) === 0x7f454c46 && file.readUInt16BE(4) === 0x0201;
   if (!is64LittleEndian || file.readUInt16LE(18) !== EM_BPF) throw new TypeError('this is no BPF object');
   const start = Number(file.readBigUInt64LE(40));
-  const [size, count, namesIndex] = [58, 60, 62].map((at) => file.readUInt16LE(at)) as [number, number, number];
+  const [size, count, namesIndex] = [58, 60, 62].map((at) => file.readUInt16LE(at)) as [
+    number,
+    number,
+    number,
+  ];
   const headers = Array.from({ length: count }, (_, index) => {
     const at = start + index * size;
     const from = Number(file.readBigUInt64LE(at + 24));
@@ -85,11 +93,15 @@ function sectionsOf(file: Buffer): Section[] {
   return headers.map(({ nameAt, ...section }) => ({ ...section, name: textAt(names, nameAt) }));
 }
 
-function relocationsIn(bytes: Buffer, symbolName: (index: number) => string): { offset: number; map: string }[] {
+function relocationsIn(
+  bytes: Buffer,
+  symbolName: (index: number) => string,
+): { offset: number; map: string }[] {
   return Array.from({ length: bytes.length / RELOCATION }, (_, index) => {
     const at = index * RELOCATION;
     const map = symbolName(bytes.readUInt32LE(at + 12));
-    if (bytes.readUInt32LE(at + 8) !== R_BPF_64_64) throw new TypeError(`the program calls ${map}, which is no map`);
+    if (bytes.readUInt32LE(at + 8) !== R_BPF_64_64)
+      throw new TypeError(`the program calls ${map}, which is no map`);
     return { offset: Number(bytes.readBigUInt64LE(at)), map };
   });
 }

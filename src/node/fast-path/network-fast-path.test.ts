@@ -50,13 +50,18 @@ interface Wish {
   /** `Backend` of the config, without its type. */
   readonly backend?: string;
   readonly way?: FastWay | string;
+  readonly left?: readonly KernelObject[];
+  readonly files?: Readonly<Record<string, string>>;
 }
 
-async function host(t: TestContext, { flag = 'on', backend = '', way = WAY }: Wish = {}) {
+async function host(
+  t: TestContext,
+  { flag = 'on', backend = '', way = WAY, left = [], files: given = {} }: Wish = {},
+) {
   const clock = new FakeClock();
   const kernel = new MemoryKernel(KINDS);
-  for (const object of HOST) kernel.interfere({ verb: 'add', object });
-  const files = new Map([[LIBERAL, '0\n']]);
+  for (const object of [...HOST, ...left]) kernel.interfere({ verb: 'add', object });
+  const files = new Map([[LIBERAL, '0\n'], ...Object.entries(given)]);
   const locked = new Set<string>();
   const write = async (path: string, text: string | Iterable<string>): Promise<void> => {
     if (locked.has(path)) throw Object.assign(new Error('read-only file system'), { code: 'EROFS' });
@@ -113,18 +118,30 @@ async function host(t: TestContext, { flag = 'on', backend = '', way = WAY }: Wi
   return { clock, kernel, files, locked, fast, use, made, settings, rulesChange, listeners, reconciler };
 }
 
-test('off: nothing is made, nobody listens, and what is left of an earlier run goes', async (t) => {
+const LEFT: KernelObject = {
+  ...{ kind: 'fast-hook', set: 'flannel.1', device: 'eth0', program: 'from-wire', isCurrent: false },
+};
+
+test('off: nothing is made, and nobody listens or looks', async (t) => {
   const { clock, kernel, made, fast, listeners, files } = await host(t, { flag: 'off' });
   assert.deepEqual(made(), []);
   assert.equal(listeners.size, 0);
   assert.equal(fast.status, undefined);
-  kernel.interfere({
-    verb: 'add',
-    object: { kind: 'fast-hook', set: 'flannel.1', device: 'eth0', program: 'from-wire', isCurrent: false },
-  });
+  assert.equal(files.get(LIBERAL)?.trim(), '0');
+  kernel.interfere({ verb: 'add', object: LEFT });
   await clock.advance(2_000);
+  assert.equal(made().length, 1, 'a network that never had one does not look for it');
+});
+
+test('off: what an earlier run left goes, and the setting of TCP is put back', async (t) => {
+  const { made, files } = await host(t, {
+    flag: 'off',
+    left: [LEFT],
+    files: { '/note': '{"users":["/net"],"value":"0"}', [LIBERAL]: '1' },
+  });
   assert.deepEqual(made(), []);
   assert.equal(files.get(LIBERAL)?.trim(), '0');
+  assert.equal(files.has('/note'), false);
 });
 
 test('on: settings, peers, containers and hooks; the setting of TCP', async (t) => {

@@ -29,7 +29,7 @@ import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface FastPathComponents {
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'check'>;
   readonly kernel: Pick<Kernel, 'dump' | 'links'>;
   readonly clock: Clock;
   readonly log: Logger;
@@ -116,9 +116,14 @@ export class NetworkFastPath {
 
   #useWay(way: FastWay | string): void {
     this.#way = way;
-    if (typeof way === 'string' || this.#scopes.some(({ owns }) => owns(settingsOf(way)))) return;
-    // What was made for a device before this one is still there to be removed.
+  }
+
+  /** What was made for a device before this one is still there to be removed. */
+  #claim(): void {
+    const way = this.#way;
+    if (typeof way !== 'object' || this.#scopes.some(({ owns }) => owns(settingsOf(way)))) return;
     this.#scopes = [...this.#scopes, fastPathScope(way.device)];
+    this.#components.reconciler.check();
   }
 
   /** A peer that packets go to. */
@@ -176,6 +181,7 @@ export class NetworkFastPath {
 
   /** What a start would do. */
   async plan(): Promise<Operation[]> {
+    if (this.#asked || (await this.#components.liberal.isUser(this.#options.name))) this.#claim();
     if (this.#asked && this.#isPossible) await this.#judge.ensure();
     this.#readLocals(await this.#components.kernel.dump({ kinds: LOCAL_KINDS }));
     this.#mode = this.#nextMode();
@@ -244,6 +250,8 @@ export class NetworkFastPath {
 
   async #step(signal: AbortSignal): Promise<void> {
     const { liberal, counts } = this.#components;
+    // A network that never had a fast path does not look for what is left of one.
+    if (this.#asked || (await liberal.isUser(this.#options.name))) this.#claim();
     if (this.#asked && this.#isPossible) await this.#follow(signal);
     const before = this.#mode;
     const device = this.#wanted?.set;

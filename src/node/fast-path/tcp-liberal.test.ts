@@ -61,6 +61,8 @@ test('a kernel without conntrack has nothing that could mind', async () => {
   const { files, open } = host(undefined);
   assert.equal(await open().isSet(), true);
   await open().use('/one');
-  assert.equal(files.has(NOTE), false);
+  assert.equal(await open().isUser('/one'), true);
+  assert.equal(await open().leave('/one'), undefined);
+  assert.deepEqual([...files], []);
   assert.equal(await host('0').open().isSet(), false);
 });

@@ -9,8 +9,8 @@ const SETTING = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal';
 interface Note {
   /** The networks that need the setting, by their prefixes. */
   readonly users: readonly string[];
-  /** As it was before the first of them. */
-  readonly value: string;
+  /** As it was before the first of them; `null` where the kernel has no such setting. */
+  readonly value: string | null;
 }
 
 /** nf_conntrack_tcp_be_liberal while somebody needs it, and as it was when nobody does any more. One for each host. */
@@ -35,10 +35,14 @@ export class TcpLiberal {
     return this.#order.run(async () => {
       const note = await this.#note();
       if (note?.users.includes(user)) return;
-      const value = note?.value ?? (await this.#value());
-      if (value === undefined) return;
+      const value = note === undefined ? ((await this.#value()) ?? null) : note.value;
       await this.#write({ users: [...(note?.users ?? []), user], value });
     });
+  }
+
+  /** Whether an earlier run has used it for this network. */
+  async isUser(user: string): Promise<boolean> {
+    return (await this.#note())?.users.includes(user) === true;
   }
 
   /** Puts the value back if this was the last one to need it; `all`: whoever needs it. What was done, in words. */
@@ -51,9 +55,11 @@ export class TcpLiberal {
         await this.#write({ ...note, users });
         return undefined;
       }
-      if ((await this.#value()) !== note.value) await this.#files.write(SETTING, note.value).catch(() => {});
+      const { value } = note;
+      const isOther = value !== null && (await this.#value()) !== value;
+      if (isOther) await this.#files.write(SETTING, value).catch(() => {});
       await this.#files.remove(this.#path);
-      return `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=${note.value}`;
+      return !isOther ? undefined : `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=${value}`;
     });
   }
 
@@ -70,7 +76,7 @@ export class TcpLiberal {
     const text = await this.#files.read(this.#path).catch(() => undefined);
     try {
       const { users, value } = JSON.parse(text ?? '') as Partial<Note>;
-      return Array.isArray(users) && typeof value === 'string' && /^[01]$/.test(value)
+      return Array.isArray(users) && (value === null || value === '0' || value === '1')
         ? { users: users.filter((user) => typeof user === 'string'), value }
         : undefined;
     } catch {

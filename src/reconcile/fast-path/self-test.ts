@@ -141,7 +141,9 @@ function expect(
 ): void {
   if (found.result !== result) fail(`${what}: the program gives ${found.result} in place of ${result}`);
   if (Buffer.compare(found.packet, packet) !== 0)
-    fail(`${what}: ${Buffer.from(found.packet).toString('hex')} in place of ${Buffer.from(packet).toString('hex')}`);
+    fail(
+      `${what}: ${Buffer.from(found.packet).toString('hex')} in place of ${Buffer.from(packet).toString('hex')}`,
+    );
 }
 
 function fail(reason: string): never {
