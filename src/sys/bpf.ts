@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { BpfCall, isErrno, kernelBytes } from '#src/sys/bpf-call.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc } from '#src/sys/libc.ts';
@@ -119,6 +120,16 @@ export class Bpf {
     if (isErrno(result, 'ENOENT')) return undefined;
     if (result < 0) throw new SystemError('bpf MAP_LOOKUP_ELEM', -result);
     return value;
+  }
+
+  /** The sum of an entry's 64-bit numbers, one for each processor that the machine may have. */
+  sumOfProcessors(fd: number, key: Uint8Array): number {
+    const value = this.lookup(fd, key, 8 * possibleProcessors());
+    if (value === undefined) return 0;
+    const view = new DataView(value.buffer);
+    let sum = 0n;
+    for (let at = 0; at < view.byteLength; at += 8) sum += view.getBigUint64(at, true);
+    return Number(sum);
   }
 
   /** Whether there was one. */
@@ -334,6 +345,17 @@ const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
 const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;
+
+let processors: number | undefined;
+
+/** The kernel keeps room for these, whether they are there or not: `0-7`. */
+function possibleProcessors(): number {
+  if (processors === undefined) {
+    const text = readFileSync('/sys/devices/system/cpu/possible', 'utf8').trim();
+    processors = Number(text.split(/[-,]/).at(-1)) + 1;
+  }
+  return processors;
+}
 
 function joined(chunks: readonly BpfEntries[], keySize: number, valueSize: number): BpfEntries {
   const count = chunks.reduce((total, chunk) => total + chunk.count, 0);

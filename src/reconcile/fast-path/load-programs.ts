@@ -1,4 +1,3 @@
-import { FAST_PATH_PROGRAM } from '#src/fast-path/fast-path-program.ts';
 import type { FastMap } from '#src/fast-path/map-layouts.ts';
 import { type BpfObject, linkProgram, readBpfObject } from '#src/kernel/bpf/bpf-object.ts';
 import type { FastProgram } from '#src/state/object.ts';
@@ -22,11 +21,14 @@ export const PROGRAMS: readonly (readonly [program: FastProgram, name: string])[
   ['note-in', 'note_in'],
 ];
 
-let object: BpfObject | undefined;
+/** The compiled programs. A host without a fast path does not read them. */
+export async function readPrograms(): Promise<BpfObject> {
+  const { FAST_PATH_PROGRAM } = await import('#src/fast-path/fast-path-program.ts');
+  return readBpfObject(Buffer.from(FAST_PATH_PROGRAM, 'base64'));
+}
 
 /** Loads the four programs with these maps: the verifier reads them. Throws the kernel's reason, and leaves nothing. */
-export function loadPrograms(bpf: Bpf, maps: FastMaps): LoadedPrograms {
-  object ??= readBpfObject(Buffer.from(FAST_PATH_PROGRAM, 'base64'));
+export function loadPrograms(bpf: Bpf, object: BpfObject, maps: FastMaps): LoadedPrograms {
   const loaded = new Map<FastProgram, LoadedProgram>();
   try {
     for (const [program, name] of PROGRAMS) {

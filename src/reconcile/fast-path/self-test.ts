@@ -1,5 +1,6 @@
 import { encodeFlow, encodeLocal, encodePeer, encodeSettings } from '#src/fast-path/map-layouts.ts';
 import { chosenIn, hopped, udpFrame, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
+import type { BpfObject } from '#src/kernel/bpf/bpf-object.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import type { Mac } from '#src/lib/mac.ts';
@@ -55,9 +56,9 @@ const back = {
  * codec's, byte for byte, and what is not plain must be left alone. Throws a WeftError `fast-path` with the reason, also
  * where the kernel refuses a map or a program.
  */
-export function selfTest(bpf: Bpf): void {
+export function selfTest(bpf: Bpf, object: BpfObject): void {
   try {
-    test(bpf);
+    test(bpf, object);
   } catch (cause) {
     if (cause instanceof WeftError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -68,10 +69,10 @@ export function selfTest(bpf: Bpf): void {
   }
 }
 
-function test(bpf: Bpf): void {
+function test(bpf: Bpf, object: BpfObject): void {
   const maps = createMaps(bpf);
   try {
-    const programs = loadPrograms(bpf, maps);
+    const programs = loadPrograms(bpf, object, maps);
     try {
       const run = (program: FastProgram, packet: Uint8Array) => {
         const { fd } = programs.get(program) ?? {};
