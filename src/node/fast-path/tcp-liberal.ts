@@ -59,8 +59,15 @@ export class TcpLiberal {
       const isOther = value !== null && (await this.#value()) !== value;
       if (isOther) await this.#files.write(SETTING, value).catch(() => {});
       await this.#files.remove(this.#path);
-      return !isOther ? undefined : `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=${value}`;
+      return !isOther ? undefined : commandOf(value);
     });
+  }
+
+  /** What {@link leave} would run for all of them, as commands. */
+  async leftovers(): Promise<string[]> {
+    const note = await this.#note();
+    if (note === undefined) return [];
+    return [...(note.value === null ? [] : [commandOf(note.value)]), `rm '${this.#path}'`];
   }
 
   async #value(): Promise<string | undefined> {
@@ -88,3 +95,5 @@ export class TcpLiberal {
     return this.#files.writeAtomically(this.#path, `${JSON.stringify(note)}\n`);
   }
 }
+
+const commandOf = (value: string): string => `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=${value}`;
