@@ -52,7 +52,9 @@ type FastObject = Extract<KernelObject, { kind: 'fast-path' | 'fast-peer' | 'fas
 /** Milliseconds between two looks at maps and hooks, and the share of the time that looks may take. */
 const LOOK_MS = 1_000;
 const LOOK_SHARE = 0.01;
-const LONGEST_PAUSE_MS = 30_000;
+const LONGEST_PAUSE_MS = 5_000;
+/** What a look costs is the least that one of the last few took: on a busy machine the others waited for a processor. */
+const REMEMBERED_LOOKS = 8;
 
 /**
  * The fast paths of one network namespace: BPF maps, and programs on devices. Nothing is opened before the first look or change.
@@ -113,7 +115,8 @@ export class BpfActuator implements Actuator {
         this.#hooks.set(FAST_HOOK.key(hook), hook);
         if (kinds.includes('fast-hook')) visitOn(hook);
       }
-      for (const set of this.#sets.values()) set.list(kinds, names, visitOn);
+      const budget = new TurnBudget(this.#components.clock);
+      for (const set of this.#sets.values()) await set.list(kinds, names, budget, visitOn);
       this.#wake?.();
     });
   }
@@ -238,11 +241,14 @@ export class BpfActuator implements Actuator {
 
   async #lookOn(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
+    const costs: number[] = [];
     while (!signal.aborted && !this.#closed) {
       if (this.#sets.size === 0 && this.#hooks.size === 0) await this.#untilWoken(signal);
       const began = clock.monotonic();
       await this.#order.run(() => this.#look(listener)).catch(() => {});
-      const pause = Math.min(LONGEST_PAUSE_MS, Math.max(LOOK_MS, (clock.monotonic() - began) / LOOK_SHARE));
+      costs.push(clock.monotonic() - began);
+      if (costs.length > REMEMBERED_LOOKS) costs.shift();
+      const pause = Math.min(LONGEST_PAUSE_MS, Math.max(LOOK_MS, Math.min(...costs) / LOOK_SHARE));
       await clock.sleep(pause, signal);
     }
   }
@@ -263,7 +269,8 @@ export class BpfActuator implements Actuator {
       this.#hooks.delete(key);
       listener({ type: 'removed', object });
     }
-    for (const set of this.#sets.values()) set.lookForChanges(names, listener);
+    const budget = new TurnBudget(this.#components.clock);
+    for (const set of this.#sets.values()) await set.lookForChanges(names, budget, listener);
   }
 
   async #untilWoken(signal: AbortSignal): Promise<void> {
