@@ -34,6 +34,7 @@ export class ProbeService {
   readonly #accepted = new Map<Ipv4, string>();
   #own: OwnEnds | undefined;
   #traces: Promise<TraceHandlers> | undefined;
+  #watches = 0;
 
   constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
     const { host, options, createLogger } = parts;
@@ -163,7 +164,12 @@ export class ProbeService {
     this.#traces ??= host.traces?.(artefacts);
     const handlers = await this.#traces;
     if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
-    return handlers[path](...request);
+    if (path !== 'POST /v1/watch') return handlers[path](...request);
+    const { fastPath } = this.#dataPath;
+    const by = `trace ${++this.#watches}`;
+    const pause = (ms: number) => fastPath?.pause(by, 'weft trace of a peer sees all packets', ms);
+    await pause(WATCH_MS);
+    return Promise.resolve(handlers[path](...request)).finally(() => pause(0));
   }
 
   #say(lease: string, { state, findings }: Judgement): void {
@@ -183,6 +189,9 @@ export class ProbeService {
     this.#parts.events.note({ type: 'probe', severity, subject: 'responder', text });
   }
 }
+
+/** No watch for a packet takes longer. */
+const WATCH_MS = 60_000;
 
 const SEVERITIES = { up: 'info', degraded: 'warning', down: 'error' } as const;
 /** An event's text has no figures that change with each packet. */

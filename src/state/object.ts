@@ -65,6 +65,9 @@ const TABLE = [
   FAST_HOOK,
 ] as const;
 
+/** What belongs to fast paths: maps, and programs on devices. */
+export const FAST_KINDS: readonly Kind<KernelObject>[] = [FAST_PATH, FAST_PEER, FAST_LOCAL, FAST_HOOK];
+
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;
 
 /**
