@@ -270,3 +270,41 @@ test('faults of IPv6 alone are named by doctor and by trace', { skip }, async (t
     });
   }
 });
+
+/*
+ * A network of IPv6 alone, on hosts of its own:
+ *
+ *     store .190 etcd     h1 .191 fd77::1 flanneld ── docker0 ── c     h2 .192 fd77::2 flanneld ── docker0 ── c
+ */
+test('IPv6 alone is measured, and traced live, also where an anycast address hides the overlay’s', {
+  skip,
+}, async (t) => {
+  const config =
+    '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10::/48","Backend":{"Type":"vxlan"}}';
+  const { one, two } = await dualNetwork(t, { config });
+  const probe = async () => {
+    const { peers } = await askApi(apiSocketOf(one), '/v1/peers');
+    return peers[0]?.probe;
+  };
+  await until(async () => isUp(await probe()), { what: 'peer that is up' });
+  const { host, subnet6 } = two;
+  const first = subnet6.split('/')[0] ?? '';
+  await host.must(['ip', 'link', 'del', 'flannel-v6.1']);
+  // The bridge's anycast address is there before the device's own is again.
+  const own = async () => host.must(['ip', '-6', 'route', 'get', first]);
+  await until(async () => (await own()).startsWith('anycast'), { what: 'anycast address' });
+  const before = Date.now();
+  const after = await until(
+    async () => {
+      const last = await probe();
+      const isFresh = last !== undefined && Date.parse(last.at) > before + 2_000;
+      return isFresh && last.state === 'up' && last;
+    },
+    { what: 'peer that is up again' },
+  );
+  assert.deepEqual([after.findings, after.ipv4, after.ipv6], [[], undefined, undefined]);
+  const { stdout, stderr, code } = await one.host.run([
+    ...[WEFT, 'trace', '--live', '--json', one.address6, two.address6, ...one.flags],
+  ]);
+  assert.equal(code, 0, stdout + stderr);
+});
