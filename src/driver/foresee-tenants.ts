@@ -1,3 +1,4 @@
+import { type DeviceChoice, presentDevices, segmentDevices } from '#src/driver/choose-devices.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { type ForeseenEnd, ForeseenEnds } from '#src/driver/foreseen-ends.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
@@ -17,6 +18,8 @@ export interface ForeseeComponents
     TenantHostComponents,
     'folders' | 'reconciler' | 'files' | 'clock' | 'random' | 'createLogger' | 'place'
   > {
+  /** In the tenants' namespace. */
+  readonly kernel: Parameters<typeof presentDevices>[0];
   readonly rules: Pick<TenantRules, 'setPort' | 'removePort' | 'setPeers' | 'plan'>;
   readonly ends: ConstructorParameters<typeof ForeseenEnds>[0];
 }
@@ -35,6 +38,9 @@ export interface ForeseenTenants {
   readonly hasNoBook: boolean;
 }
 
+/** A start of a host without devices tries what the kernel can; this does not touch it. */
+const UNTRIED: DeviceChoice = { kind: 'own', reason: 'not tried' };
+
 /**
  * What a start of the driver would change on this host. It takes the driver's own way: the book, then what the registry has,
  * as wanted state; but nothing is written, neither to the kernel nor to the registry nor to a file, and Docker is not
@@ -51,7 +57,8 @@ export async function foreseeTenants(
   const folders = new ReadingFolders(components.folders);
   const life = new Lifetime(signal);
   const ends = new ForeseenEnds(components.ends);
-  const owner = ownTenants(reconciler);
+  const devices = (await presentDevices(components.kernel)) ?? UNTRIED;
+  const owner = ownTenants(reconciler, devices.kind);
   const shared = { ...components, folders, files, log: createLogger('tenants'), book };
   const directory = new TenantDirectory(shared);
   const hostsListed = Promise.withResolvers<void>();
@@ -69,6 +76,7 @@ export async function foreseeTenants(
     {
       ...shared,
       owner,
+      devices: segmentDevices(devices, { owner, place }),
       directory,
       ends,
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },

@@ -3,6 +3,7 @@ import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { CallCounts } from '#src/driver/call-counts.ts';
+import { type DeviceChoice, segmentDevices } from '#src/driver/choose-devices.ts';
 import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
@@ -17,6 +18,7 @@ import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { ownTenants } from '#src/driver/own-tenants.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
+import type { SegmentDevices } from '#src/driver/segment-devices.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
@@ -77,6 +79,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
+  /** What the kernel can make segments of. */
+  readonly devices: DeviceChoice;
   /** Other hosts may have containers made here. */
   readonly acceptsMoves: boolean;
 }
@@ -92,6 +96,7 @@ export class TenantHost {
   readonly #options: TenantHostOptions;
   readonly #book: EndpointBook;
   readonly #owner: Owner;
+  readonly #devices: SegmentDevices;
   /** When it aborts, calls that are under way are answered, and then all ends. */
   readonly #until: AbortSignal;
   readonly #life = new Lifetime();
@@ -130,7 +135,8 @@ export class TenantHost {
     this.#until = until;
     const { signal } = this.#life;
     const log = createLogger('tenants');
-    this.#owner = ownTenants(reconciler, events);
+    this.#owner = ownTenants(reconciler, options.devices.kind, events);
+    this.#devices = segmentDevices(options.devices, { owner: this.#owner, place });
     const shared = { ...others, log, book, signal };
     // The other watchers of the same registry would note the same.
     this.#directory = new TenantDirectory({ ...shared, events });
@@ -143,6 +149,7 @@ export class TenantHost {
       {
         ...shared,
         owner: this.#owner,
+        devices: this.#devices,
         directory: this.#directory,
         self: () => ({ id, vtep: place().vtep }),
         hostName: (host) => this.#hosts.nameOf(host),
@@ -255,6 +262,7 @@ export class TenantHost {
 
   /** This host has another place on the underlay. */
   moved(): void {
+    this.#devices.moved();
     this.#present.moved();
     this.#hosts.publish();
     this.#setPeers();

@@ -179,7 +179,7 @@ const EVENTS: readonly (readonly [cause: string, hex: string, event: KernelEvent
       '0800090005',
       `${attribute(k.NDA_VLAN, '0100')}0800090005`,
     ),
-    undefined,
+    { type: 'changed', object: { ...entry, vlan: 1 } },
   ],
   [
     'a multicast address of a device itself',

@@ -10,8 +10,13 @@ export type Names = Pick<DeviceNames, 'nameOf' | 'hostId'>;
 /** One dump among those that list a kind, and how to read its messages. */
 export interface DumpRequest<T> {
   readonly request: Request;
-  read(message: Message, names: Names): T | undefined;
+  read(message: Message, names: Names): Read<T>;
 }
+
+/** What a message has of one kind: nothing, one object, or several. */
+export type Read<T> = T | readonly T[] | undefined;
+
+export const isList = <T>(read: T | readonly T[]): read is readonly T[] => Array.isArray(read);
 
 /** Which objects of a kind are listed. The kernel filters (NETLINK_GET_STRICT_CHK, Linux 4.20), but an older one may not. */
 export interface DumpFilter {
@@ -36,8 +41,8 @@ export interface KindCodec<T extends StateObject> {
 
   /** The dumps that list the kind. A kernel without IPv6 answers an IPv6 dump with all families. */
   dumps(filter: DumpFilter): readonly DumpRequest<T>[];
-  /** An event's object; `undefined` for a message that is nothing to this kind. */
-  read(message: Message, names: Names): T | undefined;
+  /** An event's object, or objects; `undefined` for a message that is nothing to this kind. */
+  read(message: Message, names: Names): Read<T>;
   /** Whether the object of a `changed` event is as good as gone. */
   isGone?(object: T): boolean;
   /** The operation as a message; `unsupported`; why it can't be one; or `undefined` when {@link missingDevice} is not there. */

@@ -60,6 +60,7 @@ export async function planTenants(
     const foreseen = await foreseeTenants(
       {
         ...components,
+        kernel: inside.kernel,
         files: looking,
         folders,
         reconciler: new Reconciler(

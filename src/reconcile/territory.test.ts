@@ -63,12 +63,14 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'address {}',
     'bridge-fdb {"device":"blue"}',
     'bridge-port {"device":"blue"}',
+    'bridge-vlan {"device":"blue"}',
     'fdb {"device":"blue"}',
     'link {}',
     'neighbour {"device":"blue"}',
     'route {"device":"blue"}',
     'route {"protocol":87}',
     'sysctl {"device":"blue"}',
+    'vni {"device":"blue"}',
   ]);
 });
 

@@ -2,18 +2,21 @@ import type { Kind } from '#src/state/kind.ts';
 import { ADDRESS } from '#src/state/kinds/address.ts';
 import { BRIDGE_FDB } from '#src/state/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT } from '#src/state/kinds/bridge-port.ts';
+import { BRIDGE_VLAN } from '#src/state/kinds/bridge-vlan.ts';
 import { FDB } from '#src/state/kinds/fdb.ts';
 import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
 import { SYSCTL } from '#src/state/kinds/sysctl.ts';
+import { VNI } from '#src/state/kinds/vni.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
 export type { Address } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
+export type { BridgeVlan } from '#src/state/kinds/bridge-vlan.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
-export type { Bridge, Link } from '#src/state/kinds/link.ts';
+export type { Bridge, Link, Vlan } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
 export {
   type Route,
@@ -25,10 +28,22 @@ export {
 } from '#src/state/kinds/route.ts';
 export type { Sysctl } from '#src/state/kinds/sysctl.ts';
 export { HOST_NAMESPACE, type Veth } from '#src/state/kinds/veth.ts';
+export type { Vni } from '#src/state/kinds/vni.ts';
 export type { Vxlan } from '#src/state/kinds/vxlan.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
-const TABLE = [LINK, BRIDGE_PORT, ADDRESS, FDB, BRIDGE_FDB, NEIGHBOUR, ROUTE, SYSCTL] as const;
+const TABLE = [
+  LINK,
+  BRIDGE_PORT,
+  BRIDGE_VLAN,
+  VNI,
+  ADDRESS,
+  FDB,
+  BRIDGE_FDB,
+  NEIGHBOUR,
+  ROUTE,
+  SYSCTL,
+] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;
 

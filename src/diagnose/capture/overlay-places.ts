@@ -5,7 +5,7 @@ import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
-import { vxlanName } from '#src/tenant/segment-objects.ts';
+import { vxlanName } from '#src/tenant/segment-wiring.ts';
 
 /** Where a host's overlay traffic passes, and what it looks like. */
 export interface OverlayPlaces {

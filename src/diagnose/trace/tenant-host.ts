@@ -16,7 +16,7 @@ import { WeftError } from '#src/lib/errors.ts';
 import { type Ipv4, isIpv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Mac } from '#src/lib/mac.ts';
 import type { Address, BridgeFdbEntry, FdbEntry, Link, Neighbour } from '#src/state/object.ts';
-import { bridgeName, vxlanName } from '#src/tenant/segment-objects.ts';
+import { bridgeName, vxlanName } from '#src/tenant/segment-wiring.ts';
 
 /** A segment: a Docker network of weft on one host, and one of its containers there. */
 export interface Segment {

@@ -16,10 +16,10 @@ import type { Verb } from '#src/state/operation.ts';
 export const fdbDump = (index = 0): Request =>
   neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
-/** `bridge fdb add|replace|del MAC dev DEVICE dst IP self permanent` */
+/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [src_vni VNI] self permanent` */
 function fdbRequest(
   verb: Verb,
-  { mac, destination, device }: FdbEntry,
+  { mac, destination, device, vni }: FdbEntry,
   names: DeviceNames,
 ): Request | 'unsupported' | undefined {
   if (verb === 'set') return 'unsupported';
@@ -33,18 +33,21 @@ function fdbRequest(
     destination,
     mac,
   };
-  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message);
-  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message);
+  const extras = vni === undefined ? undefined : { sourceVni: vni };
+  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, extras);
+  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, extras);
 }
 
 /** An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those that name no VTEP, which are a bridge's. */
 function readFdbEntry(message: Message, names: Names): FdbEntry | undefined {
   const read = isBridgeMessage(message) ? readNeighbourMessage(message) : undefined;
   if (read === undefined) return undefined;
-  const { index, state, destination, mac } = read;
+  const { index, state, destination, mac, sourceVni } = read;
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
-  return { kind: 'fdb', mac, destination, device, permanent: (state & k.NUD_PERMANENT) !== 0 };
+  const permanent = (state & k.NUD_PERMANENT) !== 0;
+  if (sourceVni === undefined) return { kind: 'fdb', mac, destination, device, permanent };
+  return { kind: 'fdb', mac, destination, device, permanent, vni: sourceVni };
 }
 
 export const FDB_CODEC: KindCodec<FdbEntry> = {

@@ -8,8 +8,10 @@ import {
   type LinkData,
   newBridgeData,
   readBridge,
+  readVlan,
   readVxlan,
   vethData,
+  vlanData,
   vxlanData,
 } from '#src/kernel/kinds/link-data.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
@@ -52,7 +54,7 @@ export const linkQuery = (device: string | number): Request =>
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
 function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefined {
-  const { name, mac, mtu, up, vxlan } = link;
+  const { name, mac, mtu, up, vxlan, vlan } = link;
   const info = infoOf(link, names);
   if (info === undefined || 'errno' in info) return info;
   const netnsId = vxlan?.socketIn === 'host' ? names.hostId?.() : undefined;
@@ -61,6 +63,7 @@ function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefi
     name,
     mac,
     mtu,
+    link: vlan && names.indexOf(vlan.parent),
     txqlen: vxlan && 0,
     info: info.kind === undefined ? undefined : info,
     netnsId,
@@ -72,7 +75,10 @@ interface Info {
   readonly data?: LinkData;
 }
 
-function infoOf({ type, vxlan, bridge, veth }: Link, names: DeviceNames): Info | KernelError | undefined {
+function infoOf(
+  { type, vxlan, bridge, vlan, veth }: Link,
+  names: DeviceNames,
+): Info | KernelError | undefined {
   if (vxlan !== undefined) {
     const { underlay, socketIn } = vxlan;
     if (underlay === undefined || socketIn !== undefined)
@@ -86,6 +92,8 @@ function infoOf({ type, vxlan, bridge, veth }: Link, names: DeviceNames): Info |
       ? noNamespace(veth.peerNamespace)
       : { kind: 'veth', data: vethData(veth, file) };
   }
+  if (vlan !== undefined)
+    return names.indexOf(vlan.parent) === undefined ? undefined : { kind: 'vlan', data: vlanData(vlan) };
   if (bridge !== undefined || type === 'bridge') return { kind: 'bridge', data: newBridgeData(bridge ?? {}) };
   return { kind: type };
 }
@@ -140,17 +148,20 @@ export function readLink(message: Message, names: Names): Link | undefined {
     ...(masterName !== undefined && { master: masterName }),
     ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),
     ...(info?.kind === 'veth' && values.netnsId !== undefined && { peerNamespaceId: values.netnsId }),
-    ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
+    ...(info?.data !== undefined && readData({ ...info, data: info.data }, values, names)),
   };
 }
 
 function readData(
-  kind: string | undefined,
-  data: LinkData,
-  netnsId: number | undefined,
+  { kind, data }: { readonly kind?: string | undefined; readonly data: LinkData },
+  { link, netnsId }: { readonly link?: number | undefined; readonly netnsId?: number | undefined },
   names: Names,
-): Pick<Link, 'vxlan' | 'bridge'> | undefined {
+): Pick<Link, 'vxlan' | 'bridge' | 'vlan'> | undefined {
   if (kind === 'bridge') return { bridge: readBridge(data) };
+  if (kind === 'vlan') {
+    const vlan = readVlan(data, link === undefined ? undefined : names.nameOf(link));
+    return vlan && { vlan };
+  }
   if (kind !== 'vxlan') return undefined;
   // Across namespaces the lower device's ifindex is another namespace's.
   const vxlan = readVxlan(data, (index) => (netnsId === undefined ? names.nameOf(index) : undefined));
@@ -174,5 +185,5 @@ export const LINK_CODEC: KindCodec<Link> = {
   dumps: () => [{ request: linkDump(), read: readLink }],
   read: readLink,
   encode: ({ verb, object }, names) => encode(verb, object, names),
-  missingDevice: ({ vxlan, master }) => vxlan?.underlay ?? master ?? undefined,
+  missingDevice: ({ vxlan, vlan, master }) => vxlan?.underlay ?? vlan?.parent ?? master ?? undefined,
 };

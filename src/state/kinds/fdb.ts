@@ -10,16 +10,20 @@ export interface FdbEntry {
   readonly destination: Ip;
   readonly device: string;
   readonly permanent: boolean;
+  /** Of which of the device's networks, where it has several (`vnifilter`). */
+  readonly vni?: number;
 }
 
-const format = ({ mac, device, destination, permanent }: FdbEntry): string =>
-  `${mac} dev ${device} dst ${formatIp(destination)} self${permanent ? ' permanent' : ''}`;
+const ofVni = (vni: number | undefined): string => (vni === undefined ? '' : ` src_vni ${vni}`);
+
+const format = ({ mac, device, destination, permanent, vni }: FdbEntry): string =>
+  `${mac} dev ${device} dst ${formatIp(destination)}${ofVni(vni)} self${permanent ? ' permanent' : ''}`;
 
 export const FDB = kindOf<FdbEntry>({
   name: 'fdb',
   rank: 3,
-  key: ({ mac, device }) => `fdb ${mac} dev ${device}`,
-  sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device,
+  key: ({ mac, device, vni }) => `fdb ${mac} dev ${device}${ofVni(vni)}`,
+  sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device && a.vni === b.vni,
   hash: ({ mac }) => mac,
   differences: (wanted, found) =>
     new Differences()
