@@ -1,8 +1,10 @@
+import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -49,6 +51,11 @@ export interface PreparedBackend {
   readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
   readonly requirements: readonly Requirement[];
+  /**
+   * A command whose output the lease publishes. It runs once, after {@link check} and before the lease is taken, and what it
+   * prints is handed to {@link make}. Absent for most backends.
+   */
+  readonly preparation?: ShellCommand;
 
   /**
    * Looks for what would make a start do harm or fail, before anything is touched. Returns what the operator should
@@ -56,8 +63,11 @@ export interface PreparedBackend {
    */
   check(underlay: BackendUnderlay, found: Pick<FoundState, 'links'>): readonly string[];
 
-  /** `taken`: what the lease says that this node holds already. Peers send by it, so it is kept where it can be. */
-  make(underlay: BackendUnderlay, taken?: Partial<Published>): Backend;
+  /**
+   * `taken`: what the lease says that this node holds already. Peers send by it, so it is kept where it can be. `output`: what
+   * {@link preparation} printed.
+   */
+  make(underlay: BackendUnderlay, taken?: Partial<Published>, output?: string): Backend;
 }
 
 /** A type of device that the kernel must know. */
@@ -118,6 +128,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** Its second interface: programs and commands, which the node runs. Absent where kernel state is all. */
+  readonly jobs?: BackendJobs;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */
   readonly probing: Probing | undefined;
 
@@ -130,8 +142,8 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
-  /** A key that no two peers may share, such as the VTEP MAC; `undefined` when the backend has none. */
-  identityOf(attributes: LeaseAttributes): string | undefined;
+  /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
+  identityOf(attributes: LeaseAttributes): Identity;
 
   /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
   tunnelEnd(lease: Lease): TunnelEnd | undefined;

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { FoundState, NetworkTrace } from '#src/backend/backend.ts';
 import { BACKENDS, leftovers, prepareBackend } from '#src/backend/catalogue.ts';
-import { type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { ipv4, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { GoObject } from '#src/network/go-json.ts';
 import { type Address, type Link, type Route, RTPROT_BOOT, RTPROT_WEFT } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
@@ -13,7 +13,14 @@ import { commandOf } from '#src/state/operation.ts';
 const net = (text: string) => (parsePrefix(text) ?? assert.fail(text)) as Prefix4;
 const HOST = { links: [], identity: 'n', instance: 'a1b2' };
 const config = (type: string, options = {}) => ({
-  network: net('10.5.0.0/16'),
+  ranges: {
+    v4: {
+      network: net('10.5.0.0/16'),
+      subnetLength: 24,
+      subnetMin: ipv4(0x0a050100),
+      subnetMax: ipv4(0x0a05ff00),
+    },
+  },
   backend: { type, options: new GoObject(options, 'Backend.') },
 });
 

@@ -5,6 +5,7 @@ import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
@@ -23,7 +24,7 @@ export interface BackendHost {
 
 /** The backend that the network config asks for. Throws WeftError `backend` for an unknown type, `config` for its options. */
 export function prepareBackend(
-  { network, backend: { type, options } }: Pick<NetworkConfig, 'network' | 'backend'>,
+  { ranges, backend: { type, options } }: Pick<NetworkConfig, 'ranges' | 'backend'>,
   host: BackendHost,
 ): PreparedBackend {
   const kind = BACKENDS.find((candidate) => candidate.type === type);
@@ -34,7 +35,7 @@ export function prepareBackend(
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });
   }
-  return kind.prepare({ ...host, network: { v4: network }, options });
+  return kind.prepare({ ...host, network: networksOf(ranges), options });
 }
 
 /**

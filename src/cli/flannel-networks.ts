@@ -2,7 +2,9 @@ import { prepareBackend } from '#src/backend/catalogue.ts';
 import type { Output } from '#src/cli/terminal.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix, overlaps } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import { systemFiles } from '#src/sys/files.ts';
 
@@ -50,9 +52,8 @@ function describe(text: string): string {
     const config = parseNetworkConfig(text);
     const { type, settings } = prepared(config);
     const given = Object.entries(settings).filter(([, value]) => value !== undefined && value !== false);
-    return [formatPrefix(config.network), type, ...given.map(([name, value]) => `${name}=${value}`)].join(
-      ' ',
-    );
+    const networks = valuesOf(networksOf(config.ranges)).map(formatPrefix);
+    return [...networks, type, ...given.map(([name, value]) => `${name}=${value}`)].join(' ');
   } catch (error) {
     return `can't be used: ${messageOf(error)}`;
   }
@@ -107,9 +108,12 @@ function clashWith(config: NetworkConfig, devices: readonly string[], otherText:
     const other = parseNetworkConfig(otherText);
     const device = prepared(other).devices.find((taken) => devices.includes(taken));
     if (device !== undefined) return `the device of both would be ${device}`;
-    return overlaps(config.network, other.network)
-      ? `${formatPrefix(config.network)} overlaps its ${formatPrefix(other.network)}`
-      : undefined;
+    const others = valuesOf(networksOf(other.ranges));
+    for (const network of valuesOf(networksOf(config.ranges))) {
+      const taken = others.find((candidate) => overlaps(network, candidate));
+      if (taken !== undefined) return `${formatPrefix(network)} overlaps its ${formatPrefix(taken)}`;
+    }
+    return undefined;
   } catch {
     // A network that no host can use takes nothing.
     return undefined;

@@ -1,5 +1,5 @@
 /** The text of `mk-docker-opts -h`; its manual page is made from it, too. */
-export const MK_DOCKER_OPTS_USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--docker-version=auto|N]
+export const MK_DOCKER_OPTS_USAGE = `mk-docker-opts [-f FLANNEL-ENV-FILE] [-d DOCKER-ENV-FILE] [-i] [-c] [-m] [-k COMBINED-KEY] [--ipv6] [--docker-version=auto|N]
 
 Turns the file that flanneld writes into options for the Docker daemon.
   -f FILE  what flanneld wrote (default /run/flannel/subnet.env)
@@ -9,6 +9,8 @@ Turns the file that flanneld writes into options for the Docker daemon.
   -c       one variable with all options (neither -i nor -c: both)
   -k KEY   the name of that variable (default DOCKER_OPTS)
   -m       leave --ip-masq out
+  --ipv6   give the host's IPv6 subnet to dockerd's bridge, where the network has IPv6: --ipv6 and --fixed-cidr-v6, in
+           DOCKER_OPT_IPV6 and DOCKER_OPT_FIXED_CIDR_V6; each is left out where dockerd has it already
   --docker-version=auto|N  Docker 29 and later get --allow-direct-routing and --bridge-accept-fwmark, by which they let the
            overlay's packets through with either firewall back end; auto (the default) asks the dockerd in PATH
 

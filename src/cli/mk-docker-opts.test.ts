@@ -128,6 +128,55 @@ for (const [name, flags, env, expected] of DOOR_CASES) {
   });
 }
 
+const BOTH_FAMILIES = `FLANNEL_NETWORK=10.5.0.0/16
+FLANNEL_SUBNET=10.5.26.1/24
+FLANNEL_IPV6_NETWORK=fd00:10:5::/48
+FLANNEL_IPV6_SUBNET=fd00:10:5:7::1/64
+FLANNEL_MTU=1430
+FLANNEL_IPMASQ=true
+`;
+
+test('with --ipv6 dockerd gets the IPv6 subnet; without, the options are flannel’s, and one line says so', (t) => {
+  const { subnetEnv, output } = makeRoom(t);
+  const argv = [PROGRAM, '-f', subnetEnv, '-d', output];
+  writeFileSync(subnetEnv, BOTH_FAMILIES);
+  const without = run([...argv, '-c']);
+  assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${OPTIONS.replace('1450', '1430')}"\n`);
+  assert.match(without.stderr, /^mk-docker-opts: the network has IPv6 too, .* --ipv6 only\n$/);
+  assert.equal(run([...argv, '--ipv6']).stderr, '');
+  assert.equal(
+    readFileSync(output, 'utf8'),
+    `DOCKER_OPT_BIP="--bip=10.5.26.1/24"
+DOCKER_OPT_FIXED_CIDR_V6="--fixed-cidr-v6=fd00:10:5:7::/64"
+DOCKER_OPT_IPMASQ="--ip-masq=false"
+DOCKER_OPT_IPV6="--ipv6"
+DOCKER_OPT_MTU="--mtu=1430"
+DOCKER_OPTS=" --bip=10.5.26.1/24 --fixed-cidr-v6=fd00:10:5:7::/64 --ip-masq=false --ipv6 --mtu=1430"
+`,
+  );
+  writeFileSync(subnetEnv, SUBNET_ENV);
+  assert.equal(run([...argv, '-c', '--ipv6']).stderr, '');
+  assert.equal(readFileSync(output, 'utf8'), `DOCKER_OPTS="${OPTIONS}"\n`);
+});
+
+test('an IPv6 subnet that is none is one line and exit 1; another subnet in daemon.json is said', (t) => {
+  const { folder, subnetEnv, output } = makeRoom(t);
+  const argv = [PROGRAM, '-c', '--ipv6', '-f', subnetEnv, '-d', output];
+  writeFileSync(subnetEnv, `${SUBNET_ENV}FLANNEL_IPV6_SUBNET=10.5.26.1/24\n`);
+  const { status, stderr } = run(argv);
+  assert.equal(status, 1);
+  assert.match(stderr, /^mk-docker-opts: Invalid value of FLANNEL_IPV6_SUBNET: 10\.5\.26\.1\/24; .*\n$/);
+  assert.throws(() => readFileSync(output), { code: 'ENOENT' });
+  const config = join(folder, 'daemon.json');
+  writeFileSync(config, '{"fixed-cidr-v6": "2001:db8::/64"}');
+  writeFileSync(subnetEnv, BOTH_FAMILIES);
+  assert.match(
+    run(argv, { env: { DOCKER_OPTS: `--config-file=${config}` } }).stderr,
+    /^mk-docker-opts: dockerd has fixed-cidr-v6=2001:db8::\/64 already, .*\n$/,
+  );
+  assert.match(readFileSync(output, 'utf8'), /--ip-masq=false --ipv6 --mtu=1430"\n$/);
+});
+
 test('each of Docker’s doors has a variable of its own', (t) => {
   const { subnetEnv, output } = makeRoom(t);
   run([PROGRAM, '-i', '-f', subnetEnv, '-d', output], { env: { PATH: docker29 } });

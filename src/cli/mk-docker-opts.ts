@@ -2,6 +2,7 @@ import { parseArgs, parseEnv } from 'node:util';
 import { MK_DOCKER_OPTS_USAGE } from '#src/cli/mk-docker-opts-usage.ts';
 import {
   askForDoors,
+  type DockerdConfig,
   daemonJsonOf,
   doorOptions,
   hasDoors,
@@ -13,6 +14,7 @@ import {
   DOCKER_FWMARK_VARIABLE,
   parseDockerFwmark,
 } from '#src/docker/docker-fwmark.ts';
+import { ipv6Faults, ipv6Options } from '#src/docker/docker-ipv6.ts';
 import {
   formatDockerOptions,
   handWritten,
@@ -21,7 +23,7 @@ import {
 } from '#src/docker/docker-options.ts';
 import { hasGatewayRoute } from '#src/docker/route-table.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatPrefix, masked, parsePrefix4 } from '#src/lib/ip.ts';
+import { formatPrefix, masked, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 import { type CommandRunner, systemCommands } from '#src/sys/command.ts';
 import { type Files, systemFiles } from '#src/sys/files.ts';
 
@@ -35,7 +37,7 @@ async function mkDockerOpts(
   environment: Variables,
   { files, commands }: { readonly files: Files; readonly commands: CommandRunner },
 ): Promise<void> {
-  const { f: subnetFile, d: dockerFile, i, c, k: key, m, 'docker-version': version } = readArguments(argv);
+  const { f: subnetFile, d: dockerFile, i, c, k: key, m, ...own } = readArguments(argv);
   const text = await files.read(subnetFile).catch((cause) => {
     throw new WeftError('docker-options', `could not read ${subnetFile}: ${messageOf(cause)}`, {
       remedy: 'name the file that flanneld writes with -f',
@@ -45,8 +47,10 @@ async function mkDockerOpts(
   const variables: Variables = { ...environment, ...(text !== undefined && parseEnv(text)) };
   if (text === undefined) {
     say(`there is no ${subnetFile}: dockerd gets no options for the overlay; start flanneld first`);
-  } else if (!variables.FLANNEL_SUBNET) {
+  } else if (!variables.FLANNEL_SUBNET && !variables.FLANNEL_IPV6_SUBNET) {
     say(`${subnetFile} has no FLANNEL_SUBNET: dockerd gets no --bip; is it the file that flanneld writes?`);
+  } else if (variables.FLANNEL_IPV6_SUBNET && !own.ipv6) {
+    say(`the network has IPv6 too, which dockerd's bridge gets with --ipv6 only`);
   }
   for (const mtu of oversizedMtus(environment, key, variables.FLANNEL_MTU)) {
     say(
@@ -57,7 +61,7 @@ async function mkDockerOpts(
     individual: i || !c,
     combined: c || !i ? key : undefined,
     ipMasq: !m,
-    further: variables.FLANNEL_SUBNET ? await doors(version, { environment, key }, { files, commands }) : {},
+    further: await further({ variables, environment, key, own }, { files, commands }),
   });
   try {
     await files.writeAtomically(dockerFile, options);
@@ -76,11 +80,45 @@ async function mkDockerOpts(
   }
 }
 
+interface Further {
+  readonly variables: Variables;
+  /** Without those of subnet.env. */
+  readonly environment: Variables;
+  readonly key: string;
+  readonly own: { readonly 'docker-version': string; readonly ipv6: boolean };
+}
+
+interface Host {
+  readonly files: Files;
+  readonly commands: CommandRunner;
+}
+
+/** The options that flannel's script does not have, for a network that has a subnet on this host. */
+async function further(
+  { variables, environment, key, own }: Further,
+  { files, commands }: Host,
+): Promise<Record<string, string>> {
+  const { FLANNEL_SUBNET: subnet4, FLANNEL_IPV6_SUBNET: subnet6 } = variables;
+  if (!subnet4 && !subnet6) return {};
+  const words = handWritten(environment, key);
+  const config = readDockerdConfig(words, await files.read(daemonJsonOf(words)).catch(() => undefined));
+  const opened = await doors(own['docker-version'], environment, { config, commands });
+  if (!own.ipv6) return opened;
+  if (subnet6 && parsePrefix6(subnet6) === undefined) {
+    throw new WeftError('docker-options', `Invalid value of FLANNEL_IPV6_SUBNET: ${subnet6}`, {
+      remedy:
+        'it is an IPv6 address and a length, such as fd00:10:5:7::1/64, in the file that flanneld writes',
+    });
+  }
+  for (const fault of ipv6Faults(subnet6, config)) say(fault);
+  return { ...opened, ...ipv6Options(subnet6, config) };
+}
+
 /** The options for Docker's own doors, and what to say of them on stderr. */
 async function doors(
   version: string,
-  { environment, key }: { readonly environment: Variables; readonly key: string },
-  { files, commands }: { readonly files: Files; readonly commands: CommandRunner },
+  environment: Variables,
+  { config, commands }: { readonly config: DockerdConfig; readonly commands: CommandRunner },
 ): Promise<Record<string, string>> {
   const read = parseDockerFwmark(environment[DOCKER_FWMARK_VARIABLE] ?? DEFAULT_DOCKER_FWMARK);
   if ('problem' in read) {
@@ -102,8 +140,6 @@ async function doors(
     }
     if (!known) return {};
   }
-  const own = handWritten(environment, key);
-  const config = readDockerdConfig(own, await files.read(daemonJsonOf(own)).catch(() => undefined));
   const other = otherFwmark(read.mark, config);
   if (other !== undefined) say(`${other}: Docker drops the overlay's packets; make them equal`);
   return doorOptions(read.mark, config);
@@ -125,6 +161,7 @@ function readArguments(argv: readonly string[]) {
         h: { ...flag, short: 'h' },
         '?': { ...flag, short: '?' },
         'docker-version': value('auto'),
+        ipv6: flag,
       },
       allowPositionals: true,
     });

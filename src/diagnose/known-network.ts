@@ -159,11 +159,11 @@ export function knownNetworkOf(
   { remembered, subnetFile, status, peers }: NetworkTraces,
   found: FoundInterfaces,
 ): KnownNetwork | undefined {
-  const file = subnetFile === undefined ? {} : parseSubnetFile(subnetFile);
+  const file = subnetFile === undefined ? undefined : parseSubnetFile(subnetFile);
   const config = remembered && parsedConfig(remembered.config);
   const own = remembered && peerOf(remembered.own.name, remembered.own.value);
-  const network = parsedPrefix(status?.network) ?? config?.network ?? file.network;
-  const subnet = parsedPrefix(status?.subnet) ?? own?.subnet ?? file.subnet;
+  const network = parsedPrefix(status?.network) ?? config?.ranges.v4?.network ?? file?.networks.v4;
+  const subnet = parsedPrefix(status?.subnet) ?? own?.subnet ?? file?.subnets.v4;
   if (network === undefined || subnet === undefined) return undefined;
   const underlay = underlayOf(status, own, found);
   const made = config && underlay && makeBackend(config, own, underlay, found);

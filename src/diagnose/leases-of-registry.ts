@@ -1,5 +1,7 @@
 import { prepareBackend } from '#src/backend/catalogue.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { type Ipv4, type Ipv6, ipv4, ipv6 } from '#src/lib/ip.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import { LeaseTable } from '#src/network/lease-table.ts';
@@ -30,7 +32,7 @@ export function leasesOfRegistry({ config, records, identity, ends, now }: Regis
   for (const _ of table.replaceAll(records)) {
     // Slice after slice; there is no other work that waits.
   }
-  const list = new LeaseList({ config, own, entries: table.entries(), ends, now });
+  const list = new LeaseList({ ranges: config.ranges, own, entries: table.entries(), ends, now });
   const leases = [...list.leases()];
   return { ...list.rest(), leases };
 }
@@ -40,24 +42,37 @@ function attributesOf({ value }: RawLease) {
   return decoded.ok ? decoded.attributes : undefined;
 }
 
-/** No host has this address, and no subnet of a network. */
-const NOBODY = ipv4(0);
+/** No host has these addresses. */
+const NOBODY = { v4: ipv4(0), v6: ipv6(0n) };
 
 function rulesOf(config: NetworkConfig, own: RawLease | undefined, identity: string): LeaseRules {
-  const { network, subnetLength } = config;
   const prepared = prepareBackend(config, { links: [], identity, instance: '' });
   const attributes = own && attributesOf(own);
-  const publicIp = attributes?.publicIp ?? NOBODY;
-  const place = { name: '', mtu: 0, address: { v4: publicIp }, publicIp: { v4: publicIp } };
+  const publicIp = publicIpsOf(config, attributes);
+  const place = { name: '', mtu: 0, address: publicIp, publicIp };
   const backend = prepared.make(place, attributes);
   return {
-    network,
-    subnetLength,
+    ranges: config.ranges,
     ownName: own?.name ?? '',
-    ownSubnet: (own && parseSubnetName(own.name))?.v4 ?? prefix4(NOBODY, 32),
+    ownSubnets: (own && parseSubnetName(own.name)) ?? {},
     ownPublicIp: publicIp,
-    overlap: { handedOut: handedOutBy(config), connected: [], needed: [], allowed: false },
+    overlap: { handedOut: handedOutBy(config.ranges), connected: [], needed: [], allowed: false },
     judge: (published) => backend.judge(published),
     identityOf: (published) => backend.identityOf(published),
+  };
+}
+
+/** Our own, or those of a host that has an address in each family of the network. */
+function publicIpsOf({ ranges }: NetworkConfig, own: LeaseAttributes | undefined): PerFamily<Ipv4, Ipv6> {
+  if (own === undefined) {
+    return {
+      ...(ranges.v4 !== undefined && { v4: NOBODY.v4 }),
+      ...(ranges.v6 !== undefined && { v6: NOBODY.v6 }),
+    };
+  }
+  const { publicIp, publicIpv6 } = own;
+  return {
+    ...(publicIp !== undefined && { v4: publicIp }),
+    ...(publicIpv6 !== undefined && { v6: publicIpv6 }),
   };
 }

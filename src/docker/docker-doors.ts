@@ -38,21 +38,32 @@ export interface DockerdConfig {
   readonly backend: 'iptables' | 'nftables' | undefined;
   readonly directRouting: boolean;
   readonly fwmark: string | undefined;
+  /** Whether containers get IPv6; `undefined` where it does not say. */
+  readonly ipv6: boolean | undefined;
+  readonly fixedCidrV6: string | undefined;
 }
 
 /** Reads options as they stand in variables and units (`--firewall-backend=nftables`), and the text of daemon.json. */
 export function readDockerdConfig(options: string, daemonJson: string | undefined): DockerdConfig {
   const file = parseObject(daemonJson);
   const named = (name: string): string | undefined =>
-    new RegExp(`(?:^|\\s)--?${name}[= ]["']?([\\w/]+)`).exec(options)?.[1] ?? textOf(file[name]);
+    new RegExp(`(?:^|\\s)--?${name}[= ]["']?([\\w/:.]+)`).exec(options)?.[1] ?? textOf(file[name]);
+  // A flag of Go: `--ipv6` alone says true.
+  const [isNamed, value] = /(?:^|\s)--?ipv6(?:=["']?(\w+))?(?=["'\s]|$)/.exec(options) ?? [];
+  const ipv6 = isNamed === undefined ? file.ipv6 : !FALSE.includes(value ?? '');
   const backend = named('firewall-backend');
   return {
     backend: backend === 'iptables' || backend === 'nftables' ? backend : undefined,
     directRouting:
       /(^|\s)--?allow-direct-routing/.test(options) || file['allow-direct-routing'] !== undefined,
     fwmark: named('bridge-accept-fwmark'),
+    ipv6: typeof ipv6 === 'boolean' ? ipv6 : undefined,
+    fixedCidrV6: named('fixed-cidr-v6'),
   };
 }
+
+/** What Go's strconv.ParseBool reads as false. */
+const FALSE = ['0', 'f', 'F', 'false', 'False', 'FALSE'];
 
 /** The file that dockerd will read: the one that its options name, or Docker's own. */
 export const daemonJsonOf = (options: string): string =>

@@ -62,3 +62,20 @@ test('a hand-written MTU above the overlay’s is noticed, in any spelling', () 
   assert.deepEqual(found({ DOCKER_OPTS: '--mtu=1450', OTHER: '--mtu=1500' }), []);
   assert.deepEqual(oversizedMtus({ DOCKER_OPTS: '--mtu=1500' }, 'DOCKER_OPTS', undefined), []);
 });
+
+test('further options come in their place by the alphabet, whatever family the subnet is of', () => {
+  const further = {
+    DOCKER_OPT_IPV6: '--ipv6',
+    DOCKER_OPT_FIXED_CIDR_V6: '--fixed-cidr-v6=fd00:10:5:7::/64',
+  };
+  const combined = { individual: false, combined: 'O', ipMasq: true, further };
+  assert.equal(
+    formatDockerOptions(SUBNET_ENV, combined),
+    'O=" --bip=10.5.26.1/24 --fixed-cidr-v6=fd00:10:5:7::/64 --ip-masq=false --ipv6 --mtu=1450"\n',
+  );
+  const { FLANNEL_SUBNET: _, ...onlyV6 } = SUBNET_ENV;
+  assert.equal(
+    formatDockerOptions(onlyV6, combined),
+    'O=" --fixed-cidr-v6=fd00:10:5:7::/64 --ip-masq=false --ipv6 --mtu=1450"\n',
+  );
+});

@@ -10,7 +10,7 @@ export interface DockerOptionsShape {
   readonly combined: string | undefined;
   /** Whether `--ip-masq` is written: dockerd masquerades when flanneld does not. */
   readonly ipMasq: boolean;
-  /** Further `DOCKER_OPT_*` variables, which go along with the subnet only. */
+  /** Further `DOCKER_OPT_*` variables, which go along with a subnet only. */
   readonly further?: Readonly<Record<string, string>>;
 }
 
@@ -71,7 +71,8 @@ export function dockerOptions(
   const options: Record<string, string | undefined> = Object.fromEntries(
     Object.entries(variables).filter(([name]) => OPTION.test(name)),
   );
-  if (subnet) Object.assign(options, further, { DOCKER_OPT_BIP: `--bip=${subnet}` });
+  Object.assign(options, further);
+  if (subnet) options.DOCKER_OPT_BIP = `--bip=${subnet}`;
   if (mtu) options.DOCKER_OPT_MTU = `--mtu=${mtu}`;
   if (masquerades && ipMasq) {
     if (masquerades !== 'true' && masquerades !== 'false') {

@@ -21,8 +21,8 @@ const prefix = (text: string): Prefix4 => {
   return parsed;
 };
 const CONTENT: SubnetFile = {
-  network: prefix('10.5.0.0/16'),
-  subnet: prefix('10.5.26.0/24'),
+  networks: { v4: prefix('10.5.0.0/16') },
+  subnets: { v4: prefix('10.5.26.0/24') },
   mtu: 1450,
   ipMasq: true,
 };
@@ -81,7 +81,7 @@ const PREVIOUS: readonly [name: string, text: string, subnet: string | undefined
 
 for (const [name, text, expected] of PREVIOUS) {
   test(`the previous subnet: ${name}`, () => {
-    const { subnet } = parseSubnetFile(text);
+    const subnet = parseSubnetFile(text).subnets.v4;
     assert.equal(subnet && formatPrefix(subnet), expected);
   });
 }
@@ -94,8 +94,8 @@ test('it is written world-readable into a folder that need not exist, and no tem
   assert.equal(statSync(path).mode & 0o777, 0o644);
   assert.deepEqual(readdirSync(folder), ['subnet.env']);
   assert.deepEqual(await readSubnetFile(systemFiles, path), {
-    network: CONTENT.network,
-    subnet: CONTENT.subnet,
+    networks: CONTENT.networks,
+    subnets: CONTENT.subnets,
   });
 });
 
@@ -118,5 +118,5 @@ test('a folder that can not be made is one line that names the file and the flag
     assert.match(error.remedy ?? '', /--subnet-file/);
     return true;
   });
-  assert.deepEqual(await readSubnetFile(systemFiles, path), {});
+  assert.deepEqual(await readSubnetFile(systemFiles, path), { networks: {}, subnets: {} });
 });

@@ -161,6 +161,11 @@ export const NETNSA_NSID_NOT_ASSIGNED = -1;
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
+export const IFA_F_TEMPORARY = 0x01;
+export const IFA_F_DADFAILED = 0x08;
+export const IFA_F_DEPRECATED = 0x20;
+export const IFA_F_TENTATIVE = 0x40;
+export const IFA_F_PERMANENT = 0x80;
 
 // linux/neighbour.h
 export const NDA_DST = 1;
@@ -190,3 +195,25 @@ export const NFTA_TABLE_NAME = 1;
 export const NFTA_GEN_ID = 1;
 export const NFTA_GEN_PROC_PID = 2;
 export const NFTA_GEN_PROC_NAME = 3;
+
+// linux/xfrm.h
+export const XFRM_MSG_NEWPOLICY = 19;
+export const XFRM_MSG_DELPOLICY = 20;
+export const XFRM_MSG_GETPOLICY = 21;
+export const XFRM_MSG_UPDPOLICY = 25;
+export const XFRM_MSG_FLUSHPOLICY = 29;
+export const XFRMNLGRP_POLICY = 4;
+export const XFRMA_TMPL = 5;
+export const XFRMA_POLICY = 7;
+export const XFRMA_POLICY_TYPE = 16;
+export const XFRMA_MARK = 21;
+export const XFRMA_IF_ID = 31;
+export const XFRM_POLICY_IN = 0;
+export const XFRM_POLICY_OUT = 1;
+export const XFRM_POLICY_FWD = 2;
+export const XFRM_POLICY_ALLOW = 0;
+export const XFRM_POLICY_BLOCK = 1;
+export const XFRM_MODE_TUNNEL = 1;
+
+// linux/in.h
+export const IPPROTO_ESP = 50;

@@ -13,10 +13,11 @@ import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 
 const CONFIG = parseNetworkConfig('{"Network":"10.8.0.0/16","Backend":{"Type":"vxlan"}}');
-const NO_OVERLAP = { handedOut: handedOutBy(CONFIG), connected: [], needed: [], allowed: false };
-const CLAIMANT = { node: 'n1', publicIp: ipv4(0xac104601) };
+const NO_OVERLAP = { handedOut: handedOutBy(CONFIG.ranges), connected: [], needed: [], allowed: false };
+const CLAIMANT = { node: 'n1', publicIp: { v4: ipv4(0xac104601) } };
 const ATTRIBUTES: LeaseAttributes = {
-  ...CLAIMANT,
+  node: CLAIMANT.node,
+  publicIp: CLAIMANT.publicIp.v4,
   backendType: 'vxlan',
   backendData: { VtepMAC: '02:00:00:00:00:01' },
 };
@@ -32,7 +33,7 @@ function setUp() {
       {
         config: CONFIG,
         claimant: CLAIMANT,
-        previous: undefined,
+        previous: {},
         avoid: [],
         ttlSeconds: 86_400,
         overlap: NO_OVERLAP,

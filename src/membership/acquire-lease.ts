@@ -1,11 +1,11 @@
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIp, type Prefix4 } from '#src/lib/ip.ts';
+import { formatIp, formatIpv4, formatIpv6, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
-import { type Claimant, planAcquire } from '#src/network/acquire-plan.ts';
-import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { type Claimant, hasAddress, planAcquire } from '#src/network/acquire-plan.ts';
+import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
-import { faultOfAddress } from '#src/network/lease-rules.ts';
+import { faultOfAddresses } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
@@ -22,8 +22,8 @@ export interface AcquireComponents {
 }
 
 export interface AcquireRequest extends LeaseReader {
-  readonly previous: Prefix4 | undefined;
-  readonly avoid: readonly Prefix4[];
+  readonly previous: Subnets;
+  readonly avoid: readonly Prefix[];
   readonly ttlSeconds: number;
   /** A list of all leases that was asked for a moment ago: the first round goes by it. */
   readonly listing?: Promise<Snapshot>;
@@ -165,7 +165,7 @@ async function challenge(
   record: LeaseRecord,
   signal: AbortSignal,
 ): Promise<LeaseRecord | undefined> {
-  const ip = formatIp(claimant.publicIp);
+  const ip = addressOf(claimant);
   log.warning(
     `The lease ${lease.name} names our public IP ${ip} for another node (${lease.attributes.node}): asking it`,
   );
@@ -211,8 +211,12 @@ export async function leasesOf(
   clock: Clock,
 ): Promise<Lease[]> {
   const { node, publicIp } = claimant;
-  const address = formatIp(publicIp);
-  const rules = { ownPublicIp: publicIp, overlap };
+  const addresses = [
+    ...(publicIp.v4 === undefined ? [] : [formatIpv4(publicIp.v4)]),
+    ...(publicIp.v6 === undefined ? [] : [formatIpv6(publicIp.v6)]),
+  ];
+  const { ranges } = config;
+  const rules = { ranges, ownPublicIp: publicIp, overlap };
   const budget = new TurnBudget(clock);
   const leases: Lease[] = [];
   for (const { name, value, revision, expiry } of records) {
@@ -220,19 +224,26 @@ export async function leasesOf(
     const subnets = parseSubnetName(name);
     if (subnets === undefined) continue;
     // JSON may write any character as an escape, though nobody does.
-    const concernsUs = value.includes(node) || value.includes(address) || value.includes('\\u');
-    const isOdd = subnets.v4?.length !== config.subnetLength;
+    const concernsUs =
+      value.includes(node) || addresses.some((address) => value.includes(address)) || value.includes('\\u');
+    const isOdd =
+      subnets.v4?.length !== ranges.v4?.subnetLength || subnets.v6?.length !== ranges.v6?.subnetLength;
     const decoded = concernsUs || isOdd ? decodeAttributes(value) : undefined;
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
-    const isClaimants = attributes.node === node || attributes.publicIp === publicIp;
+    const isClaimants = attributes.node === node || hasAddress(attributes, claimant);
     const fault = (): unknown =>
-      decoded?.ok !== true ||
-      (faultOfAddress(attributes, subnets.v4 ?? config.network, rules) ?? judge?.(attributes));
+      decoded?.ok !== true || (faultOfAddresses(attributes, subnets, rules) ?? judge?.(attributes));
     if (isOdd && !isClaimants && fault() !== undefined) continue;
     leases.push({ subnets, attributes, expiry, name, revision });
   }
   return leases;
 }
+
+/** The address by which a host is known, for messages. */
+const addressOf = ({ publicIp: { v4, v6 } }: Claimant): string => {
+  const ip = v4 ?? v6;
+  return ip === undefined ? 'none' : formatIp(ip);
+};
 
 const NOBODYS: LeaseAttributes = { backendType: '' };
 

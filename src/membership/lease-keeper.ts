@@ -207,10 +207,13 @@ export class LeaseKeeper {
   #isOurs(record: LeaseRecord): boolean {
     const decoded = decodeAttributes(record.value);
     if (!decoded.ok) return true;
-    const { node, publicIp } = decoded.attributes;
-    if (node !== undefined) return node === this.#attributes.node;
+    const { node, publicIp, publicIpv6 } = decoded.attributes;
+    const own = this.#attributes;
+    if (node !== undefined) return node === own.node;
     // Go writes the zero address for none.
-    return publicIp === undefined || publicIp === 0 || publicIp === this.#attributes.publicIp;
+    const isAbsent = publicIp === undefined || publicIp === 0;
+    if (own.publicIp !== undefined) return isAbsent || publicIp === own.publicIp;
+    return isAbsent && (publicIpv6 === undefined || publicIpv6 === own.publicIpv6);
   }
 
   #reportHeld(how: string, end: Due): void {
@@ -229,8 +232,9 @@ export class LeaseKeeper {
 
   #reportHolder(record: LeaseRecord): void {
     const decoded = decodeAttributes(record.value);
-    const { node, publicIp } = decoded.ok ? decoded.attributes : {};
-    const holder = `${publicIp === undefined ? 'another node' : formatIp(publicIp)}${node === undefined ? '' : ` (node ${node})`}`;
+    const { node, publicIp, publicIpv6 } = decoded.ok ? decoded.attributes : {};
+    const ip = publicIp || publicIpv6;
+    const holder = `${ip === undefined ? 'another node' : formatIp(ip)}${node === undefined ? '' : ` (node ${node})`}`;
     this.#failure = undefined;
     if (holder === this.#holder) return;
     this.#holder = holder;

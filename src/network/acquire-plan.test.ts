@@ -11,15 +11,17 @@ import {
   parsePrefix4,
   prefix4,
 } from '#src/lib/ip.ts';
-import { type AcquireFacts, pickSubnet, planAcquire, subnetCount } from '#src/network/acquire-plan.ts';
+import { type AcquireFacts, pickSubnet, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
-import { isUsable, type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { isUsable, type Range4, subnetCount } from '#src/network/subnet-range.ts';
 
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const CONFIG = parseNetworkConfig('{"Network":"10.5.0.0/16","SubnetLen":24}');
-const HERE = { node: 'here', publicIp: ip('192.168.0.1') };
+const HERE = { node: 'here', publicIp: { v4: ip('192.168.0.1') } };
+const range4 = (text: string): Range4 => parseNetworkConfig(text).ranges.v4 ?? assert.fail(text);
 
 function lease(name: string, publicIp: string | undefined, node?: string): Lease {
   const attributes: LeaseAttributes = {
@@ -37,7 +39,7 @@ function plan(facts: Partial<AcquireFacts>): string {
     config: CONFIG,
     leases: [],
     claimant: HERE,
-    previous: undefined,
+    previous: {},
     avoid: [],
     random: () => 0,
     ...facts,
@@ -52,7 +54,7 @@ function plan(facts: Partial<AcquireFacts>): string {
   }
 }
 
-const PREVIOUS = prefix('10.5.7.0/24');
+const PREVIOUS = { v4: prefix('10.5.7.0/24') };
 
 test('in an empty network: the previous subnet, else a random one from SubnetMin on', () => {
   assert.equal(plan({ previous: PREVIOUS }), 'create 10.5.7.0/24');
@@ -76,7 +78,7 @@ test('a lease with our public IP and no identity is ours: a flannel before us, o
 test('P4: a lease that another node wrote for our address is challenged, not taken', () => {
   const leases = [lease('10.5.3.0-24', '192.168.0.1', 'there')];
   assert.equal(plan({ leases }), 'challenge 10.5.3.0-24');
-  assert.equal(plan({ leases, previous: prefix('10.5.3.0/24') }), 'challenge 10.5.3.0-24');
+  assert.equal(plan({ leases, previous: { v4: prefix('10.5.3.0/24') } }), 'challenge 10.5.3.0-24');
   const own = lease('10.5.4.0-24', '192.168.0.1', 'here');
   assert.equal(plan({ leases: [...leases, own] }), 'reuse 10.5.4.0-24');
 });
@@ -93,8 +95,8 @@ test('the previous subnet is not taken from anybody, nor when it no longer fits 
     assert.equal(someone(name), 'create 10.5.1.0/24', name);
   }
   assert.equal(someone('10.5.8.0-24'), 'create 10.5.7.0/24');
-  assert.equal(plan({ previous: prefix('10.5.7.0/25') }), 'create 10.5.1.0/24');
-  assert.equal(plan({ previous: prefix('10.5.0.0/24') }), 'create 10.5.1.0/24');
+  assert.equal(plan({ previous: { v4: prefix('10.5.7.0/25') } }), 'create 10.5.1.0/24');
+  assert.equal(plan({ previous: { v4: prefix('10.5.0.0/24') } }), 'create 10.5.1.0/24');
 });
 
 test('a record whose value nobody can read holds its subnet all the same', () => {
@@ -120,11 +122,11 @@ test('P13: subnets that were in use lately are handed out last', () => {
 });
 
 /** All free subnets, found the slow way. */
-function free(config: NetworkConfig, taken: readonly Prefix4[]): Prefix4[] {
-  const step = 2 ** (32 - config.subnetLength);
+function free(range: Range4, taken: readonly Prefix4[]): Prefix4[] {
+  const step = 2 ** (32 - range.subnetLength);
   const found: Prefix4[] = [];
-  for (let base: number = config.subnetMin; base <= config.subnetMax; base += step) {
-    const subnet = prefix4(ipv4(base), config.subnetLength);
+  for (let base: number = range.subnetMin; base <= range.subnetMax; base += step) {
+    const subnet = prefix4(ipv4(base), range.subnetLength);
     if (!taken.some((other) => overlaps(other, subnet))) found.push(subnet);
   }
   return found;
@@ -142,26 +144,26 @@ test('the pick is the one a naive allocator would make among the first hundred',
   const subnetLength = fc.integer({ min: 18, max: 27 });
   fc.assert(
     fc.property(taken, taken, subnetLength, fc.nat(0xffff), (busy, avoid, length, random) => {
-      const config = parseNetworkConfig(`{"Network":"10.5.0.0/16","SubnetLen":${length}}`);
-      const all = free(config, busy);
-      const fresh = free(config, [...busy, ...avoid]);
+      const range = range4(`{"Network":"10.5.0.0/16","SubnetLen":${length}}`);
+      const all = free(range, busy);
+      const fresh = free(range, [...busy, ...avoid]);
       const candidates = (fresh.length > 0 ? fresh : all).slice(0, 100);
-      const picked = pickSubnet(config, busy, { avoid, random: () => random / 0x10000 });
+      const picked = pickSubnet(range, busy, { avoid, random: () => random / 0x10000 });
       assert.deepEqual(picked, candidates[Math.floor((random / 0x10000) * candidates.length)]);
-      assert.ok(picked === undefined || isUsable(config, picked));
+      assert.ok(picked === undefined || isUsable(range, picked));
     }),
     { numRuns: 200 },
   );
 });
 
 test('the last free subnet of 65,535 is found, and then none', () => {
-  const config = parseNetworkConfig('{"Network":"10.0.0.0/8","SubnetLen":24}');
-  assert.equal(subnetCount(config), 65_535);
-  const all = free(config, []);
+  const range = range4('{"Network":"10.0.0.0/8","SubnetLen":24}');
+  assert.equal(subnetCount(range), 65_535);
+  const all = free(range, []);
   const picks = { avoid: [], random: () => 0.5 };
-  assert.deepEqual(pickSubnet(config, all.slice(0, -1), picks), prefix('10.255.255.0/24'));
-  assert.equal(pickSubnet(config, all, picks), undefined);
-  assert.equal(pickSubnet(config, [prefix('10.0.0.0/8')], picks), undefined);
+  assert.deepEqual(pickSubnet(range, all.slice(0, -1), picks), prefix('10.255.255.0/24'));
+  assert.equal(pickSubnet(range, all, picks), undefined);
+  assert.equal(pickSubnet(range, [prefix('10.0.0.0/8')], picks), undefined);
 });
 
 test('a key as wide as the network, or far wider than a subnet, keeps nobody out', () => {

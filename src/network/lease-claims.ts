@@ -1,18 +1,25 @@
 import { BlockMap } from '#src/lib/block-map.ts';
 import { Heap } from '#src/lib/heap.ts';
-import { lastAddress, type Prefix4 } from '#src/lib/ip.ts';
+import { containsPrefix, lastAddress, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
+import type { FamilyName } from '#src/lib/per-family.ts';
+import { RangeMap } from '#src/lib/range-map.ts';
+import type { Subnets } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import type { Ranges } from '#src/network/subnet-range.ts';
 
-/** What one record wants for itself alone: its subnet, which its name gives, and an identity. */
+/** What one record wants for itself alone: its subnets, which its name gives, and identities. */
 export interface Claim {
   readonly name: string;
   /** The revision that created its key: the older claim comes first. */
   readonly age: number;
-  readonly identity: string | undefined;
+  readonly identity: Identity;
   /** Where it waits; `undefined` for a claim that holds what it wants. Only {@link LeaseClaims} writes it. */
   queue: Queue | undefined;
-  /** Those that wait for its subnet. Only {@link LeaseClaims} writes it. */
+  /** Those that wait for its IPv4 subnet. Only {@link LeaseClaims} writes it. */
   followers: Queue | undefined;
+  /** Those that wait for its IPv6 subnet. Only {@link LeaseClaims} writes it. */
+  followers6: Queue | undefined;
 }
 
 /** Older first, then by name. */
@@ -23,15 +30,22 @@ export const compareAge = (a: Pick<Claim, 'age' | 'name'>, b: Pick<Claim, 'age' 
 class Queue {
   /** The identity they want; `undefined` when they want the subnet of a holder. */
   readonly identity: string | undefined;
-  /** The claim whose subnet they want. */
+  /** The claim whose subnet they want, in this family. */
   holder: Claim | undefined;
+  readonly family: FamilyName | undefined;
   /** Removed claims stay here until they reach the top, or until they are the majority. */
   #claims = new Heap<Claim>(compareAge);
   #waiting = 0;
 
-  constructor(wanted: { readonly identity: string } | { readonly holder: Claim }) {
-    if ('identity' in wanted) this.identity = wanted.identity;
-    else this.holder = wanted.holder;
+  constructor(
+    wanted: { readonly identity: string } | { readonly holder: Claim; readonly family: FamilyName },
+  ) {
+    if ('identity' in wanted) {
+      this.identity = wanted.identity;
+    } else {
+      this.holder = wanted.holder;
+      this.family = wanted.family;
+    }
   }
 
   /** How many wait. */
@@ -85,43 +99,64 @@ const SMALL = 32;
 
 /**
  * The holders of subnets and identities, and the claims that wait for them. Held subnets do not overlap, and an identity
- * has one holder. A claim that contradicts a holder waits in that holder's queue.
+ * has one holder. A claim that contradicts a holder in one of its families holds nothing, and waits in that holder's queue.
  *
  * When a holder goes, its queues open, and {@link nextInLine} returns the waiting claims, the oldest first. When the first
  * of a queue takes everything that the queue waits for, the whole queue passes to it. So a departure costs the same,
  * whether one claim waits or 20,000.
  */
 export class LeaseClaims {
-  readonly #subnets: BlockMap<Claim>;
+  readonly #v4: BlockMap<Claim> | undefined;
+  readonly #v6: RangeMap<bigint, Claim> | undefined;
   readonly #identities = new Map<string, Claim>();
   readonly #identityQueues = new Map<string, Queue>();
   /** Queues whose holder is gone. */
   #open: Heap<Queue> | undefined;
   readonly #opened = new Set<Queue>();
 
-  /** `subnetLength`: that of nearly all claims. */
-  constructor({ subnetLength }: { readonly subnetLength: number }) {
-    this.#subnets = new BlockMap(32 - subnetLength);
+  /** A family that the network has not is not claimed. */
+  constructor({ ranges: { v4, v6 } }: { readonly ranges: Ranges }) {
+    this.#v4 = v4 && new BlockMap(32 - v4.subnetLength);
+    this.#v6 = v6 && new RangeMap();
   }
 
-  /** Gives the claim its subnet and identity, or queues it behind the claim that holds one of them. True when it holds both. */
-  place(claim: Claim, subnet = subnetOf(claim)): boolean {
-    const [first, last] = [subnet.address, lastAddress(subnet)];
-    const neighbour = this.#subnets.add(first, last, claim);
-    if (neighbour !== undefined) {
-      neighbour.followers ??= new Queue({ holder: neighbour });
-      neighbour.followers.push(claim);
+  /** Gives the claim its subnets and identities, or queues it behind the claim that holds one of them. True when it holds all. */
+  place(claim: Claim, subnets = subnetsOf(claim)): boolean {
+    const { v4, v6 } = subnets;
+    if (v4 !== undefined) {
+      const neighbour = this.#v4?.add(v4.address, lastAddress(v4), claim);
+      if (neighbour !== undefined) return this.#follow(neighbour, 'v4', claim);
+    }
+    if (v6 !== undefined) {
+      const neighbour = this.#v6?.add(v6.address, lastAddress(v6), claim);
+      if (neighbour !== undefined) {
+        if (v4 !== undefined) this.#v4?.delete(v4.address);
+        return this.#follow(neighbour, 'v6', claim);
+      }
+    }
+    const taken = firstOf(claim.identity, (identity) => this.#identities.has(identity));
+    if (taken !== undefined) {
+      this.#release(subnets);
+      this.#queueOf(taken).push(claim);
       return false;
     }
-    const { identity } = claim;
-    if (identity === undefined) return true;
-    if (this.#identities.has(identity)) {
-      this.#subnets.delete(first);
-      this.#queueOf(identity).push(claim);
-      return false;
-    }
-    this.#identities.set(identity, claim);
+    eachOf(claim.identity, (identity) => this.#identities.set(identity, claim));
     return true;
+  }
+
+  #follow(holder: Claim, family: FamilyName, claim: Claim): false {
+    let queue = followersOf(holder, family);
+    if (queue === undefined) {
+      queue = new Queue({ holder, family });
+      setFollowers(holder, family, queue);
+    }
+    queue.push(claim);
+    return false;
+  }
+
+  #release({ v4, v6 }: Subnets): void {
+    if (v4 !== undefined) this.#v4?.delete(v4.address);
+    if (v6 !== undefined) this.#v6?.delete(v6.address);
   }
 
   /** Removes the claim, which must not be placed again: its record gets a new one. */
@@ -132,14 +167,16 @@ export class LeaseClaims {
       if (queue.size === 0) this.#forget(queue);
       return;
     }
-    this.#subnets.delete(rangeOf(claim).first);
+    this.#release(subnetsOf(claim));
     if (claim.followers !== undefined) this.#opened.add(claim.followers);
+    if (claim.followers6 !== undefined) this.#opened.add(claim.followers6);
     claim.followers = undefined;
-    const { identity } = claim;
-    if (identity === undefined) return;
-    this.#identities.delete(identity);
-    const queue = this.#identityQueues.get(identity);
-    if (queue !== undefined) this.#opened.add(queue);
+    claim.followers6 = undefined;
+    eachOf(claim.identity, (identity) => {
+      this.#identities.delete(identity);
+      const queue = this.#identityQueues.get(identity);
+      if (queue !== undefined) this.#opened.add(queue);
+    });
   }
 
   /**
@@ -163,10 +200,10 @@ export class LeaseClaims {
   }
 
   /** Why a claim that waits can't have what it wants. */
-  contradiction({ identity, queue }: Claim): string {
-    return queue?.holder === undefined
-      ? `its identity ${identity} is also that of ${this.#identities.get(identity ?? '')?.name}`
-      : `its subnet overlaps that of ${queue.holder.name}`;
+  contradiction({ queue }: Claim): string {
+    if (queue?.holder === undefined)
+      return `its identity ${queue?.identity} is also that of ${this.#identities.get(queue?.identity ?? '')?.name}`;
+    return `its ${queue.family === 'v6' ? 'IPv6 subnet' : 'subnet'} overlaps that of ${queue.holder.name}`;
   }
 
   /** Queues that opened since, and those that still are, by their oldest claim. */
@@ -180,25 +217,22 @@ export class LeaseClaims {
   /** True when a claim holds again what the queue waits for. The queue then waits for that claim. */
   #passOn(queue: Queue): boolean {
     if (queue.identity !== undefined) return this.#identities.has(queue.identity);
-    const gone = queue.holder;
-    if (gone === undefined) return false;
-    const { first, last } = rangeOf(gone);
-    const holder = this.#subnets.overlapping(first, last);
-    if (holder === undefined) return false;
-    const range = rangeOf(holder);
-    // A part of it is held, so each claim is checked by itself.
-    if (range.first > first || range.last < last) return false;
-    this.#unite(queue, holder);
+    const { holder: gone, family } = queue;
+    if (gone === undefined || family === undefined) return false;
+    const left = subnetsOf(gone)[family];
+    const holder = left && this.#holderOf(left);
+    if (left === undefined || holder === undefined) return false;
+    const held = subnetsOf(holder)[family];
+    // Where a part of it is held, each claim is checked by itself.
+    if (held === undefined || !containsPrefix(held, left)) return false;
+    unite(queue, family, holder);
     return true;
   }
 
-  #unite(queue: Queue, holder: Claim): void {
-    const { followers } = holder;
-    const [larger, smaller] =
-      followers === undefined || queue.size > followers.size ? [queue, followers] : [followers, queue];
-    if (smaller !== undefined) larger.take(smaller);
-    larger.holder = holder;
-    holder.followers = larger;
+  #holderOf(subnet: Prefix4 | Prefix6): Claim | undefined {
+    return subnet.family === 4
+      ? this.#v4?.overlapping(subnet.address, lastAddress(subnet))
+      : this.#v6?.overlapping(subnet.address, lastAddress(subnet));
   }
 
   #queueOf(identity: string): Queue {
@@ -212,7 +246,10 @@ export class LeaseClaims {
 
   #forget(queue: Queue): void {
     if (queue.identity !== undefined) this.#identityQueues.delete(queue.identity);
-    else if (queue.holder?.followers === queue) queue.holder.followers = undefined;
+    else if (queue.holder !== undefined && queue.family !== undefined) {
+      if (followersOf(queue.holder, queue.family) === queue)
+        setFollowers(queue.holder, queue.family, undefined);
+    }
   }
 }
 
@@ -222,14 +259,36 @@ function compareOldest(a: Queue, b: Queue): number {
   return compareAge(first, second);
 }
 
-/** A claim's subnet, parsed from its name on demand, which saves memory at 50,000 peers. */
-function subnetOf({ name }: Claim): Prefix4 {
-  const v4 = parseSubnetName(name)?.v4;
-  if (v4 === undefined) throw new RangeError(`${name} is not the name of a subnet`);
-  return v4;
+/** Makes all that wait for what is gone wait for the one that holds it now. */
+function unite(queue: Queue, family: FamilyName, holder: Claim): void {
+  const followers = followersOf(holder, family);
+  const [larger, smaller] =
+    followers === undefined || queue.size > followers.size ? [queue, followers] : [followers, queue];
+  if (smaller !== undefined) larger.take(smaller);
+  larger.holder = holder;
+  setFollowers(holder, family, larger);
 }
 
-function rangeOf(claim: Claim): { readonly first: number; readonly last: number } {
-  const subnet = subnetOf(claim);
-  return { first: subnet.address, last: lastAddress(subnet) };
+const followersOf = ({ followers, followers6 }: Claim, family: FamilyName): Queue | undefined =>
+  family === 'v4' ? followers : followers6;
+
+function setFollowers(claim: Claim, family: FamilyName, queue: Queue | undefined): void {
+  if (family === 'v4') claim.followers = queue;
+  else claim.followers6 = queue;
+}
+
+/** Most claims have one identity, which is no list: 50,000 lists would take a megabyte and more. */
+function eachOf(identity: Identity, act: (identity: string) => void): void {
+  if (typeof identity === 'string') act(identity);
+  else identity?.forEach(act);
+}
+
+const firstOf = (identity: Identity, test: (identity: string) => boolean): string | undefined =>
+  typeof identity === 'string' ? (test(identity) ? identity : undefined) : identity?.find(test);
+
+/** A claim's subnets, parsed from its name on demand, which saves memory at 50,000 peers. */
+function subnetsOf({ name }: Claim): Subnets {
+  const subnets = parseSubnetName(name);
+  if (subnets === undefined) throw new RangeError(`${name} is not the name of a subnet`);
+  return subnets;
 }

@@ -6,13 +6,19 @@ import { judgeAlone, type LeaseRules } from '#src/network/lease-rules.ts';
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const RULES: LeaseRules = {
-  network: prefix('10.5.0.0/16'),
-  subnetLength: 24,
+  ranges: {
+    v4: {
+      network: prefix('10.5.0.0/16'),
+      subnetLength: 24,
+      subnetMin: ip('10.5.1.0'),
+      subnetMax: ip('10.5.127.0'),
+    },
+  },
   ownName: '10.5.1.0-24',
-  ownSubnet: prefix('10.5.1.0/24'),
-  ownPublicIp: ip('192.168.0.1'),
+  ownSubnets: { v4: prefix('10.5.1.0/24') },
+  ownPublicIp: { v4: ip('192.168.0.1') },
   overlap: {
-    handedOut: { first: ip('10.5.1.0'), last: ip('10.5.127.255') },
+    handedOut: { v4: { first: ip('10.5.1.0'), last: ip('10.5.127.255') } },
     connected: ['192.168.0.0/24', '10.5.200.0/23', 'fd00::/64'].map(
       (text) => parsePrefix(text) ?? assert.fail(),
     ),
@@ -81,7 +87,18 @@ for (const [name, value, reason] of UNFIT) {
 }
 
 test('a lease much wider than SubnetLen is unfit: it would claim a block for each', () => {
-  const rules = { ...RULES, network: prefix('10.0.0.0/8'), ownSubnet: prefix('10.255.1.0/24') };
+  const rules: LeaseRules = {
+    ...RULES,
+    ranges: {
+      v4: {
+        network: prefix('10.0.0.0/8'),
+        subnetLength: 24,
+        subnetMin: ip('10.0.1.0'),
+        subnetMax: ip('10.255.255.0'),
+      },
+    },
+    ownSubnets: { v4: prefix('10.255.1.0/24') },
+  };
   assert.deepEqual(judge('10.4.0.0-15', PEER, rules), {
     fit: false,
     reason: 'its subnet 10.4.0.0/15 is far wider than SubnetLen 24',

@@ -10,14 +10,21 @@ const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const macOf: LeaseRules['identityOf'] = ({ backendData }) =>
   typeof backendData === 'string' ? backendData : undefined;
+const rangesOf = (subnetLength: number): LeaseRules['ranges'] => ({
+  v4: {
+    network: prefix('10.0.0.0/8'),
+    subnetLength,
+    subnetMin: ip('10.0.0.0'),
+    subnetMax: ip('10.255.0.0'),
+  },
+});
 const RULES: LeaseRules = {
-  network: prefix('10.0.0.0/8'),
-  subnetLength: 24,
+  ranges: rangesOf(24),
   ownName: '10.5.1.0-24',
-  ownSubnet: prefix('10.5.1.0/24'),
-  ownPublicIp: ip('192.168.0.1'),
+  ownSubnets: { v4: prefix('10.5.1.0/24') },
+  ownPublicIp: { v4: ip('192.168.0.1') },
   overlap: {
-    handedOut: { first: ip('10.0.0.0'), last: ip('10.255.255.255') },
+    handedOut: { v4: { first: ip('10.0.0.0'), last: ip('10.255.255.255') } },
     connected: [],
     needed: [],
     allowed: false,
@@ -105,7 +112,7 @@ test('a departure costs one record’s work, however many wait for what it held'
 });
 
 test('ten thousand addresses of one block are taken, and given to the one that wants the block at the end', () => {
-  const table = new LeaseTable({ ...RULES, subnetLength: 16 });
+  const table = new LeaseTable({ ...RULES, ranges: rangesOf(16) });
   const all = Array.from({ length: 10_000 }, (_, n) =>
     record(`${formatIpv4(ipv4(0x0a060000 + n))}-32`, `m${n}`, n + 1),
   );
@@ -137,7 +144,7 @@ const RULINGS: readonly LeaseRules[] = [
   RULES,
   { ...RULES, identityOf: () => undefined },
   { ...RULES, overlap: { ...RULES.overlap, connected: [prefix('10.5.17.0/24')] } },
-  { ...RULES, subnetLength: 26 },
+  { ...RULES, ranges: rangesOf(26) },
 ];
 
 type Step =

@@ -9,13 +9,19 @@ import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const RULES: LeaseRules = {
-  network: prefix('10.5.0.0/16'),
-  subnetLength: 24,
+  ranges: {
+    v4: {
+      network: prefix('10.5.0.0/16'),
+      subnetLength: 24,
+      subnetMin: ip('10.5.0.0'),
+      subnetMax: ip('10.5.255.0'),
+    },
+  },
   ownName: '10.5.1.0-24',
-  ownSubnet: prefix('10.5.1.0/24'),
-  ownPublicIp: ip('192.168.0.1'),
+  ownSubnets: { v4: prefix('10.5.1.0/24') },
+  ownPublicIp: { v4: ip('192.168.0.1') },
   overlap: {
-    handedOut: { first: ip('10.5.0.0'), last: ip('10.5.255.255') },
+    handedOut: { v4: { first: ip('10.5.0.0'), last: ip('10.5.255.255') } },
     connected: [],
     needed: [],
     allowed: false,

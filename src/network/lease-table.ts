@@ -255,9 +255,10 @@ export class LeaseTable {
       since: now,
       queue: undefined,
       followers: undefined,
+      followers6: undefined,
     };
     this.#entries.set(raw.name, entry);
-    const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets.v4);
+    const accepted = judgement.fit && this.#claims.place(entry, judgement.lease.subnets);
     if (accepted) this.#quarantined.delete(raw.name);
     else this.#quarantined.set(raw.name, entry);
     const stood = before?.verdict === 'accepted';

@@ -12,11 +12,15 @@ import {
   prefix4,
 } from '#src/lib/ip.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
-import { isUsable, parseNetworkConfig } from '#src/network/network-config.ts';
+import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { isUsable, type Range4 } from '#src/network/subnet-range.ts';
+
+const range4 = (text: string, dialect: Dialect = 'head'): Range4 =>
+  parseNetworkConfig(text, dialect).ranges.v4 ?? assert.fail(text);
 
 /** What a config hands out, in one line: `NETWORK /LENGTH FIRST-LAST`. */
 function handsOut(text: string, dialect: Dialect = 'head'): string {
-  const { network, subnetLength, subnetMin, subnetMax } = parseNetworkConfig(text, dialect);
+  const { network, subnetLength, subnetMin, subnetMax } = range4(text, dialect);
   return `${formatPrefix(network)} /${subnetLength} ${formatIpv4(subnetMin)}-${formatIpv4(subnetMax)}`;
 }
 
@@ -154,7 +158,7 @@ test('the backend: udp when absent, none when it has no type, lower case for the
 });
 
 test('a field has the last value in the text, in whatever spelling, and null changes nothing', () => {
-  const read = (fields: string) => parseNetworkConfig(`{"Network":"10.0.0.0/8",${fields}}`);
+  const read = (fields: string) => range4(`{"Network":"10.0.0.0/8",${fields}}`);
   assert.equal(read('"SubnetLen":20,"subnetlen":21,"SubnetLen":22').subnetLength, 22);
   assert.equal(read('"SubnetLen":20,"SubnetLen":null').subnetLength, 20);
   assert.equal(read('"\u017fubnetLen":20').subnetLength, 20);
@@ -170,9 +174,7 @@ test('the backend’s own options are there for it to read', () => {
 });
 
 test('a subnet is usable within the bounds, at its length, on its boundary', () => {
-  const config = parseNetworkConfig(
-    '{"Network":"10.5.0.0/16","SubnetMin":"10.5.4.0","SubnetMax":"10.5.9.0"}',
-  );
+  const config = range4('{"Network":"10.5.0.0/16","SubnetMin":"10.5.4.0","SubnetMax":"10.5.9.0"}');
   const usable = (text: string) => {
     const prefix = parsePrefix4(text);
     return prefix !== undefined && isUsable(config, prefix);
@@ -215,9 +217,9 @@ test('whatever is accepted hands out whole subnets inside the network', () => {
         SubnetMin: within(masked(given), offsets[0]),
         SubnetMax: within(masked(given), offsets[1]),
       };
-      let read: ReturnType<typeof parseNetworkConfig>;
+      let read: Range4;
       try {
-        read = parseNetworkConfig(JSON.stringify({ ...json, ...bounds }), dialect);
+        read = range4(JSON.stringify({ ...json, ...bounds }), dialect);
       } catch (error) {
         assert.equal((error as { code?: string }).code, 'config');
         return;

@@ -15,16 +15,12 @@ import {
 } from '#src/lib/ip.ts';
 import { excerpt, GoObject, isJsonObject } from '#src/network/go-json.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
+import type { Range4, Ranges } from '#src/network/subnet-range.ts';
 
 /** The operator's `<prefix>/config`, with defaults filled in. */
 export interface NetworkConfig {
-  /** Host bits are clear. */
-  readonly network: Prefix4;
-  /** Prefix length of every host's subnet. */
-  readonly subnetLength: number;
-  /** First and last subnet that may be handed out, by base address, on a subnet boundary. */
-  readonly subnetMin: Ipv4;
-  readonly subnetMax: Ipv4;
+  /** The subnets of each family that the network has. */
+  readonly ranges: Ranges;
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
@@ -58,6 +54,15 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
     throw config.error('EnableIPv6', 'an IPv6 network is not there yet');
   }
   if (config.boolean('EnableIPv4') === false) throw config.error('EnableIPv4', 'none defined stack');
+  return {
+    ranges: { v4: readRange4(config, dialect, warnings) },
+    nftables: config.boolean('EnableNFTables') ?? false,
+    backend: readBackend(config),
+    warnings,
+  };
+}
+
+function readRange4(config: GoObject, dialect: Dialect, warnings: string[]): Range4 {
   const network = readNetwork(config);
   const subnetLength = readSubnetLength(config, network, dialect, warnings);
   const step = 2 ** (32 - subnetLength);
@@ -79,25 +84,7 @@ export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): Net
       `no subnet lies between SubnetMin ${formatIp(lowest)} and SubnetMax ${formatIp(highest)}`,
     );
   }
-  return {
-    network,
-    subnetLength,
-    subnetMin: ipv4(subnetMin),
-    subnetMax: ipv4(subnetMax),
-    nftables: config.boolean('EnableNFTables') ?? false,
-    backend: readBackend(config),
-    warnings,
-  };
-}
-
-/** Whether the subnet may be handed out under this config. */
-export function isUsable({ subnetLength, subnetMin, subnetMax }: NetworkConfig, subnet: Prefix4): boolean {
-  return (
-    subnet.length === subnetLength &&
-    subnet.address >= subnetMin &&
-    subnet.address <= subnetMax &&
-    equalPrefix(masked(subnet), subnet)
-  );
+  return { network, subnetLength, subnetMin: ipv4(subnetMin), subnetMax: ipv4(subnetMax) };
 }
 
 function readObject(text: string): GoObject {

@@ -22,12 +22,12 @@ const RANGES: readonly (readonly [text: string, overlaps: boolean])[] = [
 ];
 for (const [text, expected] of RANGES) {
   test(`the subnets 10.10.0.0 to 10.99.0.0/20 ${expected ? 'overlap' : 'leave'} ${text}`, () => {
-    assert.equal(rangeOverlaps(handedOutBy(config(DOCUMENTED)), prefix(text)), expected);
+    assert.equal(rangeOverlaps(handedOutBy(config(DOCUMENTED).ranges), prefix(text)), expected);
   });
 }
 
 const RULES: OverlapRules = {
-  handedOut: handedOutBy(config('')),
+  handedOut: handedOutBy(config('').ranges),
   connected: [prefix('10.240.0.0/20'), prefix('fd00::/64')],
   needed: [
     { ip: parseIp('10.240.0.1') ?? assert.fail(), use: 'the default gateway' },

@@ -5,18 +5,25 @@ import {
   formatPrefix,
   type Ip,
   type Ipv4,
-  ipv4,
+  type Ipv6,
+  isIpv4,
   lastAddress,
   masked,
   type Prefix,
+  prefix4,
+  prefix6,
 } from '#src/lib/ip.ts';
-import type { NetworkConfig } from '#src/network/network-config.ts';
+import { mapFamilies, type PerFamily } from '#src/lib/per-family.ts';
+import type { Ranges } from '#src/network/subnet-range.ts';
 
 /** From the first to the last address, both included. */
-export interface AddressRange {
-  readonly first: Ipv4;
-  readonly last: Ipv4;
+export interface AddressRange<A extends Ip = Ip> {
+  readonly first: A;
+  readonly last: A;
 }
+
+/** The addresses of each family that a network hands out to hosts. */
+export type HandedOut = PerFamily<AddressRange<Ipv4>, AddressRange<Ipv6>>;
 
 /** An address that the host must reach outside the overlay. */
 export interface NeededAddress {
@@ -31,7 +38,7 @@ export interface NeededAddress {
  */
 export interface OverlapRules {
   /** The addresses that the network hands out to hosts. */
-  readonly handedOut: AddressRange;
+  readonly handedOut: HandedOut;
   /** The networks that the underlay's interface is connected to. */
   readonly connected: readonly Prefix[];
   readonly needed: readonly NeededAddress[];
@@ -40,20 +47,30 @@ export interface OverlapRules {
 }
 
 /** All addresses of the subnets from SubnetMin to SubnetMax. */
-export const handedOutBy = ({
-  subnetMin,
-  subnetMax,
-  subnetLength,
-}: Pick<NetworkConfig, 'subnetMin' | 'subnetMax' | 'subnetLength'>): AddressRange => ({
-  first: subnetMin,
-  last: ipv4(subnetMax + 2 ** (32 - subnetLength) - 1),
-});
+export const handedOutBy = (ranges: Ranges): HandedOut =>
+  mapFamilies(
+    ranges,
+    ({ subnetMin, subnetMax, subnetLength }) => ({
+      first: subnetMin,
+      last: lastAddress(prefix4(subnetMax, subnetLength)),
+    }),
+    ({ subnetMin, subnetMax, subnetLength }) => ({
+      first: subnetMin,
+      last: lastAddress(prefix6(subnetMax, subnetLength)),
+    }),
+  );
 
-export const isInRange = ({ first, last }: AddressRange, ip: Ipv4): boolean => first <= ip && ip <= last;
+/** Whether the network hands out this address. */
+export function isInRange({ v4, v6 }: HandedOut, ip: Ip): boolean {
+  const range: AddressRange | undefined = isIpv4(ip) ? v4 : v6;
+  return range !== undefined && range.first <= ip && ip <= range.last;
+}
 
-/** Whether the range and the prefix share an address; never across families. */
-export const rangeOverlaps = ({ first, last }: AddressRange, prefix: Prefix): boolean =>
-  prefix.family === 4 && masked(prefix).address <= last && lastAddress(prefix) >= first;
+/** Whether the network hands out an address of the prefix. */
+export function rangeOverlaps({ v4, v6 }: HandedOut, prefix: Prefix): boolean {
+  const range: AddressRange | undefined = prefix.family === 4 ? v4 : v6;
+  return range !== undefined && masked(prefix).address <= range.last && lastAddress(prefix) >= range.first;
+}
 
 /**
  * Why a route to this subnet would take something real away from the host, as a clause about the subnet; `undefined` when

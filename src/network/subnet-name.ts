@@ -11,7 +11,7 @@ import type { Subnets } from '#src/network/lease.ts';
 
 /**
  * A lease's key below `<prefix>/subnets/`: `10.5.52.0-24`, `10.5.52.0-24&fd00:10:5:7::-64` with both families
- * (flannel HEAD, pkg/subnet/subnet.go).
+ * (flannel HEAD, pkg/subnet/subnet.go); `fd00:10:5:7::-64` of a network that has no IPv4.
  */
 export function formatSubnetName({ v4, v6 }: Subnets): string {
   const parts: string[] = [];
@@ -26,10 +26,19 @@ export function formatSubnetName({ v4, v6 }: Subnets): string {
  */
 export function parseSubnetName(name: string): Subnets | undefined {
   const and = name.indexOf('&');
+  // Most names end here: a start reads up to 50,000.
   const v4 = withoutHostBits(parsePrefix4(and < 0 ? name : name.slice(0, and), '-'));
-  if (v4 === undefined || and < 0) return v4 && { v4 };
+  if (and < 0 && v4 !== undefined) return { v4 };
+  if (and < 0) return onlyV6(name);
+  if (v4 === undefined) return undefined;
   const v6 = withoutHostBits(parsePrefix6(name.slice(and + 1), '-'));
   return v6 && { v4, v6 };
+}
+
+/** Where a network has no IPv4. flannel never writes such a key, and never sees ours: see registry/lease-folder.ts. */
+function onlyV6(name: string): Subnets | undefined {
+  const v6 = name.includes(':') ? withoutHostBits(parsePrefix6(name, '-')) : undefined;
+  return v6 && { v6 };
 }
 
 const withoutHostBits = <P extends Prefix4 | Prefix6>(prefix: P | undefined): P | undefined =>

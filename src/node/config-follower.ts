@@ -1,6 +1,6 @@
 import { messageOf } from '#src/lib/errors.ts';
 import type { NotedEvent } from '#src/lib/host-events.ts';
-import type { Prefix4 } from '#src/lib/ip.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { judgeConfigChange } from '#src/node/config-change.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
@@ -20,7 +20,7 @@ export interface FollowedConfig {
 export interface ConfiguredNetwork {
   /** What is in force. */
   readonly now: () => Draft;
-  readonly subnet: Prefix4;
+  readonly subnets: Subnets;
   /** Runs a step that may change the network; such steps run one after the other. */
   readonly inOrder: (step: () => Promise<void>) => Promise<void>;
   /** Puts another draft in force. After a rejection the network tries again. */
@@ -84,7 +84,7 @@ export class ConfigFollower {
       this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
       return;
     }
-    const change = judgeConfigChange(this.#network.now(), next, this.#network.subnet);
+    const change = judgeConfigChange(this.#network.now(), next, this.#network.subnets);
     if (change.kind === 'refused') {
       this.#complain(
         `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it`,

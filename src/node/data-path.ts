@@ -7,6 +7,8 @@ import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
+import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -32,6 +34,7 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
@@ -74,11 +77,13 @@ export class DataPath {
   readonly #owner: Owner;
   readonly #table: LeaseTable;
   readonly #peers: Peers;
+  readonly #jobs: JobDesk;
   readonly #order = new InOrder();
   readonly #listeners = new Set<PathListener>();
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
+  #jobsRun = false;
 
   /** Nothing is done before {@link apply}, but the rules by which leases are judged come from this first intent. */
   constructor(
@@ -103,8 +108,9 @@ export class DataPath {
     this.#table = new LeaseTable(leaseRulesOf(intent), {
       seconds: () => Math.floor(clock.monotonic() / 1_000),
     });
+    this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, log, events },
+      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
       intent.backend,
       options,
     );
@@ -122,6 +128,13 @@ export class DataPath {
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
+  }
+
+  /** Begins with the first apply: to plan is not to run anything. */
+  #startJobs(): void {
+    if (this.#jobsRun) return;
+    this.#jobsRun = true;
+    this.#life.run((signal) => this.#jobs.run(signal));
   }
 
   /** What is in force, or is being put in force. */
@@ -155,6 +168,7 @@ export class DataPath {
   *leftOut(): Iterable<readonly [name: string, reason: string]> {
     yield* this.#table.quarantined;
     yield* this.#peers.unreachable;
+    for (const [subject, reason] of this.#jobs.failing()) if (subject !== OWN) yield [subject, reason];
   }
 
   get kernelStatus(): OwnerStatus {
@@ -195,6 +209,10 @@ export class DataPath {
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
+    // After the device is there, and before the peers that need it.
+    this.#startJobs();
+    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
+    await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
     await this.#removeDevices(
       before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
@@ -244,12 +262,19 @@ export class DataPath {
     records: readonly RawLease[],
     use: FirewallUse,
     signal: AbortSignal,
-  ): Promise<{ readonly operations: readonly Operation[]; readonly transactions: readonly Step[] }> {
+  ): Promise<{
+    readonly operations: readonly Operation[];
+    readonly transactions: readonly Step[];
+    /** Programs and commands, as command lines. */
+    readonly jobs: readonly string[];
+  }> {
     const { rules } = this.#components;
     this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
+    this.#jobs.set(OWN, this.#intent.backend.jobs?.own(this.#intent.subnets) ?? []);
     await this.inbox.snapshot(records);
     return {
       operations: await this.#owner.plan(),
+      jobs: await this.#jobs.plan(),
       transactions: await rules.plan(
         wantedRulesOf(this.#intent, this.#options, this.#options.previous),
         use,
@@ -273,6 +298,7 @@ export class DataPath {
         : [
             `${late.length} kernel objects have not been as wanted for more than 10 s: ${late[0].key}; the log says what was tried`,
           ]),
+      ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
     ];
   }

@@ -1,16 +1,17 @@
 import type { Backend, BackendUnderlay, PreparedBackend } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
-import type { Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { LeaseAttributes } from '#src/network/lease.ts';
+import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
+import type { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkClaim, NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { type OverlapOptions, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
-import { type HostFacts, readHostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import { type HostFacts, readHostFacts, withoutSubnets } from '#src/node/underlay/host-facts.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import {
   readUnderlayFlags,
@@ -21,6 +22,7 @@ import {
 export interface IntentMakerComponents {
   readonly kernel: Pick<Kernel, 'links' | 'dump' | 'routeTo'>;
   readonly claims: NetworkClaims;
+  readonly preparation: Preparation;
   readonly log: Logger;
 }
 
@@ -47,7 +49,7 @@ export interface Draft {
   judge(attributes: LeaseAttributes): string | undefined;
   /** What to publish, given the lease that is taken over, if one is. */
   attributes(taken?: Partial<LeaseAttributes>): LeaseAttributes;
-  intent(subnet: Prefix4, taken?: Partial<LeaseAttributes>): NetworkIntent;
+  intent(subnets: Subnets, taken?: Partial<LeaseAttributes>): NetworkIntent;
 }
 
 /**
@@ -64,25 +66,26 @@ export class IntentMaker {
   }
 
   /**
-   * `current`: the underlay in use, which stays. `subnet`: addresses in it are the overlay's own. Throws WeftError
-   * `interface`, `config`, `backend`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
+   * `current`: the underlay in use, which stays. `subnets`: addresses in them are the overlay's own. Throws WeftError
+   * `interface`, `config`, `backend`, `backend-job`, `foreign-device`, `device-clash`, `overlap` or `network-clash`.
    */
   async draft(
     config: NetworkConfig,
-    { current, subnet }: { readonly current?: Underlay; readonly subnet?: Prefix4 } = {},
+    { current, subnets = {} }: { readonly current?: Underlay; readonly subnets?: Subnets } = {},
   ): Promise<Draft> {
     const { kernel, claims } = this.#components;
     const { owner, identity, tag } = this.#options;
     const selection = await readUnderlayFlags(this.#options);
     const facts = await readHostFacts(kernel, selection);
-    const underlay = current ?? chooseUnderlay(selection, withoutSubnet(facts, subnet));
+    const underlay = current ?? chooseUnderlay(selection, withoutSubnets(facts, subnets));
     const prepared = prepareBackend(config, { links: facts.links, identity, instance: tag });
     const claim = this.#claimOf(config, prepared);
     claims.check(owner, claim);
     this.#refuseHarm(config, prepared, underlay, facts);
+    const output = await this.#components.preparation.outputOf(prepared.preparation);
     const make = (taken?: Partial<LeaseAttributes>): Backend =>
-      prepared.make(backendUnderlay(underlay), taken);
-    const overlap = overlapRulesOf(config, underlay, this.#options);
+      prepared.make(backendUnderlay(underlay), taken, output);
+    const overlap = overlapRulesOf(config.ranges, underlay, this.#options);
     return {
       config,
       underlay,
@@ -91,14 +94,14 @@ export class IntentMaker {
       overlap,
       claim: () => claims.take(owner, claim),
       judge: (attributes) => make().judge(attributes),
-      attributes: (taken) => ({ publicIp: underlay.publicIp, ...make(taken).published, node: identity }),
-      intent: (own, taken) => ({ config, subnet: own, underlay, backend: make(taken), overlap }),
+      attributes: (taken) => ({ ...publicIpsOf(underlay), ...make(taken).published, node: identity }),
+      intent: (own, taken) => ({ config, subnets: own, underlay, backend: make(taken), overlap }),
     };
   }
 
-  #claimOf({ network }: NetworkConfig, { devices }: PreparedBackend): NetworkClaim {
+  #claimOf({ ranges }: NetworkConfig, { devices }: PreparedBackend): NetworkClaim {
     const { title } = this.#options;
-    return { title: title === '' ? 'this network' : title, network, devices };
+    return { title: title === '' ? 'this network' : title, networks: networksOf(ranges), devices };
   }
 
   #refuseHarm(
@@ -110,7 +113,7 @@ export class IntentMaker {
     const { log } = this.#components;
     for (const warning of prepared.check(backendUnderlay(underlay), { links })) log.warning(warning);
     refuseOverlap(
-      config,
+      config.ranges,
       {
         routes,
         links,
@@ -126,6 +129,13 @@ export class IntentMaker {
 const backendUnderlay = ({ name, mtu, address, publicIp }: Underlay): BackendUnderlay => ({
   name,
   mtu,
-  address: { v4: address },
-  publicIp: { v4: publicIp },
+  address,
+  publicIp,
+});
+
+const publicIpsOf = ({
+  publicIp: { v4, v6 },
+}: Underlay): Pick<LeaseAttributes, 'publicIp' | 'publicIpv6'> => ({
+  ...(v4 !== undefined && { publicIp: v4 }),
+  ...(v6 !== undefined && { publicIpv6: v6 }),
 });

@@ -90,7 +90,7 @@ async function leases({ network, clock }: NetworkSources): Promise<Reply> {
   const { own } = joined.membership;
   const ends = await leaseEnds(joined.registry, [own.record, ...table.records()]);
   const list = new LeaseList({
-    config: intent.config,
+    ranges: intent.config.ranges,
     own: own.record,
     entries: table.entries(),
     ends,

@@ -6,7 +6,7 @@ import { NetworkClaims } from '#src/node/network-claims.ts';
 function claim(title: string, text: string, device: string) {
   const network = parsePrefix4(text);
   assert.ok(network);
-  return { title, network, devices: [device] };
+  return { title, networks: { v4: network }, devices: [device] };
 }
 
 test('one device, or one range, for two networks is refused with both names', () => {

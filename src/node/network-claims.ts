@@ -1,11 +1,12 @@
 import { WeftError } from '#src/lib/errors.ts';
-import { formatPrefix, overlaps, type Prefix } from '#src/lib/ip.ts';
+import { formatPrefix, overlaps, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
+import { type PerFamily, valuesOf } from '#src/lib/per-family.ts';
 
 /** What a network takes of its host, which no other network can have. */
 export interface NetworkClaim {
   /** How messages name the network. */
   readonly title: string;
-  readonly network: Prefix;
+  readonly networks: PerFamily<Prefix4, Prefix6>;
   readonly devices: readonly string[];
 }
 
@@ -33,11 +34,14 @@ export class NetworkClaims {
           },
         );
       }
-      if (overlaps(claim.network, taken.network)) {
+      for (const network of valuesOf(claim.networks)) {
+        const of = valuesOf(taken.networks).find((candidate) => overlaps(network, candidate));
+        if (of === undefined) continue;
+        const field = network.family === 4 ? 'Network' : 'IPv6Network';
         throw new WeftError(
           'network-clash',
-          `${claim.title} can not start: its Network ${formatPrefix(claim.network)} overlaps ${formatPrefix(taken.network)} of ${taken.title}`,
-          { remedy: 'give one of them another Network in its network config' },
+          `${claim.title} can not start: its ${field} ${formatPrefix(network)} overlaps ${formatPrefix(of)} of ${taken.title}`,
+          { remedy: `give one of them another ${field} in its network config` },
         );
       }
     }

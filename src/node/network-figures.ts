@@ -1,7 +1,6 @@
 import type { Membership } from '#src/membership/membership.ts';
-import { subnetCount } from '#src/network/acquire-plan.ts';
-import { isUsable } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { isUsable, type SubnetRange, subnetCount } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
@@ -45,11 +44,19 @@ function subnetsOf({ intent, table }: Pick<DataPath, 'intent' | 'table'>): {
   readonly capacity: number;
   readonly used: number;
 } {
-  const { config } = intent;
+  const { v4, v6 } = intent.config.ranges;
+  const ranges = [
+    ...(v4 === undefined ? [] : [{ family: 'v4', range: v4 } as const]),
+    ...(v6 === undefined ? [] : [{ family: 'v6', range: v6 } as const]),
+  ];
+  // The family with the fewest subnets says how many hosts there can be.
+  const [scarce] = ranges.sort((a, b) => subnetCount(a.range) - subnetCount(b.range));
+  if (scarce === undefined) return { capacity: 0, used: 0 };
+  const range: SubnetRange = scarce.range;
   let used = 1;
   for (const { name } of table.records()) {
-    const subnet = parseSubnetName(name)?.v4;
-    if (subnet !== undefined && isUsable(config, subnet)) used++;
+    const subnet = parseSubnetName(name)?.[scarce.family];
+    if (subnet !== undefined && isUsable(range, subnet)) used++;
   }
-  return { capacity: subnetCount(config), used };
+  return { capacity: subnetCount(range), used };
 }

@@ -11,6 +11,7 @@ import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { AddressAnnouncer } from '#src/sys/address-announcer.ts';
+import type { ChildPrograms } from '#src/sys/child-program.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -18,6 +19,7 @@ import type { Folders } from '#src/sys/folders.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
 import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 import type { Random } from '#src/sys/random.ts';
+import type { RunShell } from '#src/sys/shell.ts';
 
 /** What the networks of one host share. */
 export interface NetworkHost {
@@ -38,6 +40,10 @@ export interface NetworkHost {
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */
   readonly commands: CommandRunner;
+  /** Runs the commands of backends that have some. */
+  readonly shell: RunShell;
+  /** Starts the programs of backends that have some. */
+  readonly programs: ChildPrograms;
   readonly files: Files;
   readonly folders: Folders;
   readonly clock: Clock;

@@ -1,11 +1,14 @@
 import type { Backend } from '#src/backend/backend.ts';
-import type { SubnetFile } from '#src/docker/subnet-file.ts';
-import type { WantedRules } from '#src/firewall/rules.ts';
-import type { Prefix4 } from '#src/lib/ip.ts';
+import type { PreviousNetwork, SubnetFile } from '#src/docker/subnet-file.ts';
+import type { Overlays, WantedRules } from '#src/firewall/rules.ts';
+import type { Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
+import { familiesOf, type PerFamily, valuesOf } from '#src/lib/per-family.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import type { LeaseRules } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import { type KernelObject, RTPROT_WEFT } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -18,13 +21,15 @@ import type { Scope } from '#src/state/scope.ts';
  */
 export interface NetworkIntent {
   readonly config: NetworkConfig;
-  /** The subnet of our own lease. */
-  readonly subnet: Prefix4;
+  /** The subnets of our own lease: one in each family of the network. */
+  readonly subnets: Subnets;
   readonly underlay: Underlay;
   readonly backend: Backend;
   /** What subnets of peers must not hide on this host. */
   readonly overlap: OverlapRules;
 }
+
+export type { PreviousNetwork };
 
 /** The flags by which state is derived from an intent. */
 export interface IntentOptions {
@@ -34,12 +39,6 @@ export interface IntentOptions {
   /** The bit by which Docker knows the overlay's packets; 0 for none. */
   readonly dockerMark: number;
   readonly blackhole: boolean;
-}
-
-/** What subnet.env of an earlier run says: rules for it are removed. */
-export interface PreviousNetwork {
-  readonly network?: Prefix4;
-  readonly subnet?: Prefix4;
 }
 
 /** The part of the kernel that the network looks after; the device of the underlay is only followed. */
@@ -54,16 +53,16 @@ export function ownObjectsOf(
   intent: NetworkIntent,
   { blackhole }: Pick<IntentOptions, 'blackhole'>,
 ): readonly KernelObject[] {
-  const { backend, subnet } = intent;
+  const { backend, subnets } = intent;
   return [
-    ...backend.ownObjects({ v4: subnet }),
-    ...(blackhole ? [blackholeRoute(subnet)] : []),
+    ...backend.ownObjects(subnets),
+    ...(blackhole ? valuesOf(subnets).map(blackholeRoute) : []),
     ...forwardingOf(intent),
   ];
 }
 
 /** Keeps packets to containers that are gone on this host. It has the last preference: the bridge's own route comes first. */
-const blackholeRoute = (subnet: Prefix4): KernelObject => ({
+const blackholeRoute = (subnet: Prefix): KernelObject => ({
   kind: 'route',
   destination: subnet,
   type: 'blackhole',
@@ -90,12 +89,11 @@ const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
 ];
 
 /** By what the leases of other hosts are judged. */
-export function leaseRulesOf({ config, subnet, underlay, backend, overlap }: NetworkIntent): LeaseRules {
+export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: NetworkIntent): LeaseRules {
   return {
-    network: config.network,
-    subnetLength: config.subnetLength,
-    ownName: formatSubnetName({ v4: subnet }),
-    ownSubnet: subnet,
+    ranges: config.ranges,
+    ownName: formatSubnetName(subnets),
+    ownSubnets: subnets,
     ownPublicIp: underlay.publicIp,
     overlap,
     judge: (attributes) => backend.judge(attributes),
@@ -106,22 +104,31 @@ export function leaseRulesOf({ config, subnet, underlay, backend, overlap }: Net
 export function wantedRulesOf(
   intent: NetworkIntent,
   { ipMasq, forwardRules, randomFully, dockerMark }: IntentOptions,
-  { network, subnet: previousSubnet }: PreviousNetwork,
+  previous: PreviousNetwork,
 ): WantedRules {
-  const { config, subnet } = intent;
+  const { config, subnets } = intent;
+  const before = overlaysOf(previous.networks, previous.subnets);
   return {
-    v4: { network: config.network, subnet },
+    ...overlaysOf(networksOf(config.ranges), subnets),
     masquerade: ipMasq,
     forward: forwardRules,
     randomFully,
     arriveBy: inboundDevicesOf(intent),
     dockerMark,
-    ...(network !== undefined &&
-      previousSubnet !== undefined && { previous: { v4: { network, subnet: previousSubnet } } }),
+    ...(familiesOf(before).length > 0 && { previous: before }),
+  };
+}
+
+/** Of each family that has both. */
+export function overlaysOf(networks: PerFamily<Prefix4, Prefix6>, subnets: Subnets): Overlays {
+  const { v4, v6 } = networks;
+  return {
+    ...(v4 !== undefined && subnets.v4 !== undefined && { v4: { network: v4, subnet: subnets.v4 } }),
+    ...(v6 !== undefined && subnets.v6 !== undefined && { v6: { network: v6, subnet: subnets.v6 } }),
   };
 }
 
 export const subnetFileOf = (
-  { config, subnet, backend }: NetworkIntent,
+  { config, subnets, backend }: NetworkIntent,
   { ipMasq }: IntentOptions,
-): SubnetFile => ({ network: config.network, subnet, mtu: backend.mtu, ipMasq });
+): SubnetFile => ({ networks: networksOf(config.ranges), subnets, mtu: backend.mtu, ipMasq });

@@ -4,12 +4,16 @@ import { leftovers } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Overlays } from '#src/firewall/rules.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { equalPrefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { familiesOf, type PerFamily } from '#src/lib/per-family.ts';
 import { Memory, type Remembered } from '#src/membership/remembered.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { networksOf, type Ranges } from '#src/network/subnet-range.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import { overlaysOf } from '#src/node/network-intent.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
 import { askNode } from '#src/observe/ask-status.ts';
@@ -41,8 +45,8 @@ export interface RulesLeftover {
 interface Trace {
   readonly remembered: Remembered | undefined;
   readonly config: NetworkConfig | undefined;
-  readonly network: Prefix4 | undefined;
-  readonly subnet: Prefix4 | undefined;
+  readonly networks: PerFamily<Prefix4, Prefix6>;
+  readonly subnets: Subnets;
   readonly files: readonly string[];
 }
 
@@ -80,11 +84,11 @@ export async function findNetworkLeftovers(
   };
 }
 
-function leftoversOf({ network, config }: Trace, found: Parameters<typeof leftovers>[0]) {
-  const v4 = network ?? config?.network;
-  if (v4 === undefined) return [];
+function leftoversOf({ networks, config }: Trace, found: Parameters<typeof leftovers>[0]) {
+  const network = { ...(config && networksOf(config.ranges)), ...networks };
+  if (familiesOf(network).length === 0) return [];
   const trace: NetworkTrace = {
-    network: { v4 },
+    network,
     ...(config !== undefined && { options: config.backend.options }),
   };
   return leftovers(found, trace);
@@ -97,9 +101,10 @@ function rulesOf(
   all: boolean,
 ): RulesLeftover[] {
   const log = createLogger('cleanup');
-  const overlays = traces.map(({ network, subnet }): Overlays | undefined =>
-    network && subnet ? { v4: { network, subnet } } : undefined,
-  );
+  const overlays = traces.map(({ networks, subnets }): Overlays | undefined => {
+    const found = overlaysOf(networks, subnets);
+    return familiesOf(found).length === 0 ? undefined : found;
+  });
   const instances = new Set(traces.map(({ remembered }) => remembered?.instance ?? ''));
   if (all) instances.add('');
   return [...instances].map((instance) => ({
@@ -120,15 +125,24 @@ async function traceOf(
   const previous = await readSubnetFile(files, subnetFile);
   // A file that two networks were given by mistake belongs to the network that it names.
   const isOurs =
-    config === undefined || previous.network === undefined || equalPrefix(config.network, previous.network);
+    config === undefined ||
+    familiesOf(previous.networks).length === 0 ||
+    isOf(config.ranges, previous.networks);
   return {
     remembered,
     config,
-    network: isOurs ? previous.network : config?.network,
-    subnet: isOurs ? previous.subnet : undefined,
+    networks: isOurs || config === undefined ? previous.networks : networksOf(config.ranges),
+    subnets: isOurs ? previous.subnets : {},
     files: isOurs ? [subnetFile, stateFile] : [stateFile],
   };
 }
+
+/** Whether a file names this network: the networks of the families that it has are the config's. */
+const isOf = (ranges: Ranges, named: PerFamily<Prefix4, Prefix6>): boolean =>
+  familiesOf(named).every((family) => {
+    const [network, range] = [named[family], ranges[family]];
+    return network !== undefined && range !== undefined && equalPrefix(network, range.network);
+  });
 
 /** Every network that left a file on this host. */
 async function allTraces(
@@ -144,19 +158,19 @@ async function allTraces(
     const stateFile = join(options.stateDir, name);
     const remembered = await new Memory({ files, log }, stateFile).recall();
     const config = remembered && parsed(remembered.config);
-    traces.push({ remembered, config, network: config?.network, subnet: undefined, files: [stateFile] });
+    const networks = config === undefined ? {} : networksOf(config.ranges);
+    traces.push({ remembered, config, networks, subnets: {}, files: [stateFile] });
   }
   for (const folder of new Set([subnetFolder(options), dirname(options.subnetFile)])) {
     for (const name of await folders.list(folder).catch(() => [])) {
       if (!name.endsWith('.env')) continue;
       const path = join(folder, name);
       const previous = await readSubnetFile(files, path);
-      if (previous.network === undefined) continue;
+      if (familiesOf(previous.networks).length === 0) continue;
       traces.push({
         remembered: undefined,
         config: undefined,
-        network: previous.network,
-        subnet: previous.subnet,
+        ...previous,
         files: [path],
       });
     }

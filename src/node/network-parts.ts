@@ -6,6 +6,8 @@ import { DataPath } from '#src/node/data-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { IntentMaker } from '#src/node/intent-maker.ts';
+import { jobHandlers } from '#src/node/jobs/handlers.ts';
+import { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
@@ -38,7 +40,10 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     createLogger,
     log,
     events: host.eventsOf(id.name),
-    maker: new IntentMaker({ ...host, log }, makerOptions(id, artefacts, options, host.identity)),
+    maker: new IntentMaker(
+      { ...host, preparation: new Preparation({ ...host, log }), log },
+      makerOptions(id, artefacts, options, host.identity),
+    ),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
   };
@@ -51,6 +56,7 @@ export function makeDataPath(
   life: Lifetime,
 ): DataPath {
   const { makeFirewall, watchDrops, clock, observeRules } = host;
+  const log = createLogger('jobs');
   const rules = new NetworkRules(
     { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
     { intervalMs: ruleCheckMs(options) },
@@ -58,7 +64,17 @@ export function makeDataPath(
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
   return new DataPath(
-    { ...host, createLogger, rules, events },
+    {
+      ...host,
+      createLogger,
+      rules,
+      events,
+      jobHandlers: jobHandlers({
+        ...host,
+        log,
+        recordPath: (key) => artefacts.stateFile.replace(/json$/, `${key}.pid`),
+      }),
+    },
     intent,
     { ...dataPathOptions(options), name: id.prefix, subnetFile: artefacts.subnetFile, previous },
     life,

@@ -1,6 +1,8 @@
 import { formatIp, formatPrefix } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 
@@ -55,13 +57,21 @@ function describeKernel(dataPath: DataPath | undefined): NodeStatus['kernel'] {
 }
 
 function describePlace({ intent, routeForm }: DataPath): NonNullable<NodeStatus['network']> {
-  const { config, subnet, backend, underlay } = intent;
+  const { config, subnets, backend, underlay } = intent;
+  const [network, ipv6Network] = valuesOf(networksOf(config.ranges)).map(formatPrefix);
+  const [subnet, ipv6Subnet] = valuesOf(subnets).map(formatPrefix);
+  const [address, ipv6Address] = valuesOf(underlay.address).map(formatIp);
+  const [publicIp, publicIpv6] = valuesOf(underlay.publicIp).map(formatIp);
   return {
-    network: formatPrefix(config.network),
-    subnet: formatPrefix(subnet),
+    network: network ?? '',
+    subnet: subnet ?? '',
+    ...(ipv6Network !== undefined && { ipv6Network }),
+    ...(ipv6Subnet !== undefined && { ipv6Subnet }),
     backend: backend.type,
-    underlay: `${underlay.name} (${formatIp(underlay.address)})`,
-    publicIp: formatIp(underlay.publicIp),
+    underlay: `${underlay.name} (${address})`,
+    publicIp: publicIp ?? '',
+    ...(ipv6Address !== undefined && { ipv6Address }),
+    ...(publicIpv6 !== undefined && { publicIpv6 }),
     mtu: backend.mtu,
     routes: routeForm,
   };

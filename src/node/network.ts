@@ -2,6 +2,7 @@ import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { networkFigures } from '#src/node/network-figures.ts';
@@ -134,7 +135,8 @@ export class Network {
     const dataPath = this.#dataPath;
     const { troubles } = this;
     if (dataPath === undefined) return troubles.join('; ');
-    const text = `subnet ${formatPrefix(dataPath.intent.subnet)}, ${dataPath.table.accepted} peers`;
+    const subnets = valuesOf(dataPath.intent.subnets).map(formatPrefix).join(' and ');
+    const text = `subnet ${subnets}, ${dataPath.table.accepted} peers`;
     return [text, ...troubles.slice(0, 1)].join('; ');
   }
 
@@ -253,9 +255,9 @@ export class Network {
     const again = this.#waitingFor === undefined;
     this.#waitingFor = undefined;
     const ms = Math.round(this.#parts.host.clock.monotonic() - this.#startedAt);
-    const { subnet, backend } = dataPath.intent;
+    const { subnets, backend } = dataPath.intent;
     this.#parts.log.info(
-      `Running backend ${backend.type}: subnet ${formatPrefix(subnet)}, ${dataPath.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
+      `Running backend ${backend.type}: subnet ${valuesOf(subnets).map(formatPrefix).join(' and ')}, ${dataPath.table.accepted} peers, ${again ? 'the registry is back' : `ready after ${ms} ms`}`,
     );
     this.#onReady();
     dataPath.watchDrops(life.signal);

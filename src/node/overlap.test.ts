@@ -37,7 +37,7 @@ function judge(network: typeof WHOLE, routes: readonly Route[], allowed = false)
   const log = { ...silentLogger, warning: (text: string) => warnings.push(text) };
   const facts = { routes, links: LINKS, underlay: 'eth0', ownDevices: ['flannel.1'], allowed };
   try {
-    refuseOverlap(network, facts, log);
+    refuseOverlap(network.ranges, facts, log);
     return { warnings };
   } catch (error) {
     return { refused: (error as Error).message, warnings };
@@ -75,8 +75,8 @@ test('what is ours, on a bridge, or behind a gateway is not refused', () => {
 const UNDERLAY: Underlay = {
   name: 'eth0',
   mtu: 1500,
-  address: ip('10.240.0.5'),
-  publicIp: ip('10.240.0.5'),
+  address: { v4: ip('10.240.0.5') },
+  publicIp: { v4: ip('10.240.0.5') },
   prefixes: [prefix('10.240.0.0/16')],
   gateways: [ip('10.240.0.1')],
   chosenBy: 'the default route',
@@ -87,7 +87,7 @@ const OPTIONS = {
 };
 
 test('what a host needs: itself, its gateways, and the servers that are known by address', () => {
-  const { needed, connected, allowed } = overlapRulesOf(WHOLE, UNDERLAY, OPTIONS);
+  const { needed, connected, allowed } = overlapRulesOf(WHOLE.ranges, UNDERLAY, OPTIONS);
   assert.deepEqual(
     needed.map(({ ip }) => formatIp(ip)),
     ['10.240.0.5', '10.240.0.1', '10.3.3.3', formatIp(parseIp('fd00::3') ?? assert.fail())],
@@ -98,7 +98,7 @@ test('what a host needs: itself, its gateways, and the servers that are known by
 
 test('a new subnet avoids those of them that could be handed out', () => {
   const avoid = (network: typeof WHOLE) =>
-    addressesToAvoid(overlapRulesOf(network, UNDERLAY, OPTIONS)).map(formatPrefix);
+    addressesToAvoid(overlapRulesOf(network.ranges, UNDERLAY, OPTIONS)).map(formatPrefix);
   assert.deepEqual(avoid(WHOLE), ['10.240.0.5/32', '10.240.0.1/32', '10.3.3.3/32']);
   assert.deepEqual(avoid(DOCUMENTED), []);
 });

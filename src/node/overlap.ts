@@ -4,12 +4,13 @@ import {
   formatIp,
   formatPrefix,
   isIpv4,
-  type Prefix4,
+  type Prefix,
   parseIp,
   prefix4,
+  prefix6,
 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { NetworkConfig } from '#src/network/network-config.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import {
   handedOutBy,
   isInRange,
@@ -17,6 +18,7 @@ import {
   type OverlapRules,
   rangeOverlaps,
 } from '#src/network/overlap-rules.ts';
+import type { Ranges, SubnetRange } from '#src/network/subnet-range.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
 import type { Link, Route } from '#src/state/object.ts';
 
@@ -31,8 +33,6 @@ export interface OverlapFacts {
   readonly allowed: boolean;
 }
 
-type Handed = Pick<NetworkConfig, 'network' | 'subnetMin' | 'subnetMax' | 'subnetLength'>;
-
 /**
  * Refuses a network whose subnets take addresses of a network that this host is connected to: its neighbours there would be
  * cut off (flannel issue 611: a user lost SSH). Only the subnets that are handed out count, because the overlay has no route
@@ -41,29 +41,32 @@ type Handed = Pick<NetworkConfig, 'network' | 'subnetMin' | 'subnetMax' | 'subne
  *
  * Throws WeftError `overlap`.
  */
-export function refuseOverlap(config: Handed, facts: OverlapFacts, log: Logger): void {
-  const handedOut = handedOutBy(config);
+export function refuseOverlap(ranges: Ranges, facts: OverlapFacts, log: Logger): void {
+  const handedOut = handedOutBy(ranges);
   const bridges = facts.links
     .filter(({ type, name }) => type === 'bridge' && name !== facts.underlay)
     .map(({ name }) => name);
   for (const { destination, device, via, type } of facts.routes) {
     if (destination.length === 0 || type !== 'unicast' || !rangeOverlaps(handedOut, destination)) continue;
     if (device === undefined || facts.ownDevices.includes(device) || bridges.includes(device)) continue;
-    const text = `${subnetsOf(config)} overlap this host's route ${formatPrefix(destination)} dev ${device}`;
+    const range = destination.family === 4 ? ranges.v4 : ranges.v6;
+    if (range === undefined) continue;
+    const text = `${subnetsOf(range)} overlap this host's route ${formatPrefix(destination)} dev ${device}`;
     if (via === undefined && !facts.allowed) {
       throw new WeftError('overlap', text, {
         remedy:
-          'choose another Network, or narrow what it hands out with SubnetMin and SubnetMax, or start with --allow-overlap if hosts there may become unreachable',
+          destination.family === 4
+            ? 'choose another Network, or narrow what it hands out with SubnetMin and SubnetMax, or start with --allow-overlap if hosts there may become unreachable'
+            : 'choose another IPv6Network, or narrow what it hands out with IPv6SubnetMin and IPv6SubnetMax, or start with --allow-overlap if hosts there may become unreachable',
       });
     }
     // A flannel before us may have made routes to single subnets of the network. They are replaced, and hide nothing.
-    const isSubnet =
-      destination.length > config.network.length && containsPrefix(config.network, destination);
+    const isSubnet = destination.length > range.network.length && containsPrefix(range.network, destination);
     if (via === undefined || !isSubnet) log.warning(`${text}: what is there may become unreachable`);
   }
 }
 
-const subnetsOf = ({ network, subnetMin, subnetMax, subnetLength }: Handed): string =>
+const subnetsOf = ({ network, subnetMin, subnetMax, subnetLength }: SubnetRange): string =>
   `the subnets ${formatIp(subnetMin)} to ${formatIp(subnetMax)} (/${subnetLength}) of the network ${formatPrefix(network)}`;
 
 export interface OverlapOptions {
@@ -75,11 +78,11 @@ export interface OverlapOptions {
 
 /** By what the subnets of peers are judged on this host. */
 export const overlapRulesOf = (
-  config: Handed,
+  ranges: Ranges,
   underlay: Underlay,
   { allowOverlap, etcdEndpoints }: OverlapOptions,
 ): OverlapRules => ({
-  handedOut: handedOutBy(config),
+  handedOut: handedOutBy(ranges),
   connected: underlay.prefixes,
   needed: neededAddresses(underlay, etcdEndpoints),
   allowed: allowOverlap,
@@ -91,7 +94,7 @@ function neededAddresses(
   etcdEndpoints: readonly string[],
 ): readonly NeededAddress[] {
   return [
-    { ip: address, use: "this host's own address" },
+    ...valuesOf(address).map((ip) => ({ ip, use: "this host's own address" })),
     ...gateways.map((ip) => ({ ip, use: 'the default gateway' })),
     ...etcdEndpoints.flatMap((url) => {
       const ip = URL.canParse(url) ? parseIp(new URL(url).hostname.replace(/^\[|\]$/g, '')) : undefined;
@@ -101,5 +104,7 @@ function neededAddresses(
 }
 
 /** Addresses in use outside the overlay that the network could hand out: a new subnet must not hold one of them. */
-export const addressesToAvoid = ({ handedOut, needed }: OverlapRules): Prefix4[] =>
-  needed.flatMap(({ ip }) => (isIpv4(ip) && isInRange(handedOut, ip) ? [prefix4(ip, 32)] : []));
+export const addressesToAvoid = ({ handedOut, needed }: OverlapRules): Prefix[] =>
+  needed.flatMap(({ ip }) =>
+    isInRange(handedOut, ip) ? [isIpv4(ip) ? prefix4(ip, 32) : prefix6(ip, 128)] : [],
+  );

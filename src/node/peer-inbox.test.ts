@@ -32,13 +32,19 @@ function backendAt(address: Ipv4): VxlanBackend {
 }
 
 const rulesAt = (backend: VxlanBackend, address: Ipv4): LeaseRules => ({
-  network: NETWORK,
-  subnetLength: 24,
+  ranges: {
+    v4: {
+      network: NETWORK,
+      subnetLength: 24,
+      subnetMin: ipv4(0x0a050000),
+      subnetMax: ipv4(0x0a05ff00),
+    },
+  },
   ownName: '10.5.1.0-24',
-  ownSubnet: OWN,
-  ownPublicIp: address,
+  ownSubnets: { v4: OWN },
+  ownPublicIp: { v4: address },
   overlap: {
-    handedOut: { first: ipv4(0x0a050000), last: ipv4(0x0a05ffff) },
+    handedOut: { v4: { first: ipv4(0x0a050000), last: ipv4(0x0a05ffff) } },
     connected: [],
     needed: [],
     allowed: false,

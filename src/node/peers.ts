@@ -1,10 +1,11 @@
-import type { Backend, RouteForm } from '#src/backend/backend.ts';
+import type { Backend, PeerPath, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { JobDesk } from '#src/node/jobs/job-desk.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
@@ -14,6 +15,8 @@ export interface PeersComponents {
   readonly kernel: Pick<Kernel, 'routeTo'>;
   readonly clock: Clock;
   readonly reconciler: Pick<Owner, 'set'>;
+  /** Default: nobody, for backends without jobs. */
+  readonly jobs?: Pick<JobDesk, 'set'>;
   readonly log: Logger;
   /** Default: nobody. */
   readonly events?: HostEvents;
@@ -61,6 +64,7 @@ export class Peers {
       if (change.kind !== 'accepted') {
         this.#unreachable.delete(change.name);
         this.#components.reconciler.set(change.name, []);
+        this.#components.jobs?.set(change.name, []);
       } else if (!all) await this.#plan(change.lease, budget);
     }
     if (all) await this.planAll();
@@ -76,22 +80,25 @@ export class Peers {
   #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
     const { publicIp } = lease.attributes;
     if (this.#backend.needsLookup && publicIp !== undefined) return this.#planByLookup(lease, publicIp);
-    this.#components.reconciler.set(
-      lease.name,
-      this.#backend.peerObjects(lease, { routeForm: this.#routeForm }),
-    );
+    this.#want(lease, { routeForm: this.#routeForm });
     return budget.isSpent ? budget.turn() : undefined;
   }
 
   async #planByLookup({ name }: Lease, publicIp: Ipv4): Promise<void> {
-    const { kernel, leases, reconciler } = this.#components;
+    const { kernel, leases } = this.#components;
     const lookup = await kernel.routeTo(publicIp);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
     const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup: { v4: lookup } }) };
     if (lease?.attributes.publicIp !== publicIp) return;
     this.#noteReach(name, this.#backend.unreachable(lease, path));
-    reconciler.set(name, this.#backend.peerObjects(lease, path));
+    this.#want(lease, path);
+  }
+
+  #want(lease: Lease, path: PeerPath): void {
+    const { reconciler, jobs } = this.#components;
+    reconciler.set(lease.name, this.#backend.peerObjects(lease, path));
+    jobs?.set(lease.name, this.#backend.jobs?.peer(lease, path) ?? []);
   }
 
   /** Said once for each reason. */

@@ -1,7 +1,8 @@
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatPrefix, type Prefix4 } from '#src/lib/ip.ts';
+import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { leasesOf } from '#src/membership/acquire-lease.ts';
 import { planAcquire } from '#src/network/acquire-plan.ts';
 import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
@@ -9,6 +10,7 @@ import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatSubnetName } from '#src/network/subnet-name.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
+import { formatCommand } from '#src/node/jobs/command-jobs.ts';
 import type { NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
@@ -16,12 +18,13 @@ import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
+import type { RunShell } from '#src/sys/shell.ts';
 
 /** What a start of flanneld would do on this host now. */
 export interface StartPlan {
   /** What it would do with the registry, one sentence each. */
   readonly registry: readonly string[];
-  /** `ip` and `bridge` commands, in order. */
+  /** `ip` and `bridge` commands, in order, and the commands and programs of a backend that has some. */
   readonly commands: readonly string[];
   /** The firewall's transactions. */
   readonly transactions: readonly Step[];
@@ -41,12 +44,15 @@ export async function planStart(
   // A node without an identity gets one at its start, not here.
   const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
-  const parts = networkParts(networkHost(components, options, identity, signal), id, options);
+  // A plan names the commands of an operator, and runs none.
+  const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });
+  const host = networkHost({ ...components, shell }, options, identity, signal);
+  const parts = networkParts(host, id, options);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();
   const draft = await parts.maker.draft(config, {
-    ...(previous.subnet !== undefined && { subnet: previous.subnet }),
+    subnets: previous.subnets,
   });
   const { records } = await registry.list(signal);
   const claimant = { node: identity, publicIp: draft.underlay.publicIp };
@@ -64,12 +70,12 @@ export async function planStart(
         clock,
       ),
       claimant,
-      previous: previous.subnet,
+      previous: previous.subnets,
       avoid: addressesToAvoid(draft.overlap),
       random,
     }),
   );
-  const intent = draft.intent(lease.subnet, lease.taken);
+  const intent = draft.intent(lease.subnets, lease.taken);
   const life = new Lifetime(signal);
   try {
     await parts.names.foresee(draft.prepared.instance, remembered?.instance);
@@ -77,7 +83,11 @@ export async function planStart(
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],
-      commands: plan.operations.map(commandOf),
+      commands: [
+        ...(draft.prepared.preparation === undefined ? [] : [formatCommand(draft.prepared.preparation)]),
+        ...plan.operations.map(commandOf),
+        ...plan.jobs,
+      ],
       transactions: plan.transactions,
     };
   } finally {
@@ -87,7 +97,7 @@ export async function planStart(
 }
 
 interface PlannedLease {
-  readonly subnet: Prefix4;
+  readonly subnets: Subnets;
   readonly text: string;
   readonly taken?: LeaseAttributes;
 }
@@ -112,7 +122,7 @@ function describe(plan: ReturnType<typeof planAcquire>): PlannedLease {
   }
 }
 
-function planned(subnets: Subnets, text: string): PlannedLease {
-  if (subnets.v4 === undefined) throw new WeftError('lease', 'the lease has no IPv4 subnet');
-  return { subnet: subnets.v4, text: `${text} ${formatSubnetName(subnets)} (${formatPrefix(subnets.v4)})` };
-}
+const planned = (subnets: Subnets, text: string): PlannedLease => ({
+  subnets,
+  text: `${text} ${formatSubnetName(subnets)} (${valuesOf(subnets).map(formatPrefix).join(' and ')})`,
+});

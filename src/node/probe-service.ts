@@ -8,8 +8,9 @@ import {
 } from '#src/diagnose/responder/responder.ts';
 import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatIpv4, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Ip, type Ipv4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange } from '#src/network/lease-table.ts';
@@ -94,8 +95,8 @@ export class ProbeService {
 
   /** What the intent in force says of this host's ends. Peers are measured again only where these are others. */
   #adopt(): void {
-    const { backend, subnet } = this.#dataPath.intent;
-    const own = backend.probing?.ownEnds({ v4: subnet });
+    const { backend, subnets } = this.#dataPath.intent;
+    const own = backend.probing?.ownEnds(subnets);
     if (keyOf(own) !== keyOf(this.#own)) {
       this.#own = own;
       this.#prober.use(own);
@@ -140,12 +141,12 @@ export class ProbeService {
   #handlers(): ResponderHandlers {
     return {
       'GET /v1/hello': () => {
-        const { underlay, subnet, backend } = this.#dataPath.intent;
+        const { underlay, subnets, backend } = this.#dataPath.intent;
         return {
           version: VERSION,
           node: this.#parts.host.identity,
-          publicIp: formatIpv4(underlay.publicIp),
-          subnet: formatPrefix(subnet),
+          publicIp: valuesOf<Ip, Ip>(underlay.publicIp).map(formatIp)[0],
+          subnet: valuesOf(subnets).map(formatPrefix)[0],
           backend: backend.type,
           shared: backend.shared,
         };

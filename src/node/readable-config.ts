@@ -1,7 +1,9 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { networksOf } from '#src/network/subnet-range.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -23,8 +25,9 @@ export async function readableConfig(
     try {
       if (text !== undefined) {
         const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
-        const { backend, network } = config;
-        log.info(`Found network config - Backend type: ${backend.type}, Network ${formatPrefix(network)}`);
+        const { backend, ranges } = config;
+        const networks = valuesOf(networksOf(ranges)).map(formatPrefix).join(' and ');
+        log.info(`Found network config - Backend type: ${backend.type}, Network ${networks}`);
         return { text, config };
       }
     } catch (error) {

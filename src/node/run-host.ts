@@ -6,6 +6,7 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Host } from '#src/node/host.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { announcerIn } from '#src/sys/address-announcer.ts';
+import { systemPrograms } from '#src/sys/child-program.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemCommands } from '#src/sys/command.ts';
 import { keepSmall } from '#src/sys/engine.ts';
@@ -16,6 +17,7 @@ import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { hasOwnMounts } from '#src/sys/own-mounts.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';
 import { systemRandom } from '#src/sys/random.ts';
+import { systemShell } from '#src/sys/shell.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
 
@@ -28,6 +30,8 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
     ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),
     clock: systemClock,
     commands: systemCommands,
+    shell: systemShell,
+    programs: systemPrograms,
     files: systemFiles,
     folders: systemFolders,
     http: systemUnixHttp,

@@ -1,6 +1,5 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
-import { formatIp } from '#src/lib/ip.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
@@ -12,7 +11,7 @@ import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
-import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { Registry, WatchEvent } from '#src/registry/registry.ts';
@@ -77,7 +76,7 @@ export class RunningNetwork {
       { registry, text, missing },
       {
         now: () => this.#draft,
-        subnet: dataPath.intent.subnet,
+        subnets: dataPath.intent.subnets,
         inOrder: (step) => this.#steps.run(step),
         adopt: (next) => this.#adopt(next),
       },
@@ -94,7 +93,7 @@ export class RunningNetwork {
       {
         selection: draft.selection,
         underlay: draft.underlay,
-        subnet: dataPath.intent.subnet,
+        subnets: dataPath.intent.subnets,
         onMove: (to) => this.#move(to),
         onGone: () => {
           this.#wasGone = true;
@@ -213,11 +212,16 @@ export class RunningNetwork {
     try {
       const link = (await kernel.links()).find((candidate) => candidate.name === name);
       if (link?.index === undefined || link.mac === undefined) return;
+      // Neighbours in IPv6 ask again by themselves when a packet gets no answer (RFC 4861 §7.3).
+      if (address.v4 === undefined) return;
       const bytes = new Uint8Array(4);
-      new DataView(bytes.buffer).setUint32(0, address);
+      new DataView(bytes.buffer).setUint32(0, address.v4);
       await announcer.announce({ index: link.index, mac: macToBytes(link.mac), address: bytes });
     } catch (error) {
-      this.#parts.log.verbose(1, `Could not announce ${formatIp(address)} on ${name}: ${messageOf(error)}`);
+      this.#parts.log.verbose(
+        1,
+        `Could not announce ${formatAddresses(address)} on ${name}: ${messageOf(error)}`,
+      );
     }
   }
 
@@ -226,7 +230,7 @@ export class RunningNetwork {
     return this.#steps.run(async () => {
       const before = this.#dataPath.intent.underlay;
       const draft = await this.#parts.maker.draft(this.#draft.config, { current: to });
-      if (to.address !== before.address) this.membership.reconnect();
+      if (formatAddresses(to.address) !== formatAddresses(before.address)) this.membership.reconnect();
       await this.#adopt(draft);
       this.#wasGone = false;
       await this.#announce(to);
@@ -235,10 +239,10 @@ export class RunningNetwork {
 
   async #adopt(draft: Draft): Promise<void> {
     const { names, host } = this.#parts;
-    const { subnet } = this.#dataPath.intent;
+    const { subnets } = this.#dataPath.intent;
     const taken = this.membership.attributes;
     draft.claim();
-    const intent = draft.intent(subnet, taken);
+    const intent = draft.intent(subnets, taken);
     this.#draft = draft;
     this.membership.publish(draft.attributes(taken));
     host.reconciler.retry();

@@ -25,6 +25,8 @@ export interface HostComponents
     | 'files'
     | 'folders'
     | 'locks'
+    | 'shell'
+    | 'programs'
     | 'announcer'
     | 'clock'
     | 'random'

@@ -1,13 +1,16 @@
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { equalPrefix, formatIp, formatPrefix } from '#src/lib/ip.ts';
+import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { join } from '#src/membership/join.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { areIn, equalSubnets, networksOf } from '#src/network/subnet-range.ts';
 import { checkHost } from '#src/node/check-host.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
@@ -15,6 +18,7 @@ import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts
 import { wantsRules } from '#src/node/network-options.ts';
 import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
+import { formatAddresses } from '#src/node/underlay/underlay.ts';
 import type { Registry } from '#src/registry/registry.ts';
 
 /*
@@ -37,12 +41,13 @@ export async function startFromMemory(
 ): Promise<DataPath | undefined> {
   const attempt = new Lifetime(life.signal);
   try {
-    const subnet = parseSubnetName(remembered.own.name)?.v4;
+    const subnets = parseSubnetName(remembered.own.name);
     const own = decodeAttributes(remembered.own.value);
-    if (subnet === undefined || !own.ok) throw new Error('its lease can not be read');
-    const draft = await parts.maker.draft(parseNetworkConfig(remembered.config), { subnet });
+    if (subnets === undefined || !own.ok) throw new Error('its lease can not be read');
+    const draft = await parts.maker.draft(parseNetworkConfig(remembered.config), { subnets });
+    if (!areIn(draft.config.ranges, subnets)) throw new Error('its lease is not in its network');
     draft.claim();
-    const intent = draft.intent(subnet, own.attributes);
+    const intent = draft.intent(subnets, own.attributes);
     await parts.names.choose(draft.prepared.instance, remembered.instance);
     const dataPath = makeDataPath(parts, { intent, previous }, attempt);
     await dataPath.apply(intent, parts.names.use(intent)).done;
@@ -51,7 +56,7 @@ export async function startFromMemory(
     life.adopt(attempt);
     const age = Math.round((parts.host.clock.now() - remembered.at) / 1000);
     parts.log.warning(
-      `The registry does not answer: forwarding with subnet ${formatPrefix(subnet)} and the ${dataPath.table.accepted} peers known ${age} s ago`,
+      `The registry does not answer: forwarding with subnet ${formatAll(subnets)} and the ${dataPath.table.accepted} peers known ${age} s ago`,
     );
     return dataPath;
   } catch (error) {
@@ -93,14 +98,14 @@ export async function joinNetwork(
   const listing = registry.list(signal);
   listing.catch(() => {});
   const draft = await maker.draft(config, {
-    ...(previous.subnet !== undefined && { subnet: previous.subnet }),
+    subnets: previous.subnets,
     ...(running !== undefined && { current: running.intent.underlay }),
   });
   // Before the lease: a network that can't run here must not take a subnet.
   draft.claim();
   const { underlay } = draft;
   log.info(
-    `Using interface with name ${underlay.name} and address ${formatIp(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatIp(underlay.publicIp)}`,
+    `Using interface with name ${underlay.name} and address ${formatAddresses(underlay.address)}, chosen by ${underlay.chosenBy}; public IP ${formatAddresses(underlay.publicIp)}`,
   );
   if (running === undefined) await checkForStart(parts, draft, signal);
   onStep('a lease');
@@ -110,7 +115,7 @@ export async function joinNetwork(
     {
       config,
       claimant: { node: identity, publicIp: underlay.publicIp },
-      previous: previous.subnet,
+      previous: previous.subnets,
       avoid: [...subnetsOf(remembered), ...addressesToAvoid(draft.overlap)],
       ttlSeconds: options.leaseTtl / 1000,
       marginSeconds: options.subnetLeaseRenewMargin * 60,
@@ -122,10 +127,9 @@ export async function joinNetwork(
     signal,
   );
   const { own, attributes } = membership;
-  const subnet = own.subnets.v4;
-  if (subnet === undefined) throw new WeftError('lease', `the lease ${own.record.name} has no IPv4 subnet`);
-  log.info(`Lease acquired: ${formatPrefix(subnet)}`);
-  const intent = draft.intent(subnet, attributes);
+  const { subnets } = own;
+  log.info(`Lease acquired: ${formatAll(subnets)}`);
+  const intent = draft.intent(subnets, attributes);
   if (running !== undefined) refuseRenumbering(running.intent, intent);
   return { draft, membership, intent };
 }
@@ -135,7 +139,7 @@ export const recordsOf = ({ peers }: Remembered): RawLease[] =>
   peers.map((peer) => ({ ...peer, revision: 0n, expiry: { kind: 'reservation' } as const }));
 
 const subnetsOf = (remembered: Remembered | undefined) =>
-  (remembered?.peers ?? []).flatMap(({ name }) => parseSubnetName(name)?.v4 ?? []);
+  (remembered?.peers ?? []).flatMap(({ name }) => valuesOf(parseSubnetName(name) ?? {}));
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
@@ -148,8 +152,8 @@ async function checkForStart(
     {
       requirements: prepared.requirements,
       firewall: wantsRules(options) ? kind : undefined,
-      ipv4: true,
-      ipv6: false,
+      ipv4: config.ranges.v4 !== undefined,
+      ipv6: config.ranges.v6 !== undefined,
     },
     signal,
   );
@@ -158,13 +162,15 @@ async function checkForStart(
 /** The registry answers after a start without it. It must agree, or running containers would be renumbered. */
 function refuseRenumbering(running: NetworkIntent, next: NetworkIntent): void {
   const isSame =
-    equalPrefix(running.subnet, next.subnet) &&
-    equalPrefix(running.config.network, next.config.network) &&
+    equalSubnets(running.subnets, next.subnets) &&
+    equalSubnets(networksOf(running.config.ranges), networksOf(next.config.ranges)) &&
     running.backend.type === next.backend.type;
   if (isSame) return;
   throw new WeftError(
     'renumbered',
-    `the registry has another subnet for this host, ${formatPrefix(next.subnet)} instead of the remembered ${formatPrefix(running.subnet)}`,
+    `the registry has another subnet for this host, ${formatAll(next.subnets)} instead of the remembered ${formatAll(running.subnets)}`,
     { remedy: 'restart flanneld and Docker to take it' },
   );
 }
+
+const formatAll = (subnets: Subnets): string => valuesOf(subnets).map(formatPrefix).join(' and ');

@@ -8,7 +8,6 @@ import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
-import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
 import { isDriverAskedFor } from '#src/node/docker-presence.ts';
 import { DriverCounts } from '#src/node/driver-counts.ts';
@@ -67,9 +66,6 @@ const RETRY_MS = 5_000;
  */
 const REFUSALS: readonly string[] = ['netns', 'netns-make', 'netns-hidden', 'plugin-socket'];
 const REFUSED_MS = 60_000;
-/** The driver has no subnet of its own that the underlay could be mistaken for. */
-const NO_SUBNET = prefix4(ipv4(0), 32);
-
 /** Docker's driver as a service of the daemon: it starts again when it fails. The networks go on. */
 export class TenantService {
   readonly #components: TenantServiceComponents;
@@ -290,7 +286,7 @@ export class TenantService {
       {
         selection,
         underlay,
-        subnet: NO_SUBNET,
+        subnets: {},
         onMove: async (to) => onMove(to),
         onGone: () => {},
         onSame: async () => {},

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
-import { formatIp, formatPrefix, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { formatPrefix, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
 import { readHostFacts } from '#src/node/underlay/host-facts.ts';
-import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { type KernelObject, RTPROT_BOOT } from '#src/state/object.ts';
@@ -92,10 +92,10 @@ async function follow(flags: Partial<UnderlayFlags> = {}) {
     {
       selection,
       underlay: chooseUnderlay(selection, await readHostFacts(kernel, selection)),
-      subnet: prefix('10.5.26.0/24'),
+      subnets: { v4: prefix('10.5.26.0/24') as Prefix4 },
       async onMove(to) {
         const networks = to.prefixes.map(formatPrefix).join(' ');
-        reports.push(`moved to ${to.name} ${formatIp(to.address)} mtu ${to.mtu} in ${networks}`);
+        reports.push(`moved to ${to.name} ${formatAddresses(to.address)} mtu ${to.mtu} in ${networks}`);
         await hooks.move(to);
       },
       onGone: (why) => reports.push(`gone: ${why.split(': ')[0]}`),

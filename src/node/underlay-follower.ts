@@ -1,17 +1,18 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { type HostEvents, type NotedEvent, silentEvents } from '#src/lib/host-events.ts';
-import { containsAddress, isGlobalUnicast, type Prefix } from '#src/lib/ip.ts';
+import { containsAddress, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import {
   defaultRoutes,
   type HostFacts,
   readInterfaces,
   readRoutes,
-  withoutSubnet,
+  withoutSubnets,
 } from '#src/node/underlay/host-facts.ts';
-import { lossOf, type NextUnderlay, nextUnderlay } from '#src/node/underlay/next-underlay.ts';
-import { describeUnderlay, type Underlay } from '#src/node/underlay/underlay.ts';
+import { isRoutable, lossOf, type NextUnderlay, nextUnderlay } from '#src/node/underlay/next-underlay.ts';
+import { describeUnderlay, formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import type { UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -29,8 +30,8 @@ export interface UnderlayFollowerOptions {
   readonly selection: UnderlaySelection;
   /** In use when the follower starts. */
   readonly underlay: Underlay;
-  /** This host's subnet: addresses in it are the overlay's own. */
-  readonly subnet: Prefix;
+  /** This host's subnets: addresses in them are the overlay's own. */
+  readonly subnets: Subnets;
   /** The network has to follow. The place is in use when the promise resolves; when it rejects, it is tried again. */
   readonly onMove: (to: Underlay) => Promise<void>;
   /** The underlay can't be used, and there is no other. */
@@ -102,7 +103,7 @@ export class UnderlayFollower {
   }
 
   #hear(event: KernelEvent): void {
-    if (event.type === 'netconf' || event.type === 'policy') return;
+    if (event.type === 'netconf' || event.type === 'policy' || event.type === 'flushed') return;
     if (event.type !== 'overrun' && !this.#concerns(event)) return;
     if (event.type === 'overrun' || event.object.kind === 'route') {
       this.#routes = undefined;
@@ -167,15 +168,15 @@ export class UnderlayFollower {
 
   async #read(): Promise<NextUnderlay & { readonly lost?: string }> {
     const { kernel, clock } = this.#components;
-    const { selection, subnet } = this.#options;
-    const interfaces = withoutSubnet(await readInterfaces(kernel), subnet);
+    const { selection, subnets } = this.#options;
+    const interfaces = withoutSubnets(await readInterfaces(kernel), subnets);
     const lost = lossOf(this.#underlay, interfaces);
     this.#lostAt = lost === undefined ? undefined : (this.#lostAt ?? clock.monotonic());
     const index = interfaces.links.find(({ name }) => name === this.#underlay.name)?.index;
     this.#index = index ?? this.#index;
     // A table may hold 50,000 routes. It is read when its answer is needed, and the default routes are kept.
     const known = this.#routes;
-    const isEnough = known !== undefined && lost === undefined && isGlobalUnicast(this.#underlay.address);
+    const isEnough = known !== undefined && lost === undefined && isRoutable(this.#underlay);
     if (isEnough) return nextUnderlay(this.#underlay, selection, { ...interfaces, routes: known });
     const events = this.#routeEvents;
     const facts = { ...interfaces, ...(await readRoutes(kernel, selection)) };
@@ -220,7 +221,8 @@ export class UnderlayFollower {
    * interface with a new address.
    */
   #patienceFor({ name, address }: Underlay): number {
-    if (name === this.#underlay.name || address === this.#underlay.address) return 0;
+    if (name === this.#underlay.name || formatAddresses(address) === formatAddresses(this.#underlay.address))
+      return 0;
     const { clock } = this.#components;
     return (this.#lostAt ?? clock.monotonic()) + LEAVE_AFTER_MS - clock.monotonic();
   }

@@ -1,4 +1,5 @@
-import type { Prefix4 } from '#src/lib/ip.ts';
+import type { Prefix } from '#src/lib/ip.ts';
+import { FAMILY_NAMES } from '#src/lib/per-family.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import { inboundDevicesOf } from '#src/node/network-intent.ts';
 import type { WantedWays } from '#src/node/wrong-ways.ts';
@@ -6,18 +7,23 @@ import type { WantedWays } from '#src/node/wrong-ways.ts';
 /** A question about one peer takes the kernel some microseconds. A rule or route in the way takes more than one peer, as a rule. */
 const MOST_PEERS = 64;
 
-/** The ways of an overlay's packets, by peers from all over its range. */
-export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<WantedWays, 'bridge'> {
+/** The ways of an overlay's packets in each of its families, by peers from all over its range. */
+export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<WantedWays, 'bridge'>[] {
   const step = Math.max(1, Math.ceil(table.size / MOST_PEERS));
   const without = new Set(Array.from(leftOut(), ([name]) => name));
-  const peers: Prefix4[] = [];
+  const peers: { readonly v4: Prefix[]; readonly v6: Prefix[] } = { v4: [], v6: [] };
   let number = 0;
   for (const { name } of table.records()) {
     if (number++ % step !== 0 || without.has(name)) continue;
-    const subnet = table.lease(name)?.subnets.v4;
-    if (subnet !== undefined) peers.push(subnet);
+    const { v4, v6 } = table.lease(name)?.subnets ?? {};
+    if (v4 !== undefined) peers.v4.push(v4);
+    if (v6 !== undefined) peers.v6.push(v6);
   }
-  return { subnet: intent.subnet, peers, devices: inboundDevicesOf(intent) };
+  const devices = inboundDevicesOf(intent);
+  return FAMILY_NAMES.flatMap((family) => {
+    const subnet = intent.subnets[family];
+    return subnet === undefined ? [] : [{ subnet, peers: peers[family], devices }];
+  });
 }
 
 export interface WaysSource {

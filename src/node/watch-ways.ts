@@ -1,3 +1,4 @@
+import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { wantedWaysOf } from '#src/node/wanted-ways.ts';
@@ -12,7 +13,7 @@ export function watchWays(
   const watch = new WayWatch(
     { ...host, log: createLogger('ways'), observe: (listener) => host.reconciler.observe(listener) },
     {
-      network: () => dataPath.intent.config.network,
+      networks: () => networksOf(dataPath.intent.config.ranges),
       settled: () => dataPath.owner.settled(),
       ways: () =>
         wantedWaysOf({

@@ -33,9 +33,9 @@ function watchUnderTest(signal: AbortSignal) {
       },
     },
     {
-      network: () => prefix('10.0.0.0/16'),
+      networks: () => ({ v4: prefix('10.0.0.0/16') }),
       settled: async () => {},
-      ways: () => ({ subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'] }),
+      ways: () => [{ subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'] }],
     },
   );
   watch.start(signal);

@@ -1,7 +1,8 @@
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { isAbort, messageOf } from '#src/lib/errors.ts';
-import { containsAddress, overlaps, type Prefix4 } from '#src/lib/ip.ts';
+import { containsAddress, overlaps, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
 import { findWrongWays, type WantedWays } from '#src/node/wrong-ways.ts';
 import { type Cared, Caretaker } from '#src/reconcile/caretaker.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -17,12 +18,12 @@ export interface WayWatchComponents {
 }
 
 export interface WayQuestions {
-  /** The range of the whole overlay. Asked for each event of the kernel. */
-  readonly network: () => Prefix4;
+  /** The ranges of the whole overlay. Asked for each event of the kernel. */
+  readonly networks: () => PerFamily<Prefix4, Prefix6>;
   /** Resolves when what is wanted is in the kernel, as far as that can be now: a peer that has just come is no finding. */
   readonly settled: () => Promise<void>;
-  /** What it should be like now, by some of its peers; the bridge is found here. */
-  readonly ways: () => Omit<WantedWays, 'bridge'>;
+  /** What it should be like now in each family, by some of its peers; the bridge is found here. */
+  readonly ways: () => readonly Omit<WantedWays, 'bridge'>[];
 }
 
 /** Seldom, for events report what changes; they come many at a time. */
@@ -42,8 +43,8 @@ export class WayWatch implements Cared {
   readonly #questions: WayQuestions;
   readonly #caretaker: Caretaker;
   #troubles: readonly string[] = [];
-  /** The containers' bridge, at the last look. */
-  #bridge: string | undefined;
+  /** The containers' bridges, at the last look. */
+  readonly #bridges = new Set<string>();
 
   constructor(components: WayWatchComponents, questions: WayQuestions) {
     this.#components = components;
@@ -93,18 +94,23 @@ export class WayWatch implements Cared {
 
   async #find(): Promise<string[]> {
     await this.#questions.settled();
-    const ways = this.#questions.ways();
-    if (ways.devices.length === 0) return [];
-    const bridge = await this.#bridgeOf(ways);
-    this.#bridge = bridge?.name;
-    return findWrongWays(this.#components, { ...ways, ...(bridge !== undefined && { bridge }) });
+    const found: string[] = [];
+    this.#bridges.clear();
+    for (const ways of this.#questions.ways()) {
+      if (ways.devices.length === 0) continue;
+      const bridge = await this.#bridgeOf(ways);
+      if (bridge !== undefined) this.#bridges.add(bridge.name);
+      found.push(
+        ...(await findWrongWays(this.#components, { ...ways, ...(bridge !== undefined && { bridge }) })),
+      );
+    }
+    return found;
   }
 
   /** The device with an address of our subnet, as `--bip` gives it to docker0 or a user to a bridge of his own. */
   async #bridgeOf({ subnet, devices }: WantedWays): Promise<WantedWays['bridge']> {
     for (const object of await this.#components.kernel.dump({ kinds: ['address'] })) {
-      if (object.kind !== 'address' || object.prefix.family !== 4 || devices.includes(object.device))
-        continue;
+      if (object.kind !== 'address' || devices.includes(object.device)) continue;
       const { address } = object.prefix;
       if (containsAddress(subnet, address)) return { name: object.device, address };
     }
@@ -114,9 +120,13 @@ export class WayWatch implements Cared {
   #concerns(event: KernelEvent): boolean {
     if (event.type !== 'changed' && event.type !== 'removed') return true;
     const { object } = event;
-    const network = this.#questions.network();
+    const { v4, v6 } = this.#questions.networks();
+    const prefix =
+      object.kind === 'route' ? object.destination : object.kind === 'address' ? object.prefix : undefined;
+    const network = prefix?.family === 6 ? v6 : v4;
     // The kernel reports no routes that go with a device which is switched off.
-    if (object.kind === 'link') return object.name === this.#bridge;
+    if (object.kind === 'link') return this.#bridges.has(object.name);
+    if (network === undefined) return false;
     if (object.kind === 'route') return overlaps(network, object.destination);
     return object.kind === 'address' && containsAddress(network, object.prefix.address);
   }

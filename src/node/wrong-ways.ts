@@ -2,18 +2,29 @@ import { sysctlCommand } from '#src/diagnose/facts/sysctls.ts';
 import { RT_TABLE_MAIN } from '#src/kernel/constants.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { RouteDecision, RouteQuestion } from '#src/kernel/route-question.ts';
-import { formatIp, formatPrefix, type Ipv4, ipv4, lastAddress, masked, type Prefix4 } from '#src/lib/ip.ts';
+import {
+  formatIp,
+  formatPrefix,
+  type Ip,
+  ipv4,
+  ipv6,
+  isIpv4,
+  lastAddress,
+  masked,
+  type Prefix,
+} from '#src/lib/ip.ts';
 import type { Files } from '#src/sys/files.ts';
 
 /** The ways that packets of one overlay should take through this host. */
 export interface WantedWays {
-  readonly subnet: Prefix4;
+  /** All in one address family. */
+  readonly subnet: Prefix;
   /** The subnets of peers. */
-  readonly peers: readonly Prefix4[];
+  readonly peers: readonly Prefix[];
   /** The devices that lead to peers, and from them. */
   readonly devices: readonly string[];
   /** The containers' bridge and its address in our subnet; absent until there is one. */
-  readonly bridge?: { readonly name: string; readonly address: Ipv4 };
+  readonly bridge?: { readonly name: string; readonly address: Ip };
 }
 
 export interface WaysComponents {
@@ -23,7 +34,7 @@ export interface WaysComponents {
 }
 
 /** What leads packets elsewhere, by what it does: the peers that it was seen at. */
-type Findings = Map<string, { readonly remedy: string; readonly peers: Prefix4[] }>;
+type Findings = Map<string, { readonly remedy: string; readonly peers: Prefix[] }>;
 
 /**
  * What keeps the kernel from forwarding the overlay's packets as they should go, one clause each: rules of policy routing, foreign
@@ -41,7 +52,7 @@ export async function findWrongWays(components: WaysComponents, ways: WantedWays
 /** Stands for the peers' subnets until all are known. */
 const PEERS = '{peers}';
 
-const wordsFor = ([first, ...others]: readonly Prefix4[]): string =>
+const wordsFor = ([first, ...others]: readonly Prefix[]): string =>
   [
     first === undefined ? '' : formatPrefix(first),
     ...(others.length > 0 ? [`${others.length} more`] : []),
@@ -50,7 +61,7 @@ const wordsFor = ([first, ...others]: readonly Prefix4[]): string =>
 async function lookAt(
   { kernel, files }: WaysComponents,
   ways: WantedWays,
-  peer: Prefix4,
+  peer: Prefix,
   findings: Findings,
 ): Promise<void> {
   const { subnet, devices, bridge } = ways;
@@ -126,7 +137,7 @@ async function explain(files: Pick<Files, 'read'>, seen: Seen): Promise<Finding>
   const { errno, message } = decision;
   const { by } = question;
   if (errno === 'EHOSTUNREACH' && by !== undefined) {
-    const path = `net/ipv4/conf/${by}/forwarding`;
+    const path = `net/${isIpv4(question.to) ? 'ipv4' : 'ipv6'}/conf/${by}/forwarding`;
     const value = await files.read(`/proc/sys/${path}`).catch(() => undefined);
     if (value?.trim() === '0')
       return {
@@ -159,7 +170,11 @@ const commandOf = ({ to, from, by }: RouteQuestion): string =>
   ].join(' ');
 
 /** An address of a container in the subnet: the last one, or the one before where the bridge has that. */
-function hostIn(subnet: Prefix4, bridge?: Ipv4): Ipv4 {
+function hostIn(subnet: Prefix, bridge?: Ip): Ip {
+  if (subnet.family === 6) {
+    const last = lastAddress(subnet);
+    return last === bridge ? ipv6(last - 1n) : last;
+  }
   const last = ipv4(lastAddress(subnet) - 1);
   return last === bridge ? ipv4(last - 1) : last;
 }

@@ -79,21 +79,32 @@ export interface ProbedWay {
   readonly fullSize: 'passes' | 'lost' | 'not tried';
 }
 
-/** The whole network, from the registry. */
-export interface Leases {
+/** The subnets of one family of a network. */
+export interface SubnetCounts {
   readonly network: string;
   /** Bits of a lease's prefix. */
   readonly subnetLength: number;
   /** Subnets that can be given out. */
   readonly capacity: number;
   readonly used: number;
+}
+
+/** The whole network, from the registry. The fields beside the leases are those of IPv4, or of IPv6 in a network without it. */
+export interface Leases extends SubnetCounts {
+  /** Of a network that has both families. */
+  readonly ipv6?: SubnetCounts;
   readonly leases: readonly LeaseView[];
 }
 
 export interface LeaseView {
   readonly lease: string;
+  /** The IPv4 subnet, or the IPv6 one of a network without IPv4. */
   readonly subnet?: string;
+  /** Of a lease that has both. */
+  readonly ipv6Subnet?: string;
   readonly publicIp?: string;
+  /** Of a lease that has both. */
+  readonly publicIpv6?: string;
   readonly backend?: string;
   readonly node?: string;
   /** It is this node's own. */

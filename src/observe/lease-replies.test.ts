@@ -84,7 +84,7 @@ const CONFIG = {
   subnetMax: ipv4(0x0a05ff00),
 };
 const listOf = (own: RawLease, entries: LeaseEntry[], ends: [string, number][] = []) => {
-  const list = new LeaseList({ config: CONFIG, own, entries, ends: new Map(ends), now: NOW });
+  const list = new LeaseList({ ranges: { v4: CONFIG }, own, entries, ends: new Map(ends), now: NOW });
   const leases = [...list.leases()];
   return { leases, rest: list.rest() };
 };

@@ -1,16 +1,14 @@
-import { containsAddress, formatPrefix, masked, prefix4 } from '#src/lib/ip.ts';
-import type { Subnets } from '#src/network/lease.ts';
+import { containsAddress, formatPrefix, lastAddress, type Prefix } from '#src/lib/ip.ts';
+import { mapFamilies, type PerFamily, valuesOf } from '#src/lib/per-family.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import type { LeaseEntry } from '#src/network/lease-table.ts';
-import type { NetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import type { Leases, LeaseView } from '#src/observe/api.ts';
+import { numberOf, type Ranges, type SubnetRange, subnetCount } from '#src/network/subnet-range.ts';
+import type { Leases, LeaseView, SubnetCounts } from '#src/observe/api.ts';
 import { leaseFacts, secondsUntil } from '#src/observe/lease-facts.ts';
 
-type Range = Pick<NetworkConfig, 'network' | 'subnetLength' | 'subnetMin' | 'subnetMax'>;
-
 export interface LeaseSources {
-  readonly config: Range;
+  readonly ranges: Ranges;
   /** Our own record; `undefined` on a machine that is no node. */
   readonly own: RawLease | undefined;
   readonly entries: Iterable<LeaseEntry>;
@@ -23,11 +21,15 @@ export interface LeaseSources {
 /** The leases of the whole network, and the fields beside them: these are known after the last lease. */
 export class LeaseList {
   readonly #sources: LeaseSources;
-  readonly #taken: TakenSubnets;
+  readonly #taken: PerFamily<TakenSubnets>;
 
   constructor(sources: LeaseSources) {
     this.#sources = sources;
-    this.#taken = new TakenSubnets(sources.config);
+    this.#taken = mapFamilies(
+      sources.ranges,
+      (range) => new TakenSubnets(range),
+      (range) => new TakenSubnets(range),
+    );
   }
 
   *leases(): Generator<LeaseView> {
@@ -41,16 +43,18 @@ export class LeaseList {
   }
 
   rest(): Omit<Leases, 'leases'> {
-    const { network, subnetLength } = this.#sources.config;
-    const { capacity, used } = this.#taken;
-    return { network: formatPrefix(network), subnetLength, capacity, used };
+    const [first, second] = valuesOf(this.#taken);
+    if (first === undefined) throw new RangeError('the network has no subnets');
+    return { ...first.counts, ...(second !== undefined && { ipv6: second.counts }) };
   }
 
   #view(
     raw: RawLease,
     { own, known }: { readonly own: boolean; readonly known?: Parameters<typeof leaseFacts>[1] },
   ): LeaseView {
-    this.#taken.add(known?.subnets ?? parseSubnetName(raw.name));
+    const subnets = known?.subnets ?? parseSubnetName(raw.name);
+    this.#taken.v4?.add(subnets?.v4);
+    this.#taken.v6?.add(subnets?.v6);
     const { ends, now } = this.#sources;
     const { kind } = raw.expiry;
     const end = raw.expiry.kind === 'expires' ? raw.expiry.at : ends.get(raw.name);
@@ -68,37 +72,31 @@ export class LeaseList {
  * been taken under an earlier config.
  */
 class TakenSubnets {
-  readonly #config: Range;
-  readonly #step: number;
+  readonly #range: SubnetRange;
   /** Of subnets that narrower leases are in: several may be in one. */
   readonly #partly = new Set<number>();
   #whole = 0;
 
-  constructor(config: Range) {
-    this.#config = config;
-    this.#step = 2 ** (32 - config.subnetLength);
+  constructor(range: SubnetRange) {
+    this.#range = range;
   }
 
-  get capacity(): number {
-    const { subnetMin, subnetMax } = this.#config;
-    return (subnetMax - subnetMin) / this.#step + 1;
+  get counts(): SubnetCounts {
+    const { network, subnetLength } = this.#range;
+    const capacity = subnetCount(this.#range);
+    const used = Math.min(this.#whole + this.#partly.size, capacity);
+    return { network: formatPrefix(network), subnetLength, capacity, used };
   }
 
-  get used(): number {
-    return Math.min(this.#whole + this.#partly.size, this.capacity);
-  }
-
-  add(subnets: Subnets | undefined): void {
-    const subnet = subnets?.v4;
-    const { network, subnetLength, subnetMin, subnetMax } = this.#config;
+  add(subnet: Prefix | undefined): void {
+    const { network, subnetLength } = this.#range;
     if (subnet === undefined || !containsAddress(network, subnet.address)) return;
-    const first = masked(prefix4(subnet.address, subnetLength)).address;
+    const [first, last] = [numberOf(this.#range, subnet.address), numberOf(this.#range, lastAddress(subnet))];
+    const highest = subnetCount(this.#range) - 1;
     if (subnet.length > subnetLength) {
-      if (first >= subnetMin && first <= subnetMax) this.#partly.add(first);
+      if (first >= 0 && first <= highest) this.#partly.add(first);
       return;
     }
-    const last = first + 2 ** (32 - subnet.length) - this.#step;
-    const inRange = (Math.min(last, subnetMax) - Math.max(first, subnetMin)) / this.#step + 1;
-    this.#whole += Math.max(0, inRange);
+    this.#whole += Math.max(0, Math.min(last, highest) - Math.max(first, 0) + 1);
   }
 }

@@ -18,11 +18,18 @@ export interface NodeStatus extends HostStatus {
   readonly name?: string;
   /** Absent until the network is up. */
   readonly network?: {
+    /** Of IPv4, or of IPv6 in a network without IPv4; so are the subnet, the underlay's address and the public IP. */
     readonly network: string;
     readonly subnet: string;
+    /** Of a network that has both families. */
+    readonly ipv6Network?: string;
+    readonly ipv6Subnet?: string;
     readonly backend: string;
     readonly underlay: string;
     readonly publicIp: string;
+    /** Of an underlay that has both families. */
+    readonly ipv6Address?: string;
+    readonly publicIpv6?: string;
     /** Bytes. */
     readonly mtu: number;
     /** How routes to peers are written: as flannel does, or with a metric each. */

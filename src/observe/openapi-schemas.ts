@@ -41,9 +41,17 @@ const HOST_STATUS: Fields = {
   troubles: list(text(), 'why they don’t, one clause each'),
 };
 const REASON = object({ lease: text(), reason: text() });
+const SUBNET_COUNTS: Fields = {
+  network: text(),
+  subnetLength: whole('bits of a lease’s prefix'),
+  capacity: whole('subnets that can be given out'),
+  used: whole('those of them that a lease has, or a part of which it has'),
+};
 const LEASE_FACTS: Fields = {
   subnet: text('`10.0.65.0/24`; absent where the record can’t be read'),
+  ipv6Subnet: text('of a lease that has both families'),
   publicIp: text(),
+  publicIpv6: text('of a lease that has both families'),
   backend: text('`vxlan`, `host-gw`, …'),
   node: text('the identity of the node; absent for flannel’s'),
 };
@@ -74,15 +82,25 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
-      network: object({
-        network: text(),
-        subnet: text(),
-        backend: text(),
-        underlay: text(),
-        publicIp: text(),
-        mtu: whole('bytes'),
-        routes: oneOf(['flannel', 'linear'], 'as flannel writes them, or with a metric each'),
-      }),
+      network: object(
+        {
+          network: text(
+            'of IPv4, or of IPv6 in a network without IPv4; so are subnet, underlay and publicIp',
+          ),
+          subnet: text(),
+          backend: text(),
+          underlay: text(),
+          publicIp: text(),
+          mtu: whole('bytes'),
+          routes: oneOf(['flannel', 'linear'], 'as flannel writes them, or with a metric each'),
+        },
+        {
+          ipv6Network: text('of a network that has both families'),
+          ipv6Subnet: text('likewise'),
+          ipv6Address: text('of an underlay that has both families'),
+          publicIpv6: text('likewise'),
+        },
+      ),
       docker: ref('DriverStatus'),
     },
   ),
@@ -133,13 +151,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     { sent: whole(), answered: whole(), fullSize: oneOf(['passes', 'lost', 'not tried']) },
     { roundTripMs: figure('milliseconds, of the last answer') },
   ),
-  Leases: object({
-    network: text(),
-    subnetLength: whole('bits of a lease’s prefix'),
-    capacity: whole('subnets that can be given out'),
-    used: whole('those of them that a lease has, or a part of which it has'),
-    leases: list(ref('LeaseView'), 'our own first, then in no particular order'),
-  }),
+  SubnetCounts: object(SUBNET_COUNTS),
+  Leases: object(
+    { ...SUBNET_COUNTS, leases: list(ref('LeaseView'), 'our own first, then in no particular order') },
+    { ipv6: ref('SubnetCounts') },
+  ),
   LeaseView: object(
     {
       lease: text(),

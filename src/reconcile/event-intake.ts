@@ -30,8 +30,9 @@ export class EventIntake {
   take(event: KernelEvent): void {
     for (const actuator of this.#components.actuators.staleAfter(event)) this.#ledger.reread(actuator);
     if (event.type === 'netconf' || event.type === 'policy') return;
-    if (event.type === 'overrun') {
-      this.#components.log.warning('The kernel dropped events (ENOBUFS): comparing everything');
+    if (event.type === 'overrun' || event.type === 'flushed') {
+      if (event.type === 'overrun')
+        this.#components.log.warning('The kernel dropped events (ENOBUFS): comparing everything');
       this.#ledger.check();
       return;
     }

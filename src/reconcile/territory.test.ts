@@ -71,6 +71,7 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'route {"protocol":87}',
     'sysctl {"device":"blue"}',
     'vni {"device":"blue"}',
+    'xfrm-policy {"device":"blue"}',
   ]);
 });
 

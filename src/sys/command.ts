@@ -48,7 +48,7 @@ export function versionsOnce(commands: CommandRunner): CommandRunner {
 const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_OUTPUT_BYTES = 64 << 20;
 /** Firewall programs live in sbin, which a user's or a unit's PATH may lack. */
-const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export const systemCommands: CommandRunner = {
   run(argv, { stdin, timeoutMs = DEFAULT_TIMEOUT_MS, signal } = {}) {

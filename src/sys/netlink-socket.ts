@@ -8,10 +8,11 @@ import { type SocketWatch, watchSocket } from '#src/sys/watch-socket.ts';
 
 /** linux/netlink.h */
 export const NETLINK_ROUTE = 0;
+export const NETLINK_XFRM = 6;
 export const NETLINK_NETFILTER = 12;
 
 export interface NetlinkSocketOptions {
-  /** NETLINK_ROUTE or NETLINK_NETFILTER. */
+  /** NETLINK_ROUTE, NETLINK_XFRM or NETLINK_NETFILTER. */
   readonly protocol: number;
   /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
   readonly groups?: readonly number[];

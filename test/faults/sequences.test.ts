@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { VxlanBackend } from '#src/backend/vxlan.ts';
 import { readVxlanOptions } from '#src/backend/vxlan-options.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
-import { ipv4, lastAddress, prefix4 } from '#src/lib/ip.ts';
+import { ipv4, lastAddress, masked, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { GoObject } from '#src/network/go-json.ts';
@@ -154,13 +154,19 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
     );
     const owner = reconciler.own({ name: 'network', scopes: () => scopes });
     const table = new LeaseTable({
-      network: NETWORK,
-      subnetLength: 24,
+      ranges: {
+        v4: {
+          network: NETWORK,
+          subnetLength: 24,
+          subnetMin: NETWORK.address,
+          subnetMax: masked(prefix4(lastAddress(NETWORK), 24)).address,
+        },
+      },
       ownName: '10.5.26.0-24',
-      ownSubnet: OWN_SUBNET,
-      ownPublicIp: UNDERLAY.address,
+      ownSubnets: { v4: OWN_SUBNET },
+      ownPublicIp: { v4: UNDERLAY.address },
       overlap: {
-        handedOut: { first: NETWORK.address, last: lastAddress(NETWORK) },
+        handedOut: { v4: { first: NETWORK.address, last: lastAddress(NETWORK) } },
         connected: [],
         needed: [],
         allowed: false,

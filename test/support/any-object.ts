@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import type { BridgePort, KernelObject, Link, Route } from '#src/state/object.ts';
+import type { BridgePort, FdbEntry, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -60,6 +60,24 @@ const route: fc.Arbitrary<Route> = fc
   })
   .map((fields) => withoutUndefined<Route>(fields as never));
 
+export const anyPolicy: fc.Arbitrary<XfrmPolicy> = fc
+  .record({
+    kind: fc.constant('xfrm-policy' as const),
+    direction: fc.constantFrom('in' as const, 'out' as const, 'fwd' as const),
+    source: prefix,
+    destination: prefix,
+    action: fc.constantFrom('allow' as const, 'block' as const),
+    priority: small,
+    tunnel: optional(
+      fc.record(
+        { source: ip, destination: ip, requestId: fc.constantFrom(11, 12) },
+        { noNullPrototype: true },
+      ),
+    ),
+    other: optional(fc.constant('2 templates')),
+  })
+  .map((fields) => withoutUndefined<XfrmPolicy>(fields as never));
+
 const bridgePort: fc.Arbitrary<BridgePort> = fc
   .record({
     kind: fc.constant('bridge-port' as const),
@@ -82,9 +100,19 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
     static: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('address' as const), prefix, device }),
-  fc.record({ kind: fc.constant('fdb' as const), mac, destination: ip, device, permanent: fc.boolean() }),
+  fc
+    .record({
+      kind: fc.constant('fdb' as const),
+      mac,
+      destination: ip,
+      device,
+      permanent: fc.boolean(),
+      via: optional(fc.constantFrom('weft-wg.1', 'weft-wg.2')),
+    })
+    .map((fields) => withoutUndefined<FdbEntry>(fields as never)),
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
   route,
+  anyPolicy,
   fc.record({
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),

@@ -118,6 +118,8 @@ export class MemoryHost {
       observeRules: () => () => {},
       watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
+      shell: async () => ({ code: 0, output: '', isCut: false }),
+      programs: NO_PROGRAMS,
       files: this.files,
       folders: NO_FOLDERS,
       clock,
@@ -180,6 +182,13 @@ const HOST_OBJECTS = [
     scope: 0,
   },
 ] as const;
+
+const NO_PROGRAMS: NetworkHost['programs'] = {
+  find: () => undefined,
+  start: async () => Promise.reject(new Error('there are no programs')),
+  endLeftover: async () => {},
+  answers: async () => false,
+};
 
 const NO_FOLDERS: NetworkHost['folders'] = {
   make: async () => {},

@@ -6,9 +6,12 @@ import { known } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import { type KnownPeer, peerOf } from '#src/diagnose/known-network.ts';
 import { formatIp } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { isJsonObject } from '#src/network/go-json.ts';
 import type { Json } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { type SubnetRange, subnetCount } from '#src/network/subnet-range.ts';
 
 /** A lease this close to its end, or a twentieth of its time, was not renewed when it should have been. */
 const NEAR_MS = 600_000;
@@ -113,7 +116,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     causes: ['lease-quarantined', ...REACH],
     look(facts) {
       const { backend } = known(facts.network);
-      const group = sharers(facts, ({ attributes }) => backend?.identityOf(attributes));
+      const group = sharers(facts, ({ attributes }) => firstIdentity(backend?.identityOf(attributes)));
       if (group === undefined) return undefined;
       return {
         what: `${group.length} hosts have the same VTEP MAC: ${some(group.map(named))}.`,
@@ -199,9 +202,12 @@ export const LEASE_CHECKS: readonly Check[] = [
 
 function capacityOf(text: string): number | undefined {
   try {
-    const { subnetMin, subnetMax, subnetLength } = parseNetworkConfig(text);
-    return (subnetMax - subnetMin) / 2 ** (32 - subnetLength) + 1;
+    const counts = valuesOf<SubnetRange, SubnetRange>(parseNetworkConfig(text).ranges).map(subnetCount);
+    return Math.min(...counts);
   } catch {
     return undefined;
   }
 }
+
+const firstIdentity = (identity: Identity): string | undefined =>
+  typeof identity === 'string' ? identity : identity?.[0];

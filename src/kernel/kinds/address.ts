@@ -4,7 +4,7 @@ import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
 import { ADD, FAMILIES, FAMILY_NUMBERS, prefixOf, REPLACE } from '#src/kernel/verbs.ts';
-import { ADDRESS, type Address } from '#src/state/kinds/address.ts';
+import { ADDRESS, type Address, type AddressFlags } from '#src/state/kinds/address.ts';
 import { RT_SCOPE_UNIVERSE } from '#src/state/kinds/route.ts';
 import type { Verb } from '#src/state/operation.ts';
 
@@ -44,13 +44,28 @@ function addressRequest(
 function readAddress(message: Message, names: Names): Address | undefined {
   const read = MESSAGE.read(message);
   if (read === undefined) return undefined;
-  const { prefixLength = 0, index = 0 } = read.header;
+  const { prefixLength = 0, flags = 0, index = 0 } = read.header;
   // On a point-to-point link IFA_ADDRESS is the other end's; IPv6 has no IFA_LOCAL elsewhere.
   const address = read.values.local ?? read.values.address;
   const device = names.nameOf(index);
   if (address === undefined || device === undefined) return undefined;
   const prefix = prefixOf(address, prefixLength);
-  return prefix && { kind: 'address', prefix, device };
+  if (prefix === undefined) return undefined;
+  const found: Address = { kind: 'address', prefix, device };
+  // In IPv4 the same bits say other things: 1 is a second address of a network.
+  return prefix.family === 4 || flags === k.IFA_F_PERMANENT ? found : { ...found, ...readFlags(flags) };
+}
+
+function readFlags(bits: number): Pick<Address, 'flags'> {
+  const has = (bit: number): boolean => (bits & bit) !== 0;
+  const flags: AddressFlags = {
+    ...(!has(k.IFA_F_PERMANENT) && { dynamic: true }),
+    ...(has(k.IFA_F_TEMPORARY) && { temporary: true }),
+    ...(has(k.IFA_F_DEPRECATED) && { deprecated: true }),
+    ...(has(k.IFA_F_TENTATIVE) && { tentative: true }),
+    ...(has(k.IFA_F_DADFAILED) && { duplicate: true }),
+  };
+  return Object.keys(flags).length === 0 ? {} : { flags };
 }
 
 export const ADDRESS_CODEC: KindCodec<Address> = {

@@ -10,18 +10,18 @@ import {
 import type { Message, Request } from '#src/kernel/message.ts';
 import { ADD, REPLACE } from '#src/kernel/verbs.ts';
 import { FDB, type FdbEntry } from '#src/state/kinds/fdb.ts';
-import type { Verb } from '#src/state/operation.ts';
+import type { KernelError, Verb } from '#src/state/operation.ts';
 
 /** `bridge fdb show`, of one device if its ifindex is given. */
 export const fdbDump = (index = 0): Request =>
   neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
-/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [src_vni VNI] self permanent` */
+/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [src_vni VNI] [via DEVICE] self permanent` */
 function fdbRequest(
   verb: Verb,
-  { mac, destination, device, vni }: FdbEntry,
+  { mac, destination, device, via, vni }: FdbEntry,
   names: DeviceNames,
-): Request | 'unsupported' | undefined {
+): Request | KernelError | 'unsupported' | undefined {
   if (verb === 'set') return 'unsupported';
   const index = names.indexOf(device);
   if (index === undefined) return undefined;
@@ -33,8 +33,11 @@ function fdbRequest(
     destination,
     mac,
   };
-  const extras = vni === undefined ? undefined : { sourceVni: vni };
+  const outer = via === undefined ? undefined : (goneIndex(via) ?? names.indexOf(via));
+  const extras = { device: outer, sourceVni: vni };
   if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, extras);
+  if (via !== undefined && outer === undefined)
+    return { errno: 'ENODEV', message: `there is no device ${via}` };
   return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, extras);
 }
 
@@ -42,13 +45,21 @@ function fdbRequest(
 function readFdbEntry(message: Message, names: Names): FdbEntry | undefined {
   const read = isBridgeMessage(message) ? readNeighbourMessage(message) : undefined;
   if (read === undefined) return undefined;
-  const { index, state, destination, mac, sourceVni } = read;
+  const { index, state, destination, mac, sourceVni, via } = read;
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
   const permanent = (state & k.NUD_PERMANENT) !== 0;
-  if (sourceVni === undefined) return { kind: 'fdb', mac, destination, device, permanent };
-  return { kind: 'fdb', mac, destination, device, permanent, vni: sourceVni };
+  if (via === undefined && sourceVni === undefined) return { kind: 'fdb', mac, destination, device, permanent };
+  return {
+    ...{ kind: 'fdb', mac, destination, device, permanent },
+    ...(sourceVni !== undefined && { vni: sourceVni }),
+    // The entry stays when the device goes, and then carries nothing.
+    ...(via !== undefined && { via: names.nameOf(via) ?? `#${via}` }),
+  };
 }
+
+/** The ifindex of a device that is gone: it still names the entry. */
+const goneIndex = (via: string): number | undefined => (via[0] === '#' ? Number(via.slice(1)) : undefined);
 
 export const FDB_CODEC: KindCodec<FdbEntry> = {
   kind: FDB,

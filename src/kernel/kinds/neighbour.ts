@@ -35,6 +35,8 @@ export interface NeighbourMessage {
   readonly mac: Mac | undefined;
   /** NDA_SRC_VNI: of a forwarding entry, where one device has several VNIs. */
   readonly sourceVni?: number | undefined;
+  /** ifindex of the device by which a forwarding entry's outer packets leave (NDA_IFINDEX). Only in what was read. */
+  readonly via?: number | undefined;
 }
 
 /** What few of these messages say. */
@@ -90,11 +92,13 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
   let destination: Ip | undefined;
   let mac: Mac | undefined;
   let sourceVni: number | undefined;
+  let via: number | undefined;
   const attribute = new AttributeCursor(view, offset + NDMSG_BYTES, offset + size);
   while (attribute.next()) {
     if (attribute.type === k.NDA_DST) destination = attribute.ip();
     else if (attribute.type === k.NDA_LLADDR) mac = attribute.mac();
     else if (attribute.type === k.NDA_SRC_VNI) sourceVni = attribute.u32();
+    else if (attribute.type === k.NDA_IFINDEX) via = attribute.u32();
   }
   return {
     family: view.getUint8(offset),
@@ -104,6 +108,7 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
     destination,
     mac,
     sourceVni,
+    via,
   };
 }
 

@@ -50,8 +50,8 @@ export function underlayAt(
   return {
     name: link.name,
     mtu: link.mtu,
-    address,
-    publicIp: publicIp ?? address,
+    address: { v4: address },
+    publicIp: { v4: publicIp ?? address },
     prefixes: connectedNetworks(addressesOf(link.name, facts)),
     gateways: gatewaysThrough(link.name, facts.routes),
     chosenBy: by,

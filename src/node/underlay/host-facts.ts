@@ -1,5 +1,7 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { containsAddress, type Ip, type Prefix } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
+import type { Subnets } from '#src/network/lease.ts';
 import type { UnderlaySelection } from '#src/node/underlay/underlay-selection.ts';
 import type { Address, Link, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -48,13 +50,15 @@ export async function readHostFacts(
 }
 
 /**
- * The interfaces without the addresses of this host's own subnet. They are on the container bridge and the overlay's
+ * The interfaces without the addresses of this host's own subnets. They are on the container bridge and the overlay's
  * device, and a tunnel must not run through itself: `--iface-regex=^10\.` would match them while the real interface has no
  * address.
  */
-export function withoutSubnet<T extends Interfaces>(interfaces: T, subnet: Prefix | undefined): T {
-  if (subnet === undefined) return interfaces;
-  const addresses = interfaces.addresses.filter(({ prefix }) => !containsAddress(subnet, prefix.address));
+export function withoutSubnets<T extends Interfaces>(interfaces: T, subnets: Subnets): T {
+  const own = valuesOf(subnets);
+  const addresses = interfaces.addresses.filter(
+    ({ prefix }) => !own.some((subnet) => containsAddress(subnet, prefix.address)),
+  );
   return { ...interfaces, addresses };
 }
 

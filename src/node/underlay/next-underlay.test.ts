@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatIp, formatPrefix, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
-import { type HostFacts, withoutSubnet } from '#src/node/underlay/host-facts.ts';
+import { type HostFacts, withoutSubnets } from '#src/node/underlay/host-facts.ts';
 import { nextUnderlay } from '#src/node/underlay/next-underlay.ts';
-import type { Underlay } from '#src/node/underlay/underlay.ts';
+import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
 import { type Address, type Link, type Route, RTPROT_BOOT } from '#src/state/object.ts';
 
@@ -56,8 +56,8 @@ const UPLINK = 'default via 192.0.2.1 dev eth1';
 
 const describe = ({ name, address, publicIp, mtu, prefixes, gateways }: Underlay): string =>
   [
-    `${name} ${formatIp(address)} mtu ${mtu}`,
-    publicIp === address ? '' : `public ${formatIp(publicIp)}`,
+    `${name} ${formatAddresses(address)} mtu ${mtu}`,
+    publicIp.v4 === address.v4 ? '' : `public ${formatAddresses(publicIp)}`,
     `in ${prefixes.map(formatPrefix).join(' ')}`,
     gateways.length === 0 ? '' : `via ${gateways.map(formatIp).join(' ')}`,
   ]
@@ -316,7 +316,11 @@ for (const [name, given, start, now, expected] of CASES) {
     const selection = await readUnderlayFlags({ ...NO_FLAGS, ...given });
     const choose = () => chooseUnderlay(selection, host(...start));
     if (expected === 'no start') return assert.throws(choose, { code: 'interface' });
-    const next = nextUnderlay(choose(), selection, withoutSubnet(host(...now), prefix('10.5.26.0/24')));
+    const next = nextUnderlay(
+      choose(),
+      selection,
+      withoutSubnets(host(...now), { v4: prefix('10.5.26.0/24') as Prefix4 }),
+    );
     const text =
       next.kind === 'stay'
         ? 'stay'

@@ -1,5 +1,6 @@
 import { messageOf } from '#src/lib/errors.ts';
-import { formatIp, isGlobalUnicast } from '#src/lib/ip.ts';
+import { formatIp, type Ip, isGlobalUnicast } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import {
   type Choice,
   chooseUnderlay,
@@ -47,7 +48,7 @@ export function nextUnderlay(
   }
   try {
     const to = another(current, selection, facts);
-    const unfit = lossOf(to, facts) !== undefined || !isGlobalUnicast(to.address);
+    const unfit = lossOf(to, facts) !== undefined || !isRoutable(to);
     return unfit ? { kind: 'gone', why: lost } : { kind: 'moved', to };
   } catch (error) {
     return { kind: 'gone', why: `${lost}: ${messageOf(error)}` };
@@ -61,10 +62,10 @@ function another(current: Underlay, selection: UnderlaySelection, facts: HostFac
 
 /** A routable address in place of a link-local one. */
 function betterThan(current: Underlay, selection: UnderlaySelection, facts: HostFacts): Underlay | undefined {
-  if (isGlobalUnicast(current.address)) return undefined;
+  if (isRoutable(current)) return undefined;
   try {
     const to = another(current, selection, facts);
-    return isGlobalUnicast(to.address) && lossOf(to, facts) === undefined ? to : undefined;
+    return isRoutable(to) && lossOf(to, facts) === undefined ? to : undefined;
   } catch {
     return undefined;
   }
@@ -74,10 +75,15 @@ function betterThan(current: Underlay, selection: UnderlaySelection, facts: Host
 export function lossOf({ name, address }: Underlay, facts: Interfaces): string | undefined {
   const link = facts.links.find((candidate) => candidate.name === name);
   if (link === undefined) return `the underlay interface ${name} is gone`;
-  const isThere = addressesOf(name, facts).some((prefix) => prefix.address === address);
-  if (!isThere) return `the underlay address ${formatIp(address)} is gone from ${name}`;
+  const there = addressesOf(name, facts).map((prefix) => prefix.address);
+  const gone = valuesOf<Ip, Ip>(address).find((ip) => !there.includes(ip));
+  if (gone !== undefined) return `the underlay address ${formatIp(gone)} is gone from ${name}`;
   return link.up === false ? `the underlay interface ${name} is down` : undefined;
 }
+
+/** Whether peers can send to it: no address is link-local. */
+export const isRoutable = ({ address }: Underlay): boolean =>
+  valuesOf<Ip, Ip>(address).every(isGlobalUnicast);
 
 /** The same place as it is now. */
 function refreshed(current: Underlay, facts: HostFacts): Underlay {
@@ -95,7 +101,11 @@ function refreshed(current: Underlay, facts: HostFacts): Underlay {
 /** Whether a flag names the interface or its address. A route's interface was chosen at the start, once. */
 const isPinned = ({ wishes }: UnderlaySelection): boolean => wishes.some(({ kind }) => kind !== 'reach');
 
-function nearby({ name, address, chosenBy: by }: Underlay, facts: HostFacts): Choice | undefined {
+function nearby(
+  { name, address: { v4: address }, chosenBy: by }: Underlay,
+  facts: HostFacts,
+): Choice | undefined {
+  if (address === undefined) return undefined;
   const owner = ownerOf(address, facts);
   if (owner !== undefined && owner.link.name !== name && owner.link.up !== false) return { ...owner, by };
   const link = facts.links.find((candidate) => candidate.name === name);
