@@ -150,7 +150,15 @@ const EVENTS: readonly (readonly [cause: string, hex: string, event: KernelEvent
     PORT,
     {
       type: 'changed',
-      object: { ...port, state: 0, mcastFlood: true, bcastFlood: true, hairpin: false, isolated: false },
+      object: {
+        ...port,
+        state: 0,
+        mcastFlood: true,
+        bcastFlood: true,
+        hairpin: false,
+        isolated: false,
+        vlanTunnel: false,
+      },
     },
   ],
   [

@@ -49,7 +49,8 @@ function readFdbEntry(message: Message, names: Names): FdbEntry | undefined {
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
   const permanent = (state & k.NUD_PERMANENT) !== 0;
-  if (via === undefined && sourceVni === undefined) return { kind: 'fdb', mac, destination, device, permanent };
+  if (via === undefined && sourceVni === undefined)
+    return { kind: 'fdb', mac, destination, device, permanent };
   return {
     ...{ kind: 'fdb', mac, destination, device, permanent },
     ...(sourceVni !== undefined && { vni: sourceVni }),
