@@ -205,7 +205,7 @@ test('with shared devices too, what others change is repaired on the event', { s
     `bridge fdb replace ${a3.mac} dev vx-all dst 172.31.0.2 src_vni ${A} self permanent`,
     `bridge fdb del ${a1.mac} dev ${port} master vlan 1`,
     `ip neigh del ${a3.ip} dev br-${A}`,
-    `bridge vni del dev vx-all vni ${A}`,
+    `bridge vni delete dev vx-all vni ${A}`,
     'bridge vlan del dev vx-all vid 1',
     `bridge vlan del dev vx-all vid 1 tunnel_info id ${A}`,
     'bridge vlan del dev br-all vid 1 self',

@@ -19,7 +19,7 @@ const MESSAGE = new MessageLayout(
 const vniDump = (index = 0): Request =>
   MESSAGE.request(k.RTM_GETTUNNEL, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index }, {});
 
-/** `bridge vni add|del dev DEVICE vni VNI` */
+/** `bridge vni add|delete dev DEVICE vni VNI` */
 function vniRequest(
   verb: Verb,
   { device, vni }: Vni,

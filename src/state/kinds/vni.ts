@@ -19,5 +19,5 @@ export const VNI = kindOf<Vni>({
   differences: () => [],
   deviceOf: ({ device }) => device,
   format,
-  command: (verb, object) => `bridge vni ${verb === 'remove' ? 'del' : 'add'} ${format(object)}`,
+  command: (verb, object) => `bridge vni ${verb === 'remove' ? 'delete' : 'add'} ${format(object)}`,
 });
