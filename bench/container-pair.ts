@@ -20,6 +20,8 @@ export interface Variant {
   readonly nftables?: boolean;
   /** net.bridge.bridge-nf-call-iptables, which Docker turns on: bridged packets pass iptables too. Default true. */
   readonly bridgeNetfilter?: boolean;
+  /** `Backend.Type` of the network config. Default `vxlan`. */
+  readonly backend?: string;
   /** Of the underlay. Default 1500. */
   readonly mtu?: number;
 }
@@ -53,8 +55,8 @@ export class ContainerPair {
   }
 
   async #join(etcd: Etcd, program: Program, prefix: string): Promise<void> {
-    const { masquerade = true, nftables = false, bridgeNetfilter = true } = this.variant;
-    const config = { Network: NETWORK, EnableNFTables: nftables, Backend: { Type: 'vxlan' } };
+    const { masquerade = true, nftables = false, bridgeNetfilter = true, backend = 'vxlan' } = this.variant;
+    const config = { Network: NETWORK, EnableNFTables: nftables, Backend: { Type: backend } };
     const [api, put] = program.apis.includes('v2') ? ([2, 'set'] as const) : ([3, 'put'] as const);
     await etcd.must(api, [put, `${prefix}/config`, JSON.stringify(config)]);
     const containers: Container[] = [];

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { backends } from './backends.ts';
 import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
@@ -24,6 +25,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   probes,
   netlink,
   dataPath,
+  backends,
   tenants,
   driverRest,
 ];

@@ -10,7 +10,8 @@ import { TestRun } from './test-run.ts';
 
 /** End-to-end tests wait as much as they work: for a grace to end, for a program to give up. */
 const CONCURRENCY = availableParallelism() + 1;
-const TIMEOUT_MS = 8 * 60_000;
+/** Twice as long on a slow machine, such as an emulated one. */
+const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**
  * The first builds what other files share: they wait for it if they come before it is there. Then those that take longest,
  * so that none of them is alone at the end.

@@ -29,10 +29,6 @@ export const alloc: BackendKind = {
       peerObjects: () => [],
       // Nothing is done with a peer's lease, so any will do.
       judge: () => undefined,
-      identityOf: () => undefined,
-      tunnelEnd: () => undefined,
-      unreachable: () => undefined,
-      explain: () => undefined,
     }),
   }),
   leftovers: () => [],

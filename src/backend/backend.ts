@@ -1,11 +1,16 @@
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
+import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import type { KeyRotation } from '#src/backend/rotation-keys.ts';
+import type { PeerPlan } from '#src/backend/rotation-peer.ts';
+import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
+import type { Secret } from '#src/lib/secret.ts';
 import type { GoObject } from '#src/network/go-json.ts';
-import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { Identity } from '#src/network/lease-rules.ts';
-import type { Address, KernelObject, Link, Route } from '#src/state/object.ts';
+import type { Address, IkeConnection, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -21,8 +26,24 @@ export interface BackendKind {
   /** Reads the backend's options and the host. Throws WeftError `config` with the field's name. */
   prepare(place: BackendPlace): PreparedBackend;
 
+  /** Which secrets of the node it works with, given its options. The node reads them before `prepare`. Absent: none. */
+  secrets?(options: GoObject): readonly SecretName[];
+
   /** What this type of backend left on a host for one network, or for all: what `weft cleanup` removes, in this order. */
   leftovers(found: FoundState, of: NetworkTrace | 'all'): readonly KernelObject[];
+
+  /** The VNI under which the network may have closed its port to plain packets: see {@link PortSeal}. */
+  sealOf?(of: NetworkTrace): number | undefined;
+}
+
+/** `wireguard-key`: the node's own pair of keys. */
+export type SecretName = 'wireguard-key';
+
+/** Secrets of the node, as far as they were asked for. */
+export interface BackendSecrets {
+  readonly wireguardKey?: WireguardKey;
+  /** Where the key is one of two: `--wireguard-rotate`. */
+  readonly keyRotation?: KeyRotation;
 }
 
 /** One network on one host, before its lease is known. */
@@ -36,6 +57,8 @@ export interface BackendPlace {
   readonly links: readonly Link[];
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  /** Absent where nothing is done but looked. */
+  readonly secrets?: BackendSecrets;
 }
 
 /** The backend of one network on this host. Its underlay and its lease may still change. */
@@ -46,7 +69,7 @@ export interface PreparedBackend {
   /** The devices it will make. */
   readonly devices: readonly string[];
   /** The options by their names in the network config, with defaults filled in. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: Readonly<Record<string, boolean | number | string | Secret | undefined>>;
   /** Those of them that a network can change while it runs. */
   readonly inPlace: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
@@ -91,10 +114,12 @@ export interface BackendUnderlay {
   readonly address: PerFamily<Ipv4, Ipv6>;
   /** Where peers send to. It differs from `address` behind a NAT. */
   readonly publicIp: PerFamily<Ipv4, Ipv6>;
+  /** This host's own; absent before it has a lease. */
+  readonly subnets?: Subnets;
 }
 
 /** What the node publishes in its lease in addition to its addresses. */
-export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data'>;
+export type Published = Pick<LeaseAttributes, 'backendType' | 'backendData' | 'backendV6Data' | 'weft'>;
 
 export type SharedSettings = Readonly<Record<string, boolean | number | string>>;
 
@@ -103,6 +128,9 @@ export interface FoundState {
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly routes: readonly Route[];
+  /** Absent where nobody has to know. */
+  readonly policies?: readonly XfrmPolicy[];
+  readonly connections?: readonly IkeConnection[];
 }
 
 /** What is still known of a network that is to be removed from a host: subnet.env and the node's memory say it. */
@@ -128,6 +156,8 @@ export interface Backend {
   readonly inbound: Inbound;
   /** Where its objects are in the kernel, and which of them it may remove. */
   readonly scopes: readonly Scope[];
+  /** The UDP port whose packets the host's packet filter looks at; absent where none needs it. */
+  readonly seal?: PortSeal;
   /** Its second interface: programs and commands, which the node runs. Absent where kernel state is all. */
   readonly jobs?: BackendJobs;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */
@@ -142,21 +172,30 @@ export interface Backend {
   /** Why what a peer published can't be used with this backend; `undefined` when it can. */
   judge(attributes: LeaseAttributes): string | undefined;
 
-  /** What no two peers may share, such as their VTEP MACs; `undefined` when the backend has none. */
-  identityOf(attributes: LeaseAttributes): Identity;
+  /** The devices of one of our keys, where keys are rotated; absent for backends without keys of their own. */
+  keyDevices?(role: KeyRole): readonly string[];
 
-  /** The other end of the tunnel to a peer; `undefined` where there is no tunnel. */
-  tunnelEnd(lease: Lease): TunnelEnd | undefined;
+  /** Whether packets to this peer are encrypted; absent where the backend never encrypts. */
+  readonly protectionOf?: (lease: Lease) => Protection;
+
+  /** What no two peers may share, such as their VTEP MACs; absent for backends that have none. */
+  identityOf?(attributes: LeaseAttributes): Identity;
+
+  /** The other end of the tunnel to a peer; absent where none has a hardware address. */
+  tunnelEnd?(lease: Lease): TunnelEnd | undefined;
 
   /**
    * Why packets can't reach a peer by this path, though its lease is good; `undefined` when they can. A peer that can't be
-   * reached has no objects.
+   * reached has no objects. Absent where the tunnel reaches whatever the underlay reaches.
    */
-  unreachable(lease: Lease, path: PeerPath): string | undefined;
+  unreachable?(lease: Lease, path: PeerPath): string | undefined;
 
-  /** What a refusal of the kernel means, where its own words don't say what is in the way. */
-  explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
+  /** What a refusal of the kernel means, where its own words don't say what is in the way; absent where they do. */
+  explain?(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined;
 }
+
+/** What keeps packets to a peer from being read on the way. */
+export type Protection = 'wireguard' | 'ipsec' | 'none';
 
 /** The end of a tunnel on a peer. */
 export interface TunnelEnd {
@@ -165,12 +204,24 @@ export interface TunnelEnd {
   readonly mac: string;
 }
 
+/** Whether VXLAN packets of a network are taken from anywhere, or only as they come out of the tunnel around them. */
+export interface PortSeal {
+  /** UDP. */
+  readonly port: number;
+  readonly vni: number;
+  /** The tunnel's device. */
+  readonly device: string;
+  readonly isClosed: boolean;
+}
+
 /** A firewall that drops what other hosts send to containers has to let these in. */
 export interface Inbound {
   /** Devices of the overlay itself. */
   readonly devices: readonly string[];
   /** Packets also come in by the underlay as they are, with addresses of the overlay. */
   readonly underlay: boolean;
+  /** They may also come by devices that the backend does not know of. Where packets should go is then not checked. */
+  readonly others?: boolean;
 }
 
 /** What is known of the way to a peer when its state is planned. */
@@ -178,6 +229,8 @@ export interface PeerPath {
   /** The kernel's route to the peer's public address; only looked up for backends that ask for it. */
   readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
+  /** Between which keys of both ends tunnels are, and which of them is used; absent where there is one of each. */
+  readonly keys?: PeerPlan;
 }
 
 /**

@@ -26,8 +26,10 @@ const config = (type: string, options = {}) => ({
 
 test('every backend is found by its type and says so itself', () => {
   const types = BACKENDS.map(({ type }) => type);
-  assert.deepEqual(types, ['vxlan', 'host-gw', 'alloc']);
-  for (const type of types) assert.equal(prepareBackend(config(type), HOST).type, type);
+  assert.deepEqual(types, ['vxlan', 'host-gw', 'ipip', 'wireguard', 'ipsec', 'extension', 'udp', 'alloc']);
+  const options = { PSK: 'k'.repeat(96) };
+  for (const type of types)
+    assert.equal(prepareBackend(config(type, type === 'ipsec' ? options : {}), HOST).type, type);
 });
 
 test('networks of one host differ by the VNI, or by the name that they were given', () => {
@@ -46,9 +48,17 @@ test('an unknown type is refused with those there are', () => {
     }
     return assert.fail(type);
   };
-  const remedy = 'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, alloc';
-  assert.deepEqual(refused('udp'), ['backend', 'Error fetching backend: unknown backend type: udp', remedy]);
-  assert.match(refused('gce')[1] ?? '', /unknown backend type: gce \(it needs a cloud provider’s API\)/);
+  const remedy =
+    'set "Backend": {"Type": "vxlan"} in the network config; there are vxlan, host-gw, ipip, wireguard, ipsec, extension, udp, alloc';
+  assert.deepEqual(refused('vxlam'), [
+    'backend',
+    'Error fetching backend: unknown backend type: vxlam',
+    remedy,
+  ]);
+  assert.match(
+    refused('gce')[1] ?? '',
+    /unknown backend type: gce \(it sets routes through a cloud provider’s API/,
+  );
 });
 
 const device = (name: string, type = 'vxlan'): Link => ({ kind: 'link', name, type });
@@ -126,8 +136,12 @@ const KNOWING = ['backend', 'state', 'kernel', 'lab', 'tenant', 'driver', 'diagn
 const OF_TENANTS = /\/(tenant|tunnel|driver)-[^/]*$/;
 /** Words for people, each an example of a flag's or a key's value; and the comparison of links, which goes to state/. */
 const EXAMPLES: readonly [file: string, words: RegExp][] = [
+  // What a packet on the wire looks like, to an nft rule.
+  ['firewall/sealed-port.ts', /\bvni\b|VXLAN/],
   ['cli/capture-flags.ts', /vni: many/],
-  ['cli/network-command.ts', /networks with their VNI/],
+  ['cli/network-command.ts', /networks with their VNI|backend, VNI, port or MTU/],
+  ['cli/change-flags.ts', /Pick<ChangeWish/],
+  ['cli/change-network.ts', /begin one with/],
   ['cli/status-command.ts', /name, vni, subnets|VNI \$\{vni\}/],
   ['cli/lab-walk.ts', /That is VXLAN/],
   ['cli/capture-command.ts', /USUAL_PORTS/],

@@ -1,7 +1,20 @@
 import { alloc } from '#src/backend/alloc.ts';
-import type { BackendKind, FoundState, NetworkTrace, PreparedBackend } from '#src/backend/backend.ts';
+import type {
+  BackendKind,
+  BackendSecrets,
+  FoundState,
+  NetworkTrace,
+  PreparedBackend,
+  SecretName,
+} from '#src/backend/backend.ts';
+import { extension } from '#src/backend/extension.ts';
 import { hostGw } from '#src/backend/host-gw.ts';
+import { ipip } from '#src/backend/ipip-kind.ts';
+import { ipsec } from '#src/backend/ipsec.ts';
+import { PreparedChange } from '#src/backend/prepare-change.ts';
+import { udp } from '#src/backend/udp.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
+import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
@@ -9,7 +22,16 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
 
 /** All backends there are. A new one is a file and a line here. */
-export const BACKENDS: readonly BackendKind[] = [vxlan, hostGw, alloc];
+export const BACKENDS: readonly BackendKind[] = [
+  vxlan,
+  hostGw,
+  ipip,
+  wireguard,
+  ipsec,
+  extension,
+  udp,
+  alloc,
+];
 
 /** flannel's backends that set routes in a provider's network. */
 const CLOUD_BACKENDS = ['aws-vpc', 'gce', 'ali-vpc', 'tencent-vpc'];
@@ -20,23 +42,48 @@ export interface BackendHost {
   readonly identity: string;
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
+  readonly secrets?: BackendSecrets;
 }
 
-/** The backend that the network config asks for. Throws WeftError `backend` for an unknown type, `config` for its options. */
-export function prepareBackend(
-  { ranges, backend: { type, options } }: Pick<NetworkConfig, 'ranges' | 'backend'>,
-  host: BackendHost,
-): PreparedBackend {
+/** The secrets of the node that the config's backend works with, or both while it is being changed. */
+export const secretsNeeded = ({
+  backend,
+  change,
+}: Pick<NetworkConfig, 'backend' | 'change'>): readonly SecretName[] =>
+  [backend, change?.other].flatMap(
+    (one) => (one && BACKENDS.find((kind) => kind.type === one.type)?.secrets?.(one.options)) ?? [],
+  );
+
+/**
+ * The backend that the network config asks for, or both while it is being changed. Throws WeftError `backend` for an unknown
+ * type, `config` for its options, `change` for two that can't be on one host.
+ */
+export function prepareBackend(config: BackendWish, host: BackendHost): PreparedBackend {
+  const own = prepareOne(config, host);
+  const { change } = config;
+  if (change === undefined) return own;
+  return new PreparedChange(change, own, prepareOne({ ...config, backend: change.other }, host));
+}
+
+type BackendWish = Pick<NetworkConfig, 'ranges' | 'backend' | 'change'>;
+
+function prepareOne({ ranges, backend: { type, options } }: BackendWish, host: BackendHost): PreparedBackend {
   const kind = BACKENDS.find((candidate) => candidate.type === type);
   if (kind === undefined) {
     const names = BACKENDS.map((candidate) => candidate.type).join(', ');
-    const cloud = CLOUD_BACKENDS.includes(type) ? ' (it needs a cloud provider’s API)' : '';
+    const cloud = CLOUD_BACKENDS.includes(type)
+      ? ' (it sets routes through a cloud provider’s API, which weft has no client for)'
+      : '';
     throw new WeftError('backend', `Error fetching backend: unknown backend type: ${type}${cloud}`, {
       remedy: `set "Backend": {"Type": "vxlan"} in the network config; there are ${names}`,
     });
   }
   return kind.prepare({ ...host, network: networksOf(ranges), options });
 }
+
+/** The VNIs under which one network may have closed its port, whatever its backend was. */
+export const sealsOf = (of: NetworkTrace): readonly number[] =>
+  BACKENDS.flatMap((kind) => kind.sealOf?.(of) ?? []);
 
 /**
  * What all backends left on a host for one network, or for all of them, in the order in which it is removed: routes over

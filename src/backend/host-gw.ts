@@ -12,6 +12,7 @@ import { HostGwProbing } from '#src/backend/host-gw-probing.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIp } from '#src/lib/ip.ts';
+import { familyText } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
@@ -44,6 +45,16 @@ class PreparedHostGw implements PreparedBackend {
   check({ address, publicIp }: BackendUnderlay): readonly string[] {
     for (const family of ['v4', 'v6'] as const) {
       const [own, given] = [address[family], publicIp[family]];
+      if (this.#network[family] !== undefined && own === undefined) {
+        throw new WeftError(
+          'backend',
+          `the network has ${familyText(family)}, and the interface has no address in it: host-gw has no tunnel to carry it`,
+          {
+            remedy:
+              'start without --underlay-family, or set "Backend": {"Type": "vxlan"} in the network config',
+          },
+        );
+      }
       if (this.#network[family] === undefined || given === undefined || given === own) continue;
       const which = `${formatIp(given)}, not ${own === undefined ? 'set' : formatIp(own)}`;
       throw new WeftError(
@@ -101,14 +112,6 @@ class HostGwBackend implements Backend {
     return publicIpv6 === undefined ? 'it has no PublicIPv6' : undefined;
   }
 
-  identityOf(): undefined {
-    return undefined;
-  }
-
-  tunnelEnd(): undefined {
-    return undefined;
-  }
-
   unreachable(lease: Lease, path: PeerPath): string | undefined {
     for (const family of FAMILIES) {
       const via = gatewayOf(lease, family);
@@ -119,10 +122,6 @@ class HostGwBackend implements Backend {
       if (fault !== undefined)
         return `its address ${formatIp(via)} has to be on a link of this host, but ${fault}`;
     }
-    return undefined;
-  }
-
-  explain(): undefined {
     return undefined;
   }
 }

@@ -1,5 +1,5 @@
 import type { PeerPath } from '#src/backend/backend.ts';
-import type { Prefix4, Prefix6 } from '#src/lib/ip.ts';
+import type { Ipv4, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Lease } from '#src/network/lease.ts';
 
@@ -8,7 +8,7 @@ import type { Lease } from '#src/network/lease.ts';
  * each peer. A pure value, as kernel objects are: the backend says what shall be, and the node's desk (node/jobs) starts,
  * repeats and stops. Two jobs with the same key are the same job; one whose other fields differ is started again.
  */
-export type Job = ProgramJob | CommandJob;
+export type Job = ProgramJob | CommandJob | UdpTunnelJob | UdpWayJob;
 
 /** What all jobs say of themselves. */
 interface JobBase {
@@ -30,8 +30,10 @@ export interface ProgramJob extends JobBase {
   readonly args: readonly string[];
   /** Added to flanneld's own environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** A unix socket on which it takes connections once it can work; absent where it can work at once. */
-  readonly socket?: string;
+  /** A unix socket on which it takes connections once it can work, or several of which it has one; absent where it can work at once. */
+  readonly socket?: string | readonly string[];
+  /** Another program that takes connections on the socket will do, one that an earlier flanneld left among them. */
+  readonly isShared?: boolean;
 }
 
 /** Commands that end: one when the job comes or its values change, one when it goes. */
@@ -52,9 +54,27 @@ export interface ShellCommand {
   readonly stdin: string;
 }
 
+/** A TUN device whose packets this process carries in UDP datagrams: flannel's udp backend. */
+export interface UdpTunnelJob extends JobBase {
+  readonly kind: 'udp-tunnel';
+  readonly device: string;
+  readonly local: Ipv4;
+  readonly port: number;
+  /** This host's own: packets for other destinations are not taken. */
+  readonly subnet: Prefix4;
+}
+
+/** Where packets to one peer's subnet go in such a tunnel. */
+export interface UdpWayJob extends JobBase {
+  readonly kind: 'udp-way';
+  readonly device: string;
+  readonly subnet: Prefix4;
+  readonly to: Ipv4;
+}
+
 /** A {@link Backend}'s jobs. */
 export interface BackendJobs {
-  /** What the node needs once. They are started first, in this order, and the network is up when they are. */
+  /** What the node needs once. They are started first, in this order and before the kernel objects, and a start waits for them. */
   own(subnets: PerFamily<Prefix4, Prefix6>): readonly Job[];
   /** What one peer needs. Called for the leases for which `peerObjects` is. A failure is that peer's alone. */
   peer(lease: Lease, path: PeerPath): readonly Job[];

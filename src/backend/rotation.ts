@@ -41,6 +41,11 @@ export class Rotation {
     return this.#isEnding && next !== undefined ? { current: next } : this.#numbers;
   }
 
+  /** Those of the keys that there are. */
+  get numbers(): KeyNumbers {
+    return this.#numbers;
+  }
+
   get phase(): Phase {
     if (this.#numbers.next === undefined) return 'idle';
     return this.#isEnding ? 'ending' : 'moving';
@@ -70,6 +75,11 @@ export class Rotation {
   /** Names of the peers whose plan is another one now. */
   decide(now: number): string[] {
     return [...this.#peers].filter(([, peer]) => peer.decide(this.phase, now)).map(([name]) => name);
+  }
+
+  /** The same for one peer. */
+  decideOn(name: string, now: number): void {
+    this.#peers.get(name)?.decide(this.phase, now);
   }
 
   /** `undefined` for a peer that was not set. */

@@ -9,23 +9,34 @@ import type {
   Requirement,
 } from '#src/backend/backend.ts';
 import { deriveMac } from '#src/backend/derive-mac.ts';
+import { type DeviceType, mtuWarnings, refuseForeign, refuseSmallMtu } from '#src/backend/start-checks.ts';
 import { VxlanBackend, vtepMacOf } from '#src/backend/vxlan.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
+import { tunnelDeviceName } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
   readVxlanOptions,
+  TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
   vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
+import { WIREGUARD, WIREGUARD_DEVICE_TYPE } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { containsPrefix } from '#src/lib/ip.ts';
+import { containsPrefix, formatIp } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac } from '#src/lib/mac.ts';
 import type { GoObject } from '#src/network/go-json.ts';
-import type { KernelObject } from '#src/state/object.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
+import { readWireguardMember } from '#src/network/wireguard-member.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
 
 /** Devices of flannel's vxlan backend, whatever the VNI. */
 const OUR_DEVICE = /^flannel(-v6)?\.\d+$/;
+
+const VXLAN: DeviceType = { kind: 'vxlan', words: 'VXLAN' };
+
+/** Devices of the tunnels around them. */
+const OUR_TUNNEL = /^weft-wg\.\d+$/;
 
 /** linux/drivers/net/vxlan: a module of its own in most distributions' kernels. */
 export const VXLAN_DEVICES: Requirement = {
@@ -44,12 +55,16 @@ export const VXLAN_DEVICES: Requirement = {
 export const vxlan: BackendKind = {
   type: 'vxlan',
   prepare: (place) => new PreparedVxlan(place),
+  secrets: (options) => (asksForEncryption(options) ? ['wireguard-key'] : []),
 
   /** Devices with everything on them. A device is the network's if it has an address there, or its name and no address. */
   leftovers({ links, addresses }: FoundState, of: NetworkTrace | 'all'): KernelObject[] {
     const named = of === 'all' ? [] : devicesNamedBy(of);
     return links
-      .filter(({ name, type }) => type === 'vxlan' && OUR_DEVICE.test(name))
+      .filter(
+        ({ name, type }) =>
+          (type === 'vxlan' && OUR_DEVICE.test(name)) || (type === 'wireguard' && OUR_TUNNEL.test(name)),
+      )
       .filter(({ name }) => {
         if (of === 'all') return true;
         const prefixes = addresses.filter(({ device }) => device === name).map(({ prefix }) => prefix);
@@ -60,6 +75,8 @@ export const vxlan: BackendKind = {
       })
       .map(({ name }) => ({ kind: 'link', name }));
   },
+
+  sealOf: ({ options }) => (options === undefined ? undefined : vniOf(options)),
 };
 
 class PreparedVxlan implements PreparedBackend {
@@ -67,8 +84,8 @@ class PreparedVxlan implements PreparedBackend {
   readonly instance: string;
   readonly devices: readonly string[];
   readonly settings: PreparedBackend['settings'];
-  readonly inPlace = ['MTU', 'DirectRouting'];
-  readonly requirements = [VXLAN_DEVICES];
+  readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy'];
+  readonly requirements: readonly Requirement[];
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;
   readonly #families: readonly Family[];
@@ -79,7 +96,7 @@ class PreparedVxlan implements PreparedBackend {
     this.#place = place;
     this.#options = readVxlanOptions(options, has);
     this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
-    const { vni, port, gbp, learning, directRouting, mtu } = this.#options;
+    const { vni, port, gbp, learning, directRouting, mtu, encrypt } = this.#options;
     this.settings = {
       VNI: vni,
       Port: port,
@@ -87,30 +104,35 @@ class PreparedVxlan implements PreparedBackend {
       Learning: learning,
       DirectRouting: directRouting,
       MTU: mtu,
+      ...(encrypt !== undefined && {
+        Encrypt: 'wireguard',
+        EncryptPolicy: encrypt.policy,
+        EncryptPort: encrypt.port,
+      }),
     };
+    this.requirements = encrypt === undefined ? [VXLAN_DEVICES] : [VXLAN_DEVICES, WIREGUARD_DEVICE_TYPE];
     this.instance = String(vni);
-    this.devices = this.#families.map((family) => vxlanDeviceName(this.#options.vni, family));
+    const overlay = this.#families.map((family) => vxlanDeviceName(vni, family));
+    this.devices = encrypt === undefined ? overlay : [...overlay, tunnelDeviceName(vni)];
   }
 
   check(underlay: BackendUnderlay, { links }: Pick<FoundState, 'links'>): readonly string[] {
-    const { vni, mtu } = this.#options;
+    const { vni, mtu, encrypt } = this.#options;
+    if (encrypt !== undefined) this.#checkTunnel(underlay, links);
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
     for (const family of this.#families) {
       const device = vxlanDeviceName(vni, family);
-      const found = links.find(({ name }) => name === device);
-      if (found !== undefined && found.type !== 'vxlan') {
-        throw new WeftError(
-          'foreign-device',
-          `the device ${device} exists and is no VXLAN device (it is a ${found.type ?? 'plain'} one)`,
-          {
-            remedy: `rename or remove it ("ip link del ${device}"), or choose another VNI in the network config`,
-          },
-        );
-      }
-      const local = underlay.address[family];
-      if (local === undefined) {
+      refuseForeign(links, device, VXLAN, ', or choose another VNI in the network config');
+      const outer = outerFamily(family, underlay.address);
+      const local = underlay.address[outer];
+      // Two devices of one VNI can't both be over the same family (linux/drivers/net/vxlan: EEXIST).
+      if (local === undefined || (outer !== family && this.#families.length > 1)) {
         throw new WeftError(
           'backend',
           `the interface ${underlay.name} has no IP${family} address for the network`,
+          {
+            remedy: `give it one, or choose another interface with --iface; a network of one family may run over the other`,
+          },
         );
       }
       const clash = vxlanClash({ ...this.#options, device, local }, links);
@@ -119,24 +141,26 @@ class PreparedVxlan implements PreparedBackend {
           remedy: `remove it ("ip link del ${clash.device}"), or choose another VNI or Port in the network config`,
         });
       }
-      const { overhead, leastMtu } = TUNNELS[family];
-      if (underlay.mtu < leastMtu + overhead) {
-        throw new WeftError(
-          'backend',
-          `the interface ${underlay.name} has an MTU of ${underlay.mtu}, and IP${family} over VXLAN needs ${leastMtu + overhead}`,
-          { remedy: `raise it ("ip link set ${underlay.name} mtu 1500"), or choose another with --iface` },
-        );
-      }
+      const { overhead } = TUNNELS[outer];
+      const { leastMtu } = TUNNELS[family];
+      refuseSmallMtu(underlay, leastMtu + overhead + around, `IP${family} over VXLAN`);
     }
-    return mtu === undefined || mtu <= underlay.mtu
-      ? []
-      : [
-          `Backend.MTU of the network config is ${mtu}, but the interface ${underlay.name} has ${underlay.mtu}: using that`,
-        ];
+    return mtuWarnings(mtu, underlay);
+  }
+
+  /** Inside the tunnel nothing translates addresses, so the one that is published has to be the host's own. */
+  #checkTunnel({ address, publicIp }: BackendUnderlay, links: readonly Link[]): void {
+    refuseForeign(links, tunnelDeviceName(this.#options.vni), WIREGUARD);
+    if (publicIp.v4 === undefined || publicIp.v4 === address.v4) return;
+    throw new WeftError(
+      'backend',
+      `the public IP ${formatIp(publicIp.v4)} is not an address of the interface: "Encrypt": "wireguard" does not work behind a NAT`,
+      { remedy: 'start without --public-ip, or take the backend "wireguard"' },
+    );
   }
 
   make(underlay: BackendUnderlay, taken: Partial<Published> = {}): VxlanBackend {
-    const { network } = this.#place;
+    const { network, secrets } = this.#place;
     const macOf = (family: Family): Mac => {
       // Peers send to the MAC of our lease. An operator's reservation may hold anything.
       const published = vtepMacOf(family === 'v4' ? taken.backendData : taken.backendV6Data);
@@ -145,9 +169,13 @@ class PreparedVxlan implements PreparedBackend {
       const found = this.#place.links.find(({ name, type }) => name === device && type === 'vxlan');
       return found?.mac ?? deriveMac(this.#place.identity, device);
     };
+    const tunnelKey = secrets?.wireguardKey ?? {
+      publicKey: readWireguardMember(taken).tunnel?.publicKey ?? '',
+    };
     return new VxlanBackend(this.#options, {
       network,
       underlay,
+      ...(this.#options.encrypt !== undefined && { tunnelKey }),
       macs: Object.fromEntries(this.#families.map((family) => [family, macOf(family)])),
     });
   }
@@ -157,10 +185,17 @@ class PreparedVxlan implements PreparedBackend {
 function devicesNamedBy({ options, network }: NetworkTrace): readonly string[] {
   const vni = options === undefined ? undefined : vniOf(options);
   if (vni === undefined) return [];
-  return (['v4', 'v6'] as const)
+  const overlay = (['v4', 'v6'] as const)
     .filter((family) => network[family] !== undefined)
     .map((family) => vxlanDeviceName(vni, family));
+  return [...overlay, tunnelDeviceName(vni)];
 }
+
+/** Of options that may be wrong: then `prepare` says so. */
+const asksForEncryption = (options: GoObject): boolean => {
+  const kind = options.raw('Encrypt') ?? null;
+  return kind !== null && kind !== '';
+};
 
 /** The options were read by a start that succeeded, but a file may have been edited since. */
 function vniOf(options: GoObject): number | undefined {

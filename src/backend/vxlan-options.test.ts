@@ -33,6 +33,12 @@ const READ: readonly [fields: string, expected: Partial<VxlanOptions>][] = [
   [',"VNI":0,"Port":0,"MTU":0', { vni: 0 }],
   [',"VNI":9999999,"Port":65535,"MTU":65535', { vni: 9_999_999, port: 65_535, mtu: 65_535 }],
   [',"MTU":118', { mtu: 118 }],
+  [',"Encrypt":null', {}],
+  [',"Encrypt":"wireguard"', { encrypt: { policy: 'require', port: 51_820 } }],
+  [
+    ',"encrypt":"wireguard","EncryptPolicy":"prefer","EncryptPort":51999',
+    { encrypt: { policy: 'prefer', port: 51_999 } },
+  ],
   [',"MacPrefix":"0E-2A","Name":"x"', {}],
 ];
 
@@ -54,6 +60,24 @@ const REFUSED: readonly [fields: string, message: string][] = [
   [',"VNI":"1"', 'Backend.VNI must be a whole number, it is "1"'],
   [',"VNI":1.5', 'Backend.VNI must be a whole number, it is 1.5'],
   [',"Port":65536', 'Backend.Port must be between 0 and 65535, it is 65536'],
+  [',"Encrypt":"ipsec"', 'packets can be encrypted with "wireguard" only (Backend.Encrypt: "ipsec")'],
+  [',"Encrypt":true', 'Backend.Encrypt must be a string, it is true'],
+  [
+    ',"Encrypt":"wireguard","EncryptPolicy":"Require"',
+    'the policy must be "require" or "prefer" (Backend.EncryptPolicy: "Require")',
+  ],
+  [
+    ',"EncryptPolicy":"require"',
+    'it has a meaning only with "Encrypt": "wireguard" (Backend.EncryptPolicy: "require")',
+  ],
+  [
+    ',"Encrypt":"wireguard","DirectRouting":true',
+    'packets of a direct route are not encrypted: leave out one of Encrypt and DirectRouting (Backend.DirectRouting: true)',
+  ],
+  [
+    ',"Encrypt":"wireguard","MTU":197',
+    'an MTU below 198 leaves no packet room in the tunnel (Backend.MTU: 197)',
+  ],
   [',"GBP":"true"', 'Backend.GBP must be true or false, it is "true"'],
   [',"DirectRouting":1', 'Backend.DirectRouting must be true or false, it is 1'],
   [',"Learning":[]', 'Backend.Learning must be true or false, it is []'],

@@ -14,6 +14,16 @@ export interface VxlanOptions {
   readonly learning: boolean;
   /** The underlay's MTU to assume, in bytes. Default is the interface's; a larger one counts as that. */
   readonly mtu: number | undefined;
+  /** weft's own: outer packets go through a tunnel that encrypts them. Default: they are plain. */
+  readonly encrypt?: EncryptOptions;
+}
+
+/** `"Encrypt": "wireguard"` and what belongs to it. */
+export interface EncryptOptions {
+  /** `require`: peers that can't are left out, and plain packets are dropped. `prefer`: theirs are plain. Default `require`. */
+  readonly policy: 'require' | 'prefer';
+  /** UDP port of the tunnel. Default 51820, WireGuard's usual one. */
+  readonly port: number;
 }
 
 /** The vxlan devices of a network, by the family of its outer and inner packets, with what an outer header takes. */
@@ -28,6 +38,13 @@ export type Family = keyof typeof TUNNELS;
 /** `flannel.1` or `flannel-v6.1` for VNI 1, as flannel names them. */
 export const vxlanDeviceName = (vni: number, family: Family = 'v4'): string =>
   `${TUNNELS[family].prefix}${vni}`;
+
+/**
+ * What the tunnel's header takes: IPv6 40, UDP 8, WireGuard 32 (16 and a tag of 16). With IPv4 outside it is 60; flannel's
+ * wireguard backend reckons with 80 for both, so that a full-size packet fits whatever is outside.
+ */
+export const TUNNEL_OVERHEAD = 80;
+const WIREGUARD_DEFAULT_PORT = 51_820;
 
 /** linux/vxlan.c: the port of a device that is made without one. */
 export const VXLAN_DEFAULT_PORT = 8472;
@@ -56,13 +73,56 @@ export function readVxlanOptions(
     if (mtu !== undefined && mtu !== 0 && mtu < least)
       throw options.error('MTU', `an MTU below ${least} leaves no packet room`);
   }
+  const directRouting = options.boolean('DirectRouting') ?? false;
+  const encrypt = readEncryptOptions(options);
+  if (encrypt !== undefined) refuseWithEncrypt(options, { directRouting, ipv6: families.v6, mtu });
   return {
     vni,
     // In Go, 0 and an absent field are the same.
     port: options.integer('Port', 0, 65_535) || VXLAN_DEFAULT_PORT,
     gbp: options.boolean('GBP') ?? false,
-    directRouting: options.boolean('DirectRouting') ?? false,
+    directRouting,
     learning: options.boolean('Learning') ?? false,
     mtu: mtu === 0 ? undefined : mtu,
+    ...(encrypt !== undefined && { encrypt }),
   };
+}
+
+function readEncryptOptions(options: GoObject): EncryptOptions | undefined {
+  const kind = options.string('Encrypt') ?? '';
+  if (kind === '') {
+    for (const name of ['EncryptPolicy', 'EncryptPort'])
+      if ((options.raw(name) ?? null) !== null)
+        throw options.error(name, 'it has a meaning only with "Encrypt": "wireguard"');
+    return undefined;
+  }
+  if (kind !== 'wireguard') throw options.error('Encrypt', 'packets can be encrypted with "wireguard" only');
+  const policy = options.string('EncryptPolicy') ?? 'require';
+  if (policy !== 'require' && policy !== 'prefer')
+    throw options.error('EncryptPolicy', 'the policy must be "require" or "prefer"');
+  return { policy, port: options.integer('EncryptPort', 0, 65_535) || WIREGUARD_DEFAULT_PORT };
+}
+
+/** What would send packets beside the tunnel, or that the tunnel can't carry. */
+function refuseWithEncrypt(
+  options: GoObject,
+  {
+    directRouting,
+    ipv6,
+    mtu,
+  }: { readonly directRouting: boolean; readonly ipv6: boolean; readonly mtu: number | undefined },
+): void {
+  if (directRouting)
+    throw options.error(
+      'DirectRouting',
+      'packets of a direct route are not encrypted: leave out one of Encrypt and DirectRouting',
+    );
+  if (ipv6)
+    throw options.error(
+      'Encrypt',
+      'the tunnel around VXLAN carries IPv4 only: leave out EnableIPv6, or take the backend "wireguard"',
+    );
+  const least = TUNNELS.v4.leastMtu + TUNNELS.v4.overhead + TUNNEL_OVERHEAD;
+  if (mtu !== undefined && mtu !== 0 && mtu < least)
+    throw options.error('MTU', `an MTU below ${least} leaves no packet room in the tunnel`);
 }

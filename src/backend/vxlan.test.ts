@@ -367,6 +367,7 @@ test('with an IPv6 network there is a second device, over IPv6', () => {
     ...text(backend().ownObjects(OWN)),
     'flannel-v6.1 address 0e:00:00:00:00:06 mtu 1430 type vxlan id 1 dev eth0 local 2001:db8::1 dstport 8472 nolearning',
     'fd05:0:0:41::/128 dev flannel-v6.1',
+    'net/ipv6/conf/flannel-v6.1/disable_ipv6=0',
   ]);
   assert.deepEqual(made.published.backendV6Data, { VNI: 1, VtepMAC: '0e:00:00:00:00:06' });
 });
@@ -407,5 +408,4 @@ test('packets come in by the tunnel, and with DirectRouting by the underlay as w
   assert.deepEqual(backend({ port: 4789 }).shared, { VNI: 1, Port: 4789, GBP: false });
   assert.deepEqual(backend().inbound, { devices: ['flannel.1'], underlay: false });
   assert.deepEqual(backend({ directRouting: true }).inbound, { devices: ['flannel.1'], underlay: true });
-  assert.equal(backend().unreachable(), undefined);
 });

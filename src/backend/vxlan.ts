@@ -3,6 +3,8 @@ import type {
   BackendUnderlay,
   Inbound,
   PeerPath,
+  PortSeal,
+  Protection,
   Published,
   SharedSettings,
   TunnelEnd,
@@ -10,14 +12,23 @@ import type {
 import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
+import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
-import { type Family, TUNNELS, type VxlanOptions, vxlanDeviceName } from '#src/backend/vxlan-options.ts';
-import { VxlanProbing } from '#src/backend/vxlan-probing.ts';
+import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
+import {
+  type Family,
+  TUNNEL_OVERHEAD,
+  TUNNELS,
+  type VxlanOptions,
+  vxlanDeviceName,
+} from '#src/backend/vxlan-options.ts';
 import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
 import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
+import type { Identity } from '#src/network/lease-rules.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
 import {
   type KernelObject,
   type Link,
@@ -28,12 +39,21 @@ import {
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 
+/** For hosts on which new devices have no IPv6. */
+const hasIpv6 = (device: string): KernelObject => ({
+  kind: 'sysctl',
+  path: `net/ipv6/conf/${device}/disable_ipv6`,
+  value: '0',
+});
+
 /** What the vxlan backend has to know of its host and its network. */
 export interface VxlanHost {
   readonly network: PerFamily<Prefix4, Prefix6>;
   readonly underlay: BackendUnderlay;
   /** The VTEPs' hardware addresses; published in the lease. */
   readonly macs: PerFamily<Mac>;
+  /** This node's key, where the options ask for encryption. */
+  readonly tunnelKey?: TunnelKey;
 }
 
 /** One family's device. */
@@ -41,6 +61,8 @@ interface Tunnel {
   readonly family: Family;
   readonly network: Prefix;
   readonly device: string;
+  /** The family of the packets outside: see {@link outerFamily}. */
+  readonly outer: Family;
   readonly local: Ip;
   readonly mac: Mac;
   /** Bytes. */
@@ -65,35 +87,58 @@ export class VxlanBackend implements Backend {
   readonly #options: VxlanOptions;
   readonly #host: VxlanHost;
   readonly #tunnels: readonly Tunnel[];
+  readonly #encryption: VxlanEncryption | undefined;
+  readonly seal: PortSeal;
+  readonly protectionOf?: (lease: Lease) => Protection;
 
   constructor(options: VxlanOptions, host: VxlanHost) {
     const { network, underlay, macs } = host;
     this.#options = options;
     this.#host = host;
     this.#tunnels = tunnelsOf(options, host);
-    this.devices = this.#tunnels.map(({ device }) => device);
+    const { vni, port, encrypt } = options;
+    if (encrypt !== undefined) {
+      if (host.tunnelKey === undefined) throw new TypeError('there is no key for the tunnel');
+      const encryption = new VxlanEncryption(vni, encrypt, host.tunnelKey);
+      this.#encryption = encryption;
+      this.protectionOf = ({ attributes }) =>
+        encryption.keyOf(attributes) === undefined ? 'none' : 'wireguard';
+    }
+    this.seal = this.#encryption?.seal(port) ?? { port, vni, device: tunnelDeviceName(vni), isClosed: false };
+    const overlay = this.#tunnels.map(({ device }) => device);
+    this.devices = this.#encryption === undefined ? overlay : [...overlay, this.#encryption.device];
     this.mtu = Math.min(...this.#tunnels.map(({ mtu }) => mtu));
     this.needsLookup = options.directRouting;
     this.published = {
       backendType: this.type,
       ...(macs.v4 !== undefined && { backendData: { VNI: options.vni, VtepMAC: macs.v4 } }),
       ...(macs.v6 !== undefined && { backendV6Data: { VNI: options.vni, VtepMAC: macs.v6 } }),
+      ...(this.#encryption !== undefined && { weft: this.#encryption.published }),
     };
     this.shared = { VNI: options.vni, Port: options.port, GBP: options.gbp };
-    this.inbound = { devices: this.devices, underlay: options.directRouting };
+    this.inbound = { devices: overlay, underlay: options.directRouting };
     this.scopes = [
       ...this.#tunnels.map(scopeOnDevice),
+      ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
-    this.probing = new VxlanProbing(options, underlay, {
+    this.probing = new TunnelProbing(underlay, {
       device: vxlanDeviceName(options.vni),
       mtu: this.mtu,
+      overhead: TUNNELS.v4.overhead + (options.encrypt === undefined ? 0 : TUNNEL_OVERHEAD),
+      carrier: `UDP port ${options.port}`,
+      hasMtuOption: true,
     });
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
-    const { vni, port, learning, gbp } = this.#options;
-    return this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
+    const { vni, port, learning, gbp, mtu: given } = this.#options;
+    const outer = Math.min(given ?? this.#host.underlay.mtu, this.#host.underlay.mtu);
+    const around =
+      subnets.v4 === undefined
+        ? []
+        : (this.#encryption?.ownObjects(outer, hostPrefix(subnets.v4.address)) ?? []);
+    const overlay = this.#tunnels.flatMap(({ family, device, local, mac, mtu }): KernelObject[] => {
       const subnet = subnets[family];
       if (subnet === undefined) return [];
       const vxlan = { vni, underlay: this.#host.underlay.name, local, port, learning, gbp };
@@ -101,8 +146,10 @@ export class VxlanBackend implements Backend {
         { kind: 'link', name: device, type: 'vxlan', mac, mtu, up: true, vxlan },
         // The subnet's own base address, so that the node's packets to other subnets have a source there.
         { kind: 'address', prefix: hostPrefix(subnet.address), device },
+        ...(family === 'v6' ? [hasIpv6(device)] : []),
       ];
     });
+    return [...around, ...overlay];
   }
 
   peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[] {
@@ -114,15 +161,22 @@ export class VxlanBackend implements Backend {
   #peerOn(tunnel: Tunnel, { subnets, attributes }: Lease, { lookup, routeForm }: PeerPath): KernelObject[] {
     const v4 = tunnel.family === 'v4';
     const subnet = v4 ? subnets.v4 : subnets.v6;
-    const vtep = v4 ? attributes.publicIp : attributes.publicIpv6;
+    const vtep = tunnel.outer === 'v4' ? attributes.publicIp : attributes.publicIpv6;
     const mac = vtepMacOf(v4 ? attributes.backendData : attributes.backendV6Data);
     if (subnet === undefined || vtep === undefined || mac === undefined) return [];
     const metric = routeMetric(routeForm, tunnel.network, subnet);
-    const way = this.#options.directRouting ? lookup?.[tunnel.family] : undefined;
+    // A direct route needs a gateway of its own family.
+    const isDirect = this.#options.directRouting && tunnel.outer === tunnel.family;
+    const way = isDirect ? lookup?.[tunnel.family] : undefined;
     if (way !== undefined && way.via === undefined) return [directRoute(subnet, vtep, way.device, metric)];
     const { device } = tunnel;
+    const encryption = this.#encryption;
+    const key = encryption?.keyOf(attributes);
+    const around = key === undefined || encryption === undefined ? [] : [encryption.peerObject(key, vtep)];
+    const via = around.length === 0 ? undefined : encryption?.device;
     return [
-      { kind: 'fdb', mac, destination: vtep, device, permanent: true },
+      ...around,
+      { kind: 'fdb', mac, destination: vtep, device, permanent: true, ...(via !== undefined && { via }) },
       { kind: 'neighbour', ip: subnet.address, mac, device, permanent: true },
       overlayRoute(subnet, device, metric),
     ];
@@ -131,19 +185,32 @@ export class VxlanBackend implements Backend {
   judge(attributes: LeaseAttributes): string | undefined {
     if (attributes.backendType !== this.type)
       return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
-    const { macs, network } = this.#host;
-    if (network.v4 !== undefined && attributes.publicIp === undefined) return 'it has no PublicIP';
+    const { macs, network, underlay } = this.#host;
+    const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
+    const [first] = this.#tunnels;
+    if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
+    if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
-    const hasV6 = network.v6 !== undefined && attributes.publicIpv6 !== undefined;
+    const hasV6 = network.v6 !== undefined && (publicIpv6 !== undefined || underlay.address.v6 === undefined);
     return (
-      (network.v4 === undefined ? undefined : faultOf('BackendData', attributes.backendData, macs.v4)) ??
-      (hasV6 ? faultOf('BackendV6Data', attributes.backendV6Data, macs.v6) : undefined)
+      this.#encryption?.judge(attributes) ??
+      (network.v4 === undefined ? undefined : faultOf('BackendData', backendData, macs.v4)) ??
+      (hasV6 ? faultOf('BackendV6Data', backendV6Data, macs.v6) : undefined)
     );
   }
 
-  identityOf(attributes: LeaseAttributes): string | undefined {
-    const { v4 } = this.#host.network;
-    return vtepMacOf(v4 === undefined ? attributes.backendV6Data : attributes.backendData);
+  /**
+   * On each device a MAC leads to one host. The two devices of one host may have the same. A key of WireGuard is one host's,
+   * too.
+   */
+  identityOf(attributes: LeaseAttributes): Identity {
+    const { v4, v6 } = this.#host.network;
+    const mac4 = v4 && vtepMacOf(attributes.backendData);
+    const mac6 = v6 && vtepMacOf(attributes.backendV6Data);
+    const key = this.#encryption?.keyOf(attributes)?.publicKey;
+    if (key === undefined && (mac4 === undefined || mac6 === undefined)) return mac4 ?? mac6;
+    const texts = [key, mac4, mac6 && (v4 === undefined ? mac6 : `${mac6} (IPv6)`)];
+    return texts.filter((text) => text !== undefined);
   }
 
   tunnelEnd({ subnets, attributes }: Lease): TunnelEnd | undefined {
@@ -153,12 +220,10 @@ export class VxlanBackend implements Backend {
     return subnet && mac && { address: subnet.address, mac };
   }
 
-  /** The tunnel reaches whatever the underlay reaches. */
-  unreachable(): undefined {
-    return undefined;
-  }
-
-  explain(object: KernelObject, { errno }: KernelError, links: readonly Link[]): string | undefined {
+  explain(object: KernelObject, error: KernelError, links: readonly Link[]): string | undefined {
+    const { errno } = error;
+    const aroundIt = this.#encryption?.explain(object, error);
+    if (aroundIt !== undefined) return aroundIt;
     const tunnel = this.#tunnels.find(({ device }) => object.kind === 'link' && object.name === device);
     if (tunnel === undefined || (errno !== 'EEXIST' && errno !== 'EADDRINUSE')) return undefined;
     const { port } = this.#options;
@@ -170,13 +235,15 @@ export class VxlanBackend implements Backend {
   }
 }
 
-function tunnelsOf({ vni, mtu }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
+function tunnelsOf({ vni, mtu, encrypt }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
-    const [range, local, mac] = [network[family], underlay.address[family], macs[family]];
+    const outer = outerFamily(family, underlay.address);
+    const [range, local, mac] = [network[family], underlay.address[outer], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
-    const outer = Math.min(mtu ?? underlay.mtu, underlay.mtu);
     const device = vxlanDeviceName(vni, family);
-    return [{ family, network: range, device, local, mac, mtu: outer - TUNNELS[family].overhead }];
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
+    const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - around - TUNNELS[outer].overhead;
+    return [{ family, network: range, device, outer, local, mac, mtu: room }];
   });
 }
 

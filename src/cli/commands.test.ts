@@ -34,9 +34,9 @@ for (const [name, { about, load }] of Object.entries(COMMANDS)) {
 }
 
 test('a wrong subcommand gives one line with the nearest one', async () => {
-  const wrong = { lab: 'satus', store: 'exprot', network: 'inspct', address: 'kep' };
-  const meant = { lab: 'status', store: 'export', network: 'inspect', address: 'keep' };
-  for (const name of ['lab', 'store', 'network', 'address'] as const) {
+  const wrong = { lab: 'satus', store: 'exprot', network: 'inspct', address: 'kep', trust: 'forgt' };
+  const meant = { lab: 'status', store: 'export', network: 'inspect', address: 'keep', trust: 'forget' };
+  for (const name of ['lab', 'store', 'network', 'address', 'trust'] as const) {
     const { context, lines } = recorded();
     const command = await COMMANDS[name]?.load();
     assert.equal(await command?.run([wrong[name]], context), 2);

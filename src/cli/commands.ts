@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     about: 'what happened on this host: repairs, leases that came and went, how the registry was',
     load: async () => (await import('#src/cli/events-command.ts')).EVENTS,
   },
+  rotate: {
+    about: 'renew the WireGuard keys of the network now, without a lost packet',
+    load: async () => (await import('#src/cli/rotate-command.ts')).ROTATE,
+  },
   doctor: {
     about: "what is wrong on this host, why it matters, and what mends it; takes flanneld's flags",
     load: async () => (await import('#src/cli/doctor-command.ts')).DOCTOR,
@@ -75,6 +79,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   release: {
     about: "give this host's lease back, or the one named: weft release 10.0.65.0/24",
     load: async () => (await import('#src/cli/node-command.ts')).NODE.release,
+  },
+  trust: {
+    about: 'whose leases this host uses, and the keys of the hosts: weft trust --help',
+    load: async () => (await import('#src/cli/trust-command.ts')).TRUST,
   },
   'import-flannel': {
     about: 'the settings of the flannel that is installed on this host, as /etc/weft/flanneld.conf',

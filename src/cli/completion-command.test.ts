@@ -115,7 +115,7 @@ const ZSH: readonly Case[] = [
   { words: ['lab', 'up', '--store='], offered: ['embedded', 'etcd'] },
   { words: ['lab', 'up', '--store', ''], offered: ['embedded', 'etcd'] },
   { words: ['lab', 'up', '--name', ''], offered: ['FILES'] },
-  { words: ['network', ''], offered: ['ls', 'add', 'create', 'inspect', 'rm'] },
+  { words: ['network', ''], offered: ['ls', 'add', 'change', 'create', 'inspect', 'rm'] },
   { words: ['plan', ''], offered: ['FILES'] },
 ];
 

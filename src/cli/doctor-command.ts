@@ -19,6 +19,7 @@ import { askDaemon, type NetworkPlace } from '#src/diagnose/known-network.ts';
 import { judge, runChecks } from '#src/diagnose/run-checks.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import type { FlagTable } from '#src/lib/go-flags.ts';
 import { FLANNELD_FLAGS, type FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { artefactsOf, type NetworkId, namedNetwork, subnetFolder } from '#src/node/network-id.ts';
@@ -75,9 +76,10 @@ export const DOCTOR = lookCommand({
       return 0;
     }
     const kernel = new RtnetlinkKernel({ netlink: systemNetlink });
+    const wireguard = new WireguardKernel({ netlink: systemNetlink, clock: systemClock });
     try {
       const places = await placesOf(options, id);
-      const components = systemComponents(kernel);
+      const components = systemComponents(kernel, wireguard);
       const judged = diagnoseOptions(options, id);
       const diagnoses: NetworkDiagnosis[] = [];
       for (const place of places) {
@@ -93,12 +95,17 @@ export const DOCTOR = lookCommand({
       return totals.wrong > 0 ? 1 : totals.unknown > 0 ? 2 : 0;
     } finally {
       kernel.close();
+      wireguard.close();
     }
   },
 });
 
-const systemComponents = (kernel: DiagnoseComponents['kernel']): DiagnoseComponents => ({
+const systemComponents = (
+  kernel: DiagnoseComponents['kernel'],
+  wireguard: WireguardKernel,
+): DiagnoseComponents => ({
   kernel,
+  reports: (device) => wireguard.reports(device),
   ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),
   commands: systemCommands,
   files: systemFiles,
@@ -147,6 +154,7 @@ function diagnoseOptions(options: FlanneldOptions, id: NetworkId | undefined): D
     ...intentOptions(options),
     registry: { ...registry, prefix: id?.prefix ?? registry.prefix },
     publicIp: options.publicIp,
+    publicIpv6: options.publicIpv6,
     leaseTtlMs: options.leaseTtl,
   };
 }

@@ -8,7 +8,7 @@ import { formatSpan } from '#src/cli/spans.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { FlagTable, OptionsOf } from '#src/lib/go-flags.ts';
 import { FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
-import type { Leases, LeaseView } from '#src/observe/api.ts';
+import type { Leases, LeaseView, SubnetCounts } from '#src/observe/api.ts';
 
 /** The flags that name the registry. */
 const ETCD_FLAGS = Object.fromEntries(
@@ -114,13 +114,21 @@ export function formatLeases(
   ];
 }
 
-function usageLines({ network, subnetLength, capacity, used, leases }: Leases, hasColour: boolean): string[] {
-  const percent = capacity === 0 ? 100 : Math.floor((100 * used) / capacity);
+function usageLines({ leases, ipv6, ...first }: Leases, hasColour: boolean): string[] {
+  // The family with the fewest subnets left says how many hosts can join.
+  const families = [first, ...(ipv6 === undefined ? [] : [ipv6])];
+  const {
+    capacity,
+    used,
+    network: scarce,
+  } = families.reduce((a, b) => (b.capacity - b.used < a.capacity - a.used ? b : a));
   const refused = leases.filter(({ quarantined }) => quarantined !== undefined).length;
-  const line = `network ${network}: ${used} of ${capacity} subnets of /${subnetLength} are leased (${percent}%)`;
+  const lines = families.map(lineOf);
+  const last = lines.pop() ?? '';
   const state = used >= capacity ? 'full' : used >= NEARLY_FULL * capacity ? 'nearly full' : undefined;
   return [
-    refused === 0 ? line : `${line}, ${refused} quarantined`,
+    ...lines,
+    refused === 0 ? last : `${last}, ${refused} quarantined`,
     ...(state === undefined
       ? []
       : [
@@ -129,14 +137,28 @@ function usageLines({ network, subnetLength, capacity, used, leases }: Leases, h
             'warning',
             hasColour,
           ),
-          '  release the leases of hosts that are gone with "weft release SUBNET", or use a larger Network',
+          `  release the leases of hosts that are gone with "weft release SUBNET", or use a larger ${scarce.includes(':') ? 'IPv6Network' : 'Network'}`,
         ]),
   ];
 }
 
+function lineOf({ network, subnetLength, capacity, used }: SubnetCounts): string {
+  const percent = capacity === 0 ? 100 : Math.floor((100 * used) / capacity);
+  return `network ${network}: ${used} of ${capacity} subnets of /${subnetLength} are leased (${percent}%)`;
+}
+
 function rowOf(view: LeaseView): Cell[] {
-  const { lease, subnet = lease, publicIp = '-', backend = '', node = '-' } = view;
-  return [subnet, publicIp, backend || '-', leftOf(view), stateOf(view), node];
+  const { lease, subnet = lease, ipv6Subnet, publicIp = '-', publicIpv6, backend = '', node = '-' } = view;
+  const both = (first: string, second: string | undefined): string =>
+    second === undefined ? first : `${first} ${second}`;
+  return [
+    both(subnet, ipv6Subnet),
+    both(publicIp, publicIpv6),
+    backend || '-',
+    leftOf(view),
+    stateOf(view),
+    node,
+  ];
 }
 
 function leftOf({ expiry, remainingSeconds }: LeaseView): string {

@@ -1,3 +1,4 @@
+import { CHANGE_FLAGS, changeRequest } from '#src/cli/change-flags.ts';
 import type { Subcommand } from '#src/cli/command.ts';
 import {
   addNetwork,
@@ -29,6 +30,7 @@ import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { namedNetwork } from '#src/node/network-id.ts';
 import { isNetworkName, type Networks } from '#src/registry/networks.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
+import { systemFiles } from '#src/sys/files.ts';
 import { isTombstone } from '#src/tenant/tombstone.ts';
 
 const FLAGS = {
@@ -40,6 +42,7 @@ const FLAGS = {
     environment: false,
     description: 'which network is meant where there are two of one name (rm, inspect)',
   },
+  ...CHANGE_FLAGS,
   json: { kind: 'bool', default: false, environment: false, description: 'print JSON (ls, inspect)' },
 } as const;
 
@@ -48,6 +51,11 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   add: {
     takes: 'NAME CONFIG',
     about: "write the config of a flannel network; CONFIG is its JSON, or a file's name after @",
+  },
+  change: {
+    takes: '[NAME]',
+    about:
+      "change a flannel network's backend, VNI, port or MTU without an outage; without NAME the one at --etcd-prefix",
   },
   create: { takes: 'NAME', about: "make a network of Docker's driver weft, on all hosts" },
   inspect: { takes: 'NAME', about: 'a network with its hosts and addresses' },
@@ -73,6 +81,8 @@ function run(call: Call, context: RegistryCommandContext): Promise<number> | und
       return list(call, context);
     case 'add':
       return add(call, context);
+    case 'change':
+      return change(call, context);
     case 'create':
       return create(call, context);
     case 'inspect':
@@ -116,6 +126,14 @@ async function add({ words, options }: Call, context: RegistryCommandContext): P
   return withNetworks(options, context, (networks, signal) =>
     addNetwork(networks, { ...parts, devices }, context.output, signal),
   );
+}
+
+async function change({ words, options }: Call, context: RegistryCommandContext): Promise<number> {
+  const [name] = words.length === 0 ? [undefined] : takeWords(words, 1, 'weft network change [NAME]');
+  const prefix = name === undefined ? options.etcdPrefix : namedNetwork(options.etcdPrefix, name).prefix;
+  const { changeNetwork } = await import('#src/cli/change-network.ts');
+  const by = (await systemFiles.read('/proc/sys/kernel/hostname'))?.trim() ?? '';
+  return changeNetwork({ ...options, etcdPrefix: prefix }, changeRequest(options, by), context);
 }
 
 async function create({ words, options }: Call, context: RegistryCommandContext): Promise<number> {

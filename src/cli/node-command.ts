@@ -136,6 +136,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     const id = idOf(options);
     if (more.length > 0) throw new WeftError('usage', `one lease at a time, not ${more.length + 1}`);
     const { releaseLease } = await import('#src/membership/release-lease.ts');
+    const { leasesUnder } = await import('#src/registry/ipv6-leases.ts');
     const { readNodeIdentity } = await import('#src/node/identity.ts');
     if (subnet === undefined) await refuseWhileRunning(options, id);
     const whose =
@@ -145,7 +146,11 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
     const record = await withRegistry(
       { ...options, etcdPrefix: id.prefix },
       context,
-      ({ registry }, signal) => releaseLease(registry, whose, signal),
+      ({ registry, config }, signal) => {
+        // A lease of IPv4 is in its folder, whatever the config says.
+        const isV4 = subnet !== undefined && !subnet.includes(':');
+        return releaseLease(isV4 ? registry : leasesUnder(registry, config), whose, signal);
+      },
     );
     context.output.print(`released ${record.name}: ${record.value}`);
     return 0;

@@ -87,6 +87,22 @@ test('the longest of everything has room in 100 columns', () => {
   );
 });
 
+test('what is encrypted is in the column of the backend, and what is not is a note', () => {
+  const encrypted: Peer = { ...UP, encryption: 'wireguard' };
+  const plain: Peer = { ...UP, lease: '10.0.67.0-24', subnet: '10.0.67.0/24', encryption: 'none' };
+  const [, , first, second, note] = formatPeers(
+    { peers: [encrypted, plain] },
+    [encrypted, plain],
+    PLAIN,
+    NOW,
+  );
+  assert.match(first ?? '', / vxlan\+wireguard /);
+  assert.match(second ?? '', / vxlan {2}/);
+  assert.equal(note, '  10.0.67.0/24: packets to it are not encrypted');
+  const own: Peer = { ...UP, backend: 'wireguard', encryption: 'wireguard' };
+  assert.match(formatPeers({ peers: [own] }, [own], PLAIN, NOW)[2] ?? '', / wireguard /);
+});
+
 test('in a narrow terminal addresses are cut first', () => {
   const [, head, row] = formatPeers({ peers: [UP] }, [UP], { width: 80, hasColour: false }, NOW);
   assert.ok((head ?? '').length <= 80);
@@ -105,4 +121,25 @@ test('colours are for a terminal', () => {
   const [summary, , row] = formatPeers({ peers: [DOWN] }, [DOWN], { width: 100, hasColour: true }, NOW);
   assert.equal(summary, '1 peer, 0 up, \x1b[31m1 down\x1b[0m, 0 quarantined');
   assert.ok(row?.includes('\x1b[31mdown\x1b[0m'));
+});
+
+test('tunnels of WireGuard’s have a line each, where there are few peers', () => {
+  const [used, fresh]: Peer[] = [
+    {
+      ...UP,
+      wireguard: { endpoint: '192.0.2.2:51820', handshakeAt: ago(34), received: 1_300_000, sent: 900 },
+    },
+    { ...DOWN, wireguard: { received: 0, sent: 148 } },
+  ];
+  assert.ok(used && fresh);
+  const lines = formatPeers({ peers: [used, fresh] }, [used, fresh], { ...PLAIN, width: 200 }, NOW);
+  assert.deepEqual(
+    lines.filter((line) => line.includes('WireGuard')),
+    [
+      '  10.0.65.0/24: WireGuard with 192.0.2.2:51820: handshake 34s ago, 1.2 MiB received, 900 B sent',
+      '  10.0.66.0/24: WireGuard with nowhere: no handshake yet, 0 B received, 148 B sent',
+    ],
+  );
+  const many = Array.from({ length: 13 }, () => used);
+  assert.ok(!formatPeers({ peers: many }, many, PLAIN, NOW).some((line) => line.includes('WireGuard')));
 });

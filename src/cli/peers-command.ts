@@ -1,5 +1,6 @@
 import { askNetworks } from '#src/cli/ask-networks.ts';
 import { bySubnet } from '#src/cli/by-subnet.ts';
+import { formatBytes } from '#src/cli/format-bytes.ts';
 import { type Cell, formatTable, noteLines } from '#src/cli/format-table.ts';
 import { jsonOf } from '#src/cli/json-of.ts';
 import { LeaseEnds } from '#src/cli/lease-ends.ts';
@@ -17,7 +18,8 @@ export const PEERS = lookCommand({
     '  The other hosts of the network. A WORD chooses some of them: an address in the subnet of a peer, a lease, a',
     '  public IP, a node, or a state: up, degraded, down, unmeasured, missing (not in the kernel), quarantined.',
     '  SEEN is the age of the last news of the lease, STATE and what follows is what the last probes found, LEASE the',
-    '  time that the lease has left, SINCE how long the kernel has had what the peer needs.',
+    '  time that the lease has left, SINCE how long the kernel has had what the peer needs. Of up to 12 peers with a tunnel',
+    '  of WireGuard’s, a line each has the last handshake and the bytes.',
   ],
   words: PEER_STATES,
   flags: WATCH_FLAG,
@@ -63,6 +65,7 @@ const essenceOf = (peer: Peer): unknown => {
     programmed,
     since,
     reason,
+    peer.encryption,
     stateOf(peer),
     findings,
     responder,
@@ -94,7 +97,10 @@ export function formatPeers(
   const head = HEAD.map((text): Cell => ({ text, tone: 'title' }));
   const table =
     rows.length === 0 ? [] : formatTable([head, ...rows], { width, hasColour, cut: CUT, right: RIGHT });
-  const notes = chosen.flatMap((peer) => notesOf(peer).map((note) => ({ peer, note })));
+  const hasRoom = chosen.length <= MOST_TUNNELS;
+  const notes = chosen.flatMap((peer) =>
+    [...notesOf(peer), ...(hasRoom ? tunnelNotes(peer, now) : [])].map((note) => ({ peer, note })),
+  );
   return [
     summaryOf(peers, hasColour),
     ...(peers.length > 0 && chosen.length === 0 ? ['no peer is meant by these words'] : []),
@@ -130,7 +136,9 @@ function rowOf(peer: Peer, now: number): Cell[] {
   return [
     subnet,
     publicIp,
-    backend || '-',
+    peer.encryption === undefined || peer.encryption === 'none' || peer.encryption === backend
+      ? backend || '-'
+      : `${backend}+${peer.encryption}`,
     formatAge(lastSeen, now),
     { text: state === 'unmeasured' ? '-' : state, tone: TONES[state] },
     tripOf(probe),
@@ -150,7 +158,23 @@ function lossOf(probe: PeerProbe | undefined): string {
   return `${Math.ceil((100 * (sent - answered)) / sent)}%`;
 }
 
-function notesOf({ programmed, reason, probe }: Peer): string[] {
+/** A line for each tunnel of so many peers; words choose fewer. */
+const MOST_TUNNELS = 12;
+
+function tunnelNotes({ wireguard }: Peer, now: number): string[] {
+  if (wireguard === undefined) return [];
+  const { endpoint = 'nowhere', handshakeAt, received, sent } = wireguard;
+  const bytes = `${formatBytes(received)} received, ${formatBytes(sent)} sent`;
+  const handshake =
+    handshakeAt === undefined ? 'no handshake yet' : `handshake ${formatAge(handshakeAt, now)} ago`;
+  return [`WireGuard with ${endpoint}: ${handshake}, ${bytes}`];
+}
+
+function notesOf({ programmed, reason, encryption, probe }: Peer): string[] {
   const why = reason ?? (programmed === 'no' ? 'the kernel does not have what it needs' : undefined);
-  return [...(why === undefined ? [] : [why]), ...(probe?.findings ?? [])];
+  return [
+    ...(why === undefined ? [] : [why]),
+    ...(encryption === 'none' ? ['packets to it are not encrypted'] : []),
+    ...(probe?.findings ?? []),
+  ];
 }

@@ -5,6 +5,7 @@ import { parseNetworkConfig } from '#src/network/network-config.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { readNodeIdentity } from '#src/node/identity.ts';
 import type { Leases } from '#src/observe/api.ts';
+import { leasesFor } from '#src/registry/ipv6-leases.ts';
 import type { LeaseRecord } from '#src/registry/records.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -26,9 +27,10 @@ export async function readRegistryLeases(
     createExclusively: async () => false,
   };
   const identity = await readNodeIdentity({ files: looking, log: silentLogger }, options.stateDir);
-  return withRegistry(options, context, async ({ registry, config: text }, signal) => {
+  return withRegistry(options, context, async ({ registry: opened, config: text }, signal) => {
+    const config = parseNetworkConfig(text, opened.api === 'v2' ? 'v0.9.1' : 'head');
+    const registry = leasesFor(opened, config.ranges);
     const { records } = await registry.list(signal);
-    const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
     const ends = await endsOf(registry, records, signal);
     return {
       leases: leasesOfRegistry({ config, records, identity, ends, now: systemClock.now() }),

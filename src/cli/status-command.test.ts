@@ -127,3 +127,29 @@ test('what the probes found and the newest warnings follow', () => {
     TEXT,
   );
 });
+
+test('a status says to how many peers packets are encrypted', () => {
+  const line = (plain: number) =>
+    formatViews([{ status: { ...STATUS, peers: { accepted: 3, quarantined: [], plain } } }], PLAIN).find(
+      (text) => text.startsWith('  encrypted'),
+    );
+  assert.equal(line(0), '  encrypted  packets to all 3 peers');
+  assert.equal(line(1), '  encrypted  packets to 2 of 3 peers, 1 plain');
+  assert.ok(!formatViews([{ status: STATUS }], PLAIN).some((text) => text.startsWith('  encrypted')));
+});
+
+test('a status says how far a rotation of keys is', () => {
+  const lines = (rotation: NonNullable<NodeStatus['rotation']>) =>
+    formatViews([{ status: { ...STATUS, rotation } }], PLAIN).filter((text) =>
+      /^ {2}(keys|held up) /.test(text),
+    );
+  assert.deepEqual(
+    lines({ generation: 3, phase: 'idle', nextSeconds: 7_200, heldUp: [], reason: 'x is flannel' }),
+    ['  keys       number 3, the next is due in 2h; not rotated: x is flannel'],
+  );
+  const heldUp = [{ lease: '10.5.2.0-24', reason: 'no handshake with its next key' }];
+  assert.deepEqual(lines({ generation: 3, phase: 'moving', peers: 2, moved: 1, heldUp }), [
+    '  keys       number 3, packets to 1 of 2 peers go by the next one',
+    '  held up    10.5.2.0-24: no handshake with its next key',
+  ]);
+});

@@ -3,14 +3,14 @@ import { type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-c
 import { countPeers } from '#src/cli/peer-filter.ts';
 import { plainText } from '#src/cli/plain-text.ts';
 import { inTone } from '#src/cli/screen.ts';
-import { formatAge } from '#src/cli/spans.ts';
+import { formatAge, formatSpan } from '#src/cli/spans.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { driverSocket } from '#src/node/network-id.ts';
 import type { Events, HostEvent, Peers } from '#src/observe/api.ts';
 import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import type { HostStatus, NodeStatus } from '#src/observe/node-status.ts';
+import type { HostStatus, NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What is shown of one network, or of a host without one. */
 export interface StatusView {
@@ -164,7 +164,7 @@ function warningLine({ at, subject, text, count, severity }: HostEvent, { now, h
 function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): string[] {
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
-  const { name, ready, troubles, network, registry, peers, kernel, version, node } = status;
+  const { name, ready, troubles, network, registry, peers, trust, kernel, rotation, version, node } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
@@ -174,14 +174,64 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
       ? []
       : [
           `  subnet     ${network.subnet} of ${network.network} (${network.backend}, MTU ${network.mtu})`,
+          ...(network.ipv6Subnet === undefined
+            ? []
+            : [`             ${network.ipv6Subnet} of ${network.ipv6Network}`]),
           `  underlay   ${network.underlay}, public IP ${network.publicIp}`,
+          ...(network.publicIpv6 === undefined
+            ? []
+            : [`             ${network.ipv6Address}, public IP ${network.publicIpv6}`]),
         ]),
     `  registry   ${registry.description}: ${registry.state}, ${age}`,
     `  peers      ${peers.accepted}${network?.routes === 'linear' ? ', each route with a metric of its own' : ''}`,
+    ...(peers.plain === undefined
+      ? []
+      : [
+          inTone(
+            `  encrypted  ${encryptedText(peers.accepted, peers.plain)}`,
+            peers.plain > 0 ? 'warning' : undefined,
+            hasColour,
+          ),
+        ]),
+    ...(rotation === undefined ? [] : rotationLines(rotation)),
+    ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
     ...kernel.failing.map(({ key, reason }) => `  failing    ${plainText(`${key}: ${reason}`)}`),
   ];
+}
+
+function rotationLines({
+  generation,
+  phase,
+  peers = 0,
+  moved = 0,
+  nextSeconds,
+  heldUp,
+  reason,
+}: RotationStatus): string[] {
+  const how = {
+    idle: nextSeconds === undefined ? 'at rest' : `the next is due in ${formatSpan(nextSeconds * 1000)}`,
+    moving: `packets to ${moved} of ${peers} peers go by the next one`,
+    ending: 'the next one is in force, and the old device goes soon',
+  }[phase];
+  return [
+    `  keys       number ${generation}, ${how}${reason === undefined ? '' : `; not rotated: ${plainText(reason)}`}`,
+    ...heldUp.map((it) => `  held up    ${plainText(`${it.lease}: ${it.reason}`)}`),
+  ];
+}
+
+const encryptedText = (accepted: number, plain: number): string =>
+  plain === 0
+    ? `packets to all ${accepted} peers`
+    : `packets to ${accepted - plain} of ${accepted} peers, ${plain} plain`;
+function trustLine({ policy, key, unsigned, knownKeys, disputed }: TrustStatus): string {
+  const written =
+    disputed.length === 0
+      ? ''
+      : `, ${disputed.length === 1 ? 'a lease was' : `${disputed.length} leases were`} written over by others`;
+  const others = unsigned === 'accept' ? 'unsigned leases are accepted' : 'unsigned leases are refused';
+  return `  trust      ${policy}, own key ${key}, ${knownKeys} known keys, ${others}${written}`;
 }
 
 const readyText = (ready: boolean, hasColour: boolean): string =>

@@ -10,6 +10,7 @@ import { LIMIT_CHECKS } from '#src/diagnose/checks/limit-checks.ts';
 import { REACH_CHECKS } from '#src/diagnose/checks/reach-checks.ts';
 import { REGISTRY_CHECKS } from '#src/diagnose/checks/registry-checks.ts';
 import { ROUTING_CHECKS } from '#src/diagnose/checks/routing-checks.ts';
+import { WIREGUARD_CHECKS } from '#src/diagnose/checks/wireguard-checks.ts';
 
 /** All checks, those of what stops everything first: findings are said in this order. */
 export const CHECKS: readonly Check[] = [
@@ -18,6 +19,7 @@ export const CHECKS: readonly Check[] = [
   ...FILTER_CHECKS,
   ...ROUTING_CHECKS,
   ...ENTRY_CHECKS,
+  ...WIREGUARD_CHECKS,
   ...REACH_CHECKS,
   ...DOCKER_CHECKS,
   ...REGISTRY_CHECKS,

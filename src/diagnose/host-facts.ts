@@ -1,5 +1,6 @@
 import { type Dockerd, readDockerd } from '#src/diagnose/facts/dockerd.ts';
 import { absentFact, type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { type Handshake, type HandshakeSources, readHandshakes } from '#src/diagnose/facts/handshakes.ts';
 import {
   type IpRule,
   type PolicyRoute,
@@ -24,6 +25,8 @@ import {
 import type { WantedRules } from '#src/firewall/rules.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { messageOf } from '#src/lib/errors.ts';
+import type { PerFamily } from '#src/lib/per-family.ts';
 import type { OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { Address, FdbEntry, KernelObject, Link, Neighbour, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
@@ -48,6 +51,8 @@ export interface DiagnoseOptions {
   readonly dockerMark: number;
   /** `--public-ip`: other hosts reach this one by an address that none of its devices has. */
   readonly publicIp: string;
+  /** `--public-ipv6`: likewise. */
+  readonly publicIpv6: string;
   readonly leaseTtlMs: number;
 }
 
@@ -62,6 +67,8 @@ export interface DiagnoseComponents {
   readonly processes: ProcessList;
   readonly ask: AskHttp;
   readonly http: UnixHttp;
+  /** What WireGuard says of the peers of a device. */
+  readonly reports: HandshakeSources['reports'];
 }
 
 /** All that a diagnosis reads of one network and its host. Reading changes nothing. */
@@ -82,6 +89,8 @@ export interface HostFacts {
   readonly fdb: readonly FdbEntry[];
   /** The kernel's way to the public IP of peers, by the lease's name; of the first of a large network. */
   readonly ways: ReadonlyMap<string, RouteLookup | undefined>;
+  /** The same in each family in which a peer publishes an address. */
+  readonly waysOfFamilies: ReadonlyMap<string, PerFamily<RouteLookup>>;
   readonly sysctls: Sysctls;
   readonly ipRules: Fact<readonly IpRule[]>;
   readonly policyRoutes: Fact<readonly PolicyRoute[]>;
@@ -96,6 +105,8 @@ export interface HostFacts {
   readonly reach: Fact<readonly PeerReach[]>;
   /** Types of device that the backend makes, and whether the kernel has them. */
   readonly modules: Fact<readonly ModuleSeen[]>;
+  /** Absent where the network has no WireGuard device. */
+  readonly handshakes: Fact<readonly Handshake[]>;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -151,6 +162,7 @@ export async function readHostFacts(
     files,
     links.map(({ name }) => name),
   );
+  const handshakes = handshakesOn(components, links, devices, signal);
   const objects = await kernel.dump({ kinds: ['address', 'route'] });
   const onDevices = (
     await Promise.all(devices.map((device) => kernel.dump({ kinds: ['neighbour', 'fdb'], device })))
@@ -168,6 +180,7 @@ export async function readHostFacts(
     neighbours: only(onDevices, 'neighbour'),
     fdb: only(onDevices, 'fdb'),
     ways: await readWays(kernel, found),
+    waysOfFamilies: await readWaysOfFamilies(kernel, found),
     sysctls,
     ipRules: await ipRules,
     policyRoutes: await policyRoutes,
@@ -184,8 +197,25 @@ export async function readHostFacts(
     registry: await registry,
     reach: withProbes(await reach, probesIn(await probes)),
     modules: await readModules(components, found),
+    handshakes: await handshakes,
     now: clock.now(),
   };
+}
+
+async function handshakesOn(
+  components: HandshakeSources,
+  links: readonly Link[],
+  devices: readonly string[],
+  signal: AbortSignal,
+): Promise<HostFacts['handshakes']> {
+  const there = links.filter(({ name, type }) => type === 'wireguard' && devices.includes(name));
+  if (there.length === 0) return absentFact('the network has no WireGuard device here');
+  try {
+    const names = there.map(({ name }) => name);
+    return knownFact(await readHandshakes(components, names, signal));
+  } catch (error) {
+    return unknownFact(`WireGuard could not be asked: ${messageOf(error)}`);
+  }
 }
 
 const only = <K extends KernelObject['kind']>(
@@ -196,14 +226,15 @@ const only = <K extends KernelObject['kind']>(
 
 /** The rules that flanneld keeps, as far as its flags are known: subnet.env says whether it masquerades. */
 export function wantedRulesOf(
-  { network, subnet, backend, underlay }: KnownNetwork,
+  { networks, subnets, backend, underlay }: KnownNetwork,
   subnetFile: string | undefined,
   options: DiagnoseOptions,
 ): WantedRules | undefined {
   if (backend === undefined) return undefined;
   const { devices, underlay: byUnderlay } = backend.inbound;
   return {
-    v4: { network, subnet },
+    ...(networks.v4 && subnets.v4 && { v4: { network: networks.v4, subnet: subnets.v4 } }),
+    ...(networks.v6 && subnets.v6 && { v6: { network: networks.v6, subnet: subnets.v6 } }),
     masquerade: options.ipMasq || /^FLANNEL_IPMASQ=true$/m.test(subnetFile ?? ''),
     forward: options.forwardRules,
     randomFully: options.randomFully,
@@ -234,6 +265,20 @@ async function readWays(
   const ways = new Map<string, RouteLookup | undefined>();
   for (const { lease, publicIp } of network?.peers.slice(0, MOST_WAYS) ?? [])
     if (publicIp !== undefined) ways.set(lease, await kernel.routeTo(publicIp));
+  return ways;
+}
+
+async function readWaysOfFamilies(
+  kernel: DiagnoseComponents['kernel'],
+  network: KnownNetwork | undefined,
+): Promise<HostFacts['waysOfFamilies']> {
+  const ways = new Map<string, PerFamily<RouteLookup>>();
+  for (const { lease, attributes } of network?.peers.slice(0, MOST_WAYS) ?? []) {
+    const { publicIp, publicIpv6 } = attributes;
+    const v4 = publicIp && (await kernel.routeTo(publicIp));
+    const v6 = publicIpv6 && (await kernel.routeTo(publicIpv6));
+    ways.set(lease, { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) });
+  }
   return ways;
 }
 

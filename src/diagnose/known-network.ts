@@ -1,24 +1,27 @@
-import type { Backend, Requirement } from '#src/backend/backend.ts';
+import type { Backend, PreparedBackend, Requirement } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
+import { type KnownUnderlay, underlayOf } from '#src/diagnose/known-underlay.ts';
 import { parseSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import {
-  containsAddress,
-  equalPrefix,
-  type Ipv4,
+  type Ip,
   isIpv4,
   masked,
+  type Prefix,
   type Prefix4,
-  parseIpv4,
-  parsePrefix4,
+  type Prefix6,
+  parseIp,
+  parsePrefix,
 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
+import { type PerFamily, valuesOf } from '#src/lib/per-family.ts';
 import { Memory, type Remembered } from '#src/membership/remembered.ts';
-import type { LeaseAttributes } from '#src/network/lease.ts';
+import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
+import { equalSubnets, networksOf } from '#src/network/subnet-range.ts';
 import type { Peer, PeerProbe } from '#src/observe/api.ts';
 import { askApi } from '#src/observe/api-client.ts';
 import { askNode } from '#src/observe/ask-status.ts';
@@ -50,9 +53,12 @@ export interface KnownNetwork {
    * wrote down, and it does not run. `subnet-file`: only network, subnet and MTU are known.
    */
   readonly source: 'daemon' | 'state-file' | 'subnet-file';
-  readonly network: Prefix4;
+  readonly networks: PerFamily<Prefix4, Prefix6>;
   /** This host's, host bits cleared. */
-  readonly subnet: Prefix4;
+  readonly subnets: Subnets;
+  /** The network of its first family: of IPv4 where it has that. So are the subnet, and what a peer and the underlay have. */
+  readonly network: Prefix;
+  readonly subnet: Prefix;
   /** Bytes of payload that containers may use. */
   readonly mtu: number;
   /** Milliseconds since the epoch, when the leases below were written down; absent with `subnet-file`. */
@@ -63,7 +69,7 @@ export interface KnownNetwork {
   /** The backend as it should be; absent where the underlay or the config is not known. */
   readonly backend?: Backend;
   /** The backend's options by their names in the network config. */
-  readonly settings: Readonly<Record<string, boolean | number | string | undefined>>;
+  readonly settings: PreparedBackend['settings'];
   /** What the backend needs of the kernel. */
   readonly requirements: readonly Requirement[];
   readonly underlay?: KnownUnderlay;
@@ -71,22 +77,16 @@ export interface KnownNetwork {
   readonly peers: readonly KnownPeer[];
 }
 
-/** The device that carries the outer packets. */
-export interface KnownUnderlay {
-  readonly name: string;
-  /** Of the device, in bytes. */
-  readonly mtu: number;
-  readonly address: Ipv4;
-  readonly publicIp: Ipv4;
-}
-
 /** One lease of the network. */
 export interface KnownPeer {
   /** The lease's name in the registry: `10.0.65.0-24`. */
   readonly lease: string;
-  readonly subnet: Prefix4;
+  readonly subnets: Subnets;
+  /** Of its first family. */
+  readonly subnet: Prefix;
   readonly attributes: LeaseAttributes;
-  readonly publicIp?: Ipv4;
+  /** Of the first family that it publishes an address of. */
+  readonly publicIp?: Ip;
   /** What this host's flanneld has measured of it; absent where that is not known. */
   readonly probe?: PeerProbe;
 }
@@ -95,6 +95,10 @@ export interface KnownNetworkComponents {
   readonly files: Files;
   readonly kernel: Pick<Kernel, 'links' | 'dump'>;
 }
+
+/** The UDP port of the tunnel's packets; `undefined` where the backend has none. */
+export const tunnelPortOf = ({ Port, ListenPort }: KnownNetwork['settings']): number | undefined =>
+  [Port, ListenPort].find((port) => typeof port === 'number');
 
 /** A diagnosis does not wait longer for its own daemon. */
 const ANSWER = { silenceMs: 700, answerMs: 1_500 };
@@ -162,14 +166,18 @@ export function knownNetworkOf(
   const file = subnetFile === undefined ? undefined : parseSubnetFile(subnetFile);
   const config = remembered && parsedConfig(remembered.config);
   const own = remembered && peerOf(remembered.own.name, remembered.own.value);
-  const network = parsedPrefix(status?.network) ?? config?.ranges.v4?.network ?? file?.networks.v4;
-  const subnet = parsedPrefix(status?.subnet) ?? own?.subnet ?? file?.subnets.v4;
+  const networks = said(status?.network, status?.ipv6Network) ?? (config && networksOf(config.ranges));
+  const subnets = said(status?.subnet, status?.ipv6Subnet) ?? own?.subnets;
+  const known = { networks: networks ?? file?.networks ?? {}, subnets: subnets ?? file?.subnets ?? {} };
+  const [[network], [subnet]] = [valuesOf(known.networks), valuesOf(known.subnets)];
   if (network === undefined || subnet === undefined) return undefined;
   const underlay = underlayOf(status, own, found);
   const made = config && underlay && makeBackend(config, own, underlay, found);
-  const isOwn = own !== undefined && equalPrefix(own.subnet, subnet);
+  const isOwn = own !== undefined && equalSubnets(own.subnets, known.subnets);
+  const ofPeers = remembered?.peers.flatMap(({ name, value }) => peerOf(name, value) ?? []) ?? [];
   return {
     source: status !== undefined ? 'daemon' : remembered !== undefined ? 'state-file' : 'subnet-file',
+    ...known,
     network,
     subnet,
     mtu: status?.mtu ?? made?.backend.mtu ?? mtuIn(subnetFile) ?? 0,
@@ -181,9 +189,7 @@ export function knownNetworkOf(
     requirements: made?.requirements ?? [],
     ...(underlay !== undefined && { underlay }),
     ...(isOwn && { own }),
-    peers:
-      peers?.flatMap((peer) => peerSaid(peer) ?? []) ??
-      (remembered?.peers ?? []).flatMap(({ name, value }) => peerOf(name, value) ?? []),
+    peers: peers?.flatMap((peer) => peerSaid(peer, ofPeers) ?? []) ?? ofPeers,
   };
 }
 
@@ -196,10 +202,14 @@ function parsedConfig(text: string): NetworkConfig | undefined {
   }
 }
 
-const parsedPrefix = (text: string | undefined): Prefix4 | undefined => {
-  const prefix = text === undefined ? undefined : parsePrefix4(text);
-  return prefix && masked(prefix);
-};
+/** Prefixes of a status, each as that of its family; `undefined` where it says none. */
+function said(...texts: readonly (string | undefined)[]): Subnets | undefined {
+  const prefixes = texts.flatMap((text) => (text === undefined ? [] : (parsePrefix(text) ?? [])));
+  const [v4] = prefixes.filter((prefix) => prefix.family === 4);
+  const [v6] = prefixes.filter((prefix) => prefix.family === 6);
+  if (v4 === undefined && v6 === undefined) return undefined;
+  return { ...(v4 !== undefined && { v4: masked(v4) }), ...(v6 !== undefined && { v6: masked(v6) }) };
+}
 
 function mtuIn(subnetFile: string | undefined): number | undefined {
   const text = /^FLANNEL_MTU=(\d+)$/m.exec(subnetFile ?? '')?.[1];
@@ -208,69 +218,40 @@ function mtuIn(subnetFile: string | undefined): number | undefined {
 
 /** A lease's record as a host of the network; `undefined` for what can't be one. */
 export function peerOf(lease: string, value: string): KnownPeer | undefined {
-  const subnet = parseSubnetName(lease)?.v4;
   const decoded = decodeAttributes(value);
-  if (subnet === undefined || !decoded.ok) return undefined;
-  const { attributes } = decoded;
-  return { lease, subnet, attributes, ...(attributes.publicIp && { publicIp: attributes.publicIp }) };
+  return decoded.ok ? knownPeer(lease, decoded.attributes) : undefined;
 }
 
-/** A peer as a running flanneld says it; `undefined` for one that it does not use. */
-function peerSaid({ lease, programmed, publicIp, backend, vtep, node }: Peer): KnownPeer | undefined {
-  const subnet = parseSubnetName(lease)?.v4;
-  const ip = parseIpv4(publicIp ?? '');
-  if (subnet === undefined || programmed === 'quarantined') return undefined;
-  const attributes: LeaseAttributes = {
-    backendType: backend ?? '',
-    ...(ip !== undefined && { publicIp: ip }),
-    ...(vtep !== undefined && { backendData: { VtepMAC: vtep.mac } }),
-    ...(node !== undefined && { node }),
-  };
-  return { lease, subnet, attributes, ...(ip !== undefined && { publicIp: ip }) };
-}
-
-/** Where a flanneld that runs sends from, whether the host still has that address or not. */
-export function underlaySaid(
-  status: NodeStatus['network'],
-): Pick<KnownUnderlay, 'name' | 'address'> | undefined {
-  const [, name, text = ''] = /^(\S+) \((\S+)\)$/.exec(status?.underlay ?? '') ?? [];
-  const address = parseIpv4(text);
-  return name === undefined || address === undefined ? undefined : { name, address };
+/** The same of what is read already. */
+export function knownPeer(lease: string, attributes: LeaseAttributes): KnownPeer | undefined {
+  const subnets = parseSubnetName(lease);
+  const [subnet] = valuesOf(subnets ?? {});
+  if (subnets === undefined || subnet === undefined) return undefined;
+  const publicIp = attributes.publicIp ?? attributes.publicIpv6;
+  return { lease, subnets, subnet, attributes, ...(publicIp !== undefined && { publicIp }) };
 }
 
 /**
- * The device with the public IP; behind a NAT the one that flanneld says, or that the tunnel is bound to. These keep the
- * address that the host may have lost.
+ * A peer as a running flanneld says it; `undefined` for one that it does not use. It says one family: what is written down
+ * adds the other.
  */
-function underlayOf(
-  status: NodeStatus['network'],
-  own: KnownPeer | undefined,
-  { links, addresses }: FoundInterfaces,
-): KnownUnderlay | undefined {
-  const publicIp = parseIpv4(status?.publicIp ?? '') ?? own?.publicIp;
-  if (publicIp === undefined) return undefined;
-  const holder = addresses.find(({ prefix }) => prefix.address === publicIp)?.device;
-  const place =
-    holder !== undefined
-      ? { name: holder, address: publicIp }
-      : (underlaySaid(status) ?? placeOfTunnel(links, addresses));
-  const link = links.find(({ name }) => name === place?.name);
-  if (place === undefined || link === undefined) return undefined;
-  return { ...place, mtu: link.mtu ?? 0, publicIp };
-}
-
-/** Where the overlay's device sends from. */
-function placeOfTunnel(
-  links: readonly Link[],
-  addresses: readonly Address[],
-): Pick<KnownUnderlay, 'name' | 'address'> | undefined {
-  for (const { name, vxlan } of links) {
-    if (!/^flannel\.\d+$/.test(name) || vxlan?.local === undefined || !isIpv4(vxlan.local)) continue;
-    const { local, underlay } = vxlan;
-    const holder = addresses.find(({ prefix }) => prefix.address === local)?.device ?? underlay;
-    if (holder !== undefined) return { name: holder, address: local };
-  }
-  return undefined;
+function peerSaid(
+  { lease, programmed, publicIp, backend, vtep, node }: Peer,
+  written: readonly KnownPeer[],
+): KnownPeer | undefined {
+  if (programmed === 'quarantined') return undefined;
+  const ip = parseIp(publicIp ?? '');
+  const record = written.find((peer) => peer.lease === lease && peer.publicIp === ip)?.attributes;
+  const isV4 = parseSubnetName(lease)?.v4 !== undefined;
+  const data = vtep && { VtepMAC: vtep.mac };
+  return knownPeer(lease, {
+    backendType: backend ?? '',
+    ...(record?.publicIpv6 !== undefined && { publicIpv6: record.publicIpv6 }),
+    ...(record?.backendV6Data !== undefined && { backendV6Data: record.backendV6Data }),
+    ...(ip !== undefined && (isIpv4(ip) ? { publicIp: ip } : { publicIpv6: ip })),
+    ...(data !== undefined && (isV4 ? { backendData: data } : { backendV6Data: data })),
+    ...(node !== undefined && { node }),
+  });
 }
 
 interface Made extends Pick<KnownNetwork, 'settings' | 'requirements'> {
@@ -286,16 +267,13 @@ function makeBackend(
   try {
     const identity = own?.attributes.node ?? '';
     const prepared = prepareBackend(config, { links, identity, instance: '' });
-    const { name, mtu, address, publicIp } = underlay;
-    const place = { name, mtu, address: { v4: address }, publicIp: { v4: publicIp } };
+    const { name, mtu, addresses: address, publicIps: publicIp } = underlay;
+    const place = { name, mtu, address, publicIp };
     const { settings, requirements } = prepared;
-    return { backend: prepared.make(place, own?.attributes), settings, requirements };
+    const subnets = own && { subnets: own.subnets };
+    return { backend: prepared.make({ ...place, ...subnets }, own?.attributes), settings, requirements };
   } catch {
     // A type that this version does not have.
     return undefined;
   }
 }
-
-/** The peer whose subnet has the address. */
-export const peerWith = ({ peers }: KnownNetwork, ip: Ipv4): KnownPeer | undefined =>
-  peers.find(({ subnet }) => containsAddress(subnet, ip));

@@ -58,7 +58,7 @@ function rulesOf(config: NetworkConfig, own: RawLease | undefined, identity: str
     ownPublicIp: publicIp,
     overlap: { handedOut: handedOutBy(config.ranges), connected: [], needed: [], allowed: false },
     judge: (published) => backend.judge(published),
-    identityOf: (published) => backend.identityOf(published),
+    identityOf: (published) => backend.identityOf?.(published),
   };
 }
 

@@ -11,7 +11,7 @@ import {
   type SubnetFile,
   writeSubnetFile,
 } from '#src/docker/subnet-file.ts';
-import { formatPrefix, type Prefix4, parsePrefix4 } from '#src/lib/ip.ts';
+import { formatPrefix, type Prefix4, type Prefix6, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { scratchFolder } from '../../test/support/scratch-folder.ts';
 
@@ -37,6 +37,26 @@ const VALUES = {
 
 test('the text is flannel v0.9.1’s, byte for byte', () => {
   assert.equal(formatSubnetFile(CONTENT), TEXT);
+});
+
+const prefix6 = (text: string): Prefix6 => parsePrefix6(text) ?? assert.fail(text);
+const V6 = { network: prefix6('fd00:10:5::/48'), subnet: prefix6('fd00:10:5:7::/64') };
+const LINES_V6 = 'FLANNEL_IPV6_NETWORK=fd00:10:5::/48\nFLANNEL_IPV6_SUBNET=fd00:10:5:7::1/64\n';
+
+test('the lines of IPv6 are flannel HEAD’s, between those of IPv4 and the MTU, and read back', () => {
+  const both = {
+    ...CONTENT,
+    networks: { ...CONTENT.networks, v6: V6.network },
+    subnets: { ...CONTENT.subnets, v6: V6.subnet },
+  };
+  assert.equal(formatSubnetFile(both), TEXT.replace('FLANNEL_MTU', `${LINES_V6}FLANNEL_MTU`));
+  assert.deepEqual(parseSubnetFile(formatSubnetFile(both)), {
+    networks: both.networks,
+    subnets: both.subnets,
+  });
+  const alone = { ...CONTENT, networks: { v6: V6.network }, subnets: { v6: V6.subnet } };
+  assert.equal(formatSubnetFile(alone), `${LINES_V6}FLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n`);
+  assert.deepEqual(parseSubnetFile('FLANNEL_IPV6_SUBNET=10.5.26.1/24\n').subnets, {});
 });
 
 /** What the CNI plugin does (flannel-io/cni-plugin, flannel.go): line by line, cut at the first `=`. */

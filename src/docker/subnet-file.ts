@@ -1,6 +1,15 @@
 import { parseEnv } from 'node:util';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatPrefix, ipv4, masked, type Prefix4, type Prefix6, parsePrefix4 } from '#src/lib/ip.ts';
+import {
+  addressAfter,
+  formatIp,
+  formatPrefix,
+  masked,
+  type Prefix,
+  type Prefix4,
+  type Prefix6,
+  parsePrefix,
+} from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -18,29 +27,40 @@ export interface PreviousNetwork {
   readonly subnets: PerFamily<Prefix4, Prefix6>;
 }
 
-/** The text, line for line as flannel v0.9.1 writes it: sourced by shells, read by systemd and by the CNI plugin. */
+/**
+ * The text, line for line as flannel writes it: sourced by shells, read by systemd and by the CNI plugin. The lines of IPv6
+ * are HEAD's (pkg/subnet/subnet.go), the others v0.9.1's.
+ */
 export function formatSubnetFile({ networks, subnets, mtu, ipMasq }: SubnetFile): string {
-  const lines: string[] = [];
-  if (networks.v4 !== undefined && subnets.v4 !== undefined) {
-    const gateway = { ...subnets.v4, address: ipv4(subnets.v4.address + 1) };
-    lines.push(`FLANNEL_NETWORK=${formatPrefix(networks.v4)}`, `FLANNEL_SUBNET=${formatPrefix(gateway)}`);
-  }
-  lines.push(`FLANNEL_MTU=${mtu}`, `FLANNEL_IPMASQ=${ipMasq}`);
+  const lines = [
+    ...familyLines('FLANNEL_', networks.v4, subnets.v4),
+    ...familyLines('FLANNEL_IPV6_', networks.v6, subnets.v6),
+    `FLANNEL_MTU=${mtu}`,
+    `FLANNEL_IPMASQ=${ipMasq}`,
+  ];
   return `${lines.join('\n')}\n`;
+}
+
+function familyLines(start: string, network: Prefix | undefined, subnet: Prefix | undefined): string[] {
+  if (network === undefined || subnet === undefined) return [];
+  const gateway = `${formatIp(addressAfter(subnet, 1))}/${subnet.length}`;
+  return [`${start}NETWORK=${formatPrefix(network)}`, `${start}SUBNET=${gateway}`];
 }
 
 /** What a file of an earlier run says of network and subnet; nothing of what it does not say readably. */
 export function parseSubnetFile(text: string): PreviousNetwork {
   const values = parseEnv(text);
-  const [network, subnet] = [
-    parsePrefix4(values.FLANNEL_NETWORK ?? ''),
-    parsePrefix4(values.FLANNEL_SUBNET ?? ''),
-  ];
+  const read = (name: string): Prefix | undefined => parsePrefix(values[name] ?? '');
   return {
-    networks: { ...(network !== undefined && { v4: masked(network) }) },
-    subnets: { ...(subnet !== undefined && { v4: masked(subnet) }) },
+    networks: inFamilies(read('FLANNEL_NETWORK'), read('FLANNEL_IPV6_NETWORK')),
+    subnets: inFamilies(read('FLANNEL_SUBNET'), read('FLANNEL_IPV6_SUBNET')),
   };
 }
+
+const inFamilies = (v4: Prefix | undefined, v6: Prefix | undefined): PerFamily<Prefix4, Prefix6> => ({
+  ...(v4?.family === 4 && { v4: masked(v4) }),
+  ...(v6?.family === 6 && { v6: masked(v6) }),
+});
 
 /** What the file of an earlier run says; nothing when there is none, or it can't be read. */
 export async function readSubnetFile(files: Files, path: string): Promise<PreviousNetwork> {

@@ -41,6 +41,22 @@ test('iptables: an answer passes where only new connections are dropped', () => 
   assert.equal(place(rules, { ...FORWARDED, state: 'established' }, 'forward'), undefined);
 });
 
+test('rules of one family are for packets of that family alone', () => {
+  const drop = ['*filter', ':FORWARD DROP [0:0]', 'COMMIT'].join('\n');
+  const six: Packet = { ...FORWARDED, from: prefix('fd00:1::2/128'), to: prefix('fd00:2::2/128') };
+  const seen = (program: string): SeenFilters => ({
+    iptables: [{ program, saved: parseIptablesSave(drop) }],
+    nftables: [],
+  });
+  assert.equal(place(seen('ip6tables-legacy'), FORWARDED, 'forward'), undefined);
+  assert.equal(place(seen('iptables-legacy'), six, 'forward'), undefined);
+  assert.equal(place(seen('ip6tables'), six, 'forward'), 'ip6tables, table filter, chain FORWARD');
+  const ping = ['*filter', ':FORWARD ACCEPT [0:0]', '-A FORWARD -p ipv6-icmp -j DROP', 'COMMIT'].join('\n');
+  const filters = { iptables: [{ program: 'ip6tables', saved: parseIptablesSave(ping) }], nftables: [] };
+  assert.notEqual(place(filters, { ...six, carries: { protocol: 'icmpv6' } }, 'forward'), undefined);
+  assert.equal(place(filters, { ...six, carries: { protocol: 'tcp', port: 80 } }, 'forward'), undefined);
+});
+
 const chain = (family: string, hook: string, dev?: string) => ({
   chain: { family, table: 't', name: 'c', type: 'filter', hook, policy: 'drop', ...(dev && { dev }) },
 });

@@ -6,7 +6,7 @@ import { marksOfNft, walkNft } from '#src/firewall/walk-nft.ts';
 
 /** All packet filters of one network namespace, ours among them. */
 export interface SeenFilters {
-  /** What `iptables-save` printed, by program: `iptables`, `iptables-legacy`. */
+  /** What `iptables-save` printed, by program: `iptables`, `iptables-legacy`, `ip6tables`. */
   readonly iptables: readonly { readonly program: string; readonly saved: SavedTables }[];
   /** Tables of nftables, without those that iptables-save shows. */
   readonly nftables: readonly PlacedTable[];
@@ -35,7 +35,7 @@ const IPTABLES_TABLES = ['raw', 'mangle', 'filter'] as const;
 
 /**
  * The rule or policy that drops the packet on this way; `undefined` when none does for certain: rules that ask for something
- * that is not known are passed over, so that nothing is named which drops other packets. IPv4.
+ * that is not known are passed over, so that nothing is named which drops other packets.
  */
 export function packetDrop(seen: SeenFilters, packet: Packet, way: FilterWay): FilterDrop | undefined {
   const marked = { ...packet, mark: (packet.mark | marksOf(seen, packet)) >>> 0 };
@@ -48,7 +48,7 @@ export function packetDrop(seen: SeenFilters, packet: Packet, way: FilterWay): F
 
 function iptablesDrop({ iptables }: SeenFilters, packet: Packet, hook: string): FilterDrop | undefined {
   const base = hook.toUpperCase();
-  for (const { program, saved } of iptables) {
+  for (const { program, saved } of iptables.filter((seen) => isOf(seen, packet))) {
     for (const name of IPTABLES_TABLES) {
       const table = saved.get(name);
       const drop = table?.has(base) ? dropOf(walkIptables(table, packet), base) : undefined;
@@ -73,17 +73,25 @@ function nftDrop({ nftables }: SeenFilters, packet: Packet, hook: string): Filte
   return undefined;
 }
 
-/** Whether a base chain of this family is on the way of an IPv4 packet by these devices. */
-function sees(family: string, { hook, dev = [] }: NftChain, { by, out }: Packet): boolean {
-  if (family === 'ip' || family === 'inet') return hook !== 'ingress' || [dev].flat().includes(by);
+/** Whether this program's rules are for packets of this family. */
+export const isOf = ({ program }: { readonly program: string }, { from }: Packet): boolean =>
+  program.startsWith('ip6tables') === (from.family === 6);
+
+/** Whether a table of this family of nftables' is for packets of the packet's own. */
+export const isFor = (family: string, { from }: Packet): boolean =>
+  family === 'inet' || family === (from.family === 4 ? 'ip' : 'ip6');
+
+/** Whether a base chain of this family is on the way of the packet by these devices. */
+function sees(family: string, { hook, dev = [] }: NftChain, packet: Packet): boolean {
+  const { by, out } = packet;
+  if (isFor(family, packet)) return hook !== 'ingress' || [dev].flat().includes(by);
   return family === 'netdev' && [dev].flat().includes(hook === 'ingress' ? by : out);
 }
 
 function marksOf({ iptables, nftables }: SeenFilters, packet: Packet): number {
   let marks = 0;
-  for (const { saved } of iptables)
+  for (const { saved } of iptables.filter((seen) => isOf(seen, packet)))
     for (const table of saved.values()) marks |= marksOfIptables(table, packet);
-  for (const { family, table } of nftables)
-    if (family === 'ip' || family === 'inet') marks |= marksOfNft(table, packet);
+  for (const { family, table } of nftables) if (isFor(family, packet)) marks |= marksOfNft(table, packet);
   return marks;
 }

@@ -18,7 +18,7 @@ export interface Packet {
 
 /** The protocol in an IP packet, and the port that it goes to, where there is one. */
 export interface Carried {
-  readonly protocol: 'icmp' | 'tcp' | 'udp';
+  readonly protocol: 'icmp' | 'icmpv6' | 'tcp' | 'udp';
   readonly port?: number;
 }
 
@@ -128,7 +128,10 @@ export function carries({ carries: what }: Packet, protocol: string): Answer {
   return word === what.protocol ? 'yes' : 'no';
 }
 
-const NUMBERS: Readonly<Record<string, string>> = { 0: 'all', 1: 'icmp', 6: 'tcp', 17: 'udp' };
+const NUMBERS: Readonly<Record<string, string>> = {
+  ...{ 0: 'all', 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6' },
+  'ipv6-icmp': 'icmpv6',
+};
 
 /** Whether the packet goes to one of the ports from `first` to `last`. */
 export function goesToPort({ carries: what }: Packet, first: number, last = first): Answer {

@@ -1,6 +1,6 @@
 import type { SavedRule, SavedTable } from '#src/firewall/iptables-save.ts';
 import type { NftRule, NftTable } from '#src/firewall/nft-listing.ts';
-import type { FilterDrop, SeenFilters } from '#src/firewall/packet-drops.ts';
+import { type FilterDrop, isFor, isOf, type SeenFilters } from '#src/firewall/packet-drops.ts';
 import { dropOf, type Packet } from '#src/firewall/packet-walk.ts';
 import { walkIptables } from '#src/firewall/walk-iptables.ts';
 import { walkNft } from '#src/firewall/walk-nft.ts';
@@ -11,9 +11,9 @@ export interface Masquerade extends FilterDrop {
   readonly chain: string;
 }
 
-/** What gives an IPv4 packet that goes out another source address, for certain; `undefined` when nothing does. */
+/** What gives a packet that goes out another source address, for certain; `undefined` when nothing does. */
 export function masqueradeOf({ iptables, nftables }: SeenFilters, packet: Packet): Masquerade | undefined {
-  for (const { program, saved } of iptables) {
+  for (const { program, saved } of iptables.filter((seen) => isOf(seen, packet))) {
     const table = saved.get('nat');
     const hit = table && dropOf(walkIptables(asDrops(table), packet), 'POSTROUTING');
     if (hit === undefined) continue;
@@ -25,7 +25,7 @@ export function masqueradeOf({ iptables, nftables }: SeenFilters, packet: Packet
     };
   }
   for (const { family, name, table } of nftables) {
-    if (family !== 'inet' && family !== 'ip') continue;
+    if (!isFor(family, packet)) continue;
     for (const base of table.chains) {
       if (base.type !== 'nat' || base.hook !== 'postrouting') continue;
       const hit = dropOf(walkNft(nftAsDrops(table), packet), base.name);

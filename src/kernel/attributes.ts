@@ -93,6 +93,13 @@ export const text: Codec<string> = {
   },
 };
 
+/** Bytes as they are, in a copy. */
+export const bytes: Codec<Uint8Array> = {
+  size: (value) => value.length,
+  write: (view, offset, value) => bytesOf(view, offset, value.length).set(value),
+  read: (view, offset, size) => Uint8Array.from(bytesOf(view, offset, size)),
+};
+
 /** An address of either family: its length says which. */
 export const ip: Codec<Ip> = {
   size: (value) => (isIpv4(value) ? 4 : 16),
@@ -119,6 +126,36 @@ export const mac: Codec<Mac> = {
   },
   read: (view, offset, size) => (size === 6 ? macFromBytes(bytesOf(view, offset, 6)) : undefined),
 };
+
+/** A row of attributes of one form, whose numbers mean nothing: the kernel's arrays. An element of another form is left out. */
+export function list<T>(element: Codec<T>): Codec<readonly T[]> {
+  const sizeOf = (value: T): number => ATTRIBUTE_HEADER + element.size(value);
+  return {
+    nested: true,
+    size: (values) => values.reduce((total, value) => total + align4(sizeOf(value)), 0),
+    write(view, offset, values) {
+      let at = offset;
+      for (const value of values) {
+        u16.write(view, at, sizeOf(value));
+        u16.write(view, at + 2, element.nested ? NLA_F_NESTED : 0);
+        element.write(view, at + ATTRIBUTE_HEADER, value);
+        at += align4(sizeOf(value));
+      }
+    },
+    read(view, offset, size) {
+      const values: T[] = [];
+      const end = offset + size;
+      for (let at = offset; at + ATTRIBUTE_HEADER <= end; ) {
+        const length = view.getUint16(at, LITTLE_ENDIAN);
+        if (length < ATTRIBUTE_HEADER || at + length > end) break;
+        const value = element.read(view, at + ATTRIBUTE_HEADER, length - ATTRIBUTE_HEADER);
+        if (value !== undefined) values.push(value);
+        at += align4(length);
+      }
+      return values;
+    },
+  };
+}
 
 type ValueOf<C> = C extends Codec<infer T> ? T : never;
 

@@ -119,6 +119,12 @@ export const IFLA_VXLAN_COLLECT_METADATA = 25;
 export const IFLA_VXLAN_VNIFILTER = 30;
 export const IFLA_VLAN_ID = 1;
 export const IFLA_BR_VLAN_FILTERING = 7;
+export const IFLA_IPTUN_LOCAL = 2;
+export const IFLA_IPTUN_REMOTE = 3;
+export const IFLA_IPTUN_TTL = 4;
+export const IFLA_IPTUN_TOS = 5;
+export const IFLA_IPTUN_PMTUDISC = 10;
+export const IFLA_IPTUN_COLLECT_METADATA = 19;
 export const IFLA_BR_MCAST_SNOOPING = 23;
 export const IFLA_BR_VLAN_DEFAULT_PVID = 39;
 export const IFLA_BRPORT_STATE = 1;
@@ -195,6 +201,40 @@ export const NFTA_TABLE_NAME = 1;
 export const NFTA_GEN_ID = 1;
 export const NFTA_GEN_PROC_PID = 2;
 export const NFTA_GEN_PROC_NAME = 3;
+
+// linux/genetlink.h
+export const GENL_ID_CTRL = 16;
+export const CTRL_CMD_GETFAMILY = 3;
+export const CTRL_ATTR_FAMILY_ID = 1;
+export const CTRL_ATTR_FAMILY_NAME = 2;
+export const CTRL_ATTR_MCAST_GROUPS = 7;
+
+// linux/wireguard.h
+export const WG_GENL_VERSION = 1;
+export const WG_CMD_GET_DEVICE = 0;
+export const WG_CMD_SET_DEVICE = 1;
+export const WGDEVICE_A_IFINDEX = 1;
+export const WGDEVICE_A_IFNAME = 2;
+export const WGDEVICE_A_PRIVATE_KEY = 3;
+export const WGDEVICE_A_PUBLIC_KEY = 4;
+export const WGDEVICE_A_LISTEN_PORT = 6;
+export const WGDEVICE_A_FWMARK = 7;
+export const WGDEVICE_A_PEERS = 8;
+export const WGPEER_F_REMOVE_ME = 1;
+export const WGPEER_F_REPLACE_ALLOWEDIPS = 2;
+export const WGPEER_A_PUBLIC_KEY = 1;
+export const WGPEER_A_PRESHARED_KEY = 2;
+export const WGPEER_A_FLAGS = 3;
+export const WGPEER_A_ENDPOINT = 4;
+export const WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL = 5;
+export const WGPEER_A_LAST_HANDSHAKE_TIME = 6;
+export const WGPEER_A_RX_BYTES = 7;
+export const WGPEER_A_TX_BYTES = 8;
+export const WGPEER_A_ALLOWEDIPS = 9;
+export const WGPEER_A_PROTOCOL_VERSION = 10;
+export const WGALLOWEDIP_A_FAMILY = 1;
+export const WGALLOWEDIP_A_IPADDR = 2;
+export const WGALLOWEDIP_A_CIDR_MASK = 3;
 
 // linux/xfrm.h
 export const XFRM_MSG_NEWPOLICY = 19;

@@ -70,7 +70,7 @@ export type KernelEvent =
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
   /** A rule of policy routing changed (RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE), or a route of a table that only rules lead to. */
   | { readonly type: 'policy' }
-  /** Much is gone at once and not named, or a program was started again that holds some. Only a full dump shows what is there. */
+  /** A program that holds some was started again, or ended. Only a full dump shows what is there. */
   | { readonly type: 'flushed' }
   /** ENOBUFS: events were lost. Only a full dump shows what is there. */
   | { readonly type: 'overrun' };

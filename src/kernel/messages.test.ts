@@ -155,6 +155,27 @@ test('a vxlan device sends what `ip link add … type vxlan` sends, and the zero
   assert.equal(hex, `a4000000100005062656036b00000000${'00'.repeat(16)}${attributes}`);
 });
 
+test('an ipip device sends what flannel’s library sends', () => {
+  const local = ip('192.0.2.1') as Ipv4;
+  const link = {
+    kind: 'link',
+    name: 'flannel.ipip',
+    ipip: { local, ttl: 0, pathMtuDiscovery: false },
+  } as const;
+  const hex = sent('add', link, `9c000000100005069b4a0a6b${'0'.repeat(8)}`);
+  const attributes = [
+    '11000300666c616e6e656c2e6970697000000000', // IFLA_IFNAME
+    '34001280', // IFLA_LINKINFO
+    '0900010069706970' + '00000000', // IFLA_INFO_KIND
+    '24000280', // IFLA_INFO_DATA
+    '08000200c0000201', // IFLA_IPTUN_LOCAL
+    '05000a0000000000', // IFLA_IPTUN_PMTUDISC
+    '0500040000000000', // IFLA_IPTUN_TTL
+    '0500050000000000', // IFLA_IPTUN_TOS
+  ].join('');
+  assert.equal(hex, `68000000100005069b4a0a6b00000000${'00'.repeat(16)}${attributes}`);
+});
+
 test('`ip link set` finds its device by name and sets only what is given', () => {
   assert.equal(
     sent('set', { kind: 'link', name: 'flannel.1', mtu: 1400, up: true }, `28000000100005002656036b`),

@@ -67,7 +67,8 @@ function request({ to, from, mark }: RouteQuestion, by: number | undefined): Req
       family: isIpv4(to) ? k.AF_INET : k.AF_INET6,
       destinationLength: bits,
       sourceLength: from === undefined ? 0 : bits,
-      flags: k.RTM_F_LOOKUP_TABLE,
+      // IPv6 names the table in any case, and refuses the flag (inet6_rtm_valid_getroute_req, net/ipv6/route.c).
+      flags: isIpv4(to) ? k.RTM_F_LOOKUP_TABLE : 0,
     },
     { destination: to, from, by, mark },
   );

@@ -132,7 +132,7 @@ export class RtnetlinkClient {
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) consistent = false;
         if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
           const error = errorIn(message);
-          // No such table, or a family that this kernel does not have: there is nothing.
+          // No such table or device, or a family that this kernel does not have: there is nothing.
           if (error !== undefined && !NOTHING_THERE.includes(error.errno)) throw dumpFailed(error);
           return consistent;
         }
@@ -156,7 +156,7 @@ export class RtnetlinkClient {
 }
 
 const LOST: KernelError = { errno: 'ENOBUFS', message: 'the answer was lost' };
-const NOTHING_THERE: readonly string[] = ['ENOENT', 'EAFNOSUPPORT', 'EOPNOTSUPP', 'EPFNOSUPPORT'];
+const NOTHING_THERE: readonly string[] = ['ENOENT', 'ENODEV', 'EAFNOSUPPORT', 'EOPNOTSUPP', 'EPFNOSUPPORT'];
 
 const dumpFailed = ({ errno, message }: KernelError): WeftError =>
   new WeftError('kernel-dump', `cannot list what is in the kernel: ${message} (${errno})`);

@@ -8,6 +8,7 @@ import type { Message } from '#src/kernel/message.ts';
 import { subscribe } from '#src/kernel/netlink-subscription.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import { XFRM_POLICY, type XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
@@ -49,6 +50,8 @@ export class XfrmKernel {
   #client: Promise<RtnetlinkClient> | undefined;
   #sender: ChangeSender | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  /** What there is, by key: a flush names none of what it removes, and to list all of the kernel would take longer. */
+  readonly #known = new Map<string, XfrmPolicy>();
 
   constructor({ netlink, clock = systemClock }: XfrmKernelComponents, { namespace }: XfrmKernelOptions = {}) {
     this.#netlink = netlink;
@@ -69,10 +72,12 @@ export class XfrmKernel {
         await client.dump(
           request,
           budget,
-          () => {},
+          () => this.#known.clear(),
           (message) => {
             const object = read(message, NO_NAMES);
-            if (object !== undefined) visit(object);
+            if (object === undefined) return;
+            this.#note('changed', object);
+            visit(object);
           },
         );
     });
@@ -88,7 +93,12 @@ export class XfrmKernel {
           clock: this.#clock,
           codecs: CODECS,
         });
-        return await this.#sender.apply(operations);
+        const results = await this.#sender.apply(operations);
+        // Their events are left out.
+        for (const { operation, done } of results)
+          if (done && operation.object.kind === 'xfrm-policy')
+            this.#note(operation.verb === 'remove' ? 'removed' : 'changed', operation.object);
+        return results;
       } catch (error) {
         const reason = {
           errno: 'EPROTONOSUPPORT',
@@ -108,6 +118,23 @@ export class XfrmKernel {
 
   close(): void {
     this.#client?.then((client) => client.close()).catch(() => {});
+  }
+
+  #note(type: 'changed' | 'removed', policy: XfrmPolicy): void {
+    const key = XFRM_POLICY.key(policy);
+    if (type === 'changed') this.#known.set(key, policy);
+    else this.#known.delete(key);
+  }
+
+  #eventsIn(message: Message): KernelEvent[] {
+    if (message.type === k.XFRM_MSG_FLUSHPOLICY) {
+      const gone = [...this.#known.values()];
+      return gone.map((object) => ({ type: 'removed', object }));
+    }
+    const event = readEvent(message);
+    if (event === undefined) return [];
+    this.#note(event.type, event.object);
+    return [event];
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -141,9 +168,8 @@ export class XfrmKernel {
           mute: { port, types: CHANGES },
         },
         {
-          message(message) {
-            const event = readEvent(message);
-            if (event !== undefined) listener(event);
+          message: (message) => {
+            for (const event of this.#eventsIn(message)) listener(event);
           },
           overrun: () => listener({ type: 'overrun' }),
         },
@@ -155,9 +181,10 @@ export class XfrmKernel {
 
 const CHANGES = [k.XFRM_MSG_NEWPOLICY, k.XFRM_MSG_UPDPOLICY, k.XFRM_MSG_DELPOLICY];
 
-/** What a message of XFRMNLGRP_POLICY reports. */
-export function readEvent(message: Message): KernelEvent | undefined {
-  if (message.type === k.XFRM_MSG_FLUSHPOLICY) return { type: 'flushed' };
+/** What a message of XFRMNLGRP_POLICY reports of one policy. */
+export function readEvent(
+  message: Message,
+): { readonly type: 'changed' | 'removed'; readonly object: XfrmPolicy } | undefined {
   if (!CHANGES.includes(message.type)) return undefined;
   const object = XFRM_POLICY_CODEC.read(message, NO_NAMES);
   return object && { type: message.type === k.XFRM_MSG_DELPOLICY ? 'removed' : 'changed', object };

@@ -66,16 +66,19 @@ export async function raiseNetwork(lab: Lab, options: NetworkOptions): Promise<v
   await raiseTenants(lab, inOrder, { tenants, endpoints, weft, onStep });
 }
 
-/** A backend that would start and carry nothing between the lab's hosts. */
+const NOT_IN_A_LAB: Readonly<Record<string, string>> = {
+  alloc: 'it carries no packets',
+  extension: 'it needs commands of an operator',
+  udp: 'a host has no route for each peer, by which a lab knows that its hosts are joined',
+};
+
+/** A backend that would start and carry nothing between the lab's hosts, or without a sign of it. */
 function refuseBackend(backend: string, { name, underlay }: Lab): void {
-  if (backend === 'alloc') {
-    throw new WeftError(
-      'lab-backend',
-      `the lab ${name} cannot use the backend alloc: it carries no packets`,
-      {
-        remedy: 'use --backend=vxlan or --backend=host-gw',
-      },
-    );
+  const reason = NOT_IN_A_LAB[backend];
+  if (reason !== undefined) {
+    throw new WeftError('lab-backend', `the lab ${name} cannot use the backend ${backend}: ${reason}`, {
+      remedy: 'use --backend=vxlan or --backend=host-gw',
+    });
   }
   if (backend === 'host-gw' && underlay === 'l3') {
     throw new WeftError('lab-backend', `the lab ${name} cannot use host-gw: a router is between its hosts`, {

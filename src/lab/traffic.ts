@@ -49,6 +49,12 @@ export class Traffic {
     return answersIn(await this.#daemon.log()).length;
   }
 
+  /** Packets without an answer before the last one that has one. Those that are late, as on a busy machine, do not count. */
+  async missing(): Promise<number> {
+    const sequences = answersIn(await this.#daemon.log()).map(({ sequence }) => sequence);
+    return Math.max(0, ...sequences) - new Set(sequences).size;
+  }
+
   async stop(): Promise<TrafficReport> {
     this.#daemon.kill('SIGINT');
     await this.#daemon.exited();

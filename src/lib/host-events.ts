@@ -9,6 +9,7 @@ export type HostEventType =
   | 'failure'
   | 'probe'
   | 'config'
+  | 'rotation'
   | 'underlay';
 
 /** Something that happened on this host, for `weft events`. */

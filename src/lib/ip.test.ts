@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
+  addressAfter,
   containsAddress,
   containsPrefix,
   equalPrefix,
@@ -26,6 +27,11 @@ import {
   prefix4,
   prefix6,
 } from '#src/lib/ip.ts';
+
+test('an address is counted from the prefix’s own, in both families', () => {
+  assert.equal(formatIp(addressAfter(prefix4(ipv4(0x0a050100), 24), 1)), '10.5.1.1');
+  assert.equal(formatIp(addressAfter(prefix6(ipv6(0xfd00n << 112n), 64), 2)), 'fd00::2');
+});
 
 /** The right-hand sides are what Go 1.26's net/netip prints; zones are the one thing it reads and we refuse. */
 const ADDRESSES: readonly [text: string, canonical: string | undefined][] = [

@@ -141,6 +141,14 @@ export const hasHostBits = (prefix: Prefix): boolean =>
     ? (prefix.address & ~netmask4(prefix.length)) !== 0
     : masked(prefix).address !== prefix.address;
 
+/** The address that many after the prefix's own. */
+export function addressAfter(prefix: Prefix4, count: number): Ipv4;
+export function addressAfter(prefix: Prefix6, count: number): Ipv6;
+export function addressAfter(prefix: Prefix, count: number): Ip;
+export function addressAfter(prefix: Prefix, count: number): Ip {
+  return prefix.family === 4 ? ipv4(prefix.address + count) : ipv6(prefix.address + BigInt(count));
+}
+
 /** The last address of the prefix (the broadcast address in IPv4). */
 export function lastAddress(prefix: Prefix4): Ipv4;
 export function lastAddress(prefix: Prefix6): Ipv6;

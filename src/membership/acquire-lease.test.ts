@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ipv4 } from '#src/lib/ip.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
-import { acquireLease, leasesOf } from '#src/membership/acquire-lease.ts';
+import { type AcquireRequest, acquireLease, leasesOf } from '#src/membership/acquire-lease.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
@@ -23,15 +23,15 @@ const ATTRIBUTES: LeaseAttributes = {
 };
 const OF_ANOTHER = encodeAttributes({ ...ATTRIBUTES, node: 'n2', publicIp: ipv4(0xac104602) });
 
-function setUp() {
+function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'sign'>> = {}) {
   const clock = new FakeClock();
   const registry = new MemoryRegistry({ clock });
   const { signal } = new AbortController();
-  const acquire = () =>
+  const acquire = ({ config = CONFIG } = {}) =>
     acquireLease(
       { registry, clock, random: () => 0, log: silentLogger },
       {
-        config: CONFIG,
+        config,
         claimant: CLAIMANT,
         previous: {},
         avoid: [],
@@ -39,6 +39,7 @@ function setUp() {
         overlap: NO_OVERLAP,
         judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : 'it has another backend'),
         attributesFor: () => ATTRIBUTES,
+        ...more,
       },
       signal,
     );
@@ -88,4 +89,66 @@ test('a lease that says already what we publish is taken again without a write',
   assert.equal(record.name, '10.8.9.0-24');
   await clock.advance(80_000_000);
   assert.ok((await registry.read('10.8.9.0-24', signal)) !== undefined);
+});
+
+const DUAL = parseNetworkConfig(
+  '{"Network":"10.8.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:8::/48","Backend":{"Type":"vxlan"}}',
+);
+
+test('a config that got IPv6 leaves a host its IPv4 subnet, and a reservation stays one', async () => {
+  for (const ttl of [86_400, undefined]) {
+    const { registry, signal, acquire } = setUp();
+    await registry.create('10.8.77.0-24', encodeAttributes(ATTRIBUTES), ttl, signal);
+    const { record } = await acquire({ config: DUAL });
+    assert.equal(record.name, '10.8.77.0-24&fd00:8:0:1::-64');
+    assert.equal(record.expiry.kind === 'reservation', ttl === undefined);
+    assert.deepEqual(
+      (await registry.list(signal)).records.map(({ name }) => name),
+      ['10.8.77.0-24&fd00:8:0:1::-64'],
+    );
+  }
+});
+
+test('a config that lost IPv6 leaves a host its IPv4 subnet', async () => {
+  const { registry, signal, acquire } = setUp();
+  await registry.create('10.8.77.0-24&fd00:8:0:7::-64', encodeAttributes(ATTRIBUTES), 86_400, signal);
+  assert.equal((await acquire()).record.name, '10.8.77.0-24');
+});
+
+const HELD = { name: '10.8.9.0-24', attributes: ATTRIBUTES };
+const previousOf = { v4: prefix4(ipv4(0x0a080900), 24) };
+
+test('a held lease that another wrote over is taken back, and says what it said', async () => {
+  const { registry, signal, acquire } = setUp({ held: HELD });
+  await registry.create(HELD.name, OF_ANOTHER, 86_400, signal);
+  const { record } = await acquire();
+  assert.equal(record.name, HELD.name);
+  assert.equal(record.value, encodeAttributes(ATTRIBUTES));
+});
+
+test('a record elsewhere that names the holder of a lease, or its address, is not its own', async () => {
+  const { registry, signal, acquire } = setUp({ held: HELD, previous: previousOf });
+  await registry.create('10.8.1.0-24', encodeAttributes(ATTRIBUTES), 86_400, signal);
+  const { node: _unknown, ...byAddress } = ATTRIBUTES;
+  await registry.create('10.8.2.0-24', encodeAttributes(byAddress), 86_400, signal);
+  assert.equal((await acquire()).record.name, HELD.name);
+  const unheld = setUp();
+  await unheld.registry.create('10.8.1.0-24', encodeAttributes(ATTRIBUTES), 86_400, unheld.signal);
+  assert.equal((await unheld.acquire()).record.name, '10.8.1.0-24');
+});
+
+test('what is published is signed for the subnet that was taken', async () => {
+  const asked: unknown[] = [];
+  const sign = (name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes => {
+    asked.push([name, before]);
+    return { ...attributes, weft: { For: name } };
+  };
+  const { acquire } = setUp({ sign });
+  const { record, attributes } = await acquire();
+  assert.deepEqual(attributes.weft, { For: record.name });
+  assert.match(record.value, /"Weft":\{"For":"10\.8\.1\.0-24"\}/);
+  const again = await acquire();
+  assert.equal(again.record.revision, record.revision);
+  assert.deepEqual(asked[0], [record.name, undefined]);
+  assert.equal(asked.length, 2);
 });

@@ -2,13 +2,14 @@ import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatIpv4, formatIpv6, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
-import { type Claimant, hasAddress, planAcquire } from '#src/network/acquire-plan.ts';
+import { type Claimant, isAtAddressOf, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import { faultOfAddresses } from '#src/network/lease-rules.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import type { OverlapRules } from '#src/network/overlap-rules.ts';
 import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
+import { usableOf } from '#src/network/subnet-range.ts';
 import type { LeaseRecord, Registry, Snapshot, WriteOutcome } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
@@ -27,8 +28,20 @@ export interface AcquireRequest extends LeaseReader {
   readonly ttlSeconds: number;
   /** A list of all leases that was asked for a moment ago: the first round goes by it. */
   readonly listing?: Promise<Snapshot>;
+  /**
+   * The lease that this node held a moment ago, as it published it, where nobody else may have it before its end: a record that
+   * another wrote over it is taken back, and one elsewhere that names this node is not its own. Default: the registry says.
+   */
+  readonly held?: HeldBefore | undefined;
   /** What to publish, given the lease that is taken over, if one is. */
   attributesFor(taken: LeaseAttributes | undefined): LeaseAttributes;
+  /** Signs what is published for a subnet; `before` is what the record says now. Default: nothing is signed. */
+  sign?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+}
+
+export interface HeldBefore {
+  readonly name: string;
+  readonly attributes: LeaseAttributes;
 }
 
 export interface Acquired extends HeldLease {
@@ -57,14 +70,21 @@ export async function acquireLease(
 ): Promise<Acquired> {
   const { clock, random, log } = components;
   let said: string | undefined;
-  let { listing } = request;
+  let { listing, previous } = request;
+  let isReserved = false;
   for (let races = 0, failures = 0; races < MOST_RACES; ) {
     try {
       const seen = await (listing ?? components.registry.list(signal));
       listing = undefined;
-      const acquired = await tryToAcquire(components, request, seen, signal);
-      if (acquired !== undefined) return acquired;
+      const tried = await tryToAcquire(components, { ...request, previous, isReserved }, seen, signal);
+      if (tried !== undefined && 'record' in tried) return tried;
       races++;
+      if (tried !== undefined) {
+        // A config that got IPv6, or lost it, leaves a host the subnet that its containers have.
+        previous = { ...previous, ...usableOf(request.config.ranges, tried.subnets) };
+        isReserved ||= tried.expiry.kind === 'reservation';
+        continue;
+      }
       await clock.sleep(RACE_PAUSE_MS * (0.5 + random()), signal);
     } catch (error) {
       listing = undefined;
@@ -83,16 +103,21 @@ export async function acquireLease(
   });
 }
 
-/** One round; `undefined` when somebody was faster. */
+interface Round extends AcquireRequest {
+  /** A lease that was discarded had no end: an operator reserved its subnet for this host. */
+  readonly isReserved: boolean;
+}
+
+/** One round; `undefined` when somebody was faster, and our own lease when it was of no use and is removed. */
 async function tryToAcquire(
   components: AcquireComponents,
-  request: AcquireRequest,
+  request: Round,
   seen: Snapshot,
   signal: AbortSignal,
-): Promise<Acquired | undefined> {
+): Promise<Acquired | Lease | undefined> {
   const { registry, clock, random, log } = components;
   const { records } = seen;
-  const leases = await leasesOf(records, request, clock);
+  const leases = withHeld(await leasesOf(records, request, clock), request);
   const recordOf = ({ name }: Lease): LeaseRecord | undefined =>
     records.find((record) => record.name === name);
   const plan = planAcquire({ ...request, leases, random });
@@ -104,8 +129,8 @@ async function tryToAcquire(
       log.info(
         `Found lease (${plan.lease.name}) for this node that is not compatible with the current config, deleting`,
       );
-      if (record !== undefined) await registry.remove(record, signal);
-      return undefined;
+      const isRemoved = record !== undefined && (await registry.remove(record, signal));
+      return isRemoved ? plan.lease : undefined;
     }
     case 'challenge': {
       const record = recordOf(plan.lease);
@@ -120,9 +145,10 @@ async function tryToAcquire(
       return record && takeOver(components, request, { lease: plan.lease, record, seen }, signal);
     }
     case 'create': {
-      const attributes = request.attributesFor(undefined);
       const name = formatSubnetName(plan.subnets);
-      const outcome = await registry.create(name, encodeAttributes(attributes), request.ttlSeconds, signal);
+      const attributes = signed(request, name, request.attributesFor(undefined));
+      const ttl = request.isReserved ? undefined : request.ttlSeconds;
+      const outcome = await registry.create(name, encodeAttributes(attributes), ttl, signal);
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
     }
   }
@@ -138,7 +164,7 @@ async function takeOver(
   { lease, record, seen }: { readonly lease: Lease; readonly record: LeaseRecord; readonly seen: Snapshot },
   signal: AbortSignal,
 ): Promise<Acquired | undefined> {
-  const attributes = request.attributesFor(lease.attributes);
+  const attributes = signed(request, lease.name, request.attributesFor(lease.attributes), lease.attributes);
   const ttl = record.expiry.kind === 'reservation' ? undefined : request.ttlSeconds;
   const value = encodeAttributes(attributes);
   const isRenewed =
@@ -153,6 +179,13 @@ async function takeOver(
   }
   return acquired(outcome, { subnets: lease.subnets, attributes, seen });
 }
+
+const signed = (
+  { sign }: Pick<AcquireRequest, 'sign'>,
+  name: string,
+  attributes: LeaseAttributes,
+  before?: LeaseAttributes,
+): LeaseAttributes => sign?.(name, attributes, before) ?? attributes;
 
 /**
  * Asks the node that holds our public IP whether it lives: its record is written again with our question in it, which
@@ -230,13 +263,23 @@ export async function leasesOf(
       subnets.v4?.length !== ranges.v4?.subnetLength || subnets.v6?.length !== ranges.v6?.subnetLength;
     const decoded = concernsUs || isOdd ? decodeAttributes(value) : undefined;
     const attributes = decoded?.ok ? decoded.attributes : NOBODYS;
-    const isClaimants = attributes.node === node || hasAddress(attributes, claimant);
+    const isClaimants = attributes.node === node || isAtAddressOf(attributes, claimant);
     const fault = (): unknown =>
       decoded?.ok !== true || (faultOfAddresses(attributes, subnets, rules) ?? judge?.(attributes));
     if (isOdd && !isClaimants && fault() !== undefined) continue;
     leases.push({ subnets, attributes, expiry, name, revision });
   }
   return leases;
+}
+
+/** The leases, as those know them who hold a subnet of which nobody else may say that it is theirs. */
+function withHeld(leases: readonly Lease[], { held, claimant }: AcquireRequest): readonly Lease[] {
+  if (held === undefined) return leases;
+  return leases.map((lease) => {
+    if (lease.name === held.name) return { ...lease, attributes: held.attributes };
+    const isOurs = lease.attributes.node === claimant.node || isAtAddressOf(lease.attributes, claimant);
+    return isOurs ? { ...lease, attributes: NOBODYS } : lease;
+  });
 }
 
 /** The address by which a host is known, for messages. */

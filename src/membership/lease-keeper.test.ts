@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
-import { LeaseKeeper } from '#src/membership/lease-keeper.ts';
+import { LeaseKeeper, type LeaseKeeperOptions } from '#src/membership/lease-keeper.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
 import { RegistryError } from '#src/registry/errors.ts';
@@ -72,7 +72,11 @@ const ATTRIBUTES: LeaseAttributes = {
 const OF_ANOTHER = encodeAttributes({ ...ATTRIBUTES, publicIp: ipv4(0xac1046c0), node: 'n2' });
 
 /** A node that holds a lease of 24 hours, renewed an hour before its end, unless the test says otherwise. */
-async function hold({ ttlSeconds = 86_400, marginSeconds = 3_600 } = {}) {
+async function hold({
+  ttlSeconds = 86_400,
+  marginSeconds = 3_600,
+  ...more
+}: Partial<LeaseKeeperOptions> = {}) {
   const clocks = new Clocks();
   const registry = new MemoryRegistry({ clock: clocks.ofRegistry });
   const stopper = new AbortController();
@@ -90,7 +94,7 @@ async function hold({ ttlSeconds = 86_400, marginSeconds = 3_600 } = {}) {
     { registry, clock: clocks, random: () => 0.5, log: silentLogger },
     { subnets: { v4: prefix4(ipv4(0x0a004100), 24) }, record: created.record },
     ATTRIBUTES,
-    { ttlSeconds, marginSeconds },
+    { ttlSeconds, marginSeconds, ...more },
   );
   const kept = keeper.keep(signal).catch(() => {});
   const read = () => registry.read(NAME, signal);
@@ -230,6 +234,55 @@ test('a subnet that another node took meanwhile is left to it, and taken back wh
   await clocks.pass(60_000);
   assert.equal((await read())?.value, encodeAttributes(ATTRIBUTES));
   assert.equal(keeper.trouble, undefined);
+  await stop();
+});
+
+test('a lease that is defended is taken back from another node, once a second at most', async () => {
+  const { clocks, registry, keeper, read, signal, hear, stop } = await hold({ defends: true });
+  let written = 0;
+  for (let second = 0; second < 20; second++) {
+    const record = await read();
+    assert.ok(record !== undefined);
+    if (record.value !== OF_ANOTHER) {
+      const taken = await registry.replace(record, OF_ANOTHER, undefined, signal);
+      assert.ok(taken.outcome === 'written');
+      hear({ type: 'put', record: taken.record });
+      written++;
+    }
+    await clocks.pass(100);
+  }
+  assert.ok(written >= 2 && written <= 4, `${written} times in two seconds`);
+  await clocks.pass(2_000);
+  const record = await read();
+  assert.equal(record?.value, encodeAttributes(ATTRIBUTES));
+  assert.notEqual(record?.expiry.kind, 'reservation', 'what the other wrote makes ours no reservation');
+  assert.equal(keeper.trouble, undefined);
+  await stop();
+});
+
+test('a lease that has ended is not defended', async () => {
+  const { clocks, registry, keeper, read, signal, stop } = await hold({ defends: true });
+  clocks.suspend(48 * HOUR_MS);
+  await registry.create(NAME, OF_ANOTHER, 86_400, signal);
+  await clocks.pass(60_000);
+  assert.equal((await read())?.value, OF_ANOTHER);
+  assert.match(keeper.trouble ?? '', /held by/);
+  await stop();
+});
+
+test('what is published is signed each time that it says something else', async () => {
+  let count = 0;
+  const { clocks, keeper, read, stop } = await hold({
+    sign: (name, attributes) => ({ ...attributes, weft: { Signed: `${name} ${++count}` } }),
+  });
+  keeper.publish({ ...ATTRIBUTES, publicIp: ipv4(0xac1046ff) });
+  await clocks.pass(1_000);
+  assert.match(
+    (await read())?.value ?? '',
+    /"PublicIP":"172\.16\.70\.255".*"Weft":\{"Signed":"10\.0\.65\.0-24 1"\}/,
+  );
+  await clocks.pass(24 * HOUR_MS);
+  assert.equal(count, 1);
   await stop();
 });
 

@@ -5,6 +5,7 @@ import type { Logger } from '#src/lib/log.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
 import type { Expiry, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
+import { readSignature } from '#src/network/signed-lease.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { LeaseRecord, Registry, WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -24,12 +25,19 @@ export interface LeaseKeeperOptions {
   readonly ttlSeconds: number;
   /** Seconds before its end at which it is renewed. */
   readonly marginSeconds: number;
+  /** Signs what is published for our subnet; `before` is what was published last. Default: nothing is signed. */
+  sign?(name: string, attributes: LeaseAttributes, before?: LeaseAttributes): LeaseAttributes;
+  /**
+   * Whether a record that another wrote over our lease is written over in turn while our lease lives: where leases are signed
+   * nobody takes a subnet before its lease has ended. Default: it is left, because flannel's hosts may do so.
+   */
+  readonly defends?: boolean;
 }
 
 /**
  * Keeps one lease: renews it in time, claims it again when it is lost, and never gives up the subnet, because
  * containers have its addresses. Every write is guarded by the record that was just read: a key that another node
- * holds is left to it, and reported as lost.
+ * holds is left to it, unless ours is to be defended, and reported as lost.
  */
 export class LeaseKeeper {
   readonly #components: LeaseKeeperComponents;
@@ -42,6 +50,8 @@ export class LeaseKeeper {
   /** There was a reason to write since the last write began, so that its answer does not settle everything. */
   #urgent = false;
   #holder: string | undefined;
+  /** When our lease may be defended again, by the monotonic clock: a writer that goes on is not to make us write as fast. */
+  #defendsAt = Number.NEGATIVE_INFINITY;
   #failure: string | undefined;
   #renewals = 0;
   #failures = 0;
@@ -96,7 +106,8 @@ export class LeaseKeeper {
 
   /** Publishes other attributes (a new public IP) in place, soon. */
   publish(attributes: LeaseAttributes): void {
-    this.#attributes = attributes;
+    const { sign } = this.#options;
+    this.#attributes = sign?.(this.#record.name, attributes, this.#attributes) ?? attributes;
     this.#hurry();
   }
 
@@ -160,16 +171,18 @@ export class LeaseKeeper {
     // First, because it needs least of the store: it keeps the lease where a write is refused.
     const isAlive = await this.#renew(signal);
     const current = await registry.read(name, signal);
-    if (current !== undefined && !this.#isOurs(current)) {
+    const isAnothers = current !== undefined && !this.#isOurs(current);
+    if (isAnothers) {
       this.#reportHolder(current);
-      return this.#after(LOST_PAUSE_MS);
+      const pauseMs = this.#pauseBeforeDefence();
+      if (pauseMs > 0) return this.#after(pauseMs);
     }
     if (isAlive && current?.value === this.#value && isSame(current.expiry, this.#record.expiry)) {
       this.#record = current;
       this.#reportHeld(`for ${this.#options.ttlSeconds} s`, end);
       return this.#afterTtl();
     }
-    const reserved = (current ?? this.#record).expiry.kind === 'reservation';
+    const reserved = (isAnothers ? this.#record : (current ?? this.#record)).expiry.kind === 'reservation';
     const ttl = reserved ? undefined : this.#options.ttlSeconds;
     const written =
       current === undefined
@@ -190,6 +203,20 @@ export class LeaseKeeper {
         return false;
       throw error;
     }
+  }
+
+  /** After its end another host may have the subnet by right. */
+  get #mayDefend(): boolean {
+    return this.#options.defends === true && (this.remainingMs ?? 1) > 0;
+  }
+
+  /** Milliseconds until our lease may be written over another's. The time is taken: the next defence has to wait. */
+  #pauseBeforeDefence(): number {
+    if (!this.#mayDefend) return LOST_PAUSE_MS;
+    const now = this.#components.clock.monotonic();
+    if (now < this.#defendsAt) return this.#defendsAt - now;
+    this.#defendsAt = now + DEFENCE_PAUSE_MS;
+    return 0;
   }
 
   #seeOwn(record: LeaseRecord): void {
@@ -234,10 +261,19 @@ export class LeaseKeeper {
     const decoded = decodeAttributes(record.value);
     const { node, publicIp, publicIpv6 } = decoded.ok ? decoded.attributes : {};
     const ip = publicIp || publicIpv6;
-    const holder = `${ip === undefined ? 'another node' : formatIp(ip)}${node === undefined ? '' : ` (node ${node})`}`;
+    const signature = decoded.ok ? readSignature(decoded.attributes) : undefined;
+    const key = signature?.kind === 'signed' ? `, signed with the key ${signature.key}` : '';
+    const holder = `${ip === undefined ? 'another node' : formatIp(ip)}${node === undefined ? '' : ` (node ${node})`}${key}`;
     this.#failure = undefined;
     if (holder === this.#holder) return;
     this.#holder = holder;
+    if (this.#mayDefend) {
+      this.#note('error', `Our own lease was written over by ${holder}; it is taken back`);
+      this.#components.log.error(
+        `Our lease ${record.name} was written over by ${holder}, although it has not ended: taking it back`,
+      );
+      return;
+    }
     this.#note('error', `Our own subnet is held by ${holder}: other hosts send its packets there`);
     this.#components.log.error(
       `Our subnet ${record.name} is now held by ${holder}: the other hosts send its packets there. Containers here keep their addresses; the subnet is claimed again as soon as it is free, a restart takes another one`,
@@ -314,4 +350,5 @@ const CONFLICT_PAUSE_MS = 50;
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 60_000;
 const LOST_PAUSE_MS = 10_000;
+const DEFENCE_PAUSE_MS = 1_000;
 const LONGEST_SLICE_MS = 30_000;

@@ -1,7 +1,7 @@
 import { WeftError } from '#src/lib/errors.ts';
-import { parsePrefix4 } from '#src/lib/ip.ts';
+import { equalPrefix, parsePrefix } from '#src/lib/ip.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
-import { formatSubnetName } from '#src/network/subnet-name.ts';
+import { formatSubnetName, parseSubnetName } from '#src/network/subnet-name.ts';
 import type { LeaseRecord, Registry } from '#src/registry/registry.ts';
 
 /** Whose lease to give back: that of this node, or the one of a subnet, as `10.0.65.0/24` or as the key's name. */
@@ -40,8 +40,18 @@ async function findLease(
   signal: AbortSignal,
 ): Promise<LeaseRecord | undefined> {
   if ('subnet' in whose) {
-    const v4 = parsePrefix4(whose.subnet);
-    return registry.read(v4 === undefined ? whose.subnet : formatSubnetName({ v4 }), signal);
+    const prefix = parsePrefix(whose.subnet);
+    if (prefix === undefined) return registry.read(whose.subnet, signal);
+    const name = formatSubnetName(prefix.family === 4 ? { v4: prefix } : { v6: prefix });
+    const record = await registry.read(name, signal);
+    if (record !== undefined) return record;
+    // A lease of both families has a longer name.
+    const family = prefix.family === 4 ? 'v4' : 'v6';
+    const { records } = await registry.list(signal);
+    return records.find((candidate) => {
+      const subnet = parseSubnetName(candidate.name)?.[family];
+      return subnet !== undefined && equalPrefix(subnet, prefix);
+    });
   }
   const { records } = await registry.list(signal);
   return records.find(({ value }) => {

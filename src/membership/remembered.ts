@@ -16,6 +16,8 @@ export interface Remembered {
   /** What was behind the names of its rules; absent in a file of an earlier version. */
   readonly instance?: string;
   readonly own: RememberedRecord;
+  /** When our lease ends, if it was not renewed since, in milliseconds since the epoch; absent for a reservation. */
+  readonly heldUntil?: number;
   readonly peers: readonly RememberedRecord[];
 }
 
@@ -82,6 +84,7 @@ function isRemembered(value: Remembered): boolean {
   return (
     typeof value.at === 'number' &&
     typeof value.config === 'string' &&
+    (value.heldUntil === undefined || typeof value.heldUntil === 'number') &&
     (value.instance === undefined || typeof value.instance === 'string') &&
     isRecord(value.own) &&
     Array.isArray(value.peers) &&

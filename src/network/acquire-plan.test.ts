@@ -5,17 +5,22 @@ import {
   formatPrefix,
   type Ipv4,
   ipv4,
+  ipv6,
+  masked,
   overlaps,
   type Prefix4,
+  type Prefix6,
   parseIpv4,
   parsePrefix4,
+  parsePrefix6,
   prefix4,
 } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { type AcquireFacts, pickSubnet, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
-import { isUsable, type Range4, subnetCount } from '#src/network/subnet-range.ts';
+import { isUsable, type Range4, type Range6, subnetCount } from '#src/network/subnet-range.ts';
 
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
@@ -48,7 +53,7 @@ function plan(facts: Partial<AcquireFacts>): string {
     case 'refuse':
       return `refuse: ${made.reason}`;
     case 'create':
-      return `create ${made.subnets.v4 ? formatPrefix(made.subnets.v4) : '?'}`;
+      return `create ${valuesOf(made.subnets).map(formatPrefix).join(' ')}`;
     default:
       return `${made.kind} ${made.lease.name}`;
   }
@@ -62,7 +67,7 @@ test('in an empty network: the previous subnet, else a random one from SubnetMin
   assert.equal(plan({ random: () => 0.999 }), 'create 10.5.100.0/24');
 });
 
-test('our own lease comes first, told by the node’s identity, whatever our address is now', () => {
+test('our own lease comes first, found by the node’s identity, with any address that we have now', () => {
   const leases = [lease('10.5.2.0-24', '192.168.0.9', 'here'), lease('10.5.3.0-24', '192.168.0.1')];
   assert.equal(plan({ leases, previous: PREVIOUS }), 'reuse 10.5.2.0-24');
   assert.equal(plan({ leases: leases.toReversed(), previous: PREVIOUS }), 'reuse 10.5.2.0-24');
@@ -187,4 +192,87 @@ test('where wide leases take the room they are named', () => {
     plan({ leases: leases.map((name) => lease(name, '192.168.0.66')) }),
     'refuse: out of subnets: all 255 between 10.5.1.0 and 10.5.255.0 are leased: of these 10.5.0.0/17 takes 127, 10.5.128.0/18 takes 64, 10.5.192.0/19 takes 32, and 2 more leases take several',
   );
+});
+
+const DUAL = parseNetworkConfig(
+  '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:10:5::/48","Backend":{"Type":"vxlan"}}',
+);
+const prefix6 = (text: string): Prefix6 => parsePrefix6(text) ?? assert.fail(text);
+
+test('both families: a subnet of each, drawn by itself', () => {
+  const config = DUAL;
+  assert.equal(plan({ config }), 'create 10.5.1.0/24 fd00:10:5:1::/64');
+  const previous = { v4: prefix('10.5.7.0/24'), v6: prefix6('fd00:10:5:7::/64') };
+  assert.equal(plan({ config, previous }), 'create 10.5.7.0/24 fd00:10:5:7::/64');
+  // Another host has one of the two: the other is kept.
+  const leases = [lease('10.5.9.0-24&fd00:10:5:7::-64', '192.168.0.2')];
+  assert.equal(plan({ config, previous, leases }), 'create 10.5.7.0/24 fd00:10:5:1::/64');
+  // One that came before IPv6 has none of the IPv6 subnets.
+  const old = [lease('10.5.1.0-24', '192.168.0.2')];
+  assert.equal(plan({ config, leases: old }), 'create 10.5.2.0/24 fd00:10:5:1::/64');
+});
+
+test('both families: a lease of one is of no use, nor one whose IPv6 subnet does not fit', () => {
+  const own = (name: string) => plan({ config: DUAL, leases: [lease(name, '192.168.0.1', 'here')] });
+  assert.equal(own('10.5.2.0-24&fd00:10:5:7::-64'), 'reuse 10.5.2.0-24&fd00:10:5:7::-64');
+  for (const name of ['10.5.2.0-24', '10.5.2.0-24&fd00:10:6::-64', '10.5.2.0-24&fd00:10:5:8::-65'])
+    assert.equal(own(name), `discard ${name}`);
+});
+
+test('IPv6 alone: a host is known by its IPv6 address', () => {
+  const config = parseNetworkConfig('{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10:5::/48"}');
+  const claimant = { node: 'here', publicIp: { v6: ipv6(0xfd77n << 112n) } };
+  const there = lease('fd00:10:5:3::-64', undefined, 'there');
+  const attributes = { ...there.attributes, publicIpv6: ipv6(0xfd77n << 112n) };
+  assert.equal(plan({ config, claimant }), 'create fd00:10:5:1::/64');
+  assert.equal(plan({ config, claimant, leases: [{ ...there, attributes }] }), 'challenge fd00:10:5:3::-64');
+  assert.equal(plan({ config, claimant, leases: [there] }), 'create fd00:10:5:1::/64');
+});
+
+test('the pick in IPv6 is the one a naive allocator would make, in ranges of any size', () => {
+  const base = 0xfd00_0010_0005n << 80n;
+  // Lengths of believable leases in a network of sixteen subnets, and of one with more than can be counted.
+  const any = fc.record({ networkLength: fc.constantFrom(1, 48, 60), length: fc.constantFrom(64, 62, 70) });
+  const offsets = fc.array(fc.tuple(fc.nat(24), fc.integer({ min: 58, max: 72 })), { maxLength: 40 });
+  fc.assert(
+    fc.property(any, offsets, offsets, fc.nat(99), ({ networkLength, length }, busy, lately, draw) => {
+      const range: Range6 = {
+        network: masked(parsePrefix6(`fd00:10:5::/${networkLength}`) ?? assert.fail()),
+        subnetLength: length,
+        subnetMin: ipv6(base),
+        subnetMax: ipv6(
+          networkLength === 60
+            ? base + (15n << BigInt(128 - length))
+            : (1n << 128n) - (1n << BigInt(128 - length)),
+        ),
+      };
+      const at = ([offset, bits]: readonly [number, number]): Prefix6 =>
+        masked({
+          family: 6,
+          address: ipv6(base + (BigInt(offset) << BigInt(128 - length))),
+          length: Math.max(bits, length - 8, networkLength + 1),
+        });
+      const [taken, avoid] = [busy.map(at), lately.map(at)];
+      const free = (others: readonly Prefix6[]): Prefix6[] => {
+        const found: Prefix6[] = [];
+        for (let n = 0n; n < 5_000n && found.length < 100; n++) {
+          const subnet: Prefix6 = { family: 6, address: ipv6(base + (n << BigInt(128 - length))), length };
+          if (subnet.address > range.subnetMax) break;
+          if (!others.some((other) => overlaps(other, subnet))) found.push(subnet);
+        }
+        return found;
+      };
+      const fresh = free([...taken, ...avoid]);
+      const candidates = fresh.length > 0 ? fresh : free(taken);
+      const picked = pickSubnet(range, taken, { avoid, random: () => draw / 100 });
+      assert.deepEqual(picked, candidates[Math.floor((draw / 100) * candidates.length)]);
+      assert.ok(picked === undefined || isUsable(range, picked));
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a remembered lease as wide as an IPv6 network does not make a start count its subnets', () => {
+  const config = DUAL;
+  assert.equal(plan({ config, avoid: [prefix6('fd00:10:5::/48')] }), 'create 10.5.1.0/24 fd00:10:5:1::/64');
 });

@@ -60,7 +60,7 @@ export type AcquirePlan =
  */
 export function planAcquire(facts: AcquireFacts): AcquirePlan {
   const { config, leases, claimant } = facts;
-  const isHere = ({ attributes }: Lease): boolean => hasAddress(attributes, claimant);
+  const isHere = ({ attributes }: Lease): boolean => isAtAddressOf(attributes, claimant);
   const own =
     leases.find(({ attributes }) => attributes.node === claimant.node) ??
     leases.find((lease) => lease.attributes.node === undefined && isHere(lease));
@@ -78,7 +78,7 @@ export function planAcquire(facts: AcquireFacts): AcquirePlan {
 }
 
 /** Whether a host published the claimant's address. As in flannel the IPv4 address counts where there is one. */
-export const hasAddress = (
+export const isAtAddressOf = (
   { publicIp, publicIpv6 }: LeaseAttributes,
   { publicIp: { v4, v6 } }: Pick<Claimant, 'publicIp'>,
 ): boolean => (v4 === undefined ? v6 !== undefined && publicIpv6 === v6 : publicIp === v4);

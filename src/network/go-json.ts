@@ -1,4 +1,5 @@
 import { WeftError } from '#src/lib/errors.ts';
+import { Secret } from '#src/lib/secret.ts';
 import { type JsonMember, membersOf, stringIn } from '#src/network/json-members.ts';
 import type { Json } from '#src/network/lease.ts';
 
@@ -48,6 +49,16 @@ export class GoObject {
   /** A string, or `undefined`. null changes nothing. Throws WeftError `config` when the field is there and no string. */
   string(name: string): string | undefined {
     return this.#last(name, 'a string', (text) => (text[0] === '"' ? stringIn(text) : undefined));
+  }
+
+  /** A string that no error repeats. null changes nothing. Throws WeftError `config` when the field is there and no string. */
+  secret(name: string): Secret | undefined {
+    try {
+      const text = this.string(name);
+      return text === undefined ? undefined : Secret.ofText(text);
+    } catch {
+      throw new WeftError('config', `${this.#path}${name} must be a string`);
+    }
   }
 
   /**

@@ -134,14 +134,23 @@ export class LeaseClaims {
         return this.#follow(neighbour, 'v6', claim);
       }
     }
-    const taken = firstOf(claim.identity, (identity) => this.#identities.has(identity));
+    const { identity } = claim;
+    if (identity === undefined) return true;
+    // Most claims have one identity, which is no list: 50,000 lists, or functions, would take time and memory.
+    const isTaken = typeof identity === 'string' && this.#identities.has(identity);
+    const taken = isTaken ? identity : this.#firstTaken(identity);
     if (taken !== undefined) {
       this.#release(subnets);
       this.#queueOf(taken).push(claim);
       return false;
     }
-    eachOf(claim.identity, (identity) => this.#identities.set(identity, claim));
+    if (typeof identity === 'string') this.#identities.set(identity, claim);
+    else for (const one of identity) this.#identities.set(one, claim);
     return true;
+  }
+
+  #firstTaken(identities: Exclude<Identity, undefined>): string | undefined {
+    return typeof identities === 'string' ? undefined : identities.find((one) => this.#identities.has(one));
   }
 
   #follow(holder: Claim, family: FamilyName, claim: Claim): false {
@@ -172,11 +181,12 @@ export class LeaseClaims {
     if (claim.followers6 !== undefined) this.#opened.add(claim.followers6);
     claim.followers = undefined;
     claim.followers6 = undefined;
-    eachOf(claim.identity, (identity) => {
-      this.#identities.delete(identity);
-      const queue = this.#identityQueues.get(identity);
+    const { identity } = claim;
+    for (const one of typeof identity === 'string' ? [identity] : (identity ?? [])) {
+      this.#identities.delete(one);
+      const queue = this.#identityQueues.get(one);
       if (queue !== undefined) this.#opened.add(queue);
-    });
+    }
   }
 
   /**
@@ -276,15 +286,6 @@ function setFollowers(claim: Claim, family: FamilyName, queue: Queue | undefined
   if (family === 'v4') claim.followers = queue;
   else claim.followers6 = queue;
 }
-
-/** Most claims have one identity, which is no list: 50,000 lists would take a megabyte and more. */
-function eachOf(identity: Identity, act: (identity: string) => void): void {
-  if (typeof identity === 'string') act(identity);
-  else identity?.forEach(act);
-}
-
-const firstOf = (identity: Identity, test: (identity: string) => boolean): string | undefined =>
-  typeof identity === 'string' ? (test(identity) ? identity : undefined) : identity?.find(test);
 
 /** A claim's subnets, parsed from its name on demand, which saves memory at 50,000 peers. */
 function subnetsOf({ name }: Claim): Subnets {

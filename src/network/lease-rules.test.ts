@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Ipv4, type Prefix4, parseIpv4, parsePrefix, parsePrefix4 } from '#src/lib/ip.ts';
+import {
+  type Ipv4,
+  type Prefix4,
+  type Prefix6,
+  parseIpv4,
+  parsePrefix,
+  parsePrefix4,
+  parsePrefix6,
+} from '#src/lib/ip.ts';
 import { judgeAlone, type LeaseRules } from '#src/network/lease-rules.ts';
 
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const prefix6 = (text: string): Prefix6 => parsePrefix6(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const RULES: LeaseRules = {
   ranges: {
@@ -121,4 +130,84 @@ test('with the operator’s permission a peer may hide hosts, but nothing that w
 test('a reason quotes only so much of a hostile value', () => {
   const judgement = judge('10.5.2.0-24', `{"PublicIP":"192.168.0.2","BackendType":"${'x'.repeat(4000)}"}`);
   assert.ok(!judgement.fit && judgement.reason.length === 200);
+});
+
+const V6: LeaseRules = {
+  ...RULES,
+  ranges: {
+    ...RULES.ranges,
+    v6: {
+      network: prefix6('fd00:10::/48'),
+      subnetLength: 64,
+      subnetMin: prefix6('fd00:10:0:1::/64').address,
+      subnetMax: prefix6('fd00:10:0:ff::/64').address,
+    },
+  },
+  ownSubnets: { v4: prefix('10.5.1.0/24'), v6: prefix6('fd00:10:0:1::/64') },
+  ownPublicIp: { v4: ip('192.168.0.1'), v6: prefix6('fd77::1/128').address },
+  overlap: {
+    ...RULES.overlap,
+    handedOut: {
+      ...RULES.overlap.handedOut,
+      v6: {
+        first: prefix6('fd00:10:0:1::/64').address,
+        last: prefix6('fd00:10:0:ff:ffff:ffff:ffff:ffff/128').address,
+      },
+    },
+    connected: [...RULES.overlap.connected, prefix6('fd00:10:0:a00::/56')],
+    needed: [
+      ...RULES.overlap.needed,
+      { ip: prefix6('fd00:10:0:b00::1/128').address, use: 'the default gateway' },
+    ],
+  },
+};
+const both = (publicIpv6: string) =>
+  `{"PublicIP":"192.168.0.2","PublicIPv6":"${publicIpv6}","BackendType":"vxlan","BackendData":"m1"}`;
+
+const UNFIT6: readonly [name: string, publicIpv6: string, reason: string][] = [
+  ['fd00:10:1:2::-64', 'fd77::2', 'its subnet fd00:10:1:2::/64 is not in the network fd00:10::/48'],
+  ['fd00:10::-48', 'fd77::2', 'its subnet fd00:10::/48 is as wide as the network'],
+  ['fd00:10:0:200::-55', 'fd77::2', 'its subnet fd00:10:0:200::/55 is far wider than IPv6SubnetLen 64'],
+  ['fd00:10:0:1:8000::-65', 'fd77::2', 'its subnet fd00:10:0:1:8000::/65 overlaps ours, fd00:10:0:1::/64'],
+  [
+    'fd00:10:0:a01::-64',
+    'fd77::2',
+    "its subnet fd00:10:0:a01::/64 overlaps the underlay's fd00:10:0:a00::/56",
+  ],
+  [
+    'fd00:10:0:b00::-64',
+    'fd77::2',
+    'its subnet fd00:10:0:b00::/64 holds fd00:10:0:b00::1, the default gateway',
+  ],
+  ['fd00:10:0:2::-64', 'fe80::2', "its PublicIPv6 fe80::2 is not a host's address"],
+  ['fd00:10:0:2::-64', 'ff02::1', "its PublicIPv6 ff02::1 is not a host's address"],
+  ['fd00:10:0:2::-64', '::ffff:192.0.2.1', "its PublicIPv6 ::ffff:192.0.2.1 is not a host's address"],
+  ['fd00:10:0:2::-64', 'fd77::1', 'its PublicIPv6 fd77::1 is ours'],
+  ['fd00:10:0:2::-64', 'fd00:10:0:2::9', 'its PublicIPv6 fd00:10:0:2::9 is inside its own subnet'],
+  ['fd00:10:0:2::-64', 'fd00:10:0:1::9', 'its PublicIPv6 fd00:10:0:1::9 is inside our subnet'],
+  ['fd00:10:0:2::-64', 'fd00:10:0:9::9', 'its PublicIPv6 fd00:10:0:9::9 is inside the network itself'],
+];
+for (const [name, publicIpv6, reason] of UNFIT6) {
+  test(`unfit in IPv6: ${name} of ${publicIpv6}`, () => {
+    assert.deepEqual(judge(`10.5.2.0-24&${name}`, both(publicIpv6), V6), { fit: false, reason });
+  });
+}
+
+test('in a network of both, a host that came before IPv6 is a peer, and one with a subnet needs its address', () => {
+  assert.equal(judge('10.5.2.0-24', PEER, V6).fit, true);
+  assert.equal(judge('10.5.2.0-24&fd00:10:0:2::-64', both('fd77::2'), V6).fit, true);
+  assert.deepEqual(judge('10.5.2.0-24&fd00:10:0:2::-64', PEER, V6), {
+    fit: false,
+    reason: 'it has no PublicIPv6',
+  });
+});
+
+test('a network of IPv4 looks at nothing of IPv6', () => {
+  assert.equal(judge('10.5.2.0-24&fd01::-64', both('fe80::1')).fit, true);
+});
+
+test('a host without an address in IPv4 sends to the IPv6 address of its peers', () => {
+  const rules: LeaseRules = { ...RULES, ownPublicIp: { v6: prefix6('fd77::1/128').address } };
+  assert.equal(judge('10.5.2.0-24', both('fd77::2'), rules).fit, true);
+  assert.deepEqual(judge('10.5.2.0-24', PEER, rules), { fit: false, reason: 'it has no PublicIPv6' });
 });

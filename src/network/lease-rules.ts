@@ -26,6 +26,8 @@ export interface RawLease {
   /** The revision that created the key, if the registry reports it. */
   readonly created?: bigint;
   readonly expiry: Expiry;
+  /** Where leases are signed: true for one that may be used, or why it may not; absent while nobody has looked. */
+  readonly trust?: true | string;
 }
 
 /** What no two peers may share beside their subnets: VTEP MACs, keys. One of them is a string, several are a list. */
@@ -59,9 +61,14 @@ export type Judgement =
 const WIDEST_BITS = 8;
 /** A reason may quote what somebody else wrote. */
 const LONGEST_REASON = 200;
+const NOBODY_LOOKED = 'its signature was not looked at yet';
 
-/** Looks at one record by itself: whether it can be read, and whether anything in it would harm this host or its network. */
-export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: LeaseRules): Judgement {
+/**
+ * Looks at one record by itself: whether it can be read, and whether anything in it would harm this host or its network. With
+ * `isGuarded` also whether it may be used: what nobody has looked at may not.
+ */
+export function judgeAlone(raw: RawLease, rules: LeaseRules, isGuarded = false): Judgement {
+  const { name, value, revision, expiry, trust = NOBODY_LOOKED } = raw;
   const subnets = parseSubnetName(name);
   if (subnets === undefined) return { fit: false, reason: 'its key is not a subnet' };
   const missing = missingFamily(subnets, rules.ranges);
@@ -73,7 +80,8 @@ export function judgeAlone({ name, value, revision, expiry }: RawLease, rules: L
     faultOfSubnet(subnets.v4, rules.ranges.v4, rules) ??
     faultOfSubnet(subnets.v6, rules.ranges.v6, rules) ??
     faultOfAddresses(attributes, subnets, rules) ??
-    rules.judge(attributes);
+    rules.judge(attributes) ??
+    (isGuarded && trust !== true ? trust : undefined);
   if (reason !== undefined) return { fit: false, reason: reason.slice(0, LONGEST_REASON) };
   return {
     fit: true,

@@ -1,12 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatIpv4, type Ipv4, ipv4, overlaps, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
+import {
+  formatIpv4,
+  type Ipv4,
+  ipv4,
+  ipv6,
+  overlaps,
+  type Prefix4,
+  type Prefix6,
+  parseIpv4,
+  parsePrefix4,
+  parsePrefix6,
+} from '#src/lib/ip.ts';
+import { FAMILY_NAMES } from '#src/lib/per-family.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { judgeAlone, type LeaseRules, type RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 
 const prefix = (text: string): Prefix4 => parsePrefix4(text) ?? assert.fail(text);
+const prefix6 = (text: string): Prefix6 => parsePrefix6(text) ?? assert.fail(text);
 const ip = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const macOf: LeaseRules['identityOf'] = ({ backendData }) =>
   typeof backendData === 'string' ? backendData : undefined;
@@ -140,7 +153,7 @@ const anyRecord: fc.Arbitrary<RawLease> = fc
   });
 const anySnapshot = fc.uniqueArray(anyRecord, { selector: ({ name }) => name, maxLength: 15 });
 
-const RULINGS: readonly LeaseRules[] = [
+const RULINGS: readonly [LeaseRules, ...LeaseRules[]] = [
   RULES,
   { ...RULES, identityOf: () => undefined },
   { ...RULES, overlap: { ...RULES.overlap, connected: [prefix('10.5.17.0/24')] } },
@@ -154,22 +167,26 @@ type Step =
   | { readonly kind: 'useRules'; readonly rules: LeaseRules }
   /** The next slice of one that is under way. */
   | { readonly kind: 'slice'; readonly of: number };
-const anyStep: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 4, arbitrary: anyRecord.map((raw): Step => ({ kind: 'put', raw })) },
-  { weight: 3, arbitrary: anyRecord.map(({ name }): Step => ({ kind: 'remove', name })) },
-  { weight: 1, arbitrary: anySnapshot.map((raws): Step => ({ kind: 'replaceAll', raws })) },
-  {
-    weight: 1,
-    arbitrary: fc.constantFrom(...RULINGS).map((rules): Step => ({ kind: 'useRules', rules })),
-  },
-  { weight: 6, arbitrary: fc.nat(3).map((of): Step => ({ kind: 'slice', of })) },
-);
+const anyStep = (rulings: readonly LeaseRules[]): fc.Arbitrary<Step> =>
+  fc.oneof(
+    { weight: 4, arbitrary: anyRecord.map((raw): Step => ({ kind: 'put', raw })) },
+    { weight: 3, arbitrary: anyRecord.map(({ name }): Step => ({ kind: 'remove', name })) },
+    { weight: 1, arbitrary: anySnapshot.map((raws): Step => ({ kind: 'replaceAll', raws })) },
+    {
+      weight: 1,
+      arbitrary: fc.constantFrom(...rulings).map((rules): Step => ({ kind: 'useRules', rules })),
+    },
+    { weight: 6, arbitrary: fc.nat(3).map((of): Step => ({ kind: 'slice', of })) },
+  );
 
 /** By the definition, pair by pair. */
-function contradict(a: Lease, b: Lease, { identityOf }: LeaseRules): boolean {
-  const [mine, theirs] = [identityOf(a.attributes), identityOf(b.attributes)];
-  if (mine !== undefined && mine === theirs) return true;
-  return a.subnets.v4 !== undefined && b.subnets.v4 !== undefined && overlaps(a.subnets.v4, b.subnets.v4);
+function contradict(a: Lease, b: Lease, { identityOf, ranges }: LeaseRules): boolean {
+  const [mine, theirs] = [a, b].map(({ attributes }) => [identityOf(attributes) ?? []].flat());
+  if (mine?.some((identity) => theirs?.includes(identity))) return true;
+  return FAMILY_NAMES.some((family) => {
+    const [one, other] = [a.subnets[family], b.subnets[family]];
+    return ranges[family] !== undefined && one !== undefined && other !== undefined && overlaps(one, other);
+  });
 }
 
 /** The table, and beside it what a naive reader knows. */
@@ -180,11 +197,12 @@ class Play {
   readonly #held = new Map<string, RawLease>();
   /** What the changes say. */
   readonly #accepted = new Map<string, Lease>();
-  #rules = RULES;
+  #rules: LeaseRules;
   #sameRules = true;
 
-  constructor(slice: number) {
-    this.table = new LeaseTable(RULES, { slice });
+  constructor(rules: LeaseRules, slice: number) {
+    this.#rules = rules;
+    this.table = new LeaseTable(rules, { slice });
   }
 
   take(step: Step): void {
@@ -257,14 +275,64 @@ class Play {
   }
 }
 
-test('any interleaving of slices, puts, removals and new rules ends with the last word on each name', () => {
-  const steps = fc.array(anyStep, { maxLength: 60, size: 'max' });
+function playAll(rulings: readonly [LeaseRules, ...LeaseRules[]]): void {
+  const steps = fc.array(anyStep(rulings), { maxLength: 60, size: 'max' });
   fc.assert(
     fc.property(steps, fc.integer({ min: 1, max: 6 }), (steps, slice) => {
-      const play = new Play(slice);
+      const play = new Play(rulings[0], slice);
       for (const step of steps) play.take(step);
       play.end();
     }),
     { numRuns: 500 },
+  );
+}
+
+test('any interleaving of slices, puts, removals and new rules ends with the last word on each name', () => {
+  playAll(RULINGS);
+});
+
+test('the same in a network of both families, where a lease holds both subnets or waits', () => {
+  const v6 = {
+    network: prefix6('fd00::/16'),
+    subnetLength: 64,
+    subnetMin: ipv6(0xfd00n << 112n),
+    subnetMax: ipv6(0xfd00_ffffn << 96n),
+  };
+  const dual: LeaseRules = { ...RULES, ranges: { ...RULES.ranges, v6 } };
+  playAll([
+    dual,
+    { ...dual, identityOf: () => undefined },
+    // Two of each host, as the VTEP MACs of its two devices.
+    {
+      ...dual,
+      identityOf: ({ backendData }) => [`${backendData}`, `${backendData === 'm1' ? 'm2' : 'm6'} (IPv6)`],
+    },
+    { ...dual, ranges: { v4: dual.ranges.v4, v6: { ...v6, subnetLength: 62 } } as LeaseRules['ranges'] },
+  ]);
+});
+
+test('a holder that goes leaves its IPv6 queue, and its IPv4 one, to the next, in one step', () => {
+  const v6 = {
+    network: prefix6('fd00::/16'),
+    subnetLength: 64,
+    subnetMin: ipv6(0xfd00n << 112n),
+    subnetMax: ipv6(0xfd00_ffffn << 96n),
+  };
+  let judged = 0;
+  const judge = () => void judged++;
+  const table = new LeaseTable({ ...RULES, ranges: { ...RULES.ranges, v6 }, judge });
+  // Twenty thousand that want one IPv6 subnet, each with an IPv4 subnet of its own.
+  const all = Array.from({ length: 20_000 }, (_, n) =>
+    record(`${formatIpv4(ipv4(0x0a100000 + n * 256))}-24&fd00::-64`, `m${n}`, n + 1),
+  );
+  for (const _ of table.replaceAll(all));
+  assert.equal(table.accepted, 1);
+  judged = 0;
+  for (const [n, { name }] of all.slice(0, 100).entries())
+    assert.deepEqual(names(table.remove(name)), [`${name} removed`, `${all[n + 1]?.name} accepted`]);
+  assert.ok(judged <= 200, `${judged} records were looked at`);
+  assert.equal(
+    table.quarantined.get(all[101]?.name ?? ''),
+    `its IPv6 subnet overlaps that of ${all[100]?.name}`,
   );
 });

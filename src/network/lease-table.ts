@@ -20,6 +20,8 @@ export interface LeaseTableOptions {
   readonly slice?: number;
   /** Whole seconds that never go back, for when a lease was seen. Default: always 0. */
   readonly seconds?: () => number;
+  /** Whether a record is used only when its signature was looked at: see {@link RawLease.trust}. */
+  readonly isGuarded?: boolean;
 }
 
 /** A snapshot that is taken slice by slice. */
@@ -41,6 +43,7 @@ export class LeaseTable {
   #rules: LeaseRules;
   readonly #slice: number;
   readonly #seconds: () => number;
+  readonly #isGuarded: boolean;
   readonly #entries = new Map<string, Entry>();
   readonly #quarantined = new Map<string, Entry>();
   readonly #claims: LeaseClaims;
@@ -48,10 +51,14 @@ export class LeaseTable {
   #ruling = 0;
   #version = 0;
 
-  constructor(rules: LeaseRules, { slice = 250, seconds = () => 0 }: LeaseTableOptions = {}) {
+  constructor(
+    rules: LeaseRules,
+    { slice = 250, seconds = () => 0, isGuarded = false }: LeaseTableOptions = {},
+  ) {
     this.#rules = rules;
     this.#slice = slice;
     this.#seconds = seconds;
+    this.#isGuarded = isGuarded;
     this.#claims = new LeaseClaims(rules);
   }
 
@@ -78,6 +85,21 @@ export class LeaseTable {
   /** Whether there is a record of that name, accepted or not. */
   has(name: string): boolean {
     return this.#entries.has(name);
+  }
+
+  /** The record of that name, accepted or not. */
+  record(name: string): RawLease | undefined {
+    return this.#entries.get(name)?.raw;
+  }
+
+  /** The verdict on a record by itself, without a look at its signature. Changes nothing. */
+  judge(raw: RawLease): Judgement {
+    return judgeAlone(raw, this.#rules);
+  }
+
+  /** Whether a record is our own, which is no peer's. */
+  isOwn({ name }: Pick<RawLease, 'name'>): boolean {
+    return name === this.#rules.ownName;
   }
 
   /** The records of all leases but our own, as they came. */
@@ -202,10 +224,10 @@ export class LeaseTable {
     const todo = new Map<string, RawLease>();
     const before = new Map<string, Before>();
     for (const raw of raws) {
-      const { name, value } = raw;
+      const { name } = raw;
       if (name === this.#rules.ownName) continue;
       const entry = this.#entries.get(name);
-      if (entry !== undefined && entry.raw.value === value && entry.ruling === this.#ruling) {
+      if (entry !== undefined && isSameRecord(entry.raw, raw) && entry.ruling === this.#ruling) {
         if (entry.raw.revision !== raw.revision) entry.seen = this.#seconds();
         entry.raw = raw;
       } else {
@@ -241,7 +263,7 @@ export class LeaseTable {
 
   /** Judges the record beside the accepted ones. Returns what changed. */
   #place(raw: RawLease, age: number, before: Before | undefined): LeaseChange | undefined {
-    const judgement = judgeAlone(raw, this.#rules);
+    const judgement = this.#judgeGuarded(raw);
     const now = this.#seconds();
     const isSame = before?.entry.raw.revision === raw.revision;
     const entry: Entry = {
@@ -296,7 +318,13 @@ export class LeaseTable {
   }
 
   #leaseOf(entry: Entry): Lease | undefined {
-    const judgement = verdictOn(entry) === 'accepted' ? judgeAlone(entry.raw, this.#rules) : undefined;
+    const judgement = verdictOn(entry) === 'accepted' ? this.#judgeGuarded(entry.raw) : undefined;
     return judgement?.fit ? judgement.lease : undefined;
   }
+
+  #judgeGuarded(raw: RawLease): Judgement {
+    return judgeAlone(raw, this.#rules, this.#isGuarded);
+  }
 }
+
+const isSameRecord = (a: RawLease, b: RawLease): boolean => a.value === b.value && a.trust === b.trust;

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   containsPrefix,
   formatIpv4,
+  formatIpv6,
   formatPrefix,
   ipv4,
   masked,
@@ -132,7 +133,14 @@ const REFUSED: readonly [json: string, message: string][] = [
     '{"Network":"255.255.255.0/24","SubnetLen":24,"SubnetMin":"255.255.255.200"}',
     'no subnet lies between SubnetMin 255.255.255.200 and SubnetMax 255.255.255.0 (SubnetMin: "255.255.255.200")',
   ],
-  ['{"Network":"10.5.0.0/16","EnableIPv6":true}', 'an IPv6 network is not there yet (EnableIPv6: true)'],
+  [
+    '{"Network":"10.5.0.0/16","EnableIPv6":true}',
+    'please define a correct IPv6Network parameter in the flannel config (IPv6Network: null)',
+  ],
+  [
+    '{"Network":"10.5.0.0/16","EnableIPv6":true,"IPv6Network":"::/0"}',
+    'please define a correct IPv6Network parameter in the flannel config (IPv6Network: "::/0")',
+  ],
   ['{"Network":"10.5.0.0/16","EnableIPv4":false}', 'none defined stack (EnableIPv4: false)'],
   ['{"Network":"10.5.0.0/16","EnableNFTables":"yes"}', 'EnableNFTables must be true or false, it is "yes"'],
   [
@@ -145,6 +153,68 @@ const REFUSED: readonly [json: string, message: string][] = [
 for (const [json, message] of REFUSED) {
   test(`refused: ${json}`, () => assert.throws(() => parseNetworkConfig(json), { code: 'config', message }));
 }
+
+/** What a config of IPv6 hands out, in one line. */
+function handsOut6(fields: string): string {
+  const { v6 } = parseNetworkConfig(`{"Network":"10.5.0.0/16","EnableIPv6":true,${fields}}`).ranges;
+  return v6 === undefined
+    ? 'nothing'
+    : `${formatPrefix(v6.network)} /${v6.subnetLength} ${formatIpv6(v6.subnetMin)}-${formatIpv6(v6.subnetMax)}`;
+}
+
+// HEAD's defaults (pkg/subnet/config.go).
+const ACCEPTED6: readonly [fields: string, expected: string][] = [
+  ['"IPv6Network":"fd00:10:5::/48"', 'fd00:10:5::/48 /64 fd00:10:5:1::-fd00:10:5:ffff::'],
+  ['"IPv6Network":"fd00:10:5::7/48"', 'fd00:10:5::/48 /64 fd00:10:5:1::-fd00:10:5:ffff::'],
+  ['"IPv6Network":"FD00:10:5::/62"', 'fd00:10:5::/62 /64 fd00:10:5:1::-fd00:10:5:3::'],
+  ['"IPv6Network":"fd00:10:5::/63"', 'fd00:10:5::/63 /65 fd00:10:5:0:8000::-fd00:10:5:1:8000::'],
+  ['"IPv6Network":"fd00::/124"', 'fd00::/124 /126 fd00::4-fd00::c'],
+  ['"IPv6Network":"fd00::/48","IPv6SubnetLen":80', 'fd00::/48 /80 fd00::1:0:0:0-fd00:0:0:ffff:ffff::'],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetMin":"fd00:0:0:10::","IPv6SubnetMax":"fd00:0:0:1f::"',
+    'fd00::/48 /64 fd00:0:0:10::-fd00:0:0:1f::',
+  ],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetMin":null,"IPv6SubnetMax":"::"',
+    'fd00::/48 /64 fd00:0:0:1::-fd00:0:0:ffff::',
+  ],
+];
+for (const [fields, expected] of ACCEPTED6)
+  test(`IPv6: ${fields}`, () => assert.equal(handsOut6(fields), expected));
+
+const REFUSED6: readonly [fields: string, message: string][] = [
+  ['"IPv6Network":"10.5.0.0/16"', 'invalid IPv6 CIDR format (IPv6Network: "10.5.0.0/16")'],
+  ['"IPv6Network":"fd00::/48","IPv6SubnetLen":127', 'SubnetLen must be less than /127 (IPv6SubnetLen: 127)'],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetLen":49',
+    'network must be able to accommodate at least four subnets (IPv6SubnetLen: 49)',
+  ],
+  [
+    '"IPv6Network":"fd00::/125"',
+    'IPv6Network is too small. Minimum useful network prefix is /124 (IPv6Network: "fd00::/125")',
+  ],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetMin":"fd01::"',
+    'IPv6SubnetMin is not in the range of the IPv6Network (IPv6SubnetMin: "fd01::")',
+  ],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetMax":"fd00:0:0:1::1"',
+    'IPv6SubnetMax is not on a SubnetLen boundary: fd00:0:0:1::1 (IPv6SubnetMax: "fd00:0:0:1::1")',
+  ],
+  [
+    '"IPv6Network":"fd00::/48","IPv6SubnetMin":"fd00:0:0:9::","IPv6SubnetMax":"fd00:0:0:3::"',
+    'no subnet lies between IPv6SubnetMin fd00:0:0:9:: and IPv6SubnetMax fd00:0:0:3:: (IPv6SubnetMin: "fd00:0:0:9::")',
+  ],
+];
+for (const [fields, message] of REFUSED6)
+  test(`IPv6 refused: ${fields}`, () => assert.throws(() => handsOut6(fields), { code: 'config', message }));
+
+test('a network may have IPv6 alone, and its Network is not looked at', () => {
+  const { ranges } = parseNetworkConfig(
+    '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10:5::/48","Network":"0.0.0.0/0"}',
+  );
+  assert.deepEqual(Object.keys(ranges), ['v6']);
+});
 
 test('the backend: udp when absent, none when it has no type, lower case for the look-up', () => {
   const typeOf = (backend: string) => parseNetworkConfig(`{"Network":"10.5.0.0/16"${backend}}`).backend.type;

@@ -5,17 +5,24 @@ import {
   formatIp,
   formatPrefix,
   type Ipv4,
+  type Ipv6,
   ipv4,
+  ipv6,
   lastAddress,
   masked,
   type Prefix4,
+  type Prefix6,
   parseIpv4,
+  parseIpv6,
   parsePrefix4,
+  parsePrefix6,
   prefix4,
 } from '#src/lib/ip.ts';
-import { excerpt, GoObject, isJsonObject } from '#src/network/go-json.ts';
+import { type BackendConfig, readBackendOf } from '#src/network/backend-config.ts';
+import { type ChangePlan, readChangePlan } from '#src/network/change-plan.ts';
+import { excerpt, GoObject } from '#src/network/go-json.ts';
 import type { Dialect } from '#src/network/lease-codec.ts';
-import type { Range4, Ranges } from '#src/network/subnet-range.ts';
+import type { Range4, Range6, Ranges } from '#src/network/subnet-range.ts';
 
 /** The operator's `<prefix>/config`, with defaults filled in. */
 export interface NetworkConfig {
@@ -24,20 +31,18 @@ export interface NetworkConfig {
   /** EnableNFTables: the rules go in as native nftables. */
   readonly nftables: boolean;
   readonly backend: BackendConfig;
+  /** The change to another backend that is under way. */
+  readonly change?: ChangePlan;
   /** Values that flannel HEAD refuses and v0.9.1 accepts. They are accepted here with a warning. */
   readonly warnings: readonly string[];
-}
-
-export interface BackendConfig {
-  /** Lower case, as the backends are looked up. */
-  readonly type: string;
-  /** The backend's own options. */
-  readonly options: GoObject;
 }
 
 /** The longest prefix of a host's subnet: the bridge and one container need addresses. */
 const LONGEST_SUBNET = 30;
 const DEFAULT_SUBNET_LENGTH = 24;
+const LONGEST_SUBNET6 = 126;
+const DEFAULT_SUBNET_LENGTH6 = 64;
+const SMALLEST_NETWORK6 = 124;
 
 /**
  * Reads the network config as flannel does (v0.9.1 subnet/config.go, HEAD pkg/subnet/config.go): a value that
@@ -50,14 +55,18 @@ const DEFAULT_SUBNET_LENGTH = 24;
 export function parseNetworkConfig(text: string, dialect: Dialect = 'head'): NetworkConfig {
   const config = readObject(text);
   const warnings: string[] = [];
-  if (config.boolean('EnableIPv6') === true) {
-    throw config.error('EnableIPv6', 'an IPv6 network is not there yet');
-  }
-  if (config.boolean('EnableIPv4') === false) throw config.error('EnableIPv4', 'none defined stack');
+  const hasV4 = config.boolean('EnableIPv4') ?? true;
+  const hasV6 = config.boolean('EnableIPv6') ?? false;
+  if (!hasV4 && !hasV6) throw config.error('EnableIPv4', 'none defined stack');
+  const change = readChangePlan(config);
   return {
-    ranges: { v4: readRange4(config, dialect, warnings) },
+    ranges: {
+      ...(hasV4 && { v4: readRange4(config, dialect, warnings) }),
+      ...(hasV6 && { v6: readRange6(config) }),
+    },
     nftables: config.boolean('EnableNFTables') ?? false,
-    backend: readBackend(config),
+    backend: readBackendOf(config),
+    ...(change !== undefined && { change }),
     warnings,
   };
 }
@@ -139,13 +148,52 @@ function readBound(config: GoObject, name: 'SubnetMin' | 'SubnetMax', network: P
   return address;
 }
 
-function readBackend(config: GoObject): BackendConfig {
-  const given = config.raw('Backend');
-  if (given !== undefined && given !== null && !isJsonObject(given))
-    throw config.error('Backend', 'error decoding Backend property of config: it is not an object');
-  // null is an object without a type, as flannel reads it.
-  const options = config.object('Backend');
-  // Both versions fall back to udp, although their documentation names vxlan.
-  if (options === undefined) return { type: 'udp', options: new GoObject({}) };
-  return { type: (options.string('Type') ?? '').toLowerCase(), options };
+/** Only HEAD has IPv6, so what it refuses is refused. */
+function readRange6(config: GoObject): Range6 {
+  const given = config.parsed('IPv6Network', parsePrefix6, 'invalid IPv6 CIDR format');
+  if (given === undefined || given.length === 0)
+    throw config.error('IPv6Network', 'please define a correct IPv6Network parameter in the flannel config');
+  const network = masked(given);
+  const subnetLength = readSubnetLength6(config, network);
+  const step = 1n << BigInt(128 - subnetLength);
+  // The first subnet is left out, as in IPv4.
+  const lowest = readBound6(config, 'IPv6SubnetMin', network, step) ?? ipv6(network.address + step);
+  const highest =
+    readBound6(config, 'IPv6SubnetMax', network, step) ?? ipv6(lastAddress(network) - step + 1n);
+  if (lowest > highest) {
+    throw config.error(
+      'IPv6SubnetMin',
+      `no subnet lies between IPv6SubnetMin ${formatIp(lowest)} and IPv6SubnetMax ${formatIp(highest)}`,
+    );
+  }
+  return { network, subnetLength, subnetMin: lowest, subnetMax: highest };
+}
+
+function readSubnetLength6(config: GoObject, network: Prefix6): number {
+  const given = config.integer('IPv6SubnetLen', 0, 128);
+  if (given !== undefined && given !== 0) {
+    if (given > LONGEST_SUBNET6) throw config.error('IPv6SubnetLen', 'SubnetLen must be less than /127');
+    if (given < network.length + 2)
+      throw config.error('IPv6SubnetLen', 'network must be able to accommodate at least four subnets');
+    return given;
+  }
+  if (network.length > SMALLEST_NETWORK6)
+    throw config.error('IPv6Network', 'IPv6Network is too small. Minimum useful network prefix is /124');
+  return network.length <= 62 ? DEFAULT_SUBNET_LENGTH6 : network.length + 2;
+}
+
+function readBound6(
+  config: GoObject,
+  name: 'IPv6SubnetMin' | 'IPv6SubnetMax',
+  network: Prefix6,
+  step: bigint,
+): Ipv6 | undefined {
+  const address = config.parsedOrNull(name, parseIpv6, 'invalid IPv6 address format');
+  // Go's zero address is an absent one.
+  if (address === undefined || address === 0n) return undefined;
+  if (!containsAddress(network, address))
+    throw config.error(name, `${name} is not in the range of the IPv6Network`);
+  if (address % step !== 0n)
+    throw config.error(name, `${name} is not on a SubnetLen boundary: ${formatIp(address)}`);
+  return address;
 }

@@ -1,5 +1,6 @@
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { Actuators } from '#src/reconcile/actuators.ts';
 import { commandOf } from '#src/state/operation.ts';
 
 /**
@@ -13,15 +14,21 @@ export async function cleanHost(
   request: CleanRequest,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { kernel, files, createLogger } = components;
+  const { kernel, actuators = [], files, createLogger } = components;
   const log = createLogger('cleanup');
   const found = await findNetworkLeftovers(components, request);
   const done: string[] = [];
-  for (const result of await kernel.apply(found.operations)) {
+  for (const result of await new Actuators([kernel, ...actuators]).apply(found.operations)) {
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
   for (const { firewall, bare } of found.rules) done.push(...(await firewall.removeAll(bare, signal)));
+  for (const table of found.tables) {
+    const command = ['nft', 'delete', 'table', ...table.split(' ')] as const;
+    const { code, stderr } = await components.commands.run(command, { signal });
+    if (code === 0) done.push(command.join(' '));
+    else log.warning(`Could not run "${command.join(' ')}": ${stderr.trim()}`);
+  }
   if (request.what === 'all') {
     const { cleanTenants } = await import('#src/node/clean-tenants.ts');
     done.push(...(await cleanTenants(components, request.options, signal)));

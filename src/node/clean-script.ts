@@ -19,6 +19,7 @@ export async function cleanScript(
   for (const { firewall, bare } of found.rules) {
     lines.push(...(await firewall.removal(bare, signal)).map(ruleLines));
   }
+  lines.push(...found.tables.map((table) => `try nft delete table ${table}`));
   if (request.what === 'all') {
     const { tenantLeftovers } = await import('#src/node/clean-tenants.ts');
     for (const { find } of tenantLeftovers(components, request.options, signal)) {

@@ -1,8 +1,9 @@
 import { messageOf } from '#src/lib/errors.ts';
 import type { NotedEvent } from '#src/lib/host-events.ts';
+import type { ChangePlan } from '#src/network/change-plan.ts';
 import type { Subnets } from '#src/network/lease.ts';
-import { parseNetworkConfig } from '#src/network/network-config.ts';
-import { judgeConfigChange } from '#src/node/config-change.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
+import { type ConfigChange, judgeConfigChange, judgeFamilies } from '#src/node/config-change.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { followConfig } from '#src/registry/follow-config.ts';
@@ -25,6 +26,8 @@ export interface ConfiguredNetwork {
   readonly inOrder: (step: () => Promise<void>) => Promise<void>;
   /** Puts another draft in force. After a rejection the network tries again. */
   readonly adopt: (next: Draft) => Promise<void>;
+  /** Others hear why this host can't take part in a change; with `undefined`, that there is none it can't take part in. */
+  readonly refuseChange: (plan: ChangePlan | undefined, why: string) => void;
 }
 
 /**
@@ -77,18 +80,27 @@ export class ConfigFollower {
       );
       return;
     }
-    let next: Draft;
+    let plan: ChangePlan | undefined;
+    let change: ConfigChange;
+    let next: Draft | undefined;
     try {
-      next = await this.#draft(text);
+      const config = this.#parse(text);
+      plan = config.change;
+      const now = this.#network.now();
+      const family = judgeFamilies(now.config, config);
+      // Before a draft: the underlay in use has no address in a family that is new.
+      next = family === undefined ? await this.#draft(config) : undefined;
+      change = family ?? judgeConfigChange(now, next ?? now, this.#network.subnets);
     } catch (error) {
       this.#complain(`the network config in the registry can't be used: ${messageOf(error)}`);
+      if (plan !== undefined) this.#network.refuseChange(plan, messageOf(error));
       return;
     }
-    const change = judgeConfigChange(this.#network.now(), next, this.#network.subnets);
     if (change.kind === 'refused') {
       this.#complain(
-        `the network config in the registry can't be applied while the network runs: ${change.reason}; restart flanneld, then Docker, on every host to take it`,
+        `the network config in the registry can't be applied while the network runs: ${change.reason}; write the old value again and use "weft network change", or restart flanneld, then Docker, on every host to take it`,
       );
+      if (plan !== undefined) this.#network.refuseChange(plan, change.reason);
       return;
     }
     this.#text = text;
@@ -97,17 +109,21 @@ export class ConfigFollower {
       this.#note('info', 'The config in the registry is in force');
     }
     this.#trouble = undefined;
-    if (change.kind === 'same') return;
+    if (change.kind === 'same' || next === undefined) {
+      if (plan === undefined) this.#network.refuseChange(undefined, '');
+      return;
+    }
     log.info(`The network config changed: ${change.what.join(', ')}; applying it`);
     this.#note('info', `It changed, and is applied: ${change.what.join(', ')}`);
     await this.#network.adopt(next).catch(() => {});
   }
 
-  #draft(text: string): Promise<Draft> {
-    const dialect = this.#registry.api === 'v2' ? 'v0.9.1' : 'head';
-    return this.#parts.maker.draft(parseNetworkConfig(text, dialect), {
-      current: this.#network.now().underlay,
-    });
+  #draft(config: NetworkConfig): Promise<Draft> {
+    return this.#parts.maker.draft(config, { current: this.#network.now().underlay });
+  }
+
+  #parse(text: string): NetworkConfig {
+    return parseNetworkConfig(text, this.#registry.api === 'v2' ? 'v0.9.1' : 'head');
   }
 
   #complain(trouble: string): void {

@@ -7,8 +7,10 @@ import type { LoggerSource } from '#src/lib/log.ts';
 import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { Dispute } from '#src/network/trust-judge.ts';
 import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
 import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
+import type { KeyRotation } from '#src/node/key-rotation.ts';
 import {
   type IntentOptions,
   leaseRulesOf,
@@ -20,6 +22,8 @@ import {
   wantedRulesOf,
 } from '#src/node/network-intent.ts';
 import type { FirewallUse, NetworkRules } from '#src/node/network-rules.ts';
+import type { NetworkSeal } from '#src/node/network-seal.ts';
+import type { NetworkTrust } from '#src/node/network-trust.ts';
 import { PeerInbox } from '#src/node/peer-inbox.ts';
 import { Peers } from '#src/node/peers.ts';
 import type { Owner, OwnerStatus } from '#src/reconcile/owner.ts';
@@ -34,11 +38,15 @@ export interface DataPathComponents {
   readonly reconciler: Pick<Reconciler, 'own'>;
   readonly kernel: Pick<Kernel, 'routeTo' | 'apply'>;
   readonly rules: NetworkRules;
+  readonly seal: NetworkSeal;
+  readonly rotation: Pick<KeyRotation, 'planFor' | 'forget'>;
   readonly jobHandlers: JobHandlers;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
   readonly events: HostEvents;
+  /** Whose leases are used. Default: everybody's. */
+  readonly trust?: Pick<NetworkTrust, 'isOn' | 'gateFor' | 'follow'>;
 }
 
 export interface DataPathOptions extends IntentOptions {
@@ -80,6 +88,7 @@ export class DataPath {
   readonly #jobs: JobDesk;
   readonly #order = new InOrder();
   readonly #listeners = new Set<PathListener>();
+  readonly #gate: ReturnType<NetworkTrust['gateFor']>;
   readonly inbox: PeerInbox;
   #intent: NetworkIntent;
   #scopes: readonly Scope[];
@@ -92,7 +101,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events } = components;
+    const { reconciler, kernel, clock, createLogger, events, rotation, trust } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -101,16 +110,27 @@ export class DataPath {
     this.#owner = reconciler.own({
       name: options.name,
       scopes: () => this.#scopes,
-      explain: (object, error, links) => this.#intent.backend.explain(object, error, links),
+      explain: (object, error, links) => this.#intent.backend.explain?.(object, error, links),
       events,
     });
     const log = createLogger('overlay');
     this.#table = new LeaseTable(leaseRulesOf(intent), {
       seconds: () => Math.floor(clock.monotonic() / 1_000),
+      isGuarded: trust?.isOn ?? false,
     });
+    this.#gate = trust?.gateFor(this.#table);
     this.#jobs = new JobDesk({ handlers: components.jobHandlers, clock, log: createLogger('jobs'), events });
     this.#peers = new Peers(
-      { kernel, clock, leases: this.#table, reconciler: this.#owner, jobs: this.#jobs, log, events },
+      {
+        kernel,
+        clock,
+        leases: this.#table,
+        reconciler: this.#owner,
+        jobs: this.#jobs,
+        keysFor: (lease) => rotation.planFor(lease),
+        log,
+        events,
+      },
       intent.backend,
       options,
     );
@@ -118,7 +138,9 @@ export class DataPath {
       table: this.#table,
       peers: this.#peers,
       departures: new Departures({ log }),
+      gate: this.#gate,
       onChanges: (changes) => {
+        for (const { kind, name } of changes) if (kind !== 'accepted') rotation.forget(name);
         for (const listener of this.#listeners) listener.onPeers(changes);
       },
       inBulk: (say) => this.#owner.inBulk(say),
@@ -128,6 +150,7 @@ export class DataPath {
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
+    if (trust?.isOn) life.run((signal) => trust.follow(() => this.inbox.judgeAgain(), signal));
   }
 
   /** Begins with the first apply: to plan is not to run anything. */
@@ -164,16 +187,24 @@ export class DataPath {
     return this.#peers.unreachable;
   }
 
-  /** Peers that are left out, by the lease's name, with the reason. */
+  /** Records of the registry that somebody wrote over good leases, by name: packets go on by the good ones. */
+  get disputes(): ReadonlyMap<string, Dispute> {
+    return this.#gate?.disputes ?? new Map();
+  }
+
+  /** Leases that are left out, by name, with the reason. */
   *leftOut(): Iterable<readonly [name: string, reason: string]> {
     yield* this.#table.quarantined;
+    for (const [name, { reason }] of this.disputes)
+      yield [name, `${reason}; packets go on to the host that held it before`];
     yield* this.#peers.unreachable;
     for (const [subject, reason] of this.#jobs.failing()) if (subject !== OWN) yield [subject, reason];
   }
 
   get kernelStatus(): OwnerStatus {
     const { status } = this.#owner;
-    return { ...status, repairs: status.repairs + this.#components.rules.repairs };
+    const { rules, seal } = this.#components;
+    return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
@@ -204,27 +235,27 @@ export class DataPath {
 
   async #applyToKernel(intent: NetworkIntent): Promise<void> {
     const before = this.#intent;
+    // Before there is a device that takes packets.
+    await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
     this.#scopes = scopesOf(intent);
+    this.#startJobs();
+    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
+    // First, because one of them may make a device.
+    await this.#jobs.started(this.#life.signal);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
-    // After the device is there, and before the peers that need it.
-    this.#startJobs();
-    this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
-    await this.#jobs.started(this.#life.signal);
     for (const listener of this.#listeners) listener.onIntent();
-    await this.#removeDevices(
-      before.backend.devices.filter((name) => !intent.backend.devices.includes(name)),
-    );
+    await this.removeDevices(before.backend.devices.filter((name) => !intent.backend.devices.includes(name)));
   }
 
-  /** A start from memory made them, and the registry's config has other ones. */
-  async #removeDevices(names: readonly string[]): Promise<void> {
+  /** Those of a path that the network has no more: of a config before this one, or of a change that is over. */
+  async removeDevices(names: readonly string[]): Promise<void> {
     const { kernel, createLogger } = this.#components;
     const operations = names.map((name): Operation => ({ verb: 'remove', object: { kind: 'link', name } }));
-    for (const { operation } of await kernel.apply(operations))
-      createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
+    for (const { operation, done } of await kernel.apply(operations))
+      if (done) createLogger('overlay').info(`Removed what the network had before: ${commandOf(operation)}`);
   }
 
   async #applyToHost(intent: NetworkIntent, use: FirewallUse): Promise<void> {
@@ -287,6 +318,7 @@ export class DataPath {
   troubles(): string[] {
     const { failing, overdue = [] } = this.#owner.status;
     const [first] = failing;
+    const { trouble: seal } = this.#components.seal;
     const refused = new Set(failing.map(({ key }) => key));
     const late = overdue.filter(({ key }) => !refused.has(key));
     return [
@@ -300,6 +332,7 @@ export class DataPath {
           ]),
       ...Array.from(this.#jobs.failing()).flatMap(([subject, reason]) => (subject === OWN ? reason : [])),
       ...this.#components.rules.troubles,
+      ...(seal === undefined ? [] : [`rules against plain packets: ${seal}`]),
     ];
   }
 }

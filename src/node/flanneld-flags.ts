@@ -21,6 +21,7 @@ export const FLAG_GROUPS = [
   'etcd',
   'Interface and addresses',
   'Lease',
+  'Trust',
   'Packet filter and routes',
   'Docker networks',
   'Probes',
@@ -167,6 +168,15 @@ export const FLANNELD_FLAGS = {
     description:
       '`IPv6` address that other hosts reach this one by, if it is not the address of the interface',
   },
+  'underlay-family': {
+    group: 'Interface and addresses',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'v4', 'v6'],
+    description:
+      "which addresses of the interface the outer packets have: auto takes those of the network's own families, v4 or v6 one of them for all packets; the same on all hosts",
+  },
   'subnet-file': {
     group: 'Lease',
     since: 'all',
@@ -194,6 +204,46 @@ export const FLANNELD_FLAGS = {
     kind: 'string',
     default: '/var/lib/weft',
     description: "`folder` for the host's identity and for what it last knew of its peers",
+  },
+  'wireguard-rotate': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'duration',
+    default: 0,
+    description:
+      'renew the WireGuard keys of the network so often, without a lost packet; all hosts need the flag, and UDP port ListenPort+10; 0 is never',
+  },
+  'wireguard-rotate-wait': {
+    group: 'Lease',
+    since: 'weft',
+    kind: 'duration',
+    default: 300_000,
+    description: 'how long such a renewal waits for a host from which nothing comes',
+  },
+  trust: {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'choice',
+    default: 'off',
+    choices: ['off', 'first-use', 'allow-list'],
+    description:
+      'whose leases are used: everybody’s; in each subnet those of the key that was seen first there; those of the keys that --trust-file names',
+  },
+  'trust-file': {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'string',
+    default: '/etc/weft/trusted-keys',
+    description: '`file` with the keys of --trust=allow-list, and the subnets that each may hold',
+  },
+  'trust-unsigned': {
+    group: 'Trust',
+    since: 'weft',
+    kind: 'choice',
+    default: 'auto',
+    choices: ['auto', 'accept', 'refuse'],
+    description:
+      'leases without a signature, such as flannel’s; auto accepts them with --trust=first-use and refuses them with --trust=allow-list',
   },
   'ip-masq': {
     group: 'Packet filter and routes',

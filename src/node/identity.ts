@@ -20,7 +20,7 @@ export async function readNodeIdentity(
   stateFolder: string,
 ): Promise<string> {
   const path = join(stateFolder, 'node-id');
-  const machine = hash((await files.read(MACHINE_ID).catch(() => undefined)) ?? '');
+  const machine = await machineOf(files);
   try {
     const kept = await readKept(files, path);
     if (kept?.madeOn === machine) return kept.identity;
@@ -47,6 +47,10 @@ export async function readNodeIdentity(
     return machine;
   }
 }
+
+/** Distinguishes machines: a hash of /etc/machine-id, the same on a machine without one. */
+export const machineOf = async (files: Pick<Files, 'read'>): Promise<string> =>
+  hash((await files.read(MACHINE_ID).catch(() => undefined)) ?? '');
 
 async function readKept(
   files: Files,

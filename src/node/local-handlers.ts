@@ -1,3 +1,5 @@
+import type { LeaseEntry } from '#src/network/lease-table.ts';
+import type { DataPath } from '#src/node/data-path.ts';
 import { leaseEnds } from '#src/node/lease-ends.ts';
 import type { Network } from '#src/node/network.ts';
 import type { ApiQuestion, Handlers } from '#src/observe/api-router.ts';
@@ -41,6 +43,12 @@ export function networkHandlers(sources: NetworkSources): Handlers {
     '/v1/events': (question) => events(ring, question),
     '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
     '/v1/openapi': openapi,
+    'POST /v1/rotate': () => {
+      const obstacle = network.rotate();
+      return obstacle === undefined
+        ? valueReply({})
+        : refusal(409, `no rotation of keys can begin: ${obstacle}`);
+    },
   };
 }
 
@@ -59,9 +67,10 @@ export function driverHandlers({ status, view, ring }: DriverSources): Handlers 
   };
 }
 
-function peers({ network, clock }: NetworkSources): Reply {
+async function peers({ network, clock }: NetworkSources): Promise<Reply> {
   const { dataPath } = network;
   if (dataPath === undefined) return valueReply({ peers: [] });
+  const wireguardOf = await network.wireguardFigures();
   const { table, intent, unreachable, owner } = dataPath;
   const now = clock.now();
   const began = now - clock.monotonic();
@@ -71,6 +80,7 @@ function peers({ network, clock }: NetworkSources): Reply {
     unreachable,
     stateOf: (lease) => owner.stateOf(lease),
     probeOf: (lease) => network.probeOf(lease),
+    ...(wireguardOf !== undefined && { wireguardOf }),
     timeOf: (seconds) => began + seconds * 1_000,
     now,
   });
@@ -92,11 +102,20 @@ async function leases({ network, clock }: NetworkSources): Promise<Reply> {
   const list = new LeaseList({
     ranges: intent.config.ranges,
     own: own.record,
-    entries: table.entries(),
+    entries: asInRegistry(table.entries(), dataPath.disputes),
     ends,
     now: clock.now(),
   });
   return { kind: 'list', name: 'leases', items: list.leases(), rest: () => list.rest() };
+}
+
+/** Entries of the table, those of the registry in the place of the good ones that they were written over. */
+function* asInRegistry(entries: Iterable<LeaseEntry>, disputes: DataPath['disputes']): Generator<LeaseEntry> {
+  for (const entry of entries) {
+    const dispute = disputes.get(entry.raw.name);
+    const { seen, since } = entry;
+    yield dispute === undefined ? entry : { raw: dispute.raw, seen, since, reason: dispute.reason };
+  }
 }
 
 function events(ring: EventRing, { query, accept }: ApiQuestion): Reply {

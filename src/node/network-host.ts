@@ -2,12 +2,16 @@ import type { NetworkPlace } from '#src/diagnose/known-network.ts';
 import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
+import type { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
+import type { KeepTable } from '#src/node/network-seal.ts';
 import type { WatchDrops } from '#src/node/watch-drops.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
+import type { KeptTableComponents, KeptTableOptions } from '#src/reconcile/rules/kept-table.ts';
 import type { Networks } from '#src/registry/networks.ts';
 import type { OpenedRegistry, OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { AddressAnnouncer } from '#src/sys/address-announcer.ts';
@@ -35,6 +39,11 @@ export interface NetworkHost {
   /** Opens what lists the networks below the daemon's prefix. */
   readonly openNetworks: (logger: Logger, signal: AbortSignal) => Promise<Networks>;
   readonly makeFirewall: MakeFirewall;
+  /** What keeps a table of the host's packet filter. */
+  readonly keepTable: (
+    options: KeptTableOptions,
+    shared: Pick<KeptTableComponents, 'log' | 'events'>,
+  ) => ReturnType<KeepTable>;
   readonly watchDrops: WatchDrops;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
@@ -45,6 +54,10 @@ export interface NetworkHost {
   /** Starts the programs of backends that have some. */
   readonly programs: ChildPrograms;
   readonly files: Files;
+  /** Keys of the node, for backends that work with some. */
+  readonly secrets: SecretSource;
+  /** WireGuard's devices and peers, with their figures; absent where there is no kernel. */
+  readonly wireguard?: Pick<WireguardKernel, 'reports' | 'scan'>;
   readonly folders: Folders;
   readonly clock: Clock;
   readonly random: Random;

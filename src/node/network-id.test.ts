@@ -10,6 +10,8 @@ test('the only network of a daemon has the names that earlier versions gave it',
   assert.deepEqual(artefacts, {
     title: '',
     stateFile: '/var/lib/weft/network-a87dabce5cd3.json',
+    knownKeysFile: '/var/lib/weft/network-a87dabce5cd3.keys',
+    forgetFile: '/var/lib/weft/network-a87dabce5cd3.forget',
     socket: '/var/lib/weft/network-a87dabce5cd3.sock',
     subnetFile: '/run/flannel/subnet.env',
     tag: 'a87dabce',

@@ -24,6 +24,10 @@ export interface NetworkArtefacts {
   readonly label?: string;
   /** Remembers the lease and the peers across a restart. */
   readonly stateFile: string;
+  /** Remembers which keys hold which subnets, where leases are signed. */
+  readonly knownKeysFile: string;
+  /** Keys that `weft trust forget` asks to forget. */
+  readonly forgetFile: string;
   /** The unix socket of the local API. */
   readonly socket: string;
   readonly subnetFile: string;
@@ -48,6 +52,8 @@ export function artefactsOf({ prefix, name }: NetworkId, places: NetworkPlaces):
     title: name === undefined ? '' : `network ${name}`,
     ...(name !== undefined && { label: name }),
     stateFile: `${base}.json`,
+    knownKeysFile: `${base}.keys`,
+    forgetFile: `${base}.forget`,
     socket: `${base}.sock`,
     subnetFile: name === undefined ? places.subnetFile : join(subnetFolder(places), `${name}.env`),
     lock: `weft-network-${digest.slice(0, 32)}`,

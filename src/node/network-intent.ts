@@ -27,6 +27,11 @@ export interface NetworkIntent {
   readonly backend: Backend;
   /** What subnets of peers must not hide on this host. */
   readonly overlap: OverlapRules;
+  /**
+   * The devices whose IPv6 default route comes from router advertisements. They have to go on taking it when the host
+   * forwards, or it would lose its own way out.
+   */
+  readonly advertised: readonly string[];
 }
 
 export type { PreviousNetwork };
@@ -56,6 +61,7 @@ export function ownObjectsOf(
   const { backend, subnets } = intent;
   return [
     ...backend.ownObjects(subnets),
+    ...quietDevicesOf(intent),
     ...(blackhole ? valuesOf(subnets).map(blackholeRoute) : []),
     ...forwardingOf(intent),
   ];
@@ -82,11 +88,35 @@ export function inboundDevicesOf({ backend, underlay }: NetworkIntent): readonly
 
 /** Switching off the host's forwarding switches off every device's. Docker does the same at its start. */
 const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
+  ...(intent.config.ranges.v4 === undefined ? [] : forwarding4(intent)),
+  ...(intent.config.ranges.v6 === undefined ? [] : forwarding6(intent)),
+];
+
+const forwarding4 = (intent: NetworkIntent): readonly KernelObject[] => [
   { kind: 'sysctl', path: 'net/ipv4/ip_forward', value: '1' },
   ...inboundDevicesOf(intent).map((device): KernelObject => {
     return { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' };
   }),
 ];
+
+/** IPv6 forwards by the host's setting alone (ip6_forward of net/ipv6/ip6_output.c). */
+const forwarding6 = ({ advertised }: NetworkIntent): readonly KernelObject[] => [
+  // First: turning forwarding on removes the default routes of the other devices.
+  ...advertised.map((device): KernelObject => {
+    return { kind: 'sysctl', path: `net/ipv6/conf/${device}/accept_ra`, value: '2' };
+  }),
+  { kind: 'sysctl', path: 'net/ipv6/conf/all/forwarding', value: '1' },
+];
+
+/** A router advertisement on the overlay's own devices is nobody's to send: flannel writes the same on its IPv6 device. */
+const quietDevicesOf = ({ config, backend }: NetworkIntent): readonly KernelObject[] =>
+  config.ranges.v6 === undefined
+    ? []
+    : backend.devices.map((device) => ({
+        kind: 'sysctl',
+        path: `net/ipv6/conf/${device}/accept_ra`,
+        value: '0',
+      }));
 
 /** By what the leases of other hosts are judged. */
 export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: NetworkIntent): LeaseRules {
@@ -97,7 +127,7 @@ export function leaseRulesOf({ config, subnets, underlay, backend, overlap }: Ne
     ownPublicIp: underlay.publicIp,
     overlap,
     judge: (attributes) => backend.judge(attributes),
-    identityOf: (attributes) => backend.identityOf(attributes),
+    identityOf: (attributes) => backend.identityOf?.(attributes),
   };
 }
 

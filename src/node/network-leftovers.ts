@@ -1,8 +1,9 @@
 import { dirname, join } from 'node:path';
-import type { NetworkTrace } from '#src/backend/backend.ts';
-import { leftovers } from '#src/backend/catalogue.ts';
+import type { FoundState, NetworkTrace } from '#src/backend/backend.ts';
+import { leftovers, sealsOf } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Overlays } from '#src/firewall/rules.ts';
+import { SEALED_TABLE, sealedTableName } from '#src/firewall/sealed-port.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -18,6 +19,7 @@ import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import type { IkeConnection, XfrmPolicy } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 
 export interface CleanRequest {
@@ -31,6 +33,8 @@ export interface NetworkLeftovers {
   /** Devices with everything on them, and routes over other devices. */
   readonly operations: readonly Operation[];
   readonly rules: readonly RulesLeftover[];
+  /** Tables of nftables, as `nft` names them: `inet NAME`. */
+  readonly tables: readonly string[];
   /** Paths. Only those that are there. */
   readonly files: readonly string[];
 }
@@ -68,6 +72,7 @@ export async function findNetworkLeftovers(
   const found = {
     ...(await readInterfaces(kernel)),
     ...(await readRoutes(kernel, { reach: undefined })),
+    ...(await readIpsec(components)),
   };
   const objects =
     what === 'all' ? leftovers(found, 'all') : traces.flatMap((trace) => leftoversOf(trace, found));
@@ -80,8 +85,23 @@ export async function findNetworkLeftovers(
   return {
     operations: objects.map((object): Operation => ({ verb: 'remove', object })),
     rules: rulesOf(components, traces, what === 'all'),
+    tables: await tablesOf(components, traces, what === 'all'),
     files: paths,
   };
+}
+
+/** What the backend ipsec made, in the kernel and in a charon that runs. */
+async function readIpsec({
+  actuators = [],
+}: HostComponents): Promise<Pick<FoundState, 'policies' | 'connections'>> {
+  const policies: XfrmPolicy[] = [];
+  const connections: IkeConnection[] = [];
+  for (const actuator of actuators)
+    await actuator.scan?.({ kinds: ['xfrm-policy', 'ike-connection'] }, (object) => {
+      if (object.kind === 'xfrm-policy') policies.push(object);
+      else if (object.kind === 'ike-connection') connections.push(object);
+    });
+  return { policies, connections };
 }
 
 function leftoversOf({ networks, config }: Trace, found: Parameters<typeof leftovers>[0]) {
@@ -92,6 +112,23 @@ function leftoversOf({ networks, config }: Trace, found: Parameters<typeof lefto
     ...(config !== undefined && { options: config.backend.options }),
   };
   return leftovers(found, trace);
+}
+
+/** What closes ports to plain packets. A kernel that can not list its tables has none. */
+async function tablesOf(
+  { ruleset }: HostComponents,
+  traces: readonly Trace[],
+  all: boolean,
+): Promise<string[]> {
+  const own = traces.flatMap(({ networks, config }) =>
+    config === undefined
+      ? []
+      : sealsOf({ network: networks, options: config.backend.options }).map(sealedTableName),
+  );
+  const names = (await ruleset.tables('inet')) ?? [];
+  return names
+    .filter((name) => own.includes(name) || (all && SEALED_TABLE.test(name)))
+    .map((name) => `inet ${name}`);
 }
 
 /** The rules under the names that each network had, and under flannel's own where nothing says otherwise. */

@@ -11,8 +11,11 @@ import { Preparation } from '#src/node/jobs/preparation.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { artefactsOf, type NetworkArtefacts, type NetworkId } from '#src/node/network-id.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
+import { type KeyRotation, keyRotation, rotatedSecrets } from '#src/node/network-keys.ts';
 import { dataPathOptions, makerOptions, ruleCheckMs } from '#src/node/network-options.ts';
 import { NetworkRules } from '#src/node/network-rules.ts';
+import { NetworkSeal } from '#src/node/network-seal.ts';
+import { NetworkTrust } from '#src/node/network-trust.ts';
 
 /** What every step of one network's life needs. Made once for a network, and without any effect on the host. */
 export interface NetworkParts {
@@ -26,12 +29,18 @@ export interface NetworkParts {
   readonly maker: IntentMaker;
   readonly names: FirewallNames;
   readonly memory: Memory;
+  readonly rotation: KeyRotation;
+  /** To be opened before a data path is made. */
+  readonly trust: NetworkTrust;
 }
 
 export function networkParts(host: NetworkHost, id: NetworkId, options: FlanneldOptions): NetworkParts {
   const artefacts = artefactsOf(id, options);
   const createLogger = titled(host.createLogger, artefacts.title);
   const log = createLogger('network');
+  const events = host.eventsOf(id.name);
+  const rotation = keyRotation(host, { log: createLogger('rotation'), events: events }, options);
+  const secrets = rotatedSecrets(host, rotation);
   return {
     id,
     artefacts,
@@ -39,27 +48,32 @@ export function networkParts(host: NetworkHost, id: NetworkId, options: Flanneld
     host,
     createLogger,
     log,
-    events: host.eventsOf(id.name),
+    events,
     maker: new IntentMaker(
-      { ...host, preparation: new Preparation({ ...host, log }), log },
+      { ...host, secrets, preparation: new Preparation({ ...host, log }), log },
       makerOptions(id, artefacts, options, host.identity),
     ),
     names: new FirewallNames(host, { isNamed: id.name !== undefined }),
     memory: new Memory({ files: host.files, log }, artefacts.stateFile),
+    rotation,
+    trust: new NetworkTrust({ ...host, log: createLogger('trust'), events }, options, id, artefacts),
   };
 }
 
 /** The data path of a network, for as long as `life` lasts. Nothing is done on the host before its first apply. */
 export function makeDataPath(
-  { id, artefacts, options, host, createLogger, events }: NetworkParts,
+  { id, artefacts, options, host, createLogger, events, rotation, trust }: NetworkParts,
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
-  const { makeFirewall, watchDrops, clock, observeRules } = host;
+  const { makeFirewall, keepTable, watchDrops, clock, observeRules } = host;
   const log = createLogger('jobs');
   const rules = new NetworkRules(
     { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
     { intervalMs: ruleCheckMs(options) },
+  );
+  const seal = new NetworkSeal((wanted) =>
+    keepTable({ ...wanted, intervalMs: ruleCheckMs(options) }, { log: createLogger('firewall'), events }),
   );
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
@@ -68,7 +82,10 @@ export function makeDataPath(
       ...host,
       createLogger,
       rules,
+      seal,
+      rotation,
       events,
+      trust,
       jobHandlers: jobHandlers({
         ...host,
         log,

@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
+import type { NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -12,7 +12,9 @@ export interface NetworkView {
   readonly identity: string;
   readonly troubles: readonly string[];
   readonly dataPath: DataPath | undefined;
+  readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
+  readonly rotation?: RotationStatus | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
   /** Monotonic milliseconds. */
@@ -25,12 +27,15 @@ export function describeNetwork({
   identity,
   troubles,
   dataPath,
+  trust,
   membership,
+  rotation,
   endpoints,
   now,
 }: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
   const registry = membership?.registry;
   const certainAt = registry?.certainAt;
+  const plain = dataPath && plainPeers(dataPath);
   return {
     version: VERSION,
     ...(name !== undefined && { name }),
@@ -45,9 +50,12 @@ export function describeNetwork({
     },
     peers: {
       accepted: dataPath?.table.accepted ?? 0,
+      ...(plain !== undefined && { plain }),
       quarantined: Array.from(dataPath?.leftOut() ?? [], ([lease, reason]) => ({ lease, reason })),
     },
+    ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
+    ...(rotation !== undefined && { rotation }),
   };
 }
 
@@ -75,4 +83,12 @@ function describePlace({ intent, routeForm }: DataPath): NonNullable<NodeStatus[
     mtu: backend.mtu,
     routes: routeForm,
   };
+}
+
+function plainPeers({ intent, table }: DataPath): number | undefined {
+  const { protectionOf } = intent.backend;
+  if (protectionOf === undefined) return undefined;
+  let count = 0;
+  for (const lease of table.leases()) if (protectionOf(lease) === 'none') count++;
+  return count;
 }

@@ -228,7 +228,10 @@ test('what of the config can not change in place is refused, by field, until it 
   const before = host.kernel.text;
   const registry = host.registry(ID.prefix, systemClock);
   for (const [config, pattern] of [
-    [configOf('"VNI":9'), /Backend\.VNI is now 9 instead of 1; restart flanneld/],
+    [
+      configOf('"VNI":9'),
+      /Backend\.VNI is now 9 instead of 1; write the old value again and use "weft network change"/,
+    ],
     [configOf('"Port":4789'), /Backend\.Port is now 4789 instead of 8472/],
     [configOf('"VNI":1', '10.6.0.0/16'), /Network is now 10\.6\.0\.0\/16 instead of 10\.5\.0\.0\/16/],
     [

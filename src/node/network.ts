@@ -3,6 +3,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime, untilAborted } from '#src/lib/lifetime.ts';
 import { valuesOf } from '#src/lib/per-family.ts';
+import type { Lease } from '#src/network/lease.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { networkFigures } from '#src/node/network-figures.ts';
@@ -14,10 +15,19 @@ import type { ProbeService } from '#src/node/probe-service.ts';
 import { readableConfig } from '#src/node/readable-config.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { RunningNetwork } from '#src/node/running-network.ts';
-import { joinNetwork, type OpenedNetwork, type Past, startFromMemory } from '#src/node/start-network.ts';
+import {
+  devicesOfChange,
+  joinNetwork,
+  type OpenedNetwork,
+  type Past,
+  recordsOf,
+  settleKeys,
+  startFromMemory,
+} from '#src/node/start-network.ts';
 import { watchWays } from '#src/node/watch-ways.ts';
 import type { WayWatch } from '#src/node/way-watch.ts';
-import type { PeerProbe } from '#src/observe/api.ts';
+import { readWireguardFigures } from '#src/node/wireguard-figures.ts';
+import type { PeerProbe, WireguardFigures } from '#src/observe/api.ts';
 import type { NetworkFigures } from '#src/observe/network-figures.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
@@ -91,10 +101,18 @@ export class Network {
       ...(this.#ways?.troubles ?? []),
       ...(this.#probes?.troubles ?? []),
       ...(this.#running?.troubles ?? this.#troublesFromMemory),
+      ...this.#parts.trust.troubles,
     ];
   }
 
   /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
+  /** What WireGuard says of the tunnels to a peer, as of now. */
+  async wireguardFigures(): Promise<((lease: Lease) => WireguardFigures | undefined) | undefined> {
+    const backend = this.#dataPath?.intent.backend;
+    const { wireguard: tunnels } = this.#parts.host;
+    return backend && tunnels && readWireguardFigures(tunnels, backend);
+  }
+
   probeOf(lease: string): PeerProbe | undefined {
     return this.#probes?.probeOf(lease);
   }
@@ -107,14 +125,21 @@ export class Network {
     return registryTroubles({ state: 'connecting', silentMs, lease: undefined, ...leaseTimes(options) });
   }
 
+  /** Begins a rotation of WireGuard keys soon. Returns why that can't be. */
+  rotate(): string | undefined {
+    return this.#parts.rotation.request();
+  }
+
   status(): Omit<NodeStatus, 'eventLoopDelayMs'> {
-    const { id, options, host } = this.#parts;
+    const { id, options, host, trust } = this.#parts;
     return describeNetwork({
       name: id.name,
       identity: host.identity,
       troubles: this.troubles,
       dataPath: this.#dataPath,
+      trust: trust.status,
       membership: this.#running?.membership,
+      rotation: this.#parts.rotation.status,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
     });
@@ -137,7 +162,8 @@ export class Network {
     if (dataPath === undefined) return troubles.join('; ');
     const subnets = valuesOf(dataPath.intent.subnets).map(formatPrefix).join(' and ');
     const text = `subnet ${subnets}, ${dataPath.table.accepted} peers`;
-    return [text, ...troubles.slice(0, 1)].join('; ');
+    const change = this.#running?.change;
+    return [text, ...(change === undefined ? [] : [change]), ...troubles.slice(0, 1)].join('; ');
   }
 
   /** Runs until the signal aborts, and rejects with its reason, or with what made it impossible, once every part has ended. */
@@ -165,10 +191,12 @@ export class Network {
   }
 
   async #start(life: Lifetime): Promise<void> {
-    const { host, id, artefacts, memory, log } = this.#parts;
+    const { host, id, artefacts, memory, log, trust } = this.#parts;
     const { clock, files, onLoaded } = host;
     this.#waitFor(`the network config ${id.prefix}/config`);
     const remembered = await memory.recall();
+    await trust.open();
+    if (remembered !== undefined) trust.recall(remembered.own, recordsOf(remembered));
     const opening = this.#openRegistry(remembered?.config, life);
     const previous = await readSubnetFile(files, artefacts.subnetFile);
     if (remembered !== undefined && (await this.#isSlow(opening))) {
@@ -236,6 +264,7 @@ export class Network {
     this.#waitFor('the host to be set up');
     await parts.names.choose(draft.prepared.instance, past.remembered?.instance);
     const dataPath = fromMemory ?? makeDataPath(parts, { intent, previous: past.previous }, life);
+    if (fromMemory === undefined) await settleKeys(parts, dataPath, joined.membership.attributes);
     const applied = dataPath.apply(intent, parts.names.use(intent));
     await applied.device;
     this.#waitFor('the peers to be programmed');
@@ -248,6 +277,7 @@ export class Network {
     await Promise.all([applied.done, running.start(life)]);
     this.#ready(dataPath, life);
     running.goOn(life);
+    await dataPath.removeDevices(devicesOfChange(parts, past.remembered, intent));
     await dataPath.removeLeftovers(life.signal);
   }
 

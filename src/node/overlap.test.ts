@@ -5,7 +5,7 @@ import { silentLogger } from '#src/lib/log.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { addressesToAvoid, overlapRulesOf, refuseOverlap } from '#src/node/overlap.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
-import { type Route, RTPROT_KERNEL } from '#src/state/object.ts';
+import { type Route, RTPROT_KERNEL, RTPROT_WEFT } from '#src/state/object.ts';
 
 const ip = (text: string) => parseIpv4(text) ?? assert.fail(text);
 const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
@@ -65,7 +65,8 @@ test('with the operator’s permission it is a warning', () => {
 });
 
 test('what is ours, on a bridge, or behind a gateway is not refused', () => {
-  const ours = [route('10.5.0.0/24', 'flannel.1'), route('10.5.1.0/24', 'docker0')];
+  const before: Route = { ...route('10.5.9.0/24', 'eth0'), protocol: RTPROT_WEFT };
+  const ours = [route('10.5.0.0/24', 'flannel.1'), route('10.5.1.0/24', 'docker0'), before];
   assert.deepEqual(judge(WHOLE, ours), { warnings: [] });
   // A flannel's route to one subnet is replaced; a route to everything private is partly hidden.
   const gateway = [route('10.5.2.0/24', 'eth0', '192.0.2.1'), route('10.0.0.0/8', 'eth0', '192.0.2.1')];

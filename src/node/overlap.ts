@@ -20,7 +20,7 @@ import {
 } from '#src/network/overlap-rules.ts';
 import type { Ranges, SubnetRange } from '#src/network/subnet-range.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
-import type { Link, Route } from '#src/state/object.ts';
+import { type Link, type Route, RTPROT_WEFT } from '#src/state/object.ts';
 
 export interface OverlapFacts {
   readonly routes: readonly Route[];
@@ -46,11 +46,13 @@ export function refuseOverlap(ranges: Ranges, facts: OverlapFacts, log: Logger):
   const bridges = facts.links
     .filter(({ type, name }) => type === 'bridge' && name !== facts.underlay)
     .map(({ name }) => name);
-  for (const { destination, device, via, type } of facts.routes) {
+  for (const { destination, device, via, type, protocol } of facts.routes) {
     if (destination.length === 0 || type !== 'unicast' || !rangeOverlaps(handedOut, destination)) continue;
     if (device === undefined || facts.ownDevices.includes(device) || bridges.includes(device)) continue;
     const range = destination.family === 4 ? ranges.v4 : ranges.v6;
     if (range === undefined) continue;
+    // A weft before us made it, for a peer of this network.
+    if (protocol === RTPROT_WEFT && containsPrefix(range.network, destination)) continue;
     const text = `${subnetsOf(range)} overlap this host's route ${formatPrefix(destination)} dev ${device}`;
     if (via === undefined && !facts.allowed) {
       throw new WeftError('overlap', text, {

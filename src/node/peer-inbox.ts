@@ -7,14 +7,17 @@ import type { LeaseRules, RawLease } from '#src/network/lease-rules.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import { LeaseNews } from '#src/node/lease-news.ts';
 import type { Peers } from '#src/node/peers.ts';
+import type { TrustGate } from '#src/node/trust-gate.ts';
 import type { WatchEvent } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface PeerInboxComponents {
   readonly table: LeaseTable;
-  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'use'>;
+  readonly peers: Pick<Peers, 'apply' | 'planAll' | 'planSome' | 'use'>;
   readonly departures: Departures;
+  /** Says which records may be used; absent where all may. */
+  readonly gate?: Pick<TrustGate, 'list' | 'put' | 'removed' | 'again'> | undefined;
   /** Called with the changes once the peers have been planned. */
   readonly onChanges?: (changes: readonly LeaseChange[]) => void;
   /** Runs thousands of changes in bulk; see {@link Owner.inBulk}. */
@@ -66,13 +69,25 @@ export class PeerInbox {
     return this.#handle(async () => {
       const { table, peers } = this.#components;
       await this.#followEach(table.useRules(rules));
+      // Records that could not be used by the rules before.
+      await this.#judgeAgain();
       await peers.use(backend);
     });
+  }
+
+  /** Other keys may hold subnets: all records are judged again. */
+  judgeAgain(): Promise<void> {
+    return this.#handle(() => this.#judgeAgain());
   }
 
   /** The kernel may lead to the peers another way now. */
   reroute(): Promise<void> {
     return this.#handle(() => this.#components.peers.planAll());
+  }
+
+  /** What some peers need has changed, and their leases have not. */
+  replan(names: readonly string[]): Promise<void> {
+    return this.#handle(() => this.#components.peers.planSome(names));
   }
 
   /** Lets go of peers when their time has come, until the signal aborts. */
@@ -112,8 +127,20 @@ export class PeerInbox {
     this.#rearm = undefined;
   }
 
-  async #takeSnapshot(records: readonly RawLease[], remembered: readonly RawLease[]): Promise<void> {
-    const { table, departures, clock, inBulk } = this.#components;
+  async #judgeAgain(): Promise<void> {
+    const { gate } = this.#components;
+    if (gate !== undefined) await this.#put(await gate.again());
+  }
+
+  /** Puts each record as the gate says, in slices. */
+  async #put(records: readonly RawLease[]): Promise<void> {
+    const { table } = this.#components;
+    await this.#followEach(slicesOf(records, (slice) => slice.flatMap((raw) => table.put(raw))));
+  }
+
+  async #takeSnapshot(listed: readonly RawLease[], remembered: readonly RawLease[]): Promise<void> {
+    const { table, departures, clock, inBulk, gate } = this.#components;
+    const records = gate === undefined ? listed : await gate.list(listed);
     const known = [...table.records(), ...remembered];
     const missing = known.length === 0 ? [] : without(known, records);
     departures.missing(
@@ -127,30 +154,33 @@ export class PeerInbox {
         records.length,
       );
       // Last, so that a lease which another node holds today is not refused for one of yesterday.
-      for (const record of missing) if (!table.has(record.name)) await this.#follow(table.put(record));
+      const late = missing.filter(({ name }) => !table.has(name));
+      if (late.length > 0) await this.#put(gate === undefined ? late : await gate.put(late));
     };
     const many = records.length - table.accepted > MANY_PEERS;
     await (many ? inBulk(take) : take());
   }
 
   async #takeEvents(events: readonly WatchEvent[]): Promise<void> {
-    const { table, departures, clock } = this.#components;
+    const { table, departures, clock, gate } = this.#components;
     // The last event of each name counts: a lease that was removed and claimed again in one burst is there.
     const last = new Map(
       events.map((event) => [event.type === 'put' ? event.record.name : event.name, event]),
     );
-    const changes: LeaseChange[] = [];
+    const records: RawLease[] = [];
     const removed: string[] = [];
     for (const [name, event] of last) {
       if (event.type === 'removed') {
         removed.push(name);
       } else {
         departures.cancel(name);
-        changes.push(...table.put(event.record));
+        records.push(event.record);
       }
     }
     departures.removed(removed, clock.monotonic());
-    await this.#follow(changes);
+    gate?.removed(removed);
+    const judged = gate === undefined ? records : await gate.put(records);
+    await this.#follow(judged.flatMap((record) => table.put(record)));
   }
 
   async #followEach(slices: Iterable<LeaseChange[]>, expected?: number): Promise<void> {
@@ -177,6 +207,12 @@ export class PeerInbox {
     onChanges?.(changes);
   }
 }
+
+function* slicesOf<T>(records: readonly RawLease[], take: (slice: readonly RawLease[]) => T): Generator<T> {
+  for (let at = 0; at < records.length; at += SLICE) yield take(records.slice(at, at + SLICE));
+}
+
+const SLICE = 250;
 
 /** Those whose names are not among the others'. */
 function without(records: readonly RawLease[], others: readonly RawLease[]): RawLease[] {

@@ -1,7 +1,6 @@
 import type { Backend, PeerPath, RouteForm } from '#src/backend/backend.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
@@ -18,6 +17,8 @@ export interface PeersComponents {
   /** Default: nobody, for backends without jobs. */
   readonly jobs?: Pick<JobDesk, 'set'>;
   readonly log: Logger;
+  /** Between which keys packets to a peer go, where keys are rotated. */
+  readonly keysFor?: (lease: Lease) => PeerPath['keys'];
   /** Default: nobody. */
   readonly events?: HostEvents;
 }
@@ -76,27 +77,41 @@ export class Peers {
     for (const lease of this.#components.leases.leases()) await this.#plan(lease, budget);
   }
 
+  /** Plans these peers again, those of them that there are. */
+  async planSome(names: Iterable<string>): Promise<void> {
+    const budget = new TurnBudget(this.#components.clock);
+    for (const name of names) {
+      const lease = this.#components.leases.lease(name);
+      if (lease !== undefined) await this.#plan(lease, budget);
+    }
+  }
+
   /** Waits only where there is something to wait for: there may be 50,000 to plan. */
   #plan(lease: Lease, budget: TurnBudget): Promise<void> | undefined {
-    const { publicIp } = lease.attributes;
-    if (this.#backend.needsLookup && publicIp !== undefined) return this.#planByLookup(lease, publicIp);
+    if (this.#backend.needsLookup) return this.#planByLookup(lease);
     this.#want(lease, { routeForm: this.#routeForm });
     return budget.isSpent ? budget.turn() : undefined;
   }
 
-  async #planByLookup({ name }: Lease, publicIp: Ipv4): Promise<void> {
+  async #planByLookup({ name, attributes: { publicIp, publicIpv6 } }: Lease): Promise<void> {
     const { kernel, leases } = this.#components;
-    const lookup = await kernel.routeTo(publicIp);
+    // Go writes the zero address for none.
+    const v4 = publicIp ? await kernel.routeTo(publicIp) : undefined;
+    const v6 = publicIpv6 === undefined ? undefined : await kernel.routeTo(publicIpv6);
     // It may have changed while the kernel was asked.
     const lease = leases.lease(name);
-    const path = { routeForm: this.#routeForm, ...(lookup !== undefined && { lookup: { v4: lookup } }) };
-    if (lease?.attributes.publicIp !== publicIp) return;
-    this.#noteReach(name, this.#backend.unreachable(lease, path));
+    if (lease?.attributes.publicIp !== publicIp || lease?.attributes.publicIpv6 !== publicIpv6) return;
+    if (lease === undefined) return;
+    const lookup = { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
+    const path = { routeForm: this.#routeForm, lookup };
+    this.#noteReach(name, this.#backend.unreachable?.(lease, path));
     this.#want(lease, path);
   }
 
-  #want(lease: Lease, path: PeerPath): void {
-    const { reconciler, jobs } = this.#components;
+  #want(lease: Lease, way: PeerPath): void {
+    const { reconciler, jobs, keysFor } = this.#components;
+    const keys = keysFor?.(lease);
+    const path = keys === undefined ? way : { ...way, keys };
     reconciler.set(lease.name, this.#backend.peerObjects(lease, path));
     jobs?.set(lease.name, this.#backend.jobs?.peer(lease, path) ?? []);
   }

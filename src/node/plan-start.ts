@@ -15,7 +15,9 @@ import type { NetworkId } from '#src/node/network-id.ts';
 import { makeDataPath, networkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { type HostComponents, networkHost } from '#src/node/shared-host.ts';
+import { settleKeys } from '#src/node/start-network.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
+import { leasesFor, refuseFlannels } from '#src/registry/ipv6-leases.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { commandOf } from '#src/state/operation.ts';
 import type { RunShell } from '#src/sys/shell.ts';
@@ -46,15 +48,28 @@ export async function planStart(
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
   // A plan names the commands of an operator, and runs none.
   const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });
-  const host = networkHost({ ...components, shell }, options, identity, signal);
+  // A node without a key gets one at its start, too.
+  const { looking: secrets } = components.secrets;
+  const host = networkHost(
+    {
+      ...components,
+      shell,
+      secrets: { read: (names) => secrets.read(names), rotated: secrets.rotated, looking: secrets },
+    },
+    options,
+    identity,
+    signal,
+  );
   const parts = networkParts(host, id, options);
+  await parts.trust.open(false);
   const config = parseNetworkConfig(text, registry.api === 'v2' ? 'v0.9.1' : 'head');
   const previous = await readSubnetFile(files, parts.artefacts.subnetFile);
   const remembered = await parts.memory.recall();
   const draft = await parts.maker.draft(config, {
     subnets: previous.subnets,
   });
-  const { records } = await registry.list(signal);
+  await refuseFlannels(registry, config.ranges, signal);
+  const { records } = await leasesFor(registry, config.ranges).list(signal);
   const claimant = { node: identity, publicIp: draft.underlay.publicIp };
   const lease = describe(
     planAcquire({
@@ -80,6 +95,7 @@ export async function planStart(
   try {
     await parts.names.foresee(draft.prepared.instance, remembered?.instance);
     const dataPath = makeDataPath(parts, { intent, previous }, life);
+    if (lease.taken !== undefined) await settleKeys(parts, dataPath, lease.taken, { isLooking: true });
     const plan = await dataPath.plan(records, parts.names.use(intent), signal);
     return {
       registry: [lease.text],

@@ -19,6 +19,7 @@ const GOOD_FILES: Readonly<Record<string, string>> = {
   '/proc/self/status': 'Name:\tnode\nCapInh:\t0000000000000000\nCapEff:\t000001ffffffffff\n',
   '/proc/sys/net/ipv4/ip_forward': '1\n',
   '/proc/sys/net/ipv6/conf/all/forwarding': '1\n',
+  '/proc/sys/net/ipv6/conf/default/disable_ipv6': '0\n',
   [VXLAN]: '0\n',
   [BRIDGE]: '1\n',
 };
@@ -150,6 +151,42 @@ const HOSTS: readonly (readonly [kind: string, host: Host, said: readonly (reado
       'no ip6tables in a network of both families',
       { programs: { ip6tables: undefined, nft: undefined }, options: { ipv6: true } },
       [['fatal', /^ip6tables is not installed/]],
+    ],
+    [
+      'no ip6tables, but iptables, in a network of both families',
+      { programs: { ip6tables: undefined }, options: { ipv6: true } },
+      [['fatal', /^ip6tables is not installed/]],
+    ],
+    [
+      'neither iptables nor ip6tables, but nft, in a network of both families',
+      { programs: { iptables: undefined, ip6tables: undefined }, options: { ipv6: true } },
+      [],
+    ],
+    [
+      'a kernel without IPv6, for a network that has it',
+      {
+        files: {
+          '/proc/sys/net/ipv6/conf/all/forwarding': undefined,
+          '/proc/sys/net/ipv6/conf/default/disable_ipv6': undefined,
+        },
+        options: { ipv6: true },
+      },
+      [['fatal', /^No IPv6 in the kernel: .*ipv6\.disable=1.*EnableIPv6/]],
+    ],
+    [
+      'IPv6 turned off for new devices',
+      { files: { '/proc/sys/net/ipv6/conf/default/disable_ipv6': '1\n' }, options: { ipv6: true } },
+      [['warning', /^net\.ipv6\.conf\.default\.disable_ipv6 is 1: .*sysctl -w/]],
+    ],
+    [
+      'the same in a network without IPv6',
+      { files: { '/proc/sys/net/ipv6/conf/default/disable_ipv6': '1\n' } },
+      [],
+    ],
+    [
+      'a default route from router advertisements',
+      { options: { ipv6: true, advertised: ['eth0.7'] } },
+      [['warning', /^eth0\.7 has its IPv6 default route .* net\.ipv6\.conf\.eth0\/7\.accept_ra is 1: /]],
     ],
     [
       'rules in both iptables',

@@ -1,4 +1,5 @@
 import type { Requirement } from '#src/backend/backend.ts';
+import { ipv6Findings } from '#src/node/preflight-ipv6.ts';
 import type { Link } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import { missingCapabilities } from '#src/sys/capabilities.ts';
@@ -33,6 +34,8 @@ export interface PreflightOptions {
   readonly firewall: 'iptables' | 'nftables' | undefined;
   readonly ipv4: boolean;
   readonly ipv6: boolean;
+  /** The devices whose IPv6 default route comes from router advertisements, and would go when the host forwards. */
+  readonly advertised?: readonly string[];
 }
 
 /** Examines the host before the start and names everything that is missing, fatal findings first. */
@@ -54,6 +57,7 @@ export async function preflight(
     missingForDevices(),
     missingFirewall(components, options, signal),
     missingSysctls(components, options),
+    options.ipv6 ? ipv6Findings(components.files, options.advertised ?? []) : [],
   ]);
   return findings.flat().sort((a, b) => Number(b.severity === 'fatal') - Number(a.severity === 'fatal'));
 }
@@ -131,7 +135,7 @@ const PACKAGES: Readonly<Record<string, (release: string) => string>> = {
 
 async function missingFirewall(
   { commands, files }: PreflightComponents,
-  { firewall, ipv4, ipv6 }: PreflightOptions,
+  { firewall, ipv6 }: PreflightOptions,
   signal: AbortSignal,
 ): Promise<Finding[]> {
   if (firewall === undefined) return [];
@@ -145,11 +149,13 @@ async function missingFirewall(
     const { problem } = await version('nft');
     return problem === undefined ? [] : [noFirewall('nft', problem, 'apt install nftables')];
   }
-  const programs = [ipv4 && 'iptables', ipv6 && 'ip6tables'].filter((name) => name !== false);
+  // Which of the two kinds a host has, iptables says for both families.
+  const programs = ['iptables', ...(ipv6 ? ['ip6tables'] : [])];
   const versions = await Promise.all(programs.map(async (name) => ({ name, ...(await version(name)) })));
   const broken = versions.filter(({ problem }) => problem !== undefined);
-  // Without iptables the rules go in as nftables.
-  if (broken.length > 0 && (await version('nft')).problem === undefined) return [];
+  // Without iptables the rules go in as nftables, those of IPv6 too; with it they go into ip6tables.
+  const byNft = broken.some(({ name }) => name === 'iptables');
+  if (broken.length > 0 && byNft && (await version('nft')).problem === undefined) return [];
   if (broken.length > 0) {
     return broken.map(({ name, problem = '' }) =>
       noFirewall(name, problem, 'apt install iptables, or nftables in its place'),

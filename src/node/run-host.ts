@@ -1,10 +1,14 @@
 import { monitorNftables } from '#src/kernel/nftables-monitor.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
+import { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
+import { XfrmKernel } from '#src/kernel/xfrm-kernel.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
+import { NodeSecrets } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Host } from '#src/node/host.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { CharonActuator } from '#src/reconcile/charon-actuator.ts';
 import { announcerIn } from '#src/sys/address-announcer.ts';
 import { systemPrograms } from '#src/sys/child-program.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -17,14 +21,24 @@ import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { hasOwnMounts } from '#src/sys/own-mounts.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';
 import { systemRandom } from '#src/sys/random.ts';
+import { systemSecretFiles } from '#src/sys/secret-files.ts';
 import { systemShell } from '#src/sys/shell.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
+import { systemUnixStreams } from '#src/sys/unix-stream.ts';
 
 /** The real host, in the network namespace of this process. */
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
+  const wireguard = new WireguardKernel({ netlink: systemNetlink, clock: systemClock });
   return {
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
+    actuators: [
+      wireguard,
+      new XfrmKernel({ netlink: systemNetlink }),
+      new CharonActuator({ streams: systemUnixStreams, clock: systemClock, log: log('charon') }),
+    ],
+    wireguard,
+    secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>
       monitorNftables({ netlink: systemNetlink, clock: systemClock }, {}, listener, signal),
     ruleset: new NftablesRuleset({ netlink: systemNetlink, clock: systemClock }),

@@ -1,14 +1,22 @@
+import { publishedKey } from '#src/backend/rotation-keys.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
-import { macToBytes } from '#src/lib/mac.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
+import { withRefusal } from '#src/network/change-member.ts';
+import type { ChangePlan } from '#src/network/change-plan.ts';
+import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
+import { announceUnderlay } from '#src/node/announce-underlay.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
+import { RememberedKeeper } from '#src/node/keep-remembered.ts';
+import type { NetworkIntent } from '#src/node/network-intent.ts';
+import { rotatedNetwork } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
+import { PathChanger } from '#src/node/path-changer.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
 import { recordsOf } from '#src/node/start-network.ts';
 import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
@@ -16,8 +24,6 @@ import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { Registry, WatchEvent } from '#src/registry/registry.ts';
 
-/** What is remembered is written at most this often. */
-const REMEMBER_EVERY_MS = 30_000;
 const APPLY_AGAIN_MS = 5_000;
 const PUT_TO_ROUTE_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
 
@@ -45,6 +51,8 @@ export class RunningNetwork {
   readonly #startedAt: number;
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
+  readonly #changer: PathChanger;
+  readonly #keeper: RememberedKeeper;
   /** Steps that make a new intent. */
   readonly #steps = new InOrder();
   readonly membership: Membership;
@@ -52,7 +60,7 @@ export class RunningNetwork {
   #draft: Draft;
   /** Until the first list has come. */
   #remembered: Remembered | undefined;
-  #written = '';
+  #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
@@ -79,8 +87,28 @@ export class RunningNetwork {
         subnets: dataPath.intent.subnets,
         inOrder: (step) => this.#steps.run(step),
         adopt: (next) => this.#adopt(next),
+        refuseChange: (plan, why) => this.#refuseChange(plan, why),
       },
     );
+    if (dataPath.intent.backend.keyDevices !== undefined) {
+      parts.rotation.use(
+        rotatedNetwork(dataPath, {
+          apply: () => this.#redraft(),
+          isPublished: (publicKey) => this.#publishedKey === publicKey,
+        }),
+      );
+    }
+    this.#keeper = new RememberedKeeper(parts, {
+      membership,
+      dataPath,
+      configText: () => this.#config.text,
+    });
+    this.#changer = new PathChanger(parts, {
+      dataPath,
+      written: () => this.membership.own.record.value,
+      inOrder: (step) => this.#steps.run(step),
+      again: () => this.#adopt(this.#draft),
+    });
     const { kernel, clock, reconciler } = parts.host;
     this.#follower = new UnderlayFollower(
       {
@@ -146,8 +174,28 @@ export class RunningNetwork {
    */
   goOn(life: Lifetime): void {
     life.run((signal) => this.#config.follow(signal));
-    life.run((signal) => this.#rememberNowAndThen(signal));
+    life.run((signal) => this.#changer.run(signal));
+    // A start in the middle of a change takes part in it.
+    if (this.#draft.config.change !== undefined)
+      void this.#steps.run(() => this.#adopt(this.#draft)).catch(() => {});
+    life.run((signal) => this.#keeper.run(signal));
     life.run((signal) => this.#applyUntilDone(signal));
+    if (this.#dataPath.intent.backend.keyDevices !== undefined)
+      life.run((signal) => this.#parts.rotation.run(signal));
+  }
+
+  /** What the registry has of our key, as far as we have heard. */
+  get #publishedKey(): string | undefined {
+    const own = decodeAttributes(this.membership.own.record.value);
+    return own.ok ? publishedKey(own.attributes) : undefined;
+  }
+
+  /** The node has other keys: devices, rules and lease follow. */
+  #redraft(): Promise<void> {
+    return this.#steps.run(async () => {
+      const { config, underlay } = this.#draft;
+      await this.#adopt(await this.#parts.maker.draft(config, { current: underlay }));
+    });
   }
 
   /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
@@ -203,26 +251,7 @@ export class RunningNetwork {
   async #comeBack(): Promise<void> {
     this.#wasGone = false;
     this.membership.reconnect();
-    await this.#announce(this.#dataPath.intent.underlay);
-  }
-
-  /** Peers would send to the hardware address that they know for eight seconds more (net/ipv4/arp.c). */
-  async #announce({ name, address }: Underlay): Promise<void> {
-    const { kernel, announcer } = this.#parts.host;
-    try {
-      const link = (await kernel.links()).find((candidate) => candidate.name === name);
-      if (link?.index === undefined || link.mac === undefined) return;
-      // Neighbours in IPv6 ask again by themselves when a packet gets no answer (RFC 4861 §7.3).
-      if (address.v4 === undefined) return;
-      const bytes = new Uint8Array(4);
-      new DataView(bytes.buffer).setUint32(0, address.v4);
-      await announcer.announce({ index: link.index, mac: macToBytes(link.mac), address: bytes });
-    } catch (error) {
-      this.#parts.log.verbose(
-        1,
-        `Could not announce ${formatAddresses(address)} on ${name}: ${messageOf(error)}`,
-      );
-    }
+    await announceUnderlay(this.#parts.host, this.#dataPath.intent.underlay, this.#parts.log);
   }
 
   /** Another underlay: peers hear of it through the lease, and device and entries follow in place. */
@@ -233,28 +262,53 @@ export class RunningNetwork {
       if (formatAddresses(to.address) !== formatAddresses(before.address)) this.membership.reconnect();
       await this.#adopt(draft);
       this.#wasGone = false;
-      await this.#announce(to);
+      await announceUnderlay(this.#parts.host, to, this.#parts.log);
     });
   }
 
   async #adopt(draft: Draft): Promise<void> {
-    const { names, host } = this.#parts;
+    const { host } = this.#parts;
     const { subnets } = this.#dataPath.intent;
     const taken = this.membership.attributes;
     draft.claim();
-    const intent = draft.intent(subnets, taken);
+    const intent = await this.#changer.inStep(draft.intent(subnets, taken));
+    const attributes = draft.attributes(taken);
+    const ending = await this.#changer.ending(intent);
+    if (ending !== undefined) await this.#apply(ending).catch(() => {});
+    const isBegun = draft.config.change !== undefined && draft.config.change.id !== this.#rememberedChange;
+    this.#rememberedChange = draft.config.change?.id;
     this.#draft = draft;
-    this.membership.publish(draft.attributes(taken));
+    // Should this daemon end before the change does, the next one knows what was made for it.
+    if (isBegun) await this.#keeper.write();
+    // A second path is announced once it is there.
+    const isChange = draft.config.change !== undefined;
+    if (!isChange) this.membership.publish(attributes);
     host.reconciler.retry();
     try {
-      await this.#dataPath.apply(intent, names.use(intent)).done;
+      await this.#apply(intent);
       this.#unapplied = undefined;
+      if (isChange) this.membership.publish(this.#changer.announced(intent, attributes));
     } catch (error) {
       const trouble = `the network could not be changed: ${messageOf(error)}`;
       if (trouble !== this.#unapplied) this.#parts.log.error(trouble);
       this.#unapplied = trouble;
       throw error;
     }
+  }
+
+  #apply(intent: NetworkIntent): Promise<void> {
+    return this.#dataPath.apply(intent, this.#parts.names.use(intent)).done;
+  }
+
+  /** How far a change of the network's path is here; `undefined` while nothing changes. */
+  get change(): string | undefined {
+    return this.#changer.summary;
+  }
+
+  /** The others hear why this host can't take part in a change, or with `undefined` that there is nothing to say. */
+  #refuseChange(plan: ChangePlan | undefined, why: string): void {
+    const attributes = withRefusal(this.membership.attributes, plan, why);
+    if (attributes !== undefined) this.membership.publish(attributes);
   }
 
   /** Applies again what could not be applied: rules that were refused, a file that could not be written. */
@@ -273,31 +327,8 @@ export class RunningNetwork {
     }
   }
 
-  async #rememberNowAndThen(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts.host;
-    for (;;) {
-      if (this.#version !== this.#written) await this.remember();
-      await clock.sleep(REMEMBER_EVERY_MS, signal);
-    }
-  }
-
-  /** Another text whenever there is something else to remember. */
-  get #version(): string {
-    const { name, value } = this.membership.own.record;
-    return `${this.#dataPath.table.version} ${name} ${value} ${this.#config.text}`;
-  }
-
   /** Writes down what a start without the registry needs. */
-  async remember(): Promise<void> {
-    const { memory, host, names } = this.#parts;
-    const { name, value } = this.membership.own.record;
-    this.#written = this.#version;
-    await memory.remember({
-      at: host.clock.now(),
-      config: this.#config.text,
-      ...(names.instance !== undefined && { instance: names.instance }),
-      own: { name, value },
-      peers: [...this.#dataPath.table.records()],
-    });
+  remember(): Promise<void> {
+    return this.#keeper.write();
   }
 }

@@ -2,14 +2,17 @@ import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
+import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { watchDrops } from '#src/node/watch-drops.ts';
+import type { Actuator } from '#src/reconcile/actuator.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
+import { KeptTable } from '#src/reconcile/rules/kept-table.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
@@ -23,6 +26,8 @@ export interface HostComponents
     NetworkHost,
     | 'kernel'
     | 'files'
+    | 'secrets'
+    | 'wireguard'
     | 'folders'
     | 'locks'
     | 'shell'
@@ -36,6 +41,10 @@ export interface HostComponents
     | 'createLogger'
   > {
   readonly kernel: Kernel;
+  /** `looking`: the same for a plan, which writes nothing. */
+  readonly secrets: SecretSource & { readonly looking: SecretSource };
+  /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
+  readonly actuators?: readonly Actuator[];
   readonly ruleset: Ruleset;
   readonly http: UnixHttp;
   readonly commands: CommandRunner;
@@ -64,14 +73,18 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const { kernel, actuators = [], commands, files, ruleset, clock, createLogger, watchRules } = components;
   const versions = versionsOnce(commands);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
     : undefined;
   programs?.catch(() => {});
   const reconciler = new Reconciler(
-    { actuators: [kernel, new SysctlActuator({ files })], clock, log: createLogger('reconciler') },
+    {
+      actuators: [kernel, new SysctlActuator({ files }), ...actuators],
+      clock,
+      log: createLogger('reconciler'),
+    },
     reconcilerOptions(options),
   );
   const listeners = new Set<(event: NftablesEvent) => void>();
@@ -93,6 +106,8 @@ export function networkHost(
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    keepTable: (request, shared) =>
+      new KeptTable({ commands, ruleset, watchRules, clock, ...shared }, request),
     makeFirewall: (use) =>
       new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs }, use),
     async start(life) {

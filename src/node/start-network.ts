@@ -1,3 +1,4 @@
+import { prepareBackend } from '#src/backend/catalogue.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
@@ -5,7 +6,7 @@ import { valuesOf } from '#src/lib/per-family.ts';
 import { join } from '#src/membership/join.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
-import type { Subnets } from '#src/network/lease.ts';
+import type { LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
@@ -15,10 +16,12 @@ import { checkHost } from '#src/node/check-host.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import type { NetworkIntent, PreviousNetwork } from '#src/node/network-intent.ts';
+import { removeSpareDevices, rotatedNetwork, routesFound } from '#src/node/network-keys.ts';
 import { wantsRules } from '#src/node/network-options.ts';
 import { makeDataPath, type NetworkParts } from '#src/node/network-parts.ts';
 import { addressesToAvoid } from '#src/node/overlap.ts';
 import { formatAddresses } from '#src/node/underlay/underlay.ts';
+import { leasesFor, refuseFlannels } from '#src/registry/ipv6-leases.ts';
 import type { Registry } from '#src/registry/registry.ts';
 
 /*
@@ -50,6 +53,7 @@ export async function startFromMemory(
     const intent = draft.intent(subnets, own.attributes);
     await parts.names.choose(draft.prepared.instance, remembered.instance);
     const dataPath = makeDataPath(parts, { intent, previous }, attempt);
+    await settleKeys(parts, dataPath, own.attributes);
     await dataPath.apply(intent, parts.names.use(intent)).done;
     await dataPath.inbox.snapshot(recordsOf(remembered));
     await dataPath.owner.settled();
@@ -65,6 +69,20 @@ export async function startFromMemory(
     parts.log.warning(`Could not forward with what is remembered: ${messageOf(error)}`);
     return undefined;
   }
+}
+
+/** Before the first peer is planned: where packets to it go now is what it gets. Changes nothing when `isLooking`. */
+export async function settleKeys(
+  { rotation, host }: NetworkParts,
+  dataPath: DataPath,
+  own: LeaseAttributes,
+  { isLooking = false }: { readonly isLooking?: boolean } = {},
+): Promise<void> {
+  if (dataPath.intent.backend.keyDevices === undefined) return;
+  const notYet = { apply: async () => {}, isPublished: () => false };
+  rotation.use(rotatedNetwork(dataPath, notYet));
+  await rotation.settle(own, await routesFound(host));
+  if (!isLooking) await removeSpareDevices(host, dataPath);
 }
 
 /** What a registry says of a network when it opens. */
@@ -85,15 +103,17 @@ export interface Joined {
 /** Looks at the host and takes or takes back the lease. `running`: the data path of a start from memory. */
 export async function joinNetwork(
   parts: NetworkParts,
-  { registry, config }: OpenedNetwork,
+  { registry: opened, config }: OpenedNetwork,
   { remembered, previous }: Past,
   running: DataPath | undefined,
   onStep: (what: string) => void,
   signal: AbortSignal,
 ): Promise<Joined> {
-  const { log, maker, host, options, createLogger, events } = parts;
+  const { log, maker, host, options, createLogger, events, trust } = parts;
   for (const warning of config.warnings)
     log.warning(`Network config: ${warning}; flannel 0.28 would refuse it`);
+  await refuseFlannels(opened, config.ranges, signal);
+  const registry = leasesFor(opened, config.ranges);
   // The store needs a while for the list, and the host is looked at meanwhile.
   const listing = registry.list(signal);
   listing.catch(() => {});
@@ -115,7 +135,7 @@ export async function joinNetwork(
     {
       config,
       claimant: { node: identity, publicIp: underlay.publicIp },
-      previous: previous.subnets,
+      previous: trust.preferred(previous.subnets, config.ranges),
       avoid: [...subnetsOf(remembered), ...addressesToAvoid(draft.overlap)],
       ttlSeconds: options.leaseTtl / 1000,
       marginSeconds: options.subnetLeaseRenewMargin * 60,
@@ -123,15 +143,40 @@ export async function joinNetwork(
       overlap: draft.overlap,
       judge: (attributes) => draft.judge(attributes),
       attributesFor: (taken) => draft.attributes(taken),
+      ...(trust.sign !== undefined && { sign: trust.sign }),
+      defends: trust.isOn,
+      held: remembered && trust.heldBefore(remembered),
     },
     signal,
   );
   const { own, attributes } = membership;
   const { subnets } = own;
   log.info(`Lease acquired: ${formatAll(subnets)}`);
+  trust.holds(subnets);
   const intent = draft.intent(subnets, attributes);
   if (running !== undefined) refuseRenumbering(running.intent, intent);
   return { draft, membership, intent };
+}
+
+/**
+ * Devices of a path that the last run had beside another one, and that the network has not any more: the change ended while no
+ * daemon ran here.
+ */
+export function devicesOfChange(
+  { host, artefacts }: Pick<NetworkParts, 'host' | 'artefacts'>,
+  remembered: Remembered | undefined,
+  { backend }: NetworkIntent,
+): readonly string[] {
+  if (remembered === undefined) return [];
+  try {
+    const config = parseNetworkConfig(remembered.config);
+    if (config.change === undefined) return [];
+    const place = { links: [], identity: host.identity, instance: artefacts.tag };
+    return prepareBackend(config, place).devices.filter((name) => !backend.devices.includes(name));
+  } catch {
+    // What can't be read now made nothing that is known.
+    return [];
+  }
 }
 
 /** The records of an earlier run, as the registry would list them. */
@@ -143,7 +188,7 @@ const subnetsOf = (remembered: Remembered | undefined) =>
 
 async function checkForStart(
   { host, options, log }: NetworkParts,
-  { config, prepared }: Draft,
+  { config, prepared, advertised }: Draft,
   signal: AbortSignal,
 ): Promise<void> {
   const kind = config.nftables ? 'nftables' : 'iptables';
@@ -154,6 +199,7 @@ async function checkForStart(
       firewall: wantsRules(options) ? kind : undefined,
       ipv4: config.ranges.v4 !== undefined,
       ipv6: config.ranges.v6 !== undefined,
+      advertised,
     },
     signal,
   );

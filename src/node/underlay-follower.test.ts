@@ -39,7 +39,13 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
 }
 const STEP_MS = 50;
 
-const NO_FLAGS: UnderlayFlags = { iface: [], ifaceRegex: [], ifaceCanReach: '', publicIp: '' };
+const NO_FLAGS: UnderlayFlags = {
+  iface: [],
+  ifaceRegex: [],
+  ifaceCanReach: '',
+  publicIp: '',
+  publicIpv6: '',
+};
 
 /** A host with eth0 and its default route, and a follower on it; what it reported, in order. */
 async function follow(flags: Partial<UnderlayFlags> = {}) {

@@ -9,6 +9,7 @@ const MOST_PEERS = 64;
 
 /** The ways of an overlay's packets in each of its families, by peers from all over its range. */
 export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<WantedWays, 'bridge'>[] {
+  if (intent.backend.inbound.others) return [];
   const step = Math.max(1, Math.ceil(table.size / MOST_PEERS));
   const without = new Set(Array.from(leftOut(), ([name]) => name));
   const peers: { readonly v4: Prefix[]; readonly v6: Prefix[] } = { v4: [], v6: [] };
@@ -20,9 +21,12 @@ export function wantedWaysOf({ intent, table, leftOut }: WaysSource): Omit<Wante
     if (v6 !== undefined) peers.v6.push(v6);
   }
   const devices = inboundDevicesOf(intent);
+  const beside = intent.backend.devices.filter((name) => !devices.includes(name));
   return FAMILY_NAMES.flatMap((family) => {
     const subnet = intent.subnets[family];
-    return subnet === undefined ? [] : [{ subnet, peers: peers[family], devices }];
+    return subnet === undefined
+      ? []
+      : [{ subnet, peers: peers[family], devices, ...(beside.length > 0 && { beside }) }];
   });
 }
 

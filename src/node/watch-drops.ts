@@ -61,16 +61,22 @@ export function watchDrops(
   };
 }
 
-/** The device with the first address of our subnet, as `--bip` gives it to docker0 or a user to a bridge of his own. */
+/** The device with an address of our subnets, as `--bip` gives it to docker0 or a user to a bridge of his own. */
 async function bridgeOf(
   kernel: WatchDropsComponents['kernel'],
-  { v4, arriveBy }: WantedRules,
+  { v4, v6, arriveBy }: WantedRules,
 ): Promise<string | undefined> {
-  if (v4 === undefined) return undefined;
   const { addresses } = await readInterfaces(kernel);
-  return addresses.find(
-    ({ prefix, device }) => containsAddress(v4.subnet, prefix.address) && !arriveBy.includes(device),
-  )?.device;
+  for (const overlay of [v4, v6]) {
+    const bridge = addresses.find(
+      ({ prefix, device }) =>
+        overlay !== undefined &&
+        containsAddress(overlay.subnet, prefix.address) &&
+        !arriveBy.includes(device),
+    );
+    if (bridge !== undefined) return bridge.device;
+  }
+  return undefined;
 }
 
 /** Seldom, for nothing is repaired here: a look lists whole tables. */

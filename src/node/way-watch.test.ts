@@ -17,7 +17,11 @@ function watchUnderTest(signal: AbortSignal) {
   const watch = new WayWatch(
     {
       kernel: {
-        dump: async () => [{ kind: 'address', device: 'docker0', prefix: prefix4(ipv4(0x0a004101), 24) }],
+        dump: async () => [
+          // A tunnel around the overlay's device has an address of the subnet as well, and is no bridge.
+          { kind: 'address', device: 'weft-wg.1', prefix: prefix4(ipv4(0x0a004100), 32) },
+          { kind: 'address', device: 'docker0', prefix: prefix4(ipv4(0x0a004101), 24) },
+        ],
         decide: async ({ by }: RouteQuestion): Promise<RouteDecision> => {
           state.questions++;
           const device = by === 'docker0' ? state.device : 'docker0';
@@ -35,7 +39,9 @@ function watchUnderTest(signal: AbortSignal) {
     {
       networks: () => ({ v4: prefix('10.0.0.0/16') }),
       settled: async () => {},
-      ways: () => [{ subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'] }],
+      ways: () => [
+        { subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'], beside: ['weft-wg.1'] },
+      ],
     },
   );
   watch.start(signal);

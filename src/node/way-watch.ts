@@ -108,9 +108,9 @@ export class WayWatch implements Cared {
   }
 
   /** The device with an address of our subnet, as `--bip` gives it to docker0 or a user to a bridge of his own. */
-  async #bridgeOf({ subnet, devices }: WantedWays): Promise<WantedWays['bridge']> {
+  async #bridgeOf({ subnet, devices, beside = [] }: WantedWays): Promise<WantedWays['bridge']> {
     for (const object of await this.#components.kernel.dump({ kinds: ['address'] })) {
-      if (object.kind !== 'address' || devices.includes(object.device)) continue;
+      if (object.kind !== 'address' || [...devices, ...beside].includes(object.device)) continue;
       const { address } = object.prefix;
       if (containsAddress(subnet, address)) return { name: object.device, address };
     }

@@ -23,6 +23,8 @@ export interface WantedWays {
   readonly peers: readonly Prefix[];
   /** The devices that lead to peers, and from them. */
   readonly devices: readonly string[];
+  /** Other devices of the overlay, with addresses in our subnet: no bridge of containers. */
+  readonly beside?: readonly string[];
   /** The containers' bridge and its address in our subnet; absent until there is one. */
   readonly bridge?: { readonly name: string; readonly address: Ip };
 }

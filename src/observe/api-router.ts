@@ -16,18 +16,20 @@ export interface ApiQuestion {
 }
 
 export type Handler = (question: ApiQuestion) => Reply | Promise<Reply>;
-/** By path. */
+/** By path; `POST /path` for what changes something. */
 export type Handlers = Readonly<Record<string, Handler>>;
 
 /** The answer of the handler whose path it is; a {@link Refusal} where there is none, or it fails. */
 export async function answerWith(handlers: Handlers, { method, url, accept }: ApiRequest): Promise<Reply> {
   const [path = '', query = ''] = url.split('?', 2);
-  const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined;
+  const posted = method === 'POST' && Object.hasOwn(handlers, `POST ${path}`);
+  const key = posted ? `POST ${path}` : path;
+  const handler = Object.hasOwn(handlers, key) ? handlers[key] : undefined;
   if (handler === undefined) {
     const paths = Object.keys(handlers).join(', ');
     return refusal(404, `could not answer ${quoted(path)}: there is no such path; there are ${paths}`);
   }
-  if (method !== 'GET')
+  if (method !== 'GET' && !posted)
     return refusal(405, `could not answer ${quoted(method)} ${path}: it is only read; use GET`);
   try {
     return await handler({ query: new URLSearchParams(query), accept });

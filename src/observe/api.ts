@@ -37,6 +37,10 @@ export interface Peer {
   readonly node?: string;
   /** The other end of the tunnel; absent where the backend has none. */
   readonly vtep?: { readonly address: string; readonly mac: string };
+  /** What keeps packets to it from being read on the way: `none` is nothing. Absent where the backend never encrypts. */
+  readonly encryption?: 'wireguard' | 'ipsec' | 'none';
+  /** What WireGuard says of the tunnel to it; absent where there is none. */
+  readonly wireguard?: WireguardFigures;
   /** When its lease was last written or renewed, as seen here. */
   readonly lastSeen: string;
   /** Seconds until the lease expires; absent for a reservation, and where the registry does not say. */
@@ -48,6 +52,17 @@ export interface Peer {
   readonly reason?: string;
   /** What was measured of it; absent before the first round, and where probes are off. */
   readonly probe?: PeerProbe;
+}
+
+/** Of all tunnels of one peer. */
+export interface WireguardFigures {
+  /** Where packets go now: `192.0.2.1:51820`. It may be another address than the lease's, behind a NAT. */
+  readonly endpoint?: string;
+  /** The last handshake; absent before the first. A tunnel in use has one each two minutes. */
+  readonly handshakeAt?: string;
+  /** Bytes on the wire since the peer was added. */
+  readonly received: number;
+  readonly sent: number;
 }
 
 /** What one node measured of one peer. */

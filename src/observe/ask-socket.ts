@@ -12,6 +12,8 @@ export interface AskOptions {
   readonly silenceMs?: number;
   /** How long the whole answer may take, in milliseconds. Default 10,000. */
   readonly answerMs?: number;
+  /** Default: GET. */
+  readonly method?: 'GET' | 'POST';
   readonly signal?: AbortSignal;
 }
 
@@ -29,6 +31,8 @@ export interface OpenAnswer {
 export interface OpenRequest {
   /** With the query. */
   readonly path: string;
+  /** Default: GET. */
+  readonly method?: 'GET' | 'POST';
   /** Default: JSON. */
   readonly accept?: string;
   /** The answer fails with a `SocketSilent` after so long without a byte. */
@@ -59,10 +63,10 @@ const HOST = '127.0.0.1';
 export async function askSocket(
   socket: string,
   path: string,
-  { silenceMs = SILENCE_MS, answerMs = ANSWER_MS, signal }: AskOptions = {},
+  { silenceMs = SILENCE_MS, answerMs = ANSWER_MS, method = 'GET', signal }: AskOptions = {},
 ): Promise<SocketAnswer | 'silent' | undefined> {
   const deadline = deadlineIn(answerMs, signal);
-  const opened = await openAnswer(socket, { path, silenceMs, signal: deadline });
+  const opened = await openAnswer(socket, { path, method, silenceMs, signal: deadline });
   signal?.throwIfAborted();
   if (opened === undefined || opened === 'silent') return opened;
   const { response } = opened;
@@ -76,13 +80,14 @@ export async function askSocket(
 /** The head of an answer; its body is read by the caller. The same outcomes as {@link askSocket}'s. */
 export function openAnswer(
   socket: string,
-  { path, accept = 'application/json', silenceMs, signal }: OpenRequest,
+  { path, method = 'GET', accept = 'application/json', silenceMs, signal }: OpenRequest,
 ): Promise<OpenAnswer | 'silent' | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<OpenAnswer | 'silent' | undefined>();
   let connected = false;
   const call = request({
     socketPath: socket,
     path,
+    method,
     headers: { host: HOST, accept },
     timeout: silenceMs,
     agent: false,

@@ -83,10 +83,46 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { peers } }) => peers.accepted,
   },
   {
+    name: 'weft_plain_peers',
+    type: 'gauge',
+    help: 'peers to which packets are not encrypted; only where the backend can encrypt',
+    value: ({ status: { peers } }) => peers.plain,
+  },
+  {
+    name: 'weft_key_generation',
+    type: 'gauge',
+    help: 'number of the WireGuard key in force; it rises with each rotation, and only there',
+    value: ({ status: { rotation } }) => rotation?.generation,
+  },
+  {
+    name: 'weft_key_rotation_held_up',
+    type: 'gauge',
+    help: 'peers for which a rotation of WireGuard keys waits; weft status says why',
+    value: ({ status: { rotation } }) => rotation?.heldUp.length,
+  },
+  {
     name: 'weft_quarantined_leases',
     type: 'gauge',
     help: 'leases that are not used because of what they say; weft status says why',
     value: ({ status: { peers } }) => peers.quarantined.length,
+  },
+  {
+    name: 'weft_disputed_leases',
+    type: 'gauge',
+    help: 'leases that somebody else has written over; packets go on to the hosts that held them',
+    value: ({ status: { trust } }) => trust?.disputed.length,
+  },
+  {
+    name: 'weft_refused_leases_total',
+    type: 'counter',
+    help: 'leases that were refused because of who signed them, or because nobody did',
+    value: ({ status: { trust } }) => trust?.refusals,
+  },
+  {
+    name: 'weft_known_keys',
+    type: 'gauge',
+    help: 'keys that hold a subnet of the network, with a lease or without',
+    value: ({ status: { trust } }) => trust?.knownKeys,
   },
   {
     name: 'weft_put_to_route_seconds',

@@ -12,6 +12,23 @@ export interface HostStatus {
   readonly docker?: DriverStatus;
 }
 
+/** How far the rotation of WireGuard keys is. */
+export interface RotationStatus {
+  /** Number of the key in force. */
+  readonly generation: number;
+  /** `moving`: peers go over to the next key. `ending`: the lease names it, and the old device goes soon. */
+  readonly phase: 'idle' | 'moving' | 'ending';
+  /** While it moves: peers there are, and those to which packets go by the next key. */
+  readonly peers?: number;
+  readonly moved?: number;
+  /** At rest: seconds until this node begins one, if nobody else does. */
+  readonly nextSeconds?: number;
+  /** Peers for which it waits. */
+  readonly heldUp: readonly { readonly lease: string; readonly reason: string }[];
+  /** Why none can begin. */
+  readonly reason?: string;
+}
+
 /** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
 export interface NodeStatus extends HostStatus {
   /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
@@ -45,7 +62,11 @@ export interface NodeStatus extends HostStatus {
     readonly accepted: number;
     /** Leases that are not used, with the reason. */
     readonly quarantined: readonly { readonly lease: string; readonly reason: string }[];
+    /** Accepted peers to which packets are not encrypted; absent where the backend never encrypts. */
+    readonly plain?: number;
   };
+  /** Absent where all leases are used, signed or not (`--trust=off`). */
+  readonly trust?: TrustStatus;
   readonly kernel: {
     readonly wanted: number;
     readonly failing: readonly { readonly key: string; readonly reason: string }[];
@@ -54,6 +75,23 @@ export interface NodeStatus extends HostStatus {
     /** Comparisons of everything, since the start. */
     readonly checks: number;
   };
+  /** Absent where WireGuard keys are not rotated. */
+  readonly rotation?: RotationStatus;
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
+}
+
+/** Whose leases are used. */
+export interface TrustStatus {
+  readonly policy: 'first-use' | 'allow-list';
+  /** What is done with leases without a signature. */
+  readonly unsigned: 'accept' | 'refuse';
+  /** This node's public key, in base64url. */
+  readonly key: string;
+  /** Keys that hold a subnet, present or not. */
+  readonly knownKeys: number;
+  /** Leases that somebody else has written over: packets go on to the host that held them. */
+  readonly disputed: readonly string[];
+  /** Records that were refused since the start because of who signed them, or not. */
+  readonly refusals: number;
 }

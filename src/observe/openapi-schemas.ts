@@ -71,7 +71,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         { description: text('the API and the endpoints'), state: text() },
         { ageSeconds: figure('since it last showed that nothing is missing here') },
       ),
-      peers: object({ accepted: whole(), quarantined: list(REASON, 'leases that are not used') }),
+      peers: object(
+        { accepted: whole(), quarantined: list(REASON, 'leases that are not used') },
+        {
+          plain: whole('peers to which packets are not encrypted; absent where the backend never encrypts'),
+        },
+      ),
       kernel: object({
         wanted: whole('objects that should be in the kernel'),
         failing: list(object({ key: text(), reason: text() })),
@@ -82,6 +87,15 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
+      rotation: ref('RotationStatus'),
+      trust: object({
+        policy: oneOf(['first-use', 'allow-list'], 'whose leases are used'),
+        unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
+        key: text('this node’s public key, in base64url'),
+        knownKeys: whole('keys that hold a subnet, present or not'),
+        disputed: list(text(), 'leases that somebody else has written over'),
+        refusals: whole('records refused since the start because of who signed them, or not'),
+      }),
       network: object(
         {
           network: text(
@@ -120,6 +134,22 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     { addresses: object(Object.fromEntries(ADDRESS_STATES.map((state) => [state, whole()]))) },
   ),
   Peers: object({ peers: list(ref('Peer'), 'in no particular order') }),
+  RotationStatus: object(
+    {
+      generation: whole('number of the WireGuard key in force'),
+      phase: oneOf(
+        ['idle', 'moving', 'ending'],
+        'how far the rotation is; moving: peers go over to the next key',
+      ),
+      heldUp: list(REASON, 'peers for which it waits'),
+    },
+    {
+      peers: whole('while it moves: peers that there are'),
+      moved: whole('while it moves: peers to which packets go by the next key'),
+      nextSeconds: whole('at rest: until this node begins one, if nobody else does'),
+      reason: text('why none can begin'),
+    },
+  ),
   Peer: object(
     {
       lease: text('the lease’s name in the registry: `10.0.65.0-24`'),
@@ -130,9 +160,24 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     {
       ...LEASE_FACTS,
       vtep: { ...VTEP, description: 'the other end of the tunnel, where the backend has one' },
+      encryption: oneOf(
+        ['wireguard', 'ipsec', 'none'],
+        'what keeps packets to it from being read on the way; absent where the backend never encrypts',
+      ),
+      wireguard: ref('WireguardFigures'),
       remainingSeconds: REMAINING,
       reason: text('why it is not programmed'),
       probe: ref('PeerProbe'),
+    },
+  ),
+  WireguardFigures: object(
+    {
+      received: whole('bytes on the wire since the peer was added'),
+      sent: whole('likewise'),
+    },
+    {
+      endpoint: text('where packets go now: `192.0.2.1:51820`; behind a NAT it is not the lease’s address'),
+      handshakeAt: time('the last handshake; absent before the first'),
     },
   ),
   PeerProbe: object(
@@ -194,6 +239,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         'failure',
         'probe',
         'config',
+        'rotation',
         'underlay',
       ]),
       severity: oneOf(['info', 'warning', 'error']),

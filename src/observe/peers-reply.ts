@@ -1,19 +1,22 @@
 import type { Backend } from '#src/backend/backend.ts';
 import { formatIp } from '#src/lib/ip.ts';
+import type { Lease } from '#src/network/lease.ts';
 import type { LeaseEntry } from '#src/network/lease-table.ts';
-import type { Peer, PeerProbe } from '#src/observe/api.ts';
+import type { Peer, PeerProbe, WireguardFigures } from '#src/observe/api.ts';
 import { leaseFacts, secondsUntil } from '#src/observe/lease-facts.ts';
 import type { SubjectState } from '#src/reconcile/subject-state.ts';
 
 export interface PeerSources {
   readonly entries: Iterable<LeaseEntry>;
-  readonly backend: Pick<Backend, 'tunnelEnd'>;
+  readonly backend: Pick<Backend, 'tunnelEnd' | 'protectionOf'>;
   /** Peers whose lease is good and to which there is no way, with the reason. */
   readonly unreachable: ReadonlyMap<string, string>;
   /** Whether what a lease needs is in the kernel. */
   readonly stateOf: (lease: string) => SubjectState;
   /** What was measured of a peer. */
   readonly probeOf: (lease: string) => PeerProbe | undefined;
+  /** What WireGuard says of the tunnels to a peer; absent where there are none. */
+  readonly wireguardOf?: (lease: Lease) => WireguardFigures | undefined;
   /** The wall time of a time in an entry, in milliseconds since the epoch. */
   readonly timeOf: (seconds: number) => number;
   /** Wall time, milliseconds since the epoch. */
@@ -28,11 +31,15 @@ export function* peersOf(sources: PeerSources): Generator<Peer> {
 function peerOf({ raw, lease, reason, seen, since }: LeaseEntry, sources: PeerSources): Peer {
   const { backend, probeOf, timeOf, now } = sources;
   const { expiry } = raw;
-  const end = lease && backend.tunnelEnd(lease);
+  const end = lease && backend.tunnelEnd?.(lease);
   const probe = lease && probeOf(raw.name);
+  const encryption = lease && backend.protectionOf?.(lease);
+  const wireguard = lease && sources.wireguardOf?.(lease);
   return {
     ...leaseFacts(raw, lease),
     ...(end !== undefined && { vtep: { address: formatIp(end.address), mac: end.mac } }),
+    ...(encryption !== undefined && { encryption }),
+    ...(wireguard !== undefined && { wireguard }),
     lastSeen: isoSeconds(timeOf(seen)),
     ...(expiry.kind === 'expires' && { remainingSeconds: secondsUntil(expiry.at, now) }),
     ...(reason === undefined ? programmedOf(raw.name, sources) : { programmed: 'quarantined', reason }),

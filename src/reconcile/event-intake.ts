@@ -33,6 +33,8 @@ export class EventIntake {
     if (event.type === 'overrun' || event.type === 'flushed') {
       if (event.type === 'overrun')
         this.#components.log.warning('The kernel dropped events (ENOBUFS): comparing everything');
+      // A program that is there again takes what it refused, or could not take, before.
+      else this.#components.failures.endPauses();
       this.#ledger.check();
       return;
     }

@@ -109,7 +109,9 @@ export class Repair {
   /** Leaves out what belongs on a device that is not there and can't be made now: it is taken up when the device is there. */
   #withDevice(jobs: readonly Job[]): Job[] {
     const made = new Set(
-      jobs.flatMap(({ slot: { wanted } }) => (wanted?.kind === 'link' ? wanted.name : [])),
+      jobs.flatMap(({ slot: { wanted } }) =>
+        wanted?.kind === 'link' && !wanted.isMadeElsewhere ? wanted.name : [],
+      ),
     );
     const isThere = new Map<string, boolean>();
     return jobs.filter(({ slot, cause }) => {
@@ -174,9 +176,11 @@ export class Repair {
     else if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'wanted');
   }
 
-  /** Puts the owner's explanation in place of the kernel's words, where there is one. Only devices need it. */
+  /** Puts the owner's explanation in place of the kernel's words, where there is one. Only devices and what they are set to need it. */
   async #explained(results: readonly OperationResult[]): Promise<readonly OperationResult[]> {
-    const refused = results.some(({ operation, done }) => !done && operation.object.kind === 'link');
+    const refused = results.some(
+      ({ operation: { object }, done }) => !done && EXPLAINED.includes(object.kind),
+    );
     if (!refused) return results;
     const links = await this.#components.actuators.links();
     return results.map((result) => {
@@ -276,6 +280,7 @@ const ALREADY_GONE = ['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'];
 const MISSED = ['ENOENT', 'ESRCH'];
 /** Slots planned in one go: as many as some sends take. */
 const REPAIRED_AT_ONCE = 2_040;
+const EXPLAINED: readonly KernelObject['kind'][] = ['link', 'wireguard-device'];
 /** One operation of ours on a device is several reports, the first ones of what it was on the way. */
 const IN_STEPS = ['link', 'bridge-port'] as const satisfies readonly KernelObject['kind'][];
 const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.some((it) => it === kind);

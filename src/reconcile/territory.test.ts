@@ -65,12 +65,15 @@ test('each part of the kernel is listed once, and no part of one that is listed 
     'bridge-port {"device":"blue"}',
     'bridge-vlan {"device":"blue"}',
     'fdb {"device":"blue"}',
+    'ike-connection {"device":"blue"}',
     'link {}',
     'neighbour {"device":"blue"}',
     'route {"device":"blue"}',
     'route {"protocol":87}',
     'sysctl {"device":"blue"}',
     'vni {"device":"blue"}',
+    'wireguard-device {"device":"blue"}',
+    'wireguard-peer {"device":"blue"}',
     'xfrm-policy {"device":"blue"}',
   ]);
 });

@@ -44,7 +44,7 @@ test('a choice between two stores tells what each holds and how to take the othe
   );
 });
 
-test('a missing config is told with the key and the command that puts it there', () => {
+test('a missing config is reported with the key and the command that puts it there', () => {
   const { why } = chooseApi({ v2: absent, v3: absent }, place, true);
   assert.match(why, /no key \/coreos.com\/network\/config in etcd \(looked at v2 and v3\)/);
   assert.match(
@@ -54,7 +54,7 @@ test('a missing config is told with the key and the command that puts it there',
   assert.match(chooseApi({ v2: absent, v3: unsupported }, place, true).why, /ETCDCTL_API=2 etcdctl .* set /);
 });
 
-test('P21: a config in the other store is told with the command that copies it', () => {
+test('P21: a config in the other store is reported with the command that copies it', () => {
   assert.match(
     explainWait('v3', absent, config(), place),
     /in etcd's v2 store.*--etcd-api=v2.*ETCDCTL_API=3 etcdctl \S+ put (\S+) "\$\(ETCDCTL_API=2 etcdctl \S+ get \1\)"$/,

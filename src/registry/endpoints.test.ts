@@ -38,7 +38,7 @@ test('an IPv6 host loses its brackets in the host, not in the URL', () => {
   assert.deepEqual(endpoint, { url: 'https://[fd00::1]:2379', secure: true, host: 'fd00::1', port: 2379 });
 });
 
-test('what is no endpoint is told in one line, without the password', () => {
+test('what is no endpoint is reported in one line, without the password', () => {
   assert.equal(complaint(' , '), '--etcd-endpoints is empty; write for example http://10.0.0.1:2379');
   assert.match(complaint('http://a:1,http://b:99999'), /"http:\/\/b:99999" is not a URL/);
   assert.match(complaint('unix:///run/etcd.sock'), /is neither http nor https/);

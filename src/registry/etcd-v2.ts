@@ -1,8 +1,10 @@
 import type { EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
+import { lostRace } from '#src/registry/etcd-v2-answers.ts';
 import { getV2, ONE } from '#src/registry/etcd-v2-get.ts';
 import { EtcdV2Http } from '#src/registry/etcd-v2-http.ts';
 import { EtcdV2Records } from '#src/registry/etcd-v2-records.ts';
-import { leasesBelow } from '#src/registry/record-place.ts';
+import { ipv6LeasesBelow, leasesBelow } from '#src/registry/record-place.ts';
+import type { Records } from '#src/registry/records.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -19,6 +21,7 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
   readonly #http: EtcdV2Http;
   readonly #clock: Clock;
   readonly #configKey: string;
+  readonly ipv6Leases: Records;
 
   constructor(components: EtcdComponents, { prefix, ...options }: EtcdV2Options) {
     const http = new EtcdV2Http(components, options);
@@ -28,12 +31,24 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
     this.#http = http;
     this.#clock = clock;
     this.#configKey = place.probeKey;
+    this.ipv6Leases = new EtcdV2Records(
+      { http, clock },
+      { ...options, place: ipv6LeasesBelow(prefix, 'v2'), description: this.description },
+    );
   }
 
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
     const what = `read the network config ${this.#configKey}`;
     const { body } = await getV2(this.#http, this.#configKey, ONE, what, signal);
     return body.node?.value;
+  }
+
+  async replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    const what = `write the network config ${this.#configKey}`;
+    const query = `?prevValue=${encodeURIComponent(previous)}`;
+    const request = { method: 'PUT', key: this.#configKey, query, form: { value: text } } as const;
+    const { body } = await this.#http.call(request, { what, repeatable: false }, signal);
+    return !lostRace(body, what);
   }
 
   /** By looking: a long poll for each key would be a connection for each. Without a quorum, which costs v2 a write. */

@@ -1,5 +1,5 @@
-import { EventType } from '#src/etcd/names.ts';
-import { KVService, RangeRequest, type RangeResponse } from '#src/etcd/rpc.ts';
+import { CompareResult, CompareTarget, EventType } from '#src/etcd/names.ts';
+import { KVService, RangeRequest, type RangeResponse, RequestOp } from '#src/etcd/rpc.ts';
 import { CompactedError } from '#src/registry/errors.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
@@ -21,6 +21,18 @@ export class EtcdV3Config {
   async read(signal: AbortSignal): Promise<string | undefined> {
     const { kvs } = await this.#range(`read the network config ${this.#options.key}`, signal);
     return kvs[0]?.value.toString();
+  }
+
+  /** Only over `previous`: false when it had changed or was gone. */
+  async replace(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    const { key } = this.#options;
+    const targetUnion = { $case: 'value', value: Buffer.from(previous) } as const;
+    const condition = { key, result: CompareResult.EQUAL, target: CompareTarget.VALUE, targetUnion };
+    const requestPut = { key, value: Buffer.from(text) };
+    const put = RequestOp.create({ request: { $case: 'requestPut', requestPut } });
+    const request = { compare: [{ ...condition, rangeEnd: Buffer.alloc(0) }], success: [put], failure: [] };
+    const call = { what: `write the network config ${key}`, repeatable: false };
+    return (await this.#connection.call(KVService.txn, request, call, signal)).succeeded;
   }
 
   /** The text now, and whenever it may be another. Ends by throwing, as a watch does. */

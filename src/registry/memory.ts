@@ -6,12 +6,14 @@ import type { Clock } from '#src/sys/clock.ts';
 export class MemoryRegistry extends MemoryRecords implements Registry {
   readonly #revision: MemoryRevision;
   readonly #changed = new Set<() => void>();
+  readonly ipv6Leases: MemoryRecords;
   #config: string | undefined;
 
   constructor({ clock }: { readonly clock: Clock }) {
     const revision = { value: 1n };
     super({ clock, revision });
     this.#revision = revision;
+    this.ipv6Leases = new MemoryRecords({ clock, revision });
   }
 
   /** What an operator does with etcdctl. */
@@ -24,6 +26,13 @@ export class MemoryRegistry extends MemoryRecords implements Registry {
   async readConfig(signal: AbortSignal): Promise<string | undefined> {
     signal.throwIfAborted();
     return this.#config;
+  }
+
+  async replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    if (this.#config !== previous) return false;
+    this.writeConfig(text);
+    return true;
   }
 
   async *watchConfig(signal: AbortSignal): AsyncGenerator<string | undefined, void> {

@@ -33,7 +33,7 @@ export interface Networks {
 }
 
 /** Folders below the prefix that are no networks: the leases of a network at the prefix itself, and the tenants. */
-export const RESERVED_FOLDERS = ['subnets', 'tenants'] as const;
+export const RESERVED_FOLDERS = ['subnets', 'ipv6-subnets', 'tenants'] as const;
 
 /** Keys that a network itself has below its prefix, and those of tenants. */
 const RESERVED: readonly string[] = ['config', ...RESERVED_FOLDERS];
@@ -48,7 +48,7 @@ export function assertNetworkName(name: string): void {
     `${JSON.stringify(name.slice(0, 100))} can't be the name of a network`,
     {
       remedy:
-        'begin with a letter or a digit, use up to 64 letters, digits, points, hyphens and underscores, and neither "config" nor "subnets" nor "tenants"',
+        'begin with a letter or a digit, use up to 64 letters, digits, points, hyphens and underscores, and neither "config" nor "subnets" nor "ipv6-subnets" nor "tenants"',
     },
   );
 }

@@ -20,6 +20,12 @@ export const leasesBelow = (prefix: string, api: 'v2' | 'v3'): RecordPlace => ({
   one: (name) => `the lease ${name}`,
 });
 
+/** Leases that no flannel may see: the folder's name must not begin with `subnets`. */
+export const ipv6LeasesBelow = (prefix: string, api: 'v2' | 'v3'): RecordPlace => ({
+  ...leasesBelow(prefix, api),
+  folder: joined(prefix, api, 'ipv6-subnets', '/'),
+});
+
 /** Any folder: `tenants/networks`. */
 export function folderBelow(prefix: string, api: 'v2' | 'v3', path: string): RecordPlace {
   const folder = joined(prefix, api, path, '/');

@@ -22,6 +22,12 @@ export interface Registry extends Records {
    */
   watchConfig(signal: AbortSignal): AsyncIterable<string | undefined>;
 
+  /** The leases of a network without IPv4, `<prefix>/ipv6-subnets/`: see registry/ipv6-leases.ts. */
+  readonly ipv6Leases: Records;
+
+  /** Replaces the network config if it still says `previous`. False when it had changed or was gone. */
+  replaceConfig(previous: string, text: string, signal: AbortSignal): Promise<boolean>;
+
   /** The host has another address: what was connected from the old one gets no answers and is not used again. */
   reconnect(): void;
 }

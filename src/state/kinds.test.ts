@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { Secret } from '#src/lib/secret.ts';
 import {
   deviceOf,
   type KernelObject,
@@ -132,4 +133,54 @@ test('a device’s setting is on the device', () => {
     }),
     'sysctl -w net/ipv4/conf/eth0.7/forwarding=1',
   );
+});
+
+test('secrets of WireGuard are hidden in all texts', () => {
+  const presharedKey = Secret.copyOf(new Uint8Array(32).fill(7));
+  const peer: KernelObject = {
+    kind: 'wireguard-peer',
+    device: 'flannel-wg',
+    publicKey: 'A'.repeat(43).concat('='),
+    endpoint: { ip: ip('192.0.2.9'), port: 51_820 },
+    allowedIps: [prefix('10.5.9.0/24')],
+    presharedKey,
+    keepalive: 25,
+  };
+  assert.equal(
+    commandOf({ verb: 'replace', object: peer }),
+    `wg set flannel-wg peer ${peer.publicKey} preshared-key (hidden) endpoint 192.0.2.9:51820 persistent-keepalive 25 allowed-ips 10.5.9.0/24`,
+  );
+  const { presharedKey: _, ...without } = peer;
+  assert.deepEqual(KINDS.of(peer).differences(peer, without), ['preshared key: none, wanted (hidden)']);
+  assert.deepEqual(KINDS.of(peer).differences(without, peer), ['preshared key: another, wanted none']);
+  const device: KernelObject = {
+    kind: 'wireguard-device',
+    device: 'flannel-wg',
+    publicKey: peer.publicKey,
+    privateKey: presharedKey,
+    listenPort: 51_820,
+    fwmark: 0,
+  };
+  assert.equal(
+    commandOf({ verb: 'replace', object: device }),
+    'wg set flannel-wg private-key (hidden) listen-port 51820 fwmark 0',
+  );
+  assert.doesNotMatch(JSON.stringify([peer, device]), /BwcH/);
+});
+
+test('the order of allowed IPs does not matter', () => {
+  const [a, b] = [prefix('10.5.9.0/24'), prefix('fd00::/64')];
+  const peer: KernelObject = {
+    kind: 'wireguard-peer',
+    device: 'flannel-wg',
+    publicKey: 'k',
+    endpoint: { ip: ip('fd77::1'), port: 1 },
+    allowedIps: [a, b],
+    keepalive: 0,
+  };
+  const kind = KINDS.of(peer);
+  assert.ok(kind.isAsWanted(peer, { ...peer, allowedIps: [b, a] }));
+  assert.deepEqual(kind.differences(peer, { ...peer, allowedIps: [b] }), [
+    'allowed ips: fd00::/64, wanted 10.5.9.0/24,fd00::/64',
+  ]);
 });

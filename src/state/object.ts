@@ -4,11 +4,14 @@ import { BRIDGE_FDB } from '#src/state/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT } from '#src/state/kinds/bridge-port.ts';
 import { BRIDGE_VLAN } from '#src/state/kinds/bridge-vlan.ts';
 import { FDB } from '#src/state/kinds/fdb.ts';
+import { IKE_CONNECTION } from '#src/state/kinds/ike-connection.ts';
 import { LINK } from '#src/state/kinds/link.ts';
 import { NEIGHBOUR } from '#src/state/kinds/neighbour.ts';
 import { ROUTE } from '#src/state/kinds/route.ts';
 import { SYSCTL } from '#src/state/kinds/sysctl.ts';
 import { VNI } from '#src/state/kinds/vni.ts';
+import { WIREGUARD_DEVICE } from '#src/state/kinds/wireguard-device.ts';
+import { WIREGUARD_PEER } from '#src/state/kinds/wireguard-peer.ts';
 import { XFRM_POLICY } from '#src/state/kinds/xfrm-policy.ts';
 import { Kinds } from '#src/state/kinds.ts';
 
@@ -17,6 +20,8 @@ export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
 export type { BridgeVlan } from '#src/state/kinds/bridge-vlan.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
+export type { IkeConnection } from '#src/state/kinds/ike-connection.ts';
+export type { Ipip } from '#src/state/kinds/ipip.ts';
 export type { Bridge, Link, Vlan } from '#src/state/kinds/link.ts';
 export type { Neighbour } from '#src/state/kinds/neighbour.ts';
 export {
@@ -25,27 +30,33 @@ export {
   RT_SCOPE_UNIVERSE,
   RTPROT_BOOT,
   RTPROT_KERNEL,
+  RTPROT_RA,
   RTPROT_WEFT,
 } from '#src/state/kinds/route.ts';
 export type { Sysctl } from '#src/state/kinds/sysctl.ts';
 export { HOST_NAMESPACE, type Veth } from '#src/state/kinds/veth.ts';
 export type { Vni } from '#src/state/kinds/vni.ts';
 export type { Vxlan } from '#src/state/kinds/vxlan.ts';
+export type { WireguardDevice } from '#src/state/kinds/wireguard-device.ts';
+export type { WireguardPeer } from '#src/state/kinds/wireguard-peer.ts';
 export type { EspTunnel, PolicyDirection, XfrmPolicy } from '#src/state/kinds/xfrm-policy.ts';
 
 /** All kinds of kernel state. A new kind is a line here. */
 const TABLE = [
   LINK,
   BRIDGE_PORT,
+  WIREGUARD_DEVICE,
   BRIDGE_VLAN,
   VNI,
   ADDRESS,
   FDB,
+  WIREGUARD_PEER,
   BRIDGE_FDB,
   NEIGHBOUR,
   ROUTE,
   SYSCTL,
   XFRM_POLICY,
+  IKE_CONNECTION,
 ] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { SEARCH_PATH } from '#src/sys/command.ts';
@@ -13,6 +13,8 @@ export interface ProgramRequest {
   readonly env: Readonly<Record<string, string>>;
   /** Each line that it prints, to either output; at most {@link LONGEST_LINE} characters of it. */
   readonly onLine: (line: string) => void;
+  /** It goes on when this process ends, which does not wait for it. */
+  readonly outlives?: boolean;
 }
 
 /** A program that was started by this process, and is to end with it. */
@@ -33,6 +35,8 @@ export interface ChildPrograms {
   endLeftover(id: ProcessId, graceMs: number): Promise<void>;
   /** Whether something takes connections on a unix socket. */
   answers(socket: string): Promise<boolean>;
+  /** Connects to a unix socket, and resolves when the other end closes that connection, or takes none. Keeps no process. */
+  hangsUp(socket: string): Promise<void>;
 }
 
 export const LONGEST_LINE = 1_000;
@@ -49,11 +53,16 @@ export const systemPrograms: ChildPrograms = {
       .find(isExecutable);
   },
 
-  start({ argv, env, onLine }) {
+  start({ argv, env, onLine, outlives = false }) {
     const child = spawn(argv[0], argv.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
+      detached: outlives,
     });
+    if (outlives) {
+      child.unref();
+      for (const output of [child.stdout, child.stderr]) (output as Socket).unref();
+    }
     for (const input of [child.stdout, child.stderr])
       createInterface({ input }).on('line', (line) => onLine(line.slice(0, LONGEST_LINE)));
     const ended = new Promise<string>((resolve) => {
@@ -96,6 +105,16 @@ export const systemPrograms: ChildPrograms = {
       };
       socket.once('connect', () => settle(true));
       socket.once('error', () => settle(false));
+    });
+  },
+
+  hangsUp(path) {
+    return new Promise((resolve) => {
+      const socket = connect(path);
+      socket.unref();
+      socket.on('error', () => {});
+      socket.resume();
+      socket.once('close', () => resolve());
     });
   },
 };

@@ -16,10 +16,10 @@ export interface Files {
    */
   writeAtomically(path: string, text: string | Iterable<string>, mode?: number): Promise<void>;
   /**
-   * Creates the file (0644), whole, unless there is one: false then. Makes the folder (0755) if it is missing. Of many who
+   * Creates the file (0644 unless `mode` says otherwise), whole, unless there is one: false then. Makes the folder (0755) if it is missing. Of many who
    * do so at one instant one succeeds, and all of them read its text then.
    */
-  createExclusively(path: string, text: string): Promise<boolean>;
+  createExclusively(path: string, text: string, mode?: number): Promise<boolean>;
   /** Removes the file; no such file is fine. */
   remove(path: string): Promise<void>;
 }
@@ -58,8 +58,8 @@ export const systemFiles: Files = {
     }
     await syncFolder(folder);
   },
-  async createExclusively(path, text) {
-    const temporary = await writeBeside(path, text, 0o644);
+  async createExclusively(path, text, mode = 0o644) {
+    const temporary = await writeBeside(path, text, mode);
     try {
       // A rename would replace what another process has created meanwhile.
       await link(temporary, path);

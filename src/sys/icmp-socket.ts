@@ -14,6 +14,11 @@ export interface IcmpOptions {
   readonly source: Ipv4;
   /** 16 bits; answers to others do not come to this socket. */
   readonly identifier: number;
+  /**
+   * Packets leave by this device, by its index, whatever the routes say: where none leads there by it, the kernel takes the
+   * destination for a neighbour. Answers come by any. Default: as routes say.
+   */
+  readonly leaveBy?: number | undefined;
   /** The network namespace, as a path. Default: the process's own. */
   readonly namespace?: string | undefined;
 }
@@ -75,6 +80,7 @@ const IPPROTO_IP = 0;
 const IPPROTO_ICMP = 1;
 const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_PROBE = 3;
+const IP_UNICAST_IF = 50;
 /** linux/icmp.h */
 const ICMP_ECHOREPLY = 0;
 const ICMP_ECHO = 8;
@@ -99,7 +105,7 @@ class SystemIcmpSocket implements IcmpSocket {
   #watch: SocketWatch | undefined;
   #closed = false;
 
-  constructor(libc: Libc, { source, identifier, namespace }: IcmpOptions) {
+  constructor(libc: Libc, { source, identifier, leaveBy, namespace }: IcmpOptions) {
     this.#libc = libc;
     this.#identifier = identifier;
     this.#request = new Uint8Array(LARGEST_PACKET - IP_HEADER_BYTES);
@@ -109,6 +115,7 @@ class SystemIcmpSocket implements IcmpSocket {
     if (this.#fd < 0) throw unavailable(source, new SystemError('socket', libc.errno()));
     try {
       this.#set(source, IPPROTO_IP, IP_MTU_DISCOVER, nativeInt(IP_PMTUDISC_PROBE));
+      if (leaveBy !== undefined) this.#set(source, IPPROTO_IP, IP_UNICAST_IF, networkInt(leaveBy));
       this.#set(source, SOL_RAW, ICMP_FILTER, nativeInt(~(1 << ICMP_ECHOREPLY)));
       const { instructions, count } = echoFilter(identifier);
       if (libc.attachFilter(this.#fd, instructions, count) < 0)
@@ -214,6 +221,12 @@ function echoFilter(identifier: number): BpfInstructions {
   program.return(0xffff_ffff);
   return program.assemble();
 }
+
+const networkInt = (value: number): Uint8Array => {
+  const bytes = new Uint8Array(4);
+  new DataView(bytes.buffer).setUint32(0, value);
+  return bytes;
+};
 
 const nativeInt = (value: number): Uint8Array => new Uint8Array(Int32Array.of(value).buffer);
 

@@ -57,6 +57,10 @@ export interface Libc {
    * may be moved by V8.
    */
   addressOf(bytes: Uint8Array): bigint;
+  /** read(2) */
+  read(fd: number, buffer: Uint8Array, length: number): number;
+  /** write(2) */
+  write(fd: number, bytes: Uint8Array, length: number): number;
   /** close(2) */
   close(fd: number): number;
   /** setns(2): moves the calling thread, nothing else. */
@@ -136,6 +140,8 @@ async function load(): Promise<Libc> {
     recvfrom: process.func('intptr_t recvfrom(int, void *, size_t, int, void *, void *)'),
     recvmsg: process.func('intptr_t recvmsg(int, void *, int)'),
     addressOf: (bytes) => koffi.address(bytes),
+    read: process.func('intptr_t read(int, void *, size_t)'),
+    write: process.func('intptr_t write(int, const void *, size_t)'),
     close: process.func('int close(int)'),
     setns: process.func('int setns(int, int)'),
     unshare: process.func('int unshare(int)'),

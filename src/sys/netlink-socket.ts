@@ -10,9 +10,10 @@ import { type SocketWatch, watchSocket } from '#src/sys/watch-socket.ts';
 export const NETLINK_ROUTE = 0;
 export const NETLINK_XFRM = 6;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_GENERIC = 16;
 
 export interface NetlinkSocketOptions {
-  /** NETLINK_ROUTE, NETLINK_XFRM or NETLINK_NETFILTER. */
+  /** NETLINK_ROUTE, NETLINK_XFRM, NETLINK_NETFILTER or NETLINK_GENERIC. */
   readonly protocol: number;
   /** Multicast groups to join (RTNLGRP_*, NFNLGRP_*). */
   readonly groups?: readonly number[];

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { parseMac } from '#src/lib/mac.ts';
-import { formatObject, type KernelObject, type Link } from '#src/state/object.ts';
-import type { Operation } from '#src/state/operation.ts';
-import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import type { KernelObject, Link } from '#src/state/object.ts';
 import { until } from '#src/sys/until.ts';
+import { Drift, firstOf, PAUSE_MS } from '../support/drift.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { pairOf } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -32,73 +30,18 @@ import {
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft');
 const DEVICE = 'flannel.1';
-/** Between two of a kind, so that a repair is not taken for a fight with another program. */
-const PAUSE_MS = 120;
 const FIGHT_MS = 5_000;
 
 const network = sharedNetwork(skip, { api: 3 });
-let opened: RtnetlinkKernel | undefined;
-after(() => opened?.close());
+const device = new Drift(() => pairOf(network())[0].host, DEVICE);
+after(() => device.close());
 
-/** The first host's kernel, seen with our own netlink code: it is fast enough to time a repair. */
-function kernel(): RtnetlinkKernel {
-  const [one] = pairOf(network());
-  opened ??= new RtnetlinkKernel(
-    { netlink: systemNetlink },
-    { namespace: `/run/netns/${one.host.namespace}` },
-  );
-  return opened;
-}
-
-/** Everything on the overlay's device, and the device, as sorted text. */
-async function overlayState(): Promise<readonly KernelObject[]> {
-  const link = (await kernel().links()).filter(({ name }) => name === DEVICE);
-  return [
-    ...link,
-    ...(await kernel().dump({ kinds: ['address', 'route', 'neighbour', 'fdb'], device: DEVICE })),
-  ];
-}
-
-const textOf = (objects: readonly KernelObject[]): string =>
-  objects
-    .map(
-      (object) => `${object.kind} ${formatObject(object)}${object.kind === 'link' ? ` up=${object.up}` : ''}`,
-    )
-    .sort()
-    .join('\n');
-
-async function apply(operation: Operation): Promise<void> {
-  const [result] = await kernel().apply([operation]);
-  assert.ok(result?.done, JSON.stringify(result));
-}
-
-/** Does it `TIMES` times under traffic; each time waits until the overlay is as before. */
-async function drift(fault: string, act: (state: readonly KernelObject[]) => Promise<void>): Promise<void> {
-  const before = await overlayState();
-  const wanted = textOf(before);
-  const repairedMs: number[] = [];
-  const { lost } = await underTraffic(network(), async () => {
-    for (let time = 0; time < TIMES; time++) {
-      const began = performance.now();
-      await act(before);
-      await until(async () => textOf(await overlayState()) === wanted, {
-        what: `the repair of ${fault}`,
-        timeoutMs: 10_000,
-        intervalMs: 0,
-      });
-      repairedMs.push(performance.now() - began);
-      await pause(PAUSE_MS);
-    }
-  });
-  reportFault({ fault, repairedMs, lost });
-}
-
-const first = (objects: readonly KernelObject[], kind: KernelObject['kind']): KernelObject =>
-  objects.find((object) => object.kind === kind) ?? assert.fail(`there is no ${kind}`);
+const drift = (fault: string, act: (state: readonly KernelObject[]) => Promise<void>): Promise<void> =>
+  device.measure(fault, act, (all) => underTraffic(network(), all));
 
 for (const kind of ['route', 'neighbour', 'fdb', 'address'] as const) {
   test(`P7 a deleted ${kind} is put back`, { skip }, () =>
-    drift(`P7 ${kind} deleted`, (state) => apply({ verb: 'remove', object: first(state, kind) })),
+    drift(`P7 ${kind} deleted`, (state) => device.apply({ verb: 'remove', object: firstOf(state, kind) })),
   );
 }
 
@@ -110,19 +53,19 @@ const LINK_CHANGES: readonly (readonly [string, string, Partial<Link>])[] = [
 for (const [number, what, change] of LINK_CHANGES) {
   test(`${number} ${what}: the device is as before`, { skip }, () =>
     drift(`${number} ${what}`, () =>
-      apply({ verb: 'set', object: { kind: 'link', name: DEVICE, ...change } }),
+      device.apply({ verb: 'set', object: { kind: 'link', name: DEVICE, ...change } }),
     ),
   );
 }
 
 test('P7 a deleted device is made again, with all that was on it', { skip }, () =>
-  drift('P7 device deleted', () => apply({ verb: 'remove', object: { kind: 'link', name: DEVICE } })),
+  drift('P7 device deleted', () => device.apply({ verb: 'remove', object: { kind: 'link', name: DEVICE } })),
 );
 
 test('P7 a flapped underlay leaves the overlay as it was', { skip }, () =>
   drift('P7 underlay flapped', async () => {
-    await apply({ verb: 'set', object: { kind: 'link', name: 'eth0', up: false } });
-    await apply({ verb: 'set', object: { kind: 'link', name: 'eth0', up: true } });
+    await device.apply({ verb: 'set', object: { kind: 'link', name: 'eth0', up: false } });
+    await device.apply({ verb: 'set', object: { kind: 'link', name: 'eth0', up: true } });
   }),
 );
 

@@ -48,10 +48,12 @@ async function hostOf(t: TestContext, kind: Kind) {
 const dockerBridges = ({
   mark,
   direct,
+  family = 'ip',
 }: {
   mark: boolean;
   direct: boolean;
-}): string => `table ip docker-bridges {
+  family?: 'ip' | 'ip6';
+}): string => `table ${family} docker-bridges {
 	map filter-forward-in-jumps {
 		type ifname : verdict
 		elements = { "docker0" : jump filter-forward-in__docker0 }
@@ -67,7 +69,7 @@ const dockerBridges = ({
 	}
 	chain raw-PREROUTING {
 		type filter hook prerouting priority raw; policy accept;
-		${direct ? '' : 'ip daddr 10.5.26.2 iifname != { "docker0" } counter drop comment "DROP DIRECT ACCESS"'}
+		${direct ? '' : `${family} daddr ${family === 'ip' ? '10.5.26.2' : 'fc00:0:0:1::2'} iifname != { "docker0" } counter drop comment "DROP DIRECT ACCESS"`}
 	}
 	chain filter-forward-in__docker0 {
 		ct state established,related counter accept
@@ -129,7 +131,15 @@ COMMIT
 COMMIT
 `,
     );
+    await host.must(
+      `ip6tables${kind.iptables}-restore`,
+      `*raw
+-A PREROUTING -d fc00:0:0:1::2/128 ! -i docker0 -j DROP
+COMMIT
+`,
+    );
     const text = (await found()).join('\n');
+    assert.match(text, /ip6tables\S* drops .* chain PREROUTING: -d fc00:0:0:1::2\/128 ! -i docker0 -j DROP/);
     assert.match(text, /table raw, chain PREROUTING: -d 10\.5\.26\.2\/32 ! -i docker0 -j DROP/);
     assert.match(text, /table filter, chain DOCKER: ! -i docker0 -o docker0 -j DROP/);
     await firewall.apply(WANTED_RULES);
@@ -142,14 +152,16 @@ COMMIT
   }, async (t) => {
     const { host, firewall, found } = await hostOf(t, kind);
     await firewall.apply(WANTED_RULES);
-    for (const mark of [true, false]) {
-      for (const direct of [true, false]) {
-        await host.must('nft -f -', dockerBridges({ mark, direct }));
-        const troubles = await found();
-        assert.equal(troubles.length, Number(!mark) + Number(!direct), troubles.join('\n'));
-        for (const trouble of troubles)
-          assert.match(trouble, /"allow-direct-routing": true, "bridge-accept-fwmark": "0x2000\/0x2000"$/);
-        await host.must('nft delete table ip docker-bridges');
+    for (const family of ['ip', 'ip6'] as const) {
+      for (const mark of [true, false]) {
+        for (const direct of [true, false]) {
+          await host.must('nft -f -', dockerBridges({ mark, direct, family }));
+          const troubles = await found();
+          assert.equal(troubles.length, Number(!mark) + Number(!direct), troubles.join('\n'));
+          for (const trouble of troubles)
+            assert.match(trouble, /"allow-direct-routing": true, "bridge-accept-fwmark": "0x2000\/0x2000"$/);
+          await host.must(`nft delete table ${family} docker-bridges`);
+        }
       }
     }
   });

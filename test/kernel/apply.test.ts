@@ -218,7 +218,12 @@ test('applied objects are found again, in both families', { skip }, async (t) =>
   const found = await kernel.dump({ kinds: ['address', 'neighbour', 'fdb', 'route'] });
   for (const object of objects)
     assert.ok(
-      found.some((candidate) => isEqual(candidate, object)),
+      // An address may say in addition that it is still being checked (tentative).
+      found.some((candidate) => {
+        if (candidate.kind !== 'address') return isEqual(candidate, object);
+        const { flags: _, ...plain } = candidate;
+        return isEqual(plain, object);
+      }),
       `${JSON.stringify(object, bigints)} is not in ${JSON.stringify(found, bigints)}`,
     );
   // The last address takes the device's routes along.

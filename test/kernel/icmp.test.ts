@@ -74,3 +74,39 @@ test('an address that the host lacks is no source', { skip }, async (t) => {
   const open = systemIcmp.open({ source: ipv4(0x0a000001), identifier: 7, namespace: path });
   await assert.rejects(open, { code: 'icmp', message: /ICMP from 10\.0\.0\.1: bind: .*EADDRNOTAVAIL/ });
 });
+
+/*
+ * Two namespaces with two links; each knows a way to the other's address by the first:
+ *
+ *     one 198.51.100.1 ── a0 ═══ a1 ── two 198.51.100.2        one ── b0 ═══ b1 ── two
+ */
+test('an echo leaves by the device that is given, and its answer comes by any', { skip }, async (t) => {
+  const [one, two] = [scratchNamespace(t), scratchNamespace(t)];
+  for (const link of ['a', 'b']) {
+    one.run(`ip link add ${link}0 type veth peer name ${link}1 netns ${two.path.replace(/.*\//, '')}`);
+    one.run(`ip link set ${link}0 up`);
+    two.run(`ip link set ${link}1 up`);
+  }
+  for (const [at, end, own, peer] of [
+    [one, 0, '198.51.100.1', '198.51.100.2'],
+    [two, 1, '198.51.100.2', '198.51.100.1'],
+  ] as const) {
+    at.run('ip link set lo up');
+    at.run(`ip address add ${own}/32 dev lo`);
+    at.run(`ip route add ${peer}/32 dev a${end} src ${own}`);
+    for (const device of ['all', `a${end}`, `b${end}`])
+      at.run(`sysctl -qw net.ipv4.conf.${device}.rp_filter=0`);
+  }
+  const arrivedBy = (device: string): number =>
+    (two.json(`ip -s link show ${device}`) as { stats64: { rx: { bytes: number } } }[])[0]?.stats64.rx
+      .bytes ?? 0;
+  const leaveBy = Number(one.json('ip link show b0')[0]?.ifindex);
+  const before = [arrivedBy('a1'), arrivedBy('b1')];
+  const [source, peer] = [address('198.51.100.1'), address('198.51.100.2')];
+  const socket = await systemIcmp.open({ source, identifier: 7, leaveBy, namespace: one.path });
+  t.after(() => socket.close());
+  assert.equal(socket.send({ to: peer, sequence: 3, bytes: 1400 }), undefined);
+  assert.deepEqual(await replyOf(socket), { from: peer, sequence: 3 });
+  assert.ok(arrivedBy('a1') - (before[0] ?? 0) < 1400);
+  assert.ok(arrivedBy('b1') - (before[1] ?? 0) > 1400);
+});

@@ -8,7 +8,8 @@ import type { KernelObject, PolicyDirection, XfrmPolicy } from '#src/state/objec
 import { commandOf } from '#src/state/operation.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
-import { patience, until } from '#src/sys/until.ts';
+import { until } from '#src/sys/until.ts';
+import { reportFault } from '../support/fault-report.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -133,7 +134,7 @@ for (const [what, ...commands] of [
     `ip xfrm policy add ${OUT} action block`,
   ],
 ] as const)
-  test(`drift is repaired in 100 ms: ${what}`, { skip }, async (t) => {
+  test(`drift is repaired: ${what}`, { skip }, async (t) => {
     const { namespace, owner, reconciler } = await reconciled(t);
     const made = listed(namespace);
     assert.equal(made.length, 3);
@@ -141,9 +142,9 @@ for (const [what, ...commands] of [
     for (const command of commands) namespace.run(command);
     const began = performance.now();
     await until(() => listed(namespace).join() === made.join() || undefined, { what, timeoutMs: 10_000 });
-    const tookMs = heardAt() - began;
-    t.diagnostic(`${tookMs.toFixed(0)} ms`);
-    assert.ok(tookMs <= 100 * patience(), `${tookMs} ms`);
+    // The list may show it before the event is read.
+    await until(() => heardAt() >= began || undefined, { what: `the event of the repair of ${what}` });
+    reportFault({ fault: `IPsec: ${what}`, repairedMs: [heardAt() - began], lost: undefined });
     await owner.settled();
     assert.deepEqual(owner.status.failing, []);
     assert.ok(reconciler.status.repairs > 0);

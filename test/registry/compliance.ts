@@ -38,6 +38,18 @@ export function complianceSuite(name: string, open: () => Promise<Harness>): voi
       assert.equal(await registry.readConfig(signal()), config);
     });
 
+    test('the config is replaced only where it says what was read', async () => {
+      const config = '{"Network":"10.0.0.0/16",\n "Owner":"ä & b"}';
+      await harness.writeConfig(config);
+      assert.equal(await registry.replaceConfig('{}', '{"a":1}', signal()), false);
+      assert.equal(await registry.readConfig(signal()), config);
+      assert.equal(await registry.replaceConfig(config, '{"b":"+ü"}', signal()), true);
+      assert.equal(await registry.readConfig(signal()), '{"b":"+ü"}');
+      await harness.writeConfig(undefined);
+      assert.equal(await registry.replaceConfig('{"b":"+ü"}', '{}', signal()), false);
+      assert.equal(await registry.readConfig(signal()), undefined);
+    });
+
     test('the config is followed: another text, none, a text again', async () => {
       const texts: (string | undefined)[] = [];
       const steps = ['{"Network":"10.1.0.0/16"}', undefined, '{"Network":"10.2.0.0/16"}'];

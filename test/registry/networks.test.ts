@@ -172,7 +172,7 @@ test('v3: the keys of tenants wake no watch, nor do leases at the prefix itself'
       for (const name of ['10.5.0.7', '10.5.0.8', '10.5.0.9']) {
         const { revision } = await records.list(signal());
         await records.create(name, 'x', undefined, signal());
-        // The store has sent it to whoever watches.
+        // The store has sent it to all watchers.
         await watchFor(records, revision, signal(), (events) => events.length > 0);
       }
     }

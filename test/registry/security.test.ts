@@ -8,7 +8,7 @@ import { systemFiles } from '#src/sys/files.ts';
 import { EtcdServer } from '../support/etcd-server.ts';
 import { type Certificates, makeCertificates } from './certificates.ts';
 import { watchFor, written } from './compliance.ts';
-import { APIS, type Api, openEtcd } from './open-etcd.ts';
+import { APIS, type Api, openEtcd, PREFIX } from './open-etcd.ts';
 
 const patience = () => AbortSignal.timeout(15_000);
 const material = (files: TlsFiles) => readTls({ files: systemFiles }, files);
@@ -210,6 +210,44 @@ describe('user and password', () => {
         for (const error of [await refusalOf(list({})), await refusalOf(watchFirst(api, server.url, {}))]) {
           assert.equal(error.reason, 'unauthenticated');
         }
+      });
+
+      // As docs/guides/security.md has them.
+      test('a host needs to write leases, and to read the config', {
+        skip: api === 'v2' && 'the guide has etcd v3’s roles',
+      }, async () => {
+        const asRoot = (...words: string[]) => server.ctl('--user', `root:${SECRET}`, ...words);
+        await asRoot('role', 'add', 'weft-host');
+        await asRoot('role', 'grant-permission', 'weft-host', 'read', `${PREFIX}/config`);
+        const leases = ['readwrite', '--prefix=true', `${PREFIX}/subnets/`];
+        await asRoot('role', 'grant-permission', 'weft-host', ...leases);
+        await asRoot('user', 'add', `host:${SECRET}`);
+        await asRoot('user', 'grant-role', 'host', 'weft-host');
+        await asRoot('put', `${PREFIX}/config`, '{"Network":"10.1.0.0/16"}');
+        const registry = openEtcd(api, server.url, { auth: { username: 'host', password: SECRET } });
+        try {
+          assert.equal(await registry.readConfig(patience()), '{"Network":"10.1.0.0/16"}');
+          for await (const config of registry.watchConfig(patience())) {
+            assert.equal(config, '{"Network":"10.1.0.0/16"}');
+            break;
+          }
+          const record = written(await registry.create('10.1.7.0-24', 'x', 60, patience()));
+          assert.ok(await registry.renew(record, 60, patience()));
+          const again = written(await registry.replace(record, 'y', 60, patience()));
+          assert.ok((await registry.list(patience())).records.some(({ value }) => value === 'y'));
+          const seen = await watchFor(
+            registry,
+            record.revision - 1n,
+            patience(),
+            (events) => events.length > 1,
+          );
+          assert.equal(seen.length, 2);
+          assert.ok(await registry.remove(again, patience()));
+        } finally {
+          await registry.close();
+        }
+        const asHost = ['--user', `host:${SECRET}`, 'put', `${PREFIX}/config`, '{}'];
+        await assert.rejects(server.ctl(...asHost), /permission denied/);
       });
 
       test('a user without the right to read is reported', async () => {

@@ -1,5 +1,4 @@
-import { CompactionRequest, DeleteRangeRequest } from '#src/etcd/rpc.ts';
-import { put } from '../store/script.ts';
+import { CompactionRequest, DeleteRangeRequest, PutRequest } from '#src/etcd/rpc.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
 import { TestStore } from '../support/store.ts';
 import { complianceSuite } from './compliance.ts';
@@ -11,7 +10,8 @@ complianceSuite('etcd v3, served by the embedded store', async () => {
   const registry = openEtcd('v3', server.url, { prefix: '/flannel-vxlan//network/' });
   const other = openEtcd('v3', server.url);
   const write = async (key: string, value: string): Promise<void> => {
-    await api.call(api.kv, api.kv.put, put(key, value));
+    const request = PutRequest.create({ key: Buffer.from(key), value: Buffer.from(value) });
+    await api.call(api.kv, api.kv.put, request);
   };
   return {
     registry,

@@ -1,7 +1,17 @@
 import fc from 'fast-check';
-import { ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
+import { formatPrefix, ipv4, ipv6, prefix4, prefix6 } from '#src/lib/ip.ts';
 import { macFromBytes } from '#src/lib/mac.ts';
-import type { BridgePort, FdbEntry, KernelObject, Link, Route, XfrmPolicy } from '#src/state/object.ts';
+import { Secret } from '#src/lib/secret.ts';
+import type {
+  BridgePort,
+  FdbEntry,
+  IkeConnection,
+  KernelObject,
+  Link,
+  Route,
+  WireguardPeer,
+  XfrmPolicy,
+} from '#src/state/object.ts';
 
 /** Few values of everything, so that objects often meet in a slot, and often differ there. */
 const small = fc.integer({ min: 0, max: 2 });
@@ -30,6 +40,15 @@ const link: fc.Arbitrary<Link> = fc
     up: optional(fc.boolean()),
     master: optional(fc.constantFrom('br-1', 'br-2', null)),
     bridge: optional(fc.boolean().map((multicastSnooping) => ({ multicastSnooping }))),
+    ipip: optional(
+      fc
+        .record({
+          local: optional(small.map((n) => ipv4(n * 0x7fffffff + 1))),
+          ttl: small,
+          pathMtuDiscovery: fc.boolean(),
+        })
+        .map((ipip) => withoutUndefined<NonNullable<Link['ipip']>>(ipip as never)),
+    ),
     vxlan: optional(
       fc
         .record({
@@ -78,6 +97,20 @@ export const anyPolicy: fc.Arbitrary<XfrmPolicy> = fc
   })
   .map((fields) => withoutUndefined<XfrmPolicy>(fields as never));
 
+const ikeConnection: fc.Arbitrary<IkeConnection> = fc
+  .record({
+    kind: fc.constant('ike-connection' as const),
+    local: ip,
+    remote: ip,
+    localSubnet: prefix,
+    remoteSubnet: prefix,
+    proposal: optional(fc.constantFrom('aes128gcm16', 'aes256')),
+    encapsulated: optional(fc.boolean()),
+    secret: optional(small.map((n) => Secret.ofText(String(n)))),
+    isUp: fc.boolean(),
+  })
+  .map((fields) => withoutUndefined<IkeConnection>(fields as never));
+
 const bridgePort: fc.Arbitrary<BridgePort> = fc
   .record({
     kind: fc.constant('bridge-port' as const),
@@ -87,6 +120,20 @@ const bridgePort: fc.Arbitrary<BridgePort> = fc
     locked: optional(fc.boolean()),
   })
   .map((fields) => withoutUndefined<BridgePort>(fields as never));
+
+const publicKey = small.map((n) => Buffer.alloc(32, n + 1).toString('base64'));
+
+const wireguardPeer: fc.Arbitrary<WireguardPeer> = fc
+  .record({
+    kind: fc.constant('wireguard-peer' as const),
+    device,
+    publicKey,
+    endpoint: fc.record({ ip, port: fc.constantFrom(51_820, 51_821) }),
+    allowedIps: fc.uniqueArray(prefix, { maxLength: 2, selector: formatPrefix }),
+    presharedKey: optional(small.map((n) => Secret.copyOf(new Uint8Array(32).fill(n + 1)))),
+    keepalive: fc.constantFrom(0, 25),
+  })
+  .map((fields) => withoutUndefined<WireguardPeer>(fields as never));
 
 /** An object of any kind. */
 export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
@@ -112,7 +159,16 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
     .map((fields) => withoutUndefined<FdbEntry>(fields as never)),
   fc.record({ kind: fc.constant('neighbour' as const), ip, mac, device, permanent: fc.boolean() }),
   route,
+  wireguardPeer,
+  fc.record({
+    kind: fc.constant('wireguard-device' as const),
+    device,
+    publicKey,
+    listenPort: fc.constantFrom(51_820, 51_821),
+    fwmark: fc.constantFrom(0, 1),
+  }),
   anyPolicy,
+  ikeConnection,
   fc.record({
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),

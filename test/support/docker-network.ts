@@ -44,6 +44,8 @@ export interface DockerNetworkOptions {
   readonly flags?: readonly string[];
   /** Further words for mk-docker-opts: `--docker-version=20.10` for a dockerd without doors. */
   readonly dockerOptions?: readonly string[];
+  /** Done on each host, by its number from 1, before flanneld starts. */
+  readonly beforeStart?: (host: Host, number: number) => Promise<void>;
   /** Starts dockerd and its container first, with what an earlier flanneld wrote. */
   readonly dockerFirst?: boolean;
 }
@@ -61,7 +63,8 @@ export async function dockerNetwork(t: Owner, options: DockerNetworkOptions): Pr
   const lab = await testLab(t, { hosts: 2 });
   const etcd = await startStore(lab, 'embedded');
   await writeConfig(etcd, 3, config);
-  const nodeOf = async (host: Host): Promise<DockerNode> => {
+  const nodeOf = async (host: Host, number: number): Promise<DockerNode> => {
+    await options.beforeStart?.(host, number);
     const flags = [...flagsFor(host, etcd), ...(options.flags ?? [])];
     const { daemon, subnetEnv } = await startFlanneld(host, flags);
     const dockerOptions = await writtenOptions(host, engine, options.dockerOptions);
@@ -82,7 +85,7 @@ export async function dockerNetwork(t: Owner, options: DockerNetworkOptions): Pr
   };
   const [h1, h2] = lab.hosts;
   if (h1 === undefined || h2 === undefined) throw new Error('a lab of two hosts has two');
-  const nodes = await Promise.all([nodeOf(h1), nodeOf(h2)]);
+  const nodes = await Promise.all([nodeOf(h1, 1), nodeOf(h2, 2)]);
   await waitForRoute(h1, nodes[1].subnet);
   await waitForRoute(h2, nodes[0].subnet);
   return { lab, etcd, nodes };

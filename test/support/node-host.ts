@@ -115,12 +115,14 @@ export class MemoryHost {
       openRegistry: ({ prefix }, ended) => this.#open(prefix, ended),
       openNetworks: async () => new MemoryNetworks({ clock }),
       makeFirewall: this.firewalls.make,
+      keepTable: () => ({ trouble: undefined, repairs: 0, start: async () => {}, remove: async () => [] }),
       observeRules: () => () => {},
       watchDrops: () => ({ troubles: [], poke: () => {}, start: () => {} }),
       commands: { run: async () => ({ code: 0, stdout: 'v1.8.9 (nf_tables)', stderr: '' }) },
       shell: async () => ({ code: 0, output: '', isCut: false }),
       programs: NO_PROGRAMS,
       files: this.files,
+      secrets: { read: async () => ({}), rotated: NO_KEYS },
       folders: NO_FOLDERS,
       clock,
       random: () => 0.5,
@@ -188,6 +190,18 @@ const NO_PROGRAMS: NetworkHost['programs'] = {
   start: async () => Promise.reject(new Error('there are no programs')),
   endLeftover: async () => {},
   answers: async () => false,
+  hangsUp: async () => {},
+};
+
+const refuse = async (): Promise<never> => {
+  throw new Error('this node has no keys');
+};
+const NO_KEYS: NetworkHost['secrets']['rotated'] = {
+  current: refuse,
+  next: async () => undefined,
+  makeNext: refuse,
+  promote: refuse,
+  ageMs: async () => 0,
 };
 
 const NO_FOLDERS: NetworkHost['folders'] = {

@@ -17,6 +17,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   tshark: 'tshark',
   busybox: 'busybox-static',
   ping: 'iputils-ping',
+  wg: 'wireguard-tools',
   nft: 'nftables',
   iptables: 'iptables',
   'firewall-cmd': 'firewalld',

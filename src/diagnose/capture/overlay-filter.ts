@@ -1,4 +1,4 @@
-import { netmask4, type Prefix4 } from '#src/lib/ip.ts';
+import { netmask4, type Prefix } from '#src/lib/ip.ts';
 import {
   BPF_LD_B_ABS,
   BPF_LD_H_ABS,
@@ -17,13 +17,13 @@ const [ICMP, UDP, FRAGMENT, ICMPV6] = [1, 17, 44, 58];
 const FRAGMENT_OFFSET = 0x1fff;
 /** BPF jumps over 255 instructions at most. */
 const MOST_PORTS = 32;
-const MOST_NETWORKS = 32;
+const MOST_NETWORKS = 16;
 
 export interface OverlayTraffic {
   /** UDP ports at which hosts take VXLAN packets. */
   readonly ports: readonly number[];
   /** Networks whose packets go without a tunnel between some hosts. */
-  readonly networks: readonly Prefix4[];
+  readonly networks: readonly Prefix[];
 }
 
 /**
@@ -32,7 +32,7 @@ export interface OverlayTraffic {
  * the command, which sees the packet whole.
  */
 export function overlayFilter({ ports, networks }: OverlayTraffic, snapLength: number): BpfInstructions {
-  const program = new BpfProgram<'v4' | 'v6' | 'udp' | 'udp6' | 'network' | 'accept'>();
+  const program = new BpfProgram<'v4' | 'v6' | 'udp' | 'udp6' | 'network' | 'network6' | 'accept'>();
   program.load(BPF_LD_H_ABS, SKF_AD_PROTOCOL);
   program.jumpIf(ETH_P_IP, 'v4');
   program.jumpIf(ETH_P_IPV6, 'v6');
@@ -45,10 +45,19 @@ export function overlayFilter({ ports, networks }: OverlayTraffic, snapLength: n
   program.jumpIf(UDP, 'udp6');
   program.jumpIf(FRAGMENT, 'accept');
   program.jumpIf(ICMPV6, 'accept');
-  program.return(0);
+  program.jump('network6');
   program.label('udp6');
   program.load(BPF_LD_H_ABS, SKF_NET_OFF + 42);
   for (const port of ports.slice(0, MOST_PORTS)) program.jumpIf(port, 'accept');
+  program.label('network6');
+  // Of an address of 128 bits the first 32 are looked at.
+  for (const { first, mask } of ranges(networks, 6)) {
+    for (const offset of [8, 24]) {
+      program.load(BPF_LD_W_ABS, SKF_NET_OFF + offset);
+      program.and(mask);
+      program.jumpIf(first, 'accept');
+    }
+  }
   program.return(0);
   program.label('v4');
   program.load(BPF_LD_B_ABS, SKF_NET_OFF + 9);
@@ -62,11 +71,11 @@ export function overlayFilter({ ports, networks }: OverlayTraffic, snapLength: n
   program.load(BPF_LD_H_IND, SKF_NET_OFF + 2);
   for (const port of ports.slice(0, MOST_PORTS)) program.jumpIf(port, 'accept');
   program.label('network');
-  for (const { address, length } of networks.slice(0, MOST_NETWORKS)) {
+  for (const { first, mask } of ranges(networks, 4)) {
     for (const offset of [12, 16]) {
       program.load(BPF_LD_W_ABS, SKF_NET_OFF + offset);
-      program.and(netmask4(length));
-      program.jumpIf((address & netmask4(length)) >>> 0, 'accept');
+      program.and(mask);
+      program.jumpIf(first, 'accept');
     }
   }
   program.return(0);
@@ -74,3 +83,17 @@ export function overlayFilter({ ports, networks }: OverlayTraffic, snapLength: n
   program.return(snapLength);
   return program.assemble();
 }
+
+/** The first 32 bits of each range of a family, and which of them count. */
+const ranges = (
+  networks: readonly Prefix[],
+  family: 4 | 6,
+): { readonly first: number; readonly mask: number }[] =>
+  networks
+    .filter((network) => network.family === family)
+    .slice(0, MOST_NETWORKS)
+    .map((network) => {
+      const mask = netmask4(Math.min(network.length, 32));
+      const first = network.family === 4 ? network.address : Number(network.address >> 96n);
+      return { first: (first & mask) >>> 0, mask };
+    });

@@ -8,24 +8,31 @@ import {
 } from '#src/diagnose/capture/overlay-places.ts';
 import { readFilter } from '#src/diagnose/capture/read-filter.ts';
 import type { KnownNetwork } from '#src/diagnose/known-network.ts';
-import { parseIpv4, parsePrefix, parsePrefix4 } from '#src/lib/ip.ts';
+import { parseIpv4, parsePrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 
+const prefix6 = (text: string) => parsePrefix6(text) ?? assert.fail(text);
 const prefix = (text: string) => parsePrefix4(text) ?? assert.fail(text);
 const ip = (text: string) => parseIpv4(text) ?? assert.fail(text);
 const NETWORK = {
   source: 'daemon',
   network: prefix('10.0.0.0/16'),
   subnet: prefix('10.0.65.0/24'),
+  networks: { v4: prefix('10.0.0.0/16'), v6: prefix6('fd05::/48') },
+  subnets: { v4: prefix('10.0.65.0/24'), v6: prefix6('fd05:0:0:65::/64') },
   mtu: 1450,
   instance: '7',
   requirements: [],
   settings: { VNI: 7, Port: 8472 },
   backend: { devices: ['flannel.7'] } as unknown as NonNullable<KnownNetwork['backend']>,
-  underlay: { name: 'eth0', mtu: 1500, address: ip('192.0.2.1'), publicIp: ip('192.0.2.1') },
+  underlay: {
+    ...{ name: 'eth0', mtu: 1500, address: ip('192.0.2.1'), publicIp: ip('192.0.2.1') },
+    ...{ addresses: { v4: ip('192.0.2.1') }, publicIps: { v4: ip('192.0.2.1') } },
+  },
   peers: [
     {
       lease: '10.0.32.0-24',
       subnet: prefix('10.0.32.0/24'),
+      subnets: { v4: prefix('10.0.32.0/24'), v6: prefix6('fd05:0:0:32::/64') },
       attributes: { backendType: 'vxlan', node: 'n2' },
       publicIp: ip('192.0.2.2'),
     },

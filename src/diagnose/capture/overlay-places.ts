@@ -2,7 +2,8 @@ import type { PeerFilter } from '#src/diagnose/capture/frame-filter.ts';
 import type { CapturePoint } from '#src/diagnose/capture/live-capture.ts';
 import { overlayFilter } from '#src/diagnose/capture/overlay-filter.ts';
 import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
-import { containsPrefix, type Ip, type Prefix, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { containsPrefix, type Ip, type Prefix, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
 import { vxlanName } from '#src/tenant/segment-wiring.ts';
@@ -15,7 +16,7 @@ export interface OverlayPlaces {
   readonly underlays: readonly string[];
   /** The overlay's own devices. */
   readonly inside: readonly CapturePoint[];
-  readonly networks: readonly Prefix4[];
+  readonly networks: readonly Prefix[];
   readonly peers: readonly KnownPeer[];
   /** Names of networks by VNI. */
   readonly names: ReadonlyMap<number, string>;
@@ -56,7 +57,7 @@ export function overlayPlaces({
       ...inside.values(),
       ...used.map(({ vni }) => ({ device: vxlanName(vni), namespace: tenantNamespace, vni })),
     ],
-    networks: networks.map(({ network }) => network),
+    networks: networks.flatMap((it) => valuesOf<Prefix, Prefix>(it.networks)),
     peers: networks.flatMap(({ peers }) => peers),
     names: new Map([...named, ...tenants.map(({ vni, name }): [number, string] => [vni, name])]),
   };
@@ -93,12 +94,14 @@ const isOfHost = ({ namespace }: CapturePoint): boolean => namespace === undefin
 /** A peer by its lease (`10.0.32.0-24`), subnet, public IP or identity; `undefined` for what can be none. */
 export function peerFilter({ peers }: OverlayPlaces, text: string): PeerFilter | undefined {
   const ip: Ip | undefined = parseIp(text);
-  const subnet: Prefix | undefined = parseSubnetName(text)?.v4 ?? parsePrefix(text);
+  const [leased] = valuesOf<Prefix, Prefix>(parseSubnetName(text) ?? {});
+  const subnet: Prefix | undefined = leased ?? parsePrefix(text);
   const found = peers.find(
     (peer) =>
       peer.attributes.node === text ||
-      (ip !== undefined && peer.publicIp === ip) ||
-      (subnet !== undefined && containsPrefix(peer.subnet, subnet)),
+      (ip !== undefined && (peer.publicIp === ip || peer.attributes.publicIpv6 === ip)) ||
+      (subnet !== undefined &&
+        valuesOf<Prefix, Prefix>(peer.subnets).some((own) => containsPrefix(own, subnet))),
   );
   const publicIp =
     ip ?? (subnet === undefined || found?.subnet.length === subnet.length ? found?.publicIp : undefined);

@@ -72,7 +72,7 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
   const objects =
     node.backend?.peerObjects(
       {
-        ...{ name: peer.lease, subnets: { v4: peer.subnet }, attributes: peer.attributes },
+        ...{ name: peer.lease, subnets: peer.subnets, attributes: peer.attributes },
         ...{ revision: 0n, expiry: { kind: 'reservation' } },
       },
       { routeForm: 'flannel' },
@@ -81,7 +81,14 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
     place: { socket: '/s.sock', stateFile: '/s.json', subnetFile: '/run/flannel/subnet.env' },
     options: {
       registry: { endpoints: '', prefix: '/x', api: 'auto', tls: {} },
-      ...{ ipMasq: false, forwardRules: true, randomFully: true, dockerMark: 0, publicIp: '' },
+      ...{
+        ipMasq: false,
+        forwardRules: true,
+        randomFully: true,
+        dockerMark: 0,
+        publicIp: '',
+        publicIpv6: '',
+      },
       leaseTtlMs: 86_400_000,
     },
     // Of a daemon that runs: nothing of it is known, and nothing is wrong with it.
@@ -95,6 +102,7 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
     neighbours: objects.filter((object) => object.kind === 'neighbour'),
     fdb: objects.filter((object) => object.kind === 'fdb'),
     ways: new Map([[PEER.name, { device: 'eth0' }]]),
+    waysOfFamilies: new Map([[PEER.name, { v4: { device: 'eth0' } }]]),
     sysctls: new Map([['net/ipv4/ip_forward', '1']]),
     ipRules: knownFact([]),
     policyRoutes: knownFact([]),
@@ -110,12 +118,17 @@ function healthy(changes: Partial<HostFacts> = {}): HostFacts {
       { lease: PEER.name, underlay: 'yes', tunnel: 'yes', fullSize: 'yes', tcp: 'yes', aheadMs: 0 },
     ]),
     modules: knownFact([{ module: 'vxlan', buildOption: 'CONFIG_VXLAN', loaded: true, installed: true }]),
+    handshakes: absentFact('no WireGuard'),
     now: 0,
     ...changes,
   };
 }
 
 const checks = CHECKS.filter(({ id }) => id !== 'daemon-socket');
+const handshake = (seen: object) => ({
+  ...{ device: 'flannel-wg', publicKey: 'k', at: 0, sent: 0, sentMeanwhile: 0 },
+  ...seen,
+});
 const idsOf = (changes: Partial<HostFacts>): string[] =>
   runChecks(healthy(changes), checks).findings.map(({ id }) => id);
 const reach = (changes: object): Pick<HostFacts, 'reach'> => ({
@@ -210,6 +223,7 @@ for (const [id, changes] of [
     },
   ],
   ['underlay-down', { links: [{ ...ETH0, running: false }, FLANNEL] }],
+  ['plain-peers', running({ peers: { accepted: 2, quarantined: [], plain: 1 } })],
   ['lease-near-expiry', registry({ ownRemainingMs: 60_000 })],
   [
     'lease-missing',
@@ -231,6 +245,11 @@ for (const [id, changes] of [
     registry({ endpoints: [{ url: 'https://e', why: 'unable to verify the first certificate' }] }),
   ],
   ['peer-clock-skew', reach({ aheadMs: 60_000 })],
+  ['wireguard-handshake', { handshakes: knownFact([handshake({ at: 0, sent: 148 })]) }],
+  [
+    'wireguard-handshake',
+    { now: 1_000_000, handshakes: knownFact([handshake({ at: 800_000, sent: 900, sentMeanwhile: 148 })]) },
+  ],
   ['peer-settings', reach({ shared: { VNI: 1, Port: 4789 } })],
   ['tcp-lost', reach({ tcp: 'no' })],
   ['path-mtu', reach({ fullSize: 'no' })],

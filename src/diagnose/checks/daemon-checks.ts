@@ -1,7 +1,7 @@
 import { type Check, some } from '#src/diagnose/check.ts';
 import { known, NoFact } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { formatPrefix, ipv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { addressAfter, formatIp, formatPrefix, type Prefix, parsePrefix } from '#src/lib/ip.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
 import type { RunningProgram } from '#src/sys/process-list.ts';
 
@@ -24,6 +24,19 @@ function prefixOf({ argv }: RunningProgram): string {
 /** A flanneld of any make, run by itself or by an interpreter. */
 export const isFlanneld = ({ argv }: RunningProgram): boolean =>
   argv.slice(0, 3).some((word) => /(^|\/)flanneld(\.ts)?$/.test(word));
+
+/** The lines of one family by what follows FLANNEL_. */
+const linesOf = (
+  family: string,
+  network: Prefix | undefined,
+  subnet: Prefix | undefined,
+): Readonly<Record<string, string>> =>
+  network === undefined || subnet === undefined
+    ? {}
+    : {
+        [`${family}NETWORK`]: formatPrefix(network),
+        [`${family}SUBNET`]: `${formatIp(addressAfter(subnet, 1))}/${subnet.length}`,
+      };
 
 export const DAEMON_CHECKS: readonly Check[] = [
   {
@@ -87,20 +100,20 @@ export const DAEMON_CHECKS: readonly Check[] = [
     why: 'Docker takes the address of its bridge and its MTU from this file when it starts.',
     causes: ['docker-bip', 'docker-mtu'],
     look(facts) {
-      const { subnet, network, mtu, source } = known(facts.network);
+      const { mtu, source, networks, subnets } = known(facts.network);
       const { subnetFile: text, place } = facts;
       const remedy = 'systemctl restart flanneld, which writes it; then systemctl restart docker';
       if (source === 'subnet-file') return undefined;
       if (text === undefined) return { what: `There is no ${place.subnetFile}.`, remedy };
       const value = (name: string): string => new RegExp(`^FLANNEL_${name}=(.*)$`, 'm').exec(text)?.[1] ?? '';
       const wanted = {
-        NETWORK: formatPrefix(network),
-        SUBNET: formatPrefix({ ...subnet, address: ipv4(subnet.address + 1) }),
+        ...linesOf('', networks.v4, subnets.v4),
+        ...linesOf('IPV6_', networks.v6, subnets.v6),
         MTU: String(mtu),
       };
       const wrong = Object.entries(wanted).filter(([name, expected]) => {
         const found = value(name);
-        const prefix = parsePrefix4(found);
+        const prefix = parsePrefix(found);
         return (prefix === undefined ? found : formatPrefix(prefix)) !== expected;
       });
       if (wrong.length === 0) return undefined;

@@ -3,8 +3,10 @@ import type { Check, Finding } from '#src/diagnose/check.ts';
 import { DEVICE, REACH } from '#src/diagnose/checks/consequences.ts';
 import { known, knownOr, NoFact } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { type KnownNetwork, type KnownPeer, underlaySaid } from '#src/diagnose/known-network.ts';
-import { formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
+import { underlaySaid } from '#src/diagnose/known-underlay.ts';
+import { formatIp, formatPrefix, type Ip, isIpv4 } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { type KernelObject, KINDS, type Link } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -17,7 +19,7 @@ export function ownObjects(network: KnownNetwork): readonly KernelObject[] {
       kind: 'unknown',
       why: 'the backend of the network is not known: there is no state file',
     });
-  return network.backend.ownObjects({ v4: network.subnet });
+  return network.backend.ownObjects(network.subnets);
 }
 
 /** The overlay's devices as they should be. Throws NoFact where the backend has none. */
@@ -49,12 +51,17 @@ function firstPair(facts: HostFacts, look: (pair: Pair) => Finding | undefined):
 }
 
 /**
- * The address that a device of this host should have. Behind a NAT it is not the public IP: a flanneld that runs says which
- * one it is, and without one it is not known.
+ * The addresses that a device of this host should have. Behind a NAT they are not the public IPs: a flanneld that runs says
+ * which ones they are, and without one they are not known.
  */
-function sourceOf({ daemon, options }: HostFacts, own: KnownPeer | undefined): Ipv4 | undefined {
-  if (daemon.state === 'running') return underlaySaid(daemon.status.network)?.address;
-  return options.publicIp === '' ? own?.publicIp : undefined;
+function sourcesOf({ daemon, options }: HostFacts, own: KnownPeer | undefined): readonly Ip[] {
+  if (daemon.state === 'running')
+    return valuesOf<Ip, Ip>(underlaySaid(daemon.status.network)?.addresses ?? {});
+  const { publicIp, publicIpv6 } = own?.attributes ?? {};
+  return [
+    ...(publicIp !== undefined && options.publicIp === '' ? [publicIp] : []),
+    ...(publicIpv6 !== undefined && options.publicIpv6 === '' ? [publicIpv6] : []),
+  ];
 }
 
 export const DEVICE_CHECKS: readonly Check[] = [
@@ -114,14 +121,15 @@ export const DEVICE_CHECKS: readonly Check[] = [
     causes: ['device-settings', 'device-mtu', 'underlay-down', 'registry-unreachable', ...REACH],
     look(facts) {
       const { own } = known(facts.network);
-      const ip = sourceOf(facts, own);
-      if (ip === undefined || facts.addresses.some(({ prefix }) => prefix.address === ip)) return undefined;
+      const has = (ip: Ip): boolean => facts.addresses.some(({ prefix }) => prefix.address === ip);
+      const ip = sourcesOf(facts, own).find((source) => !has(source));
+      if (ip === undefined) return undefined;
       return {
         what: `No device of this host has ${formatIp(ip)}, the address that the tunnel's packets come from and go to.`,
         remedy:
           facts.daemon.state === 'running'
             ? `give the address back to its device, or ${RESTART}, which publishes another one`
-            : `${RESTART}, which publishes the new address; behind a NAT start it with --public-ip=${formatIp(ip)}`,
+            : `${RESTART}, which publishes the new address; behind a NAT start it with --public-ip${isIpv4(ip) ? '' : 'v6'}=${formatIp(ip)}`,
       };
     },
   },

@@ -3,12 +3,12 @@ import { containerBridge } from '#src/diagnose/checks/container-bridge.ts';
 import { dockerdOption, doubledOptions } from '#src/diagnose/facts/dockerd.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { formatPrefix, ipv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { addressAfter, containsPrefix, formatPrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 
 /** The address that the bridge must have: the first of the subnet. */
-function bipOf(facts: HostFacts): string {
-  const { subnet } = known(facts.network);
-  return formatPrefix({ ...subnet, address: ipv4(subnet.address + 1) });
+function bipOf(facts: HostFacts): string | undefined {
+  const { v4 } = known(facts.network).subnets;
+  return v4 && formatPrefix({ ...v4, address: addressAfter(v4, 1) });
 }
 
 const REMEDY =
@@ -19,6 +19,7 @@ function usesDriver({ daemon }: HostFacts): boolean {
   return daemon.state === 'running' && daemon.status.docker?.state === 'on';
 }
 
+const DOCKER_BRIDGE = 'docker0';
 /** What dockerd does without the option (dockerd(8)). */
 const DEFAULT_MTU = 1500;
 
@@ -56,7 +57,7 @@ export const DOCKER_CHECKS: readonly Check[] = [
       const wanted = bipOf(facts);
       const bip = dockerdOption(dockerd, 'bip');
       const bridge = dockerdOption(dockerd, 'bridge') ?? dockerdOption(dockerd, 'b');
-      if (bridge !== undefined || bip?.value === wanted) return undefined;
+      if (wanted === undefined || bridge !== undefined || bip?.value === wanted) return undefined;
       if (bip === undefined) {
         if (usesDriver(facts) || containerBridge(facts) !== undefined) return undefined;
         return {
@@ -72,6 +73,32 @@ export const DOCKER_CHECKS: readonly Check[] = [
             what: `dockerd was started with --bip=${bip.value} (${bip.from}), and ${facts.place.subnetFile} says ${wanted}.`,
             remedy: REMEDY,
           };
+    },
+  },
+  {
+    id: 'docker-ipv6',
+    title: "dockerd was started with the host's IPv6 subnet (--ipv6, --fixed-cidr-v6)",
+    why: 'Without the two options containers on the default bridge have no address of the IPv6 network.',
+    causes: [],
+    look(facts) {
+      const dockerd = known(facts.dockerd);
+      const { v6 } = known(facts.network).subnets;
+      // A bridge by hand, or one of another network, is its owner's matter.
+      if (v6 === undefined || containerBridge(facts)?.name !== DOCKER_BRIDGE) return undefined;
+      const [ipv6, cidr] = [dockerdOption(dockerd, 'ipv6'), dockerdOption(dockerd, 'fixed-cidr-v6')];
+      const given = cidr && parsePrefix6(cidr.value);
+      const isInside = given !== undefined && containsPrefix(v6, given);
+      if (ipv6 !== undefined && ipv6.value !== 'false' && isInside) return undefined;
+      const wrong =
+        ipv6 === undefined || ipv6.value === 'false'
+          ? 'without --ipv6'
+          : cidr === undefined
+            ? 'without --fixed-cidr-v6'
+            : `with --fixed-cidr-v6=${cidr.value} (${cidr.from})`;
+      return {
+        what: `dockerd was started ${wrong}: its containers have no address of this host's IPv6 subnet ${formatPrefix(v6)}.`,
+        remedy: `start dockerd with --ipv6 --fixed-cidr-v6=${formatPrefix(v6)}, which mk-docker-opts --ipv6 writes: ${REMEDY}`,
+      };
     },
   },
   {

@@ -19,8 +19,8 @@ interface Wanted {
   readonly objects: readonly KernelObject[];
 }
 
-const leaseOf = ({ lease, subnet, attributes }: KnownPeer): Lease => ({
-  subnets: { v4: subnet },
+const leaseOf = ({ lease, subnets, attributes }: KnownPeer): Lease => ({
+  subnets,
   attributes,
   expiry: { kind: 'reservation' },
   name: lease,
@@ -32,10 +32,10 @@ function wantedOf(facts: HostFacts, peers: readonly KnownPeer[]): Wanted[] {
   if (backend === undefined) throw new NoFact(BACKEND_UNKNOWN);
   const routeForm = routeFormOf(facts, known(facts.network));
   return peers.flatMap((peer) => {
-    const way = facts.ways.get(peer.lease);
+    const lookup = facts.waysOfFamilies.get(peer.lease);
     // A way that was not looked up says nothing.
-    if (backend.needsLookup && !facts.ways.has(peer.lease)) return [];
-    const path: PeerPath = { routeForm, ...(way !== undefined && { lookup: { v4: way } }) };
+    if (backend.needsLookup && lookup === undefined) return [];
+    const path: PeerPath = { routeForm, ...(lookup !== undefined && { lookup }) };
     return [{ peer, objects: backend.peerObjects(leaseOf(peer), path) }];
   });
 }
@@ -127,7 +127,7 @@ export const ENTRY_CHECKS: readonly Check[] = [
       const wanted = new Set(
         wantedOf(facts, all)
           .flatMap(({ objects }) => objects)
-          .concat(network.backend.ownObjects({ v4: network.subnet }))
+          .concat(network.backend.ownObjects(network.subnets))
           .map(keyOf),
       );
       const { scopes } = network.backend;

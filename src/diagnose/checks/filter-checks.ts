@@ -5,11 +5,15 @@ import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
 import { forwardedBy } from '#src/diagnose/facts/packet-filter.ts';
 import { type HostFacts, wantedRulesOf } from '#src/diagnose/host-facts.ts';
+import { familiesKnown } from '#src/diagnose/known-families.ts';
+import { tunnelPortOf } from '#src/diagnose/known-network.ts';
+import type { KnownUnderlay } from '#src/diagnose/known-underlay.ts';
 import { type FilterDrop, packetDrop } from '#src/firewall/packet-drops.ts';
 import type { WantedRules } from '#src/firewall/rules.ts';
 import { type SeenDrop, seenDrops } from '#src/firewall/what-drops.ts';
 import { masqueradeOf } from '#src/firewall/what-masquerades.ts';
-import { formatPrefix, masked, prefix4 } from '#src/lib/ip.ts';
+import { formatPrefix, type Ip, isIpv4, type Prefix, prefixOf } from '#src/lib/ip.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
 
 function wantedOf(facts: HostFacts): WantedRules | undefined {
   return wantedRulesOf(known(facts.network), facts.subnetFile, facts.options);
@@ -56,27 +60,40 @@ interface TunnelDrop {
 function tunnelDrop(facts: HostFacts, way: Way): TunnelDrop | undefined {
   const { filters } = known(facts.filter);
   const { backend, underlay, settings } = known(facts.network);
-  const port = settings.Port;
-  if (underlay === undefined || typeof port !== 'number' || (backend?.devices.length ?? 0) === 0)
-    return undefined;
-  const here = prefix4(underlay.address, 32);
+  const port = tunnelPortOf(settings);
+  if (underlay === undefined || port === undefined || (backend?.devices.length ?? 0) === 0) return undefined;
   const carries = { protocol: 'udp', port } as const;
   let first: FilterDrop | undefined;
   const leases: string[] = [];
-  for (const { lease, publicIp } of peersNow(facts).slice(0, MOST_PEERS)) {
-    if (publicIp === undefined) continue;
-    const there = prefix4(publicIp, 32);
-    const packet =
-      way === 'input'
-        ? { by: underlay.name, out: '', from: there, to: here, mark: 0, carries }
-        : { by: '', out: underlay.name, from: here, to: there, mark: 0, carries };
-    const drop = packetDrop(filters, packet, way);
-    if (drop === undefined) continue;
-    first ??= drop;
-    leases.push(lease);
+  for (const { lease, attributes } of peersNow(facts).slice(0, MOST_PEERS)) {
+    for (const [own, peer] of outerEnds(underlay, attributes)) {
+      const [here, there] = [hostOf(own), hostOf(peer)];
+      const packet =
+        way === 'input'
+          ? { by: underlay.name, out: '', from: there, to: here, mark: 0, carries }
+          : { by: '', out: underlay.name, from: here, to: there, mark: 0, carries };
+      const drop = packetDrop(filters, packet, way);
+      if (drop === undefined) continue;
+      first ??= drop;
+      leases.push(lease);
+      break;
+    }
   }
   return first && { drop: first, port, leases };
 }
+
+/** Between which addresses the tunnels to a peer are: one pair for each family that both have. */
+function outerEnds(
+  { addresses: { v4, v6 } }: KnownUnderlay,
+  { publicIp, publicIpv6 }: LeaseAttributes,
+): [own: Ip, peer: Ip][] {
+  return [
+    ...(v4 !== undefined && publicIp !== undefined ? [[v4, publicIp] as [Ip, Ip]] : []),
+    ...(v6 !== undefined && publicIpv6 !== undefined ? [[v6, publicIpv6] as [Ip, Ip]] : []),
+  ];
+}
+
+const hostOf = (ip: Ip): Prefix => prefixOf(ip, isIpv4(ip) ? 32 : 128);
 
 function tunnelFinding(facts: HostFacts, way: Way): Finding | undefined {
   const dropped = tunnelDrop(facts, way);
@@ -175,16 +192,20 @@ export const FILTER_CHECKS: readonly Check[] = [
     causes: [],
     look(facts) {
       const { filters } = known(facts.filter);
-      const { network, subnet, backend } = known(facts.network);
+      const { backend } = known(facts.network);
       const wanted = wantedOf(facts);
       const out = backend?.devices[0];
       // Without --ip-masq Docker masquerades, as mk-docker-opts says.
       if (wanted?.masquerade !== true || out === undefined) return undefined;
       const by = containerBridge(facts)?.name ?? 'docker0';
       for (const peer of peersNow(facts).slice(0, MOST_PEERS)) {
-        const packet = { by, out, mark: 0, from: masked(subnet), to: masked(peer.subnet) };
-        const hit = masqueradeOf(filters, packet);
-        if (hit === undefined) continue;
+        const [found] = familiesKnown(known(facts.network)).flatMap(({ network, subnet: from }) => {
+          const to = from.family === 4 ? peer.subnets.v4 : peer.subnets.v6;
+          const hit = to && masqueradeOf(filters, { by, out, mark: 0, from, to });
+          return hit === undefined ? [] : [{ hit, network }];
+        });
+        if (found === undefined) continue;
+        const { hit, network } = found;
         const range = formatPrefix(network);
         const except = `${hit.program} -t nat -I POSTROUTING -s ${range} -d ${range} -j ACCEPT`;
         return {

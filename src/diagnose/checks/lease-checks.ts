@@ -116,7 +116,7 @@ export const LEASE_CHECKS: readonly Check[] = [
     causes: ['lease-quarantined', ...REACH],
     look(facts) {
       const { backend } = known(facts.network);
-      const group = sharers(facts, ({ attributes }) => firstIdentity(backend?.identityOf(attributes)));
+      const group = sharers(facts, ({ attributes }) => firstIdentity(backend?.identityOf?.(attributes)));
       if (group === undefined) return undefined;
       return {
         what: `${group.length} hosts have the same VTEP MAC: ${some(group.map(named))}.`,
@@ -166,17 +166,48 @@ export const LEASE_CHECKS: readonly Check[] = [
     },
   },
   {
+    id: 'lease-disputed',
+    title: 'nobody has written over the lease of another host',
+    why: 'Who writes such a lease wants the packets of that subnet. They go on to the host that held it for as long as a lease lives.',
+    causes: [],
+    look(facts) {
+      const disputed = refused(facts).filter(({ isDisputed }) => isDisputed);
+      if (disputed.length === 0) return undefined;
+      return {
+        what: `${disputed.length === 1 ? 'A lease was' : `${disputed.length} leases were`} written over by another than its key's host: ${some(disputed.map(({ lease, reason }) => `${lease}: ${reason}`))}.`,
+        remedy:
+          'find out who writes to the registry, and change its passwords; where the host has a new key by your own doing: weft trust forget SUBNET, on each host',
+        leases: disputed.map(({ lease }) => lease),
+      };
+    },
+  },
+  {
     id: 'lease-quarantined',
     title: 'all leases can be used',
     why: 'A lease in quarantine has no route: its host is not reached from here.',
     causes: [...REACH],
-    look({ daemon }) {
-      const quarantined = daemon.state === 'running' ? daemon.status.peers.quarantined : [];
+    look(facts) {
+      const quarantined = refused(facts).filter(({ isDisputed }) => !isDisputed);
       if (quarantined.length === 0) return undefined;
       return {
         what: `${quarantined.length === 1 ? 'A lease is' : `${quarantined.length} leases are`} not used: ${some(quarantined.map(({ lease, reason }) => `${lease}: ${reason}`))}.`,
         remedy: 'correct it on its host, or remove it: weft release SUBNET',
         leases: quarantined.map(({ lease }) => lease),
+      };
+    },
+  },
+  {
+    id: 'plain-peers',
+    title: 'packets to all peers are encrypted, where the network asks for it',
+    why: 'What goes to a peer without a tunnel can be read and forged on the way.',
+    causes: [],
+    look({ daemon }) {
+      const { plain = 0, accepted } = daemon.state === 'running' ? daemon.status.peers : { accepted: 0 };
+      if (plain === 0) return undefined;
+      return {
+        what: `Packets to ${plain} of ${accepted} peers are not encrypted: they announce no WireGuard key.`,
+        remedy:
+          '"weft peers" names them; run a weft that knows "Encrypt" there, or set "EncryptPolicy": "require", which leaves them out',
       };
     },
   },
@@ -199,6 +230,13 @@ export const LEASE_CHECKS: readonly Check[] = [
     },
   },
 ];
+
+/** Leases that are not used, and which of them stand in the registry over one that is. */
+function refused({ daemon }: Pick<HostFacts, 'daemon'>) {
+  if (daemon.state !== 'running') return [];
+  const disputed = new Set(daemon.status.trust?.disputed);
+  return daemon.status.peers.quarantined.map((it) => ({ ...it, isDisputed: disputed.has(it.lease) }));
+}
 
 function capacityOf(text: string): number | undefined {
   try {

@@ -20,7 +20,7 @@ export function peersNow(facts: HostFacts): readonly KnownPeer[] {
 export function settledPeers(facts: HostFacts): readonly KnownPeer[] {
   const { peers, backend } = known(facts.network);
   const essence = ({ publicIp, attributes }: KnownPeer): string =>
-    `${Number(publicIp)} ${backend?.identityOf(attributes)}`;
+    `${Number(publicIp)} ${backend?.identityOf?.(attributes)}`;
   const now = new Map(peersNow(facts).map((peer) => [peer.lease, essence(peer)]));
   const usable = peers.filter(({ attributes }) => backend?.judge(attributes) === undefined);
   return usable.filter((peer) => now.get(peer.lease) === essence(peer));

@@ -5,6 +5,7 @@ import { peersNow } from '#src/diagnose/checks/peers-now.ts';
 import { known, knownOr } from '#src/diagnose/facts/fact.ts';
 import { carries, type PeerReach } from '#src/diagnose/facts/reach.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
+import { tunnelPortOf } from '#src/diagnose/known-network.ts';
 import { formatIp } from '#src/lib/ip.ts';
 
 /** The peers, still in the registry, of which this is so. */
@@ -54,7 +55,7 @@ export const REACH_CHECKS: readonly Check[] = [
         (reach) => !carries(reach) && reach.tunnel === 'no' && reach.underlay === 'yes',
       );
       const { settings, backend } = known(facts.network);
-      const port = settings.Port;
+      const port = tunnelPortOf(settings);
       return (
         silent && {
           what: `The host answers outside the tunnel and not inside of it: ${silent.names}.`,

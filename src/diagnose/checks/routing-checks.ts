@@ -6,7 +6,9 @@ import { known, knownOr, NoFact } from '#src/diagnose/facts/fact.ts';
 import { carries } from '#src/diagnose/facts/reach.ts';
 import { type Decision, decide } from '#src/diagnose/facts/route-decision.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
-import { formatIp, formatPrefix, ipv4, overlaps, type Prefix4 } from '#src/lib/ip.ts';
+import { familiesKnown } from '#src/diagnose/known-families.ts';
+import { addressAfter, formatIp, formatPrefix, overlaps, type Prefix } from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 import { formatObject, type Route, RTPROT_WEFT } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 
@@ -14,10 +16,10 @@ import { commandOf } from '#src/state/operation.ts';
 const MOST_PEERS = 32;
 
 /** Routes of the main table that take packets to this subnet, and are not the one for it. */
-function takers(facts: HostFacts, subnet: Prefix4, devices: readonly string[], metric: number): Route[] {
+function takers(facts: HostFacts, subnet: Prefix, devices: readonly string[], metric: number): Route[] {
   return facts.routes.filter(
     (route) =>
-      route.destination.family === 4 &&
+      route.destination.family === subnet.family &&
       route.protocol !== RTPROT_WEFT &&
       route.destination.length >= subnet.length &&
       overlaps(route.destination, subnet) &&
@@ -66,9 +68,12 @@ export const ROUTING_CHECKS: readonly Check[] = [
       const { network, subnet } = known(facts.network);
       const [rules, routes] = [known(facts.ipRules), known(facts.policyRoutes)];
       const bridge = containerBridge(facts);
-      const from = { family: 4, address: ipv4(subnet.address + 2), length: 32 } as const;
+      // The rules of IPv4 alone are read.
+      if (subnet.family === 6) return undefined;
+      const from = { family: 4, address: addressAfter(subnet, 2), length: 32 } as const;
       for (const peer of settledPeers(facts).slice(0, MOST_PEERS)) {
-        const to = ipv4(peer.subnet.address + 2);
+        if (peer.subnets.v4 === undefined) continue;
+        const to = addressAfter(peer.subnets.v4, 2);
         const decision = decide({ rules, routes }, { from, to, by: bridge?.name ?? 'docker0' });
         if (decision === undefined || decision.rule.table === 'main') continue;
         if (decision.route === undefined && decision.rule.action === 'lookup') continue;
@@ -86,29 +91,33 @@ export const ROUTING_CHECKS: readonly Check[] = [
     why: 'The kernel takes the longest prefix: a route to a part of a subnet comes before the route to the whole.',
     causes: ['route-missing', ...REACH],
     look(facts) {
-      const { backend, underlay, subnet } = known(facts.network);
+      const { backend, underlay, subnets } = known(facts.network);
       // Its own routes would be taken for those of others.
       if (backend === undefined) throw new NoFact({ kind: 'unknown', why: 'the backend is not known' });
       const own = [...backend.devices];
       const isDirect = backend.inbound.underlay;
       const found = settledPeers(facts).flatMap((peer) => {
         const devices = isDirect && underlay !== undefined ? [...own, underlay.name] : own;
-        return takers(facts, peer.subnet, devices, Number.POSITIVE_INFINITY)
-          .filter((route) => route.destination.length > peer.subnet.length || route.metric === 0)
-          .map((route) => ({ peer, route }));
+        return valuesOf<Prefix, Prefix>(peer.subnets).flatMap((subnet) =>
+          takers(facts, subnet, devices, Number.POSITIVE_INFINITY)
+            .filter((route) => route.destination.length > subnet.length || route.metric === 0)
+            .map((route) => ({ peer, route })),
+        );
       });
       const bridge = containerBridge(facts)?.name;
       const local =
         bridge === undefined
           ? []
-          : takers(facts, subnet, [...own, bridge], 0).filter(({ device }) => device !== undefined);
+          : valuesOf<Prefix, Prefix>(subnets).flatMap((subnet) =>
+              takers(facts, subnet, [...own, bridge], 0).filter(({ device }) => device !== undefined),
+            );
       const [first] = [...found.map(({ route }) => route), ...local];
       if (first === undefined) return undefined;
       const leases = found.map(({ peer }) => peer.lease);
       const whose =
         leases.length > 0
           ? `of the subnets of ${some(leases)}`
-          : `of this host's own subnet ${formatPrefix(subnet)}`;
+          : `of this host's own subnet ${valuesOf(subnets).map(formatPrefix).join(' or ')}`;
       return {
         what: `The route ${formatObject(first)} takes packets ${whose}.`,
         remedy: commandOf({ verb: 'remove', object: first }),
@@ -122,12 +131,11 @@ export const ROUTING_CHECKS: readonly Check[] = [
     why: 'A bridge that keeps the address of an earlier lease has containers that no other host reaches, or takes the subnet of a peer.',
     causes: ['route-shadowed'],
     look(facts) {
-      const { network, subnet, backend } = known(facts.network);
+      const { backend } = known(facts.network);
+      const families = familiesKnown(known(facts.network));
       const stale = facts.addresses.find(
         ({ prefix, device }) =>
-          prefix.family === 4 &&
-          overlaps(network, prefix) &&
-          !overlaps(subnet, prefix) &&
+          families.some(({ network, subnet }) => overlaps(network, prefix) && !overlaps(subnet, prefix)) &&
           !backend?.devices.includes(device) &&
           facts.links.some(({ name, type }) => name === device && type === 'bridge'),
       );
@@ -135,9 +143,11 @@ export const ROUTING_CHECKS: readonly Check[] = [
       const words = knownOr(facts.dockerd, undefined)?.words.join(' ') ?? '';
       // A dockerd that is started so is another fault.
       if (words.includes(formatPrefix(stale.prefix))) return undefined;
+      const own = families.find(({ subnet }) => subnet.family === stale.prefix.family);
+      const option = stale.prefix.family === 4 ? '--bip' : '--fixed-cidr-v6';
       return {
-        what: `The bridge ${stale.device} has ${formatPrefix(stale.prefix)}, and this host's subnet is ${formatPrefix(subnet)}.`,
-        remedy: `ip addr del ${formatPrefix(stale.prefix)} dev ${stale.device}; start Docker again with --bip as ${facts.place.subnetFile} says`,
+        what: `The bridge ${stale.device} has ${formatPrefix(stale.prefix)}, and this host's subnet is ${own && formatPrefix(own.subnet)}.`,
+        remedy: `ip addr del ${formatPrefix(stale.prefix)} dev ${stale.device}; start Docker again with ${option} as ${facts.place.subnetFile} says`,
       };
     },
   },

@@ -58,8 +58,10 @@ async function faultsOf(
 
 /** The part of it that a daemon looks at for drops of what it forwards; see firewall/what-drops.ts. */
 export const forwardedBy = ({ iptables, nftables }: SeenFilters): SeenRules => ({
-  iptables: iptables.map((seen) => ({ ...seen, family: 4 })),
+  iptables: iptables.map((seen) => ({ ...seen, family: seen.program.startsWith('ip6') ? 6 : 4 })),
   nftables: nftables.flatMap(({ family, name, table }) =>
-    (family === 'ip' || family === 'inet') && !/^flannel-ipv4\b/.test(name) ? [{ family, name, table }] : [],
+    (family === 'ip' || family === 'ip6' || family === 'inet') && !/^flannel-ipv[46]\b/.test(name)
+      ? [{ family, name, table }]
+      : [],
   ),
 });

@@ -32,8 +32,8 @@ export const carries = ({ tunnel, tcp }: PeerReach): boolean => tunnel === 'yes'
 /** So many peers are tried; others of a large network are left to the daemon's probes. */
 const MOST_PEERS = 12;
 const PING_SECONDS = 1;
-/** IPv4 header and ICMP header. */
-const PING_OVERHEAD = 28;
+/** IP header and ICMP header. */
+const PING_OVERHEAD = { 4: 28, 6: 48 } as const;
 /** Of weft's responder; a host without one refuses, which is an answer. */
 const RESPONDER_PORT = 8474;
 
@@ -70,7 +70,7 @@ async function reachOf(
   const [underlay, tunnel, fullSize, tcp] = await Promise.all([
     publicIp === undefined ? unknown : ping(components, formatIp(publicIp)),
     vtep === undefined ? unknown : ping(components, vtep),
-    vtep === undefined || mtu === 0 ? unknown : ping(components, vtep, mtu - PING_OVERHEAD),
+    vtep === undefined || mtu === 0 ? unknown : ping(components, vtep, mtu - PING_OVERHEAD[subnet.family]),
     vtep === undefined ? undefined : knock(components, vtep),
   ]);
   return { lease, underlay, tunnel, fullSize, tcp: 'unknown', ...tcp };

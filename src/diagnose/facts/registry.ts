@@ -4,6 +4,7 @@ import { silentLogger } from '#src/lib/log.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
+import { leasesUnder } from '#src/registry/ipv6-leases.ts';
 import { etcdOptions, type OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { LeaseRecord, Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -156,9 +157,11 @@ async function readStore(
   let registry: Registry | undefined;
   try {
     registry = await open(components, etcd, api);
-    const [config, { records }] = await Promise.all([registry.readConfig(deadline), registry.list(deadline)]);
+    const config = await registry.readConfig(deadline);
+    const leases = leasesUnder(registry, config);
+    const { records } = await leases.list(deadline);
     const own = records.find(({ name }) => name === ownName);
-    const end = own && (await registry.expiryOf(own, deadline));
+    const end = own && (await leases.expiryOf(own, deadline));
     return {
       store: { kind: 'read', config, records },
       ...(end !== undefined && { ownRemainingMs: end - components.clock.now() }),

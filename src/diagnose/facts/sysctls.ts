@@ -8,17 +8,22 @@ const OF_THE_HOST = [
   'net/ipv4/ip_forward',
   'net/ipv4/conf/all/rp_filter',
   'net/ipv4/neigh/default/gc_thresh3',
+  'net/ipv6/conf/all/forwarding',
   'net/netfilter/nf_conntrack_count',
   'net/netfilter/nf_conntrack_max',
 ] as const;
 /** Those of a device. */
 const OF_A_DEVICE = ['forwarding', 'rp_filter'] as const;
 
+/** Whether a device takes routes from router advertisements: 1 is not on a host that forwards, 2 is always. */
+export const acceptRa = (device: string): string => `net/ipv6/conf/${device}/accept_ra`;
+
 /** Equals `sysctl NAME`. What may not be read is left out. */
 export async function readSysctls(files: Pick<Files, 'read'>, devices: readonly string[]): Promise<Sysctls> {
   const paths = [
     ...OF_THE_HOST,
     ...devices.flatMap((device) => OF_A_DEVICE.map((name) => `net/ipv4/conf/${device}/${name}`)),
+    ...devices.map(acceptRa),
   ];
   const values = await Promise.all(
     paths.map((path) => files.read(`/proc/sys/${path}`).catch(() => undefined)),

@@ -1,5 +1,6 @@
-import { type KnownNetwork, type KnownPeer, peerWith } from '#src/diagnose/known-network.ts';
-import { containsAddress, type Ip, isIpv4, parsePrefix } from '#src/lib/ip.ts';
+import { knownInFamilyOf, peerWith } from '#src/diagnose/known-families.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
+import { containsAddress, type Ip, parsePrefix } from '#src/lib/ip.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
 
 /** A network of this host, and the leases that it does not use. */
@@ -32,22 +33,27 @@ export function placeOf(
   places: readonly KnownPlace[],
   docker: readonly DriverNetwork[],
 ): AddressPlace {
-  if (isIpv4(ip)) {
-    for (const place of places) {
-      const peer = peerWith(place.known, ip);
-      if (peer !== undefined) return { kind: 'peer', place, peer };
-      if (containsAddress(place.known.subnet, ip)) return { kind: 'own', place };
-    }
+  const inFamily = places.flatMap((place): KnownPlace[] => {
+    const known = knownInFamilyOf(place.known, ip);
+    return known === undefined ? [] : [{ ...place, known }];
+  });
+  for (const place of inFamily) {
+    const peer = peerWith(place.known, ip);
+    if (peer !== undefined) return { kind: 'peer', place, peer };
+    if (containsAddress(place.known.subnet, ip)) return { kind: 'own', place };
   }
   const network = docker.find(({ subnets }) => subnets.some((subnet) => isIn(subnet, ip)));
   if (network !== undefined) return { kind: 'docker', network };
   for (const place of places) {
     const lease = place.quarantined.find(({ subnet }) => isIn(subnet, ip));
     if (lease !== undefined) return { kind: 'quarantined', place, lease };
-    if (containsAddress(place.known.network, ip)) return { kind: 'free', place };
   }
+  for (const place of inFamily) if (containsAddress(place.known.network, ip)) return { kind: 'free', place };
   const peers = places.flatMap(({ known }) => known.peers);
-  return { kind: 'outside', holders: peers.filter(({ publicIp }) => publicIp === ip) };
+  return {
+    kind: 'outside',
+    holders: peers.filter(({ publicIp, attributes }) => publicIp === ip || attributes.publicIpv6 === ip),
+  };
 }
 
 function isIn(subnet: string, ip: Ip): boolean {

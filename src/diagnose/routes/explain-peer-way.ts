@@ -5,7 +5,17 @@ import { type Asked, causesOf } from '#src/diagnose/routes/way-causes.ts';
 import type { WantedObject, WayReport, Wrong } from '#src/diagnose/routes/way-report.ts';
 import { decisionText } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { containsAddress, formatIp, formatPrefix, type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import {
+  containsAddress,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  ipv4,
+  ipv6,
+  isIpv4,
+  lastAddress,
+  type Prefix,
+} from '#src/lib/ip.ts';
 import {
   type Address,
   formatObject,
@@ -18,14 +28,16 @@ import type { RouteLookup } from '#src/state/route-lookup.ts';
 
 /** The way to an address in the subnet of a peer: what is wanted, what is there, and what the kernel would do. */
 export async function explainPeerWay(
-  ip: Ipv4,
+  ip: Ip,
   { place, peer }: { readonly place: KnownPlace; readonly peer: KnownPeer },
   reader: RouteReader,
 ): Promise<WayReport> {
   const { known } = place;
   const outer = peer.publicIp === undefined ? undefined : await reader.route({ to: peer.publicIp });
   const objects = wantedObjects(place, peer, outer);
-  const route = objects.find((object) => object.kind === 'route');
+  const route = objects.find(
+    (object): object is Route => object.kind === 'route' && containsAddress(object.destination, ip),
+  );
   const found = await reader.kernel.dump({ kinds: ['route', 'neighbour', 'fdb', 'address'] });
   // In the order in which a packet needs them.
   const wanted = objects.toReversed().map((object) => compare(object, found));
@@ -69,14 +81,15 @@ const UNKNOWN_BACKEND: Wrong = {
 
 function wantedObjects(
   { known, routeForm }: KnownPlace,
-  { lease, subnet, attributes }: KnownPeer,
+  { lease, subnets, attributes }: KnownPeer,
   outer: RouteDecision | undefined,
 ): readonly KernelObject[] {
   const way = lookupOf(outer);
+  const family = known.subnet.family === 4 ? 'v4' : 'v6';
   return (
     known.backend?.peerObjects(
-      { name: lease, subnets: { v4: subnet }, attributes, expiry: { kind: 'reservation' }, revision: 0n },
-      { ...(way !== undefined && { lookup: { v4: way } }), routeForm },
+      { name: lease, subnets, attributes, expiry: { kind: 'reservation' }, revision: 0n },
+      { ...(way !== undefined && { lookup: { [family]: way } }), routeForm },
     ) ?? []
   );
 }
@@ -109,7 +122,7 @@ const NAMES: Readonly<Record<string, string>> = { fdb: 'forwarding entry' };
 
 /** A packet of the host itself, and one of a container, for which rules may decide differently. */
 async function askKernel(
-  ip: Ipv4,
+  ip: Ip,
   { known }: KnownPlace,
   { route, found }: { readonly route: Route | undefined; readonly found: readonly KernelObject[] },
   reader: RouteReader,
@@ -118,7 +131,7 @@ async function askKernel(
     (object): object is Address =>
       object.kind === 'address' &&
       containsAddress(known.subnet, object.prefix.address) &&
-      object.prefix.length < 32 &&
+      object.prefix.length < (object.prefix.family === 4 ? 32 : 128) &&
       known.backend?.devices.includes(object.device) !== true,
   );
   const to = formatIp(ip);
@@ -143,8 +156,10 @@ async function askKernel(
 }
 
 /** An address that stands for a container: the last one before the broadcast address is seldom the host's own. */
-const lastOf = ({ address, length }: { readonly address: Ipv4; readonly length: number }): Ipv4 =>
-  ipv4(address + 2 ** (32 - length) - 2);
+const lastOf = (subnet: Prefix): Ip => {
+  const last = lastAddress(subnet);
+  return isIpv4(last) ? ipv4(last - 1) : ipv6(last - 1n);
+};
 
 const isWay = (decision: RouteDecision, route: Route | undefined): boolean =>
   decision.outcome === 'way' &&

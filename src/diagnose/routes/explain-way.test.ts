@@ -77,10 +77,10 @@ interface Host {
 async function reader({ ways = {}, rules = [], routes = [], isProgrammed = true, at = place() }: Host = {}) {
   const kernel = new MemoryKernel();
   for (const object of ADDRESSES) kernel.interfere({ verb: 'add', object });
-  for (const { lease: name, subnet, attributes } of isProgrammed ? at.known.peers : []) {
+  for (const { lease: name, subnets, attributes } of isProgrammed ? at.known.peers : []) {
     const lease = {
       name,
-      subnets: { v4: subnet },
+      subnets,
       attributes,
       expiry: { kind: 'reservation' },
       revision: 0n,

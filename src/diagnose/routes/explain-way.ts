@@ -20,7 +20,7 @@ export interface WayFacts {
 /** Where packets to the address go from this host, and why. */
 export async function explainWay(ip: Ip, facts: WayFacts, reader: RouteReader): Promise<WayReport> {
   const found = placeOf(ip, facts.places, facts.docker);
-  if (found.kind === 'peer' && typeof ip === 'number') return explainPeerWay(ip, found, reader);
+  if (found.kind === 'peer') return explainPeerWay(ip, found, reader);
   const address = formatIp(ip);
   const decision = await reader.route({ to: ip });
   const objects = await reader.kernel.dump({ kinds: ['address', 'neighbour'] });
@@ -37,7 +37,7 @@ export async function explainWay(ip: Ip, facts: WayFacts, reader: RouteReader): 
     devices: objects.flatMap((object) =>
       object.kind === 'address' &&
       found.kind === 'own' &&
-      object.prefix.length < 32 &&
+      object.prefix.length < (object.prefix.family === 4 ? 32 : 128) &&
       containsAddress(found.place.known.subnet, object.prefix.address)
         ? [object.device]
         : [],
@@ -46,7 +46,7 @@ export async function explainWay(ip: Ip, facts: WayFacts, reader: RouteReader): 
   const entry = objects.find((object) => object.kind === 'neighbour' && object.ip === ip);
   return {
     address,
-    place: found.kind === 'peer' ? 'outside' : found.kind,
+    place: found.kind,
     text: `${address} ${text}`,
     ...(found.kind === 'quarantined' && { lease: found.lease.lease }),
     why: [

@@ -1,14 +1,14 @@
 import { request } from 'node:http';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIpv4, type Ipv4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip } from '#src/lib/ip.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
 /** The responder of another host. */
 export interface ResponderAddress {
-  readonly address: Ipv4;
+  readonly address: Ip;
   readonly port: number;
   /** This host's end of the tunnel: the responder answers only those of leases. */
-  readonly from: Ipv4;
+  readonly from: Ip;
 }
 
 /** Bytes of the longest answer. */
@@ -33,9 +33,9 @@ export async function askResponder(
   const deadline = deadlineIn(timeoutMs, signal);
   const asked = request(
     {
-      host: formatIpv4(address),
+      host: formatIp(address),
       port,
-      localAddress: formatIpv4(from),
+      localAddress: formatIp(from),
       family: 4,
       method: 'POST',
       path,
@@ -67,7 +67,7 @@ export async function askResponder(
     signal?.throwIfAborted();
     const cause = deadline.aborted ? deadline.reason : error;
     const why = deadline.aborted ? `nothing in ${timeoutMs / 1000} s` : messageOf(error);
-    throw new WeftError('responder', `no answer of weft from ${formatIpv4(address)}:${port}: ${why}`, {
+    throw new WeftError('responder', `no answer of weft from ${formatIp(address)}:${port}: ${why}`, {
       cause,
     });
   } finally {

@@ -2,21 +2,21 @@ import type { Finding } from '#src/diagnose/trace/hop.ts';
 import type { HostFacts } from '#src/diagnose/trace/host-facts.ts';
 import { carries, decisionText, linkText, portFault } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { formatIp, formatPrefix, type Ipv4, type Prefix4 } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Ip, type Prefix } from '#src/lib/ip.ts';
 
 /** A container and its host's bridge, whichever way the packet goes. */
 export interface ContainerFacts {
   readonly host: HostFacts;
   /** The container's. */
-  readonly address: Ipv4;
+  readonly address: Ip;
   /** Of its host. */
-  readonly subnet: Prefix4;
+  readonly subnet: Prefix;
 }
 
 /** The packet leaves the container: its own route has to lead to the bridge. */
 export function containerStep(
   { host, address }: ContainerFacts,
-  to: Ipv4,
+  to: Ip,
   /** Of the container's own kernel; absent where nobody can look into the container. */
   decision: RouteDecision | undefined,
   /** Whether the other container is in the same subnet, so that no gateway is on the way. */
@@ -110,7 +110,7 @@ export function arrivalStep({ host, address }: ContainerFacts): Finding {
 }
 
 /** What there is to say of a container that was not found. */
-function unseen({ isNowhere }: HostFacts, address: Ipv4): Pick<Finding, 'found' | 'ok' | 'remedy'> {
+function unseen({ isNowhere }: HostFacts, address: Ip): Pick<Finding, 'found' | 'ok' | 'remedy'> {
   const text = formatIp(address);
   if (!isNowhere) return { found: [`no container with ${text} could be looked into`], ok: 'unknown' };
   const found = [`no container behind this bridge has ${text}`];

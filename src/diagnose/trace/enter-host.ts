@@ -9,16 +9,11 @@ import type { Carriage, PartRequest } from '#src/diagnose/trace/part.ts';
 import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { deviceStep } from '#src/diagnose/trace/tunnel-steps.ts';
 import { lookupOf, ownDevice, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
-import { containsAddress, formatIp, formatPrefix, type Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, formatIp, formatPrefix, type Ip } from '#src/lib/ip.ts';
 import type { Address, Link } from '#src/state/object.ts';
 
 /** From the wire into the container. */
-export async function* enterHost(
-  host: OverlayHost,
-  { way, carriage }: PartRequest,
-  from: Ipv4,
-  to: Ipv4,
-): Steps {
+export async function* enterHost(host: OverlayHost, { way, carriage }: PartRequest, from: Ip, to: Ip): Steps {
   const { eye, known } = host;
   const facts = await readHost(eye, known, to, host.namespaces);
   const container: ContainerFacts = { host: facts, address: to, subnet: known.subnet };
@@ -30,7 +25,7 @@ export async function* enterHost(
     }
     const decision = await eye.route({ to, from, by });
     const plain = await eye.route({ to });
-    const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by) };
+    const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by, to) };
     yield forwardingStep(forwarded, true);
     const bridge = facts.bridge?.name;
     yield routeStep(forwarded, {
@@ -59,7 +54,7 @@ async function* arriveAt(
   { eye, known }: OverlayHost,
   { links, addresses }: HostFacts,
   carriage: Carriage | undefined,
-  from: Ipv4,
+  from: Ip,
 ): AsyncGenerator<Finding, string | undefined, void> {
   const wanted = ownDevice(known) ?? tunnelIn(known, links, addresses);
   const sender = known.peers.find(({ subnet }) => containsAddress(subnet, from))?.publicIp;

@@ -2,11 +2,20 @@ import { containerCalled, type RunningContainer } from '#src/diagnose/facts/cont
 import { findInside, portsOf } from '#src/diagnose/trace/find-inside.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { containsAddress, formatPrefix, type Ipv4, parseIp, parseIpv4 } from '#src/lib/ip.ts';
+import {
+  containsAddress,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  isIpv4,
+  type Prefix,
+  parseIp,
+} from '#src/lib/ip.ts';
+import { valuesOf } from '#src/lib/per-family.ts';
 
 /** A container in one network, or an address that somebody wrote. JSON, in the answer to `POST /v1/find`. */
 export interface FoundEnd {
-  /** Dotted. */
+  /** As it is written: dotted, or with colons. */
   readonly address: string;
   readonly name?: string;
   /** Docker's name of the network; absent for an address that was written. */
@@ -49,6 +58,7 @@ export async function findPair(
       const isOne = from.network === undefined || to.network === undefined || from.network === to.network;
       if (!isOne || (from.tenant ?? tenant) !== (to.tenant ?? tenant)) continue;
       if (tenant === undefined) for (const end of [from, to]) refuseOutside(components.host, end);
+      refuseBoth(from, to);
       return { from, to, tenant };
     }
   }
@@ -63,16 +73,22 @@ export async function findPair(
   );
 }
 
+/** A name stands for its IPv4 address: the other end has to be one too. */
+function refuseBoth(from: FoundEnd, to: FoundEnd): void {
+  if (from.address.includes(':') === to.address.includes(':')) return;
+  throw new WeftError(
+    'trace-address',
+    `there is no way from ${from.address} to ${to.address}: they are of two families`,
+    { remedy: 'write both addresses in IPv4, or both in IPv6', exitCode: CAN_NOT_LOOK },
+  );
+}
+
 /** The exit code of a trace that could not look. */
 export const CAN_NOT_LOOK = 2;
 
 async function findEnds(components: FindComponents, word: string): Promise<readonly FoundEnd[]> {
-  if (parseIpv4(word) !== undefined) return [await endAt(components.host, word)];
-  if (parseIp(word) !== undefined) {
-    throw new WeftError('trace-address', `cannot trace ${word}: only ways of IPv4 are traced`, {
-      exitCode: CAN_NOT_LOOK,
-    });
-  }
+  const ip = parseIp(word);
+  if (ip !== undefined) return [await endAt(components.host, formatIp(ip))];
   const here = await localEnds(components, word);
   if (here.length > 0) return here;
   const there = await components.askPeers(word);
@@ -104,16 +120,31 @@ export async function localEnds(
 
 /** An address, with the Docker network of weft that it is in, if it is a container's of this host. */
 async function endAt(host: LocalHost, address: string): Promise<FoundEnd> {
-  const ip = parseIpv4(address);
-  const isOverlay = ip === undefined || (host.known !== undefined && containsAddress(host.known.network, ip));
+  const ip = parseIp(address);
+  const isOverlay = ip === undefined || networkWith(host, ip) !== undefined;
   const tenant = isOverlay ? undefined : await tenantWith(host, ip);
+  if (tenant !== undefined && ip !== undefined && !isIpv4(ip)) throw tenantIpv6(address);
   return { address, ...(tenant !== undefined && { tenant }) };
 }
+
+/** The range of the network that the address is in. */
+const networkWith = ({ known }: LocalHost, ip: Ip): Prefix | undefined =>
+  known && valuesOf<Prefix, Prefix>(known.networks).find((network) => containsAddress(network, ip));
+
+/** For an address of a Docker network of weft's. */
+export const tenantIpv6 = (address: string): WeftError =>
+  new WeftError(
+    'trace-address',
+    `cannot trace ${address}: of Docker's networks only ways of IPv4 are traced`,
+    {
+      exitCode: CAN_NOT_LOOK,
+    },
+  );
 
 /** The number of the Docker network whose container here has the address. */
 export async function tenantWith(
   { tenants, namespaces }: LocalHost,
-  address: Ipv4,
+  address: Ip,
 ): Promise<number | undefined> {
   const links = (await tenants?.kernel.links()) ?? [];
   for (const { name } of links) {
@@ -125,16 +156,17 @@ export async function tenantWith(
   return undefined;
 }
 
-function refuseOutside({ known, name }: LocalHost, { address }: FoundEnd): void {
-  const ip = parseIpv4(address);
+function refuseOutside(host: LocalHost, { address }: FoundEnd): void {
+  const { known, name } = host;
+  const ip = parseIp(address);
   if (known === undefined || ip === undefined) {
     throw new WeftError('trace-no-network', `nothing is known of a network on ${name}`, {
       remedy: 'start flanneld; --etcd-prefix and --state-dir must be those of the daemon',
       exitCode: CAN_NOT_LOOK,
     });
   }
-  if (containsAddress(known.network, ip)) return;
-  const network = formatPrefix(known.network);
+  if (networkWith(host, ip) !== undefined) return;
+  const network = valuesOf<Prefix, Prefix>(known.networks).map(formatPrefix).join(' and ');
   throw new WeftError(
     'trace-outside',
     `${address} is not in the network ${network}: its packets do not take the overlay`,

@@ -1,6 +1,6 @@
 import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
+import type { Ip } from '#src/lib/ip.ts';
 import type { Address, Link } from '#src/state/object.ts';
 
 /** A container's own network, as its namespace shows it. */
@@ -29,7 +29,7 @@ export interface SearchInside {
 export async function findInside(
   eye: Eye,
   ports: readonly Link[],
-  address: Ipv4,
+  address: Ip,
   namespaces: ListNamespaces,
 ): Promise<SearchInside> {
   const numbers = await eye.numbersOf(await namespaces());
@@ -47,7 +47,7 @@ export async function findInside(
 async function lookAt(
   eye: Eye,
   path: string,
-  address: Ipv4,
+  address: Ip,
   port: Link,
 ): Promise<Inside | 'closed' | undefined> {
   try {
@@ -58,7 +58,7 @@ async function lookAt(
   }
 }
 
-async function insideAt(eye: Eye, address: Ipv4, port: Link): Promise<Inside | undefined> {
+async function insideAt(eye: Eye, address: Ip, port: Link): Promise<Inside | undefined> {
   const [links, found] = await Promise.all([eye.kernel.links(), eye.kernel.dump({ kinds: ['address'] })]);
   const own = found.find(
     (object): object is Address => object.kind === 'address' && object.prefix.address === address,

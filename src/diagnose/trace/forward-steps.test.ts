@@ -18,7 +18,7 @@ const ipv4 = (text: string): Ipv4 => parseIpv4(text) ?? assert.fail(text);
 const [FROM, TO, VTEP] = [ipv4('10.0.1.2'), ipv4('10.0.2.2'), ipv4('10.0.2.0')];
 const WAY = { outcome: 'way', type: 'unicast', device: 'flannel.1', via: VTEP, table: 254 } as const;
 const REFUSED = { outcome: 'refused', message: 'refused' } as const;
-const [FORWARD, OF_DEVICE] = forwardingSysctls('docker0');
+const [FORWARD, OF_DEVICE] = forwardingSysctls('docker0', TO);
 const ON = new Map([FORWARD, OF_DEVICE].map((path) => [path ?? '', '1']));
 const PACKET: Forwarded = {
   ...{ from: FROM, to: TO, by: 'docker0', decision: WAY, plain: WAY, sysctls: ON },

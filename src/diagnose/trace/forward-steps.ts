@@ -4,14 +4,14 @@ import { decisionText, isFromOtherTable } from '#src/diagnose/trace/step-texts.t
 import { type FilterWay, packetDrop, type SeenFilters } from '#src/firewall/packet-drops.ts';
 import type { Carried, Packet } from '#src/firewall/packet-walk.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { formatIp, type Ipv4, prefix4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip, isIpv4, type Prefix, prefixOf } from '#src/lib/ip.ts';
 import type { Route } from '#src/state/object.ts';
 import { formatObject } from '#src/state/object.ts';
 
 /** A packet that comes in by a device of this host, to be passed on. */
 export interface Forwarded {
-  readonly from: Ipv4;
-  readonly to: Ipv4;
+  readonly from: Ip;
+  readonly to: Ip;
   /** The device that it comes in by. */
   readonly by: string;
   /** The kernel's decision on it. */
@@ -23,17 +23,25 @@ export interface Forwarded {
 }
 
 /** What decides whether this host passes packets on that come in by a device. */
-export const forwardingSysctls = (by: string): readonly string[] => [
-  'net/ipv4/ip_forward',
-  `net/ipv4/conf/${by}/forwarding`,
-  'net/ipv4/conf/all/rp_filter',
-  `net/ipv4/conf/${by}/rp_filter`,
-];
+export const forwardingSysctls = (by: string, to: Ip): readonly string[] =>
+  isIpv4(to)
+    ? [
+        'net/ipv4/ip_forward',
+        `net/ipv4/conf/${by}/forwarding`,
+        'net/ipv4/conf/all/rp_filter',
+        `net/ipv4/conf/${by}/rp_filter`,
+      ]
+    : // IPv6 has one switch for the host, and checks no source.
+      ['net/ipv6/conf/all/forwarding'];
 
 /** The present values of those. */
-export async function readForwarding(eye: Eye, by: string): Promise<ReadonlyMap<string, string | undefined>> {
+export async function readForwarding(
+  eye: Eye,
+  by: string,
+  to: Ip,
+): Promise<ReadonlyMap<string, string | undefined>> {
   return new Map(
-    await Promise.all(forwardingSysctls(by).map(async (path) => [path, await eye.sysctl(path)] as const)),
+    await Promise.all(forwardingSysctls(by, to).map(async (path) => [path, await eye.sysctl(path)] as const)),
   );
 }
 
@@ -42,13 +50,13 @@ export function forwardingStep(
   { from, to, by, decision, plain, sysctls }: Forwarded,
   arrives: boolean,
 ): Finding {
-  const [forward = '', ofDevice = ''] = forwardingSysctls(by);
+  const [forward = '', ofDevice = forward] = forwardingSysctls(by, to);
   const step = {
     id: arrives ? 'arrival-forwarding' : 'forwarding',
     about: `the host passes on what comes in by ${by}, like a router`,
     command: `ip route get ${formatIp(to)} from ${formatIp(from)} iif ${by}`,
     expected: `forwarding on, and ${formatIp(from)} accepted as a source`,
-    found: forwardingSysctls(by).flatMap((path) => {
+    found: forwardingSysctls(by, to).flatMap((path) => {
       const value = sysctls.get(path);
       return value === undefined ? [] : [`${path.replaceAll('/', '.')} = ${value}`];
     }),
@@ -128,8 +136,8 @@ export interface RouteExpectation {
 
 /** A packet at the packet filter. */
 export interface Filtered {
-  readonly from: Ipv4;
-  readonly to: Ipv4;
+  readonly from: Ip;
+  readonly to: Ip;
   readonly by: string;
   readonly out: string;
   readonly state: 'new' | 'established';
@@ -145,14 +153,14 @@ export function filterStep(
 ): Finding {
   const way = WAYS[id];
   const packet: Packet = {
-    ...{ by, out, state, mark: 0, from: prefix4(from, 32), to: prefix4(to, 32) },
+    ...{ by, out, state, mark: 0, from: hostOf(from), to: hostOf(to) },
     ...(carries !== undefined && { carries }),
   };
   // A ping stands for all packets, unless rules decide by what is in them.
   const drop =
     packetDrop(filters, packet, way) ??
     (carries === undefined
-      ? packetDrop(filters, { ...packet, carries: { protocol: 'icmp' } }, way)
+      ? packetDrop(filters, { ...packet, carries: { protocol: isIpv4(to) ? 'icmp' : 'icmpv6' } }, way)
       : undefined);
   const [fromTo, devices] = [
     `${formatIp(from)} > ${formatIp(to)}`,
@@ -175,6 +183,8 @@ export function filterStep(
     remedy: `remove that rule, or accept the packet before it${carries === undefined ? '' : `: ${carries.protocol} port ${carries.port}`}`,
   };
 }
+
+const hostOf = (ip: Ip): Prefix => prefixOf(ip, isIpv4(ip) ? 32 : 128);
 
 const WAYS = {
   'forward-filter': 'forward',

@@ -1,7 +1,7 @@
 import type { KnownNetwork } from '#src/diagnose/known-network.ts';
 import type { Eye } from '#src/diagnose/trace/eye.ts';
 import { findInside, type Inside, type ListNamespaces, portsOf } from '#src/diagnose/trace/find-inside.ts';
-import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, type Ip } from '#src/lib/ip.ts';
 import type { Address, BridgePort, Link, Neighbour } from '#src/state/object.ts';
 
 /** One host as a trace found it: its devices, and what is behind its bridge. */
@@ -24,7 +24,7 @@ export interface HostFacts {
 export async function readHost(
   eye: Eye,
   known: Pick<KnownNetwork, 'subnet' | 'backend'>,
-  address: Ipv4,
+  address: Ip,
   namespaces: ListNamespaces,
 ): Promise<HostFacts> {
   const objects = await eye.kernel.dump({ kinds: ['link', 'address', 'bridge-port'] });
@@ -56,7 +56,9 @@ function gatewayOf(
   const own = backend?.devices ?? [];
   const held = addresses.filter(
     ({ prefix, device }) =>
-      containsAddress(subnet, prefix.address) && prefix.length < 32 && !own.includes(device),
+      containsAddress(subnet, prefix.address) &&
+      prefix.length < (prefix.family === 4 ? 32 : 128) &&
+      !own.includes(device),
   );
   return (
     held.find(({ device }) => links.some(({ name, type }) => name === device && type === 'bridge')) ?? held[0]

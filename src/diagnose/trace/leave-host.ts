@@ -8,11 +8,11 @@ import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { deviceStep, fdbStep, neighbourStep, underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
 import { lookupOf, ownDevice, type WantedWay, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { containsAddress, formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
+import { containsAddress, formatIp, type Ip } from '#src/lib/ip.ts';
 import type { Link } from '#src/state/object.ts';
 
 /** From the container onto the wire. */
-export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: Ipv4, to: Ipv4): Steps {
+export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: Ip, to: Ip): Steps {
   const { eye, known } = host;
   const facts = await readHost(eye, known, from, host.namespaces);
   const container: ContainerFacts = { host: facts, address: from, subnet: known.subnet };
@@ -26,7 +26,7 @@ export async function* leaveHost(host: OverlayHost, { way }: PartRequest, from: 
 
   const decision = await eye.route({ to, from, by });
   const plain = await eye.route({ to });
-  const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by) };
+  const forwarded = { from, to, by, decision, plain, sysctls: await readForwarding(eye, by, to) };
   yield forwardingStep(forwarded, false);
   const wanted = wantedWay(known, to, await lookupOf(eye, known, to));
   const device = wanted?.route?.device ?? wayOut(decision);
@@ -59,7 +59,7 @@ async function* leaveDirectly(
   decision: RouteDecision,
 ): Steps {
   const to = wanted?.peer.publicIp ?? (decision.outcome === 'way' && decision.via);
-  if (to === undefined || to === false || !isIpv4(to)) return undefined;
+  if (to === undefined || to === false) return undefined;
   const way = await eye.route({ to });
   yield underlayStep(to, way, linkCalled(links, wayOut(way)), known.underlay?.name);
   return { kind: 'direct', to: formatIp(to) };
@@ -73,7 +73,7 @@ async function* leaveByTunnel(
 ): Steps {
   const device = wanted?.route?.device ?? wayOut(decision);
   const gateway = wanted?.route?.via ?? (decision.outcome === 'way' ? decision.via : undefined);
-  if (device === undefined || gateway === undefined || !isIpv4(gateway)) return undefined;
+  if (device === undefined || gateway === undefined) return undefined;
   const objects = await eye.kernel.dump({ kinds: ['neighbour', 'fdb'], device });
   const link = linkCalled(links, device);
   yield deviceStep('device', device, link, ownDevice(known));
@@ -86,6 +86,6 @@ async function* leaveByTunnel(
   yield fdbStep(device, mac ?? '', fdb, wanted?.fdb);
   const vtep = fdb?.destination ?? wanted?.fdb?.destination;
   const tunnel = link?.vxlan ?? ownDevice(known)?.vxlan;
-  if (vtep === undefined || !isIpv4(vtep) || mac === undefined || tunnel === undefined) return undefined;
+  if (vtep === undefined || mac === undefined || tunnel === undefined) return undefined;
   return yield* leaveByUnderlay({ eye, underlay: known.underlay?.name, links }, { to: vtep, mac, tunnel });
 }

@@ -4,7 +4,7 @@ import type { Finding } from '#src/diagnose/trace/hop.ts';
 import type { Steps } from '#src/diagnose/trace/local-host.ts';
 import { decisionText, linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { underlayStep } from '#src/diagnose/trace/tunnel-steps.ts';
-import { formatIp, type Ipv4, isIpv4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip } from '#src/lib/ip.ts';
 import type { Link } from '#src/state/object.ts';
 
 /** From the tunnel's end onto the wire: the outer packet is the host's own. */
@@ -14,18 +14,14 @@ export async function* leaveByUnderlay(
     underlay,
     links,
   }: { readonly eye: Eye; readonly underlay: string | undefined; readonly links: readonly Link[] },
-  {
-    to,
-    mac,
-    tunnel,
-  }: { readonly to: Ipv4; readonly mac: string; readonly tunnel: NonNullable<Link['vxlan']> },
+  { to, mac, tunnel }: { readonly to: Ip; readonly mac: string; readonly tunnel: NonNullable<Link['vxlan']> },
 ): Steps {
   const decision = await eye.route({ to });
   const out = wayOut(decision);
   yield underlayStep(to, decision, linkCalled(links, out), underlay);
   const { vni, port, local } = tunnel;
   const source = local ?? (decision.outcome === 'way' ? decision.source : undefined);
-  if (out !== undefined && source !== undefined && isIpv4(source)) {
+  if (out !== undefined && source !== undefined) {
     yield filterStep('output-filter', "the host's packet filter lets the wrapped packet out", {
       ...{ from: source, to, by: '', out, state: 'new', carries: { protocol: 'udp', port } },
       filters: await eye.filters(),
@@ -43,8 +39,8 @@ export async function* inputStep(
     underlay,
     port,
   }: {
-    readonly sender: Ipv4 | undefined;
-    readonly underlay: { readonly name: string; readonly address: Ipv4 } | undefined;
+    readonly sender: Ip | undefined;
+    readonly underlay: { readonly name: string; readonly address: Ip } | undefined;
     readonly port: number;
   },
 ): AsyncGenerator<Finding, void, void> {

@@ -1,6 +1,8 @@
+import { hasAddress } from '#src/diagnose/known-families.ts';
 import type { KnownPeer } from '#src/diagnose/known-network.ts';
 import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
 import {
+  CAN_NOT_LOOK,
   type FindComponents,
   type FoundEnd,
   type FoundPair,
@@ -20,7 +22,7 @@ import { localSite, RemoteSite, type Site } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay, type WireEvidence } from '#src/diagnose/trace/trace-way.ts';
 import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
-import { containsAddress, formatIp, formatPrefix, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Ip, parseIp } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
@@ -73,6 +75,12 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
         ? watchHost(components.host, components.clock, request, { signal: options.signal, enough })
         : peers.watch(place, request),
   });
+  if (options.live && pair.from.address.includes(':')) {
+    throw new WeftError('trace-address', 'no packet is sent over IPv6', {
+      remedy: 'trace without --live, or between addresses of IPv4',
+      exitCode: CAN_NOT_LOOK,
+    });
+  }
   const live = options.live
     ? await traceLive({
         from: liveEnd(pair.from, from, sites.from.name),
@@ -109,12 +117,12 @@ function evidenceOf(
 const named = ({ address, name }: FoundEnd) => ({ address, ...(name !== undefined && { name }) });
 
 async function placeOf(host: LocalHost, { tenant }: FoundPair, end: FoundEnd): Promise<Place> {
-  const address = parseIpv4(end.address);
+  const address = parseIp(end.address);
   const peers = host.known?.peers ?? [];
   if (address === undefined) return { nowhere: end.address };
   if (tenant === undefined) {
-    if (host.known !== undefined && containsAddress(host.known.subnet, address)) return 'here';
-    const peer = peers.find(({ subnet }) => containsAddress(subnet, address));
+    if (host.known !== undefined && hasAddress(host.known.subnets, address)) return 'here';
+    const peer = peers.find(({ subnets }) => hasAddress(subnets, address));
     return peer ?? { nowhere: `no lease of the network has a subnet with ${end.address}` };
   }
   if (end.host !== undefined) return peerAt(peers, end.host);
@@ -131,7 +139,7 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
   };
 
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
-async function tenantDestination(host: LocalHost, vni: number, address: Ipv4) {
+async function tenantDestination(host: LocalHost, vni: number, address: Ip) {
   const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
   const neighbour = objects.find(
     (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
@@ -188,9 +196,9 @@ class Peers {
     const { port, signal } = this.#options;
     if (known === undefined || port === 0)
       throw new WeftError('responder', 'no responder is asked with --responder-port=0');
-    const lease = { ...LEASE, subnets: { v4: peer.subnet }, attributes: peer.attributes, name: peer.lease };
+    const lease = { ...LEASE, subnets: peer.subnets, attributes: peer.attributes, name: peer.lease };
     const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
-    const own = known.backend?.probing?.ownEnds({ v4: known.subnet });
+    const own = known.backend?.probing?.ownEnds(known.subnets);
     const from = own?.responder ?? known.subnet.address;
     try {
       return await askResponder({ address, port, from }, path, body, { timeoutMs, signal });

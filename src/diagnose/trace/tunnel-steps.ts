@@ -1,14 +1,14 @@
 import type { Finding } from '#src/diagnose/trace/hop.ts';
 import { carries, decisionText, linkText } from '#src/diagnose/trace/step-texts.ts';
 import type { RouteDecision } from '#src/kernel/route-question.ts';
-import { formatIp, type Ipv4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip } from '#src/lib/ip.ts';
 import type { FdbEntry, Link, Neighbour } from '#src/state/object.ts';
 import { formatObject, KINDS } from '#src/state/object.ts';
 
 /** The MAC that the frame in the tunnel is for. */
 export function neighbourStep(
   device: string,
-  gateway: Ipv4,
+  gateway: Ip,
   found: Neighbour | undefined,
   wanted: Neighbour | undefined,
 ): Finding {
@@ -107,7 +107,7 @@ export function deviceStep(
 
 /** The hosts' own network leads to the other host. */
 export function underlayStep(
-  to: Ipv4,
+  to: Ip,
   decision: RouteDecision,
   link: Link | undefined,
   wanted: string | undefined,

@@ -1,6 +1,7 @@
-import { type KnownNetwork, type KnownPeer, peerWith } from '#src/diagnose/known-network.ts';
+import { peerWith } from '#src/diagnose/known-families.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import type { Eye } from '#src/diagnose/trace/eye.ts';
-import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, type Ip, isIpv4 } from '#src/lib/ip.ts';
 import type { FdbEntry, Link, Neighbour, Route } from '#src/state/object.ts';
 import type { RouteLookup } from '#src/state/route-lookup.ts';
 
@@ -17,24 +18,32 @@ export interface WantedWay {
 /** The way to the peer whose subnet has the address; `undefined` when no peer has it, or the backend is not known. */
 export function wantedWay(
   known: KnownNetwork,
-  to: Ipv4,
+  to: Ip,
   lookup: RouteLookup | undefined,
 ): WantedWay | undefined {
   const peer = peerWith(known, to);
   const { backend } = known;
   if (peer === undefined || backend === undefined) return peer && { peer };
   const lease = {
-    subnets: { v4: peer.subnet },
+    subnets: peer.subnets,
     attributes: peer.attributes,
     expiry: { kind: 'reservation' },
     name: peer.lease,
     revision: 0n,
   } as const;
-  const path = { ...(lookup !== undefined && { lookup: { v4: lookup } }), routeForm: 'flannel' } as const;
-  const objects = backend.peerObjects(lease, path);
-  const route = objects.find((object) => object.kind === 'route');
-  const neighbour = objects.find((object) => object.kind === 'neighbour');
-  const fdb = objects.find((object) => object.kind === 'fdb');
+  const ways = lookup === undefined ? {} : { lookup: { [isIpv4(to) ? 'v4' : 'v6']: lookup } };
+  const objects = backend.peerObjects(lease, { ...ways, routeForm: 'flannel' });
+  // A peer of both families has a route in each, and what goes with it is on the same device.
+  const route = objects.find(
+    (object): object is Route => object.kind === 'route' && containsAddress(object.destination, to),
+  );
+  const neighbour = objects.find(
+    (object): object is Neighbour => object.kind === 'neighbour' && object.ip === route?.via,
+  );
+  const fdb = objects.find(
+    (object): object is FdbEntry =>
+      object.kind === 'fdb' && object.device === route?.device && object.mac === neighbour?.mac,
+  );
   const device = ownDevice(known);
   return {
     peer,
@@ -46,7 +55,7 @@ export function wantedWay(
 }
 
 /** The kernel's way to the peer's public address, for backends that ask for it. */
-export async function lookupOf(eye: Eye, known: KnownNetwork, to: Ipv4): Promise<RouteLookup | undefined> {
+export async function lookupOf(eye: Eye, known: KnownNetwork, to: Ip): Promise<RouteLookup | undefined> {
   const publicIp = known.peers.find(({ subnet }) => containsAddress(subnet, to))?.publicIp;
   if (known.backend?.needsLookup !== true || publicIp === undefined) return undefined;
   const decision = await eye.route({ to: publicIp });
@@ -55,7 +64,13 @@ export async function lookupOf(eye: Eye, known: KnownNetwork, to: Ipv4): Promise
   return { device, ...(via !== undefined && { via }), ...(source !== undefined && { source }) };
 }
 
-/** The overlay's device as it should be; `undefined` for a backend that has none. */
-export function ownDevice({ backend, subnet }: KnownNetwork): Link | undefined {
-  return backend?.ownObjects({ v4: subnet }).find((object) => object.kind === 'link');
+/** The overlay's device for the family of the subnet, as it should be; `undefined` for a backend that has none. */
+export function ownDevice({ backend, subnets, subnet }: KnownNetwork): Link | undefined {
+  const objects = backend?.ownObjects(subnets) ?? [];
+  const links = objects.filter((object) => object.kind === 'link');
+  const address = objects.find(
+    (object) => object.kind === 'address' && object.prefix.family === subnet.family,
+  );
+  const device = address?.kind === 'address' ? address.device : undefined;
+  return links.find(({ name }) => name === device) ?? links[0];
 }

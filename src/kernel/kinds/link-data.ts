@@ -14,6 +14,7 @@ import {
 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
 import { isIpv4 } from '#src/lib/ip.ts';
+import type { Ipip } from '#src/state/kinds/ipip.ts';
 import type { Bridge, Vlan } from '#src/state/kinds/link.ts';
 import type { Veth } from '#src/state/kinds/veth.ts';
 import type { Vxlan } from '#src/state/kinds/vxlan.ts';
@@ -105,6 +106,33 @@ export function readVxlan(data: LinkData, nameOf: (index: number) => string | un
     l2miss: read.l2miss ?? false,
     ...(read.external && { external: true }),
     ...(read.vniFilter && { vniFilter: true }),
+  };
+}
+
+const IPTUN = attributes({
+  local: [k.IFLA_IPTUN_LOCAL, ip],
+  remote: [k.IFLA_IPTUN_REMOTE, ip],
+  pmtudisc: [k.IFLA_IPTUN_PMTUDISC, bool],
+  ttl: [k.IFLA_IPTUN_TTL, u8],
+  tos: [k.IFLA_IPTUN_TOS, u8],
+  external: [k.IFLA_IPTUN_COLLECT_METADATA, flag],
+});
+
+/** As flannel's library writes them (netlink's `addIptunAttrs`), zeros included. */
+export const ipipData = ({ local, remote, ttl, pathMtuDiscovery }: Ipip): LinkData =>
+  dataOf(IPTUN, { local, remote, pmtudisc: pathMtuDiscovery, ttl, tos: 0 });
+
+export function readIpip(data: LinkData): Ipip | undefined {
+  const read = data.as(IPTUN);
+  if (read === undefined) return undefined;
+  const { local, remote, ttl = 0, pmtudisc = false, external } = read;
+  return {
+    // The kernel writes 0.0.0.0 for none.
+    ...(local !== undefined && isIpv4(local) && local !== 0 && { local }),
+    ...(remote !== undefined && isIpv4(remote) && remote !== 0 && { remote }),
+    ttl,
+    pathMtuDiscovery: pmtudisc,
+    ...(external && { external }),
   };
 }
 

@@ -4,10 +4,12 @@ import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
 import {
   bridgeData,
+  ipipData,
   LINK_DATA,
   type LinkData,
   newBridgeData,
   readBridge,
+  readIpip,
   readVlan,
   readVxlan,
   vethData,
@@ -76,7 +78,7 @@ interface Info {
 }
 
 function infoOf(
-  { type, vxlan, bridge, vlan, veth }: Link,
+  { type, vxlan, ipip, bridge, vlan, veth }: Link,
   names: DeviceNames,
 ): Info | KernelError | undefined {
   if (vxlan !== undefined) {
@@ -86,6 +88,7 @@ function infoOf(
     const index = names.indexOf(underlay);
     return index === undefined ? undefined : { kind: type ?? 'vxlan', data: vxlanData(vxlan, index) };
   }
+  if (ipip !== undefined) return { kind: type ?? 'ipip', data: ipipData(ipip) };
   if (veth !== undefined) {
     const file = names.fileOf?.(veth.peerNamespace);
     return file === undefined
@@ -156,11 +159,15 @@ function readData(
   { kind, data }: { readonly kind?: string | undefined; readonly data: LinkData },
   { link, netnsId }: { readonly link?: number | undefined; readonly netnsId?: number | undefined },
   names: Names,
-): Pick<Link, 'vxlan' | 'bridge' | 'vlan'> | undefined {
+): Pick<Link, 'vxlan' | 'ipip' | 'bridge' | 'vlan'> | undefined {
   if (kind === 'bridge') return { bridge: readBridge(data) };
   if (kind === 'vlan') {
     const vlan = readVlan(data, link === undefined ? undefined : names.nameOf(link));
     return vlan && { vlan };
+  }
+  if (kind === 'ipip') {
+    const ipip = readIpip(data);
+    return ipip && { ipip };
   }
   if (kind !== 'vxlan') return undefined;
   // Across namespaces the lower device's ifindex is another namespace's.

@@ -41,7 +41,7 @@ test('a failure is the exit code and the last line, on one line', async () => {
     commandJobs(shellThat(result).run, silentLogger)
       .start(JOB, how)
       .then(
-        () => assert.fail('it succeeded'),
+        () => assert.fail(),
         (error: Error) => error.message,
       );
   assert.equal(
@@ -73,5 +73,7 @@ test('the command before the lease runs once for a network, and its failure is t
     message: 'PreStartupCommand failed: exit code 1: no',
   });
   const long = new Preparation({ shell: shellThat({ isCut: true }).run, log: silentLogger });
-  await assert.rejects(long.outputOf(COMMAND), { message: /printed more than a lease can hold/ });
+  await assert.rejects(long.outputOf(COMMAND), { message: /printed more than the 3000 characters/ });
+  const key = new Preparation({ shell: shellThat({ output: '"'.repeat(1_600) }).run, log: silentLogger });
+  await assert.rejects(key.outputOf(COMMAND), { message: /printed more than the 3000 characters/ });
 });

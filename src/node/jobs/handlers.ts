@@ -17,9 +17,18 @@ export interface JobHandlersComponents {
 /** What does the jobs of one network. A new kind of job is a line here; most networks load none of it. */
 export function jobHandlers(components: JobHandlersComponents): JobHandlers {
   const { shell, log } = components;
+  const udp = once(async () => {
+    const [{ udpJobs }, { openUdpTunnel }] = await Promise.all([
+      import('#src/node/jobs/udp-jobs.ts'),
+      import('#src/sys/udp-tunnel.ts'),
+    ]);
+    return udpJobs(openUdpTunnel);
+  });
   return {
     command: once(async () => (await import('#src/node/jobs/command-jobs.ts')).commandJobs(shell, log)),
     program: once(async () => (await import('#src/node/jobs/program-jobs.ts')).programJobs(components)),
+    'udp-tunnel': async () => (await udp()).tunnels,
+    'udp-way': async () => (await udp()).ways,
   };
 }
 

@@ -4,6 +4,8 @@ import type { Logger } from '#src/lib/log.ts';
 import { runCommand } from '#src/node/jobs/command-jobs.ts';
 import type { RunShell } from '#src/sys/shell.ts';
 
+/** A lease is read up to 4,096 characters, and has other fields. */
+const LONGEST_DATA = 3_000;
 /** No abort: a start waits for the command, and its time is limited. */
 const NEVER = new AbortController().signal;
 
@@ -28,7 +30,10 @@ export class Preparation {
     if (known !== undefined) return known;
     try {
       const { output, isCut } = await runCommand(this.#shell, command, NEVER);
-      if (isCut) throw new Error(`${command.name} printed more than a lease can hold`);
+      if (isCut || JSON.stringify(output).length > LONGEST_DATA)
+        throw new Error(
+          `${command.name} printed more than the ${LONGEST_DATA} characters that a lease can hold`,
+        );
       this.#outputs.set(command.text, output);
       this.#log.info(`Ran ${command.name}: ${output.length} characters of output for the lease`);
       return output;

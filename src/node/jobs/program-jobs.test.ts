@@ -115,3 +115,46 @@ test('it is up when its socket takes connections, and no other program may have 
     message: 'it ended with exit code 1: broken',
   });
 });
+
+test('where another will do, the one that answers is used, and only one that is ours is ended', async (t) => {
+  const { folder, handler, start, make, id } = bench(t);
+  const socket = join(folder, 'socket');
+  const listen = `require('net').createServer(()=>{}).listen(${JSON.stringify(socket)})`;
+  const job: ProgramJob = {
+    ...SHELL,
+    key: 'shared',
+    atEnd: 'leave',
+    programs: [process.execPath],
+    args: ['-e', listen],
+    socket: [join(folder, 'none'), socket],
+    isShared: true,
+  };
+  // An earlier flanneld started it and left it.
+  await start(job, () => {}, make());
+  const first = await id('shared');
+  const { promise, resolve } = Promise.withResolvers<string>();
+  await start(job, resolve);
+  assert.deepEqual(await id('shared'), first);
+  assert.ok(isAlive(first));
+  systemProcesses().signal(first, 'SIGKILL');
+  assert.equal(await promise, `it takes no connections on ${socket} any more`);
+  // A dead one's socket is in the way of no other.
+  rmSync(socket);
+  await start(job);
+  const second = await id('shared');
+  assert.notDeepEqual(second, first);
+  await handler.stop(job, NEVER);
+  assert.equal(isAlive(second), false);
+  rmSync(socket, { force: true });
+  // Somebody else's.
+  const foreign = await systemPrograms.start({
+    argv: [process.execPath, '-e', listen],
+    env: {},
+    onLine: () => {},
+  });
+  t.after(() => foreign.stop(1_000));
+  await until(async () => (await systemPrograms.answers(socket)) || undefined, { what: 'the socket' });
+  await start(job);
+  await handler.stop(job, NEVER);
+  assert.ok(isAlive(foreign.id));
+});

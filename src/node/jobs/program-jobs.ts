@@ -22,7 +22,7 @@ const LOOK_EVERY_MS = 50;
 /** SIGTERM comes first. */
 const GRACE_MS = 5_000;
 
-/** Keeps programs running: the desk starts one again when it is told that it was lost. */
+/** Keeps programs running. A program that ended is reported to the desk, which starts it again. */
 export function programJobs(components: ProgramJobsComponents): JobHandler<ProgramJob> {
   const { programs, files, log, recordPath } = components;
   const running = new Map<string, RunningProgram>();
@@ -41,23 +41,43 @@ export function programJobs(components: ProgramJobsComponents): JobHandler<Progr
     async start(job, { lost, signal }: JobStart<ProgramJob>) {
       const { key, args, env = {}, socket } = job;
       await end(key);
+      const sockets = [socket ?? []].flat();
+      const there = await firstAnswering(components, sockets);
+      if (job.isShared && there !== undefined) {
+        const child = await attach(components, key, there);
+        const program: RunningProgram = { child, isWanted: true };
+        running.set(key, program);
+        void child.ended.then((reason) => {
+          if (!program.isWanted) return;
+          running.delete(key);
+          lost(reason);
+        });
+        log.info(`${key} runs already, and takes connections on ${there}`);
+        return;
+      }
       await endLeftover(components, key);
       const file = programs.find(job.programs);
       if (file === undefined) throw new Error(notThere(job));
-      if (socket !== undefined && (await programs.answers(socket)))
-        throw new Error(`another program takes connections on ${socket}; stop it first`);
+      const other = await firstAnswering(components, sockets);
+      if (other !== undefined)
+        throw new Error(`another program takes connections on ${other}; stop it first`);
       let said = '';
       const onLine = (line: string): void => {
         if (line.trim() !== '') said = line;
         log.verbose(1, `${key}: ${escapeControls(line)}`);
       };
-      const child = await programs.start({ argv: [file, ...args], env, onLine });
+      const child = await programs.start({
+        argv: [file, ...args],
+        env,
+        onLine,
+        outlives: job.atEnd === 'leave',
+      });
       const program: RunningProgram = { child, isWanted: true };
       running.set(key, program);
       await files.writeAtomically(recordPath(key), JSON.stringify(child.id));
       const ended = child.ended.then((how) => `it ended with ${how}${said && `: ${lastLine(said)}`}`);
       try {
-        if (socket !== undefined) await untilItAnswers(components, socket, ended, signal);
+        if (sockets.length > 0) await untilItAnswers(components, sockets, ended, signal);
       } catch (error) {
         await end(key);
         throw error;
@@ -75,25 +95,52 @@ export function programJobs(components: ProgramJobsComponents): JobHandler<Progr
 }
 
 interface RunningProgram {
-  readonly child: ChildProgram;
+  readonly child: Pick<ChildProgram, 'ended' | 'stop'>;
   isWanted: boolean;
 }
 
-async function untilItAnswers(
-  { programs, clock }: ProgramJobsComponents,
+async function firstAnswering(
+  { programs }: ProgramJobsComponents,
+  sockets: readonly string[],
+): Promise<string | undefined> {
+  for (const socket of sockets) if (await programs.answers(socket)) return socket;
+  return undefined;
+}
+
+/** A program that another process started: an earlier flanneld, whose it still is, or somebody else, who ends it. */
+async function attach(
+  { programs, files, recordPath }: ProgramJobsComponents,
+  key: string,
   socket: string,
+): Promise<RunningProgram['child']> {
+  const text = await files.read(recordPath(key));
+  const id = text === undefined ? undefined : parsedId(text);
+  return {
+    ended: programs.hangsUp(socket).then(() => `it takes no connections on ${socket} any more`),
+    stop: async (graceMs) => {
+      if (id !== undefined) await programs.endLeftover(id, graceMs);
+    },
+  };
+}
+
+async function untilItAnswers(
+  components: ProgramJobsComponents,
+  sockets: readonly string[],
   ended: Promise<string>,
   signal: AbortSignal,
 ): Promise<void> {
+  const { clock } = components;
   let reason: string | undefined;
   void ended.then((text) => {
     reason = text;
   });
   const deadline = clock.monotonic() + READY_MS;
-  while (!(await programs.answers(socket))) {
+  while ((await firstAnswering(components, sockets)) === undefined) {
     if (reason !== undefined) throw new Error(reason);
     if (clock.monotonic() > deadline)
-      throw new Error(`it runs, but took no connection on ${socket} within ${READY_MS / 1000} s`);
+      throw new Error(
+        `it runs, but took no connection on ${sockets.join(' or ')} within ${READY_MS / 1000} s`,
+      );
     await clock.sleep(LOOK_EVERY_MS, signal);
   }
 }

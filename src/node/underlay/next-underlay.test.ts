@@ -1,68 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatIp, formatPrefix, type Prefix4, parseIp, parsePrefix } from '#src/lib/ip.ts';
+import type { Prefix4 } from '#src/lib/ip.ts';
 import { chooseUnderlay } from '#src/node/underlay/choose-underlay.ts';
-import { type HostFacts, withoutSubnets } from '#src/node/underlay/host-facts.ts';
+import { withoutSubnets } from '#src/node/underlay/host-facts.ts';
 import { nextUnderlay } from '#src/node/underlay/next-underlay.ts';
-import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { readUnderlayFlags, type UnderlayFlags } from '#src/node/underlay/underlay-selection.ts';
-import { type Address, type Link, type Route, RTPROT_BOOT } from '#src/state/object.ts';
+import { describe, host, NO_FLAGS, prefix } from '../../../test/support/underlay-words.ts';
 
-const prefix = (text: string) => parsePrefix(text) ?? assert.fail(text);
-
-/** A host in iproute2's words: `link eth0 [down] [mtu N]`, `eth0 192.0.2.10/24`, `default [via IP] dev eth0 [metric N]`, `reach eth0 [src IP]`. */
-function host(...lines: readonly string[]): HostFacts {
-  const links: Link[] = [];
-  const addresses: Address[] = [];
-  const routes: Route[] = [];
-  let reach: HostFacts['reach'];
-  for (const line of lines) {
-    const words = line.split(' ');
-    const [first = '', second = ''] = words;
-    const after = (word: string): string | undefined =>
-      words.includes(word) ? words[words.indexOf(word) + 1] : undefined;
-    if (first === 'link') {
-      const mtu = Number(after('mtu') ?? 1500);
-      links.push({ kind: 'link', name: second, index: links.length + 1, up: !words.includes('down'), mtu });
-    } else if (first === 'default') {
-      const via = parseIp(after('via') ?? '');
-      routes.push({
-        kind: 'route',
-        destination: prefix('0.0.0.0/0'),
-        type: 'unicast',
-        device: after('dev') ?? '',
-        ...(via !== undefined && { via }),
-        onlink: false,
-        metric: Number(after('metric') ?? 0),
-        protocol: RTPROT_BOOT,
-        scope: 0,
-      });
-    } else if (first === 'reach') {
-      const source = parseIp(after('src') ?? '');
-      reach = { device: second, ...(source !== undefined && { source }) };
-    } else {
-      addresses.push({ kind: 'address', device: first, prefix: prefix(second) });
-    }
-  }
-  return { links, addresses, routes, ...(reach !== undefined && { reach }) };
-}
-
-const NO_FLAGS: UnderlayFlags = { iface: [], ifaceRegex: [], ifaceCanReach: '', publicIp: '' };
 const ETH0 = ['link eth0', 'eth0 172.16.70.191/24'];
 const VPN = ['link tun0', 'tun0 10.8.0.2/24'];
 const ETH1 = ['link eth1', 'eth1 192.0.2.7/24'];
 const DEFAULT = 'default via 172.16.70.1 dev eth0';
 const UPLINK = 'default via 192.0.2.1 dev eth1';
 
-const describe = ({ name, address, publicIp, mtu, prefixes, gateways }: Underlay): string =>
-  [
-    `${name} ${formatAddresses(address)} mtu ${mtu}`,
-    publicIp.v4 === address.v4 ? '' : `public ${formatAddresses(publicIp)}`,
-    `in ${prefixes.map(formatPrefix).join(' ')}`,
-    gateways.length === 0 ? '' : `via ${gateways.map(formatIp).join(' ')}`,
-  ]
-    .filter(Boolean)
-    .join(', ');
 const AT_ETH0 = 'eth0 172.16.70.191 mtu 1500, in 172.16.70.0/24, via 172.16.70.1';
 const AT_ETH1 = 'eth1 192.0.2.7 mtu 1500, in 192.0.2.0/24, via 192.0.2.1';
 
@@ -395,7 +345,8 @@ for (const [name, given, facts, expected] of FIRST) {
 
 const REFUSED: readonly (readonly [flags: Partial<UnderlayFlags>, message: RegExp])[] = [
   [{ publicIp: 'nat' }, /^invalid public IP address: nat$/],
-  [{ ifaceCanReach: 'fd00::1' }, /^--iface-can-reach=fd00::1 is not an IPv4 address$/],
+  [{ publicIpv6: '192.0.2.1' }, /^invalid public IPv6 address: 192\.0\.2\.1$/],
+  [{ ifaceCanReach: 'eth0' }, /^invalid address of --iface-can-reach: eth0$/],
   [{ ifaceRegex: ['eth(?=0)'] }, /^--iface-regex=eth\(\?=0\) is not a regular expression: .*\(\?=/],
 ];
 for (const [given, message] of REFUSED) {

@@ -1,11 +1,12 @@
 import { messageOf } from '#src/lib/errors.ts';
 import { formatIp, type Ip, isGlobalUnicast } from '#src/lib/ip.ts';
-import { valuesOf } from '#src/lib/per-family.ts';
+import { FAMILY_NAMES, familiesOf, valuesOf } from '#src/lib/per-family.ts';
+import { inFamily, usableAddresses } from '#src/node/underlay/best-address.ts';
 import {
   type Choice,
   chooseUnderlay,
+  complete,
   ownerOf,
-  routableAddress,
   underlayAt,
 } from '#src/node/underlay/choose-underlay.ts';
 import {
@@ -29,12 +30,12 @@ export type NextUnderlay =
  * its peers reach it. Only the properties of the place may change (MTU, networks, gateways).
  *
  * A place that is lost is left for one that the flags allow. Without a flag that names an
- * interface, the address in use is looked for on other interfaces first (it moves to a bridge with
- * its interface), then another address on the interface in use (a renumbering, whose default route
- * may come later), then the default route.
+ * interface, the addresses in use are looked for on other interfaces first (they move to a bridge with
+ * their interface), then other addresses on the interface in use (a renumbering, whose default route
+ * may come later), then the default route. The families stay.
  *
  * A link-local address is a stopgap: peers refuse it. It is never moved to, and left as soon as
- * there is a routable one.
+ * there is a routable one. An IPv6 address that is deprecated is left as soon as there is another.
  */
 export function nextUnderlay(
   current: Underlay,
@@ -56,28 +57,39 @@ export function nextUnderlay(
 }
 
 function another(current: Underlay, selection: UnderlaySelection, facts: HostFacts): Underlay {
-  const near = isPinned(selection) ? undefined : nearby(current, facts);
-  return near === undefined ? chooseUnderlay(selection, facts) : underlayAt(near, selection, facts);
+  const near = isPinned(selection) ? undefined : nearby(current, selection, facts);
+  return near === undefined
+    ? chooseUnderlay(selection, facts, familiesOf(current.address))
+    : underlayAt(near, selection, facts);
 }
 
-/** A routable address in place of a link-local one. */
+/** A routable address in place of a link-local one; another in place of one that is deprecated: it will be gone. */
 function betterThan(current: Underlay, selection: UnderlaySelection, facts: HostFacts): Underlay | undefined {
-  if (isRoutable(current)) return undefined;
+  if (isRoutable(current) && !isDeprecated(current, facts)) return undefined;
   try {
     const to = another(current, selection, facts);
+    if (isRoutable(current) && to.name !== current.name) return undefined;
     return isRoutable(to) && lossOf(to, facts) === undefined ? to : undefined;
   } catch {
     return undefined;
   }
 }
 
+const isDeprecated = ({ name, address }: Underlay, { addresses }: Interfaces): boolean =>
+  addresses.some(
+    ({ device, prefix, flags }) => flags?.deprecated && device === name && prefix.address === address.v6,
+  );
+
 /** Why the underlay in use can't be used now, as a clause; `undefined` while it can. */
 export function lossOf({ name, address }: Underlay, facts: Interfaces): string | undefined {
   const link = facts.links.find((candidate) => candidate.name === name);
   if (link === undefined) return `the underlay interface ${name} is gone`;
-  const there = addressesOf(name, facts).map((prefix) => prefix.address);
-  const gone = valuesOf<Ip, Ip>(address).find((ip) => !there.includes(ip));
-  if (gone !== undefined) return `the underlay address ${formatIp(gone)} is gone from ${name}`;
+  const there = facts.addresses.filter(({ device }) => device === name);
+  for (const ip of valuesOf<Ip, Ip>(address)) {
+    const found = there.find(({ prefix }) => prefix.address === ip);
+    if (found === undefined) return `the underlay address ${formatIp(ip)} is gone from ${name}`;
+    if (found.flags?.duplicate) return `another host has the underlay address ${formatIp(ip)} of ${name} too`;
+  }
   return link.up === false ? `the underlay interface ${name} is down` : undefined;
 }
 
@@ -101,16 +113,27 @@ function refreshed(current: Underlay, facts: HostFacts): Underlay {
 /** Whether a flag names the interface or its address. A route's interface was chosen at the start, once. */
 const isPinned = ({ wishes }: UnderlaySelection): boolean => wishes.some(({ kind }) => kind !== 'reach');
 
-function nearby(
-  { name, address: { v4: address }, chosenBy: by }: Underlay,
-  facts: HostFacts,
-): Choice | undefined {
-  if (address === undefined) return undefined;
-  const owner = ownerOf(address, facts);
-  if (owner !== undefined && owner.link.name !== name && owner.link.up !== false) return { ...owner, by };
-  const link = facts.links.find((candidate) => candidate.name === name);
-  const renumbered = routableAddress(name, facts);
-  return link === undefined || link.up === false || renumbered === undefined
-    ? undefined
-    : { link, address: renumbered, by };
+/** The same addresses on another interface, or others of the same families on this one. */
+function nearby(current: Underlay, selection: UnderlaySelection, facts: HostFacts): Choice | undefined {
+  const { name, address, chosenBy: by } = current;
+  const families = familiesOf(address);
+  const owners = valuesOf<Ip, Ip>(address).map((ip) => ownerOf(ip, facts)?.link);
+  const moved = owners.find((link) => link !== undefined && link.name !== name && link.up !== false);
+  // All of them have to be there: an address that moves with its interface takes the others along.
+  const link = moved ?? facts.links.find((candidate) => candidate.name === name);
+  if (link === undefined || link.up === false) return undefined;
+  const kept = keptOf(address, link.name, facts);
+  try {
+    const { address: now } = complete({ link, address: kept }, selection, facts, families);
+    return valuesOf<Ip, Ip>(now).every(isGlobalUnicast) ? { link, address: now, by } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Those of the addresses that are on the interface and may stay in use. */
+function keptOf(address: Underlay['address'], name: string, facts: Interfaces): Underlay['address'] {
+  const usable = FAMILY_NAMES.flatMap((family) => usableAddresses(name, family, facts));
+  const kept = valuesOf<Ip, Ip>(address).filter((ip) => isGlobalUnicast(ip) && usable.includes(ip));
+  return Object.assign({}, ...kept.map(inFamily));
 }

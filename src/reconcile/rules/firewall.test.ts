@@ -209,7 +209,7 @@ test('iptables before 1.6.2 is spared the words it does not know', async () => {
   assert.doesNotMatch(programs.inputs.join(), /random-fully/);
 });
 
-test('the iptables that the host keeps its rules in is used; rules in both are told once', async () => {
+test('the iptables that the host keeps its rules in is used; rules in both are reported once', async () => {
   const chosen: [Record<string, Answer>, string, RegExp | undefined][] = [
     [
       { 'iptables-legacy-save': DOCKER },

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseIp } from '#src/lib/ip.ts';
+import { parseIpv4 } from '#src/lib/ip.ts';
 import { planOf } from '#src/reconcile/plan.ts';
 import { LINK, type Link } from '#src/state/kinds/link.ts';
 import { HOST_NAMESPACE } from '#src/state/kinds/veth.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import { commandOf } from '#src/state/operation.ts';
 
-const local = parseIp('172.31.0.1') ?? assert.fail();
+const local = parseIpv4('172.31.0.1') ?? assert.fail();
 const bridge: Link = {
   kind: 'link',
   name: 'br-7',
@@ -21,6 +21,16 @@ const vxlan: Link = {
   master: 'br-7',
   up: true,
   vxlan: { vni: 7, local, port: 8473, learning: false, gbp: false, socketIn: 'host' },
+};
+const IPIP = { local, ttl: 0, pathMtuDiscovery: false };
+const ipip: Link = { kind: 'link', name: 'flannel.ipip', mtu: 1480, up: true, ipip: IPIP };
+const tun: Link = {
+  kind: 'link',
+  name: 'flannel0',
+  type: 'tun',
+  mtu: 1472,
+  up: true,
+  isMadeElsewhere: true,
 };
 const veth: Link = {
   kind: 'link',
@@ -49,10 +59,20 @@ test('devices are made, then put into their bridge, and come up when all of thei
   ]);
 });
 
-const found = { bridge: { ...bridge, type: 'bridge' }, vxlan: { ...vxlan, type: 'vxlan' } };
+const found = {
+  ipip: { ...ipip, type: 'ipip' },
+  bridge: { ...bridge, type: 'bridge' },
+  vxlan: { ...vxlan, type: 'vxlan' },
+};
 const inNone: Link = { kind: 'link', name: 'p1', type: 'veth', up: true };
 
-const CHANGES: readonly (readonly [name: string, Link, Link, differences: string[], commands: string[]])[] = [
+const CHANGES: readonly (readonly [
+  name: string,
+  Link,
+  Link | undefined,
+  differences: string[],
+  commands: string[],
+])[] = [
   ['a veth pair stays as it was made', veth, { ...inNone, master: 'br-7' }, [], []],
   [
     'a device that left its bridge goes back',
@@ -102,6 +122,37 @@ const CHANGES: readonly (readonly [name: string, Link, Link, differences: string
       'ip link set br-7 mtu 1450 up',
     ],
   ],
+  ['an ipip device as it shall be', ipip, found.ipip, [], []],
+  [
+    'an ipip device with one other end is made again',
+    ipip,
+    { ...found.ipip, ipip: { ...IPIP, remote: local, ttl: 3, pathMtuDiscovery: true } },
+    ['remote: any vs 172.31.0.1', 'ttl: 0 vs 3', 'pmtudisc: false vs true'],
+    [
+      'ip link del flannel.ipip',
+      'ip link add flannel.ipip mtu 1480 type ipip local 172.31.0.1 ttl inherit nopmtudisc',
+      'ip link set flannel.ipip up',
+    ],
+  ],
+  [
+    'what is no ipip device is made again',
+    ipip,
+    { kind: 'link', name: 'flannel.ipip', type: 'dummy', mtu: 1480, up: true },
+    ['link type: ipip vs dummy'],
+    [
+      'ip link del flannel.ipip',
+      'ip link add flannel.ipip mtu 1480 type ipip local 172.31.0.1 ttl inherit nopmtudisc',
+      'ip link set flannel.ipip up',
+    ],
+  ],
+  ['what another makes is not made', tun, undefined, [], []],
+  [
+    'what another made is set',
+    tun,
+    { kind: 'link', name: 'flannel0', type: 'tun', mtu: 1500, up: false },
+    ['mtu: 1500, wanted 1472', 'up: false, wanted true'],
+    ['ip link set flannel0 mtu 1472 up'],
+  ],
   ['a device with its socket in the host’s namespace', vxlan, found.vxlan, [], []],
   [
     'a device with its socket in its own namespace is made again',
@@ -119,7 +170,7 @@ const CHANGES: readonly (readonly [name: string, Link, Link, differences: string
 
 for (const [name, wanted, there, differences, commands] of CHANGES) {
   test(name, () => {
-    assert.deepEqual(LINK.differences(wanted, there), differences);
+    if (there !== undefined) assert.deepEqual(LINK.differences(wanted, there), differences);
     assert.deepEqual(commandsFor(wanted, there), commands);
   });
 }

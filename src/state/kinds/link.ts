@@ -1,6 +1,7 @@
 import type { Mac } from '#src/lib/mac.ts';
 import { Differences } from '#src/state/differences.ts';
 import { kindOf, type Stage } from '#src/state/kind.ts';
+import { formatIpip, type Ipip, ipipDifferences } from '#src/state/kinds/ipip.ts';
 import { formatVeth, type Veth } from '#src/state/kinds/veth.ts';
 import { formatVxlan, type Vxlan, vxlanDifferences } from '#src/state/kinds/vxlan.ts';
 import type { Operation, Verb } from '#src/state/operation.ts';
@@ -11,7 +12,7 @@ export interface Link {
   readonly name: string;
   /** Only in what was found: the kernel's ifindex. */
   readonly index?: number;
-  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`; absent for a plain device. */
+  /** rtnetlink's IFLA_INFO_KIND: `vxlan`, `veth`, `bridge`, `wireguard`; absent for a plain device. */
   readonly type?: string;
   readonly mac?: Mac;
   /** Bytes of layer-3 payload. */
@@ -29,10 +30,13 @@ export interface Link {
   /** The bridge that it is in, by name; `null` is wanted of a device that shall be in none. */
   readonly master?: string | null;
   readonly vxlan?: Vxlan;
+  readonly ipip?: Ipip;
   readonly bridge?: Bridge;
   readonly vlan?: Vlan;
   /** Only in what is wanted, and only when it is made. */
   readonly veth?: Veth;
+  /** Only in what is wanted: no message to the kernel can make it, and what does is not the reconciler. It is set once it is there. */
+  readonly isMadeElsewhere?: boolean;
 }
 
 /** IFLA_BR_* of linux/if_link.h. */
@@ -52,26 +56,29 @@ export interface Vlan {
 }
 
 /** The type by its name, or by what else is known of the device. */
-function typeOf({ type, vxlan, bridge, vlan, veth }: Link): string | undefined {
+function typeOf({ type, vxlan, ipip, bridge, vlan, veth }: Link): string | undefined {
   if (type !== undefined) return type;
   if (vxlan !== undefined) return 'vxlan';
+  if (ipip !== undefined) return 'ipip';
   if (bridge !== undefined) return 'bridge';
   if (vlan !== undefined) return 'vlan';
   return veth && 'veth';
 }
 
 function mustRecreate(wanted: Link, found: Link): string[] {
-  const { vxlan, bridge, vlan, veth } = wanted;
+  const { vxlan, ipip, bridge, vlan } = wanted;
   if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
+  if (ipip !== undefined && found.ipip !== undefined) return ipipDifferences(ipip, found.ipip);
   if (vlan !== undefined && found.vlan !== undefined)
     return new Differences()
       .field('vlan', vlan.id, found.vlan.id)
       .field('link', vlan.parent, found.vlan.parent).texts;
-  const isOfType = vxlan === undefined && vlan === undefined && typeOf(wanted) === typeOf(found);
+  const type = typeOf(wanted);
+  const isOfType = (vxlan ?? ipip ?? vlan) === undefined && type === typeOf(found);
   if (isOfType && bridge?.vlanFiltering && !found.bridge?.vlanFiltering)
     return ['vlan_filtering: 0, wanted 1'];
-  if (isOfType || (vxlan ?? bridge ?? vlan ?? veth) === undefined) return [];
-  return [`link type: ${typeOf(wanted)} vs ${found.type ?? 'none'}`];
+  if (type === undefined || isOfType) return [];
+  return [`link type: ${type} vs ${found.type ?? 'none'}`];
 }
 
 /** What is wanted of a bridge, as far as this kernel has it. */
@@ -119,6 +126,7 @@ function operations(wanted: Link, found: Link | undefined): Operation<Link>[] {
 }
 
 function making(wanted: Link): Operation<Link>[] {
+  if (wanted.isMadeElsewhere) return [];
   const { up, master, ...made } = wanted;
   const { kind, name, mtu } = wanted;
   const add: Operation<Link> = { verb: 'add', object: made };
@@ -170,6 +178,7 @@ function format(link: Link): string {
   const type = typeOf(link);
   if (type !== undefined) words.push('type', type);
   if (link.vxlan !== undefined) words.push(formatVxlan(link.vxlan));
+  if (link.ipip !== undefined) words.push(formatIpip(link.ipip));
   if (link.veth !== undefined) words.push(formatVeth(link.veth));
   if (link.vlan !== undefined) words.push('id', String(link.vlan.id));
   const { multicastSnooping, vlanFiltering } = link.bridge ?? {};

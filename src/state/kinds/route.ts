@@ -26,6 +26,8 @@ export interface Route {
 export const RTPROT_BOOT = 3;
 /** RTPROT_KERNEL: routes the kernel made itself, for an address of a device. */
 export const RTPROT_KERNEL = 2;
+/** RTPROT_RA: routes from router advertisements, the kernel's own or those of a network manager. */
+export const RTPROT_RA = 9;
 /**
  * Our own protocol number, for routes over devices that are not ours (DirectRouting, host-gw), so that a restart
  * knows them. Routes over flannel.N are known by their device and keep flannel's RTPROT_BOOT. The number is free

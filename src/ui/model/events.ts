@@ -12,6 +12,7 @@ const TYPES: Readonly<Record<HostEventType, true>> = {
   failure: true,
   probe: true,
   config: true,
+  rotation: true,
   underlay: true,
 };
 export const EVENT_TYPES = Object.keys(TYPES);

@@ -1,0 +1,54 @@
+import type { ChangingBackend } from '#src/backend/changing.ts';
+import type { Files } from '#src/sys/files.ts';
+
+/** What a change wants of the source checks of a host, and what they were. */
+export interface ReversePath {
+  readonly wanted: ReadonlyMap<string, string>;
+  /** Of devices that stay when the change is over and are not the network's. */
+  readonly before: Readonly<Record<string, string>>;
+}
+
+/** ip-sysctl.rst, rp_filter: a packet has to come by the device by which its answer would leave. */
+const STRICT = '1';
+/** There has to be a way back, by whatever device. */
+const LOOSE = '2';
+
+/**
+ * The source checks that would drop packets while one end of a way has moved to the new path and the other has not: their answers
+ * leave by another device than they came by. `known`: as they were, where that was read earlier.
+ */
+export async function loosened(
+  files: Pick<Files, 'read'>,
+  backend: ChangingBackend,
+  underlay: string,
+  known: Readonly<Record<string, string>>,
+): Promise<ReversePath> {
+  const wanted = new Map<string, string>();
+  const before: Record<string, string> = { ...known };
+  const all = await settingOf(files, 'all');
+  const fresh = await settingOf(files, 'default');
+  // The larger of the device's and that of `all` counts.
+  const isStrict = (value: string | undefined): boolean =>
+    value === STRICT || (value === '0' && all === STRICT);
+  for (const { inbound } of Object.values(backend.sides)) {
+    for (const device of inbound.devices) if (isStrict(fresh)) wanted.set(device, LOOSE);
+    if (!inbound.underlay) continue;
+    const value = known[underlay] ?? (await settingOf(files, underlay));
+    if (value === undefined || !isStrict(value)) continue;
+    wanted.set(underlay, LOOSE);
+    before[underlay] = value;
+  }
+  return { wanted, before };
+}
+
+/** What these devices get when the change is over: a device of the network has what new devices have. */
+export async function restored(
+  files: Pick<Files, 'read'>,
+  { wanted, before }: ReversePath,
+): Promise<ReadonlyMap<string, string>> {
+  const fresh = (await settingOf(files, 'default')) ?? '0';
+  return new Map(Array.from(wanted.keys(), (device) => [device, before[device] ?? fresh]));
+}
+
+const settingOf = async (files: Pick<Files, 'read'>, device: string): Promise<string | undefined> =>
+  (await files.read(`/proc/sys/net/ipv4/conf/${device}/rp_filter`).catch(() => undefined))?.trim();

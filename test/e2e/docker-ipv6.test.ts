@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { containsAddress, formatIpv6, parseIpv6, parsePrefix6 } from '#src/lib/ip.ts';
+import { dockerEngines } from '../support/docker-engines.ts';
+import { assertReach, type DockerNode, dockerNetwork } from '../support/docker-network.ts';
+import { giveIpv6, wholePacket } from '../support/dual-network.ts';
+import { WEFT } from '../support/flanneld.ts';
+import { cannotRun } from '../support/test-lab.ts';
+
+/*
+ * Containers of Docker's default bridge in both families, with what `mk-docker-opts --ipv6` writes and nothing else:
+ *
+ *     store .190     h1 .191, fd77::1 flanneld, dockerd ── docker0 ── web     h2 .192, fd77::2: the same
+ *                                          10.0.A.1, fd00:10:0:A::1
+ */
+const cannot = cannotRun('dockerd', 'docker', 'busybox', 'ping', 'nft', 'iptables');
+const CONFIG =
+  '{"Network":"10.0.0.0/16","SubnetLen":24,"EnableIPv6":true,"IPv6Network":"fd00:10::/48","Backend":{"Type":"vxlan"}}';
+
+/** The address that Docker gave to the container, which is in the subnet of subnet.env, and the bridge's. */
+async function addressOf({ host, docker }: DockerNode) {
+  const format = '{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}';
+  const said = (await docker.must(['inspect', '--format', format, 'web'])).trim();
+  const written = /^FLANNEL_IPV6_SUBNET=(.+)$/m.exec((await host.read('/run/flannel/subnet.env')) ?? '')?.[1];
+  const [address, subnet] = [parseIpv6(said), parsePrefix6(written ?? '')];
+  assert.ok(address !== undefined && subnet !== undefined, `"${said}", ${written}`);
+  assert.ok(containsAddress(subnet, address), `${said} in ${written}`);
+  return { address: said, gateway: formatIpv6(subnet.address) };
+}
+
+for (const engine of Object.values(dockerEngines())) {
+  test(`${engine.called}: containers of two hosts reach each other in both families`, {
+    skip: cannot || engine.skip,
+    timeout: 180_000,
+  }, async (t) => {
+    const network = await dockerNetwork(t, {
+      engine,
+      config: CONFIG,
+      dockerOptions: ['--ipv6'],
+      beforeStart: giveIpv6,
+    });
+    await assertReach(network);
+    const [one, two] = network.nodes;
+    const [near, far] = [await addressOf(one), await addressOf(two)];
+    assert.ok(await wholePacket(one.web, far.address, 1430), 'from the first host');
+    assert.ok(await wholePacket(two.web, near.address, 1430), 'from the second');
+    // Whoever asks is seen as who he is: an answer to another address would have no way.
+    await two.web.batch([
+      `route del default via ${far.gateway}`,
+      `route add ${near.address}/128 via ${far.gateway}`,
+    ]);
+    assert.ok(await wholePacket(one.web, far.address, 1430), 'seen by its own address');
+    const { stdout } = await one.host.run([WEFT, 'doctor', '--json', ...one.flags]);
+    const said = JSON.parse(stdout) as { networks: { findings: { id: string; what: string }[] }[] };
+    const ids = said.networks.flatMap(({ findings }) => findings);
+    assert.deepEqual(
+      ids.filter(({ id }) => id !== 'registry-unreachable'),
+      [],
+    );
+  });
+}
+
+test('without --ipv6 doctor says what Docker lacks', { skip: cannot, timeout: 180_000 }, async (t) => {
+  const { debian, iptables } = dockerEngines();
+  const engine = debian.skip ? iptables : debian;
+  if (engine.skip) return t.skip(engine.skip);
+  const { nodes } = await dockerNetwork(t, { engine, config: CONFIG, beforeStart: giveIpv6 });
+  const [{ host, flags }] = nodes;
+  const { stdout } = await host.run([WEFT, 'doctor', '--json', ...flags]);
+  assert.match(stdout, /"what": "dockerd was started without --ipv6: /);
+});

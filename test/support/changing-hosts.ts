@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import type { Host } from '#src/lab/host.ts';
+import { Traffic } from '#src/lab/traffic.ts';
+import { patience, until } from '#src/sys/until.ts';
+import { PREFIX, WEFT } from './flanneld.ts';
+import type { Network, Node } from './network.ts';
+
+/* A network of a test that changes its backend under traffic, and what is looked at meanwhile. */
+
+/** Strict source checks, as many distributions have them: a way there and another one back would be dropped. */
+export async function strict(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts)
+    for (const device of ['all', 'default', 'eth0'])
+      await host.must(['sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=1`]);
+}
+
+export const sourceCheckOf = async (host: Host, device: string): Promise<string> =>
+  (await host.must(['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`])).trim();
+
+/** Each container pings the next one. */
+export async function ringOf({ nodes }: Network, perSecond = 200): Promise<Traffic[]> {
+  const pairs = nodes.map((node, at) => [node, nodes[(at + 1) % nodes.length] ?? node] as const);
+  return Promise.all(
+    pairs.map(([one, two]) => Traffic.start(one.container, two.container.address, { perSecond })),
+  );
+}
+
+export async function assertNothingLost(ring: readonly Traffic[]): Promise<void> {
+  for (const traffic of ring) {
+    const report = await traffic.stop();
+    assert.equal(report.lost, 0, JSON.stringify(report));
+    assert.ok(report.sent > 20, JSON.stringify(report));
+  }
+}
+
+export const change = (network: Network, ...words: string[]) =>
+  network.lab.store.run(
+    [
+      WEFT,
+      'network',
+      'change',
+      `--etcd-endpoints=${network.etcd.endpoints.join(',')}`,
+      `--etcd-prefix=${PREFIX}`,
+      ...words,
+    ],
+    { timeoutMs: 90_000 * patience() },
+  );
+
+export const configOf = async ({ etcd }: Network, api: 2 | 3): Promise<string> =>
+  (await etcd.must(api, ['get', ...(api === 3 ? ['--print-value-only'] : []), `${PREFIX}/config`])).trim();
+
+/** What is left in the kernel of a host: devices of vxlan, and by what the routes to the others leave. */
+export async function pathsOf(host: Host): Promise<string[]> {
+  const links = await host.ip(['link', 'show', 'type', 'vxlan']);
+  const routes = await host.ip(['route', 'show']);
+  const devices = routes.filter(({ dst }) => /^10\.0\.\d+\./.test(String(dst))).map(({ dev }) => String(dev));
+  return [
+    ...links.map(({ ifname }) => `device ${ifname}`),
+    ...[...new Set(devices)].filter((dev) => dev !== 'docker0').map((dev) => `routes by ${dev}`),
+  ].sort();
+}
+
+export async function assertPaths(
+  nodes: readonly Pick<Node, 'host'>[],
+  expected: readonly string[],
+): Promise<void> {
+  for (const { host } of nodes)
+    await until(async () => JSON.stringify(await pathsOf(host)) === JSON.stringify(expected), {
+      what: `${expected.join(', ')} on ${host.name}`,
+      timeoutMs: 15_000,
+    }).catch(async () => assert.deepEqual(await pathsOf(host), expected, host.name));
+}
