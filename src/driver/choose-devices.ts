@@ -1,15 +1,19 @@
-import { ownSegmentDevices, type SegmentDevices, SharedSegmentDevices } from '#src/driver/segment-devices.ts';
+import type { FoundPlaces } from '#src/driver/vlan-pool.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
-import type { Owner } from '#src/reconcile/owner.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
-import { type SegmentPlace, sharedTunnel } from '#src/tenant/segment-objects.ts';
-import { SHARED_TUNNEL } from '#src/tenant/segment-wiring.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
+import { type SegmentPlace, sharedVxlan } from '#src/tenant/segment-objects.ts';
 
-/** What segments of a host are made of. `shared`: their VLANs by VNI, as an earlier run left them. */
+/** What segments of a host are made of. */
 export type DeviceChoice =
-  | { readonly kind: 'own'; readonly reason: string }
-  | { readonly kind: 'shared'; readonly vlans: ReadonlyMap<number, number> };
+  | {
+      readonly kind: 'own';
+      readonly reason: string;
+      /** It is the reason only while there is a device of a segment. */
+      readonly isForNow?: boolean;
+    }
+  | ({ readonly kind: 'shared' } & FoundPlaces);
 
 type TriedKernel = Pick<Kernel, 'links' | 'dump' | 'apply'>;
 
@@ -19,39 +23,39 @@ const TRIAL_TUNNEL = 'vx-try';
 /**
  * One device for all networks where the kernel can do it, else one for each, in the tenants' namespace. The kernel is asked
  * by trying: bridges that filter VLANs (CONFIG_BRIDGE_VLAN_FILTERING) and `vnifilter` (Linux 5.18) may each be missing. A
- * host with devices for each keeps them: the kernel refuses one for all on the same port beside them (EADDRINUSE).
+ * host with devices for each keeps them while it has any: the kernel refuses one for all on the same port beside them
+ * (EADDRINUSE), and to make them again would cut containers off.
  */
 export async function chooseDevices(kernel: TriedKernel, place: SegmentPlace): Promise<DeviceChoice> {
   const present = await presentDevices(kernel);
   if (present !== undefined) return present;
   const failure = await tryShared(kernel, place);
-  return failure === undefined ? { kind: 'shared', vlans: new Map() } : { kind: 'own', reason: failure };
+  return failure === undefined
+    ? { kind: 'shared', places: new Map(), held: [] }
+    : { kind: 'own', reason: failure };
 }
 
 /** What a host has already; `undefined` for one that has nothing, where only a trial can say what it will be. */
 export async function presentDevices(
   kernel: Pick<TriedKernel, 'links' | 'dump'>,
 ): Promise<DeviceChoice | undefined> {
-  const links = await kernel.links();
-  const own = links.find(({ name }) => /^vx-\d+$/.test(name));
-  if (own !== undefined) return { kind: 'own', reason: `${own.name} is in use` };
-  if (!links.some(({ name }) => name === SHARED_TUNNEL)) return undefined;
-  return { kind: 'shared', vlans: await vlansOf(kernel) };
-}
-
-async function vlansOf(kernel: Pick<TriedKernel, 'dump'>): Promise<ReadonlyMap<number, number>> {
-  const found = await kernel.dump({ kinds: ['bridge-vlan'], device: SHARED_TUNNEL });
-  return new Map(
-    found.flatMap((object): [number, number][] =>
-      object.kind === 'bridge-vlan' && object.vni !== undefined ? [[object.vni, object.vlan]] : [],
-    ),
-  );
+  const found = await findSegments(kernel);
+  if (found.ownTunnel !== undefined)
+    return { kind: 'own', reason: `${found.ownTunnel} is in use`, isForNow: true };
+  if (!found.hasShared) return undefined;
+  return { kind: 'shared', places: found.places, held: [...found.heldPlaces()] };
 }
 
 /** Why the kernel can't; `undefined` when it can. What is made for it is removed. */
 async function tryShared(kernel: TriedKernel, place: SegmentPlace): Promise<string | undefined> {
   const vlan = { device: TRIAL_TUNNEL, vlan: 1, untagged: false, vni: 1 } as const;
+  const remove = async (): Promise<void> => {
+    const left = (await kernel.links()).filter(({ name }) => name === TRIAL_TUNNEL || name === TRIAL_BRIDGE);
+    await kernel.apply(left.map(({ name }) => removal(name)));
+  };
   try {
+    // Of a trial that was killed.
+    await remove();
     const results = await kernel.apply(trialOperations(place, vlan));
     const refused = results.find((result) => !result.done);
     if (refused !== undefined) return `the kernel refused a trial: ${refused.error.message}`;
@@ -67,7 +71,7 @@ async function tryShared(kernel: TriedKernel, place: SegmentPlace): Promise<stri
   } catch (error) {
     return `the kernel refused a trial: ${error instanceof Error ? error.message : String(error)}`;
   } finally {
-    await kernel.apply([TRIAL_TUNNEL, TRIAL_BRIDGE].map(removal));
+    await remove();
   }
 }
 
@@ -78,7 +82,7 @@ function trialOperations(
   vlan: { readonly device: string; readonly vlan: number; readonly untagged: boolean; readonly vni: number },
 ): Operation[] {
   const tunnel = { kind: 'link', name: TRIAL_TUNNEL } as const;
-  const vxlan = sharedTunnel(place);
+  const vxlan = sharedVxlan(place);
   return [
     {
       verb: 'add',
@@ -92,10 +96,3 @@ function trialOperations(
     { verb: 'set', object: { ...tunnel, up: true } },
   ];
 }
-
-/** The devices of a choice. */
-export const segmentDevices = (
-  choice: DeviceChoice,
-  parts: { readonly owner: Pick<Owner, 'set'>; readonly place: () => SegmentPlace },
-): SegmentDevices =>
-  choice.kind === 'own' ? ownSegmentDevices : new SharedSegmentDevices(parts, choice.vlans);

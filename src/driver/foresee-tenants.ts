@@ -1,4 +1,5 @@
-import { type DeviceChoice, presentDevices, segmentDevices } from '#src/driver/choose-devices.ts';
+import { type DeviceChoice, presentDevices } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { type ForeseenEnd, ForeseenEnds } from '#src/driver/foreseen-ends.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
@@ -11,7 +12,9 @@ import { orAborted } from '#src/lib/or-aborted.ts';
 import type { TableChange } from '#src/reconcile/rules/kept-table.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { ReadingFolders, type WithheldWrite } from '#src/registry/reading-folders.ts';
+import { deviceOf } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import { isSegmentDevice } from '#src/tenant/segment-wiring.ts';
 
 export interface ForeseeComponents
   extends Pick<
@@ -36,6 +39,8 @@ export interface ForeseenTenants {
   readonly unknownToDocker: readonly string[];
   /** There is no book: only Docker knows what this host has. */
   readonly hasNoBook: boolean;
+  /** Of which form devices will be is not known: the operations are those of a device for each network. */
+  readonly isUntried: boolean;
 }
 
 /** A start of a host without devices tries what the kernel can; this does not touch it. */
@@ -57,8 +62,8 @@ export async function foreseeTenants(
   const folders = new ReadingFolders(components.folders);
   const life = new Lifetime(signal);
   const ends = new ForeseenEnds(components.ends);
-  const devices = (await presentDevices(components.kernel)) ?? UNTRIED;
-  const owner = ownTenants(reconciler, devices.kind);
+  const choice = (await presentDevices(components.kernel)) ?? UNTRIED;
+  const owner = ownTenants(reconciler, () => choice.kind);
   const shared = { ...components, folders, files, log: createLogger('tenants'), book };
   const directory = new TenantDirectory(shared);
   const hostsListed = Promise.withResolvers<void>();
@@ -76,7 +81,7 @@ export async function foreseeTenants(
     {
       ...shared,
       owner,
-      devices: segmentDevices(devices, { owner, place }),
+      devices: new ChosenDevices({ owner, place, heldPlaces: () => [] }, { choice }),
       directory,
       ends,
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
@@ -105,6 +110,8 @@ export async function foreseeTenants(
       writes: folders.withheld.filter(({ folder }) => folder.startsWith('tenants/addresses/')),
       unknownToDocker: dockerNetworks === 'all' ? unknownTo(book, directory) : [],
       hasNoBook: book.isNew,
+      isUntried:
+        choice === UNTRIED && operations.some(({ object }) => isSegmentDevice(deviceOf(object) ?? '')),
     };
   } finally {
     await life.stop();

@@ -22,14 +22,25 @@ const NAMESPACE_SETTINGS = [
   ['net/bridge/bridge-nf-call-arptables', '0'],
 ] as const;
 
-/** The owner of all that is in the tenants' namespace, which wants the namespace's own settings already. */
+const SCOPES = {
+  own: [{ kinds: KINDS, owns: isTenantObject }],
+  shared: [{ kinds: SHARED_KINDS, owns: isTenantObject }],
+} as const;
+
+/**
+ * The owner of all that is in the tenants' namespace, which wants the namespace's own settings already. `devices`: of which
+ * form they are now.
+ */
 export function ownTenants(
   reconciler: Reconciler,
-  devices: DeviceChoice['kind'],
+  devices: () => DeviceChoice['kind'],
   events?: HostEvents,
 ): Owner {
-  const scopes = [{ kinds: devices === 'shared' ? SHARED_KINDS : KINDS, owns: isTenantObject }];
-  const owner = reconciler.own({ name: 'tenants', scopes: () => scopes, ...(events && { events }) });
+  const owner = reconciler.own({
+    name: 'tenants',
+    scopes: () => SCOPES[devices()],
+    ...(events && { events }),
+  });
   owner.set(
     'settings',
     NAMESPACE_SETTINGS.map(([path, value]) => ({ kind: 'sysctl', path, value })),

@@ -1,18 +1,19 @@
-import { WeftError } from '#src/lib/errors.ts';
+import { type FoundPlaces, VlanPool } from '#src/driver/vlan-pool.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { type SegmentPlace, sharedObjects } from '#src/tenant/segment-objects.ts';
-import { HIGHEST_VLAN, ownWiring, type SegmentWiring, sharedWiring } from '#src/tenant/segment-wiring.ts';
+import { ownWiring, type SegmentWiring, type SharedPlace, sharedWiring } from '#src/tenant/segment-wiring.ts';
 
 /** Gives each segment of this host its devices. */
 export interface SegmentDevices {
-  /** Throws WeftError `port` where there is room for no more. */
   open(vni: number): SegmentWiring;
   /** Frames of the segment are passed on, out of the tunnel that they came in by. */
   setForwards(vni: number, forwards: boolean): void;
   /** The host has another place on the underlay. */
   moved(): void;
-  /** The segment is gone from the kernel. */
+  /** The segment is gone from the kernel. As often as it was opened. */
   close(vni: number): void;
+  /** Resolves when segments may be opened; `undefined` where they may be now. */
+  ready(): Promise<void> | undefined;
 }
 
 /** A bridge and a VXLAN device for each segment. */
@@ -21,34 +22,33 @@ export const ownSegmentDevices: SegmentDevices = {
   setForwards() {},
   moved() {},
   close() {},
+  ready: () => undefined,
 };
 
-/** One bridge and one VXLAN device for all segments, while there are any. */
-export class SharedSegmentDevices implements SegmentDevices {
-  readonly #owner: Pick<Owner, 'set'>;
-  readonly #place: () => SegmentPlace;
-  /** VLANs by VNI: those that the kernel has of an earlier run stay, for another one would cut containers off. */
-  readonly #vlans: Map<number, number>;
-  /** How often each is open: a segment may be opened while the one before it is being closed. */
-  readonly #open = new Map<number, number>();
-  readonly #forwarding = new Set<number>();
+export interface SharedDevicesComponents {
+  readonly owner: Pick<Owner, 'set'>;
+  readonly place: () => SegmentPlace;
+  /** Which VLANs devices have now. */
+  readonly heldPlaces: () => Iterable<SharedPlace>;
+}
 
-  /** `vlans`: by VNI, as they were found. */
-  constructor(
-    { owner, place }: { readonly owner: Pick<Owner, 'set'>; readonly place: () => SegmentPlace },
-    vlans: ReadonlyMap<number, number>,
-  ) {
-    this.#owner = owner;
-    this.#place = place;
-    this.#vlans = new Map(vlans);
+/** One bridge and one VXLAN device for all segments, while there are any; others beside them where those are full. */
+export class SharedSegmentDevices implements SegmentDevices {
+  readonly #components: SharedDevicesComponents;
+  readonly #vlans: VlanPool;
+  readonly #forwarding = new Set<number>();
+  /** Pairs that are wanted. */
+  #pairs: ReadonlySet<number> = new Set();
+
+  constructor(components: SharedDevicesComponents, found: FoundPlaces) {
+    this.#components = components;
+    this.#vlans = new VlanPool(found, components.heldPlaces);
   }
 
   open(vni: number): SegmentWiring {
-    const vlan = this.#vlans.get(vni) ?? this.#freeVlan();
-    this.#vlans.set(vni, vlan);
-    this.#open.set(vni, (this.#open.get(vni) ?? 0) + 1);
+    const place = this.#vlans.take(vni);
     this.#set();
-    return sharedWiring(vni, vlan);
+    return sharedWiring(vni, place);
   }
 
   setForwards(vni: number, forwards: boolean): void {
@@ -63,27 +63,22 @@ export class SharedSegmentDevices implements SegmentDevices {
   }
 
   close(vni: number): void {
-    const times = this.#open.get(vni) ?? 0;
-    if (times > 1) {
-      this.#open.set(vni, times - 1);
-      return;
-    }
-    this.#vlans.delete(vni);
-    this.#open.delete(vni);
+    if (!this.#vlans.giveBack(vni)) return;
     this.#forwarding.delete(vni);
     this.#set();
   }
 
-  #freeVlan(): number {
-    const taken = new Set(this.#vlans.values());
-    for (let vlan = 1; vlan <= HIGHEST_VLAN; vlan++) if (!taken.has(vlan)) return vlan;
-    throw new WeftError('port', `could not open another network: ${HIGHEST_VLAN} are in use on this host`, {
-      remedy: 'run the container on another host',
-    });
+  ready(): undefined {
+    return undefined;
   }
 
   #set(): void {
-    const forwards = this.#forwarding.size > 0;
-    this.#owner.set('shared', this.#open.size === 0 ? [] : sharedObjects(this.#place(), { forwards }));
+    const { owner, place } = this.#components;
+    const pairs = this.#vlans.pairs;
+    const forwarding = new Set(Array.from(this.#forwarding, (vni) => this.#vlans.placeOf(vni)?.pair));
+    for (const pair of this.#pairs) if (!pairs.has(pair)) owner.set(`shared ${pair}`, []);
+    for (const pair of pairs)
+      owner.set(`shared ${pair}`, sharedObjects(pair, place(), { forwards: forwarding.has(pair) }));
+    this.#pairs = pairs;
   }
 }

@@ -3,13 +3,15 @@ import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { CallCounts } from '#src/driver/call-counts.ts';
-import { type DeviceChoice, segmentDevices } from '#src/driver/choose-devices.ts';
+import type { DeviceChoice } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
+import { heldIn } from '#src/driver/held-places.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import { LostTenants } from '#src/driver/lost-tenants.ts';
 import { Moves } from '#src/driver/moves/moves.ts';
@@ -18,7 +20,6 @@ import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { ownTenants } from '#src/driver/own-tenants.ts';
 import { PluginServer } from '#src/driver/plugin-server.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
-import type { SegmentDevices } from '#src/driver/segment-devices.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
@@ -79,8 +80,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
-  /** What the kernel can make segments of. */
-  readonly devices: DeviceChoice;
+  /** What the kernel can make segments of; asked again when nothing is left of devices that an earlier run has made. */
+  readonly chooseDevices: () => Promise<DeviceChoice>;
   /** Other hosts may have containers made here. */
   readonly acceptsMoves: boolean;
 }
@@ -96,7 +97,7 @@ export class TenantHost {
   readonly #options: TenantHostOptions;
   readonly #book: EndpointBook;
   readonly #owner: Owner;
-  readonly #devices: SegmentDevices;
+  readonly #devices: ChosenDevices;
   /** When it aborts, calls that are under way are answered, and then all ends. */
   readonly #until: AbortSignal;
   readonly #life = new Lifetime();
@@ -118,13 +119,14 @@ export class TenantHost {
     signal: AbortSignal,
   ): Promise<TenantHost> {
     const book = await EndpointBook.open(components, bookPath(options.stateDir));
-    return new TenantHost(components, options, book, signal);
+    const choice = await options.chooseDevices();
+    return new TenantHost(components, options, { book, choice }, signal);
   }
 
   private constructor(
     components: TenantHostComponents,
     options: TenantHostOptions,
-    book: EndpointBook,
+    { book, choice }: { readonly book: EndpointBook; readonly choice: DeviceChoice },
     until: AbortSignal,
   ) {
     const { events, ...others } = components;
@@ -135,8 +137,11 @@ export class TenantHost {
     this.#until = until;
     const { signal } = this.#life;
     const log = createLogger('tenants');
-    this.#owner = ownTenants(reconciler, options.devices.kind, events);
-    this.#devices = segmentDevices(options.devices, { owner: this.#owner, place });
+    this.#owner = ownTenants(reconciler, () => this.#devices?.kind ?? choice.kind, events);
+    this.#devices = new ChosenDevices(
+      { owner: this.#owner, place, heldPlaces: () => heldIn(reconciler) },
+      { choice, chooseAgain: options.chooseDevices, onChange: () => reconciler.check() },
+    );
     const shared = { ...others, log, book, signal };
     // The other watchers of the same registry would note the same.
     this.#directory = new TenantDirectory({ ...shared, events });

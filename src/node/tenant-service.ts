@@ -234,7 +234,7 @@ export class TenantService {
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
           acceptsMoves: this.#options.acceptMoves,
-          devices: await this.#chooseDevices(inside, place),
+          chooseDevices: () => this.#chooseDevices(inside, place),
         },
         life.signal,
       );

@@ -1,7 +1,12 @@
 import { type Ip, type Ipv4, isGlobalUnicast, isIpv4, prefix4 } from '#src/lib/ip.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
 import { deviceOf, HOST_NAMESPACE, type KernelObject, type Vxlan } from '#src/state/object.ts';
-import { type SegmentWiring, SHARED_BRIDGE, SHARED_TUNNEL } from '#src/tenant/segment-wiring.ts';
+import {
+  isSegmentDevice,
+  type SegmentWiring,
+  sharedBridge,
+  sharedTunnel,
+} from '#src/tenant/segment-wiring.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
 /** A host's place on the underlay. */
@@ -28,7 +33,7 @@ export const isPort = (name: string): boolean => /^p[0-9a-f]{13}$/.test(name);
 export const containerEndName = (endpoint: string): string => `w${endpoint.slice(0, ID_DIGITS)}`;
 
 /** Whether a device of the tenants' namespace is a segment's or a container's. */
-export const isTenantDevice = (name: string): boolean => /^(br|vx)-(\d{1,8}|all)$/.test(name) || isPort(name);
+export const isTenantDevice = (name: string): boolean => isSegmentDevice(name) || isPort(name);
 
 /** Whether an object of the tenants' namespace was made for a tenant. Bridge ports come and go with their devices. */
 export function isTenantObject(object: KernelObject): boolean {
@@ -163,7 +168,7 @@ function partOfShared(
 }
 
 /** It has its VNIs from the kind `vni`. */
-export const sharedTunnel = ({ local, port }: SegmentPlace): Vxlan => ({
+export const sharedVxlan = ({ local, port }: SegmentPlace): Vxlan => ({
   vni: 0,
   external: true,
   vniFilter: true,
@@ -174,13 +179,14 @@ export const sharedTunnel = ({ local, port }: SegmentPlace): Vxlan => ({
   socketIn: 'host',
 });
 
-/** The devices that all tenants of a host share. Their MTU is the most that the underlay leaves. */
-export function sharedObjects(place: SegmentPlace, tunnelling: Tunnelling): KernelObject[] {
+/** A pair of devices that tenants of a host share. Their MTU is the most that the underlay leaves. */
+export function sharedObjects(pair: number, place: SegmentPlace, tunnelling: Tunnelling): KernelObject[] {
   const mtu = room(place);
+  const [bridge, tunnel] = [sharedBridge(pair), sharedTunnel(pair)];
   return [
     {
       kind: 'link',
-      name: SHARED_BRIDGE,
+      name: bridge,
       type: 'bridge',
       mac: GATEWAY_MAC,
       mtu,
@@ -189,14 +195,14 @@ export function sharedObjects(place: SegmentPlace, tunnelling: Tunnelling): Kern
     },
     {
       kind: 'link',
-      name: SHARED_TUNNEL,
+      name: tunnel,
       type: 'vxlan',
       mtu,
       up: true,
-      master: SHARED_BRIDGE,
-      vxlan: sharedTunnel(place),
+      master: bridge,
+      vxlan: sharedVxlan(place),
     },
-    { ...tunnelPort(SHARED_TUNNEL, tunnelling), vlanTunnel: true },
+    { ...tunnelPort(tunnel, tunnelling), vlanTunnel: true },
   ];
 }
 

@@ -1,7 +1,9 @@
 import type { TestContext } from 'node:test';
 import { AddressRequests } from '#src/driver/address-requests.ts';
-import { type DeviceChoice, presentDevices, segmentDevices } from '#src/driver/choose-devices.ts';
+import { type DeviceChoice, presentDevices } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { heldIn } from '#src/driver/held-places.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
 import { ownTenants } from '#src/driver/own-tenants.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
@@ -50,6 +52,8 @@ export interface DriverHostOptions {
   readonly kernel?: MemoryKernel;
   /** What a host without devices makes segments of; default devices of their own. */
   readonly firstDevices?: DeviceChoice;
+  /** What is chosen when the last segment of a form that it keeps for now is gone. */
+  readonly chooseAgain?: () => Promise<DeviceChoice>;
 }
 
 export async function driverHost(
@@ -62,6 +66,7 @@ export async function driverHost(
     clock = systemClock,
     kernel = new MemoryKernel(),
     firstDevices = { kind: 'own', reason: 'of a test' },
+    chooseAgain,
   }: DriverHostOptions,
 ): Promise<DriverHost> {
   const stop = new AbortController();
@@ -71,12 +76,16 @@ export async function driverHost(
     { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
-  const devices = (await presentDevices(kernel)) ?? firstDevices;
-  const owner = ownTenants(reconciler, devices.kind);
+  const choice = (await presentDevices(kernel)) ?? firstDevices;
+  const owner = ownTenants(reconciler, (): DeviceChoice['kind'] => devices.kind);
   const book = await EndpointBook.open({ files: memoryFiles(files) }, 'book');
   const directory = new TenantDirectory(shared);
   const vtep: Ip = ipv4(0xac1046be + n);
   const place = () => ({ vtep, local: vtep, mtu: 1_500, port: 8_473 });
+  const devices = new ChosenDevices(
+    { owner, place, heldPlaces: () => heldIn(reconciler) },
+    { choice, ...(chooseAgain && { chooseAgain }), onChange: () => reconciler.check() },
+  );
   const present = new PresentTenants(
     {
       ...shared,
@@ -84,7 +93,7 @@ export async function driverHost(
       book,
       directory,
       owner,
-      devices: segmentDevices(devices, { owner, place }),
+      devices,
       rules: { setPort: async () => {}, removePort: async () => {} },
       ends: { isThere: () => true, nameOf: async () => undefined, mend: async () => false },
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
