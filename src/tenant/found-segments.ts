@@ -30,6 +30,13 @@ export class FoundSegments {
       const vni = isOwnTunnel(name) ? Number(name.slice('vx-'.length)) : undefined;
       if (vni !== undefined) this.#wirings.set(vni, ownWiring(vni));
     }
+    // Where the tunnel has lost its VLAN, the tenant still has it.
+    for (const { name, vlan } of links) {
+      const pair = vlan && pairOf(vlan.parent);
+      const vni = /^br-(\d{1,8})$/.exec(name)?.[1];
+      if (vlan !== undefined && pair !== undefined && vni !== undefined)
+        this.#setShared(Number(vni), { pair, vlan: vlan.id });
+    }
   }
 
   get vnis(): Iterable<number> {
@@ -62,13 +69,12 @@ export class FoundSegments {
     );
   }
 
-  /** The VNI of the segment that a port is in. */
-  vniOf(port: Link): number | undefined {
-    for (const [vni, { bridge, vlan }] of this.#wirings) {
-      if (port.master !== bridge) continue;
-      if (vlan === undefined || this.#vlans.get(port.name)?.has(vlan) === true) return vni;
-    }
-    return undefined;
+  /** Devices in the segment's bridge that are in no VLAN, though they should be in one. */
+  devicesWithoutVlan({ bridge, vlan }: SegmentWiring): Link[] {
+    if (vlan === undefined) return [];
+    return this.links.filter(
+      ({ name, master }) => master === bridge && (this.#vlans.get(name)?.size ?? 0) === 0,
+    );
   }
 
   /** All VLANs that any device of a shared bridge, or on it, has, also those that are no tenant's any more. */
@@ -90,8 +96,12 @@ export class FoundSegments {
     else known.add(vlan);
     const pair = pairOf(device);
     if (vni === undefined || pair === undefined) return;
-    this.#places.set(vni, { pair, vlan });
-    this.#wirings.set(vni, sharedWiring(vni, { pair, vlan }));
+    this.#setShared(vni, { pair, vlan });
+  }
+
+  #setShared(vni: number, place: SharedPlace): void {
+    this.#places.set(vni, place);
+    this.#wirings.set(vni, sharedWiring(vni, place));
   }
 }
 

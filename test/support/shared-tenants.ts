@@ -160,3 +160,5 @@ export async function sharedTenants(t: TestContext) {
   for (const each of [a1, a2, a3, b1, b2]) moveIntoContainer(each);
   return { h1, h2, h3, a1, a2, a3, b1, b2 };
 }
+
+export type SharedTenants = Awaited<ReturnType<typeof sharedTenants>>;

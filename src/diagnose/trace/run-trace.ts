@@ -24,6 +24,8 @@ import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Ip, parseIp } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
+import { ownWiring } from '#src/tenant/segment-wiring.ts';
 
 export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
   readonly host: LocalHost;
@@ -140,12 +142,16 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
 
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
 async function tenantDestination(host: LocalHost, vni: number, address: Ip) {
-  const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
-  const neighbour = objects.find(
-    (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
-  );
+  if (host.tenants === undefined) return undefined;
+  const { kernel } = host.tenants;
+  const { tunnel, inner, vlan } = (await findSegments(kernel)).wiringOf(vni) ?? ownWiring(vni);
+  const objects = await kernel.dump({ kinds: ['neighbour', 'fdb'] });
+  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === inner);
   const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
-  const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
+  const entry = objects.find(
+    (it) =>
+      it.kind === 'fdb' && it.mac === mac && it.device === tunnel && (vlan === undefined || it.vni === vni),
+  );
   return entry?.kind === 'fdb' ? entry.destination : undefined;
 }
 
