@@ -27,10 +27,10 @@ function format(entry: BridgeVlan): string {
 const isAsWanted = (wanted: BridgeVlan, found: BridgeVlan): boolean =>
   wanted.untagged === found.untagged && wanted.vni === found.vni;
 
-/** The kernel refuses to change the VNI of a VLAN. */
+/** The kernel gives a VLAN that is there other flags, and a VNI, but refuses to change the VNI that it has. */
 function operations(wanted: BridgeVlan, found: BridgeVlan | undefined): Operation<BridgeVlan>[] {
   const add: Operation<BridgeVlan> = { verb: 'add', object: wanted };
-  return found === undefined ? [add] : [{ verb: 'remove', object: found }, add];
+  return found?.vni === undefined ? [add] : [{ verb: 'remove', object: found }, add];
 }
 
 export const BRIDGE_VLAN = kindOf<BridgeVlan>({
