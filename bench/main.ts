@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backends } from './backends.ts';
 import type { Benchmark } from './benchmark.ts';
@@ -105,7 +106,9 @@ function programsToMeasure(): Program[] {
   return found;
 }
 
-function describe(name: Program['name'], path: string): Pick<Program, 'name' | 'path' | 'version'> {
+/** A program is started in /, so that a path is made absolute. */
+function describe(name: Program['name'], given: string): Pick<Program, 'name' | 'path' | 'version'> {
+  const path = resolve(given);
   // flannel prints its version on standard error.
   const { stdout, stderr, status, error } = spawnSync(path, ['--version'], { encoding: 'utf8' });
   if (status !== 0) {
