@@ -15,6 +15,8 @@ import { putToRoute } from './put-to-route.ts';
 import { ready } from './ready.ts';
 import { keep, tables, writePage } from './report.ts';
 import { rest } from './rest.ts';
+import { scale } from './scale.ts';
+import { scaleFailover } from './scale-failover.ts';
 import { tenants } from './tenants.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [
@@ -29,6 +31,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   backends,
   tenants,
   driverRest,
+  scale,
+  scaleFailover,
 ];
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
@@ -40,6 +44,8 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --nlprog FILE       a C program that programs a VXLAN device as fast as the kernel takes it (nlprog DEVICE N MODE BATCH)
   --long              more repetitions
   --churn MINUTES     how long hosts come and go; default 1
+  --agents NUMBER     real agents in a large network, at the most; default 200; each takes 80 to 300 MB
+  --hosts N,N…        how many hosts a large network has, in place of the steps of the benchmark
   --page              only writes the page again
 `;
 
@@ -53,6 +59,12 @@ if (values.help || stranger !== undefined) {
 const churnMinutes = Number(values.churn);
 if (!(churnMinutes > 0)) {
   process.stderr.write(`bench: --churn is a number of minutes, not ${values.churn}\n`);
+  process.exit(2);
+}
+const agents = Number(values.agents);
+const hosts = values.hosts === undefined ? [] : values.hosts.split(',').map(Number);
+if (!(agents >= 1) || !hosts.every((count) => count >= 100 && count <= 60_000)) {
+  process.stderr.write('bench: --agents is a number from 1 on, --hosts are numbers from 100 to 60000\n');
   process.exit(2);
 }
 if (process.getuid?.() !== 0) {
@@ -71,7 +83,15 @@ if (!values.page) {
 }
 writePage(order);
 
-async function measure({ name, title, method, beside, ratiosByRound, run }: Benchmark): Promise<void> {
+async function measure({
+  name,
+  title,
+  method,
+  beside,
+  ratiosByRound,
+  plotted,
+  run,
+}: Benchmark): Promise<void> {
   process.stderr.write(`== ${title}\n`);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const rows = await run({
@@ -79,6 +99,8 @@ async function measure({ name, title, method, beside, ratiosByRound, run }: Benc
     nlprog: values.nlprog,
     long: values.long,
     churnMinutes,
+    agents,
+    hosts,
     signal: stop.signal,
     say,
   });
@@ -89,6 +111,7 @@ async function measure({ name, title, method, beside, ratiosByRound, run }: Benc
     method,
     beside,
     ratiosByRound,
+    plotted,
     when: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, Linux ${release()}`,
     programs: programs.map(({ name, version, apis }) => `${name} ${version} (etcd ${apis.join(', ')})`),
@@ -129,6 +152,8 @@ function commandLine() {
         nlprog: { type: 'string' },
         long: { type: 'boolean', default: false },
         churn: { type: 'string', default: '1' },
+        agents: { type: 'string', default: '200' },
+        hosts: { type: 'string' },
         page: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
