@@ -14,6 +14,8 @@ export interface Bench {
   /** Real agents at the most, and sizes of the network in place of a benchmark's own; none for these. */
   readonly agents: number;
   readonly hosts: readonly number[];
+  /** Endpoints of Docker's driver on one host. */
+  readonly endpoints: number;
   readonly signal: AbortSignal;
   /** Reports progress, one line at a time. */
   readonly say: (line: string) => void;

@@ -7,8 +7,10 @@ import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
+import { endpoints } from './endpoints.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
+import { networks } from './networks.ts';
 import { probes } from './probes.ts';
 import { inRepository, type Program } from './program.ts';
 import { putToRoute } from './put-to-route.ts';
@@ -31,6 +33,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   backends,
   tenants,
   driverRest,
+  networks,
+  endpoints,
   scale,
   scaleFailover,
 ];
@@ -46,6 +50,7 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --churn MINUTES     how long hosts come and go; default 1
   --agents NUMBER     real agents in a large network, at the most; default 200; each takes 80 to 300 MB
   --hosts N,N…        how many hosts a large network has, in place of the steps of the benchmark
+  --endpoints NUMBER  of Docker's driver on one host, by the thousand; default 10000
   --page              only writes the page again
 `;
 
@@ -63,6 +68,10 @@ if (!(churnMinutes > 0)) {
 }
 const agents = Number(values.agents);
 const hosts = values.hosts === undefined ? [] : values.hosts.split(',').map(Number);
+if (!(Number(values.endpoints) >= 1_000 && Number(values.endpoints) <= 50_000)) {
+  process.stderr.write('bench: --endpoints is a number from 1000 to 50000\n');
+  process.exit(2);
+}
 if (!(agents >= 1) || !hosts.every((count) => count >= 100 && count <= 60_000)) {
   process.stderr.write('bench: --agents is a number from 1 on, --hosts are numbers from 100 to 60000\n');
   process.exit(2);
@@ -101,6 +110,7 @@ async function measure({
     churnMinutes,
     agents,
     hosts,
+    endpoints: Number(values.endpoints),
     signal: stop.signal,
     say,
   });
@@ -154,6 +164,7 @@ function commandLine() {
         churn: { type: 'string', default: '1' },
         agents: { type: 'string', default: '200' },
         hosts: { type: 'string' },
+        endpoints: { type: 'string', default: '10000' },
         page: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },

@@ -24,6 +24,7 @@ const TXN = '/etcdserverpb.KV/Txn';
 const FIRST_PAUSE_MS = 200;
 /** As the daemon asks for the list (src/registry/etcd-v3-records.ts). */
 const PAGE = 4_000n;
+const ATTEMPTS = 20;
 
 const FOLDER = Buffer.from(`${PREFIX}/subnets/`);
 const CONFIG = Buffer.from(`${PREFIX}/config`);
@@ -36,6 +37,8 @@ const LEASES: WatchPlan = {
   ofLeases: true,
 };
 const CONFIG_WATCH: WatchPlan = { ...LEASES, key: CONFIG, rangeEnd: Buffer.alloc(0), ofLeases: false };
+
+class TakenError extends Error {}
 
 export interface PlayedHostParts {
   readonly pool: ConnectionPool;
@@ -74,8 +77,20 @@ export class PlayedHost {
     return this.#leases.isOpen && this.#config.isOpen;
   }
 
-  /** Takes its lease, as for a record that is not there. The revision of it; a lease of etcd's of its own. */
+  /** Takes its lease, as for a record that is not there, and tries it again while etcd fails. Its revision. */
   async take(ttlSeconds: number, valueBytes = 0): Promise<number> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#takeOnce(ttlSeconds, valueBytes, attempt > 1);
+      } catch (error) {
+        if (error instanceof TakenError || attempt === ATTEMPTS) throw error;
+        await delay(this.#backoff.next());
+      }
+    }
+  }
+
+  /** `again`: an earlier attempt may have written it, so that it may be there. */
+  async #takeOnce(ttlSeconds: number, valueBytes: number, again: boolean): Promise<number> {
     const [name, value] = peerLease(this.n);
     const connection = await this.#connection();
     const grant = LeaseGrantRequest.create({ TTL: BigInt(ttlSeconds) });
@@ -104,7 +119,7 @@ export class PlayedHost {
       success: [{ request: { $case: 'requestPut', requestPut } }],
     });
     const answer = TxnResponse.decode(await connection.ask(TXN, TxnRequest.encode(request).finish()));
-    if (!answer.succeeded) throw new Error(`the lease of host ${this.n} is there already`);
+    if (!answer.succeeded && !again) throw new TakenError(`the lease of host ${this.n} is there already`);
     return Number(answer.header?.revision ?? 0n);
   }
 
