@@ -19,7 +19,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** After the filters of others: theirs have the first word. */
-const PRIORITY = 0xff00;
+export const FILTER_PRIORITY = 0xff00;
 /** In the name of each filter: `weft/flannel.1/from-wire`. A device's name has no slashes. */
 const OURS = 'weft/';
 
@@ -60,7 +60,7 @@ export class ClsactHooks implements HookForm {
     const [present] = await this.#at(place);
     if (present === undefined) this.#ask(clsactRequest(ifindex), ['EEXIST']);
     const direction = HOOK_DIRECTION[place.program];
-    const fresh = { ifindex, direction, priority: PRIORITY, handle: 0, name: nameOf(place) };
+    const fresh = { ifindex, direction, priority: FILTER_PRIORITY, handle: 0, name: nameOf(place) };
     this.#ask(filterRequest(present ?? fresh, program), []);
   }
 
