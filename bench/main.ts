@@ -6,6 +6,7 @@ import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
+import { fastPath } from './fast-path.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { probes } from './probes.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   probes,
   netlink,
   dataPath,
+  fastPath,
   backends,
   tenants,
   driverRest,
