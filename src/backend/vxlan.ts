@@ -17,6 +17,7 @@ import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
+  IPV4_ONLY,
   TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
@@ -193,6 +194,8 @@ export class VxlanBackend implements Backend {
     const { macs, network, underlay } = this.#host;
     const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
     const [first] = this.#tunnels;
+    if (first?.outer === 'v6' && this.#encryption !== undefined)
+      return `the tunnel around VXLAN ${IPV4_ONLY}`;
     if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
     if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
