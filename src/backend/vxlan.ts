@@ -268,10 +268,11 @@ const scopeOnDevice = ({ device, network }: Tunnel): Scope => ({
       case 'neighbour':
         return object.permanent && containsPrefix(network, hostPrefix(object.ip));
       case 'route': {
-        const { type, destination, onlink, via } = object;
-        return (
-          type === 'unicast' && containsPrefix(network, destination) && onlink && via === destination.address
-        );
+        const { type, destination, onlink, via, protocol } = object;
+        const isPeers = onlink && via === destination.address;
+        // A change of the path has these; the kernel's own, for addresses of this host, have another protocol.
+        const isGateways = via === undefined && destination.length === 128 && protocol === RTPROT_BOOT;
+        return type === 'unicast' && containsPrefix(network, destination) && (isPeers || isGateways);
       }
       default:
         return false;
