@@ -1,4 +1,5 @@
 import { formatTrace } from '#src/cli/format-trace.ts';
+import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { lookCommand } from '#src/cli/look-command.ts';
 import { readContainers } from '#src/diagnose/facts/containers.ts';
 import { CAN_NOT_LOOK } from '#src/diagnose/trace/find-ends.ts';
@@ -60,10 +61,13 @@ export const TRACE = lookCommand({
         const socket = parseDockerHost(options.dockerHost);
         const containers = await readContainers({ http: systemUnixHttp }, { socket, signal });
         const { live, ipv6, all, responderPort: port } = options;
-        return await runTrace(
-          { host, clock, containers },
-          { words: [from, to], ipv6, port, live, all, signal },
-        );
+        const trace = () =>
+          runTrace({ host, clock, containers }, { words: [from, to], ipv6, port, live, all, signal });
+        if (!live) return await trace();
+        const held = await holdFastPath([place.socket], {
+          ...{ by: 'weft trace', clock, complain: (line) => output.complain(line) },
+        });
+        return await trace().finally(() => held.release());
       } finally {
         host.close();
       }

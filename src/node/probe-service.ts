@@ -25,6 +25,7 @@ export class ProbeService {
   readonly #dataPath: DataPath;
   readonly #families: readonly FamilyProbes[];
   #traces: Promise<TraceHandlers> | undefined;
+  #watches = 0;
 
   constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
     const { host, options, createLogger } = parts;
@@ -128,7 +129,13 @@ export class ProbeService {
     this.#traces ??= host.traces?.(artefacts);
     const handlers = await this.#traces;
     if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
-    return handlers[path](...request);
+    const answer = (): Promise<unknown> => handlers[path](...request);
+    if (path !== 'POST /v1/watch') return answer();
+    const { fastPath } = this.#dataPath;
+    const by = `trace ${++this.#watches}`;
+    const pause = (ms: number) => fastPath?.pause(by, 'weft trace of a peer sees all packets', ms);
+    await pause(WATCH_MS);
+    return answer().finally(() => pause(0));
   }
 
   /** `isSecond`: of IPv6, where the network has IPv4 as well. */
@@ -150,6 +157,9 @@ export class ProbeService {
     this.#parts.events.note({ type: 'probe', severity, subject, text });
   }
 }
+
+/** No watch for a packet takes longer. */
+const WATCH_MS = 60_000;
 
 const SEVERITIES = { up: 'info', degraded: 'warning', down: 'error' } as const;
 /** An event's text has no figures that change with each packet. */

@@ -97,6 +97,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
+      fastPath: ref('FastPathStatus'),
       rotation: ref('RotationStatus'),
       change: ref('ChangeStatus'),
       trust: object({
@@ -172,6 +173,31 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       waits: list(REASON, 'some of the others'),
     },
     { trouble: text('why this node can not do its part') },
+  ),
+  FastPathStatus: object(
+    {
+      state: oneOf(
+        ['starting', 'on', 'paused', 'refused'],
+        'paused: somebody has to see all packets for a while; refused: the reasons say why',
+      ),
+      reasons: list(text(), 'why flows don’t go fast, one clause each'),
+      containers: whole('addresses of containers here whose flows may go fast'),
+      peers: whole('peers to which flows may go fast'),
+      slowPeers: list(REASON, 'the other accepted peers'),
+      queues: list(
+        object({ device: text(), queue: text() }),
+        'devices of containers that stay slow, because packets wait in a queue there',
+      ),
+      tcp: flag('whether TCP goes fast, too'),
+    },
+    {
+      packets: {
+        type: 'object',
+        additionalProperties: { type: 'integer', minimum: 0 },
+        description:
+          'packets since it was switched on, by what was done with them; the metrics have the same',
+      },
+    },
   ),
   Peer: object(
     {

@@ -1,9 +1,10 @@
 import { containerCalled, type RunningContainer } from '#src/diagnose/facts/containers.ts';
-import { findInside, portsOf } from '#src/diagnose/trace/find-inside.ts';
+import { findInside } from '#src/diagnose/trace/find-inside.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsAddress, formatIp, formatPrefix, type Ip, type Prefix, parseIp } from '#src/lib/ip.ts';
 import { valuesOf } from '#src/lib/per-family.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
 
 /** A container in one network, or an address that somebody wrote. JSON, in the answer to `POST /v1/find`. */
 export interface FoundEnd {
@@ -172,12 +173,13 @@ export async function tenantWith(
   { tenants, namespaces }: LocalHost,
   address: Ip,
 ): Promise<number | undefined> {
-  const links = (await tenants?.kernel.links()) ?? [];
-  for (const { name } of links) {
-    const vni = /^br-(\d+)$/.exec(name)?.[1];
-    if (vni === undefined || tenants === undefined) continue;
-    const { inside } = await findInside(tenants, portsOf(links, name), address, namespaces);
-    if (inside !== undefined) return Number(vni);
+  if (tenants === undefined) return undefined;
+  const found = await findSegments(tenants.kernel);
+  for (const vni of found.vnis) {
+    const wiring = found.wiringOf(vni);
+    const ports = wiring === undefined ? [] : found.devicesIn(wiring);
+    const { inside } = await findInside(tenants, ports, address, namespaces);
+    if (inside !== undefined) return vni;
   }
   return undefined;
 }

@@ -26,6 +26,8 @@ import { FAMILY_NAMES, type FamilyName, familiesOf } from '#src/lib/per-family.t
 import type { Lease } from '#src/network/lease.ts';
 import type { FamilyProbe } from '#src/observe/api.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
+import { ownWiring } from '#src/tenant/segment-wiring.ts';
 
 export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
   readonly host: LocalHost;
@@ -148,12 +150,16 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
 
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
 async function tenantDestination(host: LocalHost, vni: number, address: Ip) {
-  const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
-  const neighbour = objects.find(
-    (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
-  );
+  if (host.tenants === undefined) return undefined;
+  const { kernel } = host.tenants;
+  const { tunnel, inner, vlan } = (await findSegments(kernel)).wiringOf(vni) ?? ownWiring(vni);
+  const objects = await kernel.dump({ kinds: ['neighbour', 'fdb'] });
+  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === inner);
   const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
-  const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
+  const entry = objects.find(
+    (it) =>
+      it.kind === 'fdb' && it.mac === mac && it.device === tunnel && (vlan === undefined || it.vni === vni),
+  );
   return entry?.kind === 'fdb' ? entry.destination : undefined;
 }
 
