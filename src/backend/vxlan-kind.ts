@@ -84,7 +84,7 @@ class PreparedVxlan implements PreparedBackend {
   readonly instance: string;
   readonly devices: readonly string[];
   readonly settings: PreparedBackend['settings'];
-  readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy'];
+  readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy', 'FastPath'];
   readonly requirements: readonly Requirement[];
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;
@@ -96,7 +96,7 @@ class PreparedVxlan implements PreparedBackend {
     this.#place = place;
     this.#options = readVxlanOptions(options, has);
     this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
-    const { vni, port, gbp, learning, directRouting, mtu, encrypt } = this.#options;
+    const { vni, port, gbp, learning, directRouting, mtu, encrypt, fastPath } = this.#options;
     this.settings = {
       VNI: vni,
       Port: port,
@@ -104,6 +104,7 @@ class PreparedVxlan implements PreparedBackend {
       Learning: learning,
       DirectRouting: directRouting,
       MTU: mtu,
+      ...(fastPath !== undefined && { FastPath: fastPath }),
       ...(encrypt !== undefined && {
         Encrypt: 'wireguard',
         EncryptPolicy: encrypt.policy,

@@ -1,3 +1,4 @@
+import { type FastPathWish, readFastPathWish } from '#src/backend/fast-way.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 
 /** The vxlan backend's part of the network config (flannel v0.9.1 and HEAD, backend/vxlan/vxlan.go). */
@@ -16,6 +17,8 @@ export interface VxlanOptions {
   readonly mtu: number | undefined;
   /** weft's own: outer packets go through a tunnel that encrypts them. Default: they are plain. */
   readonly encrypt?: EncryptOptions;
+  /** weft's own: whether established flows go past the hosts' rules. Default: as each node's --fast-path says. */
+  readonly fastPath?: FastPathWish;
 }
 
 /** `"Encrypt": "wireguard"` and what belongs to it. */
@@ -75,6 +78,7 @@ export function readVxlanOptions(
   }
   const directRouting = options.boolean('DirectRouting') ?? false;
   const encrypt = readEncryptOptions(options);
+  const fastPath = readFastPathWish(options);
   if (encrypt !== undefined) refuseWithEncrypt(options, { directRouting, ipv6: families.v6, mtu });
   return {
     vni,
@@ -85,6 +89,7 @@ export function readVxlanOptions(
     learning: options.boolean('Learning') ?? false,
     mtu: mtu === 0 ? undefined : mtu,
     ...(encrypt !== undefined && { encrypt }),
+    ...(fastPath !== undefined && { fastPath }),
   };
 }
 

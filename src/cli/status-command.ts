@@ -1,4 +1,5 @@
 import { type NetworksRequest, socketsOf } from '#src/cli/ask-networks.ts';
+import { fastPathLines } from '#src/cli/fast-path-lines.ts';
 import { type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
 import { countPeers } from '#src/cli/peer-filter.ts';
 import { plainText } from '#src/cli/plain-text.ts';
@@ -99,9 +100,11 @@ function absent(error: unknown): undefined {
 
 /** Ages and counters of looks are no news. */
 function essenceOf({ status, peers, events }: StatusView, now: number): unknown {
-  const { eventLoopDelayMs: _delay, registry, kernel, ...rest } = status as NodeStatus;
+  const { eventLoopDelayMs: _delay, registry, kernel, fastPath, ...rest } = status as NodeStatus;
+  const { packets: _packets, ...fast } = fastPath ?? {};
   return [
     rest,
+    fast,
     registry && [registry.description, registry.state],
     kernel && [kernel.wanted, kernel.failing, kernel.repairs],
     peers && countPeers(peers.peers),
@@ -164,7 +167,8 @@ function warningLine({ at, subject, text, count, severity }: HostEvent, { now, h
 function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): string[] {
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
-  const { name, ready, troubles, network, registry, peers, trust, kernel, rotation, version, node } = status;
+  const { name, ready, troubles, network, registry, peers, trust, kernel, version, node } = status;
+  const { rotation, fastPath } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
@@ -193,6 +197,7 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
             hasColour,
           ),
         ]),
+    ...(fastPath === undefined ? [] : fastPathLines(fastPath, { hasColour })),
     ...(rotation === undefined ? [] : rotationLines(rotation)),
     ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),

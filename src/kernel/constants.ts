@@ -46,11 +46,18 @@ export const RTM_DELTUNNEL = 121;
 export const RTM_GETTUNNEL = 122;
 export const RTM_NEWRULE = 32;
 export const RTM_DELRULE = 33;
+export const RTM_NEWQDISC = 36;
+export const RTM_DELQDISC = 37;
+export const RTM_GETQDISC = 38;
+export const RTM_NEWTFILTER = 44;
+export const RTM_DELTFILTER = 45;
+export const RTM_GETTFILTER = 46;
 export const RTM_NEWNETCONF = 80;
 export const RTM_NEWNSID = 88;
 export const RTM_GETNSID = 90;
 export const RTNLGRP_LINK = 1;
 export const RTNLGRP_NEIGH = 3;
+export const RTNLGRP_TC = 4;
 export const RTNLGRP_IPV4_IFADDR = 5;
 export const RTNLGRP_IPV4_ROUTE = 7;
 export const RTNLGRP_IPV4_RULE = 8;
@@ -91,6 +98,7 @@ export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_LINK = 5;
+export const IFLA_QDISC = 6;
 export const IFLA_MASTER = 10;
 export const IFLA_PROTINFO = 12;
 export const IFLA_TXQLEN = 13;
@@ -257,3 +265,19 @@ export const XFRM_MODE_TUNNEL = 1;
 
 // linux/in.h
 export const IPPROTO_ESP = 50;
+
+// linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h
+export const TCA_KIND = 1;
+export const TCA_OPTIONS = 2;
+export const TCA_BPF_FD = 6;
+export const TCA_BPF_NAME = 7;
+export const TCA_BPF_FLAGS = 8;
+export const TCA_BPF_ID = 11;
+/** Direct action: what the program returns is the verdict. */
+export const TCA_BPF_FLAG_ACT_DIRECT = 1;
+export const TC_H_CLSACT = 0xfffffff1;
+export const TC_H_CLSACT_INGRESS = 0xfffffff2;
+export const TC_H_CLSACT_EGRESS = 0xfffffff3;
+export const CLSACT_HANDLE = 0xffff0000;
+/** linux/if_ether.h, as tcm_info has it: in the wire's order. */
+export const ETH_P_ALL_WIRE = 0x0300;

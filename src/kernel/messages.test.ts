@@ -204,6 +204,7 @@ test('reads a vxlan device as `ip -d link show` prints it', () => {
     mtu: 1400,
     up: true,
     running: true,
+    qdisc: 'noqueue',
     vxlan: {
       vni: 1,
       underlay: 'u0',

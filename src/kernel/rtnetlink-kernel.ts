@@ -10,6 +10,7 @@ import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
 import { POLICY_GROUPS, readPolicy } from '#src/kernel/policy-events.ts';
+import { QUEUE_GROUPS, readQueue } from '#src/kernel/queue-events.ts';
 import { askRoute, type RouteDecision, type RouteQuestion } from '#src/kernel/route-question.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -174,20 +175,23 @@ export class RtnetlinkKernel implements Kernel {
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
-        groups: [...this.#codecs.groups, ...NETCONF_GROUPS, ...POLICY_GROUPS],
+        groups: [...this.#codecs.groups, ...NETCONF_GROUPS, ...POLICY_GROUPS, ...QUEUE_GROUPS],
         mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
       {
         message: (message) => {
-          const read =
-            readNetconf(message, names) ?? this.#codecs.readEvent(message, names) ?? readPolicy(message);
-          if (read === undefined) return;
-          for (const event of isList(read) ? read : [read]) {
-            names.follow(event);
-            listener(event);
-          }
+            const read =
+              readNetconf(message, names) ??
+              this.#codecs.readEvent(message, names) ??
+              readPolicy(message) ??
+              readQueue(message);
+            if (read === undefined) return;
+            for (const event of isList(read) ? read : [read]) {
+              names.follow(event);
+              listener(event);
+            }
         },
         overrun: () => listener({ type: 'overrun' }),
       },

@@ -36,6 +36,7 @@ export function describeNetwork({
   const registry = membership?.registry;
   const certainAt = registry?.certainAt;
   const plain = dataPath && plainPeers(dataPath);
+  const fastPath = dataPath?.fastPath?.status;
   return {
     version: VERSION,
     ...(name !== undefined && { name }),
@@ -55,6 +56,7 @@ export function describeNetwork({
     },
     ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
+    ...(fastPath !== undefined && { fastPath }),
     ...(rotation !== undefined && { rotation }),
   };
 }

@@ -164,7 +164,7 @@ export class RunningNetwork {
     life.run((signal) => this.#follower.follow(signal));
     life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
     await first.promise;
-    this.#dataPath.owner.allowRemoval();
+    this.#dataPath.allowRemoval();
     await this.#dataPath.owner.settled();
   }
 

@@ -75,10 +75,32 @@ export interface NodeStatus extends HostStatus {
     /** Comparisons of everything, since the start. */
     readonly checks: number;
   };
+  /** Absent where neither the network nor the node asks for the fast path. */
+  readonly fastPath?: FastPathStatus;
   /** Absent where WireGuard keys are not rotated. */
   readonly rotation?: RotationStatus;
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
+}
+
+/** Flows between containers that go past the host's rules. */
+export interface FastPathStatus {
+  /** `paused`: somebody has to see all packets for a while. `refused`: see {@link reasons}. */
+  readonly state: 'starting' | 'on' | 'paused' | 'refused';
+  /** Why flows do not go fast, one clause each. */
+  readonly reasons: readonly string[];
+  /** Addresses of containers here whose flows may go fast. */
+  readonly containers: number;
+  /** Peers to which flows may go fast. */
+  readonly peers: number;
+  /** The other accepted peers. */
+  readonly slowPeers: readonly { readonly lease: string; readonly reason: string }[];
+  /** Devices of containers that stay slow, because packets wait in a queue there. */
+  readonly queues: readonly { readonly device: string; readonly queue: string }[];
+  /** Whether TCP goes fast, too. */
+  readonly tcp: boolean;
+  /** Packets since it was switched on, by what was done with them. */
+  readonly packets?: Readonly<Record<string, number>>;
 }
 
 /** Whose leases are used. */

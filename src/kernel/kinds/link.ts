@@ -30,6 +30,7 @@ const MESSAGE = new MessageLayout(
     mac: [k.IFLA_ADDRESS, mac],
     mtu: [k.IFLA_MTU, u32],
     link: [k.IFLA_LINK, u32],
+    qdisc: [k.IFLA_QDISC, text],
     master: [k.IFLA_MASTER, u32],
     txqlen: [k.IFLA_TXQLEN, u32],
     info: [
@@ -134,7 +135,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
   const read = MESSAGE.read(message);
   if (read === undefined || read.header.family !== k.AF_UNSPEC) return undefined;
   const { header, values } = read;
-  const { name, mac, mtu, link, master, info } = values;
+  const { name, mac, mtu, link, qdisc, master, info } = values;
   const { index = 0, flags = 0 } = header;
   if (name === undefined) return undefined;
   const masterName = master === undefined ? undefined : names.nameOf(master);
@@ -147,6 +148,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
     ...(mtu !== undefined && { mtu }),
     up: (flags & k.IFF_UP) !== 0,
     running: (flags & k.IFF_LOWER_UP) !== 0,
+    ...(qdisc !== undefined && { qdisc }),
     ...(master !== undefined && { masterIndex: master }),
     ...(masterName !== undefined && { master: masterName }),
     ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),

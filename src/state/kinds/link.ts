@@ -21,6 +21,8 @@ export interface Link {
   readonly up?: boolean;
   /** Only in what was found: IFF_LOWER_UP, there is a carrier. */
   readonly running?: boolean;
+  /** Only in what was found: what its packets queue in when they go out, `noqueue` for nothing. As `ip link` shows it. */
+  readonly qdisc?: string;
   /** Only in what was found: the bridge or bond it is a port of, by ifindex. */
   readonly masterIndex?: number;
   /** Only in what was found: the ifindex of a veth pair's other end, in that one's namespace (IFLA_LINK). */
