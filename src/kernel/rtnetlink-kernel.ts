@@ -182,16 +182,16 @@ export class RtnetlinkKernel implements Kernel {
       },
       {
         message: (message) => {
-            const read =
-              readNetconf(message, names) ??
-              this.#codecs.readEvent(message, names) ??
-              readPolicy(message) ??
-              readQueue(message);
-            if (read === undefined) return;
-            for (const event of isList(read) ? read : [read]) {
-              names.follow(event);
-              listener(event);
-            }
+          const read =
+            readNetconf(message, names) ??
+            this.#codecs.readEvent(message, names) ??
+            readPolicy(message) ??
+            readQueue(message);
+          if (read === undefined) return;
+          for (const event of isList(read) ? read : [read]) {
+            names.follow(event);
+            listener(event);
+          }
         },
         overrun: () => listener({ type: 'overrun' }),
       },
