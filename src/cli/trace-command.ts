@@ -1,5 +1,5 @@
 import { formatTrace } from '#src/cli/format-trace.ts';
-import { holdFastPath, holdFastPath } from '#src/cli/hold-fast-path.ts';
+import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { lookCommand } from '#src/cli/look-command.ts';
 import { readContainers } from '#src/diagnose/facts/containers.ts';
 import { CAN_NOT_LOOK } from '#src/diagnose/trace/find-ends.ts';

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 //
 // The fast path: packets between containers of different hosts, past bridge, netfilter and the vxlan device, on flannel's
 // wire. script/generate-bpf compiles it into fast-path-program.ts. model.ts says the same decisions in TypeScript, and a
@@ -366,5 +366,5 @@ SECTION("tc/note_in") int note_in(struct __sk_buff *packet) {
   return SLOW;
 }
 
-// bpf_skb_adjust_room and the like are open to programs that say they are GPL-compatible.
+// bpf_check_mtu is open to programs only that say they are GPL-compatible.
 char _license[] SECTION("license") = "Dual BSD/GPL";

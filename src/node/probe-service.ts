@@ -129,12 +129,13 @@ export class ProbeService {
     this.#traces ??= host.traces?.(artefacts);
     const handlers = await this.#traces;
     if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
-    if (path !== 'POST /v1/watch') return handlers[path](...request);
+    const answer = (): Promise<unknown> => handlers[path](...request);
+    if (path !== 'POST /v1/watch') return answer();
     const { fastPath } = this.#dataPath;
     const by = `trace ${++this.#watches}`;
     const pause = (ms: number) => fastPath?.pause(by, 'weft trace of a peer sees all packets', ms);
     await pause(WATCH_MS);
-    return Promise.resolve(handlers[path](...request)).finally(() => pause(0));
+    return answer().finally(() => pause(0));
   }
 
   /** `isSecond`: of IPv6, where the network has IPv4 as well. */

@@ -143,7 +143,7 @@ for (const [form, lack] of forms) {
         for (const pin of pinsOf(bpffs).filter((path) => path.includes('from-wire'))) unlinkSync(pin);
       else h1.run('tc filter del dev eth0 ingress');
     };
-    const hooks = () => (form === 'tcx' ? pinsOf(bpffs).length : traces(h1, bpffs).length);
+    const hooks = () => traces(h1, bpffs).length + pinsOf(bpffs).length;
     const all = hooks();
     remove();
     assert.ok(hooks() < all);

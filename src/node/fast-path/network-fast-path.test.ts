@@ -224,16 +224,31 @@ test('a peer that goes, or gets a direct route, is slow', async (t) => {
   assert.equal(made().filter((text) => text.startsWith('fast-peer')).length, 0);
 });
 
-test('while somebody has to see all packets they are slow', async (t) => {
+test('while somebody has to see all packets they are slow, and no longer than was asked for', async (t) => {
   const { fast, settings, clock } = await host(t);
-  const goOn = fast.pause('weft capture sees all packets');
-  await clock.advance(50);
+  const why = 'weft capture sees all packets';
+  const pause = async (by: string, ms: number): Promise<void> => {
+    const done = fast.pause(by, why, ms);
+    await clock.advance(20);
+    await done;
+  };
+  await pause('1', 10_000);
   assert.match(settings(), /fresh 0 ms/);
-  assert.deepEqual([fast.status?.state, fast.status?.reasons], ['paused', ['weft capture sees all packets']]);
-  goOn();
-  goOn();
-  await clock.advance(50);
+  assert.deepEqual([fast.status?.state, fast.status?.reasons], ['paused', [why]]);
+  await pause('2', 60_000);
+  await clock.advance(20_000);
+  assert.match(settings(), /fresh 0 ms/, 'the other goes on');
+  await pause('2', 0);
   assert.match(settings(), /fresh 1000 ms/);
+  await pause('1', 10_000);
+  await clock.advance(11_000);
+  assert.match(settings(), /fresh 1000 ms/, 'a command that was killed');
+});
+
+test('where there is no fast path a pause is nothing', async (t) => {
+  const { fast, made } = await host(t, { flag: 'off' });
+  await fast.pause('1', 'x', 1_000);
+  assert.deepEqual(made(), []);
 });
 
 test('TCP stays slow where conntrack’s setting can’t be written', async (t) => {

@@ -18,6 +18,7 @@ import { networksOf } from '#src/network/subnet-range.ts';
 import { Admission } from '#src/node/fast-path/admission.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
 import { LOCAL_KINDS, LocalContainers } from '#src/node/fast-path/local-containers.ts';
+import { Pauses } from '#src/node/fast-path/pauses.ts';
 import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
@@ -70,7 +71,7 @@ export class NetworkFastPath {
   readonly #judge: FastPathJudge;
   readonly #peers = new Map<string, FastEnd | string>();
   readonly #admission = new Admission();
-  readonly #pauses = new Map<symbol, string>();
+  readonly #pauses: Pauses;
   #locals: LocalContainers | undefined;
   #subnet: Prefix4 | undefined;
   #network: Prefix4 | undefined;
@@ -97,6 +98,7 @@ export class NetworkFastPath {
       name: `${options.name} fast path`,
       scopes: () => this.#scopes,
     });
+    this.#pauses = new Pauses(components.clock, () => this.#poke());
     this.#judge = new FastPathJudge(components, {
       places: () => this.#places(),
       onVerdict: () => this.#poke(),
@@ -149,14 +151,14 @@ export class NetworkFastPath {
     this.#poke();
   }
 
-  /** Lets all packets take the slow way until the returned function is called: `why` says who has to see them. */
-  pause(why: string): () => void {
-    const key = Symbol(why);
-    this.#pauses.set(key, why);
-    this.#poke();
-    return () => {
-      if (this.#pauses.delete(key)) this.#poke();
-    };
+  /**
+   * Lets all packets take the slow way for `ms`, or until `ms` is 0 for the same `by`: somebody has to see them. Resolves when it
+   * is in force, and without doing anything where there is no fast path.
+   */
+  async pause(by: string, why: string, ms: number): Promise<void> {
+    this.#pauses.set(by, why, ms);
+    if (!this.#isMade) return;
+    await this.#pauses.taken();
   }
 
   /** Makes it so, and keeps it so, until the signal aborts. What is in the kernel stays. */
@@ -210,8 +212,7 @@ export class NetworkFastPath {
   }
 
   get #stateWord(): FastPathStatus['state'] {
-    if (this.#reasons.length > 0)
-      return this.#pauses.size > 0 && this.#mode === 'paused' ? 'paused' : 'refused';
+    if (this.#reasons.length > 0) return this.#pauses.isAny && this.#mode === 'paused' ? 'paused' : 'refused';
     return this.#mode === 'fast' ? 'on' : 'starting';
   }
 
@@ -219,7 +220,7 @@ export class NetworkFastPath {
     if (typeof this.#way === 'string') return [this.#way];
     const failure = this.#owner.status.failing.find(({ key }) => !key.startsWith('sysctl '));
     return [
-      ...this.#pauses.values(),
+      ...this.#pauses.reasons,
       ...(this.#judge.reasons ?? []),
       ...(failure === undefined ? [] : [`the kernel refuses ${failure.key}: ${failure.reason}`]),
     ];
@@ -245,7 +246,7 @@ export class NetworkFastPath {
     // A daemon that was killed may have left it on, and its rules are not known yet.
     if (reasons === undefined) return 'untouched';
     if (reasons.length > 0) return this.#isMade ? 'paused' : 'off';
-    return this.#pauses.size > 0 ? 'paused' : 'fast';
+    return this.#pauses.isAny ? 'paused' : 'fast';
   }
 
   async #step(signal: AbortSignal): Promise<void> {
@@ -274,6 +275,7 @@ export class NetworkFastPath {
       await this.#owner.settled();
     }
     this.#counts = counts(this.#device);
+    this.#pauses.take();
     this.#say();
   }
 
