@@ -57,24 +57,23 @@ const variant = (hosts: number, more: string, fields: Partial<Variant> = {}): Va
 });
 
 function variantsOf(sizes: readonly number[]): Variant[] {
-  const [largest = VARIED, ...smaller] = sizes.toSorted((a, b) => b - a);
-  const steps = smaller.reverse().map((hosts) => variant(hosts, ''));
   const hosts = sizes.includes(VARIED) ? VARIED : (sizes.at(-1) ?? VARIED);
   const alone = { agents: false };
   return [
-    ...steps,
+    ...sizes.filter((size) => size <= hosts).map((size) => variant(size, '')),
+    variant(hosts, ', each watch asks each 3 s', { ...alone, asksOften: true }),
+    variant(hosts, ', through a gRPC proxy', { ...alone, proxy: true }),
     ...sizes
       .filter((size) => size <= MOST_CONNECTIONS)
+      .toReversed()
       .map((size) => variant(size, ', a connection each', { ...alone, shared: 0 })),
-    variant(hosts, ', each watch asks each 3 s', { ...alone, asksOften: true }),
     variant(hosts, ', nobody watches', { ...alone, silent: true }),
-    variant(hosts, ', TTL of an hour', { ...alone, ttl: HOUR }),
-    variant(hosts, ', TTL of 10 minutes', { ...alone, ttl: HOUR / 6 }),
-    variant(hosts, ', records of 1 kB', { ...alone, bytes: 1_024 }),
     variant(hosts, ', records of 4 kB', { ...alone, bytes: 4_096 }),
-    variant(hosts, ', through a gRPC proxy', { ...alone, proxy: true }),
-    // The step that is most likely to be too much.
-    variant(largest, ''),
+    variant(hosts, ', TTL of 10 minutes', { ...alone, ttl: HOUR / 6 }),
+    variant(hosts, ', TTL of an hour', { ...alone, ttl: HOUR }),
+    variant(hosts, ', records of 1 kB', { ...alone, bytes: 1_024 }),
+    // The steps that are most likely to be too much.
+    ...sizes.filter((size) => size > hosts).map((size) => variant(size, '')),
   ];
 }
 
@@ -165,7 +164,7 @@ async function measure(bench: Bench, it: Variant, sheet: Sheet): Promise<void> {
     await delay(SETTLE_MS, undefined, { signal: bench.signal });
     await atRest({ rig, agents, idle, it, say, add });
     await newHosts({ rig, agents, it, played, say, add });
-    await leavers({ rig, agents, it, say, add });
+    if (it.agents) await leavers({ rig, agents, it, say, add });
     if (it.agents) await rack({ rig, agents, it, say, add });
     if (agents !== undefined) add('rest', 'real agents', '', agents.size);
   } finally {
@@ -259,7 +258,6 @@ async function newHosts({
 }
 
 async function leavers({ rig, agents, it, say, add }: Step): Promise<void> {
-  if (it.silent) return;
   const { load } = rig;
   const leaving = leaversOf(it.hosts);
   const before = await rig.read();
