@@ -24,8 +24,8 @@ const JOINS = 20;
 const LEAVERS = 1_000;
 const MOST_HEARD = 10_000_000;
 const CALIBRATION_MS = 9_000;
-/** etcd takes no shorter one (its elections). */
-const RACK_TTL = 10;
+/** Long enough to write all of the leases again before the first of them ends. */
+const RACK_TTL = 60;
 
 interface Variant {
   readonly name: string;
