@@ -52,6 +52,7 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --churn MINUTES     how long hosts come and go; default 1
   --agents NUMBER     real agents in a large network, at the most; default 200; each takes 80 to 300 MB
   --hosts N,N…        how many hosts a large network has, in place of the steps of the benchmark
+  --networks N,N…     in one daemon, at most 1024, in place of the steps of the benchmark
   --endpoints NUMBER  of Docker's driver on one host, by the thousand; default 10000
   --page              only writes the page again
 `;
@@ -112,6 +113,7 @@ async function measure({
     churnMinutes,
     agents,
     hosts,
+    networks: values.networks === undefined ? [] : values.networks.split(',').map(Number),
     endpoints: Number(values.endpoints),
     signal: stop.signal,
     say,
@@ -166,6 +168,7 @@ function commandLine() {
         churn: { type: 'string', default: '1' },
         agents: { type: 'string', default: '200' },
         hosts: { type: 'string' },
+        networks: { type: 'string' },
         endpoints: { type: 'string', default: '10000' },
         page: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
