@@ -13,7 +13,7 @@ import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
 import type { FastEnd, FastWay } from '#src/backend/fast-way.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
+import { type ProbedTunnel, TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
 import {
@@ -125,13 +125,18 @@ export class VxlanBackend implements Backend {
       ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
-    this.probing = new TunnelProbing(underlay, {
-      device: vxlanDeviceName(options.vni),
-      mtu: this.mtu,
-      overhead: TUNNELS.v4.overhead + (options.encrypt === undefined ? 0 : TUNNEL_OVERHEAD),
-      carrier: `UDP port ${options.port}`,
-      hasMtuOption: true,
+    this.probing = new TunnelProbing(underlay, this.#probed());
+  }
+
+  #probed(): PerFamily<ProbedTunnel> {
+    const { port, encrypt } = this.#options;
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
+    const carrier = `UDP port ${port}`;
+    const tunnels = this.#tunnels.map(({ family, device, outer, mtu }) => {
+      const overhead = TUNNELS[outer].overhead + around;
+      return [family, { device, outer, mtu, overhead, carrier, hasMtuOption: true }] as const;
     });
+    return Object.fromEntries(tunnels);
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {

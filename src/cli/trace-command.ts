@@ -29,6 +29,13 @@ export const TRACE = lookCommand({
       environment: false,
       description: 'send a marked packet as well, and say where it was last seen',
     },
+    ipv6: {
+      kind: 'bool',
+      default: false,
+      environment: false,
+      description:
+        'of containers that have addresses in both families, the way of IPv6; default that of IPv4',
+    },
     all: {
       kind: 'bool',
       default: false,
@@ -53,9 +60,9 @@ export const TRACE = lookCommand({
       try {
         const socket = parseDockerHost(options.dockerHost);
         const containers = await readContainers({ http: systemUnixHttp }, { socket, signal });
-        const { live, all, responderPort: port } = options;
+        const { live, ipv6, all, responderPort: port } = options;
         const trace = () =>
-          runTrace({ host, clock, containers }, { words: [from, to], port, live, all, signal });
+          runTrace({ host, clock, containers }, { words: [from, to], ipv6, port, live, all, signal });
         if (!live) return await trace();
         const held = await holdFastPath([place.socket], {
           ...{ by: 'weft trace', clock, complain: (line) => output.complain(line) },

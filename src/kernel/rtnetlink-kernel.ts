@@ -4,6 +4,7 @@ import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
+import { isList } from '#src/kernel/kind-codec.ts';
 import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
 import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
@@ -135,9 +136,10 @@ export class RtnetlinkKernel implements Kernel {
             again = true;
           },
           (message) => {
-            const object = read(message, names);
-            if (object !== undefined && (device === undefined || kind.deviceOf(object) === device))
-              visit(object);
+            const found = read(message, names);
+            if (found === undefined) return;
+            for (const object of isList(found) ? found : [found])
+              if (device === undefined || kind.deviceOf(object) === device) visit(object);
           },
         );
       }
@@ -180,14 +182,16 @@ export class RtnetlinkKernel implements Kernel {
       },
       {
         message: (message) => {
-          const event =
+          const read =
             readNetconf(message, names) ??
             this.#codecs.readEvent(message, names) ??
             readPolicy(message) ??
             readQueue(message);
-          if (event === undefined) return;
-          names.follow(event);
-          listener(event);
+          if (read === undefined) return;
+          for (const event of isList(read) ? read : [read]) {
+            names.follow(event);
+            listener(event);
+          }
         },
         overrun: () => listener({ type: 'overrun' }),
       },

@@ -58,6 +58,16 @@ const LEASE_FACTS: Fields = {
 const REMAINING = whole(
   'seconds until the lease expires; absent for a reservation, and where that is not known',
 );
+const PROBE: Fields = {
+  at: time('when it was measured'),
+  state: oneOf(['up', 'degraded', 'down']),
+  findings: list(text(), 'what is wrong, one clause each'),
+  tunnel: ref('ProbedWay'),
+  underlay: ref('ProbedWay'),
+  tcp: oneOf(['answered', 'refused', 'silent', 'not tried']),
+  responder: flag('whether the peer has weft’s responder'),
+};
+const PROBE_MTU: Fields = { workingMtu: whole('bytes of the largest packet that passes inside the tunnel') };
 const VTEP = object({ address: text(), mac: text() });
 
 /** Of observe/api.ts, observe/node-status.ts and observe/driver-status.ts, by the names of the types. */
@@ -206,18 +216,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       handshakeAt: time('the last handshake; absent before the first'),
     },
   ),
-  PeerProbe: object(
-    {
-      at: time('when it was measured'),
-      state: oneOf(['up', 'degraded', 'down']),
-      findings: list(text(), 'what is wrong, one clause each'),
-      tunnel: ref('ProbedWay'),
-      underlay: ref('ProbedWay'),
-      tcp: oneOf(['answered', 'refused', 'silent', 'not tried']),
-      responder: flag('whether the peer has weft’s responder'),
-    },
-    { workingMtu: whole('bytes of the largest packet that passes inside the tunnel') },
-  ),
+  PeerProbe: object(PROBE, {
+    ...PROBE_MTU,
+    ipv4: ref('FamilyProbe'),
+    ipv6: ref('FamilyProbe'),
+  }),
+  FamilyProbe: object(PROBE, PROBE_MTU),
   ProbedWay: object(
     { sent: whole(), answered: whole(), fullSize: oneOf(['passes', 'lost', 'not tried']) },
     { roundTripMs: figure('milliseconds, of the last answer') },

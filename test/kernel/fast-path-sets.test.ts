@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
-import { fastPathScope, peerObjects } from '#src/fast-path/fast-path-objects.ts';
+import { fastPathScope, localObjects, peerObjects } from '#src/fast-path/fast-path-objects.ts';
 import { MAPS, peerKey } from '#src/fast-path/map-layouts.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import type { FormName } from '#src/reconcile/fast-path/hooks.ts';
@@ -95,6 +95,54 @@ for (const [form, lack] of forms) {
     assert.equal(fast.actuator.counts('flannel.2'), undefined);
   });
 }
+
+const COMING = 40;
+for (const [form, lack] of forms) {
+  test(`${form}: ${COMING} containers come and go`, { skip: lack }, async (t) => {
+    const { h1, wish, place } = setUp(t, form);
+    const fast = await runFastPath(t, h1, wantedOf(wish), place);
+    const devices = Array.from({ length: COMING }, (_, index) => `w${index}`);
+    const batch = (line: (device: string) => string) =>
+      execFileSync('ip', ['-n', h1.path.replace('/run/netns/', ''), '-batch', '-'], {
+        input: devices.map(line).join('\n'),
+        stdio: ['pipe', 'ignore', 'pipe'],
+      });
+    const hooked = () =>
+      besides(h1, place, async ({ hooks, names }) =>
+        (await hooks.list(names)).filter(({ device }) => devices.includes(device)),
+      );
+    for (const round of [1, 2]) {
+      batch((device) => `link add ${device} type veth peer name x${device}`);
+      for (const [index, device] of devices.entries())
+        fast.owner.set(device, localObjects(SET, { ip: ipv4(0x0af40110 + index), device, mac: h1.mac }));
+      await fast.owner.settled();
+      assert.deepEqual(fast.owner.status.failing, [], `round ${round}`);
+      assert.equal((await hooked()).length, 2 * COMING);
+      // Docker takes the device first.
+      batch((device) => `link del ${device}`);
+      for (const device of devices) fast.owner.set(device, []);
+      await fast.owner.settled();
+      await until(async () => (await hooked()).length === 0, { what: 'end of the hooks' });
+    }
+    assert.ok(fast.owner.stateOf('own').isDone);
+  });
+}
+
+test('a weft that chooses the other form replaces each hook, and none is there twice', {
+  skip: forms.get('tcx') ?? false,
+}, async (t) => {
+  const { bpffs, h1, wish } = setUp(t, 'tcx');
+  for (const form of ['clsact', 'tcx', 'clsact'] as const) {
+    const fast = await runFastPath(t, h1, wantedOf(wish), { form, bpffs });
+    assert.ok(fast.owner.stateOf('own').isDone, form);
+    const found = await besides(h1, { form, bpffs }, ({ hooks, names }) => hooks.list(names));
+    assert.deepEqual(
+      found.map(({ program, isFormed }) => `${program} ${isFormed}`).sort(),
+      ['from-container', 'from-wire', 'note-in', 'note-out'].map((program) => `${program} true`),
+    );
+    await fast.stop();
+  }
+});
 
 test('tcx: what a host that is gone has left is removed by the next start of another, and not adopted', {
   skip: forms.get('tcx') ?? false,

@@ -10,8 +10,10 @@ import {
   newBridgeData,
   readBridge,
   readIpip,
+  readVlan,
   readVxlan,
   vethData,
+  vlanData,
   vxlanData,
 } from '#src/kernel/kinds/link-data.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
@@ -55,7 +57,7 @@ export const linkQuery = (device: string | number): Request =>
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
 function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefined {
-  const { name, mac, mtu, up, vxlan } = link;
+  const { name, mac, mtu, up, vxlan, vlan } = link;
   const info = infoOf(link, names);
   if (info === undefined || 'errno' in info) return info;
   const netnsId = vxlan?.socketIn === 'host' ? names.hostId?.() : undefined;
@@ -64,6 +66,7 @@ function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefi
     name,
     mac,
     mtu,
+    link: vlan && names.indexOf(vlan.parent),
     txqlen: vxlan && 0,
     info: info.kind === undefined ? undefined : info,
     netnsId,
@@ -76,7 +79,7 @@ interface Info {
 }
 
 function infoOf(
-  { type, vxlan, ipip, bridge, veth }: Link,
+  { type, vxlan, ipip, bridge, vlan, veth }: Link,
   names: DeviceNames,
 ): Info | KernelError | undefined {
   if (vxlan !== undefined) {
@@ -93,6 +96,8 @@ function infoOf(
       ? noNamespace(veth.peerNamespace)
       : { kind: 'veth', data: vethData(veth, file) };
   }
+  if (vlan !== undefined)
+    return names.indexOf(vlan.parent) === undefined ? undefined : { kind: 'vlan', data: vlanData(vlan) };
   if (bridge !== undefined || type === 'bridge') return { kind: 'bridge', data: newBridgeData(bridge ?? {}) };
   return { kind: type };
 }
@@ -148,17 +153,20 @@ export function readLink(message: Message, names: Names): Link | undefined {
     ...(masterName !== undefined && { master: masterName }),
     ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),
     ...(info?.kind === 'veth' && values.netnsId !== undefined && { peerNamespaceId: values.netnsId }),
-    ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
+    ...(info?.data !== undefined && readData({ ...info, data: info.data }, values, names)),
   };
 }
 
 function readData(
-  kind: string | undefined,
-  data: LinkData,
-  netnsId: number | undefined,
+  { kind, data }: { readonly kind?: string | undefined; readonly data: LinkData },
+  { link, netnsId }: { readonly link?: number | undefined; readonly netnsId?: number | undefined },
   names: Names,
-): Pick<Link, 'vxlan' | 'ipip' | 'bridge'> | undefined {
+): Pick<Link, 'vxlan' | 'ipip' | 'bridge' | 'vlan'> | undefined {
   if (kind === 'bridge') return { bridge: readBridge(data) };
+  if (kind === 'vlan') {
+    const vlan = readVlan(data, link === undefined ? undefined : names.nameOf(link));
+    return vlan && { vlan };
+  }
   if (kind === 'ipip') {
     const ipip = readIpip(data);
     return ipip && { ipip };
@@ -186,5 +194,5 @@ export const LINK_CODEC: KindCodec<Link> = {
   dumps: () => [{ request: linkDump(), read: readLink }],
   read: readLink,
   encode: ({ verb, object }, names) => encode(verb, object, names),
-  missingDevice: ({ vxlan, master }) => vxlan?.underlay ?? master ?? undefined,
+  missingDevice: ({ vxlan, vlan, master }) => vxlan?.underlay ?? vlan?.parent ?? master ?? undefined,
 };

@@ -1,8 +1,10 @@
 import type { FastCounts } from '#src/fast-path/map-layouts.ts';
 import type { BpfObject } from '#src/kernel/bpf/bpf-object.ts';
+import * as k from '#src/kernel/constants.ts';
 import { DeviceLookup } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, KernelEvent } from '#src/kernel/kernel.ts';
+import { subscribe } from '#src/kernel/netlink-subscription.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
@@ -74,6 +76,8 @@ export class BpfActuator implements Actuator {
   #isTested = false;
   #closed = false;
   #wake: (() => void) | undefined;
+  /** Whether changes of filters are heard. */
+  #isFollowing = false;
 
   constructor(components: BpfActuatorComponents, options: BpfActuatorOptions = {}) {
     this.#components = components;
@@ -109,7 +113,8 @@ export class BpfActuator implements Actuator {
       const visitOn = (object: KernelObject) => {
         if (device === undefined || kindOf(object)?.deviceOf(object as never) === device) visit(object);
       };
-      const found = await this.#listHooks(opened, names, { alsoOther: true });
+      opened.hooks.forgetFilters();
+      const found = await this.#listHooks(opened, names);
       this.#hooks.clear();
       for (const hook of found) {
         this.#hooks.set(FAST_HOOK.key(hook), hook);
@@ -122,18 +127,14 @@ export class BpfActuator implements Actuator {
   }
 
   /** The hooks that there are. Sets that were left by another weft are taken over. */
-  async #listHooks(
-    opened: Opened,
-    names: DeviceLookup,
-    options: { readonly alsoOther: boolean },
-  ): Promise<FastHook[]> {
-    const found = await opened.hooks.list(names, options);
+  async #listHooks(opened: Opened, names: DeviceLookup): Promise<FastHook[]> {
+    const found = await opened.hooks.list(names);
     for (const { set } of found) if (!this.#sets.has(set)) this.#adopt(opened, set, found);
     // A hook of both forms is one that has to be made again.
     const byKey = new Map<string, FastHook>();
     for (const hook of found) {
-      const { set, device, program, form } = hook;
-      const isCurrent = form === opened.hooks.form && this.#sets.get(set)?.isCurrent(hook) === true;
+      const { set, device, program } = hook;
+      const isCurrent = hook.isFormed && this.#sets.get(set)?.isCurrent(hook) === true;
       const object: FastHook = { kind: 'fast-hook', set, device, program, isCurrent };
       const key = FAST_HOOK.key(object);
       if (byKey.get(key)?.isCurrent !== false) byKey.set(key, object);
@@ -224,7 +225,7 @@ export class BpfActuator implements Actuator {
 
   /** The set, taken over or made. */
   async #setOf(opened: Opened, names: DeviceLookup, name: string): Promise<FastSet> {
-    if (!this.#sets.has(name)) await this.#listHooks(opened, names, { alsoOther: true });
+    if (!this.#sets.has(name)) await this.#listHooks(opened, names);
     let set = this.#sets.get(name);
     if (set === undefined) {
       set = new FastSet(opened.bpf, opened.object, name, createMaps(opened.bpf));
@@ -244,6 +245,7 @@ export class BpfActuator implements Actuator {
     const costs: number[] = [];
     while (!signal.aborted && !this.#closed) {
       if (this.#sets.size === 0 && this.#hooks.size === 0) await this.#untilWoken(signal);
+      await this.#follow(signal).catch(() => {});
       const began = clock.monotonic();
       await this.#order.run(() => this.#look(listener)).catch(() => {});
       costs.push(clock.monotonic() - began);
@@ -253,12 +255,34 @@ export class BpfActuator implements Actuator {
     }
   }
 
+  /** Filters are many, and the kernel reports their changes: they are listed again only then. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const opened = this.#opened;
+    if (opened === undefined || this.#isFollowing) return;
+    const { netlink, clock } = this.#components;
+    const { hooks, client } = opened;
+    const forget = () => hooks.forgetFilters();
+    await subscribe(
+      { netlink, clock },
+      {
+        protocol: NETLINK_ROUTE,
+        groups: [k.RTNLGRP_TC],
+        namespace: this.#options.namespace,
+        mute: { port: client.port, types: [k.RTM_NEWQDISC, k.RTM_NEWTFILTER, k.RTM_DELTFILTER] },
+      },
+      { message: forget, overrun: forget },
+      signal,
+    );
+    this.#isFollowing = true;
+    forget();
+  }
+
   async #look(listener: (event: KernelEvent) => void): Promise<void> {
     const opened = this.#opened;
     if (opened === undefined) return;
     const names = new DeviceLookup(findBy(opened.client));
     const missing = new Map(this.#hooks);
-    for (const hook of await this.#listHooks(opened, names, { alsoOther: false })) {
+    for (const hook of await this.#listHooks(opened, names)) {
       const key = FAST_HOOK.key(hook);
       missing.delete(key);
       if (this.#hooks.get(key)?.isCurrent === hook.isCurrent) continue;
