@@ -127,5 +127,6 @@ export class TcxHooks implements HookForm {
 }
 
 /** A bpffs takes no dots, and a device's name has no colons. */
-/** A bpffs takes no dots in names. */
-export const pinName = (device: string): string => device.replaceAll('.', ':');
+export function pinName(device: string): string {
+  return device.replaceAll('.', ':');
+}
