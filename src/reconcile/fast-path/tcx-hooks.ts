@@ -127,6 +127,6 @@ export class TcxHooks implements HookForm {
 }
 
 /** A bpffs takes no dots, and a device's name has no colons. */
-export function pinName(device: string): string {
-  return device.replaceAll('.', ':');
-}
+export const pinName = (device: string): string => device.replaceAll(DOT, ':');
+
+const DOT = /\./g;
