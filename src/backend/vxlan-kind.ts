@@ -15,6 +15,7 @@ import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { tunnelDeviceName } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
+  IPV4_ONLY,
   readVxlanOptions,
   TUNNEL_OVERHEAD,
   TUNNELS,
@@ -152,6 +153,14 @@ class PreparedVxlan implements PreparedBackend {
   /** Inside the tunnel nothing translates addresses, so the one that is published has to be the host's own. */
   #checkTunnel({ address, publicIp }: BackendUnderlay, links: readonly Link[]): void {
     refuseForeign(links, tunnelDeviceName(this.#options.vni), WIREGUARD);
+    if (outerFamily('v4', address) === 'v6')
+      throw new WeftError(
+        'backend',
+        `"Encrypt": "wireguard" can't be used here: the tunnel around VXLAN ${IPV4_ONLY}`,
+        {
+          remedy: 'use an underlay with IPv4 (--iface, --underlay-family), or take the backend "wireguard"',
+        },
+      );
     if (publicIp.v4 === undefined || publicIp.v4 === address.v4) return;
     throw new WeftError(
       'backend',

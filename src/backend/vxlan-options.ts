@@ -108,6 +108,13 @@ function readEncryptOptions(options: GoObject): EncryptOptions | undefined {
   return { policy, port: options.integer('EncryptPort', 0, 65_535) || WIREGUARD_DEFAULT_PORT };
 }
 
+/**
+ * Over IPv6 the kernel does not keep to the device that a forwarding entry names: it looks for a route from the address that the
+ * packet has by then, and takes the underlay's (ip6_route_output_flags, net/ipv6/route.c). Packets would leave plain.
+ */
+export const IPV4_ONLY =
+  'carries IPv4 over IPv4 only, because over IPv6 Linux sends VXLAN by the routes, whatever device is named for it';
+
 /** What would send packets beside the tunnel, or that the tunnel can't carry. */
 function refuseWithEncrypt(
   options: GoObject,
@@ -125,7 +132,7 @@ function refuseWithEncrypt(
   if (ipv6)
     throw options.error(
       'Encrypt',
-      'the tunnel around VXLAN carries IPv4 only: leave out EnableIPv6, or take the backend "wireguard"',
+      `the tunnel around VXLAN ${IPV4_ONLY}: leave out EnableIPv6, or take the backend "wireguard"`,
     );
   const least = TUNNELS.v4.leastMtu + TUNNELS.v4.overhead + TUNNEL_OVERHEAD;
   if (mtu !== undefined && mtu !== 0 && mtu < least)

@@ -18,6 +18,7 @@ import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
+  IPV4_ONLY,
   TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
@@ -225,6 +226,8 @@ export class VxlanBackend implements Backend {
     const { macs, network, underlay } = this.#host;
     const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
     const [first] = this.#tunnels;
+    if (first?.outer === 'v6' && this.#encryption !== undefined)
+      return `the tunnel around VXLAN ${IPV4_ONLY}`;
     if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
     if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
@@ -297,10 +300,11 @@ const scopeOnDevice = ({ device, network }: Tunnel): Scope => ({
       case 'neighbour':
         return object.permanent && containsPrefix(network, hostPrefix(object.ip));
       case 'route': {
-        const { type, destination, onlink, via } = object;
-        return (
-          type === 'unicast' && containsPrefix(network, destination) && onlink && via === destination.address
-        );
+        const { type, destination, onlink, via, protocol } = object;
+        const isPeers = onlink && via === destination.address;
+        // A change of the path has these; the kernel's own, for addresses of this host, have another protocol.
+        const isGateways = via === undefined && destination.length === 128 && protocol === RTPROT_BOOT;
+        return type === 'unicast' && containsPrefix(network, destination) && (isPeers || isGateways);
       }
       default:
         return false;

@@ -11,7 +11,13 @@ import { driverSocket } from '#src/node/network-id.ts';
 import type { Events, HostEvent, Peers } from '#src/observe/api.ts';
 import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import type { HostStatus, NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
+import type {
+  ChangeStatus,
+  HostStatus,
+  NodeStatus,
+  RotationStatus,
+  TrustStatus,
+} from '#src/observe/node-status.ts';
 
 /** What is shown of one network, or of a host without one. */
 export interface StatusView {
@@ -168,7 +174,7 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
   const { name, ready, troubles, network, registry, peers, trust, kernel, version, node } = status;
-  const { rotation, fastPath } = status;
+  const { rotation, change, fastPath } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
@@ -199,6 +205,7 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
         ]),
     ...(fastPath === undefined ? [] : fastPathLines(fastPath, { hasColour })),
     ...(rotation === undefined ? [] : rotationLines(rotation)),
+    ...(change === undefined ? [] : changeLines(change)),
     ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
@@ -225,6 +232,13 @@ function rotationLines({
     ...heldUp.map((it) => `  held up    ${plainText(`${it.lease}: ${it.reason}`)}`),
   ];
 }
+
+/** "weft network change --status" has the other hosts. */
+const changeLines = ({ id, phase, from, to, done, of, waits, trouble }: ChangeStatus): string[] => [
+  `  change     from ${from} to ${to} (${plainText(id)}, ${phase}): done with ${done} of ${of} peers`,
+  ...(trouble === undefined ? [] : [`  held up    this host: ${plainText(trouble)}`]),
+  ...waits.map(({ lease, reason }) => `  held up    ${plainText(`${lease}: ${reason}`)}`),
+];
 
 const encryptedText = (accepted: number, plain: number): string =>
   plain === 0

@@ -29,6 +29,23 @@ export interface RotationStatus {
   readonly reason?: string;
 }
 
+/** How far a change of the network's path is on this node. */
+export interface ChangeStatus {
+  /** The plan's. */
+  readonly id: string;
+  readonly phase: 'prepare' | 'moving' | 'settling' | 'aborted';
+  /** Types of backends, of the old path and the new one. */
+  readonly from: string;
+  readonly to: string;
+  /** With so many of its peers the node is done in this phase. */
+  readonly done: number;
+  readonly of: number;
+  /** Some of the others. */
+  readonly waits: readonly { readonly lease: string; readonly reason: string }[];
+  /** Why the node can't do its part. */
+  readonly trouble?: string;
+}
+
 /** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
 export interface NodeStatus extends HostStatus {
   /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
@@ -79,6 +96,8 @@ export interface NodeStatus extends HostStatus {
   readonly fastPath?: FastPathStatus;
   /** Absent where WireGuard keys are not rotated. */
   readonly rotation?: RotationStatus;
+  /** Absent while the network's path does not change. */
+  readonly change?: ChangeStatus;
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
 }

@@ -99,6 +99,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       name: text('the network’s name in a daemon of several networks'),
       fastPath: ref('FastPathStatus'),
       rotation: ref('RotationStatus'),
+      change: ref('ChangeStatus'),
       trust: object({
         policy: oneOf(['first-use', 'allow-list'], 'whose leases are used'),
         unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
@@ -160,6 +161,18 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       nextSeconds: whole('at rest: until this node begins one, if nobody else does'),
       reason: text('why none can begin'),
     },
+  ),
+  ChangeStatus: object(
+    {
+      id: text('the plan’s'),
+      phase: oneOf(['prepare', 'moving', 'settling', 'aborted'], 'how far the whole network is'),
+      from: text('the type of the backend of the old path'),
+      to: text('likewise of the new one'),
+      done: whole('peers with which this node is done in this phase'),
+      of: whole('peers that there are'),
+      waits: list(REASON, 'some of the others'),
+    },
+    { trouble: text('why this node can not do its part') },
   ),
   FastPathStatus: object(
     {
