@@ -177,6 +177,7 @@ export class NetworkFastPath {
         }
       }
     } finally {
+      this.#pauses.take();
       await this.#owner.release();
     }
   }
@@ -258,7 +259,10 @@ export class NetworkFastPath {
     const device = this.#wanted?.set;
     this.#mode = this.#nextMode();
     if (this.#mode === 'off' && before !== 'off') await this.#withdraw();
-    if (!this.#isMade) return;
+    if (!this.#isMade) {
+      this.#pauses.take();
+      return;
+    }
     await liberal.use(this.#options.name);
     if (this.#rulesChanged) this.#generation = (this.#generation + 1) % 2 ** 32;
     this.#rulesChanged = false;
