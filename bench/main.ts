@@ -8,6 +8,7 @@ import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
 import { endpoints } from './endpoints.ts';
+import { fastPath } from './fast-path.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { networks } from './networks.ts';
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   probes,
   netlink,
   dataPath,
+  fastPath,
   backends,
   tenants,
   driverRest,

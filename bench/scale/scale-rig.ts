@@ -120,7 +120,7 @@ export class ScaleRig {
       readonly Status: { readonly leader: number; readonly header: { readonly member_id: number } };
     }[];
     const leading = answers.find(({ Status: { leader, header } }) => leader === header.member_id);
-    const at = this.etcd.endpoints.findIndex((endpoint) => endpoint === leading?.Endpoint);
+    const at = this.etcd.endpoints.indexOf(leading?.Endpoint ?? '');
     if (at >= 0) return at;
     throw new Error('etcd has no leader');
   }
