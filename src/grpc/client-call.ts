@@ -61,7 +61,9 @@ export class ClientCall {
       failed: (failure) => this.#failed(failure),
     });
     this.#stream = stream;
-    for (const bytes of this.#sent) stream.write(bytes);
+    for (const [at, bytes] of this.#sent.entries()) {
+      stream.write(bytes, this.#hasEnded && at === this.#sent.length - 1);
+    }
     if (this.#hasEnded) stream.end();
   }
 

@@ -47,8 +47,8 @@ const CONNECTION_WINDOW = 8 << 20;
 const FIRST_WINDOW = 65_535;
 const MOST_WINDOW = 0x7fff_ffff;
 const HEADER_BYTES = 64 << 10;
-/** What may wait for a side that sends and does not read. Our own requests are small. */
-const MOST_UNTAKEN_BYTES = 16 << 20;
+/** What may wait for a side that asks for answers and does not read. Our own requests are smaller. */
+const MOST_UNTAKEN_BYTES = 4 << 20;
 
 /** What a connection ends with whose other side speaks something else. */
 export const NO_HTTP2 = 'Protocol error: the server does not speak HTTP/2';
@@ -212,7 +212,7 @@ export class Http2Connection {
       case FrameType.PING:
         expect(length === 8, 'PING', Reason.FRAME_SIZE_ERROR);
         expect(stream === 0, 'PING');
-        if ((flags & Flag.ACK) === 0) this.#write(frame(FrameType.PING, Flag.ACK, 0, Buffer.from(payload)));
+        if ((flags & Flag.ACK) === 0) this.#acknowledge(FrameType.PING, payload);
         return;
       case FrameType.GOAWAY:
         expect(stream === 0 && length >= 8, 'GOAWAY');
@@ -284,7 +284,7 @@ export class Http2Connection {
     for (let at = 0; at < payload.length; at += 6) {
       this.#set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
     }
-    this.#write(frame(FrameType.SETTINGS, Flag.ACK, 0));
+    this.#acknowledge(FrameType.SETTINGS, NOTHING);
     if (this.#isGreeted) return;
     this.#isGreeted = true;
     this.#stopTimer();
@@ -395,6 +395,11 @@ export class Http2Connection {
       });
     }
     this.#socket.write(bytes);
+  }
+
+  /** Answers what the other side may ask as often as it likes. */
+  #acknowledge(type: number, payload: Buffer): void {
+    this.#write(frame(type, Flag.ACK, 0, payload));
     if (this.#socket.writableLength > MOST_UNTAKEN_BYTES) this.#lose('the server does not read');
   }
 
@@ -424,6 +429,7 @@ export class Http2Connection {
 }
 
 const LONGEST_REASON = 200;
+const NOTHING = Buffer.alloc(0);
 
 function expect(holds: boolean, what: string, reason: number = Reason.PROTOCOL_ERROR): void {
   if (!holds) throw new ProtocolError(reason, `a ${what} that is none`);

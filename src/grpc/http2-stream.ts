@@ -61,10 +61,11 @@ export class Http2Stream {
     this.#output.write(headerFrames(this.id, 0, block, this.#output.maxFrameBytes));
   }
 
-  /** Sends bytes of the body as the other side takes them. */
-  write(bytes: Buffer): void {
+  /** Sends bytes of the body as the other side takes them, with the end of it where they are the last. */
+  write(bytes: Buffer, isLast = false): void {
     if (this.#closed || this.#isEnding) return;
     if (bytes.length > 0) this.#queue.push(bytes);
+    this.#isEnding = isLast;
     this.flush();
   }
 
