@@ -40,6 +40,13 @@ export const RTM_DELNEIGH = 29;
 export const RTM_GETNEIGH = 30;
 export const RTM_NEWRULE = 32;
 export const RTM_DELRULE = 33;
+export const RTM_NEWQDISC = 36;
+export const RTM_DELQDISC = 37;
+export const RTM_GETQDISC = 38;
+export const RTM_NEWTFILTER = 44;
+export const RTM_DELTFILTER = 45;
+export const RTM_GETTFILTER = 46;
+export const RTNLGRP_TC = 4;
 export const RTM_NEWNETCONF = 80;
 export const RTM_NEWNSID = 88;
 export const RTM_GETNSID = 90;
@@ -227,3 +234,19 @@ export const XFRM_MODE_TUNNEL = 1;
 
 // linux/in.h
 export const IPPROTO_ESP = 50;
+
+// linux/rtnetlink.h, linux/pkt_sched.h, linux/pkt_cls.h
+export const TCA_KIND = 1;
+export const TCA_OPTIONS = 2;
+export const TCA_BPF_FD = 6;
+export const TCA_BPF_NAME = 7;
+export const TCA_BPF_FLAGS = 8;
+export const TCA_BPF_ID = 11;
+/** Direct action: what the program returns is the verdict. */
+export const TCA_BPF_FLAG_ACT_DIRECT = 1;
+export const TC_H_CLSACT = 0xfffffff1;
+export const TC_H_CLSACT_INGRESS = 0xfffffff2;
+export const TC_H_CLSACT_EGRESS = 0xfffffff3;
+export const CLSACT_HANDLE = 0xffff0000;
+/** linux/if_ether.h, as tcm_info has it: in the wire's order. */
+export const ETH_P_ALL_WIRE = 0x0300;

@@ -2,6 +2,10 @@ import type { Kind } from '#src/state/kind.ts';
 import { ADDRESS } from '#src/state/kinds/address.ts';
 import { BRIDGE_FDB } from '#src/state/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT } from '#src/state/kinds/bridge-port.ts';
+import { FAST_HOOK } from '#src/state/kinds/fast-hook.ts';
+import { FAST_LOCAL } from '#src/state/kinds/fast-local.ts';
+import { FAST_PATH } from '#src/state/kinds/fast-path.ts';
+import { FAST_PEER } from '#src/state/kinds/fast-peer.ts';
 import { FDB } from '#src/state/kinds/fdb.ts';
 import { IKE_CONNECTION } from '#src/state/kinds/ike-connection.ts';
 import { LINK } from '#src/state/kinds/link.ts';
@@ -16,6 +20,10 @@ import { Kinds } from '#src/state/kinds.ts';
 export type { Address, AddressFlags } from '#src/state/kinds/address.ts';
 export type { BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 export type { BridgePort } from '#src/state/kinds/bridge-port.ts';
+export type { FastHook, FastProgram } from '#src/state/kinds/fast-hook.ts';
+export type { FastLocal } from '#src/state/kinds/fast-local.ts';
+export type { FastPath } from '#src/state/kinds/fast-path.ts';
+export type { FastPeer } from '#src/state/kinds/fast-peer.ts';
 export type { FdbEntry } from '#src/state/kinds/fdb.ts';
 export type { IkeConnection } from '#src/state/kinds/ike-connection.ts';
 export type { Ipip } from '#src/state/kinds/ipip.ts';
@@ -51,6 +59,10 @@ const TABLE = [
   SYSCTL,
   XFRM_POLICY,
   IKE_CONNECTION,
+  FAST_PATH,
+  FAST_PEER,
+  FAST_LOCAL,
+  FAST_HOOK,
 ] as const;
 
 type ObjectOf<K> = K extends Kind<infer T> ? T : never;

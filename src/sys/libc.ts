@@ -1,3 +1,6 @@
+import { arch, constants as os } from 'node:os';
+import { SystemError } from '#src/sys/errno.ts';
+
 /**
  * The C library's functions that node has no door to. koffi and its native part are loaded on the first call and
  * not before (10 ms, 2 MB): a program that never touches the kernel does not pay for them.
@@ -73,6 +76,8 @@ export interface Libc {
   umount(target: string, flags: number): number;
   /** ioctl(2) with a buffer, which the request's type must fit into. */
   ioctl(fd: number, request: number, argument: Uint8Array): number;
+  /** bpf(2), by its number. `attributes` is a union bpf_attr whose pointers come from {@link Libc.addressOf}. */
+  bpf(command: number, attributes: Uint8Array, size: number): number;
   /** errno(3) of the last of these calls. */
   errno(): number;
   /**
@@ -90,6 +95,8 @@ export interface PollHandle {
 }
 
 const SOL_SOCKET = 1;
+/** asm/unistd.h: the C library has no function for it. */
+const SYS_BPF: Readonly<Record<string, number>> = { x64: 321, arm64: 280 };
 const SO_ATTACH_FILTER = 26;
 
 let loaded: Promise<Libc> | undefined;
@@ -115,6 +122,8 @@ async function load(): Promise<Libc> {
   const mount = process.func(
     'int mount(const char *, const char *, const char *, unsigned long, const void *)',
   );
+  const syscall = process.func('intptr_t syscall(intptr_t, int, void *, uint32_t)');
+  const bpfNumber = SYS_BPF[arch()];
   return {
     socket: process.func('int socket(int, int, int)'),
     bind: process.func('int bind(int, const void *, uint32_t)'),
@@ -148,6 +157,10 @@ async function load(): Promise<Libc> {
     mount: (source, target, type, flags) => mount(source, target, type, flags, null),
     umount: process.func('int umount2(const char *, int)'),
     ioctl: process.func('int ioctl(int, unsigned long, void *)'),
+    bpf(command, attributes, size) {
+      if (bpfNumber === undefined) throw new SystemError('bpf', os.errno.ENOSYS);
+      return syscall(bpfNumber, command, attributes, size);
+    },
     errno: () => koffi.errno(),
     // koffi's types lack the status, which comes first.
     poll: (fd, listener) => koffi.node.poll(fd, { readable: true }, listener as never) as never,

@@ -17,6 +17,8 @@ import type {
 const small = fc.integer({ min: 0, max: 2 });
 const mac = small.map((n) => macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)));
 const device = fc.constantFrom('flannel.1', 'eth0');
+const set = fc.constantFrom('flannel.1', 'flannel.2');
+const ip4 = small.map((n) => ipv4(n * 0x7fffffff));
 const ip = fc.oneof(
   small.map((n) => ipv4(n * 0x7fffffff)),
   small.map((n) => ipv6(BigInt(n) << 100n)),
@@ -173,5 +175,39 @@ export const anyObject: fc.Arbitrary<KernelObject> = fc.oneof(
     kind: fc.constant('sysctl' as const),
     path: fc.constantFrom('net/ipv4/ip_forward', 'net/ipv4/conf/flannel.1/forwarding'),
     value: fc.constantFrom('0', '1'),
+  }),
+  fc.record({
+    kind: fc.constant('fast-path' as const),
+    set,
+    underlay: device,
+    vtep: ip4,
+    mac,
+    vni: small,
+    port: fc.constantFrom(8472, 4789),
+    freshMs: fc.constantFrom(0, 1000),
+    tcp: fc.boolean(),
+    generation: small,
+  }),
+  fc.record({
+    kind: fc.constant('fast-peer' as const),
+    set,
+    subnet: fc
+      .tuple(small, fc.constantFrom(24, 32))
+      .map(([n, length]) => prefix4(ipv4(n * 0x7fffff00), length)),
+    vtep: ip4,
+    mac,
+  }),
+  fc.record({ kind: fc.constant('fast-local' as const), set, ip: ip4, device, mac }),
+  fc.record({
+    kind: fc.constant('fast-hook' as const),
+    set,
+    device,
+    program: fc.constantFrom(
+      'from-container' as const,
+      'from-wire' as const,
+      'note-out' as const,
+      'note-in' as const,
+    ),
+    isCurrent: fc.boolean(),
   }),
 );

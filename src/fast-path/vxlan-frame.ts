@@ -1,0 +1,112 @@
+import { checksumOf } from '#src/lib/inner-packet.ts';
+import type { Ipv4 } from '#src/lib/ip.ts';
+import { type Mac, macToBytes } from '#src/lib/mac.ts';
+
+/** Bytes of an Ethernet header, and of what flannel's wire has in front of an inner frame: Ethernet, IPv4, UDP, VXLAN. */
+export const ETHERNET_BYTES = 14;
+export const IPV4_BYTES = 20;
+const UDP_BYTES = 8;
+export const OUTER_BYTES = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + 8;
+/** Of an inner packet's IP header on the wire. */
+export const INNER_IP = OUTER_BYTES + ETHERNET_BYTES;
+
+/** What goes into an outer header. */
+export interface Outside {
+  readonly source: Ipv4;
+  readonly destination: Ipv4;
+  readonly sourcePort: number;
+  readonly port: number;
+  readonly vni: number;
+  /** Identification of the outer IP header. */
+  readonly id: number;
+  /** ECN bits of the outer header. */
+  readonly ecn: number;
+}
+
+/**
+ * An inner frame as the fast path puts it onto the wire (RFC 7348): flannel's, but for a UDP checksum of 0 and the source port's
+ * range. The outer MACs are 0: the kernel writes them.
+ */
+export function vxlanFrame(frame: Uint8Array, outside: Outside): Uint8Array {
+  const bytes = new Uint8Array(OUTER_BYTES + frame.length);
+  const view = new DataView(bytes.buffer);
+  const length = bytes.length - ETHERNET_BYTES;
+  view.setUint16(12, ETHERTYPE_IPV4);
+  view.setUint8(14, 0x45);
+  view.setUint8(15, outside.ecn);
+  view.setUint16(16, length);
+  view.setUint16(18, outside.id);
+  view.setUint8(22, OUTER_TTL);
+  view.setUint8(23, UDP);
+  view.setUint32(26, outside.source);
+  view.setUint32(30, outside.destination);
+  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, ETHERNET_BYTES + IPV4_BYTES));
+  view.setUint16(34, outside.sourcePort);
+  view.setUint16(36, outside.port);
+  view.setUint16(38, length - IPV4_BYTES);
+  view.setUint32(42, HAS_VNI);
+  view.setUint32(46, outside.vni << 8);
+  bytes.set(frame, OUTER_BYTES);
+  return bytes;
+}
+
+/** What the kernel chose in a frame that the fast path made: everything else is known before. */
+export function chosenIn(frame: Uint8Array): { readonly id: number; readonly sourcePort: number } {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+  return { id: view.getUint16(18), sourcePort: view.getUint16(34) };
+}
+
+/** The ECN bits of an outer header (RFC 6040, normal mode): congestion stays inside. */
+export const outerEcn = (inner: number): number => (inner === ECN_CE ? ECN_ECT0 : inner);
+
+/** The frame with other MACs in front, and its packet one hop further. */
+export function hopped(frame: Uint8Array, macs: { readonly to: Mac; readonly from?: Mac }): Uint8Array {
+  const bytes = Uint8Array.from(frame);
+  bytes.set(macToBytes(macs.to), 0);
+  if (macs.from !== undefined) bytes.set(macToBytes(macs.from), 6);
+  takeHop(bytes, ETHERNET_BYTES);
+  return bytes;
+}
+
+/** One from the TTL of an IPv4 header, and its checksum as the kernel's ip_decrease_ttl corrects it. */
+function takeHop(bytes: Uint8Array, at: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const sum = view.getUint16(at + 10, true) + 1;
+  view.setUint16(at + 10, sum + (sum >= 0xffff ? 1 : 0), true);
+  view.setUint8(at + 8, view.getUint8(at + 8) - 1);
+}
+
+/** An inner packet of UDP as a container's frame: for a look at what the programs do. */
+export function udpFrame(
+  flow: {
+    readonly source: Ipv4;
+    readonly destination: Ipv4;
+    readonly sourcePort: number;
+    readonly destinationPort: number;
+  },
+  payload: Uint8Array,
+): Uint8Array {
+  const bytes = new Uint8Array(ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + payload.length);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(12, ETHERTYPE_IPV4);
+  view.setUint8(14, 0x45);
+  view.setUint16(16, bytes.length - ETHERNET_BYTES);
+  view.setUint8(22, OUTER_TTL);
+  view.setUint8(23, UDP);
+  view.setUint32(26, flow.source);
+  view.setUint32(30, flow.destination);
+  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, ETHERNET_BYTES + IPV4_BYTES));
+  view.setUint16(34, flow.sourcePort);
+  view.setUint16(36, flow.destinationPort);
+  view.setUint16(38, UDP_BYTES + payload.length);
+  bytes.set(payload, 42);
+  return bytes;
+}
+
+const ETHERTYPE_IPV4 = 0x0800;
+const OUTER_TTL = 64;
+const UDP = 17;
+/** The I bit of the VXLAN header. */
+const HAS_VNI = 0x08000000;
+export const ECN_ECT0 = 2;
+export const ECN_CE = 3;
