@@ -26,9 +26,12 @@ const key = fc.oneof(
   fc.uint8Array({ maxLength: 8 }).map((bytes) => Buffer.from(bytes)),
 );
 const answer = fc.record({
-  header: fc.option(int64.map((revision) => ({ clusterId: 1n, memberId: 2n, revision, raftTerm: 3n })), {
-    nil: undefined,
-  }),
+  header: fc.option(
+    int64.map((revision) => ({ clusterId: 1n, memberId: 2n, revision, raftTerm: 3n })),
+    {
+      nil: undefined,
+    },
+  ),
   kvs: fc.array(
     fc
       .record({
