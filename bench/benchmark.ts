@@ -11,6 +11,11 @@ export interface Bench {
   readonly long: boolean;
   /** How long hosts come and go. */
   readonly churnMinutes: number;
+  /** Real agents at the most, and sizes of the network in place of a benchmark's own; none for these. */
+  readonly agents: number;
+  readonly hosts: readonly number[];
+  /** Endpoints of Docker's driver on one host. */
+  readonly endpoints: number;
   readonly signal: AbortSignal;
   /** Reports progress, one line at a time. */
   readonly say: (line: string) => void;
@@ -24,6 +29,8 @@ export interface Row {
   readonly samples: Readonly<Record<string, readonly number[]>>;
   /** The target: a multiple of the peer's value, or a number of units. */
   readonly target?: { readonly ratio: number } | { readonly atMost: number };
+  /** Rows of one group have a table of their own, where variants are compared. */
+  readonly group?: string;
 }
 
 export interface Benchmark {
@@ -36,6 +43,8 @@ export interface Benchmark {
    * these that was measured.
    */
   readonly beside?: readonly string[];
+  /** Rows that have a plot. Default: all. */
+  readonly plotted?: readonly string[];
   /** A ratio is the median of those of samples of the same round: what else the machine did cancels out. */
   readonly ratiosByRound?: boolean;
   run(bench: Bench): Promise<Row[]>;
@@ -59,8 +68,21 @@ export async function alternate<P>(
 export class Sheet {
   readonly #rows = new Map<string, Row & { readonly samples: Record<string, number[]> }>();
 
-  add(what: string, unit: string, program: string, value: number, target?: Row['target']): void {
-    const row = this.#rows.get(what) ?? { what, unit, samples: {}, ...(target !== undefined && { target }) };
+  add(
+    what: string,
+    unit: string,
+    program: string,
+    value: number,
+    target?: Row['target'],
+    group?: string,
+  ): void {
+    const row = this.#rows.get(what) ?? {
+      what,
+      unit,
+      samples: {},
+      ...(target !== undefined && { target }),
+      ...(group !== undefined && { group }),
+    };
     this.#rows.set(what, row);
     row.samples[program] ??= [];
     row.samples[program].push(value);

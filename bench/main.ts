@@ -1,19 +1,25 @@
 import { spawnSync } from 'node:child_process';
 import { cpus, release } from 'node:os';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backends } from './backends.ts';
 import type { Benchmark } from './benchmark.ts';
 import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
+import { endpoints } from './endpoints.ts';
+import { fastPath } from './fast-path.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
+import { networks } from './networks.ts';
 import { probes } from './probes.ts';
 import { inRepository, type Program } from './program.ts';
 import { putToRoute } from './put-to-route.ts';
 import { ready } from './ready.ts';
 import { keep, tables, writePage } from './report.ts';
 import { rest } from './rest.ts';
+import { scale } from './scale.ts';
+import { scaleFailover } from './scale-failover.ts';
 import { tenants } from './tenants.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [
@@ -25,9 +31,14 @@ const BENCHMARKS: readonly Benchmark[] = [
   probes,
   netlink,
   dataPath,
+  fastPath,
   backends,
   tenants,
   driverRest,
+  networks,
+  endpoints,
+  scale,
+  scaleFailover,
 ];
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
@@ -39,6 +50,9 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --nlprog FILE       a C program that programs a VXLAN device as fast as the kernel takes it (nlprog DEVICE N MODE BATCH)
   --long              more repetitions
   --churn MINUTES     how long hosts come and go; default 1
+  --agents NUMBER     real agents in a large network, at the most; default 200; each takes 80 to 300 MB
+  --hosts N,N…        how many hosts a large network has, in place of the steps of the benchmark
+  --endpoints NUMBER  of Docker's driver on one host, by the thousand; default 10000
   --page              only writes the page again
 `;
 
@@ -52,6 +66,16 @@ if (values.help || stranger !== undefined) {
 const churnMinutes = Number(values.churn);
 if (!(churnMinutes > 0)) {
   process.stderr.write(`bench: --churn is a number of minutes, not ${values.churn}\n`);
+  process.exit(2);
+}
+const agents = Number(values.agents);
+const hosts = values.hosts === undefined ? [] : values.hosts.split(',').map(Number);
+if (!(Number(values.endpoints) >= 1_000 && Number(values.endpoints) <= 50_000)) {
+  process.stderr.write('bench: --endpoints is a number from 1000 to 50000\n');
+  process.exit(2);
+}
+if (!(agents >= 1) || !hosts.every((count) => count >= 100 && count <= 60_000)) {
+  process.stderr.write('bench: --agents is a number from 1 on, --hosts are numbers from 100 to 60000\n');
   process.exit(2);
 }
 if (process.getuid?.() !== 0) {
@@ -70,7 +94,15 @@ if (!values.page) {
 }
 writePage(order);
 
-async function measure({ name, title, method, beside, ratiosByRound, run }: Benchmark): Promise<void> {
+async function measure({
+  name,
+  title,
+  method,
+  beside,
+  ratiosByRound,
+  plotted,
+  run,
+}: Benchmark): Promise<void> {
   process.stderr.write(`== ${title}\n`);
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const rows = await run({
@@ -78,6 +110,9 @@ async function measure({ name, title, method, beside, ratiosByRound, run }: Benc
     nlprog: values.nlprog,
     long: values.long,
     churnMinutes,
+    agents,
+    hosts,
+    endpoints: Number(values.endpoints),
     signal: stop.signal,
     say,
   });
@@ -88,6 +123,7 @@ async function measure({ name, title, method, beside, ratiosByRound, run }: Benc
     method,
     beside,
     ratiosByRound,
+    plotted,
     when: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} × ${cpus()[0]?.model.trim()}, Linux ${release()}`,
     programs: programs.map(({ name, version, apis }) => `${name} ${version} (etcd ${apis.join(', ')})`),
@@ -105,7 +141,9 @@ function programsToMeasure(): Program[] {
   return found;
 }
 
-function describe(name: Program['name'], path: string): Pick<Program, 'name' | 'path' | 'version'> {
+/** A program is started in /, so that a path is made absolute. */
+function describe(name: Program['name'], given: string): Pick<Program, 'name' | 'path' | 'version'> {
+  const path = resolve(given);
   // flannel prints its version on standard error.
   const { stdout, stderr, status, error } = spawnSync(path, ['--version'], { encoding: 'utf8' });
   if (status !== 0) {
@@ -126,6 +164,9 @@ function commandLine() {
         nlprog: { type: 'string' },
         long: { type: 'boolean', default: false },
         churn: { type: 'string', default: '1' },
+        agents: { type: 'string', default: '200' },
+        hosts: { type: 'string' },
+        endpoints: { type: 'string', default: '10000' },
         page: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },

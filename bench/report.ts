@@ -12,6 +12,7 @@ export interface Result {
   readonly method: string;
   readonly beside?: readonly string[] | undefined;
   readonly ratiosByRound?: boolean | undefined;
+  readonly plotted?: readonly string[] | undefined;
   /** The day, and what it ran on: `2 × AMD EPYC, Linux 6.18`. */
   readonly when: string;
   readonly machine: string;
@@ -66,7 +67,8 @@ interface Plot {
 }
 
 /** By program a plot for each unit; by variant one for each row, a bar for each variant. */
-function plotsOf({ title, rows, beside }: Result): Plot[] {
+function plotsOf({ title, rows: all, beside, plotted }: Result): Plot[] {
+  const rows = all.filter(({ what }) => plotted?.includes(what) ?? true);
   if (beside === undefined) {
     const units = [...new Set(rows.map(({ unit }) => unit))];
     return units.map((unit) => ({ title, unit, rows: rows.filter((row) => row.unit === unit) }));
@@ -84,14 +86,21 @@ function plotsOf({ title, rows, beside }: Result): Plot[] {
 export type Tables = Pick<Result, 'rows' | 'beside' | 'ratiosByRound'>;
 
 /** By program one table; by variant one of the figures and one of their ratios to each variant that is named. */
-export function tables({ rows, beside, ratiosByRound: byRound = false }: Tables): string {
+export function tables({ rows, ...how }: Tables): string {
+  const groups = [...new Set(rows.map(({ group }) => group))];
+  return groups
+    .map((group) => tablesOfGroup({ rows: rows.filter((row) => row.group === group), ...how }))
+    .join('\n\n');
+}
+
+function tablesOfGroup({ rows, beside, ratiosByRound: byRound = false }: Tables): string {
   if (beside === undefined) return table(rows, byRound);
   const variants = namesIn(rows);
   const lines = (cell: (row: Row, variant: string) => string) =>
     variants.map((variant) => [variant, ...rows.map((row) => cell(row, variant))]);
   return [
     markdown(
-      ['', ...rows.map(({ what, unit }) => `${what}, ${unit}`)],
+      ['', ...rows.map(labelOf)],
       lines(({ samples }, variant) => spread(samples[variant] ?? [])),
     ),
     ...beside
@@ -104,6 +113,8 @@ export function tables({ rows, beside, ratiosByRound: byRound = false }: Tables)
       ),
   ].join('\n\n');
 }
+
+const labelOf = ({ what, unit }: Row): string => (unit === '' ? what : `${what}, ${unit}`);
 
 /** Samples of the same round, one by the other. */
 const ratiosByRound = (samples: readonly number[] = [], others: readonly number[] = []): number[] =>
@@ -128,7 +139,7 @@ function table(rows: readonly Row[], byRound: boolean): string {
     ...(hasTargets ? ['target'] : []),
   ];
   const lines = rows.map((row) => [
-    `${row.what}${row.unit === '' ? '' : `, ${row.unit}`}`,
+    labelOf(row),
     ...programs.map((program) => spread(row.samples[program] ?? [])),
     ...others.map((other) => ratioText(ratioOf(row, ours, other, byRound))),
     ...(hasTargets ? [verdict(row, programs)] : []),

@@ -60,8 +60,12 @@ export class Rig {
 
   /** Runs a step of bench/worker.ts on the measured host: it reaches the registry from there, and sees that kernel. */
   async worker(step: string, ...words: readonly (string | number)[]): Promise<string> {
-    const worker = inRepository('bench/worker.ts');
-    const argv = [process.execPath, worker, apiOf(this.store), this.url, step, ...words.map(String)];
+    return this.script('bench/worker.ts', [apiOf(this.store), this.url, step, ...words]);
+  }
+
+  /** Runs a program of the repository's there. Resolves with its output. */
+  script(path: string, words: readonly (string | number)[]): Promise<string> {
+    const argv = [process.execPath, inRepository(path), ...words.map(String)];
     return this.host.must(argv, { timeoutMs: 3_600_000 });
   }
 

@@ -19,3 +19,19 @@ export function spread(samples: readonly number[]): string {
   if (samples.length === 1) return figure(median(samples));
   return `${figure(median(samples))} [${figure(Math.min(...samples))} … ${figure(Math.max(...samples))}]`;
 }
+
+/** A value at a time, in milliseconds. */
+export interface Point {
+  readonly at: number;
+  readonly value: number;
+}
+
+/** Least squares: what the value grows by in a millisecond. 0 for less than two points. */
+export function slope(points: readonly Point[]): number {
+  const mean = (pick: (point: Point) => number) =>
+    points.reduce((sum, point) => sum + pick(point), 0) / points.length;
+  const [at, value] = [mean((point) => point.at), mean((point) => point.value)];
+  const spreadOf = points.reduce((sum, point) => sum + (point.at - at) ** 2, 0);
+  if (!(spreadOf > 0)) return 0;
+  return points.reduce((sum, point) => sum + (point.at - at) * (point.value - value), 0) / spreadOf;
+}

@@ -31,7 +31,8 @@ const FIRST = [
 ];
 
 const given = process.argv.slice(2);
-const found = (): string[] => globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts']);
+const found = (): string[] =>
+  globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts', 'bench/**/*.test.ts']);
 const files = given.length > 0 ? given : [...new Set([...FIRST, ...found()])];
 await removeLabsOfEndedRuns();
 

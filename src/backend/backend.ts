@@ -1,3 +1,4 @@
+import type { FastWay } from '#src/backend/fast-way.ts';
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
 import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
@@ -158,6 +159,8 @@ export interface Backend {
   readonly scopes: readonly Scope[];
   /** The UDP port whose packets the host's packet filter looks at; absent where none needs it. */
   readonly seal?: PortSeal;
+  /** How flows may go past the host's rules (`--fast-path`), or why they can't. Absent: this backend knows no such way. */
+  readonly fastWay?: FastWay | string;
   /** Its second interface: programs and commands, which the node runs. Absent where kernel state is all. */
   readonly jobs?: BackendJobs;
   /** How the ways to its peers are measured; `undefined` where it carries no packets. */

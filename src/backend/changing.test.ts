@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { type ChangeStep, ChangingBackend } from '#src/backend/changing.ts';
-import { ipv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { ipv4, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 import { writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePhase } from '#src/network/change-plan.ts';
 import { withPhase, withPlan } from '#src/network/change-plan.ts';
 import type { Json, Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import { formatObject } from '#src/state/object.ts';
+import { isOwned } from '#src/state/scope.ts';
 
 const VNI1 = '{"Type":"vxlan"}';
 const VNI7 = '{"Type":"vxlan","VNI":7}';
@@ -195,4 +196,38 @@ test('two paths by one device are refused', () => {
     () => changing({ to: '{"Type":"vxlan","Port":4789}' }),
     /both would be the device flannel\.1$/,
   );
+});
+
+test('of IPv6 each gateway has a route of its own, on the path that is used, before the route through it', () => {
+  const net6 = (text: string) => parsePrefix6(text) ?? assert.fail();
+  const own6 = net6('fd77::/64').address;
+  const fields = '"Network":"10.0.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:10::/48"';
+  const text = withPlan(`{${fields},"Backend":${VNI1}}`, VNI7, { id: 'a', by: 'h', at: '' });
+  const found = { links: [], identity: 'us', instance: '' };
+  const prepared = prepareBackend(parseNetworkConfig(withPhase(text, 'moving')), found);
+  const address = { ...underlay.address, v6: own6 };
+  const backend = prepared.make({ ...underlay, address, publicIp: address });
+  assert.ok(backend instanceof ChangingBackend);
+  const lease = peer(data(1), { ...TO_7, backendV6Data: data(7) });
+  const both: Lease = {
+    ...lease,
+    subnets: { ...lease.subnets, v6: net6('fd00:10:0:2::/64') },
+    attributes: { ...lease.attributes, publicIpv6: own6, backendV6Data: data(1) },
+  };
+  const routes = (moved: ReadonlySet<string>): string[] =>
+    backend
+      .at({ ...backend.step, moved })
+      .peerObjects(both, { routeForm: 'flannel' })
+      .filter(({ kind }) => kind === 'route')
+      .map(formatObject);
+  const on = (vni: number): string[] => [
+    `fd00:10:0:2::/128 dev flannel-v6.${vni}`,
+    `10.0.2.0/24 via 10.0.2.0 dev flannel.${vni} onlink`,
+    `fd00:10:0:2::/64 via fd00:10:0:2:: dev flannel-v6.${vni} onlink`,
+  ];
+  assert.deepEqual(routes(new Set()), on(1));
+  assert.deepEqual(routes(new Set(['p'])), on(7));
+  // When the change is over nobody wants it, and the device's scope has it removed.
+  const left = backend.peerObjects(both, { routeForm: 'flannel' }).find(({ kind }) => kind === 'route');
+  assert.ok(left && isOwned(backend.scopes, left));
 });

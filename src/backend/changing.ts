@@ -155,7 +155,9 @@ export class ChangingBackend implements Backend {
     const used = all[chosen].some(isRoute) ? chosen : otherSide(chosen);
     const unused = all[otherSide(used)].filter((object) => !isRoute(object));
     const isTried = this.step.tried.has(name) && used === 'from';
-    return [...all[used], ...unused, ...(isTried ? trialRoutes(all.to) : [])];
+    const gateways = gatewayRoutes(isTried ? all.to : all[used]);
+    const trials = isTried ? trialRoutes(all.to) : [];
+    return [...gateways, ...all[used], ...unused, ...trials];
   }
 
   #objectsOn(side: Side, lease: Lease, path: PeerPath): readonly KernelObject[] {
@@ -246,7 +248,26 @@ const isRoute = (object: KernelObject): object is Route => object.kind === 'rout
 
 /** The routes to the peers' subnets, narrowed to the first address of each: the peer's own in the overlay. */
 const trialRoutes = (objects: readonly KernelObject[]): Route[] =>
-  objects.filter(isRoute).map((route) => {
-    const { destination } = route;
-    return { ...route, destination: prefixOf(destination.address, destination.family === 4 ? 32 : 128) };
+  objects
+    .filter(isRoute)
+    .filter((route) => !needsGatewayRoute(route))
+    .map((route) => {
+      const { destination } = route;
+      return { ...route, destination: prefixOf(destination.address, destination.family === 4 ? 32 : 128) };
+    });
+
+/**
+ * Of IPv6, the kernel takes a gateway for one of the device only while no route leads to it by another device, as that of the
+ * other path does (ip6_route_check_nh_onlink, net/ipv6/route.c). So gateways have routes of their own, as long as there are two
+ * paths: `ip -6 route replace GATEWAY dev DEVICE`.
+ */
+const gatewayRoutes = (objects: readonly KernelObject[]): Route[] =>
+  objects.filter(isRoute).flatMap((route) => {
+    const { via } = route;
+    if (via === undefined || !needsGatewayRoute(route)) return [];
+    const { via: _, ...direct } = route;
+    return [{ ...direct, destination: prefixOf(via, 128), onlink: false, metric: 0 }];
   });
+
+const needsGatewayRoute = ({ destination, via, onlink }: Route): boolean =>
+  destination.family === 6 && via !== undefined && onlink;

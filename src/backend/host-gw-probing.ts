@@ -1,6 +1,7 @@
 import type { BackendUnderlay } from '#src/backend/backend.ts';
 import type { OwnEnds, PeerEnds, Probing } from '#src/backend/probe-ends.ts';
-import { ipv4 } from '#src/lib/ip.ts';
+import { addressAfter, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
+import type { FamilyName, PerFamily } from '#src/lib/per-family.ts';
 import type { Lease } from '#src/network/lease.ts';
 
 /**
@@ -14,14 +15,14 @@ export class HostGwProbing implements Probing {
     this.#underlay = underlay;
   }
 
-  ownEnds(): OwnEnds | undefined {
+  ownEnds(family: FamilyName, subnets: PerFamily<Prefix4, Prefix6>): OwnEnds | undefined {
     const { name, mtu, address } = this.#underlay;
-    const { v4 } = address;
-    if (v4 === undefined) return undefined;
+    const own = address[family];
+    if (own === undefined || subnets[family] === undefined) return undefined;
     return {
-      inside: v4,
-      outside: v4,
-      responder: v4,
+      inside: own,
+      outside: own,
+      responder: own,
       mtu: { inside: mtu, outside: mtu },
       device: name,
       inner: name,
@@ -30,8 +31,10 @@ export class HostGwProbing implements Probing {
     };
   }
 
-  peerEnds({ subnets: { v4 }, attributes: { publicIp } }: Lease): PeerEnds | undefined {
-    if (v4 === undefined || publicIp === undefined) return undefined;
-    return { inside: ipv4(v4.address + 1), outside: publicIp, responder: publicIp, isCertain: false };
+  peerEnds(family: FamilyName, { subnets, attributes }: Lease): PeerEnds | undefined {
+    const subnet = subnets[family];
+    const outside = family === 'v4' ? attributes.publicIp : attributes.publicIpv6;
+    if (subnet === undefined || outside === undefined) return undefined;
+    return { inside: addressAfter(subnet, 1), outside, responder: outside, isCertain: false };
   }
 }

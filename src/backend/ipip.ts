@@ -49,11 +49,14 @@ export class IpipBackend implements Backend {
     this.inbound = { devices: this.devices, underlay: directRouting };
     this.scopes = [scopeOnDevice(network), ...directScopes(underlay.name, { v4: network }, this.devices)];
     this.probing = new TunnelProbing(underlay, {
-      device: IPIP_DEVICE,
-      mtu: this.mtu,
-      overhead: IPIP_OVERHEAD,
-      carrier: 'IP protocol 4 (ipip)',
-      hasMtuOption: false,
+      v4: {
+        device: IPIP_DEVICE,
+        outer: 'v4',
+        mtu: this.mtu,
+        overhead: IPIP_OVERHEAD,
+        carrier: 'IP protocol 4 (ipip)',
+        hasMtuOption: false,
+      },
     });
   }
 

@@ -1,7 +1,7 @@
 import type { BackendUnderlay } from '#src/backend/backend.ts';
 import type { OwnEnds, PeerEnds, Probing } from '#src/backend/probe-ends.ts';
 import { ipv4, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
-import type { PerFamily } from '#src/lib/per-family.ts';
+import type { FamilyName, PerFamily } from '#src/lib/per-family.ts';
 import type { Lease } from '#src/network/lease.ts';
 
 /**
@@ -19,9 +19,9 @@ export class IpsecProbing implements Probing {
     this.#carrier = carrier;
   }
 
-  ownEnds({ v4: subnet }: PerFamily<Prefix4, Prefix6>): OwnEnds | undefined {
+  ownEnds(family: FamilyName, { v4: subnet }: PerFamily<Prefix4, Prefix6>): OwnEnds | undefined {
     const { name, mtu, address } = this.#underlay;
-    if (address.v4 === undefined || subnet === undefined) return undefined;
+    if (family !== 'v4' || address.v4 === undefined || subnet === undefined) return undefined;
     return {
       inside: ipv4(subnet.address + 1),
       outside: address.v4,
@@ -35,8 +35,8 @@ export class IpsecProbing implements Probing {
     };
   }
 
-  peerEnds({ subnets: { v4 }, attributes: { publicIp } }: Lease): PeerEnds | undefined {
-    if (v4 === undefined || publicIp === undefined) return undefined;
+  peerEnds(family: FamilyName, { subnets: { v4 }, attributes: { publicIp } }: Lease): PeerEnds | undefined {
+    if (family !== 'v4' || v4 === undefined || publicIp === undefined) return undefined;
     return { inside: ipv4(v4.address + 1), outside: publicIp, responder: publicIp, isCertain: false };
   }
 }

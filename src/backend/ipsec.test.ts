@@ -102,7 +102,7 @@ test('containers have the MTU of flannel’s, and UDP takes eight bytes more', (
   const backend = prepare({ UDPEncap: true, ESPProposal: 'aes256-sha256' }).make(UNDERLAY);
   assert.equal(backend.mtu, 1415);
   assert.deepEqual(backend.shared, { UDPEncap: true, ESPProposal: 'aes256-sha256' });
-  const ends = backend.probing?.ownEnds({ v4: net('10.5.1.0/24') });
+  const ends = backend.probing?.ownEnds('v4', { v4: net('10.5.1.0/24') });
   assert.deepEqual([ends?.mtu, ends?.carrier], [{ inside: 1415, outside: 1500 }, 'UDP ports 500 and 4500']);
 });
 

@@ -1,26 +1,26 @@
-import type { Ipv4, Prefix4, Prefix6 } from '#src/lib/ip.ts';
-import type { PerFamily } from '#src/lib/per-family.ts';
+import type { Ip, Prefix4, Prefix6 } from '#src/lib/ip.ts';
+import type { FamilyName, PerFamily } from '#src/lib/per-family.ts';
 import type { Lease } from '#src/network/lease.ts';
 
 /**
- * How the way to a peer is measured. A backend knows which addresses of both hosts are the ends of its tunnel, and which are
- * the ends of the way outside of it.
+ * How the way to a peer is measured, for packets of one family inside. A backend knows which addresses of both hosts are the
+ * ends of its tunnel, and which are the ends of the way outside of it.
  */
 export interface Probing {
-  /** This host's ends; `undefined` where the network has no IPv4. */
-  ownEnds(subnets: PerFamily<Prefix4, Prefix6>): OwnEnds | undefined;
-  /** A peer's; `undefined` where its lease has no IPv4. Called only for leases that the backend accepts. */
-  peerEnds(lease: Lease): PeerEnds | undefined;
+  /** This host's ends; `undefined` where the network, or the backend, does not have the family. */
+  ownEnds(family: FamilyName, subnets: PerFamily<Prefix4, Prefix6>): OwnEnds | undefined;
+  /** A peer's; `undefined` where its lease does not have the family. Called only for leases that the backend accepts. */
+  peerEnds(family: FamilyName, lease: Lease): PeerEnds | undefined;
 }
 
 /** The addresses by which two hosts measure each other. */
 export interface Ends {
-  /** Inside the tunnel. */
-  readonly inside: Ipv4;
-  /** Outside of it. */
-  readonly outside: Ipv4;
+  /** Inside the tunnel, of the family that is measured. */
+  readonly inside: Ip;
+  /** Outside of it, of the family of the packets there. */
+  readonly outside: Ip;
   /** Where the host's responder listens, and where it asks others from. */
-  readonly responder: Ipv4;
+  readonly responder: Ip;
 }
 
 /** This host's ends, and what is to be said of the way from here. */
@@ -40,4 +40,9 @@ export interface OwnEnds extends Ends {
 export interface PeerEnds extends Ends {
   /** Whether the peer has the address inside for sure. A bridge of Docker's may not be there yet. */
   readonly isCertain: boolean;
+  /**
+   * Of IPv6, whose answers count beside those of the address inside. A bridge with an address in the subnet makes the
+   * subnet's first address an anycast address (RFC 4291 §2.6.1), and a host then answers from the bridge's.
+   */
+  readonly answers?: Prefix6;
 }

@@ -103,11 +103,14 @@ class UdpBackend implements Backend {
     this.inbound = { devices: this.devices, underlay: false };
     this.scopes = [scopeOnDevice(device, network)];
     this.probing = new TunnelProbing(underlay, {
-      device,
-      mtu: this.mtu,
-      overhead: OVERHEAD,
-      carrier: `UDP port ${port}`,
-      hasMtuOption: false,
+      v4: {
+        device,
+        outer: 'v4',
+        mtu: this.mtu,
+        overhead: OVERHEAD,
+        carrier: `UDP port ${port}`,
+        hasMtuOption: false,
+      },
     });
     this.jobs = {
       own: (subnets) => this.#ownJobs(subnets),

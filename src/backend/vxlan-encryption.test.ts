@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { VxlanBackend, type VxlanHost } from '#src/backend/vxlan.ts';
 import { vxlan } from '#src/backend/vxlan-kind.ts';
 import type { EncryptOptions, VxlanOptions } from '#src/backend/vxlan-options.ts';
-import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { type Ipv4, type Prefix4, parseIpv4, parseIpv6, parsePrefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { Secret } from '#src/lib/secret.ts';
 import { GoObject } from '#src/network/go-json.ts';
@@ -194,4 +194,20 @@ test('a clean-up takes the tunnel’s device along', () => {
   };
   assert.deepEqual(vxlan.leftovers(found, { network: HOST.network }), [{ kind: 'link', name: 'weft-wg.7' }]);
   assert.deepEqual(vxlan.leftovers(found, { network: { v4: net('10.6.0.0/16') } }), []);
+});
+
+test('over an underlay of IPv6 nothing would be encrypted: it is refused, and no packet leaves', () => {
+  const address = { v6: parseIpv6('fd77::1') ?? assert.fail() };
+  const underlay = { name: 'eth0', mtu: 1500, address, publicIp: address };
+  const options = new GoObject({ Encrypt: 'wireguard' }, 'Backend.');
+  const place = { network: HOST.network, options, identity: 'n', links: [], instance: '' };
+  assert.throws(() => vxlan.prepare(place).check(underlay, { links: [] }), {
+    code: 'backend',
+    message: /^"Encrypt": "wireguard" can't be used here: .* over IPv4 only, because over IPv6 Linux sends/,
+  });
+  const { v4 } = HOST.macs;
+  const host = { ...HOST, underlay, macs: { ...(v4 !== undefined && { v4 }) } };
+  const made = new VxlanBackend({ ...OPTIONS, encrypt: REQUIRE }, host);
+  const publicIpv6 = parseIpv6('fd77::2') ?? assert.fail();
+  assert.match(made.judge({ ...ABLE.attributes, publicIpv6 }) ?? '', /^the tunnel around VXLAN carries IPv4/);
 });

@@ -15,6 +15,7 @@ import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { tunnelDeviceName } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
+  IPV4_ONLY,
   readVxlanOptions,
   TUNNEL_OVERHEAD,
   TUNNELS,
@@ -84,7 +85,7 @@ class PreparedVxlan implements PreparedBackend {
   readonly instance: string;
   readonly devices: readonly string[];
   readonly settings: PreparedBackend['settings'];
-  readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy'];
+  readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy', 'FastPath'];
   readonly requirements: readonly Requirement[];
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;
@@ -96,7 +97,7 @@ class PreparedVxlan implements PreparedBackend {
     this.#place = place;
     this.#options = readVxlanOptions(options, has);
     this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
-    const { vni, port, gbp, learning, directRouting, mtu, encrypt } = this.#options;
+    const { vni, port, gbp, learning, directRouting, mtu, encrypt, fastPath } = this.#options;
     this.settings = {
       VNI: vni,
       Port: port,
@@ -104,6 +105,7 @@ class PreparedVxlan implements PreparedBackend {
       Learning: learning,
       DirectRouting: directRouting,
       MTU: mtu,
+      ...(fastPath !== undefined && { FastPath: fastPath }),
       ...(encrypt !== undefined && {
         Encrypt: 'wireguard',
         EncryptPolicy: encrypt.policy,
@@ -151,6 +153,14 @@ class PreparedVxlan implements PreparedBackend {
   /** Inside the tunnel nothing translates addresses, so the one that is published has to be the host's own. */
   #checkTunnel({ address, publicIp }: BackendUnderlay, links: readonly Link[]): void {
     refuseForeign(links, tunnelDeviceName(this.#options.vni), WIREGUARD);
+    if (outerFamily('v4', address) === 'v6')
+      throw new WeftError(
+        'backend',
+        `"Encrypt": "wireguard" can't be used here: the tunnel around VXLAN ${IPV4_ONLY}`,
+        {
+          remedy: 'use an underlay with IPv4 (--iface, --underlay-family), or take the backend "wireguard"',
+        },
+      );
     if (publicIp.v4 === undefined || publicIp.v4 === address.v4) return;
     throw new WeftError(
       'backend',

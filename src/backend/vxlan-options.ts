@@ -1,3 +1,4 @@
+import { type FastPathWish, readFastPathWish } from '#src/backend/fast-way.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 
 /** The vxlan backend's part of the network config (flannel v0.9.1 and HEAD, backend/vxlan/vxlan.go). */
@@ -16,6 +17,8 @@ export interface VxlanOptions {
   readonly mtu: number | undefined;
   /** weft's own: outer packets go through a tunnel that encrypts them. Default: they are plain. */
   readonly encrypt?: EncryptOptions;
+  /** weft's own: whether established flows go past the hosts' rules. Default: as each node's --fast-path says. */
+  readonly fastPath?: FastPathWish;
 }
 
 /** `"Encrypt": "wireguard"` and what belongs to it. */
@@ -75,6 +78,7 @@ export function readVxlanOptions(
   }
   const directRouting = options.boolean('DirectRouting') ?? false;
   const encrypt = readEncryptOptions(options);
+  const fastPath = readFastPathWish(options);
   if (encrypt !== undefined) refuseWithEncrypt(options, { directRouting, ipv6: families.v6, mtu });
   return {
     vni,
@@ -85,6 +89,7 @@ export function readVxlanOptions(
     learning: options.boolean('Learning') ?? false,
     mtu: mtu === 0 ? undefined : mtu,
     ...(encrypt !== undefined && { encrypt }),
+    ...(fastPath !== undefined && { fastPath }),
   };
 }
 
@@ -103,6 +108,13 @@ function readEncryptOptions(options: GoObject): EncryptOptions | undefined {
   return { policy, port: options.integer('EncryptPort', 0, 65_535) || WIREGUARD_DEFAULT_PORT };
 }
 
+/**
+ * Over IPv6 the kernel does not keep to the device that a forwarding entry names: it looks for a route from the address that the
+ * packet has by then, and takes the underlay's (ip6_route_output_flags, net/ipv6/route.c). Packets would leave plain.
+ */
+export const IPV4_ONLY =
+  'carries IPv4 over IPv4 only, because over IPv6 Linux sends VXLAN by the routes, whatever device is named for it';
+
 /** What would send packets beside the tunnel, or that the tunnel can't carry. */
 function refuseWithEncrypt(
   options: GoObject,
@@ -120,7 +132,7 @@ function refuseWithEncrypt(
   if (ipv6)
     throw options.error(
       'Encrypt',
-      'the tunnel around VXLAN carries IPv4 only: leave out EnableIPv6, or take the backend "wireguard"',
+      `the tunnel around VXLAN ${IPV4_ONLY}: leave out EnableIPv6, or take the backend "wireguard"`,
     );
   const least = TUNNELS.v4.leastMtu + TUNNELS.v4.overhead + TUNNEL_OVERHEAD;
   if (mtu !== undefined && mtu !== 0 && mtu < least)

@@ -11,18 +11,20 @@ import type {
 } from '#src/backend/backend.ts';
 import { routeMetric } from '#src/backend/backend.ts';
 import { directRoute, directScopes } from '#src/backend/direct-route.ts';
+import type { FastEnd, FastWay } from '#src/backend/fast-way.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
+import { type ProbedTunnel, TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
 import {
   type Family,
+  IPV4_ONLY,
   TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
   vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
-import { containsPrefix, type Ip, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
+import { containsPrefix, type Ip, isIpv4, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { fieldOf, isJsonObject } from '#src/network/go-json.ts';
@@ -89,6 +91,7 @@ export class VxlanBackend implements Backend {
   readonly #tunnels: readonly Tunnel[];
   readonly #encryption: VxlanEncryption | undefined;
   readonly seal: PortSeal;
+  readonly fastWay: FastWay | string;
   readonly protectionOf?: (lease: Lease) => Protection;
 
   constructor(options: VxlanOptions, host: VxlanHost) {
@@ -108,6 +111,7 @@ export class VxlanBackend implements Backend {
     const overlay = this.#tunnels.map(({ device }) => device);
     this.devices = this.#encryption === undefined ? overlay : [...overlay, this.#encryption.device];
     this.mtu = Math.min(...this.#tunnels.map(({ mtu }) => mtu));
+    this.fastWay = this.#fastWay();
     this.needsLookup = options.directRouting;
     this.published = {
       backendType: this.type,
@@ -122,13 +126,18 @@ export class VxlanBackend implements Backend {
       ...(this.#encryption === undefined ? [] : [this.#encryption.scope(network)]),
       ...directScopes(underlay.name, network, this.devices),
     ];
-    this.probing = new TunnelProbing(underlay, {
-      device: vxlanDeviceName(options.vni),
-      mtu: this.mtu,
-      overhead: TUNNELS.v4.overhead + (options.encrypt === undefined ? 0 : TUNNEL_OVERHEAD),
-      carrier: `UDP port ${options.port}`,
-      hasMtuOption: true,
+    this.probing = new TunnelProbing(underlay, this.#probed());
+  }
+
+  #probed(): PerFamily<ProbedTunnel> {
+    const { port, encrypt } = this.#options;
+    const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
+    const carrier = `UDP port ${port}`;
+    const tunnels = this.#tunnels.map(({ family, device, outer, mtu }) => {
+      const overhead = TUNNELS[outer].overhead + around;
+      return [family, { device, outer, mtu, overhead, carrier, hasMtuOption: true }] as const;
     });
+    return Object.fromEntries(tunnels);
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
@@ -182,12 +191,43 @@ export class VxlanBackend implements Backend {
     ];
   }
 
+  /** What the fast path writes is what the kernel writes for a plain VXLAN device over IPv4. */
+  #fastWay(): FastWay | string {
+    const { vni, port, gbp, encrypt } = this.#options;
+    const tunnel = this.#tunnels.find(({ family }) => family === 'v4');
+    if (tunnel === undefined) return 'the network has no IPv4';
+    if (encrypt !== undefined) return 'its packets are encrypted';
+    if (gbp) return 'its packets carry a group policy (GBP)';
+    const { device, local, mac } = tunnel;
+    if (!isIpv4(local)) return 'its outer packets are IPv6';
+    const underlay = this.#host.underlay.name;
+    return {
+      device,
+      settings: { underlay, vtep: local, mac, vni, port },
+      peer: (lease, path) => this.#fastEnd(lease, path),
+    };
+  }
+
+  #fastEnd({ subnets, attributes }: Lease, { lookup }: PeerPath): FastEnd | string {
+    const { vni, directRouting } = this.#options;
+    const { publicIp: vtep, backendData } = attributes;
+    const mac = vtepMacOf(backendData);
+    if (subnets.v4 === undefined || vtep === undefined || mac === undefined) return 'it has no IPv4';
+    const theirs = isJsonObject(backendData) ? fieldOf(backendData, 'VNI') : undefined;
+    if (typeof theirs === 'number' && theirs !== vni) return `its VNI is ${theirs}`;
+    if (directRouting && lookup?.v4 !== undefined && lookup.v4.via === undefined)
+      return 'it has a direct route (DirectRouting)';
+    return { subnet: subnets.v4, vtep, mac };
+  }
+
   judge(attributes: LeaseAttributes): string | undefined {
     if (attributes.backendType !== this.type)
       return `its backend is "${attributes.backendType}", ours is "${this.type}"`;
     const { macs, network, underlay } = this.#host;
     const { publicIp, publicIpv6, backendData, backendV6Data } = attributes;
     const [first] = this.#tunnels;
+    if (first?.outer === 'v6' && this.#encryption !== undefined)
+      return `the tunnel around VXLAN ${IPV4_ONLY}`;
     if (first?.outer === 'v4' && publicIp === undefined) return 'it has no PublicIP';
     if (first?.outer === 'v6' && publicIpv6 === undefined) return 'it has no PublicIPv6';
     // A peer without an IPv6 address is a peer in IPv4 alone.
@@ -260,10 +300,11 @@ const scopeOnDevice = ({ device, network }: Tunnel): Scope => ({
       case 'neighbour':
         return object.permanent && containsPrefix(network, hostPrefix(object.ip));
       case 'route': {
-        const { type, destination, onlink, via } = object;
-        return (
-          type === 'unicast' && containsPrefix(network, destination) && onlink && via === destination.address
-        );
+        const { type, destination, onlink, via, protocol } = object;
+        const isPeers = onlink && via === destination.address;
+        // A change of the path has these; the kernel's own, for addresses of this host, have another protocol.
+        const isGateways = via === undefined && destination.length === 128 && protocol === RTPROT_BOOT;
+        return type === 'unicast' && containsPrefix(network, destination) && (isPeers || isGateways);
       }
       default:
         return false;

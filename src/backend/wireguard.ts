@@ -11,16 +11,11 @@ import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { type KeyRotation, type OwnNumbers, otherSide } from '#src/backend/rotation-keys.ts';
 import type { PeerPlan } from '#src/backend/rotation-peer.ts';
-import { TunnelProbing } from '#src/backend/tunnel-probing.ts';
+import { type ProbedTunnel, TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { readWireguardData, type WireguardData, wireguardData } from '#src/backend/wireguard-data.ts';
 import { endpointAddress } from '#src/backend/wireguard-endpoint.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
-import {
-  markOf,
-  WIREGUARD_DEVICES,
-  WIREGUARD_OVERHEAD,
-  type WireguardOptions,
-} from '#src/backend/wireguard-options.ts';
+import { markOf, WIREGUARD_OVERHEAD, type WireguardOptions } from '#src/backend/wireguard-options.ts';
 import {
   tunnelObjects,
   tunnelPeer,
@@ -32,6 +27,7 @@ import {
 import type { Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { FamilyName, PerFamily } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
+import { outerFamily } from '#src/network/outer-family.ts';
 import {
   readWireguardMember,
   WIREGUARD_MEMBER,
@@ -112,13 +108,28 @@ export class WireguardBackend implements Backend {
       ...both.map((device) => tunnelScope(device, network)),
       ...directScopes(underlay.name, network, both),
     ];
-    this.probing = new TunnelProbing(underlay, {
-      device: WIREGUARD_DEVICES.v4,
-      mtu: this.mtu,
-      overhead: WIREGUARD_OVERHEAD,
-      carrier: `UDP port ${options.ports.v4}`,
-      hasMtuOption: true,
-    });
+    this.probing = new TunnelProbing(underlay, this.#probed());
+  }
+
+  #probed(): PerFamily<ProbedTunnel> {
+    const { mode } = this.#options;
+    const { publicIp } = this.#host.underlay;
+    const tunnels = this.#tunnels.flatMap(({ device, families, port }) =>
+      families.map((family) => {
+        // In mode auto each peer may have another family; both ends' underlay answers in one that they have.
+        const either = mode === 'ipv6' || publicIp.v4 === undefined ? 'v6' : 'v4';
+        const tunnel = {
+          device,
+          outer: mode === 'separate' ? outerFamily(family, publicIp) : either,
+          mtu: this.mtu,
+          overhead: WIREGUARD_OVERHEAD,
+          carrier: `UDP port ${port}`,
+          hasMtuOption: true,
+        } as const;
+        return [family, tunnel] as const;
+      }),
+    );
+    return Object.fromEntries(tunnels);
   }
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {

@@ -1,8 +1,10 @@
 import { resolve } from 'node:path';
+import { socketsOf } from '#src/cli/ask-networks.ts';
 import { CAPTURE_FLAGS } from '#src/cli/capture-flags.ts';
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
 import { findPlaces } from '#src/cli/find-places.ts';
+import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { plainText } from '#src/cli/plain-text.ts';
 import { CaptureSession } from '#src/diagnose/capture/capture-session.ts';
 import { LiveCapture } from '#src/diagnose/capture/live-capture.ts';
@@ -19,6 +21,7 @@ import { VERSION } from '#src/lib/version.ts';
 import { ENVIRONMENT_PREFIX, FLANNELD_FLAGS } from '#src/node/flanneld-flags.ts';
 import { systemByteFiles } from '#src/sys/byte-files.ts';
 import { systemClock } from '#src/sys/clock.ts';
+import { systemFolders } from '#src/sys/folders.ts';
 import { openPacketSocket } from '#src/sys/packet-socket.ts';
 import { createRecordFile } from '#src/sys/record-file.ts';
 import { systemUnixHttp } from '#src/sys/unix-http.ts';
@@ -122,6 +125,10 @@ async function captureLive(
   const ended = Promise.withResolvers<void>();
   const end = (): void => ended.resolve();
   const gone = new Set<string>();
+  // With --inner or a device of one's own choice, too: what goes fast passes by all of them.
+  const held = await holdFastPath(await socketsOf({ folders: systemFolders }, { options, id: undefined }), {
+    ...{ by: 'weft capture', clock: systemClock, complain: (line) => output.complain(line) },
+  });
   const capture = await LiveCapture.start(
     {
       openSocket: openPacketSocket,
@@ -164,6 +171,7 @@ async function captureLive(
   } finally {
     stop.abort();
     capture.stop();
+    await held.release();
   }
   session.close(capture.dropped());
   summarize(session, capture.dropped(), context);

@@ -8,7 +8,8 @@ import { askApi } from '#src/observe/api-client.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { systemFolders } from '#src/sys/folders.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
-import { networkNamespacePath } from '#src/sys/network-namespaces.ts';
+import { networkNamespacePath, systemNetworkNamespaces } from '#src/sys/network-namespaces.ts';
+import { type FoundSegments, findSegments } from '#src/tenant/found-segments.ts';
 
 /**
  * Where this host's overlays are, as its flanneld says, or the files that it left. `network`: the name of one that the user
@@ -36,7 +37,22 @@ export async function findPlaces(
       tenants: docker,
       tenantPort: options.tenantPort,
       tenantNamespace: networkNamespacePath(TENANT_NAMESPACE),
+      segments: docker.length === 0 ? undefined : await tenantSegments(),
     });
+  } finally {
+    kernel.close();
+  }
+}
+
+/** `undefined` where there are none, or this process may not look. */
+async function tenantSegments(): Promise<FoundSegments | undefined> {
+  if (!(await systemNetworkNamespaces.isThere(TENANT_NAMESPACE))) return undefined;
+  const namespace = networkNamespacePath(TENANT_NAMESPACE);
+  const kernel = new RtnetlinkKernel({ netlink: systemNetlink }, { namespace });
+  try {
+    return await findSegments(kernel);
+  } catch {
+    return undefined;
   } finally {
     kernel.close();
   }

@@ -138,6 +138,20 @@ test('a status says to how many peers packets are encrypted', () => {
   assert.ok(!formatViews([{ status: STATUS }], PLAIN).some((text) => text.startsWith('  encrypted')));
 });
 
+test('a status says how far a change of the path is, and what holds it up', () => {
+  const waits = [{ lease: '10.5.2.0-24', reason: 'nothing passes\x1b[2J by the new path' }];
+  const change = { id: 'a1', phase: 'moving', from: 'vxlan', to: 'host-gw', done: 3, of: 4, waits } as const;
+  const lines = formatViews([{ status: { ...STATUS, change: { ...change, trouble: 'no device' } } }], PLAIN);
+  assert.deepEqual(
+    lines.filter((line) => /^ {2}(change|held up)/.test(line)),
+    [
+      '  change     from vxlan to host-gw (a1, moving): done with 3 of 4 peers',
+      '  held up    this host: no device',
+      "  held up    10.5.2.0-24: nothing passes\ufffd[2J by the new path",
+    ],
+  );
+});
+
 test('a status says how far a rotation of keys is', () => {
   const lines = (rotation: NonNullable<NodeStatus['rotation']>) =>
     formatViews([{ status: { ...STATUS, rotation } }], PLAIN).filter((text) =>

@@ -1,4 +1,5 @@
 import { type NetworksRequest, socketsOf } from '#src/cli/ask-networks.ts';
+import { fastPathLines } from '#src/cli/fast-path-lines.ts';
 import { type LookContext, lookCommand, show, WATCH_FLAG } from '#src/cli/look-command.ts';
 import { countPeers } from '#src/cli/peer-filter.ts';
 import { plainText } from '#src/cli/plain-text.ts';
@@ -10,7 +11,13 @@ import { driverSocket } from '#src/node/network-id.ts';
 import type { Events, HostEvent, Peers } from '#src/observe/api.ts';
 import { askHost, askNode } from '#src/observe/ask-status.ts';
 import type { DriverNetwork, DriverStatus } from '#src/observe/driver-status.ts';
-import type { HostStatus, NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
+import type {
+  ChangeStatus,
+  HostStatus,
+  NodeStatus,
+  RotationStatus,
+  TrustStatus,
+} from '#src/observe/node-status.ts';
 
 /** What is shown of one network, or of a host without one. */
 export interface StatusView {
@@ -99,9 +106,11 @@ function absent(error: unknown): undefined {
 
 /** Ages and counters of looks are no news. */
 function essenceOf({ status, peers, events }: StatusView, now: number): unknown {
-  const { eventLoopDelayMs: _delay, registry, kernel, ...rest } = status as NodeStatus;
+  const { eventLoopDelayMs: _delay, registry, kernel, fastPath, ...rest } = status as NodeStatus;
+  const { packets: _packets, ...fast } = fastPath ?? {};
   return [
     rest,
+    fast,
     registry && [registry.description, registry.state],
     kernel && [kernel.wanted, kernel.failing, kernel.repairs],
     peers && countPeers(peers.peers),
@@ -164,7 +173,8 @@ function warningLine({ at, subject, text, count, severity }: HostEvent, { now, h
 function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): string[] {
   if (!('registry' in status))
     return [`weft ${status.version}, node ${status.node}, no network of flannel's`];
-  const { name, ready, troubles, network, registry, peers, trust, kernel, rotation, version, node } = status;
+  const { name, ready, troubles, network, registry, peers, trust, kernel, version, node } = status;
+  const { rotation, change, fastPath } = status;
   const age =
     registry.ageSeconds === undefined ? 'never heard' : `certain ${registry.ageSeconds.toFixed(1)} s ago`;
   return [
@@ -193,7 +203,9 @@ function formatStatus(status: NodeStatus | HostStatus, { hasColour }: Look): str
             hasColour,
           ),
         ]),
+    ...(fastPath === undefined ? [] : fastPathLines(fastPath, { hasColour })),
     ...(rotation === undefined ? [] : rotationLines(rotation)),
+    ...(change === undefined ? [] : changeLines(change)),
     ...(trust === undefined ? [] : [trustLine(trust)]),
     ...peers.quarantined.map(({ lease, reason }) => `  ignored    ${plainText(`${lease}: ${reason}`)}`),
     `  kernel     ${kernel.wanted - kernel.failing.length} of ${kernel.wanted} objects as wanted, ${kernel.repairs} repairs since the start`,
@@ -220,6 +232,13 @@ function rotationLines({
     ...heldUp.map((it) => `  held up    ${plainText(`${it.lease}: ${it.reason}`)}`),
   ];
 }
+
+/** "weft network change --status" has the other hosts. */
+const changeLines = ({ id, phase, from, to, done, of, waits, trouble }: ChangeStatus): string[] => [
+  `  change     from ${from} to ${to} (${plainText(id)}, ${phase}): done with ${done} of ${of} peers`,
+  ...(trouble === undefined ? [] : [`  held up    this host: ${plainText(trouble)}`]),
+  ...waits.map(({ lease, reason }) => `  held up    ${plainText(`${lease}: ${reason}`)}`),
+];
 
 const encryptedText = (accepted: number, plain: number): string =>
   plain === 0

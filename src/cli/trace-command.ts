@@ -1,4 +1,5 @@
 import { formatTrace } from '#src/cli/format-trace.ts';
+import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { lookCommand } from '#src/cli/look-command.ts';
 import { readContainers } from '#src/diagnose/facts/containers.ts';
 import { CAN_NOT_LOOK } from '#src/diagnose/trace/find-ends.ts';
@@ -28,6 +29,13 @@ export const TRACE = lookCommand({
       environment: false,
       description: 'send a marked packet as well, and say where it was last seen',
     },
+    ipv6: {
+      kind: 'bool',
+      default: false,
+      environment: false,
+      description:
+        'of containers that have addresses in both families, the way of IPv6; default that of IPv4',
+    },
     all: {
       kind: 'bool',
       default: false,
@@ -52,8 +60,14 @@ export const TRACE = lookCommand({
       try {
         const socket = parseDockerHost(options.dockerHost);
         const containers = await readContainers({ http: systemUnixHttp }, { socket, signal });
-        const { live, all, responderPort: port } = options;
-        return await runTrace({ host, clock, containers }, { words: [from, to], port, live, all, signal });
+        const { live, ipv6, all, responderPort: port } = options;
+        const trace = () =>
+          runTrace({ host, clock, containers }, { words: [from, to], ipv6, port, live, all, signal });
+        if (!live) return await trace();
+        const held = await holdFastPath([place.socket], {
+          ...{ by: 'weft trace', clock, complain: (line) => output.complain(line) },
+        });
+        return await trace().finally(() => held.release());
       } finally {
         host.close();
       }

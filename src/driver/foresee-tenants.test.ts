@@ -45,6 +45,7 @@ const foresee = ({ folders, kernel, files }: StoppedHost): Promise<ForeseenTenan
   return foreseeTenants(
     {
       folders,
+      kernel,
       reconciler: new Reconciler(
         {
           actuators: [kernel, new SysctlActuator({ files: { read: async () => '0', write: fail } })],

@@ -1,3 +1,5 @@
+import { type DeviceChoice, presentDevices } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { type ForeseenEnd, ForeseenEnds } from '#src/driver/foreseen-ends.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
@@ -10,13 +12,17 @@ import { orAborted } from '#src/lib/or-aborted.ts';
 import type { TableChange } from '#src/reconcile/rules/kept-table.ts';
 import type { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { ReadingFolders, type WithheldWrite } from '#src/registry/reading-folders.ts';
+import { deviceOf } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
+import { isSegmentDevice } from '#src/tenant/segment-wiring.ts';
 
 export interface ForeseeComponents
   extends Pick<
     TenantHostComponents,
     'folders' | 'reconciler' | 'files' | 'clock' | 'random' | 'createLogger' | 'place'
   > {
+  /** In the tenants' namespace. */
+  readonly kernel: Parameters<typeof presentDevices>[0];
   readonly rules: Pick<TenantRules, 'setPort' | 'removePort' | 'setPeers' | 'plan'>;
   readonly ends: ConstructorParameters<typeof ForeseenEnds>[0];
 }
@@ -33,7 +39,12 @@ export interface ForeseenTenants {
   readonly unknownToDocker: readonly string[];
   /** There is no book: only Docker knows what this host has. */
   readonly hasNoBook: boolean;
+  /** Of which form devices will be is not known: the operations are those of a device for each network. */
+  readonly isUntried: boolean;
 }
+
+/** A start of a host without devices tries what the kernel can; this does not touch it. */
+const UNTRIED: DeviceChoice = { kind: 'own', reason: 'not tried' };
 
 /**
  * What a start of the driver would change on this host. It takes the driver's own way: the book, then what the registry has,
@@ -51,7 +62,8 @@ export async function foreseeTenants(
   const folders = new ReadingFolders(components.folders);
   const life = new Lifetime(signal);
   const ends = new ForeseenEnds(components.ends);
-  const owner = ownTenants(reconciler);
+  const choice = (await presentDevices(components.kernel)) ?? UNTRIED;
+  const owner = ownTenants(reconciler, () => choice.kind);
   const shared = { ...components, folders, files, log: createLogger('tenants'), book };
   const directory = new TenantDirectory(shared);
   const hostsListed = Promise.withResolvers<void>();
@@ -69,6 +81,7 @@ export async function foreseeTenants(
     {
       ...shared,
       owner,
+      devices: new ChosenDevices({ owner, place, heldPlaces: () => [] }, { choice }),
       directory,
       ends,
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
@@ -97,6 +110,8 @@ export async function foreseeTenants(
       writes: folders.withheld.filter(({ folder }) => folder.startsWith('tenants/addresses/')),
       unknownToDocker: dockerNetworks === 'all' ? unknownTo(book, directory) : [],
       hasNoBook: book.isNew,
+      isUntried:
+        choice === UNTRIED && operations.some(({ object }) => isSegmentDevice(deviceOf(object) ?? '')),
     };
   } finally {
     await life.stop();

@@ -1,9 +1,12 @@
+import type { DeviceChoice } from '#src/driver/choose-devices.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import { isTenantObject } from '#src/tenant/segment-objects.ts';
 
 const KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'sysctl'] as const;
+/** Kernels without them refuse to list them. */
+const SHARED_KINDS = [...KINDS, 'bridge-vlan', 'vni'] as const;
 /** Nothing goes from one tenant to another, and devices give themselves no addresses. */
 const NAMESPACE_SETTINGS = [
   ['net/ipv4/ip_forward', '0'],
@@ -19,10 +22,25 @@ const NAMESPACE_SETTINGS = [
   ['net/bridge/bridge-nf-call-arptables', '0'],
 ] as const;
 
-/** The owner of all that is in the tenants' namespace, which wants the namespace's own settings already. */
-export function ownTenants(reconciler: Reconciler, events?: HostEvents): Owner {
-  const scopes = [{ kinds: KINDS, owns: isTenantObject }];
-  const owner = reconciler.own({ name: 'tenants', scopes: () => scopes, ...(events && { events }) });
+const SCOPES = {
+  own: [{ kinds: KINDS, owns: isTenantObject }],
+  shared: [{ kinds: SHARED_KINDS, owns: isTenantObject }],
+} as const;
+
+/**
+ * The owner of all that is in the tenants' namespace, which wants the namespace's own settings already. `devices`: of which
+ * form they are now.
+ */
+export function ownTenants(
+  reconciler: Reconciler,
+  devices: () => DeviceChoice['kind'],
+  events?: HostEvents,
+): Owner {
+  const owner = reconciler.own({
+    name: 'tenants',
+    scopes: () => SCOPES[devices()],
+    ...(events && { events }),
+  });
   owner.set(
     'settings',
     NAMESPACE_SETTINGS.map(([path, value]) => ({ kind: 'sysctl', path, value })),

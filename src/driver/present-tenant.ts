@@ -149,6 +149,7 @@ export class PresentTenant {
 
   /** Makes the endpoint's port as the book has it, and the segment with the first one. */
   async plug(id: string): Promise<void> {
+    for (let wait = this.#waitForDevices(); wait !== undefined; wait = this.#waitForDevices()) await wait;
     const booked = this.#components.book.state.endpoints[id];
     if (booked === undefined) return;
     this.#usedAt = this.#components.clock.monotonic();
@@ -214,6 +215,10 @@ export class PresentTenant {
   #hostNumber(): number | undefined {
     const { v4 } = this.tenant.subnets;
     return v4 && this.#unpaired && this.#unpaired - v4.prefix.address;
+  }
+
+  #waitForDevices(): Promise<void> | undefined {
+    return this.#segment === undefined ? this.#components.devices.ready() : undefined;
   }
 
   #openSegment(): Segment {

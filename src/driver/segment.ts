@@ -1,4 +1,5 @@
 import type { KnownAddress } from '#src/driver/address-table.ts';
+import type { SegmentDevices } from '#src/driver/segment-devices.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -15,6 +16,7 @@ import {
   type SegmentPlace,
   segmentObjects,
 } from '#src/tenant/segment-objects.ts';
+import type { SegmentWiring } from '#src/tenant/segment-wiring.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 
 /** Lets the frames of a container pass by its port, and no others. */
@@ -26,6 +28,7 @@ export interface PortRules {
 export interface SegmentComponents {
   /** Of all that is in the tenants' namespace. */
   readonly owner: Owner;
+  readonly devices: SegmentDevices;
   readonly rules: PortRules;
   readonly clock: Clock;
   readonly log: Logger;
@@ -64,6 +67,7 @@ const LOST_MS = 30_000;
 export class Segment {
   readonly #components: SegmentComponents;
   readonly #tenant: Tenant;
+  readonly #wiring: SegmentWiring;
   readonly #endpoints = new Map<string, LocalEndpoint>();
   /** Endpoints whose address another host has: their ports are down. */
   readonly #silenced = new Set<string>();
@@ -79,6 +83,7 @@ export class Segment {
   constructor(components: SegmentComponents, tenant: Tenant) {
     this.#components = components;
     this.#tenant = tenant;
+    this.#wiring = components.devices.open(tenant.vni);
     this.#setOwn();
   }
 
@@ -162,7 +167,7 @@ export class Segment {
 
   /** Withdraws all that is wanted, and waits until it is gone. */
   async close(): Promise<void> {
-    const { owner, rules } = this.#components;
+    const { owner, rules, devices } = this.#components;
     this.stop();
     const ports = Array.from(this.#endpoints.keys(), portName);
     for (const id of this.#endpoints.keys()) owner.set(this.#subject(`port ${id}`), []);
@@ -171,6 +176,7 @@ export class Segment {
     owner.set(this.#subject('own'), []);
     await owner.settled();
     for (const port of ports) await rules.removePort(port);
+    devices.close(this.#tenant.vni);
   }
 
   #keepLost(record: KnownAddress): void {
@@ -245,9 +251,10 @@ export class Segment {
   }
 
   #setOwn(): void {
-    const { owner, place } = this.#components;
+    const { owner, place, devices } = this.#components;
     const forwards = this.#forwarding !== undefined;
-    owner.set(this.#subject('own'), segmentObjects(this.#tenant, place(), { forwards }));
+    devices.setForwards(this.#tenant.vni, forwards);
+    owner.set(this.#subject('own'), segmentObjects(this.#tenant, this.#wiring, place(), { forwards }));
   }
 
   #setPort(endpoint: LocalEndpoint): void {
@@ -256,7 +263,10 @@ export class Segment {
     const locked = this.#isInUse(endpoint);
     const up = !this.#silenced.has(id);
     const request = { endpoint: id, mac, sandbox, device, up, locked };
-    owner.set(this.#subject(`port ${id}`), isGone ? [] : portObjects(this.#tenant, place(), request));
+    owner.set(
+      this.#subject(`port ${id}`),
+      isGone ? [] : portObjects(this.#tenant, this.#wiring, place(), request),
+    );
   }
 
   #setEntries(mac: Mac): void {
@@ -265,7 +275,7 @@ export class Segment {
       .values()
       .find((endpoint) => endpoint.mac === mac && this.#isInUse(endpoint));
     if (local !== undefined) {
-      owner.set(this.#subject(mac), [localEntry(this.#tenant, mac, local.id)]);
+      owner.set(this.#subject(mac), [localEntry(this.#wiring, mac, local.id)]);
       return;
     }
     const records = [...(this.#addressesOf.get(mac) ?? [])].flatMap((ip) => this.#lookUp(ip) ?? []);
@@ -275,7 +285,7 @@ export class Segment {
       return;
     }
     const holder = others.reduce((a, b) => (b.stored.revision > a.stored.revision ? b : a), first);
-    owner.set(this.#subject(mac), remoteEntries(this.#tenant, mac, records, holder, self));
+    owner.set(this.#subject(mac), remoteEntries(this.#tenant, this.#wiring, mac, records, holder, self));
   }
 
   #subject(part: string): string {

@@ -3,12 +3,15 @@ import type { DockerApi } from '#src/docker/docker-api.ts';
 import { AddressRequests } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { CallCounts } from '#src/driver/call-counts.ts';
+import type { DeviceChoice } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import type { ContainerEnds } from '#src/driver/container-ends.ts';
 import { DeadHosts } from '#src/driver/dead-hosts.ts';
 import { describeDriver } from '#src/driver/describe-driver.ts';
 import { DockerFollower } from '#src/driver/docker-follower.ts';
 import type { WantedNetworks } from '#src/driver/docker-networks.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
+import { heldIn } from '#src/driver/held-places.ts';
 import { HostDirectory } from '#src/driver/host-directory.ts';
 import { LostTenants } from '#src/driver/lost-tenants.ts';
 import { Moves } from '#src/driver/moves/moves.ts';
@@ -77,6 +80,8 @@ export interface TenantHostOptions {
   readonly passedSocket?: number | undefined;
   /** How long a host has to be gone before its addresses are free, in milliseconds; 0 is for ever. */
   readonly addressGraceMs: number;
+  /** What the kernel can make segments of; asked again when nothing is left of devices that an earlier run has made. */
+  readonly chooseDevices: () => Promise<DeviceChoice>;
   /** Other hosts may have containers made here. */
   readonly acceptsMoves: boolean;
 }
@@ -92,6 +97,7 @@ export class TenantHost {
   readonly #options: TenantHostOptions;
   readonly #book: EndpointBook;
   readonly #owner: Owner;
+  readonly #devices: ChosenDevices;
   /** When it aborts, calls that are under way are answered, and then all ends. */
   readonly #until: AbortSignal;
   readonly #life = new Lifetime();
@@ -113,13 +119,14 @@ export class TenantHost {
     signal: AbortSignal,
   ): Promise<TenantHost> {
     const book = await EndpointBook.open(components, bookPath(options.stateDir));
-    return new TenantHost(components, options, book, signal);
+    const choice = await options.chooseDevices();
+    return new TenantHost(components, options, { book, choice }, signal);
   }
 
   private constructor(
     components: TenantHostComponents,
     options: TenantHostOptions,
-    book: EndpointBook,
+    { book, choice }: { readonly book: EndpointBook; readonly choice: DeviceChoice },
     until: AbortSignal,
   ) {
     const { events, ...others } = components;
@@ -130,7 +137,11 @@ export class TenantHost {
     this.#until = until;
     const { signal } = this.#life;
     const log = createLogger('tenants');
-    this.#owner = ownTenants(reconciler, events);
+    this.#owner = ownTenants(reconciler, () => this.#devices?.kind ?? choice.kind, events);
+    this.#devices = new ChosenDevices(
+      { owner: this.#owner, place, heldPlaces: () => heldIn(reconciler) },
+      { choice, chooseAgain: options.chooseDevices, onChange: () => reconciler.check() },
+    );
     const shared = { ...others, log, book, signal };
     // The other watchers of the same registry would note the same.
     this.#directory = new TenantDirectory({ ...shared, events });
@@ -143,6 +154,7 @@ export class TenantHost {
       {
         ...shared,
         owner: this.#owner,
+        devices: this.#devices,
         directory: this.#directory,
         self: () => ({ id, vtep: place().vtep }),
         hostName: (host) => this.#hosts.nameOf(host),
@@ -255,6 +267,7 @@ export class TenantHost {
 
   /** This host has another place on the underlay. */
   moved(): void {
+    this.#devices.moved();
     this.#present.moved();
     this.#hosts.publish();
     this.#setPeers();

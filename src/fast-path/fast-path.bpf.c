@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 //
 // The fast path: packets between containers of different hosts, past bridge, netfilter and the vxlan device, on flannel's
 // wire. script/generate-bpf compiles it into fast-path-program.ts. model.ts says the same decisions in TypeScript, and a
@@ -10,7 +10,7 @@
 //   veth, egress ──────────[note_in]       the host's rules let this in: the flow is fresh
 //
 // A flow is the packets of one direction (addresses, ports, protocol). It is fresh for a moment (`fresh_ns`) after one of its packets went
-// the whole way through the host and came out unchanged. Then one packet goes that way again. So a new rule of the user's holds for
+// the whole way through the host and came out unchanged. Before that is over, one packet goes that way again. So a new rule of the user's holds for
 // running flows, too, and whatever is translated (DNAT, masquerade) never goes fast: it does not come out as it went in.
 //
 // What is not plain goes the slow way: it is left as it is, and the next program has its turn (TCX_NEXT, which for
@@ -92,7 +92,7 @@ struct flow {
 struct noted {
   __u64 at;  // CLOCK_MONOTONIC_COARSE
   __u32 generation;
-  __u32 unused;
+  __u32 renewing;  // a packet is on its way through the rules
 };
 
 // In the order of COUNTS in map-layouts.ts.
@@ -134,6 +134,7 @@ struct outer {
 #define ECN_CE 3
 #define OUTER_TTL 64
 #define LONGEST 65535
+#define SHORT 200  // bytes of an acknowledgement in VXLAN, with options
 
 INLINE void count(__u32 what) {
   __u64 *counter = bpf_map_lookup_elem(&counts, &what);
@@ -197,10 +198,18 @@ INLINE __u32 judge(struct __sk_buff *packet, struct settings *set, __u32 offset,
   return PLAIN;
 }
 
-INLINE int is_fresh(struct settings *set, struct flow *flow) {
+// Whether the packet may go fast. In the second half of a flow's time one packet goes through the rules while the others go on fast:
+// if all of them went at the end, those behind would overtake them. A short one is best: TCP minds an acknowledgement that is
+// overtaken least.
+INLINE int is_fresh(struct __sk_buff *packet, struct settings *set, struct flow *flow) {
   struct noted *noted = bpf_map_lookup_elem(&flows, flow);
   if (!noted || noted->generation != set->generation) return 0;
-  return bpf_ktime_get_coarse_ns() - noted->at < set->fresh_ns;
+  __u64 age = bpf_ktime_get_coarse_ns() - noted->at;
+  if (age >= set->fresh_ns) return 0;
+  if (noted->renewing || age < set->fresh_ns / 2) return 1;
+  if (packet->len > SHORT && age < set->fresh_ns / 4 * 3) return 1;
+  noted->renewing = 1;
+  return 0;
 }
 
 INLINE void note(struct settings *set, struct flow *flow) {
@@ -287,7 +296,7 @@ SECTION("tc/from_container") int from_container(struct __sk_buff *packet) {
   struct flow flow = {};
   __u32 verdict = judge(packet, set, ETH_HLEN, 1, &flow);
   if (verdict != PLAIN) return slow(verdict);
-  if (!is_fresh(set, &flow)) return slow(NOT_FRESH_OUT);
+  if (!is_fresh(packet, set, &flow)) return slow(NOT_FRESH_OUT);
   __u32 mtu = 0;
   if (packet->len > LONGEST - OUTER || bpf_check_mtu(packet, set->tunnel, &mtu, 0, BPF_MTU_CHK_SEGS))
     return slow(TOO_LONG);
@@ -319,7 +328,7 @@ SECTION("tc/from_wire") int from_wire(struct __sk_buff *packet) {
   struct flow flow = {};
   __u32 verdict = judge(packet, set, OUTER + ETH_HLEN, 1, &flow);
   if (verdict != PLAIN) return slow(verdict);
-  if (!is_fresh(set, &flow)) return slow(NOT_FRESH_IN);
+  if (!is_fresh(packet, set, &flow)) return slow(NOT_FRESH_IN);
   if (bpf_skb_adjust_room(packet, -OUTER, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) return slow(UNUSUAL);
   data = header(packet, ETH_HLEN + sizeof(struct iphdr));
   if (!data) {
@@ -357,5 +366,5 @@ SECTION("tc/note_in") int note_in(struct __sk_buff *packet) {
   return SLOW;
 }
 
-// bpf_skb_adjust_room and the like are open to programs that say they are GPL-compatible.
+// bpf_check_mtu is open to programs only that say they are GPL-compatible.
 char _license[] SECTION("license") = "Dual BSD/GPL";

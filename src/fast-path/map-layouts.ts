@@ -31,7 +31,7 @@ export const COUNTS = [
   'decapsulated',
   /** Went through the host's rules and made their flow fresh. */
   'noted',
-  /** Went the slow way, because their flow was not fresh. */
+  /** Went the slow way, because their flow was not fresh, or to keep it so. */
   'notFreshOut',
   'notFreshIn',
   /** Opens or closes a TCP connection: SYN, FIN or RST, or no ACK. */

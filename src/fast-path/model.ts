@@ -19,6 +19,7 @@ export interface ModelState {
   readonly peers: readonly FastPeer[];
   /** By address: the ifindex of the veth, and the container's MAC. */
   readonly locals: ReadonlyMap<Ipv4, { readonly ifindex: number; readonly mac: FastPeer['mac'] }>;
+  /** When it is a packet's turn to make its flow fresh once more is the kernel's clock's business, and not the model's. */
   isFresh(flow: Flow): boolean;
   /** Of the device that the program is on. */
   readonly ifindex: number;

@@ -82,7 +82,7 @@ export const isFor = (family: string, { from }: Packet): boolean =>
   family === 'inet' || family === (from.family === 4 ? 'ip' : 'ip6');
 
 /** Whether a base chain of this family is on the way of the packet by these devices. */
-function sees(family: string, { hook, dev = [] }: NftChain, packet: Packet): boolean {
+export function sees(family: string, { hook, dev = [] }: NftChain, packet: Packet): boolean {
   const { by, out } = packet;
   if (isFor(family, packet)) return hook !== 'ingress' || [dev].flat().includes(by);
   return family === 'netdev' && [dev].flat().includes(hook === 'ingress' ? by : out);

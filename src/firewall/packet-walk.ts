@@ -16,7 +16,7 @@ export interface Packet {
   readonly carries?: Carried;
 }
 
-/** The protocol in an IP packet, and the port that it goes to, where there is one. */
+/** The protocol in an IP packet, and the port that it goes to; without it any port, where there are some. */
 export interface Carried {
   readonly protocol: 'icmp' | 'icmpv6' | 'tcp' | 'udp';
   readonly port?: number;
@@ -135,9 +135,11 @@ const NUMBERS: Readonly<Record<string, string>> = {
 
 /** Whether the packet goes to one of the ports from `first` to `last`. */
 export function goesToPort({ carries: what }: Packet, first: number, last = first): Answer {
-  if (what === undefined) return 'some';
+  if (what === undefined || (what.port === undefined && hasPorts(what))) return 'some';
   return what.port !== undefined && what.port >= first && what.port <= last ? 'yes' : 'no';
 }
+
+const hasPorts = ({ protocol }: Carried): boolean => protocol === 'tcp' || protocol === 'udp';
 
 /** Whether the packet is for the host itself, whatever its address. */
 export const isForHost = ({ out }: Packet): boolean => out === '';

@@ -33,7 +33,7 @@ export function walkIptables(table: SavedTable, packet: Packet): Map<string, Wal
   );
 }
 
-function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verdict {
+export function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verdict {
   if (target === 'ACCEPT' || target === 'QUEUE' || target === 'NFQUEUE') return 'accept';
   if (target === 'DROP' || target === 'REJECT') return 'drop';
   if (target === 'RETURN') return 'return';
@@ -44,7 +44,8 @@ function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verd
 /** Matches that say nothing by themselves, or whose options are answered below. */
 const KNOWN_MATCHES = ['comment', 'conntrack', 'state', 'mark', 'addrtype', 'tcp', 'udp', 'multiport'];
 
-function answer(option: string, packet: Packet): Answer {
+/** Whether one option of a rule holds for such packets. */
+export function answer(option: string, packet: Packet): Answer {
   if (option.startsWith('! ')) return not(answer(option.slice(2), packet));
   const [name = '', value = ''] = option.split(' ');
   switch (name) {

@@ -36,7 +36,7 @@ export function walkNft({ chains, rules, maps, sets }: NftTable, packet: Packet)
  * A condition that names a set of its table, with what is in there now. What packets put into a set may be another thing when the
  * next one comes: such a set stays a name.
  */
-function withElements(statement: NftStatement, sets: readonly NftSet[]): NftStatement {
+export function withElements(statement: NftStatement, sets: readonly NftSet[]): NftStatement {
   const { right, ...match } = (statement.match ?? {}) as { readonly right?: unknown };
   const set = sets.find(({ name }) => `@${name}` === right);
   if (set === undefined || [set.flags].flat().includes('dynamic')) return statement;
@@ -82,7 +82,7 @@ function walkVmap(
   });
 }
 
-function verdictOf(statement: NftStatement): Verdict | undefined {
+export function verdictOf(statement: NftStatement): Verdict | undefined {
   if ('accept' in statement || 'queue' in statement) return 'accept';
   if ('drop' in statement || 'reject' in statement) return 'drop';
   if ('return' in statement) return 'return';
@@ -96,7 +96,8 @@ function verdictOf(statement: NftStatement): Verdict | undefined {
 /** Statements that do something and hold for every packet. */
 const ACTIONS = ['counter', 'log', 'comment', 'mangle', 'notrack', 'set', 'ct helper', 'continue'];
 
-function answerOf(statement: NftStatement, packet: Packet): Answer {
+/** Whether a statement lets such packets go on to the next one of its rule. */
+export function answerOf(statement: NftStatement, packet: Packet): Answer {
   if (ACTIONS.some((action) => action in statement)) return 'yes';
   if (!('match' in statement)) return 'unknown';
   const { op, left, right } = statement.match as { op?: string; left?: unknown; right?: unknown };

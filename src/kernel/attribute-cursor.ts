@@ -15,6 +15,7 @@ const MAC_BYTES = 6;
 const VIA_FAMILY = 2;
 const bytesOf = (ip: Ip): number => (isIpv4(ip) ? 4 : 16);
 
+export const sizeOfU16 = HEADER + align4(2);
 export const sizeOfU32 = HEADER + 4;
 export const sizeOfMac = HEADER + align4(MAC_BYTES);
 export const sizeOfIp = (ip: Ip): number => HEADER + bytesOf(ip);
@@ -25,6 +26,12 @@ export function putU32(view: DataView, at: number, type: number, value: number):
   putHeader(view, at, type, 4);
   view.setUint32(at + HEADER, value, LITTLE_ENDIAN);
   return at + sizeOfU32;
+}
+
+export function putU16(view: DataView, at: number, type: number, value: number): number {
+  putHeader(view, at, type, 2);
+  view.setUint16(at + HEADER, value, LITTLE_ENDIAN);
+  return at + sizeOfU16;
 }
 
 export function putIp(view: DataView, at: number, type: number, ip: Ip): number {
@@ -91,8 +98,17 @@ export class AttributeCursor {
   }
 
   /** Each is `undefined` when the payload is not of this shape. */
+  u16(): number | undefined {
+    return this.#size < 2 ? undefined : this.#view.getUint16(this.#payload, LITTLE_ENDIAN);
+  }
+
   u32(): number | undefined {
     return this.#size < 4 ? undefined : this.#view.getUint32(this.#payload, LITTLE_ENDIAN);
+  }
+
+  /** The attributes inside. */
+  nested(): AttributeCursor {
+    return new AttributeCursor(this.#view, this.#payload, this.#payload + this.#size);
   }
 
   ip(): Ip | undefined {

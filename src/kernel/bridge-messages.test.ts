@@ -150,7 +150,15 @@ const EVENTS: readonly (readonly [cause: string, hex: string, event: KernelEvent
     PORT,
     {
       type: 'changed',
-      object: { ...port, state: 0, mcastFlood: true, bcastFlood: true, hairpin: false, isolated: false },
+      object: {
+        ...port,
+        state: 0,
+        mcastFlood: true,
+        bcastFlood: true,
+        hairpin: false,
+        isolated: false,
+        vlanTunnel: false,
+      },
     },
   ],
   [
@@ -179,7 +187,7 @@ const EVENTS: readonly (readonly [cause: string, hex: string, event: KernelEvent
       '0800090005',
       `${attribute(k.NDA_VLAN, '0100')}0800090005`,
     ),
-    undefined,
+    { type: 'changed', object: { ...entry, vlan: 1 } },
   ],
   [
     'a multicast address of a device itself',

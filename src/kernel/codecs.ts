@@ -1,13 +1,15 @@
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
-import type { KindCodec, Names } from '#src/kernel/kind-codec.ts';
+import { isList, type KindCodec, type Names, type Read } from '#src/kernel/kind-codec.ts';
 import { ADDRESS_CODEC } from '#src/kernel/kinds/address.ts';
 import { BRIDGE_FDB_CODEC } from '#src/kernel/kinds/bridge-fdb.ts';
 import { BRIDGE_PORT_CODEC } from '#src/kernel/kinds/bridge-port.ts';
+import { BRIDGE_VLAN_CODEC } from '#src/kernel/kinds/bridge-vlan.ts';
 import { FDB_CODEC } from '#src/kernel/kinds/fdb.ts';
 import { LINK_CODEC } from '#src/kernel/kinds/link.ts';
 import { NEIGHBOUR_CODEC } from '#src/kernel/kinds/neighbour.ts';
 import { ROUTE_CODEC } from '#src/kernel/kinds/route.ts';
+import { VNI_CODEC } from '#src/kernel/kinds/vni.ts';
 import type { Message, Request } from '#src/kernel/message.ts';
 import type { StateObject } from '#src/state/kind.ts';
 import { Kinds } from '#src/state/kinds.ts';
@@ -47,11 +49,13 @@ export class Codecs {
     return codec;
   }
 
-  /** The event in a message of the groups; `undefined` for a message that is nothing to weft. */
-  readEvent(message: Message, names: Names): KernelEvent | undefined {
+  /** The event in a message of the groups, or the events; `undefined` for a message that is nothing to weft. */
+  readEvent(message: Message, names: Names): Read<KernelEvent> {
     for (const { codec, type } of this.#byType.get(message.type) ?? []) {
-      const object = codec.read(message, names);
-      if (object !== undefined) return { type: codec.isGone?.(object) ? 'removed' : type, object };
+      const read = codec.read(message, names);
+      if (read === undefined) continue;
+      if (isList(read)) return read.map((object) => ({ type, object }));
+      return { type: codec.isGone?.(read) ? 'removed' : type, object: read };
     }
     return undefined;
   }
@@ -80,6 +84,8 @@ export const CODECS: readonly AnyCodec[] = [
   FDB_CODEC,
   BRIDGE_PORT_CODEC,
   BRIDGE_FDB_CODEC,
+  BRIDGE_VLAN_CODEC,
+  VNI_CODEC,
 ];
 
 export const RTNETLINK_CODECS = new Codecs(CODECS);

@@ -4,6 +4,8 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 export interface DeviceNames {
   indexOf(name: string): number | undefined;
   nameOf(index: number): string | undefined;
+  /** Whether a device is a bridge: what is said of its own VLANs needs a flag. */
+  isBridge?(name: string): boolean;
   /** An open file of another network namespace, by its path. Absent where links reach into none. */
   fileOf?(namespace: string): number | undefined;
   /** The nsid of the host's namespace in the one that is programmed; `undefined` when that is the host's itself. */
@@ -13,7 +15,7 @@ export interface DeviceNames {
 /** Asks the kernel for one device. */
 export type FindDevice = (
   device: string | number,
-) => { readonly name: string; readonly index: number } | undefined;
+) => { readonly name: string; readonly index: number; readonly type?: string } | undefined;
 
 /** Other network namespaces, as the kernel of one namespace names them. */
 export interface OtherNamespaces {
@@ -47,6 +49,10 @@ export class DeviceLookup implements DeviceNames {
   nameOf(index: number): string | undefined {
     if (!this.#names.has(index)) this.#names.set(index, this.#find(index)?.name);
     return this.#names.get(index);
+  }
+
+  isBridge(name: string): boolean {
+    return this.#find(name)?.type === 'bridge';
   }
 
   fileOf(namespace: string): number | undefined {

@@ -9,5 +9,7 @@ export const findBy =
     const answer = client.request(linkQuery(device));
     if ('error' in answer) return undefined;
     const link = readLink(answer.message, { nameOf: () => undefined });
-    return link?.index === undefined ? undefined : { name: link.name, index: link.index };
+    if (link?.index === undefined) return undefined;
+    const { name, index, type } = link;
+    return { name, index, ...(type !== undefined && { type }) };
   };

@@ -70,6 +70,8 @@ export type KernelEvent =
   | { readonly type: 'netconf'; readonly family: 4 | 6; readonly device: string }
   /** A rule of policy routing changed (RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE), or a route of a table that only rules lead to. */
   | { readonly type: 'policy' }
+  /** What packets queue in on some device changed (RTNLGRP_TC). */
+  | { readonly type: 'qdisc' }
   /** A program that holds some was started again, or ended. Only a full dump shows what is there. */
   | { readonly type: 'flushed' }
   /** ENOBUFS: events were lost. Only a full dump shows what is there. */

@@ -8,10 +8,15 @@ import type { KernelError, Operation } from '#src/state/operation.ts';
 export type Names = Pick<DeviceNames, 'nameOf' | 'hostId'>;
 
 /** One dump among those that list a kind, and how to read its messages. */
-export interface DumpRequest<T> {
+export interface DumpRequest<T, R = Read<T>> {
   readonly request: Request;
-  read(message: Message, names: Names): T | undefined;
+  read(message: Message, names: Names): R;
 }
+
+/** What a message has of one kind: nothing, one object, or several. */
+export type Read<T> = T | readonly T[] | undefined;
+
+export const isList = <T>(read: T | readonly T[]): read is readonly T[] => Array.isArray(read);
 
 /** Which objects of a kind are listed. The kernel filters (NETLINK_GET_STRICT_CHK, Linux 4.20), but an older one may not. */
 export interface DumpFilter {
@@ -22,7 +27,7 @@ export interface DumpFilter {
 }
 
 /** How rtnetlink carries one kind of kernel state. Tables of messages, groups and dumps are built from these. */
-export interface KindCodec<T extends StateObject> {
+export interface KindCodec<T extends StateObject, R extends Read<T> = Read<T>> {
   readonly kind: Kind<T>;
   /** RTNLGRP_* in which its events come. */
   readonly groups: readonly number[];
@@ -35,9 +40,9 @@ export interface KindCodec<T extends StateObject> {
   readonly endsBatch: boolean;
 
   /** The dumps that list the kind. A kernel without IPv6 answers an IPv6 dump with all families. */
-  dumps(filter: DumpFilter): readonly DumpRequest<T>[];
-  /** An event's object; `undefined` for a message that is nothing to this kind. */
-  read(message: Message, names: Names): T | undefined;
+  dumps(filter: DumpFilter): readonly DumpRequest<T, R>[];
+  /** An event's object, or objects; `undefined` for a message that is nothing to this kind. */
+  read(message: Message, names: Names): R;
   /** Whether the object of a `changed` event is as good as gone. */
   isGone?(object: T): boolean;
   /** The operation as a message; `unsupported`; why it can't be one; or `undefined` when {@link missingDevice} is not there. */

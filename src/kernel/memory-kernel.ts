@@ -192,7 +192,9 @@ export class MemoryKernel implements Kernel {
       for (const other of [...this.#objects.values()])
         if (other.kind === 'link' && other.master === link.name)
           this.#changeLink('set', { kind: 'link', name: other.name, master: null });
-      this.#dropFrom(link.name, ['address', 'fdb', 'neighbour', 'route']);
+      for (const other of [...this.#objects.values()])
+        if (other.kind === 'link' && other.vlan?.parent === link.name) this.#changeLink('remove', other);
+      this.#dropFrom(link.name, ['address', 'fdb', 'neighbour', 'route', 'bridge-vlan', 'vni']);
       if (before !== undefined) this.emit({ type: 'removed', object: before });
       return;
     }
@@ -210,8 +212,7 @@ export class MemoryKernel implements Kernel {
   /** What the bridge had for the device goes, and is reported. */
   #leaveBridge(device: string): void {
     for (const [key, object] of this.#objects) {
-      const isThere = object.kind === 'bridge-port' || object.kind === 'bridge-fdb';
-      if (!isThere || object.device !== device) continue;
+      if (!BRIDGED.includes(object.kind) || this.#kinds.of(object).deviceOf(object) !== device) continue;
       this.#objects.delete(key);
       this.emit({ type: 'removed', object });
     }
@@ -224,6 +225,9 @@ export class MemoryKernel implements Kernel {
     }
   }
 }
+
+/** What a device has in its bridge only. */
+const BRIDGED: readonly KernelObject['kind'][] = ['bridge-port', 'bridge-fdb', 'bridge-vlan'];
 
 /** What a device has when it comes into a bridge. */
 const NEW_PORT = {

@@ -4,11 +4,13 @@ import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
+import { isList } from '#src/kernel/kind-codec.ts';
 import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
 import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NETCONF_GROUPS, readNetconf } from '#src/kernel/netconf.ts';
 import { type Subscription, subscribe } from '#src/kernel/netlink-subscription.ts';
 import { POLICY_GROUPS, readPolicy } from '#src/kernel/policy-events.ts';
+import { QUEUE_GROUPS, readQueue } from '#src/kernel/queue-events.ts';
 import { askRoute, type RouteDecision, type RouteQuestion } from '#src/kernel/route-question.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -134,9 +136,10 @@ export class RtnetlinkKernel implements Kernel {
             again = true;
           },
           (message) => {
-            const object = read(message, names);
-            if (object !== undefined && (device === undefined || kind.deviceOf(object) === device))
-              visit(object);
+            const found = read(message, names);
+            if (found === undefined) return;
+            for (const object of isList(found) ? found : [found])
+              if (device === undefined || kind.deviceOf(object) === device) visit(object);
           },
         );
       }
@@ -172,18 +175,23 @@ export class RtnetlinkKernel implements Kernel {
       { netlink: this.#netlink, clock: this.#clock },
       {
         protocol: NETLINK_ROUTE,
-        groups: [...this.#codecs.groups, ...NETCONF_GROUPS, ...POLICY_GROUPS],
+        groups: [...this.#codecs.groups, ...NETCONF_GROUPS, ...POLICY_GROUPS, ...QUEUE_GROUPS],
         mute: this.#mute(changes.port),
         namespace: this.#options.namespace,
         ...(this.#options.eventBuffer !== undefined && { receiveBuffer: this.#options.eventBuffer }),
       },
       {
         message: (message) => {
-          const event =
-            readNetconf(message, names) ?? this.#codecs.readEvent(message, names) ?? readPolicy(message);
-          if (event === undefined) return;
-          names.follow(event);
-          listener(event);
+          const read =
+            readNetconf(message, names) ??
+            this.#codecs.readEvent(message, names) ??
+            readPolicy(message) ??
+            readQueue(message);
+          if (read === undefined) return;
+          for (const event of isList(read) ? read : [read]) {
+            names.follow(event);
+            listener(event);
+          }
         },
         overrun: () => listener({ type: 'overrun' }),
       },

@@ -38,7 +38,7 @@ interface Import {
 function importsOf(file: string): Import[] {
   const text = readFileSync(file, 'utf8');
   const found = text.matchAll(
-    /(?:^|\n)\s*(?:import|export)[^'"\n;]*?(?:\{[^}]*\}[^'"\n;]*?)?['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g,
+    /(?:^|\n)\s*(?:import|export)\b(?:[^'"\n;]*?(?:\{[^}]*\}[^'"\n;]*?)?\bfrom)?\s*['"]([^'"]+)['"]|import\(['"]([^'"]+)['"]\)/g,
   );
   return Array.from(found, (match) => ({ from: relative(SOURCE, file), to: match[1] ?? match[2] ?? '' }));
 }

@@ -1,3 +1,5 @@
+import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { fastPathNote } from '#src/node/network-id.ts';
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { Actuators } from '#src/reconcile/actuators.ts';
@@ -22,6 +24,9 @@ export async function cleanHost(
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
+  const liberal = new TcpLiberal(files, fastPathNote(request.options));
+  const putBack = await liberal.leave(found.fastPaths);
+  if (putBack !== undefined) done.push(putBack);
   for (const { firewall, bare } of found.rules) done.push(...(await firewall.removeAll(bare, signal)));
   for (const table of found.tables) {
     const command = ['nft', 'delete', 'table', ...table.split(' ')] as const;

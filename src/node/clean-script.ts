@@ -1,8 +1,13 @@
 import { VERSION } from '#src/lib/version.ts';
+import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { fastPathNote } from '#src/node/network-id.ts';
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
+import { FILTER_PRIORITY } from '#src/reconcile/fast-path/clsact-hooks.ts';
+import { pinName } from '#src/reconcile/fast-path/tcx-hooks.ts';
 import type { Step } from '#src/reconcile/rules/firewall.ts';
-import { commandOf } from '#src/state/operation.ts';
+import { HOOK_DIRECTION } from '#src/state/kinds/fast-hook.ts';
+import { commandOf, type Operation } from '#src/state/operation.ts';
 
 /**
  * A POSIX shell script that removes what {@link cleanHost} would remove now, for when weft is not there any more. It wants
@@ -15,7 +20,7 @@ export async function cleanScript(
   signal: AbortSignal,
 ): Promise<string> {
   const found = await findNetworkLeftovers(components, request);
-  const lines = found.operations.map((operation) => `try ${commandOf(operation)}`);
+  const lines = found.operations.flatMap(({ verb, object }) => linesOf({ verb, object }));
   for (const { firewall, bare } of found.rules) {
     lines.push(...(await firewall.removal(bare, signal)).map(ruleLines));
   }
@@ -26,8 +31,25 @@ export async function cleanScript(
       lines.push(...(await find()).map((command) => `try ${command}`));
     }
   }
+  if (request.what === 'all') {
+    const liberal = new TcpLiberal(components.files, fastPathNote(request.options));
+    lines.push(...(await liberal.leftovers()).map((command) => `try ${command}`));
+  }
   lines.push(...found.files.map((path) => `try rm ${quoted(path)}`));
   return [HEAD, ...(lines.length === 0 ? [] : [START, ...lines, END])].join('\n');
+}
+
+/** The programs of a fast path go with what keeps them: a file of each, or a filter at weft's own place. Maps go with them. */
+function linesOf(operation: Operation): string[] {
+  const { object } = operation;
+  if (object.kind === 'fast-path') return [];
+  if (object.kind !== 'fast-hook') return [`try ${commandOf(operation)}`];
+  const { set, program, device } = object;
+  const place = `dev ${device} ${HOOK_DIRECTION[program]} pref ${FILTER_PRIORITY}`;
+  return [
+    `for pin in /sys/fs/bpf/weft/*/${pinName(set)}/${program}@${pinName(device)}; do try rm "$pin"; done`,
+    `tc filter del ${place} 2>/dev/null`,
+  ];
 }
 
 /**

@@ -8,6 +8,7 @@ import { Departures } from '#src/membership/departures.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { type LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
 import type { Dispute } from '#src/network/trust-judge.ts';
+import type { NetworkFastPath } from '#src/node/fast-path/network-fast-path.ts';
 import { JobDesk, OWN } from '#src/node/jobs/job-desk.ts';
 import type { JobHandlers } from '#src/node/jobs/job-handler.ts';
 import type { KeyRotation } from '#src/node/key-rotation.ts';
@@ -41,6 +42,8 @@ export interface DataPathComponents {
   readonly seal: NetworkSeal;
   readonly rotation: Pick<KeyRotation, 'planFor' | 'forget'>;
   readonly jobHandlers: JobHandlers;
+  /** Absent where the host has none. */
+  readonly fastPath?: NetworkFastPath | undefined;
   readonly files: Files;
   readonly clock: Clock;
   readonly createLogger: LoggerSource;
@@ -101,7 +104,7 @@ export class DataPath {
     options: DataPathOptions,
     life: Lifetime,
   ) {
-    const { reconciler, kernel, clock, createLogger, events, rotation, trust } = components;
+    const { reconciler, kernel, clock, createLogger, events, rotation, trust, fastPath } = components;
     this.#components = components;
     this.#options = options;
     this.#life = life;
@@ -127,6 +130,7 @@ export class DataPath {
         leases: this.#table,
         reconciler: this.#owner,
         jobs: this.#jobs,
+        fastPath,
         keysFor: (lease) => rotation.planFor(lease),
         log,
         events,
@@ -150,6 +154,7 @@ export class DataPath {
     });
     life.run((signal) => this.inbox.run(signal));
     life.run((signal) => this.#releaseAtTheEnd(signal));
+    if (fastPath !== undefined) life.run((signal) => fastPath.run(signal));
     if (trust?.isOn) life.run((signal) => trust.follow(() => this.inbox.judgeAgain(), signal));
   }
 
@@ -207,11 +212,21 @@ export class DataPath {
     return { ...status, repairs: status.repairs + rules.repairs + seal.repairs };
   }
 
+  get fastPath(): Pick<NetworkFastPath, 'status' | 'pause'> | undefined {
+    return this.#components.fastPath;
+  }
+
+  /** All peers are known: what belongs to others is removed. */
+  allowRemoval(): void {
+    this.#owner.allowRemoval();
+    this.#components.fastPath?.allowRemoval();
+  }
+
   get rules(): Pick<NetworkRules, 'repairs' | 'failure'> {
     return this.#components.rules;
   }
 
-  get owner(): Pick<Owner, 'status' | 'kinds' | 'stateOf' | 'settled' | 'allowRemoval'> {
+  get owner(): Pick<Owner, 'status' | 'kinds' | 'stateOf' | 'settled'> {
     return this.#owner;
   }
 
@@ -243,6 +258,7 @@ export class DataPath {
     this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
     // First, because one of them may make a device.
     await this.#jobs.started(this.#life.signal);
+    this.#components.fastPath?.use(intent);
     this.#owner.set('own', ownObjectsOf(intent, this.#options));
     if (intent !== before) await this.inbox.use(leaseRulesOf(intent), intent.backend);
     await this.#owner.settled();
@@ -302,9 +318,10 @@ export class DataPath {
     const { rules } = this.#components;
     this.#owner.set('own', ownObjectsOf(this.#intent, this.#options));
     this.#jobs.set(OWN, this.#intent.backend.jobs?.own(this.#intent.subnets) ?? []);
+    this.#components.fastPath?.use(this.#intent);
     await this.inbox.snapshot(records);
     return {
-      operations: await this.#owner.plan(),
+      operations: [...(await this.#owner.plan()), ...((await this.#components.fastPath?.plan()) ?? [])],
       jobs: await this.#jobs.plan(),
       transactions: await rules.plan(
         wantedRulesOf(this.#intent, this.#options, this.#options.previous),

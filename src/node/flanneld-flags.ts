@@ -305,6 +305,15 @@ export const FLANNELD_FLAGS = {
     default: 500,
     description: 'above this many `peers` each route gets a metric of its own, which keeps adding them fast',
   },
+  'fast-path': {
+    group: 'Packet filter and routes',
+    since: 'weft',
+    kind: 'choice',
+    default: 'off',
+    choices: ['off', 'on'],
+    description:
+      "on: established flows between containers go past the host's rules, which still see each flow once a second; the network's own FastPath comes first",
+  },
   'allow-overlap': {
     group: 'Packet filter and routes',
     since: 'weft',

@@ -43,6 +43,7 @@ export function networkHandlers(sources: NetworkSources): Handlers {
     '/v1/events': (question) => events(ring, question),
     '/v1/counters': async () => valueReply({ counters: countersOf(await metrics()) }),
     '/v1/openapi': openapi,
+    'POST /v1/fast-path/pause': (question) => pauseFastPath(network, question),
     'POST /v1/rotate': () => {
       const obstacle = network.rotate();
       return obstacle === undefined
@@ -50,6 +51,23 @@ export function networkHandlers(sources: NetworkSources): Handlers {
         : refusal(409, `no rotation of keys can begin: ${obstacle}`);
     },
   };
+}
+
+/** So long at most: who needs it longer asks again. */
+const LONGEST_PAUSE_S = 60;
+
+async function pauseFastPath({ dataPath }: Network, { query }: ApiQuestion): Promise<Reply> {
+  const seconds = Number(query.get('seconds') ?? '');
+  const by = query.get('by') ?? '';
+  if (by === '' || by.length > 100) return refusal(400, 'could not read "by": it names who asks');
+  if (!(seconds >= 0 && seconds <= LONGEST_PAUSE_S))
+    return refusal(
+      400,
+      `could not read "seconds": it is from 0, which ends the pause, to ${LONGEST_PAUSE_S}`,
+    );
+  const [program = by] = by.split(' #');
+  await dataPath?.fastPath?.pause(by, `${program} sees all packets`, seconds * 1_000);
+  return valueReply({});
 }
 
 export interface DriverSources extends Shared {

@@ -6,6 +6,7 @@ import type { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
+import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
 import type { NetworkClaims } from '#src/node/network-claims.ts';
 import type { MakeFirewall } from '#src/node/network-rules.ts';
 import type { KeepTable } from '#src/node/network-seal.ts';
@@ -30,7 +31,7 @@ export interface NetworkHost {
   /** Who this node is, in every network. */
   readonly identity: string;
   readonly kernel: Kernel;
-  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'retry' | 'stepMs'>;
+  readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'check' | 'retry' | 'stepMs'>;
   readonly claims: NetworkClaims;
   readonly locks: HostLocks;
   readonly announcer: AddressAnnouncer;
@@ -49,6 +50,8 @@ export interface NetworkHost {
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */
   readonly commands: CommandRunner;
+  /** How flows go past the host's rules; absent where they can't. */
+  readonly fastPath?: FastPathHost;
   /** Runs the commands of backends that have some. */
   readonly shell: RunShell;
   /** Starts the programs of backends that have some. */

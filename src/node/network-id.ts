@@ -65,6 +65,10 @@ export function artefactsOf({ prefix, name }: NetworkId, places: NetworkPlaces):
 export const driverSocket = ({ stateDir }: Pick<NetworkPlaces, 'stateDir'>): string =>
   join(stateDir, 'docker-driver.sock');
 
+/** Where the fast path writes down what it has changed of the host. */
+export const fastPathNote = ({ stateDir }: Pick<NetworkPlaces, 'stateDir'>): string =>
+  join(stateDir, 'fast-path.json');
+
 /** Where the files of networks with a name are. */
 export const subnetFolder = ({ subnetFile }: NetworkPlaces): string =>
   subnetFile === DEFAULT_SUBNET_FILE ? DEFAULT_SUBNET_FOLDER : subnetFile;

@@ -4,7 +4,7 @@ import { leftovers, sealsOf } from '#src/backend/catalogue.ts';
 import { readSubnetFile } from '#src/docker/subnet-file.ts';
 import type { Overlays } from '#src/firewall/rules.ts';
 import { SEALED_TABLE, sealedTableName } from '#src/firewall/sealed-port.ts';
-import { WeftError } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { equalPrefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { familiesOf, type PerFamily } from '#src/lib/per-family.ts';
@@ -19,7 +19,7 @@ import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
 import { askNode } from '#src/observe/ask-status.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
-import type { IkeConnection, XfrmPolicy } from '#src/state/object.ts';
+import type { IkeConnection, KernelObject, Link, XfrmPolicy } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 
 export interface CleanRequest {
@@ -30,11 +30,13 @@ export interface CleanRequest {
 
 /** What flanneld left on this host, as `weft cleanup` removes it and its script says it. Docker's driver's part is apart. */
 export interface NetworkLeftovers {
-  /** Devices with everything on them, and routes over other devices. */
+  /** Fast paths, devices with everything on them, and routes over other devices. */
   readonly operations: readonly Operation[];
   readonly rules: readonly RulesLeftover[];
   /** Tables of nftables, as `nft` names them: `inet NAME`. */
   readonly tables: readonly string[];
+  /** The networks for which a setting of the host was changed, by their prefixes; `all` of them. */
+  readonly fastPaths: string;
   /** Paths. Only those that are there. */
   readonly files: readonly string[];
 }
@@ -82,8 +84,10 @@ export async function findNetworkLeftovers(
   }
   // A flanneld that was killed left its socket.
   paths.push(...(await socketsOf(components, options, what)));
+  const fast = await readFastPaths(components, what, objects, found.links);
   return {
-    operations: objects.map((object): Operation => ({ verb: 'remove', object })),
+    operations: [...fast, ...objects].map((object): Operation => ({ verb: 'remove', object })),
+    fastPaths: what === 'all' ? what : what.prefix,
     rules: rulesOf(components, traces, what === 'all'),
     tables: await tablesOf(components, traces, what === 'all'),
     files: paths,
@@ -102,6 +106,31 @@ async function readIpsec({
       else if (object.kind === 'ike-connection') connections.push(object);
     });
   return { policies, connections };
+}
+
+/**
+ * The fast paths of the devices that go, and of devices that have gone already: settings, and hooks on other devices. Maps go with
+ * them. A kernel without BPF has none.
+ */
+async function readFastPaths(
+  { actuators = [], createLogger }: HostComponents,
+  what: NetworkId | 'all',
+  removed: readonly KernelObject[],
+  links: readonly Link[],
+): Promise<KernelObject[]> {
+  const found: KernelObject[] = [];
+  const going = new Set(removed.flatMap((object) => (object.kind === 'link' ? object.name : [])));
+  const there = new Set(links.map(({ name }) => name));
+  for (const actuator of actuators)
+    await actuator
+      .scan?.({ kinds: ['fast-path', 'fast-hook'] }, (object) => {
+        if (!('set' in object)) return;
+        if (what === 'all' || going.has(object.set) || !there.has(object.set)) found.push(object);
+      })
+      .catch((error) =>
+        createLogger('cleanup').verbose(1, `Could not look for fast paths: ${messageOf(error)}`),
+      );
+  return found;
 }
 
 function leftoversOf({ networks, config }: Trace, found: Parameters<typeof leftovers>[0]) {

@@ -3,6 +3,7 @@ import type { Lifetime } from '#src/lib/lifetime.ts';
 import type { Logger, LoggerSource } from '#src/lib/log.ts';
 import { Memory } from '#src/membership/remembered.ts';
 import { DataPath } from '#src/node/data-path.ts';
+import { NetworkFastPath } from '#src/node/fast-path/network-fast-path.ts';
 import { FirewallNames } from '#src/node/firewall-names.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { IntentMaker } from '#src/node/intent-maker.ts';
@@ -75,6 +76,12 @@ export function makeDataPath(
   const seal = new NetworkSeal((wanted) =>
     keepTable({ ...wanted, intervalMs: ruleCheckMs(options) }, { log: createLogger('firewall'), events }),
   );
+  const fastPath =
+    host.fastPath &&
+    new NetworkFastPath(
+      { ...host, ...host.fastPath, log: createLogger('fast-path') },
+      { name: id.prefix, flag: options.fastPath },
+    );
   const stop = observeRules((event) => rules.notice(event));
   life.signal.addEventListener('abort', stop, { once: true });
   return new DataPath(
@@ -86,6 +93,7 @@ export function makeDataPath(
       rotation,
       events,
       trust,
+      fastPath,
       jobHandlers: jobHandlers({
         ...host,
         log,

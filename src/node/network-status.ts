@@ -4,7 +4,7 @@ import { VERSION } from '#src/lib/version.ts';
 import type { Membership } from '#src/membership/membership.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import type { DataPath } from '#src/node/data-path.ts';
-import type { NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
+import type { ChangeStatus, NodeStatus, RotationStatus, TrustStatus } from '#src/observe/node-status.ts';
 
 /** What a status is made from. */
 export interface NetworkView {
@@ -15,6 +15,7 @@ export interface NetworkView {
   readonly trust: TrustStatus | undefined;
   readonly membership: Pick<Membership, 'registry'> | undefined;
   readonly rotation?: RotationStatus | undefined;
+  readonly change?: ChangeStatus | undefined;
   /** Of the registry, for as long as it has not answered. */
   readonly endpoints: string;
   /** Monotonic milliseconds. */
@@ -30,12 +31,14 @@ export function describeNetwork({
   trust,
   membership,
   rotation,
+  change,
   endpoints,
   now,
 }: NetworkView): Omit<NodeStatus, 'eventLoopDelayMs'> {
   const registry = membership?.registry;
   const certainAt = registry?.certainAt;
   const plain = dataPath && plainPeers(dataPath);
+  const fastPath = dataPath?.fastPath?.status;
   return {
     version: VERSION,
     ...(name !== undefined && { name }),
@@ -55,7 +58,9 @@ export function describeNetwork({
     },
     ...(trust !== undefined && { trust }),
     kernel: describeKernel(dataPath),
+    ...(fastPath !== undefined && { fastPath }),
     ...(rotation !== undefined && { rotation }),
+    ...(change !== undefined && { change }),
   };
 }
 

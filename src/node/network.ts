@@ -140,6 +140,7 @@ export class Network {
       trust: trust.status,
       membership: this.#running?.membership,
       rotation: this.#parts.rotation.status,
+      change: this.#running?.changeStatus,
       endpoints: options.etcdEndpoints.join(','),
       now: host.clock.monotonic(),
     });

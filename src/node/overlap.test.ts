@@ -103,3 +103,9 @@ test('a new subnet avoids those of them that could be handed out', () => {
   assert.deepEqual(avoid(WHOLE), ['10.240.0.5/32', '10.240.0.1/32', '10.3.3.3/32']);
   assert.deepEqual(avoid(DOCUMENTED), []);
 });
+
+test('an IPv6 address of this host on a device of an earlier path is no network of others', () => {
+  const both = config('"Network":"10.0.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:10::/48"');
+  assert.deepEqual(judge(both, [route('fd00:10:0:7::/128', 'flannel-v6.9')]), { warnings: [] });
+  assert.match(judge(both, [route('fd00:10:0:7::/64', 'eth1')]).refused ?? '', /overlap this host's route/);
+});

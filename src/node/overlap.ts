@@ -20,7 +20,7 @@ import {
 } from '#src/network/overlap-rules.ts';
 import type { Ranges, SubnetRange } from '#src/network/subnet-range.ts';
 import type { Underlay } from '#src/node/underlay/underlay.ts';
-import { type Link, type Route, RTPROT_WEFT } from '#src/state/object.ts';
+import { type Link, type Route, RTPROT_KERNEL, RTPROT_WEFT } from '#src/state/object.ts';
 
 export interface OverlapFacts {
   readonly routes: readonly Route[];
@@ -47,6 +47,8 @@ export function refuseOverlap(ranges: Ranges, facts: OverlapFacts, log: Logger):
     .filter(({ type, name }) => type === 'bridge' && name !== facts.underlay)
     .map(({ name }) => name);
   for (const { destination, device, via, type, protocol } of facts.routes) {
+    // Of an address of this host, such as the overlay's own on a device of an earlier path: nobody is behind it.
+    if (destination.length === 128 && protocol === RTPROT_KERNEL) continue;
     if (destination.length === 0 || type !== 'unicast' || !rangeOverlaps(handedOut, destination)) continue;
     if (device === undefined || facts.ownDevices.includes(device) || bridges.includes(device)) continue;
     const range = destination.family === 4 ? ranges.v4 : ranges.v6;

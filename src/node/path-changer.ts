@@ -10,6 +10,7 @@ import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { PathTrials, type Trial } from '#src/node/path-trials.ts';
 import { loosened, type ReversePath, restored } from '#src/node/reverse-path.ts';
+import type { ChangeStatus } from '#src/observe/node-status.ts';
 import type { Route } from '#src/state/object.ts';
 
 /** The network whose path changes. */
@@ -57,12 +58,25 @@ export class PathChanger {
     this.#network = network;
   }
 
-  /** How far it is, in one clause; `undefined` while nothing changes. */
-  get summary(): string | undefined {
+  /** How far it is; `undefined` while nothing changes. */
+  get status(): ChangeStatus | undefined {
     const { backend } = this.#network.dataPath.intent;
     if (!(backend instanceof ChangingBackend)) return undefined;
     const { plan, step, sides } = backend;
-    return `changing from ${sides.from.type} to ${sides.to.type} (${plan.id}, ${plan.phase}): done with ${step.done} of ${step.of} peers`;
+    const { done, of, waits, trouble } = step;
+    return {
+      ...{ id: plan.id, phase: plan.phase, from: sides.from.type, to: sides.to.type, done, of },
+      waits: Object.entries(waits).map(([lease, reason]) => ({ lease, reason })),
+      ...(trouble !== undefined && { trouble }),
+    };
+  }
+
+  /** The same in one clause. */
+  get summary(): string | undefined {
+    const { status } = this;
+    if (status === undefined) return undefined;
+    const { id, phase, from, to, done, of } = status;
+    return `changing from ${from} to ${to} (${id}, ${phase}): done with ${done} of ${of} peers`;
   }
 
   /** An intent as it is to be applied now: in the step that this node has come to. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WeftError } from '#src/lib/errors.ts';
-import { type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import { type Ip, ipv4 } from '#src/lib/ip.ts';
 import { PathTrials } from '#src/node/path-trials.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { Echo, EchoReply, Icmp, IcmpOptions } from '#src/sys/icmp-socket.ts';
@@ -14,7 +14,7 @@ const TRIALS = [
 ];
 
 /** A network that answers, refuses or loses; `opened` has what sockets were opened with. */
-function networkOf(answer: (echo: Echo) => Ipv4 | string | undefined): { icmp: Icmp; opened: IcmpOptions[] } {
+function networkOf(answer: (echo: Echo) => Ip | string | undefined): { icmp: Icmp; opened: IcmpOptions[] } {
   const opened: IcmpOptions[] = [];
   const open: Icmp['open'] = async (options) => {
     opened.push(options);
@@ -57,7 +57,7 @@ test('one loss of several does not matter', async () => {
   assert.deepEqual(await tried(icmp), { a: undefined, b: undefined });
 });
 
-const BROKEN: readonly [what: string, answer: (echo: Echo) => Ipv4 | string | undefined, why: RegExp][] = [
+const BROKEN: readonly [what: string, answer: (echo: Echo) => Ip | string | undefined, why: RegExp][] = [
   ['nothing is answered', ({ to }) => (to === A ? to : undefined), /^nothing passes by the new path$/],
   [
     'only small ones',

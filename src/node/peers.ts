@@ -4,6 +4,7 @@ import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange, LeaseTable } from '#src/network/lease-table.ts';
+import type { NetworkFastPath } from '#src/node/fast-path/network-fast-path.ts';
 import type { JobDesk } from '#src/node/jobs/job-desk.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -16,6 +17,8 @@ export interface PeersComponents {
   readonly reconciler: Pick<Owner, 'set'>;
   /** Default: nobody, for backends without jobs. */
   readonly jobs?: Pick<JobDesk, 'set'>;
+  /** Default: nobody. */
+  readonly fastPath?: Pick<NetworkFastPath, 'peer' | 'gone'> | undefined;
   readonly log: Logger;
   /** Between which keys packets to a peer go, where keys are rotated. */
   readonly keysFor?: (lease: Lease) => PeerPath['keys'];
@@ -66,6 +69,7 @@ export class Peers {
         this.#unreachable.delete(change.name);
         this.#components.reconciler.set(change.name, []);
         this.#components.jobs?.set(change.name, []);
+        this.#components.fastPath?.gone(change.name);
       } else if (!all) await this.#plan(change.lease, budget);
     }
     if (all) await this.planAll();
@@ -109,11 +113,12 @@ export class Peers {
   }
 
   #want(lease: Lease, way: PeerPath): void {
-    const { reconciler, jobs, keysFor } = this.#components;
+    const { reconciler, jobs, keysFor, fastPath } = this.#components;
     const keys = keysFor?.(lease);
     const path = keys === undefined ? way : { ...way, keys };
     reconciler.set(lease.name, this.#backend.peerObjects(lease, path));
     jobs?.set(lease.name, this.#backend.jobs?.peer(lease, path) ?? []);
+    fastPath?.peer(lease, this.#backend, path);
   }
 
   /** Said once for each reason. */

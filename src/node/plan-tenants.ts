@@ -60,6 +60,7 @@ export async function planTenants(
     const foreseen = await foreseeTenants(
       {
         ...components,
+        kernel: inside.kernel,
         files: looking,
         folders,
         reconciler: new Reconciler(
@@ -118,7 +119,7 @@ const NOTHING_THERE: CommandRunner = { run: async () => ({ code: 1, stdout: '', 
 const IN_TENANTS = ['ip', 'netns', 'exec', TENANT_NAMESPACE] as const;
 
 function startPlanOf(
-  { operations, ends, rules, writes, unknownToDocker, hasNoBook }: ForeseenTenants,
+  { operations, ends, rules, writes, unknownToDocker, hasNoBook, isUntried }: ForeseenTenants,
   isThere: boolean,
 ): StartPlan {
   const step = (prefix: readonly string[], change: (typeof rules)['host']) =>
@@ -142,6 +143,9 @@ function startPlanOf(
         : [`Docker gets these networks, unless it has them: ${unknownToDocker.join(', ')}`]),
       ...(hasNoBook
         ? ["which of Docker's containers are in networks of weft is not known before Docker is asked"]
+        : []),
+      ...(isUntried
+        ? ['a start tries whether one device can carry all networks; these commands make some for each']
         : []),
     ],
     commands: [

@@ -1,68 +1,58 @@
-import type { OwnEnds } from '#src/backend/probe-ends.ts';
+import { joinCounts, joinProbes } from '#src/diagnose/probes/join-probes.ts';
 import type { Judgement } from '#src/diagnose/probes/judge.ts';
-import { Prober } from '#src/diagnose/probes/prober.ts';
-import {
-  Responder,
-  type ResponderHandler,
-  type ResponderHandlers,
-} from '#src/diagnose/responder/responder.ts';
+import type { ResponderHandler, ResponderHandlers } from '#src/diagnose/responder/responder.ts';
 import type { TraceHandlers } from '#src/diagnose/trace/trace-handlers.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { formatIp, formatPrefix, type Ip, type Ipv4 } from '#src/lib/ip.ts';
+import { formatIp, formatPrefix, type Ip } from '#src/lib/ip.ts';
 import { Lifetime } from '#src/lib/lifetime.ts';
-import { valuesOf } from '#src/lib/per-family.ts';
+import { familiesOf, valuesOf } from '#src/lib/per-family.ts';
 import { VERSION } from '#src/lib/version.ts';
 import type { Lease } from '#src/network/lease.ts';
 import type { LeaseChange } from '#src/network/lease-table.ts';
 import type { DataPath } from '#src/node/data-path.ts';
+import { FamilyProbes } from '#src/node/family-probes.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
 import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
 import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 
 /**
- * Probes and responder of one network, for as long as it has a data path: both follow the intent in force and the accepted
- * leases.
+ * Probes and responders of one network, one of each for each of its families, for as long as it has a data path: they follow
+ * the intent in force and the accepted leases.
  */
 export class ProbeService {
   readonly #parts: NetworkParts;
   readonly #dataPath: DataPath;
-  readonly #prober: Prober;
-  readonly #responder: Responder;
-  /** The addresses that the responder answers, by lease. */
-  readonly #askers = new Map<string, Ipv4>();
-  readonly #accepted = new Map<Ipv4, string>();
-  #own: OwnEnds | undefined;
+  readonly #families: readonly FamilyProbes[];
   #traces: Promise<TraceHandlers> | undefined;
+  #watches = 0;
 
   constructor(parts: NetworkParts, dataPath: DataPath, sockets: MeasuringSockets) {
     const { host, options, createLogger } = parts;
     this.#parts = parts;
     this.#dataPath = dataPath;
-    const log = createLogger('probes');
     const { clock, random } = host;
-    this.#prober = new Prober(
-      { ...sockets, clock, random, log },
-      {
-        budget: options.probeBudget,
-        port: options.responderPort,
-        onChange: (lease, judgement) => this.#say(lease, judgement),
-      },
-    );
-    this.#responder = new Responder(
-      { ...sockets, clock, log },
-      {
-        port: options.responderPort,
-        accepts: (from) => this.#accepted.has(from),
-        handlers: this.#handlers(),
-        onTrouble: (trouble) => this.#sayListening(trouble),
-      },
-    );
+    const families = familiesOf(dataPath.intent.subnets);
+    this.#families = families.map((family) => {
+      const isSecond = family !== families[0];
+      return new FamilyProbes(
+        family,
+        { sockets, clock, random, log: createLogger('probes') },
+        {
+          probes: options.probes,
+          // A share for each: one that takes all that is there would leave the other nothing.
+          budget: options.probeBudget / families.length,
+          port: options.responderPort,
+          handlers: this.#handlers(),
+          onChange: (lease, judgement) => this.#say(lease, judgement, isSecond),
+          onTrouble: (trouble) => this.#sayListening(trouble, isSecond),
+        },
+      );
+    });
   }
 
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const { probes, responderPort } = this.#parts.options;
     const stop = this.#dataPath.observe({
       onPeers: (changes) => this.#follow(changes),
       onIntent: () => this.#adopt(),
@@ -70,8 +60,7 @@ export class ProbeService {
     const life = new Lifetime(signal);
     try {
       this.#adopt();
-      if (probes) life.run((ended) => this.#prober.run(ended));
-      if (responderPort > 0) life.run((ended) => this.#responder.run(ended));
+      for (const family of this.#families) family.run(life);
       await life.ended();
     } finally {
       stop();
@@ -80,62 +69,39 @@ export class ProbeService {
   }
 
   probeOf(lease: string): PeerProbe | undefined {
-    return this.#prober.of(lease);
+    const [first, second] = this.#families;
+    return joinProbes(first?.prober.of(lease), second?.prober.of(lease));
   }
 
   /** Absent where nothing is measured. */
   get counts(): ProbeCounts | undefined {
-    return this.#parts.options.probes && this.#own !== undefined ? this.#prober.counts : undefined;
+    const [first, second] = this.#families.filter(({ isUsed }) => isUsed);
+    if (!this.#parts.options.probes || first === undefined) return undefined;
+    return second === undefined ? first.prober.counts : joinCounts(first.prober, second.prober);
   }
 
   get troubles(): string[] {
-    const { trouble } = this.#prober;
-    return trouble === undefined ? [] : [trouble];
+    return this.#families.flatMap(({ prober: { trouble } }, index) =>
+      trouble === undefined ? [] : [index === 0 ? trouble : `IPv6: ${trouble}`],
+    );
   }
 
-  /** What the intent in force says of this host's ends. Peers are measured again only where these are others. */
+  /** What the intent in force says of this host's ends, and all peers again. */
   #adopt(): void {
     const { backend, subnets } = this.#dataPath.intent;
-    const own = backend.probing?.ownEnds(subnets);
-    if (keyOf(own) !== keyOf(this.#own)) {
-      this.#own = own;
-      this.#prober.use(own);
-      this.#responder.use(own?.responder);
-    }
-    this.#askers.clear();
-    this.#accepted.clear();
+    for (const family of this.#families) family.adopt(backend, subnets);
     for (const lease of this.#dataPath.table.leases()) this.#put(lease);
   }
 
   #follow(changes: readonly LeaseChange[]): void {
     for (const change of changes) {
       if (change.kind === 'accepted') this.#put(change.lease);
-      else this.#remove(change.name);
+      else for (const family of this.#families) family.remove(change.name);
     }
   }
 
   #put(lease: Lease): void {
-    const ends = this.#dataPath.intent.backend.probing?.peerEnds(lease);
-    if (ends === undefined) {
-      this.#remove(lease.name);
-      return;
-    }
-    this.#forgetAsker(lease.name);
-    this.#askers.set(lease.name, ends.responder);
-    this.#accepted.set(ends.responder, lease.name);
-    if (this.#parts.options.probes) this.#prober.put(lease.name, ends);
-  }
-
-  #remove(name: string): void {
-    this.#forgetAsker(name);
-    this.#prober.remove(name);
-  }
-
-  /** An address may be another lease's by now. */
-  #forgetAsker(name: string): void {
-    const address = this.#askers.get(name);
-    this.#askers.delete(name);
-    if (address !== undefined && this.#accepted.get(address) === name) this.#accepted.delete(address);
+    for (const family of this.#families) family.put(this.#dataPath.intent.backend, lease);
   }
 
   #handlers(): ResponderHandlers {
@@ -163,13 +129,20 @@ export class ProbeService {
     this.#traces ??= host.traces?.(artefacts);
     const handlers = await this.#traces;
     if (handlers === undefined) throw new WeftError('trace-request', 'no traces are answered here');
-    return handlers[path](...request);
+    const answer = (): Promise<unknown> => handlers[path](...request);
+    if (path !== 'POST /v1/watch') return answer();
+    const { fastPath } = this.#dataPath;
+    const by = `trace ${++this.#watches}`;
+    const pause = (ms: number) => fastPath?.pause(by, 'weft trace of a peer sees all packets', ms);
+    await pause(WATCH_MS);
+    return answer().finally(() => pause(0));
   }
 
-  #say(lease: string, { state, findings }: Judgement): void {
+  /** `isSecond`: of IPv6, where the network has IPv4 as well. */
+  #say(lease: string, { state, findings }: Judgement, isSecond: boolean): void {
     const { createLogger, events } = this.#parts;
     const log = createLogger('probes');
-    const what = findings.length === 0 ? '' : `: ${findings.join('; ')}`;
+    const what = `${isSecond ? ' over IPv6' : ''}${findings.length === 0 ? '' : `: ${findings.join('; ')}`}`;
     const text = state === 'up' ? `The peer ${lease} answers${what}` : `The peer ${lease} is ${state}${what}`;
     const severity = SEVERITIES[state];
     events.note({ type: 'probe', severity, subject: lease, text: text.replace(FIGURES, 'some packets') });
@@ -177,15 +150,17 @@ export class ProbeService {
     else log.warning(text, { lease });
   }
 
-  #sayListening(trouble: string | undefined): void {
+  #sayListening(trouble: string | undefined, isSecond: boolean): void {
     const text = trouble ?? 'the responder listens again';
     const severity = trouble === undefined ? 'info' : 'warning';
-    this.#parts.events.note({ type: 'probe', severity, subject: 'responder', text });
+    const subject = isSecond ? 'responder IPv6' : 'responder';
+    this.#parts.events.note({ type: 'probe', severity, subject, text });
   }
 }
+
+/** No watch for a packet takes longer. */
+const WATCH_MS = 60_000;
 
 const SEVERITIES = { up: 'info', degraded: 'warning', down: 'error' } as const;
 /** An event's text has no figures that change with each packet. */
 const FIGURES = /\d+ of the last \d+ packets/;
-
-const keyOf = (own: OwnEnds | undefined): string => JSON.stringify(own) ?? '';

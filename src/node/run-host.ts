@@ -9,6 +9,9 @@ import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { Host } from '#src/node/host.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { CharonActuator } from '#src/reconcile/charon-actuator.ts';
+import type { BpfActuator } from '#src/reconcile/fast-path/bpf-actuator.ts';
+import { LazyActuator } from '#src/reconcile/lazy-actuator.ts';
+import { FAST_KINDS } from '#src/state/object.ts';
 import { announcerIn } from '#src/sys/address-announcer.ts';
 import { systemPrograms } from '#src/sys/child-program.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -30,13 +33,23 @@ import { systemUnixStreams } from '#src/sys/unix-stream.ts';
 /** The real host, in the network namespace of this process. */
 export function hostComponents(log: LoggerSource, systemd: ServiceManager): HostComponents {
   const wireguard = new WireguardKernel({ netlink: systemNetlink, clock: systemClock });
+  const fast = new LazyActuator<BpfActuator>(FAST_KINDS, async () => {
+    const [{ BpfActuator }, { systemBpfPins }] = await Promise.all([
+      import('#src/reconcile/fast-path/bpf-actuator.ts'),
+      import('#src/sys/bpf-pins.ts'),
+    ]);
+    return new BpfActuator({ netlink: systemNetlink, pins: systemBpfPins, clock: systemClock });
+  });
   return {
     kernel: new RtnetlinkKernel({ netlink: systemNetlink }),
     actuators: [
       wireguard,
       new XfrmKernel({ netlink: systemNetlink }),
       new CharonActuator({ streams: systemUnixStreams, clock: systemClock, log: log('charon') }),
+      fast,
     ],
+    close: () => fast.loaded?.close(),
+    fastCounts: (device) => fast.loaded?.counts(device),
     wireguard,
     secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>
@@ -74,5 +87,6 @@ export async function runHost(
     return await new Host(options, components).run(signal);
   } finally {
     components.kernel.close();
+    components.close?.();
   }
 }

@@ -22,6 +22,7 @@ import { recordsOf } from '#src/node/start-network.ts';
 import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
 import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
+import type { ChangeStatus } from '#src/observe/node-status.ts';
 import type { Registry, WatchEvent } from '#src/registry/registry.ts';
 
 const APPLY_AGAIN_MS = 5_000;
@@ -164,7 +165,7 @@ export class RunningNetwork {
     life.run((signal) => this.#follower.follow(signal));
     life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
     await first.promise;
-    this.#dataPath.owner.allowRemoval();
+    this.#dataPath.allowRemoval();
     await this.#dataPath.owner.settled();
   }
 
@@ -303,6 +304,10 @@ export class RunningNetwork {
   /** How far a change of the network's path is here; `undefined` while nothing changes. */
   get change(): string | undefined {
     return this.#changer.summary;
+  }
+
+  get changeStatus(): ChangeStatus | undefined {
+    return this.#changer.status;
   }
 
   /** The others hear why this host can't take part in a change, or with `undefined` that there is nothing to say. */

@@ -3,9 +3,12 @@ import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
+import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
+import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
+import { fastPathNote } from '#src/node/network-id.ts';
 import { reconcilerOptions, wantsRules } from '#src/node/network-options.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
 import { watchDrops } from '#src/node/watch-drops.ts';
@@ -45,6 +48,10 @@ export interface HostComponents
   readonly secrets: SecretSource & { readonly looking: SecretSource };
   /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
   readonly actuators?: readonly Actuator[];
+  /** What the fast path's programs have counted on the way of a VXLAN device; absent where there are no such programs. */
+  readonly fastCounts?: FastPathHost['counts'];
+  /** Closes what was opened beside the kernel's sockets. What is in the kernel stays. */
+  readonly close?: () => void;
   readonly ruleset: Ruleset;
   readonly http: UnixHttp;
   readonly commands: CommandRunner;
@@ -95,6 +102,7 @@ export function networkHost(
     reconciler,
     eventsOf: components.eventsOf ?? (() => silentEvents),
     claims: new NetworkClaims(),
+    ...fastPathOf({ ...components, commands: versions }, options),
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');
       return openNetworks({ ...components, logger }, registryOptions(options), ended);
@@ -115,6 +123,24 @@ export function networkHost(
         for (const listener of listeners) listener(event);
       };
       await Promise.all([reconciler.start(life), watchRules(notify, life)]);
+    },
+  };
+}
+
+/** Nothing of it is loaded before a network asks for it. */
+function fastPathOf(
+  { files, ruleset, commands, fastCounts }: HostComponents,
+  { stateDir }: FlanneldOptions,
+): Pick<NetworkHost, 'fastPath'> {
+  if (fastCounts === undefined) return {};
+  return {
+    fastPath: {
+      counts: fastCounts,
+      liberal: new TcpLiberal(files, fastPathNote({ stateDir })),
+      readFilters: async () => {
+        const { readPacketFilters } = await import('#src/diagnose/facts/packet-filters.ts');
+        return readPacketFilters({ commands, files, ruleset });
+      },
     },
   };
 }

@@ -6,7 +6,8 @@ import type { HostComponents } from '#src/node/shared-host.ts';
 import { systemDeviceSockets } from '#src/sys/device-sockets.ts';
 import { systemExchange } from '#src/sys/exchange.ts';
 import type { HostRecord } from '#src/tenant/host-codec.ts';
-import { bridgeName, serviceAddresses } from '#src/tenant/segment-objects.ts';
+import { serviceAddresses } from '#src/tenant/segment-objects.ts';
+import { bridgeName } from '#src/tenant/segment-wiring.ts';
 
 /* What Docker's driver is given by its host. */
 

@@ -1,9 +1,10 @@
 import { ContainerClient } from '#src/docker/container-client.ts';
 import { DockerClient } from '#src/docker/docker-client.ts';
 import { parseDockerHost } from '#src/docker/docker-host.ts';
+import { chooseDevices, type DeviceChoice } from '#src/driver/choose-devices.ts';
 import { ContainerEnds } from '#src/driver/container-ends.ts';
 import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
-import { TenantHost } from '#src/driver/tenant-host.ts';
+import { TenantHost, type TunnelPlace } from '#src/driver/tenant-host.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
@@ -233,6 +234,7 @@ export class TenantService {
           passedSocket: passedSockets.get(PASSED_NAME),
           addressGraceMs: this.#options.addressGrace,
           acceptsMoves: this.#options.acceptMoves,
+          chooseDevices: () => this.#chooseDevices(inside, place),
         },
         life.signal,
       );
@@ -257,6 +259,14 @@ export class TenantService {
       inside.close();
       await folders.close();
     }
+  }
+
+  async #chooseDevices(inside: RtnetlinkKernel, place: TunnelPlace): Promise<DeviceChoice> {
+    const choice = await chooseDevices(inside, place);
+    const log = this.#components.createLogger('tenants');
+    if (choice.kind === 'shared') log.info("One VXLAN device carries all of Docker's networks");
+    else log.info(`Each of Docker's networks has a VXLAN device: ${choice.reason}`);
+    return choice;
   }
 
   async #followUnderlay(

@@ -103,7 +103,7 @@ export class UnderlayFollower {
   }
 
   #hear(event: KernelEvent): void {
-    if (event.type === 'netconf' || event.type === 'policy' || event.type === 'flushed') return;
+    if (event.type !== 'overrun' && event.type !== 'changed' && event.type !== 'removed') return;
     if (event.type !== 'overrun' && !this.#concerns(event)) return;
     if (event.type === 'overrun' || event.object.kind === 'route') {
       this.#routes = undefined;

@@ -65,8 +65,18 @@ export interface WireguardFigures {
   readonly sent: number;
 }
 
-/** What one node measured of one peer. */
-export interface PeerProbe {
+/**
+ * What one node measured of one peer. In a network of both families state and findings are of both, and the other fields are
+ * IPv4's.
+ */
+export interface PeerProbe extends FamilyProbe {
+  /** The same of each family alone; absent where the peer is measured in one only. */
+  readonly ipv4?: FamilyProbe;
+  readonly ipv6?: FamilyProbe;
+}
+
+/** What one node measured of one peer in one family. */
+export interface FamilyProbe {
   readonly at: string;
   /** `up`: everything passes. `degraded`: some of it. `down`: nothing passes inside the tunnel. */
   readonly state: 'up' | 'degraded' | 'down';

@@ -101,6 +101,35 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { rotation } }) => rotation?.heldUp.length,
   },
   {
+    name: 'weft_fast_path',
+    type: 'gauge',
+    help: '1 while flows may go fast, 0 while they may not though the network or the node asks for it; weft status says why',
+    value: ({ status: { fastPath } }) => fastPath && (fastPath.state === 'on' ? 1 : 0),
+  },
+  {
+    name: 'weft_fast_path_containers',
+    type: 'gauge',
+    help: 'addresses of containers here whose flows may go fast',
+    value: ({ status: { fastPath } }) => fastPath?.containers,
+  },
+  {
+    name: 'weft_fast_path_peers',
+    type: 'gauge',
+    help: 'peers to which flows may go fast',
+    value: ({ status: { fastPath } }) => fastPath?.peers,
+  },
+  {
+    name: 'weft_fast_path_packets_total',
+    type: 'counter',
+    help: 'packets that the fast path has looked at, by `result`: encapsulated and decapsulated went fast, the others took the slow way for that reason',
+    value: ({ status: { fastPath } }) =>
+      fastPath?.packets &&
+      samplesBy(
+        'result',
+        Object.entries(fastPath.packets).map(([name, count]) => [inSnakeCase(name), count]),
+      ),
+  },
+  {
     name: 'weft_quarantined_leases',
     type: 'gauge',
     help: 'leases that are not used because of what they say; weft status says why',
@@ -193,6 +222,10 @@ export const NETWORK_METRICS: readonly Metric<NetworkMeasured>[] = [
     value: ({ status: { eventLoopDelayMs } }) => eventLoopDelayMs / 1000,
   },
 ];
+
+/** `notFreshOut` is `not_fresh_out`. */
+const inSnakeCase = (name: string): string =>
+  name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 const kindSamples = (kind: string, { wanted, found, failing }: KindFigures): readonly Sample[] =>
   Object.entries({ wanted, found, failing }).map(([state, value]) => ({ labels: { kind, state }, value }));

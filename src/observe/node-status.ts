@@ -29,6 +29,23 @@ export interface RotationStatus {
   readonly reason?: string;
 }
 
+/** How far a change of the network's path is on this node. */
+export interface ChangeStatus {
+  /** The plan's. */
+  readonly id: string;
+  readonly phase: 'prepare' | 'moving' | 'settling' | 'aborted';
+  /** Types of backends, of the old path and the new one. */
+  readonly from: string;
+  readonly to: string;
+  /** With so many of its peers the node is done in this phase. */
+  readonly done: number;
+  readonly of: number;
+  /** Some of the others. */
+  readonly waits: readonly { readonly lease: string; readonly reason: string }[];
+  /** Why the node can't do its part. */
+  readonly trouble?: string;
+}
+
 /** What one node knows of one network, for `weft status`, the metrics and every client of the local API. */
 export interface NodeStatus extends HostStatus {
   /** The network's name in a daemon of several networks; absent for the only one of a daemon. */
@@ -75,10 +92,34 @@ export interface NodeStatus extends HostStatus {
     /** Comparisons of everything, since the start. */
     readonly checks: number;
   };
+  /** Absent where neither the network nor the node asks for the fast path. */
+  readonly fastPath?: FastPathStatus;
   /** Absent where WireGuard keys are not rotated. */
   readonly rotation?: RotationStatus;
+  /** Absent while the network's path does not change. */
+  readonly change?: ChangeStatus;
   /** Milliseconds that the event loop was late at most in the last while. */
   readonly eventLoopDelayMs: number;
+}
+
+/** Flows between containers that go past the host's rules. */
+export interface FastPathStatus {
+  /** `paused`: somebody has to see all packets for a while. `refused`: see {@link reasons}. */
+  readonly state: 'starting' | 'on' | 'paused' | 'refused';
+  /** Why flows do not go fast, one clause each. */
+  readonly reasons: readonly string[];
+  /** Addresses of containers here whose flows may go fast. */
+  readonly containers: number;
+  /** Peers to which flows may go fast. */
+  readonly peers: number;
+  /** The other accepted peers. */
+  readonly slowPeers: readonly { readonly lease: string; readonly reason: string }[];
+  /** Devices of containers that stay slow, because packets wait in a queue there. */
+  readonly queues: readonly { readonly device: string; readonly queue: string }[];
+  /** Whether TCP goes fast, too. */
+  readonly tcp: boolean;
+  /** Packets since it was switched on, by what was done with them. */
+  readonly packets?: Readonly<Record<string, number>>;
 }
 
 /** Whose leases are used. */

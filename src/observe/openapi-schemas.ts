@@ -58,6 +58,16 @@ const LEASE_FACTS: Fields = {
 const REMAINING = whole(
   'seconds until the lease expires; absent for a reservation, and where that is not known',
 );
+const PROBE: Fields = {
+  at: time('when it was measured'),
+  state: oneOf(['up', 'degraded', 'down']),
+  findings: list(text(), 'what is wrong, one clause each'),
+  tunnel: ref('ProbedWay'),
+  underlay: ref('ProbedWay'),
+  tcp: oneOf(['answered', 'refused', 'silent', 'not tried']),
+  responder: flag('whether the peer has weft’s responder'),
+};
+const PROBE_MTU: Fields = { workingMtu: whole('bytes of the largest packet that passes inside the tunnel') };
 const VTEP = object({ address: text(), mac: text() });
 
 /** Of observe/api.ts, observe/node-status.ts and observe/driver-status.ts, by the names of the types. */
@@ -87,7 +97,9 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     },
     {
       name: text('the network’s name in a daemon of several networks'),
+      fastPath: ref('FastPathStatus'),
       rotation: ref('RotationStatus'),
+      change: ref('ChangeStatus'),
       trust: object({
         policy: oneOf(['first-use', 'allow-list'], 'whose leases are used'),
         unsigned: oneOf(['accept', 'refuse'], 'what is done with leases without a signature'),
@@ -150,6 +162,43 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       reason: text('why none can begin'),
     },
   ),
+  ChangeStatus: object(
+    {
+      id: text('the plan’s'),
+      phase: oneOf(['prepare', 'moving', 'settling', 'aborted'], 'how far the whole network is'),
+      from: text('the type of the backend of the old path'),
+      to: text('likewise of the new one'),
+      done: whole('peers with which this node is done in this phase'),
+      of: whole('peers that there are'),
+      waits: list(REASON, 'some of the others'),
+    },
+    { trouble: text('why this node can not do its part') },
+  ),
+  FastPathStatus: object(
+    {
+      state: oneOf(
+        ['starting', 'on', 'paused', 'refused'],
+        'paused: somebody has to see all packets for a while; refused: the reasons say why',
+      ),
+      reasons: list(text(), 'why flows don’t go fast, one clause each'),
+      containers: whole('addresses of containers here whose flows may go fast'),
+      peers: whole('peers to which flows may go fast'),
+      slowPeers: list(REASON, 'the other accepted peers'),
+      queues: list(
+        object({ device: text(), queue: text() }),
+        'devices of containers that stay slow, because packets wait in a queue there',
+      ),
+      tcp: flag('whether TCP goes fast, too'),
+    },
+    {
+      packets: {
+        type: 'object',
+        additionalProperties: { type: 'integer', minimum: 0 },
+        description:
+          'packets since it was switched on, by what was done with them; the metrics have the same',
+      },
+    },
+  ),
   Peer: object(
     {
       lease: text('the lease’s name in the registry: `10.0.65.0-24`'),
@@ -180,18 +229,12 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
       handshakeAt: time('the last handshake; absent before the first'),
     },
   ),
-  PeerProbe: object(
-    {
-      at: time('when it was measured'),
-      state: oneOf(['up', 'degraded', 'down']),
-      findings: list(text(), 'what is wrong, one clause each'),
-      tunnel: ref('ProbedWay'),
-      underlay: ref('ProbedWay'),
-      tcp: oneOf(['answered', 'refused', 'silent', 'not tried']),
-      responder: flag('whether the peer has weft’s responder'),
-    },
-    { workingMtu: whole('bytes of the largest packet that passes inside the tunnel') },
-  ),
+  PeerProbe: object(PROBE, {
+    ...PROBE_MTU,
+    ipv4: ref('FamilyProbe'),
+    ipv6: ref('FamilyProbe'),
+  }),
+  FamilyProbe: object(PROBE, PROBE_MTU),
   ProbedWay: object(
     { sent: whole(), answered: whole(), fullSize: oneOf(['passes', 'lost', 'not tried']) },
     { roundTripMs: figure('milliseconds, of the last answer') },

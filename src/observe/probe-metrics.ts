@@ -20,7 +20,7 @@ export const PROBE_METRICS: readonly Metric<{ readonly figures: { readonly probe
   {
     name: 'weft_probed_peers',
     type: 'gauge',
-    help: 'peers by what probes found of them, as `state`: up, degraded, down, or unknown before the first look',
+    help: 'peers by what probes found of them, as `state`: up, degraded, down, or unknown before the first look. One that is measured in both families counts by the worse one',
     value: ({ figures: { probes } }) =>
       probes &&
       samplesBy(

@@ -29,7 +29,7 @@ export class EventIntake {
 
   take(event: KernelEvent): void {
     for (const actuator of this.#components.actuators.staleAfter(event)) this.#ledger.reread(actuator);
-    if (event.type === 'netconf' || event.type === 'policy') return;
+    if (event.type === 'netconf' || event.type === 'policy' || event.type === 'qdisc') return;
     if (event.type === 'overrun' || event.type === 'flushed') {
       if (event.type === 'overrun')
         this.#components.log.warning('The kernel dropped events (ENOBUFS): comparing everything');

@@ -21,7 +21,7 @@ export interface BpfEntry {
   readonly value: Uint8Array;
 }
 
-/** All entries, as many as keys and values have room for. */
+/** Entries, one after the other. Keys and values may have room for more. */
 export interface BpfEntries {
   readonly count: number;
   readonly keys: Uint8Array;
@@ -139,10 +139,9 @@ export class Bpf {
     return result >= 0;
   }
 
-  /** What is in the map. While others change it, entries may be missing. */
-  entries(fd: number, { keySize, valueSize, maxEntries }: BpfMapShape): BpfEntries {
+  /** What is in the map, some thousand entries at a time. While others change it, entries may be missing. */
+  *chunks(fd: number, { keySize, valueSize, maxEntries }: BpfMapShape): Generator<BpfEntries> {
     const token = kernelBytes(Math.max(16, keySize));
-    const chunks: BpfEntries[] = [];
     let room = Math.min(CHUNK, maxEntries);
     let isFirst = true;
     for (;;) {
@@ -157,28 +156,29 @@ export class Bpf {
       }
       const isEnd = isErrno(result, 'ENOENT');
       if (result < 0 && !isEnd) {
-        if (isFirst) return this.#entriesOneByOne(fd, keySize, valueSize);
-        throw new SystemError('bpf MAP_LOOKUP_BATCH', -result);
+        if (!isFirst) throw new SystemError('bpf MAP_LOOKUP_BATCH', -result);
+        yield* this.#oneByOne(fd, keySize, valueSize);
+        return;
       }
       isFirst = false;
-      chunks.push({ count, keys, values });
-      if (isEnd || count === 0) return joined(chunks, keySize, valueSize);
+      if (count > 0) yield { count, keys, values };
+      if (isEnd || count === 0) return;
     }
   }
 
-  #entriesOneByOne(fd: number, keySize: number, valueSize: number): BpfEntries {
-    const chunks: BpfEntries[] = [];
+  /** For a kernel that gives no many at once. */
+  *#oneByOne(fd: number, keySize: number, valueSize: number): Generator<BpfEntries> {
     let key: Uint8Array | undefined;
     for (;;) {
       const next = kernelBytes(keySize);
       const call = this.#call().u32(0, fd).pointer(16, next);
       if (key !== undefined) call.pointer(8, key);
       const result = call.try('MAP_GET_NEXT_KEY');
-      if (isErrno(result, 'ENOENT')) return joined(chunks, keySize, valueSize);
+      if (isErrno(result, 'ENOENT')) return;
       if (result < 0) throw new SystemError('bpf MAP_GET_NEXT_KEY', -result);
       key = next;
       const value = this.lookup(fd, key, valueSize);
-      if (value !== undefined) chunks.push({ count: 1, keys: next, values: value });
+      if (value !== undefined) yield { count: 1, keys: next, values: value };
     }
   }
 
@@ -338,8 +338,8 @@ const INSTRUCTION = 8;
 const SK_BUFF = 192;
 const INFO_BYTES = 256;
 const MOST_MAPS = 16;
-/** Entries that are read by one call. */
-const CHUNK = 4096;
+/** Entries that are read by one call: a millisecond's work, about. */
+const CHUNK = 1024;
 const LOG_BYTES = 1 << 20;
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
@@ -355,18 +355,6 @@ function possibleProcessors(): number {
     processors = Number(text.split(/[-,]/).at(-1)) + 1;
   }
   return processors;
-}
-
-function joined(chunks: readonly BpfEntries[], keySize: number, valueSize: number): BpfEntries {
-  const count = chunks.reduce((total, chunk) => total + chunk.count, 0);
-  const [keys, values] = [new Uint8Array(count * keySize), new Uint8Array(count * valueSize)];
-  let at = 0;
-  for (const chunk of chunks) {
-    keys.set(chunk.keys.subarray(0, chunk.count * keySize), at * keySize);
-    values.set(chunk.values.subarray(0, chunk.count * valueSize), at * valueSize);
-    at += chunk.count;
-  }
-  return { count, keys, values };
 }
 
 function nameAt(view: DataView, at: number): string {

@@ -1,14 +1,14 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { formatIpv4, type Ipv4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip, isIpv4 } from '#src/lib/ip.ts';
 import { loadLibc } from '#src/sys/libc.ts';
 import { openUdpSocket } from '#src/sys/udp-socket.ts';
 
 /** A port of another host, and the address of this host to ask from. */
 export interface DialTarget {
-  readonly from: Ipv4;
-  readonly to: Ipv4;
+  readonly from: Ip;
+  readonly to: Ip;
   readonly port: number;
   readonly timeoutMs: number;
 }
@@ -42,7 +42,12 @@ const SILENT = ['ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EPERM'];
 export const systemDialer: Dialer = {
   connect({ from, to, port, timeoutMs }, request) {
     const { promise, resolve } = Promise.withResolvers<Dialed>();
-    const socket = connect({ host: formatIpv4(to), port, localAddress: formatIpv4(from), family: 4 });
+    const socket = connect({
+      host: formatIp(to),
+      port,
+      localAddress: formatIp(from),
+      family: isIpv4(to) ? 4 : 6,
+    });
     let answer = '';
     let isConnected = false;
     const end = (outcome: DialOutcome): void => {
@@ -78,7 +83,7 @@ export const systemDialer: Dialer = {
     } catch {
       return 'failed';
     }
-    const socket = createSocket('udp4');
+    const socket = createSocket(isIpv4(from) ? 'udp4' : 'udp6');
     const listening = once(socket, 'listening');
     socket.bind({ fd });
     await listening;
@@ -86,7 +91,7 @@ export const systemDialer: Dialer = {
     // A connected socket reports the ICMP errors about it.
     socket.on('error', (error: NodeJS.ErrnoException) => resolve(outcomeOf(error)));
     socket.on('message', () => resolve('answered'));
-    socket.connect(port, formatIpv4(to), () => {
+    socket.connect(port, formatIp(to), () => {
       socket.send(DATAGRAM, (error: NodeJS.ErrnoException | null) => {
         if (error !== null) resolve(outcomeOf(error));
       });

@@ -1,6 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { type Ip, isIpv4, parseIp } from '#src/lib/ip.ts';
 import { loadLibc } from '#src/sys/libc.ts';
 import { openUdpSocket } from '#src/sys/udp-socket.ts';
 
@@ -15,8 +15,8 @@ export interface EchoServers {
    * error with a `code`: EADDRINUSE, EADDRNOTAVAIL.
    */
   listen(
-    place: { readonly address: Ipv4; readonly port: number },
-    accepts: (from: Ipv4) => boolean,
+    place: { readonly address: Ip; readonly port: number },
+    accepts: (from: Ip) => boolean,
   ): Promise<EchoServer>;
 }
 
@@ -27,9 +27,9 @@ export const systemEchoServers: EchoServers = {
   async listen({ address, port }, accepts) {
     const libc = await loadLibc();
     const fd = openUdpSocket(libc, { address, port, checksum: false });
-    const socket = createSocket('udp4');
+    const socket = createSocket(isIpv4(address) ? 'udp4' : 'udp6');
     socket.on('message', (bytes, from) => {
-      const sender = parseIpv4(from.address);
+      const sender = parseIp(from.address);
       if (sender === undefined || bytes.length > LONGEST_DATAGRAM || !accepts(sender)) return;
       socket.send(bytes, from.port, from.address, () => {});
     });

@@ -1,17 +1,17 @@
 import { WeftError } from '#src/lib/errors.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
+import type { Ip } from '#src/lib/ip.ts';
 import { SystemError } from '#src/sys/errno.ts';
 import { type Libc, loadLibc } from '#src/sys/libc.ts';
 import { inNetworkNamespace } from '#src/sys/network-namespace.ts';
-import { AF_INET, socketAddress } from '#src/sys/socket-address.ts';
+import { addressFamily, socketAddress } from '#src/sys/socket-address.ts';
 
-/** Sends IPv4 packets as they are, header and all, by the routes of one network namespace (raw(7), IP_HDRINCL). */
+/** Sends packets of one family as they are, header and all, by the routes of one network namespace (raw(7), IP_HDRINCL). */
 export interface IpSender {
   /**
-   * The kernel fills in length, checksum, and an identification of 0; any source address may stand in the header. Throws a
-   * {@link SystemError}: EPERM where the packet filter refused it, ENETUNREACH without a route.
+   * Of IPv4, the kernel fills in length, checksum, and an identification of 0; of IPv6 nothing. Any source address may stand in
+   * the header. Throws a {@link SystemError}: EPERM where the packet filter refused it, ENETUNREACH without a route.
    */
-  send(packet: Uint8Array, to: Ipv4): void;
+  send(packet: Uint8Array, to: Ip): void;
   close(): void;
 }
 
@@ -21,11 +21,11 @@ const SOCK_CLOEXEC = 0o2000000;
 const IPPROTO_RAW = 255;
 const MSG_DONTWAIT = 0x40;
 
-/** Throws a WeftError: `ip-sender` without the right (CAP_NET_RAW), `netns` without the namespace. */
-export async function openIpSender(namespace?: string): Promise<IpSender> {
+/** `to`: an address of the family. Throws a WeftError: `ip-sender` without the right (CAP_NET_RAW), `netns` without the namespace. */
+export async function openIpSender(to: Ip, namespace?: string): Promise<IpSender> {
   const libc = await loadLibc();
   const fd = inNetworkNamespace(libc, namespace, () =>
-    libc.socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
+    libc.socket(addressFamily(to), SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
   );
   if (fd < 0) {
     const cause = new SystemError('socket', libc.errno());
@@ -45,7 +45,7 @@ class SystemIpSender implements IpSender {
     this.#fd = fd;
   }
 
-  send(packet: Uint8Array, to: Ipv4): void {
+  send(packet: Uint8Array, to: Ip): void {
     if (this.#closed) throw new SystemError('sendto', EBADF);
     const address = socketAddress(to);
     const sent = this.#libc.sendto(this.#fd, packet, packet.length, MSG_DONTWAIT, address, address.length);

@@ -78,6 +78,8 @@ const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+/** Each kernel has so many groups of each protocol, used or not (netlink_kernel_create, net/netlink/af_netlink.c). */
+const OLDEST_GROUPS = 32;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -138,9 +140,12 @@ class SystemNetlinkSocket implements NetlinkSocket {
   }
 
   #join(groups: readonly number[]): void {
-    for (const group of groups)
-      if (!this.#trySet(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group))
-        throw unavailable(new SystemError(`netlink group ${group}`, this.#libc.errno()));
+    for (const group of groups) {
+      if (this.#trySet(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)) continue;
+      const error = new SystemError(`netlink group ${group}`, this.#libc.errno());
+      // An older kernel has neither the group nor the kind of state whose messages come in it.
+      if (group <= OLDEST_GROUPS || error.code !== 'EINVAL') throw unavailable(error);
+    }
   }
 
   #trySet(level: number, name: number, value: number): boolean {

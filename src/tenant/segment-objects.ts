@@ -1,6 +1,12 @@
 import { type Ip, type Ipv4, isGlobalUnicast, isIpv4, prefix4 } from '#src/lib/ip.ts';
 import { type Mac, macFromBytes } from '#src/lib/mac.ts';
-import { deviceOf, HOST_NAMESPACE, type KernelObject } from '#src/state/object.ts';
+import { deviceOf, HOST_NAMESPACE, type KernelObject, type Vxlan } from '#src/state/object.ts';
+import {
+  isSegmentDevice,
+  type SegmentWiring,
+  sharedBridge,
+  sharedTunnel,
+} from '#src/tenant/segment-wiring.ts';
 import type { AddressRecord, Tenant } from '#src/tenant/tenant.ts';
 
 /** A host's place on the underlay. */
@@ -18,9 +24,6 @@ export interface SegmentPlace {
 /** Outer Ethernet is not counted: VXLAN's 8, UDP's 8, inner Ethernet's 14, and the outer IP header (RFC 7348 §5). */
 const OVERHEAD = { v4: 50, v6: 70 };
 
-export const bridgeName = (vni: number): string => `br-${vni}`;
-export const vxlanName = (vni: number): string => `vx-${vni}`;
-
 /** So much of an endpoint's ID as a device's name holds (IFNAMSIZ of linux/if.h). */
 const ID_DIGITS = 13;
 /** A container's port in the tenants' namespace. */
@@ -30,13 +33,15 @@ export const isPort = (name: string): boolean => /^p[0-9a-f]{13}$/.test(name);
 export const containerEndName = (endpoint: string): string => `w${endpoint.slice(0, ID_DIGITS)}`;
 
 /** Whether a device of the tenants' namespace is a segment's or a container's. */
-export const isTenantDevice = (name: string): boolean => /^(br|vx)-\d{1,8}$/.test(name) || isPort(name);
+export const isTenantDevice = (name: string): boolean => isSegmentDevice(name) || isPort(name);
 
 /** Whether an object of the tenants' namespace was made for a tenant. Bridge ports come and go with their devices. */
 export function isTenantObject(object: KernelObject): boolean {
   if (!isTenantDevice(deviceOf(object) ?? '')) return false;
   switch (object.kind) {
     case 'link':
+    case 'bridge-vlan':
+    case 'vni':
       return true;
     case 'address':
       // The kernel gives a bridge its link-local address by itself.
@@ -52,15 +57,15 @@ export function isTenantObject(object: KernelObject): boolean {
 }
 
 /** What fits into a frame of the tenant, in bytes of layer-3 payload. */
-export const tenantMtu = ({ mtu }: Tenant, place: SegmentPlace): number =>
-  mtu ?? place.mtu - (isIpv4(place.local) ? OVERHEAD.v4 : OVERHEAD.v6);
+export const tenantMtu = ({ mtu }: Tenant, place: SegmentPlace): number => mtu ?? room(place);
 
-/** The bridge's MAC: the same for a VNI on every host, so that a container that moves keeps the gateway's. */
-export function gatewayMac(vni: number): Mac {
-  const bytes = Uint8Array.of(0x02, 0x57, 0, 0, 0, 0);
-  new DataView(bytes.buffer).setUint32(2, vni);
-  return macFromBytes(bytes);
-}
+const room = ({ mtu, local }: SegmentPlace): number => mtu - (isIpv4(local) ? OVERHEAD.v4 : OVERHEAD.v6);
+
+/**
+ * The MAC of each tenant's gateway on every host, so that a container that moves keeps it. With shared devices it is the
+ * bridge's own: with another one the bridge would hand each of its frames to the host too.
+ */
+const GATEWAY_MAC: Mac = macFromBytes(Uint8Array.of(0x02, 0x57, 0, 0, 0, 0));
 
 /**
  * The addresses on a tenant's bridge, at which its names are answered. Each stands alone, without a subnet: with a route to
@@ -70,53 +75,134 @@ export function gatewayMac(vni: number): Mac {
 export const serviceAddresses = ({ subnets }: Tenant): Ipv4[] =>
   subnets.v4 === undefined ? [] : [subnets.v4.gateway];
 
-/**
- * Bridge and VXLAN device of a tenant, in the tenants' namespace. Nothing is learnt and nothing is flooded to other hosts:
- * ARP and ND are answered from neighbours. `forwards`: frames for a container that has moved away are passed on, out of the
- * device that they came in by.
- */
-export function segmentObjects(
+/** How frames come in and go out of a VXLAN device: nothing is learnt, and nothing is flooded to other hosts. */
+interface Tunnelling {
+  /** Frames for a container that has moved away are passed on, out of the device that they came in by. */
+  readonly forwards: boolean;
+}
+
+/** Nothing is learnt and nothing is flooded: ARP and ND are answered from neighbours. */
+const tunnelPort = (device: string, { forwards }: Tunnelling) =>
+  ({
+    kind: 'bridge-port',
+    device,
+    learning: false,
+    neighSuppress: true,
+    flood: false,
+    mcastFlood: false,
+    bcastFlood: false,
+    hairpin: forwards,
+  }) as const;
+
+/** What a tenant's segment is made of in the tenants' namespace, without the devices that it shares with others. */
+export const segmentObjects = (
   tenant: Tenant,
+  wiring: SegmentWiring,
   place: SegmentPlace,
-  { forwards }: { readonly forwards: boolean },
+  tunnelling: Tunnelling,
+): KernelObject[] => [
+  ...(wiring.vlan === undefined
+    ? ownDevices(tenant, wiring, place, tunnelling)
+    : partOfShared(tenant, wiring, wiring.vlan, place)),
+  ...serviceAddresses(tenant).map(
+    (gateway): KernelObject => ({ kind: 'address', prefix: prefix4(gateway, 32), device: wiring.inner }),
+  ),
+  { kind: 'sysctl', path: `net/ipv4/conf/${wiring.inner}/rp_filter`, value: '0' },
+  { kind: 'sysctl', path: `net/ipv4/conf/${wiring.inner}/arp_ignore`, value: '1' },
+];
+
+/** Bridge and VXLAN device of one tenant. */
+function ownDevices(
+  tenant: Tenant,
+  { bridge, tunnel }: SegmentWiring,
+  place: SegmentPlace,
+  tunnelling: Tunnelling,
 ): KernelObject[] {
   const { vni } = tenant;
-  const [bridge, device] = [bridgeName(vni), vxlanName(vni)];
+  const { local, port } = place;
   const mtu = tenantMtu(tenant, place);
   return [
     {
       kind: 'link',
       name: bridge,
       type: 'bridge',
-      mac: gatewayMac(vni),
+      mac: GATEWAY_MAC,
       mtu,
       up: true,
       bridge: { multicastSnooping: false },
     },
     {
       kind: 'link',
-      name: device,
+      name: tunnel,
       type: 'vxlan',
       mtu,
       up: true,
       master: bridge,
-      vxlan: { vni, local: place.local, port: place.port, learning: false, gbp: false, socketIn: 'host' },
+      vxlan: { vni, local, port, learning: false, gbp: false, socketIn: 'host' },
+    },
+    tunnelPort(tunnel, tunnelling),
+  ];
+}
+
+/** A VLAN of the shared bridge, which is a VNI of the shared tunnel, and the bridge's own device in it. */
+function partOfShared(
+  tenant: Tenant,
+  { bridge, tunnel, inner }: SegmentWiring,
+  vlan: number,
+  place: SegmentPlace,
+): KernelObject[] {
+  const { vni } = tenant;
+  return [
+    { kind: 'vni', device: tunnel, vni },
+    { kind: 'bridge-vlan', device: tunnel, vlan, untagged: false, vni },
+    { kind: 'bridge-vlan', device: bridge, vlan, untagged: false, self: true },
+    {
+      kind: 'link',
+      name: inner,
+      type: 'vlan',
+      mtu: tenantMtu(tenant, place),
+      up: true,
+      vlan: { id: vlan, parent: bridge },
+    },
+  ];
+}
+
+/** It has its VNIs from the kind `vni`. */
+export const sharedVxlan = ({ local, port }: SegmentPlace): Vxlan => ({
+  vni: 0,
+  external: true,
+  vniFilter: true,
+  local,
+  port,
+  learning: false,
+  gbp: false,
+  socketIn: 'host',
+});
+
+/** A pair of devices that tenants of a host share. Their MTU is the most that the underlay leaves. */
+export function sharedObjects(pair: number, place: SegmentPlace, tunnelling: Tunnelling): KernelObject[] {
+  const mtu = room(place);
+  const [bridge, tunnel] = [sharedBridge(pair), sharedTunnel(pair)];
+  return [
+    {
+      kind: 'link',
+      name: bridge,
+      type: 'bridge',
+      mac: GATEWAY_MAC,
+      mtu,
+      up: true,
+      bridge: { multicastSnooping: false, vlanFiltering: true },
     },
     {
-      kind: 'bridge-port',
-      device,
-      learning: false,
-      neighSuppress: true,
-      flood: false,
-      mcastFlood: false,
-      bcastFlood: false,
-      hairpin: forwards,
+      kind: 'link',
+      name: tunnel,
+      type: 'vxlan',
+      mtu,
+      up: true,
+      master: bridge,
+      vxlan: sharedVxlan(place),
     },
-    ...serviceAddresses(tenant).map(
-      (gateway): KernelObject => ({ kind: 'address', prefix: prefix4(gateway, 32), device: bridge }),
-    ),
-    { kind: 'sysctl', path: `net/ipv4/conf/${bridge}/rp_filter`, value: '0' },
-    { kind: 'sysctl', path: `net/ipv4/conf/${bridge}/arp_ignore`, value: '1' },
+    { ...tunnelPort(tunnel, tunnelling), vlanTunnel: true },
   ];
 }
 
@@ -135,25 +221,32 @@ export interface PortRequest {
 }
 
 /** A container's port. Broadcasts go from port to port on the host, and unknown unicast nowhere. */
-export function portObjects(tenant: Tenant, place: SegmentPlace, request: PortRequest): KernelObject[] {
+export function portObjects(
+  tenant: Tenant,
+  { bridge, vlan }: SegmentWiring,
+  place: SegmentPlace,
+  request: PortRequest,
+): KernelObject[] {
   const { endpoint, mac, sandbox = HOST_NAMESPACE, up, locked } = request;
   const name = portName(endpoint);
   const mtu = tenantMtu(tenant, place);
   const peer = (request.sandbox && request.device) ?? containerEndName(endpoint);
   const veth = { peer, peerNamespace: sandbox, peerMac: mac, peerMtu: mtu };
   return [
-    { kind: 'link', name, type: 'veth', mtu, up, master: bridgeName(tenant.vni), veth },
+    { kind: 'link', name, type: 'veth', mtu, up, master: bridge, veth },
     { kind: 'bridge-port', device: name, learning: false, flood: false, locked },
+    ...(vlan === undefined ? [] : [{ kind: 'bridge-vlan', device: name, vlan, untagged: true } as const]),
   ];
 }
 
 /** Frames for the MAC go to this port. */
-export const localEntry = ({ vni }: Tenant, mac: Mac, endpoint: string): KernelObject => ({
+export const localEntry = ({ bridge, vlan }: SegmentWiring, mac: Mac, endpoint: string): KernelObject => ({
   kind: 'bridge-fdb',
   mac,
-  bridge: bridgeName(vni),
+  bridge,
   device: portName(endpoint),
   static: true,
+  ...(vlan !== undefined && { vlan }),
 });
 
 /**
@@ -162,20 +255,30 @@ export const localEntry = ({ vni }: Tenant, mac: Mac, endpoint: string): KernelO
  */
 export function remoteEntries(
   { vni }: Tenant,
+  { bridge, tunnel: device, inner, vlan }: SegmentWiring,
   mac: Mac,
   records: readonly AddressRecord[],
   holder: AddressRecord,
   self: string,
 ): KernelObject[] {
-  const [bridge, device] = [bridgeName(vni), vxlanName(vni)];
+  const isShared = vlan !== undefined;
   const isElsewhere = holder.state === 'published' && holder.host !== self;
   return [
-    { kind: 'bridge-fdb', mac, bridge, device, static: true },
+    { kind: 'bridge-fdb', mac, bridge, device, static: true, ...(isShared && { vlan }) },
     ...(isElsewhere
-      ? [{ kind: 'fdb', mac, device, destination: holder.vtep, permanent: true } as const]
+      ? [
+          {
+            kind: 'fdb',
+            mac,
+            device,
+            destination: holder.vtep,
+            permanent: true,
+            ...(isShared && { vni }),
+          } as const,
+        ]
       : []),
     ...records.map(
-      ({ ip }): KernelObject => ({ kind: 'neighbour', ip, mac, device: bridge, permanent: true }),
+      ({ ip }): KernelObject => ({ kind: 'neighbour', ip, mac, device: inner, permanent: true }),
     ),
   ];
 }

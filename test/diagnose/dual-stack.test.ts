@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { FullTrace } from '#src/diagnose/trace/run-trace.ts';
 import { localSite } from '#src/diagnose/trace/site.ts';
 import { type Trace, traceWay } from '#src/diagnose/trace/trace-way.ts';
+import type { FamilyProbe } from '#src/observe/api.ts';
+import { askApi } from '#src/observe/api-client.ts';
 import { until } from '#src/sys/until.ts';
 import { type DualNetwork, type DualNode, dualNetwork } from '../support/dual-network.ts';
 import { startFlanneld, WEFT } from '../support/flanneld.ts';
+import { apiSocketOf } from '../support/probes.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 import { tracedHost } from '../support/traced-host.ts';
 
@@ -81,7 +85,7 @@ test('trace walks from container to container in IPv6, there and back', { skip }
   assert.match(text, /there h2 arrival-device true: .*flannel-v6\.1/);
 });
 
-test('weft trace takes IPv6 addresses, and says what it can not do with them', { skip }, async () => {
+test('weft trace takes IPv6 addresses, and says what it can not do with others', { skip }, async () => {
   const { one, two } = network;
   const run = (...words: string[]) =>
     one.host.run([WEFT, 'trace', ...words, ...one.flags, '--responder-port=0']);
@@ -90,11 +94,97 @@ test('weft trace takes IPv6 addresses, and says what it can not do with them', {
   const mixed = await run(one.address6, two.container.address);
   assert.equal(mixed.code, 2);
   assert.match(mixed.stderr, /they are of two families; write both addresses in IPv4, or both in IPv6/);
-  const live = await run('--live', one.address6, two.address6);
-  assert.equal(live.code, 2);
-  assert.match(live.stderr, /no packet is sent over IPv6; /);
   const outside = await run('2001:db8::1', two.address6);
   assert.match(outside.stderr, /2001:db8::1 is not in the network 10\.0\.0\.0\/16 and fd00:10::\/48/);
+});
+
+const peerOf = async (from: DualNode, to: DualNode) => {
+  const { peers } = await askApi(apiSocketOf(from), '/v1/peers');
+  return peers.find(({ lease }) => lease.startsWith(`${to.subnet}.`));
+};
+
+const isUp = (probe: FamilyProbe | undefined): boolean =>
+  probe?.state === 'up' && probe.tcp === 'answered' && probe.tunnel.fullSize === 'passes' && probe.responder;
+
+test('peers are measured in both families', { skip }, async () => {
+  const { one, two } = network;
+  const probe = await until(
+    async () => {
+      const measured = (await peerOf(one, two))?.probe;
+      return isUp(measured?.ipv4) && isUp(measured?.ipv6) && measured;
+    },
+    { what: 'peer that is up in both families' },
+  );
+  assert.deepEqual(
+    [probe.state, probe.findings, probe.ipv4?.workingMtu, probe.ipv6?.workingMtu],
+    ['up', [], 1450, 1430],
+  );
+});
+
+test('where the underlay drops the tunnel of IPv6 alone, the peer is down in IPv6', { skip }, async () => {
+  const { one, two } = network;
+  const { host } = two;
+  const chain = 'add chain ip6 fault in { type filter hook prerouting priority -300; }';
+  const rule = 'add rule ip6 fault in udp dport 8472 drop';
+  await host.must(['nft', `add table ip6 fault; ${chain}; ${rule}`]);
+  try {
+    const probe = await until(
+      async () => {
+        const measured = (await peerOf(one, two))?.probe;
+        return measured?.state === 'down' && measured;
+      },
+      { what: 'peer that is down' },
+    );
+    assert.equal(probe.ipv4?.state, 'up');
+    assert.match(
+      probe.findings.join(),
+      /^IPv6: nothing passes inside .* UDP port 8472 over IPv6 is dropped between this host and fd77::2/,
+    );
+    const { troubles } = await until(
+      async () => {
+        const status = await askApi(apiSocketOf(one), '/v1/status');
+        return !status.ready && status;
+      },
+      { what: 'host that is not ready' },
+    );
+    assert.match(troubles.join(), /^IPv6: the only peer does not answer inside the tunnel/);
+    const { findings } = await doctor(one);
+    assert.match(
+      findings.find(({ id }) => id === 'tunnel-silent')?.what ?? '',
+      /172\.16\.70\.192 \(.*\) in IPv6/,
+      JSON.stringify(findings),
+    );
+    const { stdout } = await one.host.run([
+      WEFT,
+      'trace',
+      '--live',
+      one.address6,
+      two.address6,
+      ...one.flags,
+    ]);
+    assert.match(stdout, /lost/i);
+  } finally {
+    await host.must(['nft', 'delete table ip6 fault']);
+  }
+  await until(async () => (await peerOf(one, two))?.probe?.state === 'up', { what: 'peer that is up again' });
+});
+
+test('a marked packet goes from container to container in IPv6, and its answer comes back', {
+  skip,
+}, async () => {
+  const { one, two } = network;
+  const run = async (...flags: string[]) => {
+    const { stdout, stderr, code } = await one.host.run([
+      ...[WEFT, 'trace', '--live', '--json', one.address6, two.address6, ...one.flags, ...flags],
+    ]);
+    assert.equal(code, 0, stderr + stdout);
+    return (JSON.parse(stdout) as FullTrace).live ?? assert.fail('no live trace');
+  };
+  const { lost, sights } = await run();
+  assert.equal(lost, undefined);
+  assert.ok(sights.length > 8 && sights.every(({ seen }) => seen), JSON.stringify(sights));
+  assert.ok(sights.some(({ device, wrapped }) => device === 'eth0' && wrapped));
+  assert.ok(sights.some(({ device }) => device === 'flannel-v6.1'));
 });
 
 test('weft routes explains the way to an address of a peer in IPv6', { skip }, async () => {
@@ -179,4 +269,42 @@ test('faults of IPv6 alone are named by doctor and by trace', { skip }, async (t
       }
     });
   }
+});
+
+/*
+ * A network of IPv6 alone, on hosts of its own:
+ *
+ *     store .190 etcd     h1 .191 fd77::1 flanneld ── docker0 ── c     h2 .192 fd77::2 flanneld ── docker0 ── c
+ */
+test('IPv6 alone is measured, and traced live, also where an anycast address hides the overlay’s', {
+  skip,
+}, async (t) => {
+  const config =
+    '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10::/48","Backend":{"Type":"vxlan"}}';
+  const { one, two } = await dualNetwork(t, { config });
+  const probe = async () => {
+    const { peers } = await askApi(apiSocketOf(one), '/v1/peers');
+    return peers[0]?.probe;
+  };
+  await until(async () => isUp(await probe()), { what: 'peer that is up' });
+  const { host, subnet6 } = two;
+  const first = subnet6.split('/')[0] ?? '';
+  await host.must(['ip', 'link', 'del', 'flannel-v6.1']);
+  // The bridge's anycast address is there before the device's own is again.
+  const own = async () => host.must(['ip', '-6', 'route', 'get', first]);
+  await until(async () => (await own()).startsWith('anycast'), { what: 'anycast address' });
+  const before = Date.now();
+  const after = await until(
+    async () => {
+      const last = await probe();
+      const isFresh = last !== undefined && Date.parse(last.at) > before + 2_000;
+      return isFresh && last.state === 'up' && last;
+    },
+    { what: 'peer that is up again' },
+  );
+  assert.deepEqual([after.findings, after.ipv4, after.ipv6], [[], undefined, undefined]);
+  const { stdout, stderr, code } = await one.host.run([
+    ...[WEFT, 'trace', '--live', '--json', one.address6, two.address6, ...one.flags],
+  ]);
+  assert.equal(code, 0, stdout + stderr);
 });

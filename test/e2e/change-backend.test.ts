@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type ChangePhase, withoutPlan, withPhase, withPlan } from '#src/network/change-plan.ts';
 import { progressOf } from '#src/network/change-progress.ts';
+import { askApi } from '#src/observe/api-client.ts';
 import { until } from '#src/sys/until.ts';
 import {
   assertNothingLost,
@@ -15,6 +16,7 @@ import {
 } from '../support/changing-hosts.ts';
 import { daemonLog, FLANNELD, PREFIX, STORES, startFlanneld } from '../support/flanneld.ts';
 import { type Network, testNetwork } from '../support/network.ts';
+import { apiSocketOf } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -219,6 +221,11 @@ test('a daemon that was killed just before the end drops the old path at its sta
   let text = withPlan(CONFIG, '{"Type":"vxlan","VNI":7}', { id: 'a', by: 'test', at: '' });
   await write(text);
   await done('prepare');
+  // Any host says how far it is.
+  const status = await askApi(apiSocketOf(one), '/v1/status');
+  assert.deepEqual('change' in status && status.change, {
+    ...{ id: 'a', phase: 'prepare', from: 'vxlan', to: 'vxlan', done: 2, of: 2, waits: [] },
+  });
   for (const phase of ['moving', 'settling'] as const) {
     text = withPhase(text, phase);
     await write(text);

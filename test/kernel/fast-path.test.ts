@@ -143,7 +143,7 @@ for (const [form, lack] of forms) {
         for (const pin of pinsOf(bpffs).filter((path) => path.includes('from-wire'))) unlinkSync(pin);
       else h1.run('tc filter del dev eth0 ingress');
     };
-    const hooks = () => (form === 'tcx' ? pinsOf(bpffs).length : traces(h1, bpffs).length);
+    const hooks = () => traces(h1, bpffs).length + pinsOf(bpffs).length;
     const all = hooks();
     remove();
     assert.ok(hooks() < all);
@@ -254,6 +254,28 @@ for (const [form, lack] of forms) {
     if (form === 'clsact') assert.match(h1.run('tc qdisc show dev eth0'), /clsact/);
   });
 
+  test(`${form}: a flow that goes on sends one packet through the rules now and then, and the others stay fast`, {
+    skip: lack,
+  }, async (t) => {
+    const { h1, h2, fast } = await oneFast(t, form);
+    const there = await flow(t, h1, h2);
+    await there.send();
+    const began = systemClock.monotonic();
+    await until(
+      async () => {
+        await there.send();
+        return fast.counts().noted === 4;
+      },
+      { what: 'fourth look', intervalMs: 1 },
+    );
+    const { noted, notFreshOut, encapsulated } = fast.counts();
+    // Each of them was one packet, unless the sender paused for longer than the time: then the next one is one, too.
+    assert.equal(notFreshOut, noted);
+    assert.ok(encapsulated > notFreshOut);
+    // Half of the time, three times.
+    assert.ok(systemClock.monotonic() - began >= 1_400);
+  });
+
   test(`${form}: a user’s drop ends a running flow within the time`, {
     skip: lack || cannotRun('iptables'),
   }, async (t) => {
@@ -263,11 +285,14 @@ for (const [form, lack] of forms) {
     await there.send();
     h1.run('iptables -I FORWARD -s 10.244.1.2 -j DROP');
     const began = systemClock.monotonic();
+    let missing = 0;
     await until(
       async () => {
         there.sendOne();
         await systemClock.sleep(10);
-        return there.take().length === 0;
+        missing = there.take().length === 0 ? missing + 1 : 0;
+        // The first that is missing went through the rules for the others.
+        return missing === 3;
       },
       { what: 'end of the flow' },
     );

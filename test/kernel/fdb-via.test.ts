@@ -111,3 +111,39 @@ test('a forwarding entry names the device by which the outer packets leave', {
   assert.equal(namespace.run('bridge fdb show dev flannel.1'), '');
   assert.deepEqual(owner.status.failing, []);
 });
+
+/*
+ * The same with outer packets of IPv6. This is why `"Encrypt": "wireguard"` is refused there: where the kernel keeps to the
+ * device, it can be allowed.
+ *
+ *     flannel.1 ── outer packets to 2001:db8::9 ──┬── u0 2001:db8::1/64, by the routes
+ *                                                 └── tunnel, named by the forwarding entry and not used
+ */
+test('outer packets of IPv6 leave by the routes, whatever device a forwarding entry names', {
+  skip: cannotRun('bridge'),
+}, (t) => {
+  const { run, json } = scratchNamespace(t);
+  for (const line of [
+    'ip address add 2001:db8::1/64 dev u0 nodad',
+    'ip link add tunnel type veth peer name far',
+    'ip link set tunnel arp off up',
+    'ip link set far up',
+    'ip link add flannel.1 type vxlan id 1 local 2001:db8::1 dev u0 dstport 8472 nolearning',
+    'ip address add 10.5.1.0/32 dev flannel.1',
+    'ip link set flannel.1 up',
+    'ip neigh add 10.5.9.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent',
+    'ip neigh add 2001:db8::9 lladdr 02:00:00:00:00:19 dev u0 nud permanent',
+    'ip route add 10.5.9.0/24 via 10.5.9.0 dev flannel.1 onlink',
+    'bridge fdb add 02:00:00:00:00:09 dev flannel.1 dst 2001:db8::9 via tunnel',
+  ])
+    run(line);
+  const sent = (device: string): number => {
+    const [link] = json(`ip -s link show dev ${device}`);
+    return (link as { stats64: { tx: { packets: number } } }).stats64.tx.packets;
+  };
+  const [before, beside] = [sent('tunnel'), sent('u0')];
+  // Nobody answers.
+  assert.throws(() => run('ping -c30 -i0.02 -W1 10.5.9.1'));
+  assert.ok(sent('u0') - beside >= 30, 'they leave by the device of the route');
+  assert.ok(sent('tunnel') - before < 30, 'and not by the tunnel');
+});

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { ipv4, parseIp } from '#src/lib/ip.ts';
 import { type EchoReply, type IcmpSocket, systemIcmp } from '#src/sys/icmp-socket.ts';
 import { until } from '#src/sys/until.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
@@ -12,7 +12,7 @@ import { cannotRun } from '../support/test-lab.ts';
  *     u0 192.0.2.1/24 (up, MTU 1500) ── u1        lo 127.0.0.1
  */
 const skip = cannotRun('nft', 'ping');
-const address = (text: string) => parseIpv4(text) ?? assert.fail(text);
+const address = (text: string) => parseIp(text) ?? assert.fail(text);
 const OWN = address('192.0.2.1');
 
 /** The next reply, as soon as the socket reports one. */
@@ -109,4 +109,37 @@ test('an echo leaves by the device that is given, and its answer comes by any', 
   assert.deepEqual(await replyOf(socket), { from: peer, sequence: 3 });
   assert.ok(arrivedBy('a1') - (before[0] ?? 0) < 1400);
   assert.ok(arrivedBy('b1') - (before[1] ?? 0) > 1400);
+});
+
+/*
+ * One namespace that pings itself in IPv6, and an address that nobody has:
+ *
+ *     u0 2001:db8::1/64 (up, MTU 1500) ── u1        lo ::1
+ */
+test('echoes of IPv6: an answer, refusals, and no fragments', { skip }, async (t) => {
+  const { path, run } = scratchNamespace(t);
+  run('ip link set lo up');
+  run('ip address add 2001:db8::1/64 dev u0 nodad');
+  const own = address('2001:db8::1');
+  const [socket, other] = [
+    await systemIcmp.open({ source: own, identifier: 7, namespace: path }),
+    await systemIcmp.open({ source: own, identifier: 8, namespace: path }),
+  ];
+  t.after(() => socket.close());
+  t.after(() => other.close());
+  assert.equal(socket.send({ to: own, sequence: 65_535, bytes: 1000 }), undefined);
+  assert.deepEqual(await replyOf(socket), { from: own, sequence: 65_535 });
+  assert.equal(other.receive(), undefined);
+  const peer = address('2001:db8::9');
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 1500 }), undefined);
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 1501 }), 'EMSGSIZE');
+  assert.equal(socket.send({ to: address('2001:db8:1::1'), sequence: 1, bytes: 60 }), 'ENETUNREACH');
+  assert.equal(socket.send({ to: OWN, sequence: 1, bytes: 60 }), 'EAFNOSUPPORT');
+  run('ip -6 route add 2001:db8:2::/64 via 2001:db8::9 mtu 1300');
+  assert.equal(socket.send({ to: address('2001:db8:2::1'), sequence: 1, bytes: 1400 }), undefined);
+  run('nft add table ip6 t');
+  run('nft add chain ip6 t out { type filter hook output priority 0 ; policy drop ; }');
+  assert.equal(socket.send({ to: peer, sequence: 1, bytes: 60 }), 'EPERM');
+  const lacking = systemIcmp.open({ source: address('2001:db8::5'), identifier: 7, namespace: path });
+  await assert.rejects(lacking, { code: 'icmp', message: /ICMP from 2001:db8::5: bind: .*EADDRNOTAVAIL/ });
 });

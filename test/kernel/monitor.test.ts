@@ -24,8 +24,8 @@ const skip = cannotRun();
 const PATIENCE_MS = 10_000 * patience();
 
 const textOf = (event: KernelEvent): string => {
-  if (event.type === 'overrun' || event.type === 'flushed' || event.type === 'policy') return event.type;
   if (event.type === 'netconf') return `netconf ${event.family} ${event.device}`;
+  if (event.type !== 'changed' && event.type !== 'removed') return event.type;
   return `${event.type} ${event.object.kind} ${formatObject(event.object)}`;
 };
 

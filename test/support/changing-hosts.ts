@@ -33,7 +33,7 @@ export async function assertNothingLost(ring: readonly Traffic[]): Promise<void>
   }
 }
 
-export const change = (network: Network, ...words: string[]) =>
+export const change = (network: Pick<Network, 'lab' | 'etcd'>, ...words: string[]) =>
   network.lab.store.run(
     [
       WEFT,
@@ -46,7 +46,7 @@ export const change = (network: Network, ...words: string[]) =>
     { timeoutMs: 90_000 * patience() },
   );
 
-export const configOf = async ({ etcd }: Network, api: 2 | 3): Promise<string> =>
+export const configOf = async ({ etcd }: Pick<Network, 'etcd'>, api: 2 | 3): Promise<string> =>
   (await etcd.must(api, ['get', ...(api === 3 ? ['--print-value-only'] : []), `${PREFIX}/config`])).trim();
 
 /** What is left in the kernel of a host: devices of vxlan, and by what the routes to the others leave. */

@@ -1,7 +1,11 @@
 import type { TestContext } from 'node:test';
 import { AddressRequests } from '#src/driver/address-requests.ts';
+import { type DeviceChoice, presentDevices } from '#src/driver/choose-devices.ts';
+import { ChosenDevices } from '#src/driver/chosen-devices.ts';
 import { EndpointBook } from '#src/driver/endpoint-book.ts';
+import { heldIn } from '#src/driver/held-places.ts';
 import { NetworkRequests } from '#src/driver/network-requests.ts';
+import { ownTenants } from '#src/driver/own-tenants.ts';
 import { PresentTenants } from '#src/driver/present-tenants.ts';
 import { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
@@ -13,7 +17,6 @@ import type { MemoryRecordFolders } from '#src/registry/memory-record-folders.ts
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import { systemRandom } from '#src/sys/random.ts';
-import { isTenantObject } from '#src/tenant/segment-objects.ts';
 
 /** 64 hex digits that end in a number. */
 export const id = (n: number): string => n.toString(16).padStart(8, '0').padEnd(64, '0');
@@ -47,6 +50,10 @@ export interface DriverHostOptions {
   readonly clock?: Clock;
   /** What an earlier process left. */
   readonly kernel?: MemoryKernel;
+  /** What a host without devices makes segments of; default devices of their own. */
+  readonly firstDevices?: DeviceChoice;
+  /** What is chosen when the last segment of a form that it keeps for now is gone. */
+  readonly chooseAgain?: () => Promise<DeviceChoice>;
 }
 
 export async function driverHost(
@@ -58,6 +65,8 @@ export async function driverHost(
     files = new Map(),
     clock = systemClock,
     kernel = new MemoryKernel(),
+    firstDevices = { kind: 'own', reason: 'of a test' },
+    chooseAgain,
   }: DriverHostOptions,
 ): Promise<DriverHost> {
   const stop = new AbortController();
@@ -67,15 +76,16 @@ export async function driverHost(
     { ...shared, actuators: [kernel, new SysctlActuator({ files: settings() })] },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
-  const owner = reconciler.own({
-    name: 'tenants',
-    scopes: () => [
-      { kinds: ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour'], owns: isTenantObject },
-    ],
-  });
+  const choice = (await presentDevices(kernel)) ?? firstDevices;
+  const owner = ownTenants(reconciler, (): DeviceChoice['kind'] => devices.kind);
   const book = await EndpointBook.open({ files: memoryFiles(files) }, 'book');
   const directory = new TenantDirectory(shared);
   const vtep: Ip = ipv4(0xac1046be + n);
+  const place = () => ({ vtep, local: vtep, mtu: 1_500, port: 8_473 });
+  const devices = new ChosenDevices(
+    { owner, place, heldPlaces: () => heldIn(reconciler) },
+    { choice, ...(chooseAgain && { chooseAgain }), onChange: () => reconciler.check() },
+  );
   const present = new PresentTenants(
     {
       ...shared,
@@ -83,10 +93,11 @@ export async function driverHost(
       book,
       directory,
       owner,
+      devices,
       rules: { setPort: async () => {}, removePort: async () => {} },
       ends: { isThere: () => true, nameOf: async () => undefined, mend: async () => false },
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
-      place: () => ({ vtep, local: vtep, mtu: 1_500, port: 8_473 }),
+      place,
       self: () => ({ id: `host${n}`, vtep }),
       hostName: (host) => host,
     },

@@ -57,10 +57,10 @@ export class PluginDocker {
     });
   }
 
-  /** The calls of `docker run` before Join: there is a device then, and nobody sends to it. */
+  /** The calls of `docker run` before Join: there is a device then, and nobody sends to it. '' for any address. */
   async createEndpoint(ip: string): Promise<PluggedEndpoint> {
     const poolId = this.#pool?.PoolID ?? '';
-    const endpointId = digits(`${this.host.name} ${++this.#made}`);
+    const endpointId = digits(`${this.#networkId} ${++this.#made}`);
     const asked = { PoolID: poolId, Address: ip, Options: null };
     const { Address } = await this.#call<{ Address: string }>('IpamDriver.RequestAddress', asked);
     const { Interface } = await this.#call<{ Interface: { MacAddress: string } }>(
@@ -77,7 +77,7 @@ export class PluginDocker {
       networkId: this.#networkId,
       endpointId,
       poolId,
-      address: ip,
+      address: Address.replace(/\/.*/, ''),
       mac: Interface.MacAddress,
       device: `w${endpointId.slice(0, 13)}`,
     };

@@ -54,14 +54,19 @@ export interface TenantHost {
   isRight(what: string): Promise<void>;
 }
 
-const DUMPED = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'route'] as const;
-const SCOPES: readonly Scope[] = [
+const OWN_KINDS = ['link', 'bridge-port', 'address', 'fdb', 'bridge-fdb', 'neighbour', 'route'] as const;
+/** With what the devices that all tenants share have in addition. */
+const SHARED_KINDS = [...OWN_KINDS, 'bridge-vlan', 'vni'] as const;
+
+const scopesOf = (kinds: Scope['kinds']): readonly Scope[] => [
   {
-    kinds: DUMPED,
+    kinds,
     owns: (object) =>
       (object.kind === 'bridge-fdb' && object.static) ||
       (object.kind === 'fdb' && object.permanent) ||
       (object.kind === 'neighbour' && object.permanent) ||
+      object.kind === 'bridge-vlan' ||
+      object.kind === 'vni' ||
       (object.kind === 'link' && object.name !== 'lo'),
   },
 ];
@@ -69,12 +74,17 @@ const SCOPES: readonly Scope[] = [
 let made = 0;
 
 /** Hosts with the addresses 172.31.0.1 and on. */
-export async function tenantHosts(t: TestContext, count: number): Promise<TenantHost[]> {
+export async function tenantHosts(
+  t: TestContext,
+  count: number,
+  { shared = false }: { readonly shared?: boolean } = {},
+): Promise<TenantHost[]> {
+  const kinds = shared ? SHARED_KINDS : OWN_KINDS;
   const switchboard = scratchNamespace(t);
   switchboard.run('ip link add sw0 type bridge mcast_snooping 0');
   switchboard.run('ip link set sw0 up');
   const hosts: TenantHost[] = [];
-  for (let number = 1; number <= count; number++) hosts.push(await tenantHost(t, switchboard, number));
+  for (let number = 1; number <= count; number++) hosts.push(await tenantHost(t, switchboard, number, kinds));
   return hosts;
 }
 
@@ -82,6 +92,7 @@ async function tenantHost(
   t: TestContext,
   switchboard: ScratchNamespace,
   number: number,
+  kinds: Scope['kinds'],
 ): Promise<TenantHost> {
   const vtep = `172.31.0.${number}`;
   const namespace = scratchNamespace(t);
@@ -107,7 +118,8 @@ async function tenantHost(
     { actuators: [kernel, new SysctlActuator({ files })], clock: systemClock, log: silentLogger },
     { fullCheckMs: 3_600_000, fullCheckShare: 1 },
   );
-  const owner = reconciler.own({ name: 'tenants', scopes: () => SCOPES });
+  const scopes = scopesOf(kinds);
+  const owner = reconciler.own({ name: 'tenants', scopes: () => scopes });
   owner.allowRemoval();
   await reconciler.start(t.signal);
   let wanted: readonly KernelObject[] = [];
@@ -128,9 +140,7 @@ async function tenantHost(
     async isRight(what) {
       await until(
         async () => {
-          const found = new Map(
-            (await kernel.dump({ kinds: DUMPED })).map((object) => [keyOf(object), object]),
-          );
+          const found = new Map((await kernel.dump({ kinds })).map((object) => [keyOf(object), object]));
           return wanted.every((object) => {
             const there = found.get(keyOf(object));
             return there !== undefined && KINDS.of(object).isAsWanted(object, there);

@@ -6,7 +6,8 @@ import { containsPrefix, type Ip, type Prefix, parseIp, parsePrefix } from '#src
 import { valuesOf } from '#src/lib/per-family.ts';
 import { parseSubnetName } from '#src/network/subnet-name.ts';
 import type { DriverNetwork } from '#src/observe/driver-status.ts';
-import { vxlanName } from '#src/tenant/segment-objects.ts';
+import type { FoundSegments } from '#src/tenant/found-segments.ts';
+import { vxlanName } from '#src/tenant/segment-wiring.ts';
 
 /** Where a host's overlay traffic passes, and what it looks like. */
 export interface OverlayPlaces {
@@ -29,6 +30,8 @@ export interface OverlaySources {
   readonly tenantPort: number;
   /** The network namespace of Docker's networks, as a path. */
   readonly tenantNamespace: string;
+  /** What was found there. */
+  readonly segments?: FoundSegments | undefined;
 }
 
 export function overlayPlaces({
@@ -36,6 +39,7 @@ export function overlayPlaces({
   tenants,
   tenantPort,
   tenantNamespace,
+  segments,
 }: OverlaySources): OverlayPlaces {
   const networks = known.map(({ network }) => network);
   const devices = networks.flatMap(({ backend, settings: { VNI } }) =>
@@ -55,12 +59,24 @@ export function overlayPlaces({
     underlays: [...new Set(networks.flatMap(({ underlay }) => underlay?.name ?? []))],
     inside: [
       ...inside.values(),
-      ...used.map(({ vni }) => ({ device: vxlanName(vni), namespace: tenantNamespace, vni })),
+      ...used.flatMap(({ vni }) =>
+        devicesOf(vni, segments).map((device) => ({ device, namespace: tenantNamespace, vni })),
+      ),
     ],
     networks: networks.flatMap((it) => valuesOf<Prefix, Prefix>(it.networks)),
     peers: networks.flatMap(({ peers }) => peers),
     names: new Map([...named, ...tenants.map(({ vni, name }): [number, string] => [vni, name])]),
   };
+}
+
+/**
+ * Where the frames of one of Docker's networks pass unwrapped. A VXLAN device of all networks does not show which network a
+ * frame is of, but the ports of the containers do.
+ */
+function devicesOf(vni: number, segments: FoundSegments | undefined): readonly string[] {
+  const wiring = segments?.wiringOf(vni);
+  if (segments === undefined || wiring?.vlan === undefined) return [vxlanName(vni)];
+  return segments.devicesIn(wiring).flatMap(({ name }) => (name === wiring.tunnel ? [] : [name]));
 }
 
 /** What is captured: the given devices, else those that carry outer packets and, of flannel's networks, the overlay's. */

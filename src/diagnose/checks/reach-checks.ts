@@ -16,11 +16,12 @@ function peersThat(
   const now = new Map(peersNow(facts).map((peer) => [peer.lease, peer]));
   const found = known(facts.reach).filter((reach) => now.has(reach.lease) && isSo(reach));
   if (found.length === 0) return undefined;
-  const names = found.map(({ lease }) => {
+  const names = found.map(({ lease, ipv6 }) => {
     const ip = now.get(lease)?.publicIp;
-    return ip === undefined ? lease : `${formatIp(ip)} (${lease})`;
+    const name = ip === undefined ? lease : `${formatIp(ip)} (${lease})`;
+    return ipv6 ? `${name} in IPv6` : name;
   });
-  return { names: some(names), leases: found.map(({ lease }) => lease) };
+  return { names: some(names), leases: [...new Set(found.map(({ lease }) => lease))] };
 }
 
 export const REACH_CHECKS: readonly Check[] = [

@@ -6,8 +6,8 @@ export interface RunningContainer {
   /** 64 hex digits. */
   readonly id: string;
   readonly name: string;
-  /** By the name of Docker's network; dotted. */
-  readonly addresses: ReadonlyMap<string, string>;
+  /** By the name of Docker's network; that of IPv4 first, where there is one. */
+  readonly addresses: ReadonlyMap<string, readonly string[]>;
 }
 
 const ANSWER_MS = 2_000;
@@ -33,15 +33,18 @@ function containerOf(value: unknown): RunningContainer | undefined {
     readonly Id?: unknown;
     readonly Names?: readonly unknown[];
     readonly NetworkSettings?: {
-      readonly Networks?: Readonly<Record<string, { readonly IPAddress?: unknown }>>;
+      readonly Networks?: Readonly<
+        Record<string, { readonly IPAddress?: unknown; readonly GlobalIPv6Address?: unknown } | null>
+      >;
     };
   };
   if (typeof Id !== 'string') return undefined;
   const name = String(Names?.[0] ?? '').replace(/^\//, '');
   const networks = Object.entries(NetworkSettings?.Networks ?? {});
-  const addresses = networks.flatMap(([network, it]) =>
-    typeof it?.IPAddress === 'string' && it.IPAddress !== '' ? [[network, it.IPAddress] as const] : [],
-  );
+  const addresses = networks.map(([network, it]) => {
+    const both = [it?.IPAddress, it?.GlobalIPv6Address];
+    return [network, both.filter((one): one is string => typeof one === 'string' && one !== '')] as const;
+  });
   return { id: Id, name, addresses: new Map(addresses) };
 }
 

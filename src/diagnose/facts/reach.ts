@@ -1,8 +1,9 @@
 import type { SharedSettings } from '#src/backend/backend.ts';
 import { absentFact, type Fact, knownFact, unknownFact } from '#src/diagnose/facts/fact.ts';
+import { familiesKnown, knownInFamilyOf } from '#src/diagnose/known-families.ts';
 import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import { formatIp } from '#src/lib/ip.ts';
-import type { Peer, PeerProbe } from '#src/observe/api.ts';
+import type { FamilyProbe, Peer } from '#src/observe/api.ts';
 import type { CommandRunner } from '#src/sys/command.ts';
 import type { AskHttp } from '#src/sys/http-question.ts';
 
@@ -12,6 +13,8 @@ export type Passed = 'yes' | 'no' | 'unknown';
 /** What passes to one peer. */
 export interface PeerReach {
   readonly lease: string;
+  /** Of packets of IPv6, in a network that has IPv4 as well. */
+  readonly ipv6?: true;
   /** Small packets to its public IP. Many hosts answer no pings, so that `no` alone says little. */
   readonly underlay: Passed;
   /** Small packets to its end of the tunnel. */
@@ -56,7 +59,16 @@ export async function readReach(
   const { code } = await components.commands.run(['ping', '-V'], { timeoutMs: 1_000 });
   // A busy machine that starts it too slowly has it all the same.
   if (code === 127) return unknownFact("peers can't be tried without ping (Debian package iputils-ping)");
-  const tried = peers.slice(0, MOST_PEERS).map((peer) => reachOf(components, network, peer));
+  const [first, second] = familiesKnown(network).map(({ subnet }) =>
+    knownInFamilyOf({ ...network, peers: peers.slice(0, MOST_PEERS) }, subnet.address),
+  );
+  const tried = [
+    ...(first ?? network).peers.map((peer) => reachOf(components, network, peer)),
+    ...(second?.peers ?? []).map(async (peer) => ({
+      ...(await reachOf(components, network, peer)),
+      ipv6: true as const,
+    })),
+  ];
   return knownFact(await Promise.all(tried));
 }
 
@@ -94,7 +106,8 @@ async function knock(
   vtep: string,
 ): Promise<Pick<PeerReach, 'tcp' | 'aheadMs' | 'shared'>> {
   const from = now();
-  const answer = await ask({ url: `http://${vtep}:${RESPONDER_PORT}/v1/hello`, timeoutMs: 1_100 });
+  const host = vtep.includes(':') ? `[${vtep}]` : vtep;
+  const answer = await ask({ url: `http://${host}:${RESPONDER_PORT}/v1/hello`, timeoutMs: 1_100 });
   // A firewall of the peer may drop connections to the host: silence alone proves nothing.
   if (answer.kind === 'silent') return { tcp: 'unknown' };
   if (answer.kind !== 'answer' || answer.date === undefined) return { tcp: 'yes' };
@@ -117,8 +130,8 @@ export function sharedIn(body: string): SharedSettings | undefined {
 }
 
 /** The same as the daemon's probes measured it. */
-export function reachFromProbe(lease: string, { tunnel, underlay, tcp, responder }: PeerProbe): PeerReach {
-  const passed = ({ sent, answered }: PeerProbe['tunnel']): Passed =>
+export function reachFromProbe(lease: string, { tunnel, underlay, tcp, responder }: FamilyProbe): PeerReach {
+  const passed = ({ sent, answered }: FamilyProbe['tunnel']): Passed =>
     sent === 0 ? 'unknown' : answered > 0 ? 'yes' : 'no';
   const full = { passes: 'yes', lost: 'no', 'not tried': 'unknown' } as const;
   const silent = responder ? 'no' : 'unknown';
@@ -134,23 +147,30 @@ export function reachFromProbe(lease: string, { tunnel, underlay, tcp, responder
 
 /** What was tried now counts; the daemon's probes fill in the rest. */
 export function joinReach(now: readonly PeerReach[], probed: readonly PeerReach[]): PeerReach[] {
-  const tried = new Map(now.map((reach) => [reach.lease, reach]));
+  const tried = new Map(now.map((reach) => [keyOf(reach), reach]));
   const both = probed.map((probe) => {
-    const fresh = tried.get(probe.lease);
+    const fresh = tried.get(keyOf(probe));
     if (fresh === undefined) return probe;
     // A probe is some seconds old: what it saw pass may not pass now.
     return fresh.tcp === 'unknown' && probe.tcp === 'no' ? { ...fresh, tcp: probe.tcp } : fresh;
   });
-  const isProbed = new Set(probed.map(({ lease }) => lease));
-  return [...both, ...now.filter(({ lease }) => !isProbed.has(lease))];
+  const isProbed = new Set(probed.map(keyOf));
+  return [...both, ...now.filter((reach) => !isProbed.has(keyOf(reach)))];
 }
+
+const keyOf = ({ lease, ipv6 }: PeerReach): string => (ipv6 ? `${lease} IPv6` : lease);
 
 /** The probes in what `GET /v1/peers` answered; none where it is no such answer. */
 export function probesIn(answer: string | undefined): PeerReach[] {
   try {
     const { peers } = JSON.parse(answer ?? '{}') as { peers?: unknown };
     if (!Array.isArray(peers)) return [];
-    return (peers as Peer[]).flatMap(({ lease, probe }) => (probe ? reachFromProbe(lease, probe) : []));
+    return (peers as Peer[]).flatMap(({ lease, probe }): PeerReach[] => {
+      if (probe === undefined) return [];
+      const { ipv6 } = probe;
+      const first = reachFromProbe(lease, probe);
+      return ipv6 === undefined ? [first] : [first, { ...reachFromProbe(lease, ipv6), ipv6: true }];
+    });
   } catch {
     return [];
   }

@@ -104,8 +104,9 @@ export class Echoes {
         const reply = this.#sockets?.[side].receive();
         if (reply === undefined) break;
         const flight = this.#flights.land(reply.sequence, reply.from);
-        if (flight !== undefined)
-          this.#settle(flight, { isAnswered: true, at: this.#components.clock.monotonic() });
+        if (flight === undefined) continue;
+        if (side === 'inside') flight.peer.answersElsewhere = reply.from !== flight.to;
+        this.#settle(flight, { isAnswered: true, at: this.#components.clock.monotonic() });
       }
     }
   }

@@ -1,12 +1,12 @@
 import type { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, type Ip } from '#src/lib/ip.ts';
 
 /** An echo request that is under way. */
 export interface Flight {
   readonly peer: MeasuredPeer;
   readonly way: 'inside' | 'outside';
   readonly kind: 'small' | 'full' | 'mtu';
-  readonly to: Ipv4;
+  readonly to: Ip;
   /** Of the whole IP packet. */
   readonly bytes: number;
   /** Monotonic milliseconds. */
@@ -21,6 +21,13 @@ export interface Flight {
 /** An answer counts for so long after its packet was counted as lost: a way may have become slow, and is not broken. */
 const LATE_MS = 4_000;
 const SEQUENCES = 65_536;
+
+/** Of the address that was asked, or of the peer's bridge: see {@link PeerEnds}. */
+function isAnswer({ peer, way, to }: Flight, from: Ip): boolean {
+  if (to === from) return true;
+  const { answers } = peer.ends;
+  return way === 'inside' && answers !== undefined && containsAddress(answers, from);
+}
 
 /** The echo requests that wait for their answers, by sequence number. */
 export class Flights {
@@ -38,9 +45,9 @@ export class Flights {
   }
 
   /** The request that was answered. An answer of somebody else is none. */
-  land(sequence: number, from: Ipv4): Flight | undefined {
+  land(sequence: number, from: Ip): Flight | undefined {
     const flight = this.#flights.get(sequence);
-    if (flight === undefined || flight.to !== from) return undefined;
+    if (flight === undefined || !isAnswer(flight, from)) return undefined;
     this.#flights.delete(sequence);
     return flight;
   }

@@ -1,7 +1,7 @@
 import type { OwnEnds, PeerEnds } from '#src/backend/probe-ends.ts';
 import type { UdpCheck } from '#src/diagnose/probes/measured-peer.ts';
 import type { Way } from '#src/diagnose/probes/way.ts';
-import { formatIpv4 } from '#src/lib/ip.ts';
+import { formatIp } from '#src/lib/ip.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
 
 /** What was measured of one peer. */
@@ -49,10 +49,9 @@ export function isDown({ inside, outside, ends }: Pick<Measured, 'inside' | 'out
 function downFinding(measured: Measured, { carrier }: OwnEnds): string | undefined {
   const { inside, outside, ends } = measured;
   if (!isDown(measured)) return undefined;
-  const peer = formatIpv4(ends.outside);
+  const peer = formatIp(ends.outside);
   const { refusal } = inside;
-  if (refusal !== undefined)
-    return `this host can not send to ${formatIpv4(ends.inside)}: ${whyNot(refusal)}`;
+  if (refusal !== undefined) return `this host can not send to ${formatIp(ends.inside)}: ${whyNot(refusal)}`;
   if (outside.sent > 0 && outside.lostInRow === 0)
     return `nothing passes inside the tunnel while the underlay answers: ${carrier} is dropped between this host and ${peer}; allow it in the firewalls of both hosts and of the network between them`;
   if (outside.lostInRow >= DOWN_AFTER)
@@ -63,7 +62,7 @@ function downFinding(measured: Measured, { carrier }: OwnEnds): string | undefin
 /** Only where the address inside may not be there. */
 function insideSilent({ inside, ends }: Measured): string | undefined {
   if (inside.lostInRow < DOWN_AFTER) return undefined;
-  return `${formatIpv4(ends.inside)} does not answer while the underlay does: the peer has no bridge with that address yet, or packets for its subnet do not arrive`;
+  return `${formatIp(ends.inside)} does not answer while the underlay does: the peer has no bridge with that address yet, or packets for its subnet do not arrive`;
 }
 
 function lossFinding({ inside }: Measured): string | undefined {
@@ -87,13 +86,13 @@ function tcpFinding({ tcp, tcpSilences, udp, ends, inside }: Measured, own: OwnE
   if (!udp.withoutChecksum) return undefined;
   const offload = `checksum offload of the underlay card ${own.device} here, or of the peer's, is suspect: try "ethtool -K ${own.inner} tx-checksum-ip-generic off" on both hosts`;
   return udp.withChecksum
-    ? `TCP to ${formatIpv4(ends.responder)} gets no answer while ICMP and UDP do: a firewall drops TCP, or ${offload}`
-    : `TCP and UDP with a checksum get no answer from ${formatIpv4(ends.responder)} while ICMP and UDP without one do: ${offload}`;
+    ? `TCP to ${formatIp(ends.responder)} gets no answer while ICMP and UDP do: a firewall drops TCP, or ${offload}`
+    : `TCP and UDP with a checksum get no answer from ${formatIp(ends.responder)} while ICMP and UDP without one do: ${offload}`;
 }
 
 function underlayFinding({ outside, ends }: Measured): string | undefined {
   if (outside.lostInRow < DOWN_AFTER) return undefined;
-  return `${formatIpv4(ends.outside)} does not answer pings on the underlay, the tunnel does`;
+  return `${formatIp(ends.outside)} does not answer pings on the underlay, the tunnel does`;
 }
 
 const REFUSALS: Readonly<Record<string, string>> = {

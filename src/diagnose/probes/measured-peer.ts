@@ -2,7 +2,7 @@ import type { PeerEnds } from '#src/backend/probe-ends.ts';
 import type { Judgement } from '#src/diagnose/probes/judge.ts';
 import type { MtuSearch } from '#src/diagnose/probes/mtu-search.ts';
 import { Way } from '#src/diagnose/probes/way.ts';
-import type { PeerProbe } from '#src/observe/api.ts';
+import type { FamilyProbe } from '#src/observe/api.ts';
 import type { DialOutcome } from '#src/sys/dialer.ts';
 
 /** Whether UDP gets an answer where TCP gets none: with a checksum, and without one, which no card computes. */
@@ -28,6 +28,8 @@ export class MeasuredPeer {
   tcpSilences = 0;
   udp: UdpCheck | undefined;
   isDialing = false;
+  /** Another address than the one inside answers for it. The kernel takes no connection to such a one. */
+  answersElsewhere = false;
   responder = false;
   /** Bytes, inside; `undefined` while it is not known. */
   workingMtu: number | undefined;
@@ -55,7 +57,7 @@ export class MeasuredPeer {
   }
 
   /** Absent before the first packet was answered or lost. */
-  get view(): PeerProbe | undefined {
+  get view(): FamilyProbe | undefined {
     const { reported, workingMtu } = this;
     if (reported === undefined) return undefined;
     const { state, findings } = reported;

@@ -31,6 +31,10 @@ export class PeerQueue {
     this.#peers.clear();
   }
 
+  names(): Iterable<string> {
+    return this.#peers.keys();
+  }
+
   /** The peer, if it has been looked at. */
   get(name: string): MeasuredPeer | undefined {
     const peer = this.#peers.get(name);

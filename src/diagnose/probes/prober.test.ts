@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import type { OwnEnds, PeerEnds } from '#src/backend/probe-ends.ts';
 import type { Judgement } from '#src/diagnose/probes/judge.ts';
 import { Prober } from '#src/diagnose/probes/prober.ts';
-import { type Ipv4, ipv4 } from '#src/lib/ip.ts';
+import { type Ip, ipv4 } from '#src/lib/ip.ts';
 import { silentLogger } from '#src/lib/log.ts';
 import type { DialOutcome } from '#src/sys/dialer.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
@@ -25,7 +25,7 @@ const endsOf = (n: number): PeerEnds => ({
   responder: ipv4(0x0a060000 + n),
   isCertain: true,
 });
-const isInside = (ip: Ipv4): boolean => ip >>> 24 === 10;
+const isInside = (ip: Ip): boolean => Number(ip) >>> 24 === 10;
 
 /** A network in memory, by a clock that is moved by hand. */
 class MemoryNetwork {
@@ -177,7 +177,7 @@ test('the silence of half of them leaves the round its share', async (t) => {
   const network = new MemoryNetwork(t, { budget: 100 });
   network.put(...upTo(100));
   await network.clock.advance(20_000);
-  network.answer = ({ to }) => ((to & 1) === 0 ? undefined : 1);
+  network.answer = ({ to }) => ((Number(to) & 1) === 0 ? undefined : 1);
   network.sent.length = 0;
   await network.clock.advance(20_000);
   for (const n of upTo(100)) {

@@ -10,7 +10,7 @@ import { LOOKS, settle } from '#src/diagnose/probes/settle.ts';
 import { TCP_PACKETS, TcpCheck, UDP_PACKETS } from '#src/diagnose/probes/tcp-check.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { PeerProbe } from '#src/observe/api.ts';
+import type { FamilyProbe } from '#src/observe/api.ts';
 import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Dialer } from '#src/sys/dialer.ts';
@@ -97,8 +97,13 @@ export class Prober {
   }
 
   /** What is known of the peer with this lease; `undefined` before it was measured. */
-  of(name: string): PeerProbe | undefined {
+  of(name: string): FamilyProbe | undefined {
     return this.#queue.get(name)?.view;
+  }
+
+  /** Each peer; `undefined` before its first look. */
+  *states(): Generator<readonly [string, FamilyProbe['state'] | undefined]> {
+    for (const name of this.#queue.names()) yield [name, this.#queue.get(name)?.reported?.state];
   }
 
   get counts(): ProbeCounts {
@@ -278,11 +283,11 @@ export class Prober {
 }
 
 /** What a look at the peer tries besides two small packets. */
-function planOf({ looks, inside, isDialing }: MeasuredPeer, { port }: ProberOptions) {
+function planOf({ looks, inside, isDialing, answersElsewhere }: MeasuredPeer, { port }: ProberOptions) {
   const isSilent = inside.lostInRow > 0;
   return {
     full: !isSilent && looks % LOOKS === 1,
-    tcp: !isSilent && port > 0 && !isDialing && looks % LOOKS === 2,
+    tcp: !isSilent && port > 0 && !isDialing && !answersElsewhere && looks % LOOKS === 2,
   };
 }
 

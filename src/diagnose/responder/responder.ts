@@ -1,14 +1,15 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { readBody } from '#src/diagnose/responder/read-body.ts';
+import { formatEndpoint } from '#src/lib/endpoint.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { formatIpv4, type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { EchoServer, EchoServers } from '#src/sys/echo-server.ts';
 
 /** What is answered to one request of a peer: a value that becomes JSON. */
-export type ResponderHandler = (body: unknown, from: Ipv4, signal: AbortSignal) => Promise<unknown> | unknown;
+export type ResponderHandler = (body: unknown, from: Ip, signal: AbortSignal) => Promise<unknown> | unknown;
 
 /** By method and path: `GET /v1/hello`. */
 export type ResponderHandlers = Readonly<Record<string, ResponderHandler>>;
@@ -22,7 +23,7 @@ export interface ResponderComponents {
 export interface ResponderOptions {
   readonly port: number;
   /** Whether this is an address by which a peer asks: the end of its tunnel. */
-  readonly accepts: (from: Ipv4) => boolean;
+  readonly accepts: (from: Ip) => boolean;
   readonly handlers: ResponderHandlers;
   /** Called when it can't listen, with the reason, and once more without one when it can. */
   readonly onTrouble?: (trouble: string | undefined) => void;
@@ -42,7 +43,7 @@ const LONGEST_WAIT_MS = 2 ** 31 - 1;
 export class Responder {
   readonly #components: ResponderComponents;
   readonly #options: ResponderOptions;
-  #address: Ipv4 | undefined;
+  #address: Ip | undefined;
   #wake: (() => void) | undefined;
   #trouble: string | undefined;
 
@@ -57,7 +58,7 @@ export class Responder {
   }
 
   /** Where to listen from now on; `undefined` for nowhere. */
-  use(address: Ipv4 | undefined): void {
+  use(address: Ip | undefined): void {
     if (address === this.#address) return;
     this.#address = address;
     this.#wake?.();
@@ -79,16 +80,18 @@ export class Responder {
     }
   }
 
-  async #listen(address: Ipv4, signal: AbortSignal): Promise<(() => Promise<void>) | undefined> {
+  async #listen(address: Ip, signal: AbortSignal): Promise<(() => Promise<void>) | undefined> {
     const { port, accepts } = this.#options;
     const server = this.#makeServer(signal);
     let echo: EchoServer | undefined;
     try {
       echo = await this.#components.echoServers.listen({ address, port }, accepts);
-      await listening(server, formatIpv4(address), port);
+      await listening(server, formatIp(address), port);
     } catch (error) {
       echo?.close();
-      this.#note(`the responder can not listen on ${formatIpv4(address)}:${port}: ${reasonOf(error, port)}`);
+      this.#note(
+        `the responder can not listen on ${formatEndpoint({ ip: address, port })}: ${reasonOf(error, port)}`,
+      );
       return undefined;
     }
     this.#note(undefined);
@@ -124,13 +127,13 @@ export class Responder {
   }
 
   #isPeer({ remoteAddress = '' }: Socket): boolean {
-    const from = parseIpv4(remoteAddress);
+    const from = parseIp(remoteAddress);
     return from !== undefined && this.#options.accepts(from);
   }
 
   /** One request a connection. */
   async #answer(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
-    const from = parseIpv4(request.socket.remoteAddress ?? '');
+    const from = parseIp(request.socket.remoteAddress ?? '');
     const [path = ''] = (request.url ?? '').split('?');
     const handler = this.#options.handlers[`${request.method} ${path}`];
     if (from === undefined || handler === undefined) {

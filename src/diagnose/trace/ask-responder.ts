@@ -1,6 +1,7 @@
 import { request } from 'node:http';
+import { formatEndpoint } from '#src/lib/endpoint.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
-import { formatIp, type Ip } from '#src/lib/ip.ts';
+import { formatIp, type Ip, isIpv4 } from '#src/lib/ip.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
 /** The responder of another host. */
@@ -36,7 +37,7 @@ export async function askResponder(
       host: formatIp(address),
       port,
       localAddress: formatIp(from),
-      family: 4,
+      family: isIpv4(address) ? 4 : 6,
       method: 'POST',
       path,
       agent: false,
@@ -67,9 +68,13 @@ export async function askResponder(
     signal?.throwIfAborted();
     const cause = deadline.aborted ? deadline.reason : error;
     const why = deadline.aborted ? `nothing in ${timeoutMs / 1000} s` : messageOf(error);
-    throw new WeftError('responder', `no answer of weft from ${formatIp(address)}:${port}: ${why}`, {
-      cause,
-    });
+    throw new WeftError(
+      'responder',
+      `no answer of weft from ${formatEndpoint({ ip: address, port })}: ${why}`,
+      {
+        cause,
+      },
+    );
   } finally {
     asked.destroy();
   }

@@ -1,17 +1,10 @@
 import { containerCalled, type RunningContainer } from '#src/diagnose/facts/containers.ts';
-import { findInside, portsOf } from '#src/diagnose/trace/find-inside.ts';
+import { findInside } from '#src/diagnose/trace/find-inside.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import {
-  containsAddress,
-  formatIp,
-  formatPrefix,
-  type Ip,
-  isIpv4,
-  type Prefix,
-  parseIp,
-} from '#src/lib/ip.ts';
+import { containsAddress, formatIp, formatPrefix, type Ip, type Prefix, parseIp } from '#src/lib/ip.ts';
 import { valuesOf } from '#src/lib/per-family.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
 
 /** A container in one network, or an address that somebody wrote. JSON, in the answer to `POST /v1/find`. */
 export interface FoundEnd {
@@ -24,6 +17,12 @@ export interface FoundEnd {
   readonly tenant?: number;
   /** The public IP of the host that found it; absent for this host. */
   readonly host?: string;
+}
+
+/** What is wished of two containers that have more than one way between them. */
+export interface PairWish {
+  /** One of IPv6. Default: of IPv4, where there is one. */
+  readonly ipv6: boolean;
 }
 
 /** Two ends in one network. */
@@ -50,18 +49,21 @@ export interface FindComponents {
 export async function findPair(
   components: FindComponents,
   words: readonly [string, string],
+  wish: PairWish = { ipv6: false },
 ): Promise<FoundPair> {
   const [froms, tos] = await Promise.all([findEnds(components, words[0]), findEnds(components, words[1])]);
-  for (const from of froms) {
-    for (const to of tos) {
-      const tenant = from.tenant ?? to.tenant;
-      const isOne = from.network === undefined || to.network === undefined || from.network === to.network;
-      if (!isOne || (from.tenant ?? tenant) !== (to.tenant ?? tenant)) continue;
-      if (tenant === undefined) for (const end of [from, to]) refuseOutside(components.host, end);
-      refuseBoth(from, to);
-      return { from, to, tenant };
-    }
-  }
+  const pairs = froms.flatMap((from) => tos.flatMap((to) => pairOf(from, to) ?? []));
+  const refusals = new Map<FoundPair, WeftError | undefined>(
+    pairs.map((pair) => [pair, refusalOf(components.host, pair)]),
+  );
+  const good = pairs.filter((pair) => refusals.get(pair) === undefined);
+  const chosen =
+    good.find(({ from }) => from.address.includes(':') === wish.ipv6) ?? (wish.ipv6 ? undefined : good[0]);
+  if (chosen !== undefined) return chosen;
+  if (good.length > 0) throw noIpv6(words);
+  const [first] = pairs;
+  const refusal = first && refusals.get(first);
+  if (refusal !== undefined) throw refusal;
   const of = (ends: readonly FoundEnd[]) => ends.map(({ network }) => network).join(', ');
   throw new WeftError(
     'trace-networks',
@@ -73,15 +75,31 @@ export async function findPair(
   );
 }
 
-/** A name stands for its IPv4 address: the other end has to be one too. */
-function refuseBoth(from: FoundEnd, to: FoundEnd): void {
-  if (from.address.includes(':') === to.address.includes(':')) return;
-  throw new WeftError(
+/** `undefined` for ends that are in two networks. */
+function pairOf(from: FoundEnd, to: FoundEnd): FoundPair | undefined {
+  const tenant = from.tenant ?? to.tenant;
+  const isOne = from.network === undefined || to.network === undefined || from.network === to.network;
+  const isOneTenant = (from.tenant ?? tenant) === (to.tenant ?? tenant);
+  return isOne && isOneTenant ? { from, to, tenant } : undefined;
+}
+
+/** Why no packet goes from one end to the other by the network. */
+function refusalOf(host: LocalHost, { from, to, tenant }: FoundPair): WeftError | undefined {
+  const outside = tenant === undefined ? (outsideOf(host, from) ?? outsideOf(host, to)) : undefined;
+  if (outside !== undefined || from.address.includes(':') === to.address.includes(':')) return outside;
+  return new WeftError(
     'trace-address',
     `there is no way from ${from.address} to ${to.address}: they are of two families`,
     { remedy: 'write both addresses in IPv4, or both in IPv6', exitCode: CAN_NOT_LOOK },
   );
 }
+
+const noIpv6 = ([from, to]: readonly [string, string]): WeftError =>
+  new WeftError('trace-address', `there is no way of IPv6 from ${from} to ${to}`, {
+    remedy:
+      'leave --ipv6 away; or one of them has no address of IPv6, and the network must have "EnableIPv6"',
+    exitCode: CAN_NOT_LOOK,
+  });
 
 /** The exit code of a trace that could not look. */
 export const CAN_NOT_LOOK = 2;
@@ -111,20 +129,29 @@ export async function localEnds(
 ): Promise<FoundEnd[]> {
   const container = containerCalled(containers, word);
   if (container === undefined) return [];
-  const ends = Array.from(container.addresses, async ([network, address]): Promise<FoundEnd> => {
-    const { tenant } = await endAt(host, address);
-    return { address, network, name: container.name, ...(tenant !== undefined && { tenant }) };
+  const { name } = container;
+  const all = [...container.addresses].flatMap(([network, addresses]) =>
+    addresses.map((address) => ({ address, network, name })),
+  );
+  const ends = all.map(async (end): Promise<FoundEnd[]> => {
+    const tenant = await tenantAt(host, end.address);
+    // Of Docker's networks only ways of IPv4 are traced.
+    if (tenant !== undefined && end.address.includes(':')) return [];
+    return [{ ...end, ...(tenant !== undefined && { tenant }) }];
   });
-  return Promise.all(ends);
+  return (await Promise.all(ends)).flat();
 }
 
 /** An address, with the Docker network of weft that it is in, if it is a container's of this host. */
 async function endAt(host: LocalHost, address: string): Promise<FoundEnd> {
-  const ip = parseIp(address);
-  const isOverlay = ip === undefined || networkWith(host, ip) !== undefined;
-  const tenant = isOverlay ? undefined : await tenantWith(host, ip);
-  if (tenant !== undefined && ip !== undefined && !isIpv4(ip)) throw tenantIpv6(address);
+  const tenant = await tenantAt(host, address);
+  if (tenant !== undefined && address.includes(':')) throw tenantIpv6(address);
   return { address, ...(tenant !== undefined && { tenant }) };
+}
+
+async function tenantAt(host: LocalHost, address: string): Promise<number | undefined> {
+  const ip = parseIp(address);
+  return ip === undefined || networkWith(host, ip) !== undefined ? undefined : await tenantWith(host, ip);
 }
 
 /** The range of the network that the address is in. */
@@ -146,28 +173,29 @@ export async function tenantWith(
   { tenants, namespaces }: LocalHost,
   address: Ip,
 ): Promise<number | undefined> {
-  const links = (await tenants?.kernel.links()) ?? [];
-  for (const { name } of links) {
-    const vni = /^br-(\d+)$/.exec(name)?.[1];
-    if (vni === undefined || tenants === undefined) continue;
-    const { inside } = await findInside(tenants, portsOf(links, name), address, namespaces);
-    if (inside !== undefined) return Number(vni);
+  if (tenants === undefined) return undefined;
+  const found = await findSegments(tenants.kernel);
+  for (const vni of found.vnis) {
+    const wiring = found.wiringOf(vni);
+    const ports = wiring === undefined ? [] : found.devicesIn(wiring);
+    const { inside } = await findInside(tenants, ports, address, namespaces);
+    if (inside !== undefined) return vni;
   }
   return undefined;
 }
 
-function refuseOutside(host: LocalHost, { address }: FoundEnd): void {
+function outsideOf(host: LocalHost, { address }: FoundEnd): WeftError | undefined {
   const { known, name } = host;
   const ip = parseIp(address);
   if (known === undefined || ip === undefined) {
-    throw new WeftError('trace-no-network', `nothing is known of a network on ${name}`, {
+    return new WeftError('trace-no-network', `nothing is known of a network on ${name}`, {
       remedy: 'start flanneld; --etcd-prefix and --state-dir must be those of the daemon',
       exitCode: CAN_NOT_LOOK,
     });
   }
-  if (networkWith(host, ip) !== undefined) return;
+  if (networkWith(host, ip) !== undefined) return undefined;
   const network = valuesOf<Prefix, Prefix>(known.networks).map(formatPrefix).join(' and ');
-  throw new WeftError(
+  return new WeftError(
     'trace-outside',
     `${address} is not in the network ${network}: its packets do not take the overlay`,
     {

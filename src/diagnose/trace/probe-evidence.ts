@@ -1,10 +1,10 @@
 import type { Carriage } from '#src/diagnose/trace/part.ts';
 import type { WireEvidence } from '#src/diagnose/trace/trace-way.ts';
-import type { PeerProbe } from '#src/observe/api.ts';
+import type { FamilyProbe } from '#src/observe/api.ts';
 
 export interface ProbeOf {
   /** The other host's, as this host's flanneld measured it; absent before the first round, and where probes are off. */
-  readonly probe: PeerProbe | undefined;
+  readonly probe: FamilyProbe | undefined;
   /** The UDP port of the tunnel that is measured; absent for a backend without one. */
   readonly port: number | undefined;
   /** Milliseconds since the epoch. */

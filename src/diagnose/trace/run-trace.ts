@@ -1,8 +1,7 @@
 import { hasAddress } from '#src/diagnose/known-families.ts';
-import type { KnownPeer } from '#src/diagnose/known-network.ts';
+import type { KnownNetwork, KnownPeer } from '#src/diagnose/known-network.ts';
 import { askResponder } from '#src/diagnose/trace/ask-responder.ts';
 import {
-  CAN_NOT_LOOK,
   type FindComponents,
   type FoundEnd,
   type FoundPair,
@@ -23,7 +22,12 @@ import { type Trace, traceWay, type WireEvidence } from '#src/diagnose/trace/tra
 import { ownDevice } from '#src/diagnose/trace/wanted-way.ts';
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Ip, parseIp } from '#src/lib/ip.ts';
+import { FAMILY_NAMES, type FamilyName, familiesOf } from '#src/lib/per-family.ts';
+import type { Lease } from '#src/network/lease.ts';
+import type { FamilyProbe } from '#src/observe/api.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
+import { ownWiring } from '#src/tenant/segment-wiring.ts';
 
 export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
   readonly host: LocalHost;
@@ -33,6 +37,8 @@ export interface RunTraceComponents extends Pick<FindComponents, 'containers'> {
 export interface RunTraceOptions {
   /** Containers by name or ID, or addresses. */
   readonly words: readonly [string, string];
+  /** Of two containers that have addresses in both families: the ways of IPv6. */
+  readonly ipv6: boolean;
   /** Of the peers' responders; 0 when none is to be asked. */
   readonly port: number;
   readonly live: boolean;
@@ -59,7 +65,7 @@ const MOST_ASKED = 64;
 export async function runTrace(components: RunTraceComponents, options: RunTraceOptions): Promise<FullTrace> {
   const peers = new Peers(components.host, options);
   const askPeers = (name: string) => peers.find(name);
-  const pair = await findPair({ ...components, askPeers }, options.words);
+  const pair = await findPair({ ...components, askPeers }, options.words, { ipv6: options.ipv6 });
   const [from, to] = await Promise.all([
     placeOf(components.host, pair, pair.from),
     placeOf(components.host, pair, pair.to),
@@ -75,12 +81,6 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
         ? watchHost(components.host, components.clock, request, { signal: options.signal, enough })
         : peers.watch(place, request),
   });
-  if (options.live && pair.from.address.includes(':')) {
-    throw new WeftError('trace-address', 'no packet is sent over IPv6', {
-      remedy: 'trace without --live, or between addresses of IPv4',
-      exitCode: CAN_NOT_LOOK,
-    });
-  }
   const live = options.live
     ? await traceLive({
         from: liveEnd(pair.from, from, sites.from.name),
@@ -93,7 +93,8 @@ export async function runTrace(components: RunTraceComponents, options: RunTrace
     to: { ...named(pair.to), site: sites.to },
     all: options.all,
     // A packet that was sent just now counts more than a probe of the host's own ends.
-    evidence: (carriage) => (live && liveEvidence(live)) ?? evidenceOf(components, [from, to], carriage),
+    evidence: (carriage) =>
+      (live && liveEvidence(live)) ?? evidenceOf(components, [from, to], { carriage, pair }),
     ...tenant,
   });
   return { ...trace, ...tenant, ...(live !== undefined && { live }) };
@@ -106,12 +107,21 @@ type Place = 'here' | KnownPeer | { readonly nowhere: string };
 function evidenceOf(
   { host, clock }: Pick<RunTraceComponents, 'host' | 'clock'>,
   places: readonly Place[],
-  carriage: Carriage | undefined,
+  { carriage, pair }: { readonly carriage: Carriage | undefined; readonly pair: FoundPair },
 ): WireEvidence | undefined {
   const other = places.find((place) => place !== 'here');
   if (!places.includes('here') || other === undefined || 'nowhere' in other) return undefined;
   const port = host.known && ownDevice(host.known)?.vxlan?.port;
-  return probeEvidence({ probe: other.probe, port, now: clock.now() }, carriage);
+  // Packets of Docker's networks go by the hosts' IPv4.
+  const family = pair.tenant === undefined && pair.from.address.includes(':') ? 'v6' : 'v4';
+  const probe = probeIn(family, other);
+  return probeEvidence({ probe, port, now: clock.now() }, carriage);
+}
+
+/** Of a peer that is measured in one family there is that one alone. */
+function probeIn(family: FamilyName, { probe, subnets }: KnownPeer): FamilyProbe | undefined {
+  const isOnly = familiesOf(subnets)[0] === family;
+  return (family === 'v4' ? probe?.ipv4 : probe?.ipv6) ?? (isOnly ? probe : undefined);
 }
 
 const named = ({ address, name }: FoundEnd) => ({ address, ...(name !== undefined && { name }) });
@@ -140,12 +150,16 @@ const peerAt = (peers: readonly KnownPeer[], publicIp: string): Place =>
 
 /** The host that has a container of a Docker network, by this host's forwarding entries. */
 async function tenantDestination(host: LocalHost, vni: number, address: Ip) {
-  const objects = (await host.tenants?.kernel.dump({ kinds: ['neighbour', 'fdb'] })) ?? [];
-  const neighbour = objects.find(
-    (it) => it.kind === 'neighbour' && it.ip === address && it.device === `br-${vni}`,
-  );
+  if (host.tenants === undefined) return undefined;
+  const { kernel } = host.tenants;
+  const { tunnel, inner, vlan } = (await findSegments(kernel)).wiringOf(vni) ?? ownWiring(vni);
+  const objects = await kernel.dump({ kinds: ['neighbour', 'fdb'] });
+  const neighbour = objects.find((it) => it.kind === 'neighbour' && it.ip === address && it.device === inner);
   const mac = neighbour?.kind === 'neighbour' ? neighbour.mac : undefined;
-  const entry = objects.find((it) => it.kind === 'fdb' && it.mac === mac && it.device === `vx-${vni}`);
+  const entry = objects.find(
+    (it) =>
+      it.kind === 'fdb' && it.mac === mac && it.device === tunnel && (vlan === undefined || it.vni === vni),
+  );
   return entry?.kind === 'fdb' ? entry.destination : undefined;
 }
 
@@ -197,17 +211,34 @@ class Peers {
     if (known === undefined || port === 0)
       throw new WeftError('responder', 'no responder is asked with --responder-port=0');
     const lease = { ...LEASE, subnets: peer.subnets, attributes: peer.attributes, name: peer.lease };
-    const address = known.backend?.probing?.peerEnds(lease)?.responder ?? peer.subnet.address;
-    const own = known.backend?.probing?.ownEnds(known.subnets);
-    const from = own?.responder ?? known.subnet.address;
+    const ways = respondersOf(known, lease);
+    const [first = { address: peer.subnet.address, from: known.subnet.address }, second] = ways;
+    const ask = (way: ResponderWay) => askResponder({ ...way, port }, path, body, { timeoutMs, signal });
     try {
-      return await askResponder({ address, port, from }, path, body, { timeoutMs, signal });
+      return await ask(first).catch((error: unknown) => {
+        // What is traced may be what is broken, and is so in one family often.
+        if (second === undefined || !isOfResponder(error)) throw error;
+        return ask(second);
+      });
     } catch (error) {
       if (error instanceof WeftError && isTimeout(error.cause)) this.#silent.set(peer, error);
       throw error;
     }
   }
 }
+
+interface ResponderWay {
+  readonly address: Ip;
+  readonly from: Ip;
+}
+
+/** A peer's responder in each family that both hosts have. */
+const respondersOf = ({ backend, subnets }: KnownNetwork, lease: Lease): ResponderWay[] =>
+  FAMILY_NAMES.flatMap((family) => {
+    const from = backend?.probing?.ownEnds(family, subnets)?.responder;
+    const address = backend?.probing?.peerEnds(family, lease)?.responder;
+    return from === undefined || address === undefined ? [] : [{ address, from }];
+  });
 
 /** A lease that weft wrote has the node's identity; flannel's has none. */
 const sayWhose =

@@ -1,5 +1,5 @@
 import type { Eye } from '#src/diagnose/trace/eye.ts';
-import { findInside, type Inside, type ListNamespaces, portsOf } from '#src/diagnose/trace/find-inside.ts';
+import { findInside, type Inside, type ListNamespaces } from '#src/diagnose/trace/find-inside.ts';
 import type { LocalHost, Steps } from '#src/diagnose/trace/local-host.ts';
 import { inputStep, leaveByUnderlay } from '#src/diagnose/trace/outer-packet.ts';
 import type { PartRequest } from '#src/diagnose/trace/part.ts';
@@ -15,14 +15,23 @@ import { deviceStep } from '#src/diagnose/trace/tunnel-steps.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { type Ipv4, isIpv4, parseIpv4 } from '#src/lib/ip.ts';
 import type { Mac } from '#src/lib/mac.ts';
-import type { Address, BridgeFdbEntry, FdbEntry, Link, Neighbour } from '#src/state/object.ts';
-import { bridgeName, vxlanName } from '#src/tenant/segment-objects.ts';
+import type { BridgeFdbEntry, FdbEntry, Link, Neighbour } from '#src/state/object.ts';
+import { findSegments } from '#src/tenant/found-segments.ts';
+import { ownWiring } from '#src/tenant/segment-wiring.ts';
 
 /** A segment: a Docker network of weft on one host, and one of its containers there. */
 export interface Segment {
   readonly bridge: string;
   readonly tunnel: string;
+  /** The device with the neighbours by which ARP is answered. */
+  readonly inner: string;
+  /** The VXLAN device, with the segment's VNI as its own where it carries that one among others. */
+  readonly device: Link | undefined;
   readonly links: readonly Link[];
+  /** The devices in it. */
+  readonly ports: readonly Link[];
+  /** The VLAN that the container's port should be in and is not. */
+  readonly missingVlan: number | undefined;
   readonly neighbours: readonly Neighbour[];
   readonly fdb: readonly FdbEntry[];
   readonly bridgeFdb: readonly BridgeFdbEntry[];
@@ -33,17 +42,16 @@ export interface Segment {
 export async function* leaveTenant(host: LocalHost, vni: number, from: Ipv4, to: Ipv4): Steps {
   const tenants = tenantsOf(host);
   const segment = await readSegment(tenants, vni, from, host.namespaces);
-  const { bridge, tunnel, links, inside } = segment;
+  const { bridge, tunnel, device, links, inside, missingVlan } = segment;
   yield tenantContainerStep(to, inside, await inside?.eye.route({ to }));
-  yield tenantBridgeStep(bridge, linkCalled(links, bridge), inside?.port, undefined, false);
+  yield tenantBridgeStep(bridge, linkCalled(links, bridge), { port: inside?.port, missingVlan }, false);
   const neighbour = segment.neighbours.find(({ ip }) => ip === to);
   const local = neighbour === undefined ? await localMac(tenants, segment, to, host.namespaces) : undefined;
   if (local !== undefined) return { kind: 'bridge' };
-  yield tenantNeighbourStep(bridge, to, neighbour);
+  yield tenantNeighbourStep(segment.inner, to, neighbour);
   const mac = neighbour?.mac;
   if (mac === undefined) return undefined;
   const fdb = segment.fdb.find((entry) => entry.mac === mac);
-  const device = linkCalled(links, tunnel);
   yield deviceStep('device', tunnel, device, undefined);
   yield tenantFdbStep(tunnel, mac, fdb);
   if (fdb === undefined || !isIpv4(fdb.destination) || device?.vxlan === undefined) return undefined;
@@ -59,9 +67,8 @@ export async function* enterTenant(
   carriage: PartRequest['carriage'],
 ): Steps {
   const segment = await readSegment(tenantsOf(host), vni, to, host.namespaces);
-  const { bridge, tunnel, links, inside } = segment;
+  const { bridge, tunnel, device, links, inside, missingVlan } = segment;
   if (carriage?.kind !== 'bridge') {
-    const device = linkCalled(links, tunnel);
     const sender =
       carriage?.kind === 'tunnel' && carriage.from !== undefined ? parseIpv4(carriage.from) : undefined;
     const port = carriage?.kind === 'tunnel' ? carriage.port : device?.vxlan?.port;
@@ -73,8 +80,9 @@ export async function* enterTenant(
     yield deviceStep('arrival-device', tunnel, device, undefined, arriving);
   }
   const mac = inside?.link.mac;
-  const entry = segment.bridgeFdb.find((it) => it.mac === mac && it.bridge === bridge && it.static);
-  yield tenantBridgeStep(bridge, linkCalled(links, bridge), inside?.port, entry, true);
+  const entry = segment.bridgeFdb.find((it) => it.mac === mac && it.static);
+  const seen = { port: inside?.port, missingVlan, entry };
+  yield tenantBridgeStep(bridge, linkCalled(links, bridge), seen, true);
   yield tenantArrivalStep(to, inside);
   return undefined;
 }
@@ -92,50 +100,44 @@ export async function readSegment(
   address: Ipv4,
   namespaces: ListNamespaces,
 ): Promise<Segment> {
-  const [bridge, tunnel] = [bridgeName(vni), vxlanName(vni)];
-  const objects = await tenants.kernel.dump({ kinds: ['link', 'neighbour', 'fdb', 'bridge-fdb'] });
-  const links = objects.filter((object) => object.kind === 'link');
+  const found = await findSegments(tenants.kernel);
+  const wiring = found.wiringOf(vni) ?? ownWiring(vni);
+  const { bridge, tunnel, inner, vlan } = wiring;
+  const { links } = found;
+  const isShared = vlan !== undefined;
+  const objects = await tenants.kernel.dump({
+    kinds: ['neighbour', 'fdb', 'bridge-fdb', ...(isShared ? (['vni'] as const) : [])],
+  });
+  const ports = found.devicesIn(wiring);
+  const astray = found.devicesWithoutVlan(wiring);
   const outside = links.filter(({ peerNamespaceId, master }) => peerNamespaceId !== undefined && !master);
-  const { inside } = await findInside(tenants, [...portsOf(links, bridge), ...outside], address, namespaces);
+  const { inside } = await findInside(tenants, [...ports, ...astray, ...outside], address, namespaces);
+  const isAstray = astray.some(({ name }) => name === inside?.port?.name);
+  const takes = objects.some((it) => it.kind === 'vni' && it.device === tunnel && it.vni === vni);
+  const device = linkCalled(links, tunnel);
   return {
-    ...{ bridge, tunnel, links, inside },
+    ...{ bridge, tunnel, inner, links, ports, inside },
+    device: device?.vxlan && takes ? { ...device, vxlan: { ...device.vxlan, vni } } : device,
+    missingVlan: isAstray ? vlan : undefined,
     neighbours: objects.filter(
-      (object) => object.kind === 'neighbour' && object.device === bridge,
+      (object) => object.kind === 'neighbour' && object.device === inner,
     ) as Neighbour[],
-    fdb: objects.filter((object) => object.kind === 'fdb' && object.device === tunnel) as FdbEntry[],
-    bridgeFdb: objects.filter((object) => object.kind === 'bridge-fdb'),
+    fdb: objects.filter(
+      (it) => it.kind === 'fdb' && it.device === tunnel && (!isShared || it.vni === vni),
+    ) as FdbEntry[],
+    bridgeFdb: objects.filter(
+      (it) => it.kind === 'bridge-fdb' && it.bridge === bridge && it.vlan === vlan,
+    ) as BridgeFdbEntry[],
   };
 }
 
 /** The MAC of another container behind a port of this host; `undefined` when no container here has the address. */
 export async function localMac(
   tenants: Eye,
-  { links, bridge }: Segment,
+  { ports }: Segment,
   address: Ipv4,
   namespaces: ListNamespaces,
 ): Promise<Mac | undefined> {
-  const { inside } = await findInside(tenants, portsOf(links, bridge), address, namespaces);
+  const { inside } = await findInside(tenants, ports, address, namespaces);
   return inside?.link.mac;
-}
-
-/** The number of the Docker network behind a container's device, and its addresses in there. */
-export async function tenantOf(
-  tenants: Eye,
-  container: Eye,
-): Promise<readonly { readonly vni: number; readonly address: Address }[]> {
-  const [links, inner] = await Promise.all([
-    tenants.kernel.links(),
-    container.kernel.dump({ kinds: ['link', 'address'] }),
-  ]);
-  const addresses = inner.filter((object) => object.kind === 'address');
-  return inner.flatMap((object) => {
-    if (object.kind !== 'link' || object.peerIndex === undefined) return [];
-    const port = links.find(({ index }) => index === object.peerIndex);
-    const vni = Number(/^br-(\d+)$/.exec(port?.master ?? '')?.[1]);
-    return Number.isNaN(vni)
-      ? []
-      : addresses
-          .filter(({ device, prefix }) => device === object.name && isIpv4(prefix.address))
-          .map((address) => ({ vni, address }));
-  });
 }

@@ -36,12 +36,20 @@ export function tenantContainerStep(
   return { ...step, found, ok, ...(!ok && { remedy }) };
 }
 
+export interface TenantPort {
+  /** The container's, if it was found. */
+  readonly port: Link | undefined;
+  /** Of the container's MAC. */
+  readonly entry?: BridgeFdbEntry | undefined;
+  /** The VLAN of a bridge for all networks that the port should be in and is not. */
+  readonly missingVlan?: number | undefined;
+}
+
 /** The segment's bridge on one host, and the container's port in it. */
 export function tenantBridgeStep(
   bridge: string,
   link: Link | undefined,
-  port: Link | undefined,
-  entry: BridgeFdbEntry | undefined,
+  { port, entry, missingVlan }: TenantPort,
   arrives: boolean,
 ): Finding {
   const step = {
@@ -70,6 +78,11 @@ export function tenantBridgeStep(
   if (port.master !== bridge) {
     const back = inTenants(`ip link set ${port.name} master ${bridge}`);
     return { ...step, found, ok: false, remedy: back };
+  }
+  if (missingVlan !== undefined) {
+    const back = inTenants(`bridge vlan add dev ${port.name} vid ${missingVlan} pvid untagged`);
+    const why = `${port.name} is not in VLAN ${missingVlan}, which is the network on this host`;
+    return { ...step, found: [...found, why], ok: false, remedy: back };
   }
   if (arrives && entry !== undefined && entry.device !== port.name) {
     const wrong = [...found, `${entry.mac} is taken to be behind ${entry.device}`];

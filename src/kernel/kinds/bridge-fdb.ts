@@ -11,10 +11,10 @@ import type { Mac } from '#src/lib/mac.ts';
 import { BRIDGE_FDB, type BridgeFdbEntry } from '#src/state/kinds/bridge-fdb.ts';
 import type { Verb } from '#src/state/operation.ts';
 
-/** `bridge fdb add|replace|del MAC dev DEVICE master static` */
+/** `bridge fdb add|replace|del MAC dev DEVICE master static [vlan VLAN]` */
 function fdbRequest(
   verb: Verb,
-  { mac, device }: BridgeFdbEntry,
+  { mac, device, vlan }: BridgeFdbEntry,
   names: DeviceNames,
 ): Request | 'unsupported' | undefined {
   if (verb === 'set') return 'unsupported';
@@ -28,31 +28,33 @@ function fdbRequest(
     destination: undefined,
     mac,
   };
-  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message);
-  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message);
+  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, { vlan });
+  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, { vlan });
 }
 
 /**
- * An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those of a device itself (`self`), which name no bridge,
- * and for a VLAN's.
+ * An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those of a device itself (`self`), which name no bridge.
  */
 function readEntry(message: Message, names: Names): BridgeFdbEntry | undefined {
   if (!isBridgeMessage(message)) return undefined;
   const { view, offset, size } = message;
   let mac: Mac | undefined;
   let master: number | undefined;
+  let vlan: number | undefined;
   const attribute = new AttributeCursor(view, offset + NDMSG_BYTES, offset + size);
   while (attribute.next()) {
     if (attribute.type === k.NDA_LLADDR) mac = attribute.mac();
     else if (attribute.type === k.NDA_MASTER) master = attribute.u32();
-    else if (attribute.type === k.NDA_DST || attribute.type === k.NDA_VLAN) return undefined;
+    else if (attribute.type === k.NDA_VLAN) vlan = attribute.u16();
+    else if (attribute.type === k.NDA_DST) return undefined;
   }
   if (mac === undefined || master === undefined) return undefined;
   const device = names.nameOf(view.getInt32(offset + 4, LITTLE_ENDIAN));
   const bridge = names.nameOf(master);
   if (device === undefined || bridge === undefined) return undefined;
   const state = view.getUint16(offset + 8, LITTLE_ENDIAN);
-  return { kind: 'bridge-fdb', mac, bridge, device, static: (state & STATIC_MASK) === k.NUD_NOARP };
+  const isStatic = (state & STATIC_MASK) === k.NUD_NOARP;
+  return { kind: 'bridge-fdb', mac, bridge, device, static: isStatic, ...(vlan !== undefined && { vlan }) };
 }
 
 /** The entry of a device's own MAC is NUD_PERMANENT; what it learnt is neither. */

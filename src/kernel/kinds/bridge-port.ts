@@ -18,6 +18,7 @@ const FLAGS = attributes({
   mcastFlood: [k.IFLA_BRPORT_MCAST_FLOOD, bool],
   bcastFlood: [k.IFLA_BRPORT_BCAST_FLOOD, bool],
   neighSuppress: [k.IFLA_BRPORT_NEIGH_SUPPRESS, bool],
+  vlanTunnel: [k.IFLA_BRPORT_VLAN_TUNNEL, bool],
   isolated: [k.IFLA_BRPORT_ISOLATED, bool],
   locked: [k.IFLA_BRPORT_LOCKED, bool],
 });

@@ -16,10 +16,10 @@ import type { KernelError, Verb } from '#src/state/operation.ts';
 export const fdbDump = (index = 0): Request =>
   neighbourMessage(k.RTM_GETNEIGH, k.NLM_F_DUMP, { ...NO_PARTS, family: k.AF_BRIDGE, index });
 
-/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [via DEVICE] self permanent` */
+/** `bridge fdb add|replace|del MAC dev DEVICE dst IP [src_vni VNI] [via DEVICE] self permanent` */
 function fdbRequest(
   verb: Verb,
-  { mac, destination, device, via }: FdbEntry,
+  { mac, destination, device, via, vni }: FdbEntry,
   names: DeviceNames,
 ): Request | KernelError | 'unsupported' | undefined {
   if (verb === 'set') return 'unsupported';
@@ -34,23 +34,29 @@ function fdbRequest(
     mac,
   };
   const outer = via === undefined ? undefined : (goneIndex(via) ?? names.indexOf(via));
-  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, { device: outer });
+  const extras = { device: outer, sourceVni: vni };
+  if (verb === 'remove') return neighbourMessage(k.RTM_DELNEIGH, 0, message, extras);
   if (via !== undefined && outer === undefined)
     return { errno: 'ENODEV', message: `there is no device ${via}` };
-  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, { device: outer });
+  return neighbourMessage(k.RTM_NEWNEIGH, verb === 'add' ? ADD : REPLACE, message, extras);
 }
 
 /** An RTM_NEWNEIGH or RTM_DELNEIGH of AF_BRIDGE; `undefined` for those that name no VTEP, which are a bridge's. */
 function readFdbEntry(message: Message, names: Names): FdbEntry | undefined {
   const read = isBridgeMessage(message) ? readNeighbourMessage(message) : undefined;
   if (read === undefined) return undefined;
-  const { index, state, destination, mac, via } = read;
+  const { index, state, destination, mac, sourceVni, via } = read;
   const device = names.nameOf(index);
   if (destination === undefined || mac === undefined || device === undefined) return undefined;
   const permanent = (state & k.NUD_PERMANENT) !== 0;
-  if (via === undefined) return { kind: 'fdb', mac, destination, device, permanent };
-  // The entry stays when the device goes, and then carries nothing.
-  return { kind: 'fdb', mac, destination, device, permanent, via: names.nameOf(via) ?? `#${via}` };
+  if (via === undefined && sourceVni === undefined)
+    return { kind: 'fdb', mac, destination, device, permanent };
+  return {
+    ...{ kind: 'fdb', mac, destination, device, permanent },
+    ...(sourceVni !== undefined && { vni: sourceVni }),
+    // The entry stays when the device goes, and then carries nothing.
+    ...(via !== undefined && { via: names.nameOf(via) ?? `#${via}` }),
+  };
 }
 
 /** The ifindex of a device that is gone: it still names the entry. */

@@ -15,7 +15,7 @@ import {
 import * as k from '#src/kernel/constants.ts';
 import { isIpv4 } from '#src/lib/ip.ts';
 import type { Ipip } from '#src/state/kinds/ipip.ts';
-import type { Bridge } from '#src/state/kinds/link.ts';
+import type { Bridge, Vlan } from '#src/state/kinds/link.ts';
 import type { Veth } from '#src/state/kinds/veth.ts';
 import type { Vxlan } from '#src/state/kinds/vxlan.ts';
 
@@ -62,15 +62,15 @@ const VXLAN = attributes({
   gbp: [k.IFLA_VXLAN_GBP, flag],
   external: [k.IFLA_VXLAN_COLLECT_METADATA, bool],
   port: [k.IFLA_VXLAN_PORT, u16be],
+  vniFilter: [k.IFLA_VXLAN_VNIFILTER, bool],
 });
 
 /** `link`: the underlay's ifindex. */
-export function vxlanData(
-  { vni, local, group, port, learning, gbp, l2miss = false }: Vxlan,
-  link?: number,
-): LinkData {
+export function vxlanData(vxlan: Vxlan, link?: number): LinkData {
+  const { vni, local, group, port, learning, gbp, l2miss = false, external, vniFilter } = vxlan;
   return dataOf(VXLAN, {
-    id: vni,
+    // The kernel refuses an external device with a VNI.
+    id: external ? undefined : vni,
     link,
     [local === undefined || isIpv4(local) ? 'local' : 'local6']: local,
     [group === undefined || isIpv4(group) ? 'group' : 'group6']: group,
@@ -82,7 +82,9 @@ export function vxlanData(
     l2miss,
     l3miss: false,
     gbp: gbp || undefined,
+    external: external || undefined,
     port,
+    vniFilter: vniFilter || undefined,
   });
 }
 
@@ -103,6 +105,7 @@ export function readVxlan(data: LinkData, nameOf: (index: number) => string | un
     gbp: read.gbp ?? false,
     l2miss: read.l2miss ?? false,
     ...(read.external && { external: true }),
+    ...(read.vniFilter && { vniFilter: true }),
   };
 }
 
@@ -134,6 +137,7 @@ export function readIpip(data: LinkData): Ipip | undefined {
 }
 
 const BRIDGE = attributes({
+  vlanFiltering: [k.IFLA_BR_VLAN_FILTERING, bool],
   snooping: [k.IFLA_BR_MCAST_SNOOPING, bool],
   defaultPvid: [k.IFLA_BR_VLAN_DEFAULT_PVID, u16],
 });
@@ -142,12 +146,25 @@ export const bridgeData = ({ multicastSnooping }: Bridge): LinkData =>
   dataOf(BRIDGE, { snooping: multicastSnooping });
 
 /** Devices are in no VLAN: else each of a bridge's forwarding entries is kept twice, where the kernel has VLAN filtering. */
-export const newBridgeData = ({ multicastSnooping }: Bridge): LinkData =>
-  dataOf(BRIDGE, { snooping: multicastSnooping, defaultPvid: 0 });
+export const newBridgeData = ({ multicastSnooping, vlanFiltering }: Bridge): LinkData =>
+  dataOf(BRIDGE, { snooping: multicastSnooping, defaultPvid: 0, vlanFiltering });
 
 export function readBridge(data: LinkData): Bridge {
-  const multicastSnooping = data.as(BRIDGE)?.snooping;
-  return multicastSnooping === undefined ? {} : { multicastSnooping };
+  const { snooping: multicastSnooping, vlanFiltering } = data.as(BRIDGE) ?? {};
+  return {
+    ...(multicastSnooping !== undefined && { multicastSnooping }),
+    ...(vlanFiltering && { vlanFiltering }),
+  };
+}
+
+const VLAN = attributes({ id: [k.IFLA_VLAN_ID, u16] });
+
+export const vlanData = ({ id }: Vlan): LinkData => dataOf(VLAN, { id });
+
+/** `parent`: the device below, by name. */
+export function readVlan(data: LinkData, parent: string | undefined): Vlan | undefined {
+  const id = data.as(VLAN)?.id;
+  return id === undefined || parent === undefined ? undefined : { id, parent };
 }
 
 const PEER = attributes({

@@ -10,8 +10,10 @@ import {
   newBridgeData,
   readBridge,
   readIpip,
+  readVlan,
   readVxlan,
   vethData,
+  vlanData,
   vxlanData,
 } from '#src/kernel/kinds/link-data.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
@@ -28,6 +30,7 @@ const MESSAGE = new MessageLayout(
     mac: [k.IFLA_ADDRESS, mac],
     mtu: [k.IFLA_MTU, u32],
     link: [k.IFLA_LINK, u32],
+    qdisc: [k.IFLA_QDISC, text],
     master: [k.IFLA_MASTER, u32],
     txqlen: [k.IFLA_TXQLEN, u32],
     info: [
@@ -54,7 +57,7 @@ export const linkQuery = (device: string | number): Request =>
  * that neither sees a difference in the other's device. `undefined` when there is no such underlay.
  */
 function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefined {
-  const { name, mac, mtu, up, vxlan } = link;
+  const { name, mac, mtu, up, vxlan, vlan } = link;
   const info = infoOf(link, names);
   if (info === undefined || 'errno' in info) return info;
   const netnsId = vxlan?.socketIn === 'host' ? names.hostId?.() : undefined;
@@ -63,6 +66,7 @@ function linkAdd(link: Link, names: DeviceNames): Request | KernelError | undefi
     name,
     mac,
     mtu,
+    link: vlan && names.indexOf(vlan.parent),
     txqlen: vxlan && 0,
     info: info.kind === undefined ? undefined : info,
     netnsId,
@@ -75,7 +79,7 @@ interface Info {
 }
 
 function infoOf(
-  { type, vxlan, ipip, bridge, veth }: Link,
+  { type, vxlan, ipip, bridge, vlan, veth }: Link,
   names: DeviceNames,
 ): Info | KernelError | undefined {
   if (vxlan !== undefined) {
@@ -92,6 +96,8 @@ function infoOf(
       ? noNamespace(veth.peerNamespace)
       : { kind: 'veth', data: vethData(veth, file) };
   }
+  if (vlan !== undefined)
+    return names.indexOf(vlan.parent) === undefined ? undefined : { kind: 'vlan', data: vlanData(vlan) };
   if (bridge !== undefined || type === 'bridge') return { kind: 'bridge', data: newBridgeData(bridge ?? {}) };
   return { kind: type };
 }
@@ -129,7 +135,7 @@ export function readLink(message: Message, names: Names): Link | undefined {
   const read = MESSAGE.read(message);
   if (read === undefined || read.header.family !== k.AF_UNSPEC) return undefined;
   const { header, values } = read;
-  const { name, mac, mtu, link, master, info } = values;
+  const { name, mac, mtu, link, qdisc, master, info } = values;
   const { index = 0, flags = 0 } = header;
   if (name === undefined) return undefined;
   const masterName = master === undefined ? undefined : names.nameOf(master);
@@ -142,21 +148,25 @@ export function readLink(message: Message, names: Names): Link | undefined {
     ...(mtu !== undefined && { mtu }),
     up: (flags & k.IFF_UP) !== 0,
     running: (flags & k.IFF_LOWER_UP) !== 0,
+    ...(qdisc !== undefined && { qdisc }),
     ...(master !== undefined && { masterIndex: master }),
     ...(masterName !== undefined && { master: masterName }),
     ...(info?.kind === 'veth' && link !== undefined && { peerIndex: link }),
     ...(info?.kind === 'veth' && values.netnsId !== undefined && { peerNamespaceId: values.netnsId }),
-    ...(info?.data !== undefined && readData(info.kind, info.data, values.netnsId, names)),
+    ...(info?.data !== undefined && readData({ ...info, data: info.data }, values, names)),
   };
 }
 
 function readData(
-  kind: string | undefined,
-  data: LinkData,
-  netnsId: number | undefined,
+  { kind, data }: { readonly kind?: string | undefined; readonly data: LinkData },
+  { link, netnsId }: { readonly link?: number | undefined; readonly netnsId?: number | undefined },
   names: Names,
-): Pick<Link, 'vxlan' | 'ipip' | 'bridge'> | undefined {
+): Pick<Link, 'vxlan' | 'ipip' | 'bridge' | 'vlan'> | undefined {
   if (kind === 'bridge') return { bridge: readBridge(data) };
+  if (kind === 'vlan') {
+    const vlan = readVlan(data, link === undefined ? undefined : names.nameOf(link));
+    return vlan && { vlan };
+  }
   if (kind === 'ipip') {
     const ipip = readIpip(data);
     return ipip && { ipip };
@@ -184,5 +194,5 @@ export const LINK_CODEC: KindCodec<Link> = {
   dumps: () => [{ request: linkDump(), read: readLink }],
   read: readLink,
   encode: ({ verb, object }, names) => encode(verb, object, names),
-  missingDevice: ({ vxlan, master }) => vxlan?.underlay ?? master ?? undefined,
+  missingDevice: ({ vxlan, vlan, master }) => vxlan?.underlay ?? vlan?.parent ?? master ?? undefined,
 };

@@ -2,9 +2,11 @@ import {
   AttributeCursor,
   putIp,
   putMac,
+  putU16,
   putU32,
   sizeOfIp,
   sizeOfMac,
+  sizeOfU16,
   sizeOfU32,
 } from '#src/kernel/attribute-cursor.ts';
 import { LITTLE_ENDIAN } from '#src/kernel/attributes.ts';
@@ -31,15 +33,27 @@ export interface NeighbourMessage {
   readonly flags: number;
   readonly destination: Ip | undefined;
   readonly mac: Mac | undefined;
+  /** NDA_SRC_VNI: of a forwarding entry, where one device has several VNIs. */
+  readonly sourceVni?: number | undefined;
   /** ifindex of the device by which a forwarding entry's outer packets leave (NDA_IFINDEX). Only in what was read. */
   readonly via?: number | undefined;
+}
+
+/** What few of these messages say. */
+export interface NeighbourExtras {
+  /** RTN_* */
+  readonly kind?: number;
+  /** ifindex */
+  readonly device?: number | undefined;
+  readonly vlan?: number | undefined;
+  readonly sourceVni?: number | undefined;
 }
 
 export function neighbourMessage(
   type: number,
   messageFlags: number,
   message: NeighbourMessage,
-  { kind = 0, device }: { readonly kind?: number; readonly device?: number | undefined } = {},
+  { kind = 0, device, vlan, sourceVni }: NeighbourExtras = {},
 ): Request {
   const { family, index, state, flags, destination, mac } = message;
   return {
@@ -49,7 +63,9 @@ export function neighbourMessage(
       NDMSG_BYTES +
       (destination === undefined ? 0 : sizeOfIp(destination)) +
       (mac === undefined ? 0 : sizeOfMac) +
-      (device === undefined ? 0 : sizeOfU32),
+      (device === undefined ? 0 : sizeOfU32) +
+      (vlan === undefined ? 0 : sizeOfU16) +
+      (sourceVni === undefined ? 0 : sizeOfU32),
     write(view, offset) {
       view.setUint8(offset, family);
       view.setInt32(offset + 4, index, LITTLE_ENDIAN);
@@ -59,7 +75,9 @@ export function neighbourMessage(
       let at = offset + NDMSG_BYTES;
       if (destination !== undefined) at = putIp(view, at, k.NDA_DST, destination);
       if (mac !== undefined) at = putMac(view, at, k.NDA_LLADDR, mac);
-      if (device !== undefined) putU32(view, at, k.NDA_IFINDEX, device);
+      if (device !== undefined) at = putU32(view, at, k.NDA_IFINDEX, device);
+      if (vlan !== undefined) at = putU16(view, at, k.NDA_VLAN, vlan);
+      if (sourceVni !== undefined) putU32(view, at, k.NDA_SRC_VNI, sourceVni);
     },
   };
 }
@@ -73,11 +91,13 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
   if (size < NDMSG_BYTES) return undefined;
   let destination: Ip | undefined;
   let mac: Mac | undefined;
+  let sourceVni: number | undefined;
   let via: number | undefined;
   const attribute = new AttributeCursor(view, offset + NDMSG_BYTES, offset + size);
   while (attribute.next()) {
     if (attribute.type === k.NDA_DST) destination = attribute.ip();
     else if (attribute.type === k.NDA_LLADDR) mac = attribute.mac();
+    else if (attribute.type === k.NDA_SRC_VNI) sourceVni = attribute.u32();
     else if (attribute.type === k.NDA_IFINDEX) via = attribute.u32();
   }
   return {
@@ -87,6 +107,7 @@ export function readNeighbourMessage({ view, offset, size }: Message): Neighbour
     flags: view.getUint8(offset + 10),
     destination,
     mac,
+    sourceVni,
     via,
   };
 }

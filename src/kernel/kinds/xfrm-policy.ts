@@ -187,7 +187,7 @@ function readParts(message: Message) {
 }
 
 /** XFRMA_POLICY_TYPE is struct xfrm_userpolicy_type; only "main", 0, is in the lists that weft asks for. */
-export const XFRM_POLICY_CODEC: KindCodec<XfrmPolicy> = {
+export const XFRM_POLICY_CODEC: KindCodec<XfrmPolicy, XfrmPolicy | undefined> = {
   kind: XFRM_POLICY,
   groups: [k.XFRMNLGRP_POLICY],
   changed: k.XFRM_MSG_NEWPOLICY,

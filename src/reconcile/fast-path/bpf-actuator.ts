@@ -1,8 +1,10 @@
 import type { FastCounts } from '#src/fast-path/map-layouts.ts';
 import type { BpfObject } from '#src/kernel/bpf/bpf-object.ts';
+import * as k from '#src/kernel/constants.ts';
 import { DeviceLookup } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, KernelEvent } from '#src/kernel/kernel.ts';
+import { subscribe } from '#src/kernel/netlink-subscription.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
@@ -52,7 +54,9 @@ type FastObject = Extract<KernelObject, { kind: 'fast-path' | 'fast-peer' | 'fas
 /** Milliseconds between two looks at maps and hooks, and the share of the time that looks may take. */
 const LOOK_MS = 1_000;
 const LOOK_SHARE = 0.01;
-const LONGEST_PAUSE_MS = 30_000;
+const LONGEST_PAUSE_MS = 5_000;
+/** What a look costs is the least that one of the last few took: on a busy machine the others waited for a processor. */
+const REMEMBERED_LOOKS = 8;
 
 /**
  * The fast paths of one network namespace: BPF maps, and programs on devices. Nothing is opened before the first look or change.
@@ -72,6 +76,8 @@ export class BpfActuator implements Actuator {
   #isTested = false;
   #closed = false;
   #wake: (() => void) | undefined;
+  /** Whether changes of filters are heard. */
+  #isFollowing = false;
 
   constructor(components: BpfActuatorComponents, options: BpfActuatorOptions = {}) {
     this.#components = components;
@@ -107,30 +113,28 @@ export class BpfActuator implements Actuator {
       const visitOn = (object: KernelObject) => {
         if (device === undefined || kindOf(object)?.deviceOf(object as never) === device) visit(object);
       };
-      const found = await this.#listHooks(opened, names, { alsoOther: true });
+      opened.hooks.forgetFilters();
+      const found = await this.#listHooks(opened, names);
       this.#hooks.clear();
       for (const hook of found) {
         this.#hooks.set(FAST_HOOK.key(hook), hook);
         if (kinds.includes('fast-hook')) visitOn(hook);
       }
-      for (const set of this.#sets.values()) set.list(kinds, names, visitOn);
+      const budget = new TurnBudget(this.#components.clock);
+      for (const set of this.#sets.values()) await set.list(kinds, names, budget, visitOn);
       this.#wake?.();
     });
   }
 
   /** The hooks that there are. Sets that were left by another weft are taken over. */
-  async #listHooks(
-    opened: Opened,
-    names: DeviceLookup,
-    options: { readonly alsoOther: boolean },
-  ): Promise<FastHook[]> {
-    const found = await opened.hooks.list(names, options);
+  async #listHooks(opened: Opened, names: DeviceLookup): Promise<FastHook[]> {
+    const found = await opened.hooks.list(names);
     for (const { set } of found) if (!this.#sets.has(set)) this.#adopt(opened, set, found);
     // A hook of both forms is one that has to be made again.
     const byKey = new Map<string, FastHook>();
     for (const hook of found) {
-      const { set, device, program, form } = hook;
-      const isCurrent = form === opened.hooks.form && this.#sets.get(set)?.isCurrent(hook) === true;
+      const { set, device, program } = hook;
+      const isCurrent = hook.isFormed && this.#sets.get(set)?.isCurrent(hook) === true;
       const object: FastHook = { kind: 'fast-hook', set, device, program, isCurrent };
       const key = FAST_HOOK.key(object);
       if (byKey.get(key)?.isCurrent !== false) byKey.set(key, object);
@@ -221,7 +225,7 @@ export class BpfActuator implements Actuator {
 
   /** The set, taken over or made. */
   async #setOf(opened: Opened, names: DeviceLookup, name: string): Promise<FastSet> {
-    if (!this.#sets.has(name)) await this.#listHooks(opened, names, { alsoOther: true });
+    if (!this.#sets.has(name)) await this.#listHooks(opened, names);
     let set = this.#sets.get(name);
     if (set === undefined) {
       set = new FastSet(opened.bpf, opened.object, name, createMaps(opened.bpf));
@@ -238,13 +242,39 @@ export class BpfActuator implements Actuator {
 
   async #lookOn(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {
     const { clock } = this.#components;
+    const costs: number[] = [];
     while (!signal.aborted && !this.#closed) {
       if (this.#sets.size === 0 && this.#hooks.size === 0) await this.#untilWoken(signal);
+      await this.#follow(signal).catch(() => {});
       const began = clock.monotonic();
       await this.#order.run(() => this.#look(listener)).catch(() => {});
-      const pause = Math.min(LONGEST_PAUSE_MS, Math.max(LOOK_MS, (clock.monotonic() - began) / LOOK_SHARE));
+      costs.push(clock.monotonic() - began);
+      if (costs.length > REMEMBERED_LOOKS) costs.shift();
+      const pause = Math.min(LONGEST_PAUSE_MS, Math.max(LOOK_MS, Math.min(...costs) / LOOK_SHARE));
       await clock.sleep(pause, signal);
     }
+  }
+
+  /** Filters are many, and the kernel reports their changes: they are listed again only then. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const opened = this.#opened;
+    if (opened === undefined || this.#isFollowing) return;
+    const { netlink, clock } = this.#components;
+    const { hooks, client } = opened;
+    const forget = () => hooks.forgetFilters();
+    await subscribe(
+      { netlink, clock },
+      {
+        protocol: NETLINK_ROUTE,
+        groups: [k.RTNLGRP_TC],
+        namespace: this.#options.namespace,
+        mute: { port: client.port, types: [k.RTM_NEWQDISC, k.RTM_NEWTFILTER, k.RTM_DELTFILTER] },
+      },
+      { message: forget, overrun: forget },
+      signal,
+    );
+    this.#isFollowing = true;
+    forget();
   }
 
   async #look(listener: (event: KernelEvent) => void): Promise<void> {
@@ -252,7 +282,7 @@ export class BpfActuator implements Actuator {
     if (opened === undefined) return;
     const names = new DeviceLookup(findBy(opened.client));
     const missing = new Map(this.#hooks);
-    for (const hook of await this.#listHooks(opened, names, { alsoOther: false })) {
+    for (const hook of await this.#listHooks(opened, names)) {
       const key = FAST_HOOK.key(hook);
       missing.delete(key);
       if (this.#hooks.get(key)?.isCurrent === hook.isCurrent) continue;
@@ -263,7 +293,8 @@ export class BpfActuator implements Actuator {
       this.#hooks.delete(key);
       listener({ type: 'removed', object });
     }
-    for (const set of this.#sets.values()) set.lookForChanges(names, listener);
+    const budget = new TurnBudget(this.#components.clock);
+    for (const set of this.#sets.values()) await set.lookForChanges(names, budget, listener);
   }
 
   async #untilWoken(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import {
   clsactRequest,
+  type Direction,
   filterDump,
   filterRemoval,
   filterRequest,
@@ -18,7 +19,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** After the filters of others: theirs have the first word. */
-const PRIORITY = 0xff00;
+export const FILTER_PRIORITY = 0xff00;
 /** In the name of each filter: `weft/flannel.1/from-wire`. A device's name has no slashes. */
 const OURS = 'weft/';
 
@@ -36,14 +37,15 @@ export class ClsactHooks implements HookForm {
 
   async list(names: DeviceNames): Promise<FoundHook[]> {
     const devices = new Set<number>();
-    await this.#dump(qdiscDump(), (message) => {
+    const budget = new TurnBudget(this.#clock);
+    await this.#dump(qdiscDump(), budget, (message) => {
       const ifindex = readClsact(message);
       if (ifindex !== undefined) devices.add(ifindex);
     });
     const filters: TcFilter[] = [];
     for (const ifindex of devices)
       for (const direction of ['ingress', 'egress'] as const)
-        filters.push(...(await this.#filters(ifindex, direction)));
+        filters.push(...(await this.#filters(ifindex, direction, budget)));
     return filters.flatMap((filter) => {
       const [, set = '', word] = filter.name.split('/');
       const [program] = PROGRAMS.find(([name]) => name === word) ?? [];
@@ -58,7 +60,7 @@ export class ClsactHooks implements HookForm {
     const [present] = await this.#at(place);
     if (present === undefined) this.#ask(clsactRequest(ifindex), ['EEXIST']);
     const direction = HOOK_DIRECTION[place.program];
-    const fresh = { ifindex, direction, priority: PRIORITY, handle: 0, name: nameOf(place) };
+    const fresh = { ifindex, direction, priority: FILTER_PRIORITY, handle: 0, name: nameOf(place) };
     this.#ask(filterRequest(present ?? fresh, program), []);
   }
 
@@ -67,13 +69,14 @@ export class ClsactHooks implements HookForm {
   }
 
   async #at(place: HookPlace): Promise<TcFilter[]> {
-    const filters = await this.#filters(place.ifindex, HOOK_DIRECTION[place.program]);
+    const budget = new TurnBudget(this.#clock);
+    const filters = await this.#filters(place.ifindex, HOOK_DIRECTION[place.program], budget);
     return filters.filter(({ name }) => name === nameOf(place));
   }
 
-  async #filters(ifindex: number, direction: 'ingress' | 'egress'): Promise<TcFilter[]> {
+  async #filters(ifindex: number, direction: Direction, budget: TurnBudget): Promise<TcFilter[]> {
     const filters: TcFilter[] = [];
-    await this.#dump(filterDump(ifindex, direction), (message) => {
+    await this.#dump(filterDump(ifindex, direction), budget, (message) => {
       const filter = readFilter(message);
       if (filter?.name.startsWith(OURS)) filters.push({ ...filter, ifindex, direction });
     });
@@ -81,8 +84,12 @@ export class ClsactHooks implements HookForm {
   }
 
   /** A device without the qdisc has no filters. */
-  async #dump(request: Request, visit: Parameters<RtnetlinkClient['dump']>[3]): Promise<void> {
-    await this.#client.dump(request, new TurnBudget(this.#clock), () => {}, visit);
+  async #dump(
+    request: Request,
+    budget: TurnBudget,
+    visit: Parameters<RtnetlinkClient['dump']>[3],
+  ): Promise<void> {
+    await this.#client.dump(request, budget, () => {}, visit);
   }
 
   #ask(request: Request, harmless: readonly string[]): void {

@@ -26,6 +26,7 @@ import {
 import { WatchedMap } from '#src/reconcile/fast-path/watched-map.ts';
 import type { FastLocal, FastPath, FastPeer, FastProgram, KernelObject } from '#src/state/object.ts';
 import type { Bpf } from '#src/sys/bpf.ts';
+import type { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** The maps and programs of one network's fast path. They live as long as a hook has them, or this. */
 export class FastSet {
@@ -125,33 +126,34 @@ export class FastSet {
   }
 
   /** Calls back with what is in the maps. */
-  list(
+  async list(
     kinds: readonly KernelObject['kind'][],
     names: DeviceNames,
+    budget: TurnBudget,
     visit: (object: KernelObject) => void,
-  ): void {
+  ): Promise<void> {
     const nameOf = namer(names);
     if (kinds.includes('fast-path'))
-      for (const { value } of this.#settings.list(this.#bpf)) {
+      await this.#settings.list(this.#bpf, budget, ({ value }) => {
         const path = decodeSettings(this.name, value, nameOf);
         if (path !== undefined) visit(path);
-      }
+      });
     if (kinds.includes('fast-peer'))
-      for (const entry of this.#peers.list(this.#bpf)) visit(decodePeer(this.name, entry));
+      await this.#peers.list(this.#bpf, budget, (entry) => visit(decodePeer(this.name, entry)));
     if (kinds.includes('fast-local'))
-      for (const entry of this.#locals.list(this.#bpf)) visit(decodeLocal(this.name, entry, nameOf));
+      await this.#locals.list(this.#bpf, budget, (entry) => visit(decodeLocal(this.name, entry, nameOf)));
   }
 
   /** Calls back with what others have changed in the maps. */
-  lookForChanges(names: DeviceNames, listener: (event: KernelEvent) => void): void {
+  async lookForChanges(
+    names: DeviceNames,
+    budget: TurnBudget,
+    listener: (event: KernelEvent) => void,
+  ): Promise<void> {
     const nameOf = namer(names);
-    const reporting = (read: (entry: MapEntry) => KernelObject | undefined) =>
-      (['changed', 'removed'] as const).map((type) => (entry: MapEntry) => {
-        const object = read(entry);
-        if (object !== undefined) listener({ type, object });
-      }) as [(entry: MapEntry) => void, (entry: MapEntry) => void];
-    this.#settings.compare(
+    await this.#settings.compare(
       this.#bpf,
+      budget,
       ({ value }) => {
         const path = decodeSettings(this.name, value, nameOf);
         // An array's entry can't be removed: what was emptied is gone.
@@ -160,8 +162,22 @@ export class FastSet {
       },
       () => {},
     );
-    this.#peers.compare(this.#bpf, ...reporting((entry) => decodePeer(this.name, entry)));
-    this.#locals.compare(this.#bpf, ...reporting((entry) => decodeLocal(this.name, entry, nameOf)));
+    await this.#compare(this.#peers, budget, (entry) => decodePeer(this.name, entry), listener);
+    await this.#compare(this.#locals, budget, (entry) => decodeLocal(this.name, entry, nameOf), listener);
+  }
+
+  #compare(
+    map: WatchedMap,
+    budget: TurnBudget,
+    decode: (entry: MapEntry) => KernelObject,
+    listener: (event: KernelEvent) => void,
+  ): Promise<void> {
+    return map.compare(
+      this.#bpf,
+      budget,
+      (entry) => listener({ type: 'changed', object: decode(entry) }),
+      (entry) => listener({ type: 'removed', object: decode(entry) }),
+    );
   }
 
   counts(): FastCounts {

@@ -3,6 +3,7 @@ import type { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import { ClsactHooks } from '#src/reconcile/fast-path/clsact-hooks.ts';
 import type { FoundHook, HookForm, HookPlace } from '#src/reconcile/fast-path/hook-form.ts';
 import { TcxHooks } from '#src/reconcile/fast-path/tcx-hooks.ts';
+import type { FastProgram } from '#src/state/object.ts';
 import type { Bpf } from '#src/sys/bpf.ts';
 import type { BpfPins } from '#src/sys/bpf-pins.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -23,50 +24,88 @@ export interface HooksOptions {
   readonly form?: FormName | undefined;
 }
 
-/** A found hook, and whether it is of the form in use. */
+/** A found hook, and whether it is in the form that is chosen for its place. */
 export interface FormedHook extends FoundHook {
-  readonly form: FormName;
+  readonly isFormed: boolean;
 }
 
 /**
- * Hooks in the form that this host has: tcx where the kernel has it and a bpffs keeps links, clsact else. Those of the other form,
- * of a weft that chose otherwise, are found and replaced, too.
+ * Programs of which there are two for each container: clsact in any case. A tcx link takes the kernel 10 to 15 ms under a
+ * lock that Docker waits for, too, and its pin outlives the device.
+ */
+const OF_CONTAINERS: readonly FastProgram[] = ['from-container', 'note-in'];
+
+/**
+ * Hooks in the form that this host has: on the underlay and the VXLAN device tcx, where the kernel has it and a bpffs keeps links,
+ * and clsact else. Those of the other form, of a weft that chose otherwise, are found and replaced, too.
  */
 export class Hooks {
   readonly form: FormName;
-  readonly #used: HookForm;
-  readonly #other: HookForm | undefined;
+  readonly #tcx: HookForm | undefined;
+  readonly #clsact: HookForm;
+  readonly #bpf: Bpf;
+  /** The filters, as long as the kernel reports no change of any by others. Pins of tcx are read each time. */
+  #filters: readonly FoundHook[] | undefined;
 
   constructor({ bpf, pins, client, clock }: HooksComponents, { bpffs, form }: HooksOptions) {
-    const clsact = new ClsactHooks(client, clock);
-    const tcx = pins.isBpffs(bpffs) ? tcxOf({ bpf, pins }, bpffs) : undefined;
-    if (form === 'tcx' && tcx === undefined)
+    this.#bpf = bpf;
+    this.#clsact = new ClsactHooks(client, clock);
+    this.#tcx = pins.isBpffs(bpffs) ? tcxOf({ bpf, pins }, bpffs) : undefined;
+    if (form === 'tcx' && this.#tcx === undefined)
       throw new TypeError(`this kernel has no tcx, or no bpffs at ${bpffs}`);
-    const usesTcx = tcx !== undefined && form !== 'clsact';
-    this.#used = usesTcx ? tcx : clsact;
-    this.#other = usesTcx ? clsact : tcx;
-    this.form = this.#used.name;
+    this.form = form ?? (this.#tcx === undefined ? 'clsact' : 'tcx');
   }
 
-  /** All of them, or only those of the form in use: others come from before this start. */
-  async list(names: DeviceNames, { alsoOther = false } = {}): Promise<FormedHook[]> {
-    const found: FormedHook[] = [];
-    for (const form of alsoOther ? [this.#used, this.#other] : [this.#used])
-      for (const hook of (await form?.list(names)) ?? [])
-        found.push({ ...hook, form: form?.name ?? this.form });
-    return found;
+  /** To be called after an event of RTNLGRP_TC, and before a look at all there is. */
+  forgetFilters(): void {
+    this.#filters = undefined;
+  }
+
+  async list(names: DeviceNames): Promise<FormedHook[]> {
+    this.#filters ??= await this.#clsact.list(names);
+    const links = (await this.#tcx?.list(names)) ?? [];
+    return (
+      [...formed('clsact', this.#filters), ...formed('tcx', links)]
+        .map(({ form, hook }) => ({ ...hook, isFormed: form === this.#formOf(hook).name }))
+        // A device may have gone since, and its filters with it.
+        .filter(({ ifindex, device }) => names.nameOf(ifindex) === device)
+    );
   }
 
   async attach(place: HookPlace, program: number): Promise<void> {
-    await this.#used.attach(place, program);
-    await this.#other?.detach(place);
+    const form = this.#formOf(place);
+    await form.attach(place, program);
+    await this.#besides(form)?.detach(place);
+    const { id: programId } = this.#bpf.programInfo(program);
+    this.#noteFilter(place, form === this.#clsact ? [{ ...place, programId }] : []);
   }
 
   async detach(place: HookPlace): Promise<void> {
-    await this.#used.detach(place);
-    await this.#other?.detach(place);
+    const form = this.#formOf(place);
+    await form.detach(place);
+    await this.#besides(form)?.detach(place);
+    this.#noteFilter(place, []);
+  }
+
+  /** What is at the place now. */
+  #noteFilter({ set, program, ifindex }: HookPlace, now: readonly FoundHook[]): void {
+    const others = this.#filters?.filter(
+      (hook) => hook.ifindex !== ifindex || hook.program !== program || hook.set !== set,
+    );
+    this.#filters = others && [...others, ...now];
+  }
+
+  #formOf({ program }: Pick<HookPlace, 'program'>): HookForm {
+    const isTcx = this.form === 'tcx' && !OF_CONTAINERS.includes(program);
+    return (isTcx ? this.#tcx : undefined) ?? this.#clsact;
+  }
+
+  #besides(form: HookForm): HookForm | undefined {
+    return form === this.#clsact ? this.#tcx : this.#clsact;
   }
 }
+
+const formed = (form: FormName, hooks: readonly FoundHook[]) => hooks.map((hook) => ({ form, hook }));
 
 /** `undefined` where the kernel has no tcx, or nothing can be pinned: a unit's /sys may be read-only. */
 function tcxOf(

@@ -126,5 +126,5 @@ export class TcxHooks implements HookForm {
   }
 }
 
-/** A bpffs takes no dots, and a device's name has no colons. */
-const pinName = (device: string): string => device.replaceAll('.', ':');
+/** A bpffs takes no dots, and a device’s name has no colons. */
+export const pinName = (device: string): string => device.replaceAll(/\./g, ':');

@@ -1,5 +1,6 @@
 import type { MapEntry, MapLayout } from '#src/fast-path/map-layouts.ts';
-import type { Bpf } from '#src/sys/bpf.ts';
+import type { Bpf, BpfEntries } from '#src/sys/bpf.ts';
+import type { TurnBudget } from '#src/sys/turn-budget.ts';
 
 /** What is in a map, and what has changed there since: the kernel reports no changes of maps. */
 export class WatchedMap {
@@ -8,7 +9,7 @@ export class WatchedMap {
   /** Value by key, both as text of one character for each byte. */
   readonly #known = new Map<string, string>();
   /** All as it was when it was last compared; `undefined` after changes of our own. */
-  #last: { readonly keys: Uint8Array; readonly values: Uint8Array } | undefined;
+  #last: readonly BpfEntries[] | undefined;
 
   constructor(fd: number, layout: MapLayout) {
     this.fd = fd;
@@ -26,21 +27,33 @@ export class WatchedMap {
     this.#known.delete(textOf(key));
   }
 
-  /** Reads the map; calls back with each entry that is not as it was, and with the keys that are gone. */
-  compare(bpf: Bpf, changed: (entry: MapEntry) => void, gone: (entry: MapEntry) => void): void {
-    const { count, keys, values } = bpf.entries(this.fd, this.#layout);
-    if (this.#last !== undefined && isSame(this.#last.keys, keys) && isSame(this.#last.values, values))
-      return;
-    this.#last = { keys, values };
-    const missing = new Map(this.#known);
-    for (let index = 0; index < count; index++) {
-      const entry = this.#entry(keys, values, index);
-      const [key, value] = [textOf(entry.key), textOf(entry.value)];
-      missing.delete(key);
-      if (this.#known.get(key) === value) continue;
-      this.#known.set(key, value);
-      changed(entry);
+  /** Reads the map; calls back with each entry that is not as it was, and with those that are gone. */
+  async compare(
+    bpf: Bpf,
+    budget: TurnBudget,
+    changed: (entry: MapEntry) => void,
+    gone: (entry: MapEntry) => void,
+  ): Promise<void> {
+    const chunks: BpfEntries[] = [];
+    let isSame = true;
+    for (const chunk of bpf.chunks(this.fd, this.#layout)) {
+      isSame &&= isEqual(chunk, this.#last?.[chunks.length]);
+      chunks.push(chunk);
+      await budget.turn();
     }
+    if (isSame && chunks.length === this.#last?.length) return;
+    this.#last = chunks;
+    const missing = new Map(this.#known);
+    for (const chunk of chunks)
+      for (let index = 0; index < chunk.count; index++) {
+        if (budget.isSpent) await budget.turn();
+        const entry = this.#entry(chunk, index);
+        const [key, value] = [textOf(entry.key), textOf(entry.value)];
+        missing.delete(key);
+        if (this.#known.get(key) === value) continue;
+        this.#known.set(key, value);
+        changed(entry);
+      }
     for (const [key, value] of missing) {
       this.#known.delete(key);
       gone({ key: bytesOf(key), value: bytesOf(value) });
@@ -48,18 +61,22 @@ export class WatchedMap {
   }
 
   /** Reads all entries, and takes them for known. */
-  list(bpf: Bpf): MapEntry[] {
-    const { count, keys, values } = bpf.entries(this.fd, this.#layout);
-    this.#last = { keys, values };
+  async list(bpf: Bpf, budget: TurnBudget, visit: (entry: MapEntry) => void): Promise<void> {
+    const chunks: BpfEntries[] = [];
+    this.#last = chunks;
     this.#known.clear();
-    return Array.from({ length: count }, (_, index) => {
-      const entry = this.#entry(keys, values, index);
-      this.#known.set(textOf(entry.key), textOf(entry.value));
-      return entry;
-    });
+    for (const chunk of bpf.chunks(this.fd, this.#layout)) {
+      chunks.push(chunk);
+      for (let index = 0; index < chunk.count; index++) {
+        const entry = this.#entry(chunk, index);
+        this.#known.set(textOf(entry.key), textOf(entry.value));
+        visit(entry);
+      }
+      await budget.turn();
+    }
   }
 
-  #entry(keys: Uint8Array, values: Uint8Array, index: number): MapEntry {
+  #entry({ keys, values }: BpfEntries, index: number): MapEntry {
     const { keySize, valueSize } = this.#layout;
     return {
       key: keys.subarray(index * keySize, (index + 1) * keySize),
@@ -68,7 +85,11 @@ export class WatchedMap {
   }
 }
 
-const isSame = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0;
+const isEqual = (a: BpfEntries, b: BpfEntries | undefined): boolean =>
+  b !== undefined &&
+  a.count === b.count &&
+  Buffer.compare(a.keys, b.keys) === 0 &&
+  Buffer.compare(a.values, b.values) === 0;
 const textOf = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 const bytesOf = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 'latin1'));

@@ -31,3 +31,12 @@ test('the commands are those of iproute2', () => {
   );
   assert.equal(BRIDGE_PORT.command('remove', wanted), '# nothing removes the flags of vx-7');
 });
+
+test('a tunnel that loses its flag loses the VNIs of its VLANs, and no other flag takes anything along', () => {
+  const tunnel = port({ vlanTunnel: true });
+  assert.ok(BRIDGE_PORT.takesAlong(tunnel, port({ vlanTunnel: false })));
+  assert.ok(!BRIDGE_PORT.takesAlong(port({ vlanTunnel: false }), tunnel));
+  assert.ok(!BRIDGE_PORT.takesAlong(port({ vlanTunnel: false }), port({ vlanTunnel: false })));
+  assert.ok(!BRIDGE_PORT.takesAlong(wanted, port({ learning: true })));
+  assert.ok(!BRIDGE_PORT.takesAlong(tunnel, undefined));
+});

@@ -19,6 +19,8 @@ export interface BridgePort {
   readonly bcastFlood?: boolean;
   /** Only frames from a MAC that has an entry on this device come in (Linux 5.18). */
   readonly locked?: boolean;
+  /** A frame's VLAN and the VNI of its tunnel follow from each other. */
+  readonly vlanTunnel?: boolean;
   /** A frame may go out where it came in. */
   readonly hairpin?: boolean;
   /** No frames to other devices that are isolated. */
@@ -37,6 +39,7 @@ const FLAGS: readonly (readonly [flag: BridgePortFlag, name: string])[] = [
   ['locked', 'locked'],
   ['hairpin', 'hairpin'],
   ['isolated', 'isolated'],
+  ['vlanTunnel', 'vlan_tunnel'],
 ];
 
 const onOff = (value: boolean | undefined): string => (value ? 'on' : 'off');
@@ -65,6 +68,8 @@ export const BRIDGE_PORT = kindOf<BridgePort>({
   isAsWanted: (wanted, found) => !FLAGS.some(([flag]) => differs(flag, wanted, found)),
   // A port in use is locked when the MAC behind it has its entry: its frames would be dropped in between.
   stage: ({ object }, found) => (found?.locked === false && object.locked === true ? 'last' : 'made'),
+  // With the flag go the VNIs of all VLANs of the device (nbp_vlan_tunnel_info_flush of net/bridge/br_vlan_tunnel.c).
+  takesAlong: (found, now) => found?.vlanTunnel === true && now?.vlanTunnel === false,
   deviceOf: ({ device }) => device,
   format,
   command: (verb, port) =>

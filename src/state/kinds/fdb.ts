@@ -10,18 +10,23 @@ export interface FdbEntry {
   readonly destination: Ip;
   readonly device: string;
   readonly permanent: boolean;
+  /** Of which of the device's networks, where it has several (`vnifilter`). */
+  readonly vni?: number;
   /** The outer packets leave by this device, whatever the routes say; absent where the routes decide. */
   readonly via?: string;
 }
 
-const format = ({ mac, device, destination, permanent, via }: FdbEntry): string =>
-  `${mac} dev ${device} dst ${formatIp(destination)}${via === undefined ? '' : ` via ${via}`} self${permanent ? ' permanent' : ''}`;
+const ofVni = (vni: number | undefined): string => (vni === undefined ? '' : ` src_vni ${vni}`);
+const by = (via: string | undefined): string => (via === undefined ? '' : ` via ${via}`);
+
+const format = ({ mac, device, destination, permanent, vni, via }: FdbEntry): string =>
+  `${mac} dev ${device} dst ${formatIp(destination)}${ofVni(vni)}${by(via)} self${permanent ? ' permanent' : ''}`;
 
 export const FDB = kindOf<FdbEntry>({
   name: 'fdb',
   rank: 3,
-  key: ({ mac, device }) => `fdb ${mac} dev ${device}`,
-  sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device,
+  key: ({ mac, device, vni }) => `fdb ${mac} dev ${device}${ofVni(vni)}`,
+  sharesSlot: (a, b) => a.mac === b.mac && a.device === b.device && a.vni === b.vni,
   hash: ({ mac }) => mac,
   differences: (wanted, found) =>
     new Differences()

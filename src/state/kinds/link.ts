@@ -21,6 +21,8 @@ export interface Link {
   readonly up?: boolean;
   /** Only in what was found: IFF_LOWER_UP, there is a carrier. */
   readonly running?: boolean;
+  /** Only in what was found: what its packets queue in when they go out, `noqueue` for nothing. As `ip link` shows it. */
+  readonly qdisc?: string;
   /** Only in what was found: the bridge or bond it is a port of, by ifindex. */
   readonly masterIndex?: number;
   /** Only in what was found: the ifindex of a veth pair's other end, in that one's namespace (IFLA_LINK). */
@@ -32,6 +34,7 @@ export interface Link {
   readonly vxlan?: Vxlan;
   readonly ipip?: Ipip;
   readonly bridge?: Bridge;
+  readonly vlan?: Vlan;
   /** Only in what is wanted, and only when it is made. */
   readonly veth?: Veth;
   /** Only in what is wanted: no message to the kernel can make it, and what does is not the reconciler. It is set once it is there. */
@@ -42,23 +45,41 @@ export interface Link {
 export interface Bridge {
   /** IGMP and MLD are listened to, and multicast goes to those that asked for it. */
   readonly multicastSnooping?: boolean;
+  /** Frames stay in their VLAN, and devices get those of their own VLANs only. It is set when the bridge is made. */
+  readonly vlanFiltering?: boolean;
+}
+
+/** IFLA_VLAN_* of linux/if_link.h: the device has one VLAN of another one. */
+export interface Vlan {
+  /** 1 to 4094 (IEEE 802.1Q). */
+  readonly id: number;
+  /** The device that carries the tagged frames. */
+  readonly parent: string;
 }
 
 /** The type by its name, or by what else is known of the device. */
-function typeOf({ type, vxlan, ipip, bridge, veth }: Link): string | undefined {
+function typeOf({ type, vxlan, ipip, bridge, vlan, veth }: Link): string | undefined {
   if (type !== undefined) return type;
   if (vxlan !== undefined) return 'vxlan';
   if (ipip !== undefined) return 'ipip';
   if (bridge !== undefined) return 'bridge';
+  if (vlan !== undefined) return 'vlan';
   return veth && 'veth';
 }
 
 function mustRecreate(wanted: Link, found: Link): string[] {
-  const { vxlan, ipip } = wanted;
+  const { vxlan, ipip, bridge, vlan } = wanted;
   if (vxlan !== undefined && found.vxlan !== undefined) return vxlanDifferences(vxlan, found.vxlan);
   if (ipip !== undefined && found.ipip !== undefined) return ipipDifferences(ipip, found.ipip);
+  if (vlan !== undefined && found.vlan !== undefined)
+    return new Differences()
+      .field('vlan', vlan.id, found.vlan.id)
+      .field('link', vlan.parent, found.vlan.parent).texts;
   const type = typeOf(wanted);
-  if (type === undefined || ((vxlan ?? ipip) === undefined && type === typeOf(found))) return [];
+  const isOfType = (vxlan ?? ipip ?? vlan) === undefined && type === typeOf(found);
+  if (isOfType && bridge?.vlanFiltering && !found.bridge?.vlanFiltering)
+    return ['vlan_filtering: 0, wanted 1'];
+  if (type === undefined || isOfType) return [];
   return [`link type: ${type} vs ${found.type ?? 'none'}`];
 }
 
@@ -111,6 +132,8 @@ function making(wanted: Link): Operation<Link>[] {
   const { up, master, ...made } = wanted;
   const { kind, name, mtu } = wanted;
   const add: Operation<Link> = { verb: 'add', object: made };
+  // It is made after the device below: see {@link stage}.
+  if (wanted.vlan !== undefined) return [{ verb: 'add', object: wanted }];
   if (typeof master === 'string') return [add, ...inBridge({ kind, name, master, ...(up && { up }) })];
   // A bridge follows the MTU of what is put into it, unless its own was set after it was made.
   const isBridge = typeOf(wanted) === 'bridge' && mtu !== undefined;
@@ -129,7 +152,8 @@ function inBridge({ up, ...joined }: Link): Operation<Link>[] {
  * A bridge may have been made just now; and what is put into it carries no frames before it is as wanted in all. What goes
  * down does so when its frames have another way.
  */
-function stage({ verb, object: { master, up } }: Operation<Link>): Stage {
+function stage({ verb, object: { master, up, vlan } }: Operation<Link>): Stage {
+  if (verb === 'add' && vlan !== undefined) return 'joined';
   if (verb === 'set' && up === false) return 'last';
   if (verb !== 'set' || typeof master !== 'string') return 'made';
   return up ? 'last' : 'joined';
@@ -151,13 +175,16 @@ function format(link: Link): string {
   if (link.mac !== undefined) words.push('address', link.mac);
   if (link.mtu !== undefined) words.push('mtu', String(link.mtu));
   if (typeof link.master === 'string') words.push('master', link.master);
+  if (link.vlan !== undefined) words.push('link', link.vlan.parent);
   if (link.vxlan?.socketIn === 'host') words.push('link-netns', 'host');
   const type = typeOf(link);
   if (type !== undefined) words.push('type', type);
   if (link.vxlan !== undefined) words.push(formatVxlan(link.vxlan));
   if (link.ipip !== undefined) words.push(formatIpip(link.ipip));
   if (link.veth !== undefined) words.push(formatVeth(link.veth));
-  const { multicastSnooping } = link.bridge ?? {};
+  if (link.vlan !== undefined) words.push('id', String(link.vlan.id));
+  const { multicastSnooping, vlanFiltering } = link.bridge ?? {};
+  if (vlanFiltering) words.push('vlan_filtering', '1');
   if (multicastSnooping !== undefined) words.push('mcast_snooping', multicastSnooping ? '1' : '0');
   return words.join(' ');
 }
@@ -194,8 +221,8 @@ export const LINK = kindOf<Link>({
     (found.up !== true && now.up === true) ||
     (found.running !== true && now.running === true),
   deviceOf: ({ name }) => name,
-  devicesNeeded: ({ name, vxlan, master }) =>
-    [name, vxlan?.underlay, master ?? undefined].filter((device) => device !== undefined),
+  devicesNeeded: ({ name, vxlan, vlan, master }) =>
+    [name, vxlan?.underlay, vlan?.parent, master ?? undefined].filter((device) => device !== undefined),
   format,
   command,
 });

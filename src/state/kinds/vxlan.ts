@@ -15,8 +15,10 @@ export interface Vxlan {
   /** Group based policy extension. */
   readonly gbp: boolean;
   readonly l2miss?: boolean;
-  /** Only in what was found: the device takes its VNIs from each packet (`external`), and all packets of its port. */
+  /** The device has its VNIs from each packet (`external`), and gets all packets of its port. */
   readonly external?: boolean;
+  /** Of an external device: it gets packets of those VNIs only that it was given (Linux 5.18). */
+  readonly vniFilter?: boolean;
   /**
    * The device is in another namespace than the host's, and its UDP socket in the host's: there its packets are sent by
    * the host's routes. Such a device has no underlay by name. `elsewhere` is only ever found.
@@ -43,6 +45,8 @@ export function vxlanDifferences(want: Vxlan, have: Vxlan): string[] {
   compare('port', want.port, have.port);
   compare('learning', want.learning, have.learning);
   compare('gbp', want.gbp, have.gbp);
+  if (want.external) compare('external', true, have.external ?? false);
+  if (want.vniFilter) compare('vnifilter', true, have.vniFilter ?? false);
   if (have.group !== undefined && want.group === undefined)
     texts.push(`group address: none vs ${formatIp(have.group)}`);
   if (have.l2miss) texts.push('l2miss: false vs true');
@@ -50,8 +54,10 @@ export function vxlanDifferences(want: Vxlan, have: Vxlan): string[] {
 }
 
 /** What follows `type vxlan`. */
-export function formatVxlan({ vni, underlay, local, group, port, learning, gbp }: Vxlan): string {
-  const words = ['id', String(vni)];
+export function formatVxlan(vxlan: Vxlan): string {
+  const { vni, underlay, local, group, port, learning, gbp, external, vniFilter } = vxlan;
+  const words = external ? ['external'] : ['id', String(vni)];
+  if (vniFilter) words.push('vnifilter');
   if (underlay !== undefined) words.push('dev', underlay);
   if (local !== undefined) words.push('local', formatIp(local));
   if (group !== undefined) words.push('group', formatIp(group));

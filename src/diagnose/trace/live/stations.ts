@@ -1,9 +1,10 @@
+import { knownInFamilyOf } from '#src/diagnose/known-families.ts';
 import type { HopId } from '#src/diagnose/trace/hop.ts';
 import { readHost } from '#src/diagnose/trace/host-facts.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
 import { wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { ownDevice, wantedWay } from '#src/diagnose/trace/wanted-way.ts';
-import { containsAddress, type Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, type Ip } from '#src/lib/ip.ts';
 
 /** A device of one host that the packet passes, where it can be seen. JSON. */
 export interface Station {
@@ -25,8 +26,9 @@ export interface StationPlan {
 }
 
 /** Where a packet between a container of this host and an address elsewhere can be seen on this host. */
-export async function planStations(host: LocalHost, own: Ipv4, other: Ipv4): Promise<StationPlan> {
-  const { eye, known, namespaces } = host;
+export async function planStations(host: LocalHost, own: Ip, other: Ip): Promise<StationPlan> {
+  const { eye, namespaces } = host;
+  const known = host.known && knownInFamilyOf(host.known, own);
   if (known === undefined) return { stations: [], namespaces: {} };
   const facts = await readHost(eye, known, own, namespaces);
   const { inside, bridge } = facts;

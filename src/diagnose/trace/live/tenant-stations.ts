@@ -1,6 +1,6 @@
 import type { Station, StationPlan } from '#src/diagnose/trace/live/stations.ts';
 import type { LocalHost } from '#src/diagnose/trace/local-host.ts';
-import { linkCalled, wayOut } from '#src/diagnose/trace/step-texts.ts';
+import { wayOut } from '#src/diagnose/trace/step-texts.ts';
 import { localMac, readSegment, tenantsOf } from '#src/diagnose/trace/tenant-host.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 
@@ -13,14 +13,14 @@ export async function planTenantStations(
 ): Promise<StationPlan> {
   const tenants = tenantsOf(host);
   const segment = await readSegment(tenants, vni, own, host.namespaces);
-  const { inside, tunnel, links, neighbours, fdb } = segment;
+  const { inside, tunnel, device, neighbours, fdb } = segment;
   const stations: Station[] = [];
   if (inside !== undefined) stations.push({ ...PLACES.container, device: inside.link.name });
   if (inside?.port !== undefined) stations.push({ ...PLACES.port, device: inside.port.name });
   const mac = neighbours.find(({ ip }) => ip === other)?.mac;
   const isHere =
     mac === undefined && (await localMac(tenants, segment, other, host.namespaces)) !== undefined;
-  if (!isHere && linkCalled(links, tunnel) !== undefined) {
+  if (!isHere && device !== undefined) {
     stations.push({ ...PLACES.tunnel, device: tunnel });
     const destination = fdb.find((entry) => entry.mac === mac)?.destination;
     const by =

@@ -3,7 +3,7 @@ import { markedPacket, TOKEN_BYTES } from '#src/diagnose/trace/live/marked-packe
 import type { StationPlan } from '#src/diagnose/trace/live/stations.ts';
 import { TokenWatch, type WatchAnswer } from '#src/diagnose/trace/live/watch-token.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { type Ipv4, parseIpv4 } from '#src/lib/ip.ts';
+import { type Ip, isIpv4, parseIp } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { openIpSender } from '#src/sys/ip-sender.ts';
 
@@ -34,7 +34,7 @@ export interface WatchPartOptions {
 }
 
 /** Where packets between two addresses pass on this host. */
-export type PlanStations = (own: Ipv4, other: Ipv4, tenant: number | undefined) => Promise<StationPlan>;
+export type PlanStations = (own: Ip, other: Ip, tenant: number | undefined) => Promise<StationPlan>;
 
 /** Watches on this host, and sends when it is to. @throws {WeftError} `trace-watch` for a request that can't be one. */
 export async function watchPart(
@@ -64,10 +64,11 @@ export async function watchPart(
 }
 
 function checked({ token, own, other, timeoutMs }: WatchRequest) {
-  const addresses = [own, other].map((text) => parseIpv4(text));
+  const addresses = [own, other].map((text) => parseIp(text));
   const [from, to] = addresses;
   const bytes = Buffer.from(token, 'hex');
-  if (from === undefined || to === undefined || bytes.length !== TOKEN_BYTES || !(timeoutMs > 0)) {
+  const isOneFamily = from !== undefined && to !== undefined && isIpv4(from) === isIpv4(to);
+  if (!isOneFamily || bytes.length !== TOKEN_BYTES || !(timeoutMs > 0)) {
     throw new WeftError(
       'trace-watch',
       'cannot watch for a packet: the request is not of the form that it should be',
@@ -84,11 +85,11 @@ function checked({ token, own, other, timeoutMs }: WatchRequest) {
 /** Several packets: the other host may begin to watch a little later. */
 async function send(
   namespace: string | undefined,
-  { token, own, other }: { readonly token: Uint8Array; readonly own: Ipv4; readonly other: Ipv4 },
+  { token, own, other }: { readonly token: Uint8Array; readonly own: Ip; readonly other: Ip },
   clock: Clock,
   enough: Promise<void>,
 ): Promise<void> {
-  const sender = await openIpSender(namespace);
+  const sender = await openIpSender(other, namespace);
   let isOver = false;
   const over = enough.then(() => {
     isOver = true;

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+
+const SETTING = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal';
+const NOTE = '/var/lib/weft/fast-path.json';
+
+function host(value: string | undefined) {
+  const files = new Map<string, string>(value === undefined ? [] : [[SETTING, `${value}\n`]]);
+  const write = async (path: string, text: string | Iterable<string>): Promise<void> => {
+    files.set(path, [...text].join(''));
+  };
+  const system = {
+    read: async (path: string) => files.get(path),
+    write,
+    writeAtomically: write,
+    remove: async (path: string) => void files.delete(path),
+  };
+  return { files, open: () => new TcpLiberal(system, NOTE), value: () => files.get(SETTING)?.trim() };
+}
+
+test('the last of several users puts back what was there before the first', async () => {
+  const { files, open, value } = host('0');
+  const liberal = open();
+  await liberal.use('/one');
+  files.set(SETTING, '1');
+  await liberal.use('/two');
+  await liberal.use('/two');
+  assert.equal(await liberal.leave('/one'), undefined);
+  assert.equal(value(), '1');
+  assert.match((await liberal.leave('/two')) ?? '', /be_liberal=0$/);
+  assert.equal(value(), '0');
+  assert.equal(files.has(NOTE), false);
+});
+
+test('another run knows what was there', async () => {
+  const { files, open, value } = host('0');
+  await open().use('/one');
+  files.set(SETTING, '1');
+  await open().use('/one');
+  await open().leave('/one');
+  assert.equal(value(), '0');
+});
+
+test('what an administrator has set stays', async () => {
+  const { open, value } = host('1');
+  await open().use('/one');
+  await open().leave('all');
+  assert.equal(value(), '1');
+});
+
+test('without a note nothing is put back; a note that nobody wrote is none', async () => {
+  const { files, open, value } = host('1');
+  assert.equal(await open().leave('all'), undefined);
+  files.set(NOTE, '{"users":3,"value":"rm -rf"}');
+  assert.equal(await open().leave('all'), undefined);
+  assert.equal(value(), '1');
+});
+
+test('a kernel without conntrack has nothing that could mind', async () => {
+  const { files, open } = host(undefined);
+  assert.equal(await open().isSet(), true);
+  await open().use('/one');
+  assert.equal(await open().isUser('/one'), true);
+  assert.equal(await open().leave('/one'), undefined);
+  assert.deepEqual([...files], []);
+  assert.equal(await host('0').open().isSet(), false);
+});

@@ -1,0 +1,36 @@
+import type { Machine } from '#src/lab/machine.ts';
+import type { CallReport } from './echo-process.ts';
+import { inRepository } from './flanneld.ts';
+
+const PROGRAM = ['test/support/echo-process.ts'];
+const argv = (...words: string[]): string[] => [process.execPath, ...PROGRAM.map(inRepository), ...words];
+
+/** Sends back all that comes to a port of the machine, by UDP and TCP. */
+export async function serveEcho(machine: Machine, port = 7000): Promise<void> {
+  const server = await machine.start(`echo-${port}`, argv('serve', `--port=${port}`));
+  await server.waitForLog(/serving/);
+}
+
+let calls = 0;
+
+/** A call under way: a message per millisecond and protocol. */
+export interface EchoCall {
+  readonly report: Promise<CallReport>;
+}
+
+/** Resolves when the call has begun. */
+export async function callEcho(
+  machine: Machine,
+  address: string,
+  { port = 7000, ms = 3_000 }: { readonly port?: number; readonly ms?: number } = {},
+): Promise<EchoCall> {
+  const words = ['call', `--port=${port}`, `--address=${address}`, `--ms=${ms}`];
+  const caller = await machine.start(`call-${process.pid}-${++calls}`, argv(...words));
+  await caller.waitForLog(/calling/);
+  const report = async (): Promise<CallReport> => {
+    await caller.exited();
+    const last = (await caller.log()).trim().split('\n').at(-1) ?? '';
+    return JSON.parse(last) as CallReport;
+  };
+  return { report: report() };
+}
