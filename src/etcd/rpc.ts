@@ -6,22 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type handleBidiStreamingCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const protobufPackage = "etcdserverpb";
 
@@ -4783,92 +4767,6 @@ export const KVService = {
   },
 } as const;
 
-export interface KVServer extends UntypedServiceImplementation {
-  range: handleUnaryCall<RangeRequest, RangeResponse>;
-  put: handleUnaryCall<PutRequest, PutResponse>;
-  deleteRange: handleUnaryCall<DeleteRangeRequest, DeleteRangeResponse>;
-  txn: handleUnaryCall<TxnRequest, TxnResponse>;
-  compact: handleUnaryCall<CompactionRequest, CompactionResponse>;
-}
-
-export interface KVClient extends Client {
-  range(
-    request: RangeRequest,
-    callback: (error: ServiceError | null, response: RangeResponse) => void,
-  ): ClientUnaryCall;
-  range(
-    request: RangeRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: RangeResponse) => void,
-  ): ClientUnaryCall;
-  range(
-    request: RangeRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RangeResponse) => void,
-  ): ClientUnaryCall;
-  put(request: PutRequest, callback: (error: ServiceError | null, response: PutResponse) => void): ClientUnaryCall;
-  put(
-    request: PutRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: PutResponse) => void,
-  ): ClientUnaryCall;
-  put(
-    request: PutRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PutResponse) => void,
-  ): ClientUnaryCall;
-  deleteRange(
-    request: DeleteRangeRequest,
-    callback: (error: ServiceError | null, response: DeleteRangeResponse) => void,
-  ): ClientUnaryCall;
-  deleteRange(
-    request: DeleteRangeRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: DeleteRangeResponse) => void,
-  ): ClientUnaryCall;
-  deleteRange(
-    request: DeleteRangeRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DeleteRangeResponse) => void,
-  ): ClientUnaryCall;
-  txn(request: TxnRequest, callback: (error: ServiceError | null, response: TxnResponse) => void): ClientUnaryCall;
-  txn(
-    request: TxnRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: TxnResponse) => void,
-  ): ClientUnaryCall;
-  txn(
-    request: TxnRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: TxnResponse) => void,
-  ): ClientUnaryCall;
-  compact(
-    request: CompactionRequest,
-    callback: (error: ServiceError | null, response: CompactionResponse) => void,
-  ): ClientUnaryCall;
-  compact(
-    request: CompactionRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: CompactionResponse) => void,
-  ): ClientUnaryCall;
-  compact(
-    request: CompactionRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: CompactionResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const KVClient = makeGenericClientConstructor(KVService, "etcdserverpb.KV") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): KVClient;
-  service: typeof KVService;
-  serviceName: string;
-};
-
 export type WatchService = typeof WatchService;
 export const WatchService = {
   watch: {
@@ -4881,22 +4779,6 @@ export const WatchService = {
     responseDeserialize: (value: Buffer): WatchResponse => WatchResponse.decode(value),
   },
 } as const;
-
-export interface WatchServer extends UntypedServiceImplementation {
-  watch: handleBidiStreamingCall<WatchRequest, WatchResponse>;
-}
-
-export interface WatchClient extends Client {
-  watch(): ClientDuplexStream<WatchRequest, WatchResponse>;
-  watch(options: Partial<CallOptions>): ClientDuplexStream<WatchRequest, WatchResponse>;
-  watch(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WatchRequest, WatchResponse>;
-}
-
-export const WatchClient = makeGenericClientConstructor(WatchService, "etcdserverpb.Watch") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): WatchClient;
-  service: typeof WatchService;
-  serviceName: string;
-};
 
 export type LeaseService = typeof LeaseService;
 export const LeaseService = {
@@ -4951,89 +4833,6 @@ export const LeaseService = {
   },
 } as const;
 
-export interface LeaseServer extends UntypedServiceImplementation {
-  leaseGrant: handleUnaryCall<LeaseGrantRequest, LeaseGrantResponse>;
-  leaseRevoke: handleUnaryCall<LeaseRevokeRequest, LeaseRevokeResponse>;
-  leaseKeepAlive: handleBidiStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse>;
-  leaseTimeToLive: handleUnaryCall<LeaseTimeToLiveRequest, LeaseTimeToLiveResponse>;
-  leaseLeases: handleUnaryCall<LeaseLeasesRequest, LeaseLeasesResponse>;
-}
-
-export interface LeaseClient extends Client {
-  leaseGrant(
-    request: LeaseGrantRequest,
-    callback: (error: ServiceError | null, response: LeaseGrantResponse) => void,
-  ): ClientUnaryCall;
-  leaseGrant(
-    request: LeaseGrantRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: LeaseGrantResponse) => void,
-  ): ClientUnaryCall;
-  leaseGrant(
-    request: LeaseGrantRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: LeaseGrantResponse) => void,
-  ): ClientUnaryCall;
-  leaseRevoke(
-    request: LeaseRevokeRequest,
-    callback: (error: ServiceError | null, response: LeaseRevokeResponse) => void,
-  ): ClientUnaryCall;
-  leaseRevoke(
-    request: LeaseRevokeRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: LeaseRevokeResponse) => void,
-  ): ClientUnaryCall;
-  leaseRevoke(
-    request: LeaseRevokeRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: LeaseRevokeResponse) => void,
-  ): ClientUnaryCall;
-  leaseKeepAlive(): ClientDuplexStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse>;
-  leaseKeepAlive(options: Partial<CallOptions>): ClientDuplexStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse>;
-  leaseKeepAlive(
-    metadata: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientDuplexStream<LeaseKeepAliveRequest, LeaseKeepAliveResponse>;
-  leaseTimeToLive(
-    request: LeaseTimeToLiveRequest,
-    callback: (error: ServiceError | null, response: LeaseTimeToLiveResponse) => void,
-  ): ClientUnaryCall;
-  leaseTimeToLive(
-    request: LeaseTimeToLiveRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: LeaseTimeToLiveResponse) => void,
-  ): ClientUnaryCall;
-  leaseTimeToLive(
-    request: LeaseTimeToLiveRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: LeaseTimeToLiveResponse) => void,
-  ): ClientUnaryCall;
-  leaseLeases(
-    request: LeaseLeasesRequest,
-    callback: (error: ServiceError | null, response: LeaseLeasesResponse) => void,
-  ): ClientUnaryCall;
-  leaseLeases(
-    request: LeaseLeasesRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: LeaseLeasesResponse) => void,
-  ): ClientUnaryCall;
-  leaseLeases(
-    request: LeaseLeasesRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: LeaseLeasesResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const LeaseClient = makeGenericClientConstructor(LeaseService, "etcdserverpb.Lease") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): LeaseClient;
-  service: typeof LeaseService;
-  serviceName: string;
-};
-
 export type ClusterService = typeof ClusterService;
 export const ClusterService = {
   memberList: {
@@ -5046,34 +4845,6 @@ export const ClusterService = {
     responseDeserialize: (value: Buffer): MemberListResponse => MemberListResponse.decode(value),
   },
 } as const;
-
-export interface ClusterServer extends UntypedServiceImplementation {
-  memberList: handleUnaryCall<MemberListRequest, MemberListResponse>;
-}
-
-export interface ClusterClient extends Client {
-  memberList(
-    request: MemberListRequest,
-    callback: (error: ServiceError | null, response: MemberListResponse) => void,
-  ): ClientUnaryCall;
-  memberList(
-    request: MemberListRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: MemberListResponse) => void,
-  ): ClientUnaryCall;
-  memberList(
-    request: MemberListRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: MemberListResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const ClusterClient = makeGenericClientConstructor(ClusterService, "etcdserverpb.Cluster") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): ClusterClient;
-  service: typeof ClusterService;
-  serviceName: string;
-};
 
 export type MaintenanceService = typeof MaintenanceService;
 export const MaintenanceService = {
@@ -5133,105 +4904,6 @@ export const MaintenanceService = {
   },
 } as const;
 
-export interface MaintenanceServer extends UntypedServiceImplementation {
-  alarm: handleUnaryCall<AlarmRequest, AlarmResponse>;
-  status: handleUnaryCall<StatusRequest, StatusResponse>;
-  defragment: handleUnaryCall<DefragmentRequest, DefragmentResponse>;
-  hash: handleUnaryCall<HashRequest, HashResponse>;
-  hashKv: handleUnaryCall<HashKVRequest, HashKVResponse>;
-  snapshot: handleServerStreamingCall<SnapshotRequest, SnapshotResponse>;
-}
-
-export interface MaintenanceClient extends Client {
-  alarm(
-    request: AlarmRequest,
-    callback: (error: ServiceError | null, response: AlarmResponse) => void,
-  ): ClientUnaryCall;
-  alarm(
-    request: AlarmRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: AlarmResponse) => void,
-  ): ClientUnaryCall;
-  alarm(
-    request: AlarmRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AlarmResponse) => void,
-  ): ClientUnaryCall;
-  status(
-    request: StatusRequest,
-    callback: (error: ServiceError | null, response: StatusResponse) => void,
-  ): ClientUnaryCall;
-  status(
-    request: StatusRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: StatusResponse) => void,
-  ): ClientUnaryCall;
-  status(
-    request: StatusRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: StatusResponse) => void,
-  ): ClientUnaryCall;
-  defragment(
-    request: DefragmentRequest,
-    callback: (error: ServiceError | null, response: DefragmentResponse) => void,
-  ): ClientUnaryCall;
-  defragment(
-    request: DefragmentRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: DefragmentResponse) => void,
-  ): ClientUnaryCall;
-  defragment(
-    request: DefragmentRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DefragmentResponse) => void,
-  ): ClientUnaryCall;
-  hash(request: HashRequest, callback: (error: ServiceError | null, response: HashResponse) => void): ClientUnaryCall;
-  hash(
-    request: HashRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: HashResponse) => void,
-  ): ClientUnaryCall;
-  hash(
-    request: HashRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: HashResponse) => void,
-  ): ClientUnaryCall;
-  hashKv(
-    request: HashKVRequest,
-    callback: (error: ServiceError | null, response: HashKVResponse) => void,
-  ): ClientUnaryCall;
-  hashKv(
-    request: HashKVRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: HashKVResponse) => void,
-  ): ClientUnaryCall;
-  hashKv(
-    request: HashKVRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: HashKVResponse) => void,
-  ): ClientUnaryCall;
-  snapshot(request: SnapshotRequest, options?: Partial<CallOptions>): ClientReadableStream<SnapshotResponse>;
-  snapshot(
-    request: SnapshotRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<SnapshotResponse>;
-}
-
-export const MaintenanceClient = makeGenericClientConstructor(
-  MaintenanceService,
-  "etcdserverpb.Maintenance",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): MaintenanceClient;
-  service: typeof MaintenanceService;
-  serviceName: string;
-};
-
 export type AuthService = typeof AuthService;
 export const AuthService = {
   authenticate: {
@@ -5245,34 +4917,6 @@ export const AuthService = {
     responseDeserialize: (value: Buffer): AuthenticateResponse => AuthenticateResponse.decode(value),
   },
 } as const;
-
-export interface AuthServer extends UntypedServiceImplementation {
-  authenticate: handleUnaryCall<AuthenticateRequest, AuthenticateResponse>;
-}
-
-export interface AuthClient extends Client {
-  authenticate(
-    request: AuthenticateRequest,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
-  ): ClientUnaryCall;
-  authenticate(
-    request: AuthenticateRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
-  ): ClientUnaryCall;
-  authenticate(
-    request: AuthenticateRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AuthenticateResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const AuthClient = makeGenericClientConstructor(AuthService, "etcdserverpb.Auth") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): AuthClient;
-  service: typeof AuthService;
-  serviceName: string;
-};
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | bigint | undefined;
 

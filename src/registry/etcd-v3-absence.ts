@@ -17,8 +17,8 @@ interface RangeAnswer {
 /**
  * True when etcd itself says, through the JSON gateway of its v3 API (3.4 and later, unless switched off), that there
  * is no such key: a linearizable read like any other. False is no answer: the key is there, or who asks over gRPC will
- * learn more. Plain HTTP, because gRPC takes longer to load and to connect than everything else that a start does, and a host
- * whose network is in etcd v2 needs it for nothing but this no.
+ * learn more. Plain HTTP, because a host whose network is in etcd v2 needs the client of etcd v3 and its messages for nothing but
+ * this no.
  */
 export async function isAbsentFromV3(
   { clock }: { readonly clock: Clock },

@@ -1,32 +1,25 @@
-import { type ClientDuplexStream, Metadata } from '@grpc/grpc-js';
 import { AuthService } from '#src/etcd/rpc.ts';
+import type { DuplexCall, GrpcChannel, Metadata, Method } from '#src/grpc/grpc-channel.ts';
 import { type Endpoint, EndpointRing } from '#src/registry/endpoints.ts';
 import type { Credentials, EtcdComponents, EtcdOptions } from '#src/registry/etcd-options.ts';
-import { EtcdClient } from '#src/registry/etcd-v3-client.ts';
+import { etcdChannel } from '#src/registry/etcd-v3-client.ts';
 import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-status.ts';
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
 import type { Clock } from '#src/sys/clock.ts';
-
-/** One method of a generated service definition. */
-export interface Method<Request, Answer> {
-  readonly path: string;
-  requestSerialize(request: Request): Buffer;
-  responseDeserialize(bytes: Buffer): Answer;
-}
+import { openStream } from '#src/sys/stream-socket.ts';
 
 /**
  * Calls to whichever endpoint answers, with a deadline each, and with the user's token. A connection that failed is
- * dropped, and the next call makes another one: pauses between attempts are the caller's, so gRPC's own reconnecting,
- * with its backoff of up to two minutes, never gets a chance.
+ * dropped, and the next call makes another one: pauses between attempts are the caller's.
  */
 export class EtcdConnection {
   readonly ring: EndpointRing;
   readonly callTimeoutMs: number;
   readonly #tls: TlsMaterial;
   readonly #auth: Credentials | undefined;
-  readonly #clients = new Map<Endpoint, EtcdClient>();
+  readonly #clients = new Map<Endpoint, GrpcChannel>();
   readonly clock: Clock;
   #token: string | undefined;
 
@@ -41,7 +34,7 @@ export class EtcdConnection {
   /**
    * One unary call. Endpoints are tried in turn as long as the failure is theirs and the call is repeatable.
    *
-   * @throws {RegistryError} whose cause is gRPC's ServiceError; the signal's reason when it aborts
+   * @throws {RegistryError} whose cause is a GrpcError; the signal's reason when it aborts
    */
   call<Request, Answer>(
     method: Method<Request, Answer>,
@@ -91,22 +84,14 @@ export class EtcdConnection {
     method: Method<Request, Answer>,
     what: string,
     signal: AbortSignal,
-  ): Promise<{ endpoint: Endpoint; stream: ClientDuplexStream<Request, Answer> }> {
+  ): Promise<{ endpoint: Endpoint; stream: DuplexCall<Request, Answer> }> {
     const endpoint = this.ring.current;
     const metadata = await this.#metadata(endpoint, signal).catch((error: unknown) => {
       signal.throwIfAborted();
       throw registryError(what, [this.#judge(endpoint, error)]);
     });
     // A member cut off from its cluster ends the stream, where it would be silent otherwise.
-    metadata.set('hasleader', 'true');
-    const stream = this.#client(endpoint).begin((client) =>
-      client.makeBidiStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        metadata,
-      ),
-    );
+    const stream = this.#client(endpoint).duplex(method, { metadata: { ...metadata, hasleader: 'true' } });
     return { endpoint, stream };
   }
 
@@ -147,11 +132,9 @@ export class EtcdConnection {
   }
 
   async #metadata(endpoint: Endpoint, signal: AbortSignal): Promise<Metadata> {
-    const metadata = new Metadata();
-    if (this.#auth === undefined) return metadata;
+    if (this.#auth === undefined) return {};
     this.#token ??= await this.#authenticate(endpoint, this.#auth, signal);
-    if (this.#token !== '') metadata.set('token', this.#token);
-    return metadata;
+    return this.#token === '' ? {} : { token: this.#token };
   }
 
   async #authenticate(
@@ -161,7 +144,7 @@ export class EtcdConnection {
   ): Promise<string> {
     try {
       const request = { name: username, password };
-      const answer = await this.#send(endpoint, AuthService.authenticate, request, new Metadata(), signal);
+      const answer = await this.#send(endpoint, AuthService.authenticate, request, {}, signal);
       return answer.token;
     } catch (error) {
       // As etcd's own client does: a user is given, but the cluster does not ask for one.
@@ -177,27 +160,8 @@ export class EtcdConnection {
     metadata: Metadata,
     signal: AbortSignal,
   ): Promise<Answer> {
-    signal.throwIfAborted();
-    return new Promise((resolve, reject) => {
-      const call = this.#client(endpoint).begin((client) =>
-        client.makeUnaryRequest(
-          method.path,
-          method.requestSerialize,
-          method.responseDeserialize,
-          request,
-          metadata,
-          { deadline: this.clock.now() + this.callTimeoutMs },
-          (error, answer) => {
-            signal.removeEventListener('abort', abort);
-            if (error !== null) reject(signal.aborted ? signal.reason : error);
-            else if (answer === undefined) reject(new Error('empty answer'));
-            else resolve(answer);
-          },
-        ),
-      );
-      const abort = () => call.cancel();
-      signal.addEventListener('abort', abort, { once: true });
-    });
+    const settings = { metadata, timeoutMs: this.callTimeoutMs };
+    return this.#client(endpoint).unary(method, request, settings, signal);
   }
 
   async #exchange<Request, Answer>(
@@ -208,23 +172,13 @@ export class EtcdConnection {
     signal: AbortSignal,
   ): Promise<Answer> {
     signal.throwIfAborted();
-    const stream = this.#client(endpoint).begin((client) =>
-      client.makeBidiStreamRequest(
-        method.path,
-        method.requestSerialize,
-        method.responseDeserialize,
-        metadata,
-        { deadline: this.clock.now() + this.callTimeoutMs },
-      ),
-    );
+    const stream = this.#client(endpoint).duplex(method, { metadata, timeoutMs: this.callTimeoutMs });
     const abort = () => stream.cancel();
     signal.addEventListener('abort', abort, { once: true });
-    // The loop sees the same error; this keeps one that comes after it from being an uncaught exception.
-    stream.on('error', () => {});
     try {
       stream.write(request);
       let answer: Answer | undefined;
-      for await (const message of stream as AsyncIterable<Answer>) {
+      for await (const message of stream) {
         answer = message;
         // Not before: etcd's gRPC proxy drops the answer to a stream that has ended.
         stream.end();
@@ -240,10 +194,10 @@ export class EtcdConnection {
     }
   }
 
-  #client(endpoint: Endpoint): EtcdClient {
+  #client(endpoint: Endpoint): GrpcChannel {
     let client = this.#clients.get(endpoint);
     if (client === undefined) {
-      client = new EtcdClient(endpoint, this.#tls);
+      client = etcdChannel({ clock: this.clock, open: openStream }, endpoint, this.#tls);
       this.#clients.set(endpoint, client);
     }
     return client;

@@ -14,6 +14,7 @@ import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
 import { type EtcdV3Options, patienceAmong, watchPatience } from '#src/registry/etcd-v3-options.ts';
+import { expiryOfLease, type RecordPage, rangeOfRecords } from '#src/registry/etcd-v3-page.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
 import { endOf, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
@@ -174,20 +175,21 @@ export class EtcdV3Records implements Records {
     let revision = 0n;
     let limit = this.#pageSize;
     for (;;) {
-      let page: RangeResponse;
+      let page: RecordPage;
       try {
         const request = RangeRequest.create({ key, rangeEnd, limit: BigInt(limit), revision });
-        page = await this.#range(request, `list ${this.#place.all}`, signal);
+        const call = { what: `list ${this.#place.all}`, repeatable: true };
+        page = await this.#connection.call(rangeOfRecords(this.#place.folder), request, call, signal);
       } catch (error) {
         if (!isTooLong(error) || limit === 1) throw error;
         limit = Math.ceil(limit / 2);
         continue;
       }
-      if (revision === 0n) revision = page.header?.revision ?? 0n;
-      for (const kv of page.kvs) records.push(this.#recordOf(kv));
-      const last = page.kvs.at(-1);
+      if (revision === 0n) revision = page.revision ?? 0n;
+      for (const record of page.records) records.push(record);
+      const last = page.lastKey;
       if (!page.more || last === undefined) return { records, revision };
-      key = Buffer.concat([last.key, Buffer.from([0])]);
+      key = Buffer.concat([last, Buffer.from([0])]);
     }
   }
 
@@ -294,7 +296,3 @@ export class EtcdV3Records implements Records {
     return [type === EventType.DELETE ? { type: 'removed', name: record.name } : { type: 'put', record }];
   }
 }
-
-/** Lease id 0 is a key without a lease: a reservation. flannel HEAD overlooks it (upstream issue 1329). */
-const expiryOfLease = (leaseId: bigint): LeaseRecord['expiry'] =>
-  leaseId === 0n ? { kind: 'reservation' } : { kind: 'leased', leaseId };

@@ -1,12 +1,12 @@
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { GrpcError, status } from '#src/grpc/grpc-status.ts';
+import { NO_HTTP2 } from '#src/grpc/http2-connection.ts';
 import type { Endpoint } from '#src/registry/endpoints.ts';
 import { describeSocketError, type Failure, type FailureReason } from '#src/registry/failure.ts';
 
 /** gRPC's error, or the one a RegistryError was made from; `undefined` for anything else. */
-export function statusOf(error: unknown): ServiceError | undefined {
+export function statusOf(error: unknown): GrpcError | undefined {
   if (!(error instanceof Error)) return undefined;
-  if ('code' in error && 'details' in error && 'metadata' in error) return error as ServiceError;
-  return statusOf(error.cause);
+  return error instanceof GrpcError ? error : statusOf(error.cause);
 }
 
 /** The revision asked for is compacted, or the store has not got so far: it was reset. */
@@ -27,14 +27,10 @@ export function statusFailure(endpoint: Endpoint, error: unknown, timeoutMs: num
   if (failed === undefined) {
     return { endpoint, reason: 'protocol', why: `not an answer of etcd v3: ${String(error)}`, cause: error };
   }
-  // In gRPC's words: the call never got a connection to go out on.
-  const unsent = /^(No connection established|Name resolution failed|Channel closed before)/.test(
-    failed.details,
-  );
-  return { endpoint, ...judge(failed, timeoutMs), unsent, cause: failed };
+  return { endpoint, ...judge(failed, timeoutMs), unsent: failed.unsent, cause: failed };
 }
 
-function judge({ code, details }: ServiceError, timeoutMs: number): { reason: FailureReason; why: string } {
+function judge({ code, details }: GrpcError, timeoutMs: number): { reason: FailureReason; why: string } {
   const text = details.replace(/^etcdserver: /, '');
   if (/user name is empty/.test(details)) {
     return { reason: 'unauthenticated', why: 'etcd asks for a user and a password' };
@@ -56,15 +52,12 @@ function judge({ code, details }: ServiceError, timeoutMs: number): { reason: Fa
 }
 
 function unavailable(details: string): { reason: FailureReason; why: string } {
-  const text = details
-    .replace(/^No connection established\. Last error: /, '')
-    .replace(/\.? Resolution note: .*$/, '')
-    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '')
-    .replace(/^Error: /, '');
-  if (text.startsWith('etcdserver: ')) return { reason: 'timeout', why: text.slice('etcdserver: '.length) };
-  if (text.startsWith('Name resolution failed')) return { reason: 'unreachable', why: 'no such host name' };
-  if (text.startsWith('Protocol error')) {
+  if (details.startsWith('etcdserver: ')) {
+    return { reason: 'timeout', why: details.slice('etcdserver: '.length) };
+  }
+  if (details === NO_HTTP2) {
     return { reason: 'protocol', why: 'no etcd v3 API there (it does not speak HTTP/2)' };
   }
-  return describeSocketError('', text);
+  if (details.startsWith('Protocol error: ')) return { reason: 'protocol', why: details };
+  return describeSocketError('', details);
 }

@@ -96,8 +96,6 @@ export async function* watchRanges(
   const noAnswer = (): void => {};
   const abort = () => stream.cancel();
   signal.addEventListener('abort', abort, { once: true });
-  // The loop sees the same error; this keeps one that comes after it from being an uncaught exception.
-  stream.on('error', () => {});
   try {
     signal.throwIfAborted();
     ranges.forEach((range, at) => {
@@ -105,7 +103,7 @@ export async function* watchRanges(
     });
     pulse.expect(connection.callTimeoutMs);
     let fragments: Event[] = [];
-    for await (const response of stream as AsyncIterable<WatchResponse>) {
+    for await (const response of stream) {
       // While the caller digests, nothing is read, so that nothing can be missed.
       pulse.pause();
       if (response.compactRevision > 0n) {

@@ -56,8 +56,6 @@ const SOCKET_ERRORS: readonly (readonly [string, string])[] = [
   ['ETIMEDOUT', 'connection timed out'],
   ['ECONNRESET', 'connection reset'],
   ['EPIPE', 'connection closed'],
-  // gRPC's word for a server that closes before it has spoken HTTP/2.
-  ['Failed to connect', 'connection closed'],
 ];
 
 const TLS_ERROR = /certificate|_CERT|SSL|TLS|altname|EPROTO/i;

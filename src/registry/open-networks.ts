@@ -68,7 +68,7 @@ async function openApi(
   etcd: EtcdOptions,
 ): Promise<Networks> {
   if (api === 'v2') return new EtcdV2Networks(components, etcd);
-  // gRPC takes longer to load than everything else; a host that uses v2 alone does without.
+  // The messages of etcd v3 are many; a host that uses v2 alone does without them.
   const { EtcdV3Networks } = await import('#src/registry/etcd-v3-networks.ts');
   return new EtcdV3Networks(components, etcd);
 }

@@ -66,7 +66,7 @@ async function openApi(
   etcd: EtcdOptions,
 ): Promise<RecordFolders> {
   if (api === 'v2') return new EtcdV2RecordFolders(components, etcd);
-  // gRPC takes longer to load than everything else; a host that uses v2 alone does without.
+  // The messages of etcd v3 are many; a host that uses v2 alone does without them.
   const { EtcdV3RecordFolders } = await import('#src/registry/etcd-v3-record-folders.ts');
   return new EtcdV3RecordFolders(components, etcd);
 }

@@ -213,7 +213,7 @@ class Finder {
 
   async #open(api: EtcdApi): Promise<Registry> {
     if (api === 'v2') return new EtcdV2Registry(this.#components, this.#etcd);
-    // gRPC takes longer to load than everything else; a host that uses v2 alone does without.
+    // The messages of etcd v3 are many; a host that uses v2 alone does without them.
     const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
     return new EtcdV3Registry(this.#components, this.#etcd);
   }

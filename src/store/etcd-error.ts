@@ -1,13 +1,13 @@
-import { status } from '@grpc/grpc-js';
+import { type Status, status } from '#src/grpc/grpc-status.ts';
 
 /**
  * An answer that is an error, as etcd gives it. Clients go by its code and its text, so both are etcd's own
  * (api/v3rpc/rpctypes/error.go, read at v3.4), letter for letter.
  */
 export class EtcdError extends Error {
-  readonly code: status;
+  readonly code: Status;
 
-  constructor(code: status, message: string) {
+  constructor(code: Status, message: string) {
     super(message);
     this.name = 'EtcdError';
     this.code = code;
@@ -38,7 +38,7 @@ const ERRORS = {
   tooManyRequests: [RESOURCE_EXHAUSTED, 'etcdserver: too many requests'],
   internal: [status.INTERNAL, 'weft store: internal error, see its log'],
   stopped: [status.UNAVAILABLE, 'etcdserver: server stopped'],
-} as const satisfies Record<string, readonly [status, string]>;
+} as const satisfies Record<string, readonly [Status, string]>;
 
 export function etcdError(name: keyof typeof ERRORS): EtcdError {
   const [code, message] = ERRORS[name];

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { status } from '@grpc/grpc-js';
+import { encodeStatusMessage, type Status, status } from '#src/grpc/grpc-status.ts';
+import { MessageReader, messagePrefix } from '#src/grpc/message-reader.ts';
 import { EtcdError } from '#src/store/etcd-error.ts';
-import { encodeStatusMessage, MessageReader, messagePrefix } from '#src/store/grpc-framing.ts';
 import type { LargeBodies } from '#src/store/large-bodies.ts';
 import type { OutputAccount } from '#src/store/output-account.ts';
 import { http2Numbers } from '#src/sys/http2.ts';
@@ -155,7 +155,7 @@ export class GrpcCall {
     this.#finish(status.OK, '');
   }
 
-  fail({ code, message }: { readonly code: status; readonly message: string }): void {
+  fail({ code, message }: { readonly code: Status; readonly message: string }): void {
     this.#finish(code, message);
   }
 
@@ -170,7 +170,7 @@ export class GrpcCall {
     if (!this.#received && !this.#finished) this.fail(REQUEST_LATE);
   }
 
-  #finish(code: status, text: string): void {
+  #finish(code: Status, text: string): void {
     if (!this.#open()) return;
     const trailers = { 'grpc-status': String(code), 'grpc-message': encodeStatusMessage(text) };
     const stream = this.#stream;

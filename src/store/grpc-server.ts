@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { status } from '@grpc/grpc-js';
+import { status } from '#src/grpc/grpc-status.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import { GrpcCall } from '#src/store/grpc-call.ts';
 import { LargeBodies } from '#src/store/large-bodies.ts';

@@ -39,7 +39,8 @@ async function* piecesOf(connection: EtcdConnection, signal: AbortSignal): Async
   const abort = () => stream.cancel();
   signal.addEventListener('abort', abort, { once: true });
   try {
-    stream.end({});
+    stream.write({});
+    stream.end();
     for await (const { blob } of stream) yield blob;
   } finally {
     signal.removeEventListener('abort', abort);

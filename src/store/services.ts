@@ -1,4 +1,3 @@
-import { status } from '@grpc/grpc-js';
 import { AlarmAction, AlarmType } from '#src/etcd/names.ts';
 import {
   type AlarmRequest,
@@ -10,6 +9,7 @@ import {
   MaintenanceService,
   WatchService,
 } from '#src/etcd/rpc.ts';
+import { status } from '#src/grpc/grpc-status.ts';
 import type { AuthTokens } from '#src/store/auth-tokens.ts';
 import { EtcdError, etcdError } from '#src/store/etcd-error.ts';
 import type { GrpcServer, Method } from '#src/store/grpc-server.ts';

@@ -8,16 +8,17 @@ import {
   status,
 } from '@grpc/grpc-js';
 import {
-  AuthClient,
-  ClusterClient,
-  KVClient,
-  LeaseClient,
-  MaintenanceClient,
-  WatchClient,
+  AuthService,
+  ClusterService,
+  KVService,
+  LeaseService,
+  MaintenanceService,
   type WatchCreateRequest,
   type WatchRequest,
   type WatchResponse,
+  WatchService,
 } from '#src/etcd/rpc.ts';
+import { type ClientOf, clientOf } from './etcd-clients.ts';
 
 type Unary<Request, Response> = (
   request: Request,
@@ -30,12 +31,12 @@ export type Answer<Response> = { readonly response: Response } | { readonly erro
 
 /** The generated clients on one server, of either kind. */
 export class EtcdApi {
-  readonly kv: KVClient;
-  readonly lease: LeaseClient;
-  readonly watcher: WatchClient;
-  readonly cluster: ClusterClient;
-  readonly maintenance: MaintenanceClient;
-  readonly auth: AuthClient;
+  readonly kv: ClientOf<typeof KVService>;
+  readonly lease: ClientOf<typeof LeaseService>;
+  readonly watcher: ClientOf<typeof WatchService>;
+  readonly cluster: ClientOf<typeof ClusterService>;
+  readonly maintenance: ClientOf<typeof MaintenanceService>;
+  readonly auth: ClientOf<typeof AuthService>;
   readonly metadata = new Metadata();
 
   /** `address`: host:port, or the server's URL. */
@@ -47,12 +48,12 @@ export class EtcdApi {
       // Node refuses an IP address as TLS server name; without TLS this means nothing.
       ...(/^https|^ipv4/.test(address) && { 'grpc.ssl_target_name_override': 'etcd' }),
     };
-    this.kv = new KVClient(target, channel, options);
-    this.lease = new LeaseClient(target, channel, options);
-    this.watcher = new WatchClient(target, channel, options);
-    this.cluster = new ClusterClient(target, channel, options);
-    this.maintenance = new MaintenanceClient(target, channel, options);
-    this.auth = new AuthClient(target, channel, options);
+    this.kv = clientOf(KVService, target, channel, options);
+    this.lease = clientOf(LeaseService, target, channel, options);
+    this.watcher = clientOf(WatchService, target, channel, options);
+    this.cluster = clientOf(ClusterService, target, channel, options);
+    this.maintenance = clientOf(MaintenanceService, target, channel, options);
+    this.auth = clientOf(AuthService, target, channel, options);
   }
 
   /** `api.call(api.kv, api.kv.put, request)`: rejects with gRPC's error. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { encodeStatusMessage, MessageReader, messagePrefix } from '#src/store/grpc-framing.ts';
+import { MessageReader, messagePrefix } from '#src/grpc/message-reader.ts';
 
 test('messages come out as they went in, however the bytes are cut', () => {
   void fc.assert(
@@ -51,9 +51,4 @@ test('a message in a million pieces is put together in linear time and memory', 
   const next = reader.next();
   assert.equal(next.kind, 'message');
   assert.equal(next.kind === 'message' && next.bytes.equals(Buffer.alloc(size, 7)), true);
-});
-
-test('a status message is percent-encoded', () => {
-  assert.equal(encodeStatusMessage('a b: 100 %\n'), 'a b: 100 %25%0A');
-  assert.equal(encodeStatusMessage('é'), '%C3%A9');
 });

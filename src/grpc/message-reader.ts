@@ -72,12 +72,3 @@ export class MessageReader {
     return { kind: 'message', bytes: this.#buffer.subarray(from, this.#start) };
   }
 }
-
-/** `grpc-message` holds printable ASCII; everything else, and `%`, is percent-encoded byte by byte. */
-export function encodeStatusMessage(text: string): string {
-  return Array.from(Buffer.from(text), (byte) =>
-    byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-      ? String.fromCharCode(byte)
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`,
-  ).join('');
-}
