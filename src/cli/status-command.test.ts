@@ -147,7 +147,7 @@ test('a status says how far a change of the path is, and what holds it up', () =
     [
       '  change     from vxlan to host-gw (a1, moving): done with 3 of 4 peers',
       '  held up    this host: no device',
-      "  held up    10.5.2.0-24: nothing passes\ufffd[2J by the new path",
+      '  held up    10.5.2.0-24: nothing passes\ufffd[2J by the new path',
     ],
   );
 });

@@ -16,6 +16,8 @@ let calls = 0;
 /** A call under way: a message per millisecond and protocol. */
 export interface EchoCall {
   readonly report: Promise<CallReport>;
+  /** Ends it; then there is no report. */
+  stop(): void;
 }
 
 /** Resolves when the call has begun. */
@@ -32,5 +34,7 @@ export async function callEcho(
     const last = (await caller.log()).trim().split('\n').at(-1) ?? '';
     return JSON.parse(last) as CallReport;
   };
-  return { report: report() };
+  const made = report();
+  made.catch(() => {});
+  return { report: made, stop: () => caller.kill('SIGKILL') };
 }

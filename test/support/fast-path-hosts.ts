@@ -23,6 +23,7 @@ import { Bpf } from '#src/sys/bpf.ts';
 import { systemBpfPins } from '#src/sys/bpf-pins.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { NETLINK_ROUTE, systemNetlink } from '#src/sys/netlink-socket.ts';
+import { patience } from '#src/sys/until.ts';
 import { ethernet, type FrameSocket, openFrames, packet4, udp } from './frames.ts';
 
 /*
@@ -153,6 +154,9 @@ export function scratchBpffs(t: TestContext): string {
   return folder;
 }
 
+/** Milliseconds for which a flow is fresh: a slow machine needs them longer between two packets. */
+export const FRESH_MS = 1_000 * patience();
+
 /** What the host would want of its fast path. */
 export const wishOf = (host: FastHost, peer: FastHost): FastPathWish => ({
   set: SET,
@@ -161,7 +165,7 @@ export const wishOf = (host: FastHost, peer: FastHost): FastPathWish => ({
   mac: host.mac,
   vni: VNI,
   port: PORT,
-  freshMs: 1_000,
+  freshMs: FRESH_MS,
   tcp: true,
   generation: 0,
   peers: [

@@ -11,7 +11,7 @@ import type { SeenFilters } from '#src/firewall/packet-drops.ts';
 import type { CrossingPlace } from '#src/firewall/what-counts.ts';
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { equalPrefix, type Ipv4, type Prefix4 } from '#src/lib/ip.ts';
+import { equalPrefix, formatIpv4, type Ipv4, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
@@ -177,6 +177,7 @@ export class NetworkFastPath {
         }
       }
     } finally {
+      this.#pauses.take();
       await this.#owner.release();
     }
   }
@@ -258,7 +259,10 @@ export class NetworkFastPath {
     const device = this.#wanted?.set;
     this.#mode = this.#nextMode();
     if (this.#mode === 'off' && before !== 'off') await this.#withdraw();
-    if (!this.#isMade) return;
+    if (!this.#isMade) {
+      this.#pauses.take();
+      return;
+    }
     await liberal.use(this.#options.name);
     if (this.#rulesChanged) this.#generation = (this.#generation + 1) % 2 ** 32;
     this.#rulesChanged = false;
@@ -267,7 +271,7 @@ export class NetworkFastPath {
     else this.#setOwn();
     if (this.#mayRemove) this.#owner.allowRemoval();
     for (const local of this.#admission.due(this.#components.clock.monotonic()))
-      this.#owner.set(`container ${local.ip}`, localObjects(this.#device, local));
+      this.#owner.set(containerSubject(local.ip), localObjects(this.#device, local));
     await this.#owner.settled();
     if (this.#tcp !== (await liberal.isSet())) {
       this.#tcp = !this.#tcp;
@@ -283,7 +287,7 @@ export class NetworkFastPath {
   async #withdraw(): Promise<void> {
     const { liberal, log } = this.#components;
     for (const name of this.#peers.keys()) this.#owner.set(`peer ${name}`, []);
-    for (const ip of this.#admission.admitted.keys()) this.#owner.set(`container ${ip}`, []);
+    for (const ip of this.#admission.admitted.keys()) this.#owner.set(containerSubject(ip), []);
     this.#owner.set('own', []);
     this.#wanted = undefined;
     this.#counts = undefined;
@@ -303,7 +307,7 @@ export class NetworkFastPath {
     this.#setOwn();
     for (const [name, end] of this.#peers) this.#setPeer(name, end);
     for (const [ip, local] of this.#admission.admitted)
-      this.#owner.set(`container ${ip}`, localObjects(this.#device, local));
+      this.#owner.set(containerSubject(ip), localObjects(this.#device, local));
   }
 
   #setOwn(): void {
@@ -366,7 +370,7 @@ export class NetworkFastPath {
   }
 
   #changeLocal(ip: Ipv4, wasAdmitted: boolean): void {
-    if (wasAdmitted && this.#isMade) this.#owner.set(`container ${ip}`, []);
+    if (wasAdmitted && this.#isMade) this.#owner.set(containerSubject(ip), []);
     this.#poke({ look: false });
   }
 
@@ -441,3 +445,5 @@ const settingsOf = ({ device, settings }: FastWay): FastPath => ({
   ...{ kind: 'fast-path', set: device, freshMs: 0, tcp: false, generation: 0 },
   ...settings,
 });
+
+const containerSubject = (ip: Ipv4): string => `container ${formatIpv4(ip)}`;

@@ -126,5 +126,7 @@ export class TcxHooks implements HookForm {
   }
 }
 
-/** A bpffs takes no dots, and a device’s name has no colons. */
-export const pinName = (device: string): string => device.replaceAll(/\./g, ':');
+/** A bpffs takes no dots, and a device's name has no colons. */
+export const pinName = (device: string): string => device.replaceAll(DOT, ':');
+
+const DOT = /\./g;
