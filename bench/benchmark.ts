@@ -14,6 +14,8 @@ export interface Bench {
   /** Real agents at the most, and sizes of the network in place of a benchmark's own; none for these. */
   readonly agents: number;
   readonly hosts: readonly number[];
+  /** Numbers of networks in one daemon, in place of the benchmark's own; none for these. */
+  readonly networks: readonly number[];
   /** Endpoints of Docker's driver on one host. */
   readonly endpoints: number;
   readonly signal: AbortSignal;

@@ -22,6 +22,8 @@ export interface Variant {
   readonly bridgeNetfilter?: boolean;
   /** `Backend.Type` of the network config. Default `vxlan`. */
   readonly backend?: string;
+  /** Further flags of each host's flanneld. Default none. */
+  readonly flags?: readonly [readonly string[], readonly string[]];
   /** Of the underlay. Default 1500. */
   readonly mtu?: number;
 }
@@ -60,7 +62,7 @@ export class ContainerPair {
     const [api, put] = program.apis.includes('v2') ? ([2, 'set'] as const) : ([3, 'put'] as const);
     await etcd.must(api, [put, `${prefix}/config`, JSON.stringify(config)]);
     const containers: Container[] = [];
-    for (const host of this.#wire.hosts) {
+    for (const [n, host] of this.#wire.hosts.entries()) {
       const daemon = await host.start('flanneld', [
         program.path,
         `-etcd-endpoints=${etcd.endpoints.join()}`,
@@ -68,6 +70,7 @@ export class ContainerPair {
         `--ip-masq=${masquerade}`,
         `--iface=${WIRE}`,
         ...(program.flags ?? []),
+        ...(this.variant.flags?.[n] ?? []),
       ]);
       this.#daemons.push(daemon);
       // flannel of every version says it in these words.

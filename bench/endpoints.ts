@@ -9,8 +9,8 @@ import { quantile } from './statistics.ts';
 /** A bridge of the kernel's takes 1,023 ports (BR_MAX_PORTS), one of which is the tunnel. */
 const PER_NETWORK = 500;
 const STEP = 1_000;
-/** Calls under way at a time: dockerd starts that many containers at once at the most. */
-const WIDTH = 8;
+/** Calls under way at a time. */
+const WIDTH = 4;
 const REST_MS = 20_000;
 const SETTLE_MS = 10_000;
 const REMOVED = 500;

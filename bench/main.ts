@@ -8,6 +8,7 @@ import { check } from './check.ts';
 import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
 import { endpoints } from './endpoints.ts';
+import { fastPath } from './fast-path.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { networks } from './networks.ts';
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   probes,
   netlink,
   dataPath,
+  fastPath,
   backends,
   tenants,
   driverRest,
@@ -50,6 +52,7 @@ ${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n'
   --churn MINUTES     how long hosts come and go; default 1
   --agents NUMBER     real agents in a large network, at the most; default 200; each takes 80 to 300 MB
   --hosts N,N…        how many hosts a large network has, in place of the steps of the benchmark
+  --networks N,N…     in one daemon, at most 1024, in place of the steps of the benchmark
   --endpoints NUMBER  of Docker's driver on one host, by the thousand; default 10000
   --page              only writes the page again
 `;
@@ -110,6 +113,7 @@ async function measure({
     churnMinutes,
     agents,
     hosts,
+    networks: values.networks === undefined ? [] : values.networks.split(',').map(Number),
     endpoints: Number(values.endpoints),
     signal: stop.signal,
     say,
@@ -164,6 +168,7 @@ function commandLine() {
         churn: { type: 'string', default: '1' },
         agents: { type: 'string', default: '200' },
         hosts: { type: 'string' },
+        networks: { type: 'string' },
         endpoints: { type: 'string', default: '10000' },
         page: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },

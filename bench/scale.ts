@@ -11,6 +11,7 @@ const SIZES = [1_000, 5_000, 10_000, 50_000] as const;
 /** Beside the steps: what else may make a difference, at one of the steps. */
 const VARIED = 10_000;
 const SHARED_CONNECTIONS = 8;
+const OFTEN_MS = 3_000;
 /** Files that a process of the measured machine may have open, less some. */
 const MOST_CONNECTIONS = 15_000;
 
@@ -23,8 +24,8 @@ const JOINS = 20;
 const LEAVERS = 1_000;
 const MOST_HEARD = 10_000_000;
 const CALIBRATION_MS = 9_000;
-/** etcd takes no shorter one (its elections). */
-const RACK_TTL = 10;
+/** Long enough to write all of the leases again before the first of them ends. */
+const RACK_TTL = 60;
 
 interface Variant {
   readonly name: string;
@@ -38,6 +39,8 @@ interface Variant {
   readonly agents: boolean;
   /** No played host watches. */
   readonly silent: boolean;
+  /** Each watch asks each 3 s, as flanneld did before. */
+  readonly asksOften: boolean;
 }
 
 const variant = (hosts: number, more: string, fields: Partial<Variant> = {}): Variant => ({
@@ -49,27 +52,28 @@ const variant = (hosts: number, more: string, fields: Partial<Variant> = {}): Va
   proxy: false,
   agents: true,
   silent: false,
+  asksOften: false,
   ...fields,
 });
 
 function variantsOf(sizes: readonly number[]): Variant[] {
-  const [largest = VARIED, ...smaller] = sizes.toSorted((a, b) => b - a);
-  const steps = smaller.reverse().map((hosts) => variant(hosts, ''));
   const hosts = sizes.includes(VARIED) ? VARIED : (sizes.at(-1) ?? VARIED);
   const alone = { agents: false };
   return [
-    ...steps,
+    ...sizes.filter((size) => size <= hosts).map((size) => variant(size, '')),
+    variant(hosts, ', each watch asks each 3 s', { ...alone, asksOften: true }),
+    variant(hosts, ', through a gRPC proxy', { ...alone, proxy: true }),
     ...sizes
       .filter((size) => size <= MOST_CONNECTIONS)
+      .toReversed()
       .map((size) => variant(size, ', a connection each', { ...alone, shared: 0 })),
     variant(hosts, ', nobody watches', { ...alone, silent: true }),
-    variant(hosts, ', TTL of an hour', { ...alone, ttl: HOUR }),
-    variant(hosts, ', TTL of 10 minutes', { ...alone, ttl: HOUR / 6 }),
-    variant(hosts, ', records of 1 kB', { ...alone, bytes: 1_024 }),
     variant(hosts, ', records of 4 kB', { ...alone, bytes: 4_096 }),
-    variant(hosts, ', through a gRPC proxy', { ...alone, proxy: true }),
-    // The step that is most likely to be too much.
-    variant(largest, ''),
+    variant(hosts, ', TTL of 10 minutes', { ...alone, ttl: HOUR / 6 }),
+    variant(hosts, ', TTL of an hour', { ...alone, ttl: HOUR }),
+    variant(hosts, ', records of 1 kB', { ...alone, bytes: 1_024 }),
+    // The steps that are most likely to be too much.
+    ...sizes.filter((size) => size > hosts).map((size) => variant(size, '')),
   ];
 }
 
@@ -77,7 +81,7 @@ function variantsOf(sizes: readonly number[]): Variant[] {
 export const scale: Benchmark = {
   name: 'scale',
   title: 'etcd under many hosts',
-  method: `One etcd member, real agents, and one process that plays all other hosts: each holds a lease on an etcd lease of its own, watches the leases and the config, asks after 3 s of silence whether a watch lives, and renews when flanneld does (an hour before the end of the lease, or half way). A process that plays has no kernel routes and decodes no leases. ${SHARED_CONNECTIONS} connections carry all played hosts, except where each has one of its own.
+  method: `One etcd member, real agents, and one process that plays all other hosts: each holds a lease on an etcd lease of its own, watches the leases and the config, asks after a silence whether a watch lives (3 s, and 1 ms for each host where that is more, at most 30 s), and renews when flanneld does (an hour before the end of the lease, or half way). A process that plays has no kernel routes and decodes no leases. ${SHARED_CONNECTIONS} connections carry all played hosts, except where each has one of its own.
 
 - *At rest*: ${REST_MS / 1_000} s with nothing but questions and renewals. Processor by the scheduler's count (schedstat), messages, fsyncs and memory by etcd's own /metrics. A *late* answer took more than 2 s: flanneld would go to another member.
 - *A new host*: ${PUTS} leases, one by one. Milliseconds from sending until etcd answered, until the last played host had the event, and until the kernel of the last agent reported the route. Then ${JOINS} hosts at once with all that a start asks for: config, list, lease, both watches.
@@ -95,7 +99,6 @@ All of it shares the machine's processors, and how busy these were otherwise is 
   ],
   async run(bench) {
     const sheet = new Sheet();
-    // A step that etcd, or the machine, does not bear is a result as well, and the others are measured all the same.
     for (const one of variantsOf(bench.hosts.length > 0 ? bench.hosts : SIZES)) {
       // What was measured before an interruption is kept.
       if (bench.signal.aborted) break;
@@ -126,7 +129,13 @@ async function measure(bench: Bench, it: Variant, sheet: Sheet): Promise<void> {
   const { load } = rig;
   const played = it.hosts - count;
   // A proxy answers a transaction as well, but what is measured there is watching.
-  await load.do({ do: 'connect', members: rig.asked, shared: it.shared, hosts: it.hosts });
+  await load.do({
+    do: 'connect',
+    members: rig.asked,
+    shared: it.shared,
+    hosts: it.hosts,
+    ...(it.asksOften && { quietMs: OFTEN_MS }),
+  });
   const filled = await load.fill({ from: 0, to: played, ttl: it.ttl, bytes: it.bytes });
   say(`${played} leases in ${(filled / 1_000).toFixed(1)} s`);
   const agents =
@@ -155,7 +164,7 @@ async function measure(bench: Bench, it: Variant, sheet: Sheet): Promise<void> {
     await delay(SETTLE_MS, undefined, { signal: bench.signal });
     await atRest({ rig, agents, idle, it, say, add });
     await newHosts({ rig, agents, it, played, say, add });
-    await leavers({ rig, agents, it, say, add });
+    if (it.agents) await leavers({ rig, agents, it, say, add });
     if (it.agents) await rack({ rig, agents, it, say, add });
     if (agents !== undefined) add('rest', 'real agents', '', agents.size);
   } finally {
@@ -249,7 +258,6 @@ async function newHosts({
 }
 
 async function leavers({ rig, agents, it, say, add }: Step): Promise<void> {
-  if (it.silent) return;
   const { load } = rig;
   const leaving = leaversOf(it.hosts);
   const before = await rig.read();

@@ -8,6 +8,8 @@ export type Command =
       readonly members: readonly Member[];
       readonly shared: number;
       readonly hosts: number;
+      /** Each watch asks after so long, however many hosts there are. Default: as flanneld does. */
+      readonly quietMs?: number;
     }
   | {
       readonly do: 'fill';

@@ -5,9 +5,10 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DeleteRangeRequest, RangeRequest, RangeResponse } from '#src/etcd/rpc.ts';
+import { patienceAmong, watchPatience } from '#src/registry/etcd-v3-options.ts';
 import { until } from '#src/sys/until.ts';
 import { PREFIX, peerLease } from '../leases.ts';
-import { ConnectionPool, type Member } from './connection-pool.ts';
+import { ConnectionPool } from './connection-pool.ts';
 import { etcdFigures } from './etcd-figures.ts';
 import type { Command, Counts, Put } from './load-commands.ts';
 import { PlayedHost } from './played-host.ts';
@@ -31,6 +32,7 @@ let pool = new ConnectionPool([], 1);
 /** For writes of the measurement itself. */
 let own = new ConnectionPool([], 1);
 let total = 0;
+let patience = watchPatience({});
 /** Seconds between two renewals of a host. */
 let renewEvery = Number.POSITIVE_INFINITY;
 let renewed = 0;
@@ -59,7 +61,7 @@ process.exit(0);
 async function run(command: Command): Promise<unknown> {
   switch (command.do) {
     case 'connect':
-      return connect(command.members, command.shared, command.hosts);
+      return connect(command);
     case 'fill':
       return fill(command.from, command.to, command.ttl, command.bytes);
     case 'watch':
@@ -86,17 +88,23 @@ async function run(command: Command): Promise<unknown> {
   }
 }
 
-function connect(members: readonly Member[], shared: number, count: number): void {
+function connect({ members, shared, hosts: count, quietMs }: Command & { readonly do: 'connect' }): void {
   pool = new ConnectionPool(members, shared);
   own = new ConnectionPool(members, 1);
   total = count;
+  patience = patienceAmong(watchPatience({}), () => count);
+  if (quietMs !== undefined) patience = watchPatience({ watchQuietMs: quietMs });
+}
+
+function parts() {
+  return { wheel, tally, hosts: total, patience };
 }
 
 /** Hosts that hold a lease and do not watch yet. Milliseconds. */
 async function fill(from: number, to: number, ttl: number, bytes: number): Promise<number> {
   const began = performance.now();
   await each(from, to, async (n) => {
-    const host = new PlayedHost(n, { pool, wheel, tally, hosts: total });
+    const host = new PlayedHost(n, { ...parts(), pool });
     await host.take(ttl, bytes);
     hosts.set(n, host);
   });
@@ -138,7 +146,7 @@ function counts(): Counts {
 async function puts(from: number, to: number, ttl: number, pauseMs: number): Promise<Put[]> {
   const found: Put[] = [];
   for (let n = from; n < to; n++) {
-    const host = new PlayedHost(n, { pool: own, wheel, tally, hosts: total });
+    const host = new PlayedHost(n, { ...parts(), pool: own });
     const before = tally.heard;
     const sent = epoch();
     await host.take(ttl);
@@ -155,7 +163,7 @@ async function join(from: number, to: number, ttl: number): Promise<{ ms: number
   const began = performance.now();
   let listed = 0;
   await each(from, to, async (n) => {
-    const host = new PlayedHost(n, { pool, wheel, tally, hosts: total });
+    const host = new PlayedHost(n, { ...parts(), pool });
     listed = await host.list();
     const revision = await host.take(ttl);
     hosts.set(n, host);

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { watchPatience } from '#src/registry/etcd-v3-options.ts';
 import { until } from '#src/sys/until.ts';
 import { EtcdServer } from '../../test/support/etcd-server.ts';
 import { PREFIX, peerLease } from '../leases.ts';
@@ -17,10 +18,11 @@ test('a played host holds a lease, hears of others, asks for signs of life, rene
   const etcd = await EtcdServer.start();
   const { hostname, port } = new URL(etcd.url);
   const tally: Tally = { asked: 0, late: 0, longestMs: 0, heard: 0, open: 0 };
+  const patience = watchPatience({});
   const wheel = new Wheel();
   const pool = new ConnectionPool([{ host: hostname, port: Number(port) }], 1);
   try {
-    const [one, two] = [0, 1].map((n) => new PlayedHost(n, { pool, wheel, tally, hosts: 2 }));
+    const [one, two] = [0, 1].map((n) => new PlayedHost(n, { pool, wheel, tally, hosts: 2, patience }));
     assert.ok(one && two);
     const revision = await one.take(60);
     await one.watch(revision);
@@ -35,7 +37,10 @@ test('a played host holds a lease, hears of others, asks for signs of life, rene
       1_025,
     );
     assert.equal(await two.list(), 2);
-    await assert.rejects(new PlayedHost(0, { pool, wheel, tally, hosts: 2 }).take(60), /is there already/);
+    await assert.rejects(
+      new PlayedHost(0, { pool, wheel, tally, hosts: 2, patience }).take(60),
+      /is there already/,
+    );
     await until(() => tally.asked >= 2 && tally.longestMs > 0, { what: 'answers to questions' });
     assert.equal(tally.late, 0);
     await one.renew();

@@ -11,7 +11,7 @@ import {
 } from '#src/etcd/rpc.ts';
 import { Backoff } from '#src/lib/backoff.ts';
 import { longestPause } from '#src/membership/join.ts';
-import { endOf } from '#src/registry/etcd-v3-watch.ts';
+import { endOf, type WatchPatience } from '#src/registry/etcd-v3-watch.ts';
 import { PREFIX, peerLease } from '../leases.ts';
 import type { ConnectionPool } from './connection-pool.ts';
 import type { GrpcConnection } from './grpc-connection.ts';
@@ -44,8 +44,10 @@ export interface PlayedHostParts {
   readonly pool: ConnectionPool;
   readonly wheel: Wheel;
   readonly tally: Tally;
-  /** How many hosts there are, of which its pauses depend. */
+  /** How many hosts there are, on which its pauses depend. */
   readonly hosts: number;
+  /** When its watches ask whether they live. */
+  readonly patience: WatchPatience;
 }
 
 /** What one flanneld is to etcd: a lease, two watches, questions whether these live, and renewals. */

@@ -1,4 +1,5 @@
 import { WatchRequest } from '#src/etcd/rpc.ts';
+import type { WatchPatience } from '#src/registry/etcd-v3-watch.ts';
 import type { CallHandler, GrpcConnection } from './grpc-connection.ts';
 import { readWatchAnswer, type WatchAnswer } from './watch-answer.ts';
 import type { Wheel } from './wheel.ts';
@@ -7,11 +8,8 @@ export const WATCH = '/etcdserverpb.Watch/Watch';
 export const RANGE = '/etcdserverpb.KV/Range';
 
 const ASK = WatchRequest.encode({ requestUnion: { $case: 'progressRequest', progressRequest: {} } }).finish();
-/** As src/registry/etcd-v3-watch.ts does, and its defaults (src/registry/etcd-v3-options.ts). */
+/** As src/registry/etcd-v3-watch.ts does. */
 const WATCH_ID = 1;
-const QUIET_MS = 3_000;
-const QUIET_FOR_CALL_MS = 10_000;
-const ANSWER_MS = 2_000;
 
 /** What all watches count together. */
 export interface Tally {
@@ -40,6 +38,7 @@ export class PlayedWatch implements CallHandler {
   readonly #plan: WatchPlan;
   readonly #tally: Tally;
   readonly #wheel: Wheel;
+  readonly #patience: WatchPatience;
   readonly #ended: () => void;
   #connection: GrpcConnection | undefined;
   #stream = 0;
@@ -53,8 +52,17 @@ export class PlayedWatch implements CallHandler {
   revision = 0;
 
   /** `ended`: the server, or the connection, ended it. */
-  constructor(plan: WatchPlan, parts: { readonly tally: Tally; readonly wheel: Wheel; ended(): void }) {
+  constructor(
+    plan: WatchPlan,
+    parts: {
+      readonly tally: Tally;
+      readonly wheel: Wheel;
+      readonly patience: WatchPatience;
+      ended(): void;
+    },
+  ) {
     this.#plan = plan;
+    this.#patience = parts.patience;
     this.#tally = parts.tally;
     this.#wheel = parts.wheel;
     this.#ended = parts.ended;
@@ -113,10 +121,11 @@ export class PlayedWatch implements CallHandler {
     const connection = this.#connection;
     this.#isLookedAt = connection !== undefined;
     if (connection === undefined) return undefined;
-    const quietMs = this.#answersProgress ? QUIET_MS : QUIET_FOR_CALL_MS;
+    const { answerMs } = this.#patience;
+    const quietMs = this.#answersProgress ? this.#patience.quietMs : this.#patience.quietForCallMs;
     if (this.#askedAt > this.#heardAt) {
       // It is not given up, so that the load goes on: the figures are worth nothing then, and say so.
-      if (now - this.#askedAt < ANSWER_MS) return this.#askedAt + ANSWER_MS;
+      if (now - this.#askedAt < answerMs) return this.#askedAt + answerMs;
       this.#tally.late++;
       this.#heardAt = now;
       return now + quietMs;
@@ -126,7 +135,7 @@ export class PlayedWatch implements CallHandler {
     this.#askedAt = now;
     if (this.#answersProgress) connection.send(this.#stream, ASK);
     else connection.ask(RANGE, this.#plan.probe).then(() => this.#feel(performance.now()), noAnswer);
-    return now + ANSWER_MS;
+    return now + answerMs;
   }
 
   #take(answer: WatchAnswer, now: number): void {

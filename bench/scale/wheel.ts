@@ -1,6 +1,6 @@
 const SLOT_MS = 100;
-/** 25.6 s: more than any interval. */
-const SLOTS = 256;
+/** 51.2 s: more than any interval. */
+const SLOTS = 512;
 
 /** Something that is looked at, at times that it says itself. */
 export interface Looked {

@@ -105,6 +105,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
       return 0;
     } finally {
       components.kernel.close();
+      components.close?.();
     }
   },
 
@@ -129,6 +130,7 @@ const RUN: Readonly<Record<NodeCommandName, Run>> = {
       return 0;
     } finally {
       components.kernel.close();
+      components.close?.();
     }
   },
 

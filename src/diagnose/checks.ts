@@ -3,6 +3,7 @@ import { DAEMON_CHECKS } from '#src/diagnose/checks/daemon-checks.ts';
 import { DEVICE_CHECKS } from '#src/diagnose/checks/device-checks.ts';
 import { DOCKER_CHECKS } from '#src/diagnose/checks/docker-checks.ts';
 import { ENTRY_CHECKS } from '#src/diagnose/checks/entry-checks.ts';
+import { FAST_PATH_CHECKS } from '#src/diagnose/checks/fast-path-checks.ts';
 import { FILTER_CHECKS } from '#src/diagnose/checks/filter-checks.ts';
 import { FORWARDING_CHECKS } from '#src/diagnose/checks/forwarding-checks.ts';
 import { LEASE_CHECKS } from '#src/diagnose/checks/lease-checks.ts';
@@ -25,5 +26,6 @@ export const CHECKS: readonly Check[] = [
   ...REGISTRY_CHECKS,
   ...LEASE_CHECKS,
   ...LIMIT_CHECKS,
+  ...FAST_PATH_CHECKS,
   ...DAEMON_CHECKS,
 ];

@@ -145,7 +145,7 @@ function startPlanOf(
         ? ["which of Docker's containers are in networks of weft is not known before Docker is asked"]
         : []),
       ...(isUntried
-        ? ['a start tries whether one VXLAN device can carry all networks; these commands make one for each']
+        ? ['a start tries whether one device can carry all networks; these commands make some for each']
         : []),
     ],
     commands: [

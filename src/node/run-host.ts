@@ -48,6 +48,7 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
       new CharonActuator({ streams: systemUnixStreams, clock: systemClock, log: log('charon') }),
       fast,
     ],
+    close: () => fast.loaded?.close(),
     fastCounts: (device) => fast.loaded?.counts(device),
     wireguard,
     secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
@@ -86,5 +87,6 @@ export async function runHost(
     return await new Host(options, components).run(signal);
   } finally {
     components.kernel.close();
+    components.close?.();
   }
 }

@@ -50,6 +50,8 @@ export interface HostComponents
   readonly actuators?: readonly Actuator[];
   /** What the fast path's programs have counted on the way of a VXLAN device; absent where there are no such programs. */
   readonly fastCounts?: FastPathHost['counts'];
+  /** Closes what was opened beside the kernel's sockets. What is in the kernel stays. */
+  readonly close?: () => void;
   readonly ruleset: Ruleset;
   readonly http: UnixHttp;
   readonly commands: CommandRunner;

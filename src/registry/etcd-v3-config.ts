@@ -4,8 +4,9 @@ import { CompactedError } from '#src/registry/errors.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 
-export interface EtcdV3ConfigOptions extends WatchPatience {
+export interface EtcdV3ConfigOptions {
   readonly key: Buffer;
+  readonly patience: WatchPatience;
 }
 
 /** The key with a network's config. */
@@ -37,13 +38,13 @@ export class EtcdV3Config {
 
   /** The text now, and whenever it may be another. Ends by throwing, as a watch does. */
   async *watch(signal: AbortSignal): AsyncGenerator<string | undefined, void> {
-    const { key, ...patience } = this.#options;
+    const { key, patience } = this.#options;
     const what = `watch the network config ${key}`;
     for (;;) {
       const { kvs, header } = await this.#range(what, signal);
       yield kvs[0]?.value.toString();
       const options = {
-        ...patience,
+        patience,
         what,
         ranges: [{ key, rangeEnd: Buffer.alloc(0) }],
         startRevision: (header?.revision ?? 0n) + 1n,

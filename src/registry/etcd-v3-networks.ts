@@ -109,7 +109,7 @@ export class EtcdV3Networks implements Networks {
   /** Resolves at a change of a known network's config, or of anything that is not a known network's. */
   async #untilChange(names: readonly string[], revision: bigint, signal: AbortSignal): Promise<void> {
     const options = {
-      ...this.#patience,
+      patience: this.#patience,
       what: `watch the networks below ${this.#folder}`,
       ranges: this.#rangesBeside(names),
       startRevision: revision + 1n,

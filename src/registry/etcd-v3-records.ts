@@ -13,7 +13,7 @@ import {
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import type { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
 import { EtcdLeases } from '#src/registry/etcd-v3-leases.ts';
-import { type EtcdV3Options, watchPatience } from '#src/registry/etcd-v3-options.ts';
+import { type EtcdV3Options, patienceAmong, watchPatience } from '#src/registry/etcd-v3-options.ts';
 import { isOutOfRange, isTooLong } from '#src/registry/etcd-v3-status.ts';
 import { endOf, type WatchPatience, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { isLocal } from '#src/registry/failure.ts';
@@ -49,7 +49,10 @@ export class EtcdV3Records implements Records {
   readonly #leases: EtcdLeases;
   readonly #place: RecordPlace;
   readonly #pageSize: number;
-  readonly #patience: WatchPatience;
+  /** What a watch here waits for, given how many records there are. */
+  readonly patience: WatchPatience;
+  /** Records that there are, as far as lists and watches have shown. */
+  #count = 0;
   /** A record we saw in the store: what a store that was reset can't show at the same revision. */
   #witness: LeaseRecord | undefined;
 
@@ -62,7 +65,7 @@ export class EtcdV3Records implements Records {
     this.description = description;
     this.#place = place;
     this.#pageSize = pageSize;
-    this.#patience = watchPatience(options);
+    this.patience = patienceAmong(watchPatience(options), () => this.#count);
   }
 
   async list(signal: AbortSignal): Promise<Snapshot> {
@@ -70,6 +73,7 @@ export class EtcdV3Records implements Records {
       try {
         const snapshot = await this.#listOnce(signal);
         this.#witness = snapshot.records[0];
+        this.#count = snapshot.records.length;
         return snapshot;
       } catch (error) {
         if (!isOutOfRange(error) || attempt === LIST_ATTEMPTS) throw error;
@@ -133,7 +137,7 @@ export class EtcdV3Records implements Records {
     await this.#assertSameHistory(revision, signal);
     const key = Buffer.from(this.#place.folder);
     const options = {
-      ...this.#patience,
+      patience: this.patience,
       what: `watch ${this.#place.all}`,
       ranges: [{ key, rangeEnd: endOf(key) }],
       startRevision: revision + 1n,
@@ -142,6 +146,10 @@ export class EtcdV3Records implements Records {
     let delivered = revision;
     for await (const progress of watchRanges(this.#connection, options, signal)) {
       const events = progress.events.flatMap((event) => this.#eventOf(event));
+      for (const { type, kv } of progress.events) {
+        if (type === EventType.DELETE) this.#count--;
+        else if (kv?.version === 1n) this.#count++;
+      }
       if (progress.revision !== undefined && progress.revision > delivered) delivered = progress.revision;
       this.#follow(events);
       yield { events, revision: delivered };

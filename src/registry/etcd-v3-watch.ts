@@ -35,7 +35,9 @@ export interface WatchPatience {
   readonly quietForCallMs: number;
 }
 
-export interface WatchOptions extends WatchPatience {
+export interface WatchOptions {
+  /** It may change while the watch runs. */
+  readonly patience: WatchPatience;
   /** What is done, for the error: `watch the leases`. */
   readonly what: string;
   /** Of several, the events of one revision may come apart. */
@@ -70,7 +72,7 @@ export async function* watchRanges(
   options: WatchOptions,
   signal: AbortSignal,
 ): AsyncGenerator<WatchProgress, never> {
-  const { what, probeKey, ranges } = options;
+  const { what, probeKey, ranges, patience } = options;
   const { endpoint, stream } = await connection.open(WatchService.watch, what, signal);
   const fail = (failure: Omit<Failure, 'endpoint'>): never => {
     if (isLocal(failure.reason)) connection.giveUp(endpoint);
@@ -82,14 +84,14 @@ export async function* watchRanges(
   let answersProgress = true;
   let probed = Promise.resolve();
   const pulse = new Pulse(connection.clock, {
-    answerMs: options.answerMs,
+    answerMs: patience.answerMs,
     ask: () => {
       if (answersProgress) stream.write(progressRequest);
       else probed = connection.callAt(endpoint, KVService.range, probe, probing).then(() => felt(), noAnswer);
     },
     onSilence: () => stream.cancel(),
   });
-  const felt = (): void => pulse.felt(answersProgress ? options.quietMs : options.quietForCallMs);
+  const felt = (): void => pulse.felt(answersProgress ? patience.quietMs : patience.quietForCallMs);
   // The time that the answer may take ends by itself.
   const noAnswer = (): void => {};
   const abort = () => stream.cancel();

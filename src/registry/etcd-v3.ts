@@ -1,7 +1,7 @@
 import type { EtcdComponents } from '#src/registry/etcd-options.ts';
 import { EtcdV3Config } from '#src/registry/etcd-v3-config.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
-import { type EtcdV3Options, watchPatience } from '#src/registry/etcd-v3-options.ts';
+import type { EtcdV3Options } from '#src/registry/etcd-v3-options.ts';
 import { EtcdV3Records } from '#src/registry/etcd-v3-records.ts';
 import { ipv6LeasesBelow, leasesBelow } from '#src/registry/record-place.ts';
 import type { Records } from '#src/registry/records.ts';
@@ -19,7 +19,7 @@ export class EtcdV3Registry extends EtcdV3Records implements Registry {
     super({ connection }, { ...options, place, description: `etcd v3 at ${connection.ring}` });
     this.#connection = connection;
     const key = Buffer.from(place.probeKey);
-    this.#config = new EtcdV3Config({ connection }, { key, ...watchPatience(options) });
+    this.#config = new EtcdV3Config({ connection }, { key, patience: this.patience });
     this.ipv6Leases = new EtcdV3Records(
       { connection },
       { ...options, place: ipv6LeasesBelow(prefix, 'v3'), description: this.description },

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openEye } from '#src/diagnose/trace/eye.ts';
+import { readSegment } from '#src/diagnose/trace/tenant-host.ts';
 import { presentDevices } from '#src/driver/choose-devices.ts';
+import { formatIp, type Ipv4 } from '#src/lib/ip.ts';
+import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { findSegments } from '#src/tenant/found-segments.ts';
 import {
   A,
@@ -12,7 +16,7 @@ import {
   segmentsOn,
   sharedTenants,
 } from '../support/shared-tenants.ts';
-import { type TenantHost, tenantHosts } from '../support/tenant-hosts.ts';
+import { ip, type TenantHost, tenantHosts } from '../support/tenant-hosts.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /* The hosts and tenants of test/support/shared-tenants.ts. */
@@ -81,6 +85,25 @@ test('one VXLAN device carries all tenants, and keeps them apart', { skip }, asy
         .sort(),
       [...ports, 'vx-all'].sort(),
     );
+  });
+  await t.test('a trace sees the segment by its VLAN', async () => {
+    const options = { namespace: h1.weftPath, hostNamespace: h1.namespace.path };
+    const eye = openEye({ netlink: systemNetlink }, options);
+    t.after(() => eye.close());
+    const namespaces = async () => [a1, a2, b1].map(({ namespace }) => namespace.path);
+    const segment = await readSegment(eye, A, ip(a2.ip) as Ipv4, namespaces);
+    assert.equal(segment.inside?.link.name, 'eth0');
+    assert.equal(segment.inside.port?.name, `p${endpointOf(a2).slice(0, 13)}`);
+    assert.equal(segment.missingVlan, undefined);
+    assert.deepEqual([segment.device?.name, segment.device?.vxlan?.vni], ['vx-all', A]);
+    assert.deepEqual(
+      segment.fdb.map(({ mac, destination }) => [mac, formatIp(destination)]),
+      [[a3.mac, '172.31.0.3']],
+    );
+    assert.deepEqual(segment.neighbours.map(({ mac }) => mac).sort(), [a3.mac, a3.mac]);
+    assert.ok(segment.bridgeFdb.every(({ vlan }) => vlan === 1));
+    const other = await readSegment(eye, B, ip(b1.ip) as Ipv4, namespaces);
+    assert.equal(other.inside?.port?.name, `p${endpointOf(b1).slice(0, 13)}`);
   });
 });
 

@@ -250,6 +250,38 @@ describe('etcd v3 in detail', () => {
   });
 });
 
+/** So that all hosts of a large network together do not ask more than etcd can answer. */
+test('the more leases there are, the later a quiet watch asks for a sign of life', async () => {
+  const server = await EtcdServer.start();
+  const registry = openEtcd('v3', server.url, { watchQuietMs: 50 });
+  try {
+    const leases = 400;
+    for (let n = 0; n < leases; n += 100) {
+      const puts = Array.from({ length: 100 }, (_, at) => {
+        const [second, third] = [Math.floor((n + at) / 256), (n + at) % 256];
+        return `put /flannel-vxlan/network/subnets/10.${second}.${third}.0-24 x`;
+      });
+      await server.shell(
+        `printf '\\n%s\\n\\n\\n' '${puts.join('\n')}' | ETCDCTL_API=3 etcdctl --endpoints=${server.url} txn`,
+      );
+    }
+    const { revision, records } = await registry.list(patience());
+    assert.equal(records.length, leases);
+    const times: number[] = [];
+    for await (const _ of registry.watch(revision, patience())) {
+      times.push(performance.now());
+      if (times.length === 3) break;
+    }
+    // The first message says that the watch is there; a question comes no earlier than so many milliseconds later.
+    for (const [at, time] of times.entries()) {
+      if (at > 0) assert.ok(time - (times[at - 1] ?? 0) > leases - 5, times.join(' '));
+    }
+  } finally {
+    await registry.close();
+    await server.stop();
+  }
+});
+
 describe('etcd v2 in detail', () => {
   test('a quiet watch survives a busy store', async () => {
     const server = await EtcdServer.start();

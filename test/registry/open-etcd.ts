@@ -16,6 +16,8 @@ export interface OpenOptions {
   /** As the flag gives it. */
   readonly prefix?: string;
   readonly callTimeoutMs?: number;
+  /** How long a watch is silent before it asks for a sign of life. */
+  readonly watchQuietMs?: number;
 }
 
 /** One of etcd's two registries, at the first endpoint first. */

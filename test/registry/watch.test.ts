@@ -57,9 +57,7 @@ async function watchScript(
     ranges: [{ key, rangeEnd: Buffer.from('/x/subnets0') }],
     startRevision: 5n,
     probeKey: Buffer.from('/x/config'),
-    quietMs: 50,
-    quietForCallMs: 100,
-    answerMs: 200,
+    patience: { quietMs: 50, quietForCallMs: 100, answerMs: 200 },
   };
   const seen: WatchProgress[] = [];
   try {

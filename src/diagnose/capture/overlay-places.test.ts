@@ -9,6 +9,7 @@ import {
 import { readFilter } from '#src/diagnose/capture/read-filter.ts';
 import type { KnownNetwork } from '#src/diagnose/known-network.ts';
 import { parseIpv4, parsePrefix, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+import { FoundSegments } from '#src/tenant/found-segments.ts';
 
 const prefix6 = (text: string) => parsePrefix6(text) ?? assert.fail(text);
 const prefix = (text: string) => parsePrefix4(text) ?? assert.fail(text);
@@ -63,6 +64,28 @@ test('outer packets are on the underlay, inner ones on the overlay’s devices, 
     tenants,
     ['eth1', undefined, undefined, false],
     [undefined, undefined, undefined, true],
+  ]);
+});
+
+test('where one VXLAN device carries all of Docker’s networks, the ports say which one it is', () => {
+  const link = (name: string) => ({ kind: 'link', name, master: 'br-all' }) as const;
+  const vlan = (device: string, id: number) =>
+    ({ kind: 'bridge-vlan', device, vlan: id, untagged: true }) as const;
+  const objects = [
+    ...[link('vx-all'), link('p1'), link('p2'), link('p3')],
+    ...[vlan('p1', 1), vlan('p2', 1), vlan('p3', 2)],
+    { ...vlan('vx-all', 1), untagged: false, vni: 10_000 },
+  ];
+  const shared = overlayPlaces({
+    known: [],
+    tenants: [tenant('blue', 10_000, ['web', 'db'])],
+    tenantPort: 8473,
+    tenantNamespace: '/run/netns/weft',
+    segments: new FoundSegments(objects),
+  });
+  assert.deepEqual(points(shared, true), [
+    ['p1', '/run/netns/weft', 10_000, false],
+    ['p2', '/run/netns/weft', 10_000, false],
   ]);
 });
 

@@ -126,6 +126,5 @@ export class TcxHooks implements HookForm {
   }
 }
 
-/** A bpffs takes no dots, and a device's name has no colons. */
-/** A bpffs takes no dots in names. */
-export const pinName = (device: string): string => device.replaceAll('.', ':');
+/** A bpffs takes no dots, and a device’s name has no colons. */
+export const pinName = (device: string): string => device.replaceAll(/\./g, ':');
