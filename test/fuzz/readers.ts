@@ -24,7 +24,7 @@ import type { Rounds, Target } from './target.ts';
 const PATIENCE_MS = 5_000;
 
 /** A reader answers, or refuses with an error that is one line for a user; in reasonable time. */
-function reads(read: () => unknown): void {
+export function reads(read: () => unknown): void {
   const began = performance.now();
   try {
     read();
@@ -35,7 +35,7 @@ function reads(read: () => unknown): void {
   if (took > PATIENCE_MS) throw new Error(`reading took ${Math.round(took)} ms`);
 }
 
-function pure(name: string, description: string, play: (random: Random) => void): Target {
+export function pure(name: string, description: string, play: (random: Random) => void): Target {
   return { name, description, start: (): Rounds => ({ play, stop() {} }) };
 }
 

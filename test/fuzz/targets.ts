@@ -1,4 +1,5 @@
 import { dns } from './dns.ts';
+import { leases, trust } from './leases.ts';
 import { etcdV2, etcdV3, flags, netlink, rules } from './readers.ts';
 import { storeCalls, storeTxns, storeWatches } from './store-calls.ts';
 import { storeFrames } from './store-frames.ts';
@@ -15,4 +16,6 @@ export const TARGETS: readonly Target[] = [
   rules,
   flags,
   dns,
+  leases,
+  trust,
 ];
