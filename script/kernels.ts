@@ -92,6 +92,8 @@ function guestScript(): string {
     ...peers.map(([name, value]) => `export ${name}='${value}'`),
     // flannel ends where it is not loaded.
     ...(peers.length > 0 ? ['/run/modprobe br_netfilter'] : []),
+    // Two that ask for their first bridge at once may both miss it.
+    '/run/modprobe bridge',
     'uname -r >/run/share/release',
     `cd '${ROOT}'`,
     `node_modules/.bin/node script/run-tests.ts ${files.join(' ')} 2>&1 | tee /run/share/output >/dev/ttyS1`,
