@@ -97,10 +97,10 @@ async function host(
     },
     { name: '/net', flag },
   );
-  const use = (more = backend, to: FastWay | string = way) =>
+  const use = (more = backend, to: FastWay | string = way, subnet = '10.0.65.0/24') =>
     fast.use({
       config: parseNetworkConfig(`{"Network":"10.0.0.0/16","Backend":{"Type":"vxlan"${more}}}`),
-      subnets: { v4: prefix('10.0.65.0/24') },
+      subnets: { v4: prefix(subnet) },
       backend: { type: 'vxlan', fastWay: to } as Parameters<NetworkFastPath['use']>[0]['backend'],
     });
   use();
@@ -273,4 +273,17 @@ test('a queue on the tunnel’s device refuses it', async (t) => {
   await clock.advance(1_000);
   assert.match(settings(), /fresh 0 ms/);
   assert.deepEqual(fast.status?.reasons, ['packets wait in a queue (tbf) on flannel.1']);
+});
+
+test('with another subnet there are other containers', async (t) => {
+  const { clock, kernel, made, use } = await host(t);
+  const containers = () => made().filter((text) => text.startsWith('fast-local'));
+  assert.match(containers().join(), /10\.0\.65\.2/);
+  const address = { kind: 'address', prefix: prefix4(ip('10.0.66.1'), 24), device: 'docker0' } as const;
+  for (const object of [address, ...veth('veth2', 12, '10.0.66.2')])
+    kernel.interfere({ verb: 'add', object });
+  use('', WAY, '10.0.66.0/24');
+  await clock.advance(2_000);
+  assert.equal(containers().length, 1);
+  assert.match(containers().join(), /10\.0\.66\.2/);
 });

@@ -1,30 +1,24 @@
 import type { Backend, PeerPath } from '#src/backend/backend.ts';
-import { type FastEnd, type FastWay, readFastPathWish } from '#src/backend/fast-way.ts';
-import {
-  fastPathObjects,
-  fastPathScope,
-  localObjects,
-  peerObjects,
-} from '#src/fast-path/fast-path-objects.ts';
+import { type FastWay, readFastPathWish } from '#src/backend/fast-way.ts';
+import { fastPathScope } from '#src/fast-path/fast-path-objects.ts';
 import type { FastCounts } from '#src/fast-path/map-layouts.ts';
 import type { SeenFilters } from '#src/firewall/packet-drops.ts';
 import type { CrossingPlace } from '#src/firewall/what-counts.ts';
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { equalPrefix, formatIpv4, type Ipv4, type Prefix4 } from '#src/lib/ip.ts';
+import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
-import { Admission } from '#src/node/fast-path/admission.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
-import { LOCAL_KINDS, LocalContainers } from '#src/node/fast-path/local-containers.ts';
+import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
 import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { settingsOf, WantedFastPath } from '#src/node/fast-path/wanted-fast-path.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
-import type { FastPath, KernelObject } from '#src/state/object.ts';
 import type { Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -69,10 +63,9 @@ export class NetworkFastPath {
   readonly #options: FastPathOptions;
   readonly #owner: Owner;
   readonly #judge: FastPathJudge;
-  readonly #peers = new Map<string, FastEnd | string>();
-  readonly #admission = new Admission();
+  readonly #wanted: WantedFastPath;
+  readonly #containers: FollowedContainers;
   readonly #pauses: Pauses;
-  #locals: LocalContainers | undefined;
   #subnet: Prefix4 | undefined;
   #network: Prefix4 | undefined;
   #wish: 'on' | 'off' = 'off';
@@ -80,7 +73,6 @@ export class NetworkFastPath {
   #way: FastWay | string | undefined;
   #scopes: readonly Scope[] = [];
   #mode: Mode = 'untouched';
-  #wanted: FastPath | undefined;
   #generation = 0;
   #tcp = false;
   #counts: FastCounts | undefined;
@@ -98,7 +90,13 @@ export class NetworkFastPath {
       name: `${options.name} fast path`,
       scopes: () => this.#scopes,
     });
+    this.#wanted = new WantedFastPath(this.#owner);
     this.#pauses = new Pauses(components.clock, () => this.#poke());
+    this.#containers = new FollowedContainers(components, {
+      withdrawn: (ip) => this.#wanted.setContainer(ip, undefined),
+      waiting: () => this.#poke({ look: false }),
+      replaced: () => this.#judge.poke(),
+    });
     this.#judge = new FastPathJudge(components, {
       places: () => this.#places(),
       onVerdict: () => this.#poke(),
@@ -110,14 +108,10 @@ export class NetworkFastPath {
     this.#wish = readFastPathWish(config.backend.options) ?? this.#options.flag;
     this.#network = networksOf(config.ranges).v4;
     if (subnets.v4 === undefined || this.#subnet === undefined || !equalPrefix(this.#subnet, subnets.v4))
-      this.#locals = undefined;
+      this.#containers.forget();
     this.#subnet = subnets.v4;
-    this.#useWay(backend.fastWay ?? `the backend ${backend.type} has none`);
+    this.#way = backend.fastWay ?? `the backend ${backend.type} has none`;
     this.#poke();
-  }
-
-  #useWay(way: FastWay | string): void {
-    this.#way = way;
   }
 
   /** What was made for a device before this one is still there to be removed. */
@@ -131,18 +125,13 @@ export class NetworkFastPath {
   /** A peer that packets go to. */
   peer(lease: Lease, backend: Pick<Backend, 'fastWay'>, path: PeerPath): void {
     const { fastWay } = backend;
-    if (fastWay === undefined || typeof fastWay === 'string') {
-      this.gone(lease.name);
-      return;
-    }
-    const end = fastWay.peer(lease, path);
-    this.#peers.set(lease.name, end);
-    this.#setPeer(lease.name, end);
+    const hasWay = fastWay !== undefined && typeof fastWay !== 'string';
+    this.#wanted.setPeer(lease.name, hasWay ? fastWay.peer(lease, path) : undefined);
   }
 
   /** A peer that there is no more. */
   gone(name: string): void {
-    if (this.#peers.delete(name)) this.#setPeer(name, undefined);
+    this.#wanted.setPeer(name, undefined);
   }
 
   /** All peers are known: what belongs to others may go. */
@@ -186,9 +175,9 @@ export class NetworkFastPath {
   async plan(): Promise<Operation[]> {
     if (this.#asked || (await this.#components.liberal.isUser(this.#options.name))) this.#claim();
     if (this.#asked && this.#isPossible) await this.#judge.ensure();
-    this.#readLocals(await this.#components.kernel.dump({ kinds: LOCAL_KINDS }));
+    await this.#readContainers();
     this.#mode = this.#nextMode();
-    if (this.#isMade) this.#setAll();
+    if (this.#isMade) this.#set();
     else if (this.#mode === 'off') this.#owner.allowRemoval();
     return this.#owner.plan();
   }
@@ -197,16 +186,16 @@ export class NetworkFastPath {
   get status(): FastPathStatus | undefined {
     if (!this.#asked) return undefined;
     const reasons = this.#reasons;
-    const slow = Array.from(this.#peers).flatMap(([lease, end]) =>
+    const slow = Array.from(this.#wanted.peers).flatMap(([lease, end]) =>
       typeof end === 'string' ? [{ lease, reason: end }] : [],
     );
     return {
       state: this.#stateWord,
       reasons,
-      containers: this.#isMade ? this.#admission.admitted.size : 0,
-      peers: this.#peers.size - slow.length,
+      containers: this.#isMade ? this.#containers.admitted.size : 0,
+      peers: this.#wanted.peers.size - slow.length,
       slowPeers: slow,
-      queues: Array.from(this.#locals?.queued ?? [], ([device, queue]) => ({ device, queue })),
+      queues: this.#containers.queues,
       tcp: this.#tcp,
       ...(this.#counts !== undefined && { packets: this.#counts }),
     };
@@ -256,7 +245,6 @@ export class NetworkFastPath {
     if (this.#asked || (await liberal.isUser(this.#options.name))) this.#claim();
     if (this.#asked && this.#isPossible) await this.#follow(signal);
     const before = this.#mode;
-    const device = this.#wanted?.set;
     this.#mode = this.#nextMode();
     if (this.#mode === 'off' && before !== 'off') await this.#withdraw();
     if (!this.#isMade) {
@@ -267,18 +255,16 @@ export class NetworkFastPath {
     if (this.#rulesChanged) this.#generation = (this.#generation + 1) % 2 ** 32;
     this.#rulesChanged = false;
     this.#tcp = await liberal.isSet();
-    if (device === undefined || device !== this.#device) this.#setAll();
-    else this.#setOwn();
+    this.#set();
     if (this.#mayRemove) this.#owner.allowRemoval();
-    for (const local of this.#admission.due(this.#components.clock.monotonic()))
-      this.#owner.set(containerSubject(local.ip), localObjects(this.#device, local));
+    for (const local of this.#containers.due()) this.#wanted.setContainer(local.ip, local);
     await this.#owner.settled();
     if (this.#tcp !== (await liberal.isSet())) {
       this.#tcp = !this.#tcp;
-      this.#setOwn();
+      this.#set();
       await this.#owner.settled();
     }
-    this.#counts = counts(this.#device);
+    this.#counts = typeof this.#way === 'object' ? counts(this.#way.device) : undefined;
     this.#pauses.take();
     this.#say();
   }
@@ -286,10 +272,7 @@ export class NetworkFastPath {
   /** Takes all of it away, and puts back what was set for it. */
   async #withdraw(): Promise<void> {
     const { liberal, log } = this.#components;
-    for (const name of this.#peers.keys()) this.#owner.set(`peer ${name}`, []);
-    for (const ip of this.#admission.admitted.keys()) this.#owner.set(containerSubject(ip), []);
-    this.#owner.set('own', []);
-    this.#wanted = undefined;
+    this.#wanted.withdraw(this.#containers.admitted);
     this.#counts = undefined;
     this.#owner.allowRemoval();
     await this.#owner.settled();
@@ -298,44 +281,19 @@ export class NetworkFastPath {
     this.#say();
   }
 
-  get #device(): string {
-    return typeof this.#way === 'object' ? this.#way.device : '';
-  }
-
-  #setAll(): void {
-    this.#wanted = undefined;
-    this.#setOwn();
-    for (const [name, end] of this.#peers) this.#setPeer(name, end);
-    for (const [ip, local] of this.#admission.admitted)
-      this.#owner.set(containerSubject(ip), localObjects(this.#device, local));
-  }
-
-  #setOwn(): void {
+  #set(): void {
     if (typeof this.#way !== 'object') return;
-    const wanted: FastPath = {
-      ...settingsOf(this.#way),
+    const moment = {
       freshMs: this.#mode === 'fast' ? FRESH_MS : 0,
       tcp: this.#tcp,
       generation: this.#generation,
     };
-    if (JSON.stringify(wanted) === JSON.stringify(this.#wanted)) return;
-    this.#wanted = wanted;
-    const { kind: _, ...settings } = wanted;
-    const objects = fastPathObjects({ ...settings, tcp: true, peers: [], locals: [] });
-    this.#owner.set(
-      'own',
-      objects.map((object): KernelObject => (object.kind === 'fast-path' ? wanted : object)),
-    );
-  }
-
-  #setPeer(name: string, end: FastEnd | string | undefined): void {
-    if (!this.#isMade) return;
-    this.#owner.set(`peer ${name}`, typeof end === 'object' ? peerObjects(this.#device, end) : []);
+    this.#wanted.set(this.#way, moment, this.#containers.admitted);
   }
 
   /** Begins to look at containers, rules and queues. */
   async #follow(signal: AbortSignal): Promise<void> {
-    const { reconciler, kernel, observeRules } = this.#components;
+    const { reconciler, observeRules } = this.#components;
     if (!this.#isFollowing) {
       this.#isFollowing = true;
       const stops = [
@@ -351,48 +309,25 @@ export class NetworkFastPath {
       };
       signal.addEventListener('abort', stopAll, { once: true });
     }
-    if (this.#locals === undefined) this.#readLocals(await kernel.dump({ kinds: LOCAL_KINDS }));
+    await this.#readContainers();
     if (this.#judge.reasons === undefined) await this.#judge.start(signal);
   }
 
-  /** What is there at a start had its hooks before, or gets them now. */
-  #readLocals(objects: readonly KernelObject[]): void {
-    const subnet = this.#subnet;
-    if (subnet === undefined) return;
-    let isFirst = true;
-    const { clock } = this.#components;
-    this.#locals ??= new LocalContainers(subnet, (ip, local) => {
-      if (isFirst && local !== undefined) this.#admission.admit(local);
-      else this.#changeLocal(ip, this.#admission.change(ip, local, clock.monotonic()));
-    });
-    this.#locals.replace(objects);
-    isFirst = false;
-  }
-
-  #changeLocal(ip: Ipv4, wasAdmitted: boolean): void {
-    if (wasAdmitted && this.#isMade) this.#owner.set(containerSubject(ip), []);
-    this.#poke({ look: false });
+  async #readContainers(): Promise<void> {
+    if (this.#subnet === undefined || !(await this.#containers.begin(this.#subnet))) return;
+    for (const [ip, local] of this.#containers.admitted) this.#wanted.setContainer(ip, local);
   }
 
   #take(event: KernelEvent): void {
-    const { kernel, log } = this.#components;
-    if (this.#locals === undefined) return;
     if (event.type === 'qdisc') this.#judge.poke();
-    if (this.#locals.take(event) !== 'again') return;
-    kernel.dump({ kinds: LOCAL_KINDS }).then(
-      (objects) => {
-        this.#locals?.replace(objects);
-        this.#judge.poke();
-      },
-      (error) => log.warning(`Could not look for containers: ${messageOf(error)}`),
-    );
+    this.#containers.take(event);
   }
 
   #places(): CrossingPlace[] {
     const [way, network, subnet] = [this.#way, this.#network, this.#subnet];
     if (typeof way !== 'object' || network === undefined || subnet === undefined) return [];
     const { device, settings } = way;
-    const bridges = [...(this.#locals?.bridges ?? [])];
+    const { bridges } = this.#containers;
     return (bridges.length === 0 ? [DOCKER_BRIDGE] : bridges).map((bridge) => ({
       ...{ network, subnet, device, bridge, underlay: settings.underlay, port: settings.port },
     }));
@@ -413,10 +348,9 @@ export class NetworkFastPath {
     }
     const wake = new AbortController();
     this.#wake = () => wake.abort();
-    const waits = this.#isMade ? (this.#admission.waitMs(clock.monotonic()) ?? LOOK_MS) : LONGEST_MS;
-    await clock
-      .sleep(Math.min(waits, LOOK_MS, LONGEST_MS), AbortSignal.any([signal, wake.signal]))
-      .catch(() => {});
+    const admitMs = this.#containers.waitMs() ?? LOOK_MS;
+    const waits = this.#isMade ? Math.min(admitMs, LOOK_MS) : LONGEST_MS;
+    await clock.sleep(waits, AbortSignal.any([signal, wake.signal])).catch(() => {});
     this.#wake = undefined;
     signal.throwIfAborted();
   }
@@ -440,10 +374,3 @@ export class NetworkFastPath {
 const LONGEST_MS = 60_000;
 /** Until there is a bridge. */
 const DOCKER_BRIDGE = 'docker0';
-
-const settingsOf = ({ device, settings }: FastWay): FastPath => ({
-  ...{ kind: 'fast-path', set: device, freshMs: 0, tcp: false, generation: 0 },
-  ...settings,
-});
-
-const containerSubject = (ip: Ipv4): string => `container ${formatIpv4(ip)}`;
