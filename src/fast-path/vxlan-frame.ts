@@ -103,7 +103,40 @@ export function udpFrame(
   return bytes;
 }
 
+/** An ICMP echo request without data, as a frame from one VTEP to another (RFC 792). */
+export function echoFrame(
+  macs: { readonly to: Mac; readonly from: Mac },
+  echo: {
+    readonly source: Ipv4;
+    readonly destination: Ipv4;
+    readonly identifier: number;
+    readonly sequence: number;
+  },
+): Uint8Array {
+  const bytes = new Uint8Array(ETHERNET_BYTES + IPV4_BYTES + ICMP_BYTES);
+  const view = new DataView(bytes.buffer);
+  bytes.set(macToBytes(macs.to), 0);
+  bytes.set(macToBytes(macs.from), 6);
+  view.setUint16(12, ETHERTYPE_IPV4);
+  view.setUint8(14, 0x45);
+  view.setUint16(16, bytes.length - ETHERNET_BYTES);
+  view.setUint8(22, OUTER_TTL);
+  view.setUint8(23, ICMP);
+  view.setUint32(26, echo.source);
+  view.setUint32(30, echo.destination);
+  const icmp = ETHERNET_BYTES + IPV4_BYTES;
+  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, icmp));
+  view.setUint8(icmp, ECHO_REQUEST);
+  view.setUint16(icmp + 4, echo.identifier);
+  view.setUint16(icmp + 6, echo.sequence);
+  view.setUint16(icmp + 2, checksumOf(bytes, icmp, bytes.length));
+  return bytes;
+}
+
 const ETHERTYPE_IPV4 = 0x0800;
+const ICMP = 1;
+const ICMP_BYTES = 8;
+const ECHO_REQUEST = 8;
 const OUTER_TTL = 64;
 const UDP = 17;
 /** The I bit of the VXLAN header. */

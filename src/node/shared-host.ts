@@ -141,6 +141,7 @@ function fastPathOf(
         const { readPacketFilters } = await import('#src/diagnose/facts/packet-filters.ts');
         return readPacketFilters({ commands, files, ruleset });
       },
+      wireSockets: async () => (await import('#src/sys/wire-sockets.ts')).systemWireSockets,
     },
   };
 }

@@ -15,7 +15,7 @@ import { cannotRun, wholeFile } from '../support/test-lab.ts';
  *
  *     store .190 etcd     h1 .191 flanneld ── docker0 ── c     h2 .192 flanneld ── docker0 ── c
  */
-const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'busybox', 'tc');
+const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'nft', 'busybox', 'tc');
 
 /** A hundred veths with a namespace each, in docker0 and gone again. */
 const CHURN = `
@@ -255,6 +255,38 @@ test('a daemon that is killed, and one that is stopped and started again, lose n
     assert.ok(tcp.isKept, signal);
     await untilFast(two);
   }
+});
+
+test('a peer that datagrams without a UDP checksum do not reach stays slow, and is named', {
+  skip,
+}, async () => {
+  const restart = async (): Promise<void> => {
+    await (await one.host.daemon('flanneld'))?.stop();
+    await startFlanneld(one.host, one.flags);
+  };
+  const untilSlow = (count: number): Promise<FastPathStatus> =>
+    until(
+      async () => {
+        const status = await statusOf(one);
+        return status?.state === 'on' && status.slowPeers.length === count ? status : undefined;
+      },
+      { what: `${count} peers that stay slow`, timeoutMs: 20_000, signal: one.host.signal },
+    );
+  // As a network card would: after the fast path, and before the wire.
+  await one.host.must([
+    'nft',
+    `add table netdev wire
+     add chain netdev wire out { type filter hook egress device eth0 priority 0; }
+     add rule netdev wire out udp dport 8472 udp checksum 0 drop`,
+  ]);
+  await restart();
+  const { slowPeers } = await untilSlow(1);
+  assert.match(slowPeers[0]?.reason ?? '', /without a UDP checksum/);
+  await assertFlows(one, two);
+  await one.host.must(['nft', 'delete table netdev wire']);
+  await restart();
+  await untilSlow(0);
+  await untilFast(one);
 });
 
 test('off, and cleanup, leave nothing', { skip }, async () => {

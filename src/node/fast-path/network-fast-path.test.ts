@@ -14,6 +14,7 @@ import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { type KernelObject, KINDS } from '#src/state/object.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
+import { answeringWire } from '../../../test/support/answering-wire.ts';
 
 const ip = (text: string) => parseIpv4(text) ?? assert.fail();
 const prefix = (text: string) => parsePrefix4(text) ?? assert.fail();
@@ -73,6 +74,7 @@ async function host(
     writeAtomically: write,
     remove: async (path: string) => void files.delete(path),
   };
+  const wire = answeringWire();
   const rules = { text: '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT' };
   const listeners = new Set<() => void>();
   const stopper = new AbortController();
@@ -84,7 +86,8 @@ async function host(
   await reconciler.start(stopper.signal);
   const fast = new NetworkFastPath(
     {
-      ...{ reconciler, kernel, clock, log: silentLogger, counts: () => undefined },
+      ...{ reconciler, kernel, clock, log: silentLogger, counts: () => undefined, random: () => 0 },
+      wireSockets: async () => wire.sockets,
       liberal: new TcpLiberal(system, '/note'),
       observeRules: (listener) => {
         listeners.add(listener);
@@ -115,7 +118,20 @@ async function host(
     for (const listener of listeners) listener();
   };
   await clock.advance(2_000);
-  return { clock, kernel, files, locked, fast, use, made, settings, rulesChange, listeners, reconciler };
+  return {
+    clock,
+    kernel,
+    files,
+    locked,
+    fast,
+    use,
+    made,
+    settings,
+    rulesChange,
+    listeners,
+    reconciler,
+    wire,
+  };
 }
 
 const LEFT: KernelObject = {
@@ -286,4 +302,25 @@ test('with another subnet there are other containers', async (t) => {
   await clock.advance(2_000);
   assert.equal(containers().length, 1);
   assert.match(containers().join(), /10\.0\.66\.2/);
+});
+
+test('a peer that gets only datagrams with a checksum stays slow until it gets the others', async (t) => {
+  const { clock, made, fast, wire } = await host(t);
+  const peers = () => made().filter((text) => text.startsWith('fast-peer')).length;
+  await clock.advance(5_000);
+  assert.equal(peers(), 1);
+  assert.deepEqual(fast.status?.slowPeers, [{ lease: 'direct', reason: 'it has a direct route' }]);
+  wire.bare = () => false;
+  // Seldom: the wire was good.
+  await clock.advance(620_000);
+  assert.equal(peers(), 0);
+  assert.match(
+    fast.status?.slowPeers.map(({ lease, reason }) => `${lease}: ${reason}`).join() ?? '',
+    /peer: .*checksum/,
+  );
+  assert.equal(fast.status?.peers, 0);
+  wire.bare = () => true;
+  await clock.advance(70_000);
+  assert.equal(peers(), 1);
+  assert.equal(fast.status?.peers, 1);
 });

@@ -7,7 +7,6 @@ import type { CrossingPlace } from '#src/firewall/what-counts.ts';
 import type { Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
-import type { Logger } from '#src/lib/log.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
@@ -15,19 +14,17 @@ import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
 import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import { settingsOf, WantedFastPath } from '#src/node/fast-path/wanted-fast-path.ts';
+import { type WatchedWire, type WatchWireComponents, watchWire } from '#src/node/fast-path/watch-wire.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Operation } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
-import type { Clock } from '#src/sys/clock.ts';
 
-export interface FastPathComponents {
+export interface FastPathComponents extends WatchWireComponents {
   readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'check'>;
   readonly kernel: Pick<Kernel, 'dump' | 'links'>;
-  readonly clock: Clock;
-  readonly log: Logger;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: () => void) => () => void;
   /** All rules of the host. */
@@ -186,14 +183,12 @@ export class NetworkFastPath {
   get status(): FastPathStatus | undefined {
     if (!this.#asked) return undefined;
     const reasons = this.#reasons;
-    const slow = Array.from(this.#wanted.peers).flatMap(([lease, end]) =>
-      typeof end === 'string' ? [{ lease, reason: end }] : [],
-    );
+    const slow = Array.from(this.#wanted.slow, ([lease, reason]) => ({ lease, reason }));
     return {
       state: this.#stateWord,
       reasons,
       containers: this.#isMade ? this.#containers.admitted.size : 0,
-      peers: this.#wanted.peers.size - slow.length,
+      peers: this.#wanted.peerCount - slow.length,
       slowPeers: slow,
       queues: this.#containers.queues,
       tcp: this.#tcp,
@@ -308,9 +303,28 @@ export class NetworkFastPath {
         for (const stop of stops) stop();
       };
       signal.addEventListener('abort', stopAll, { once: true });
+      watchWire(this.#components, this.#wire, signal).catch(() => {});
     }
     await this.#readContainers();
     if (this.#judge.reasons === undefined) await this.#judge.start(signal);
+  }
+
+  get #wire(): WatchedWire {
+    return {
+      ends: () => this.#wanted.ends,
+      source: () => {
+        const [way, subnet] = [this.#way, this.#subnet];
+        return typeof way === 'object' && subnet !== undefined && this.#mode === 'fast'
+          ? { way, address: subnet.address }
+          : undefined;
+      },
+      judged: (name, reason) => {
+        if (!this.#wanted.refusePeer(name, reason)) return;
+        const { log } = this.#components;
+        if (reason === undefined) log.info(`Packets to ${name} may go fast again`);
+        else log.warning(`Packets to ${name} stay slow: ${reason}`);
+      },
+    };
   }
 
   async #readContainers(): Promise<void> {

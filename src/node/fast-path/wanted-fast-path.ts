@@ -12,6 +12,8 @@ export type FastPathMoment = Pick<FastPath, 'freshMs' | 'tcp' | 'generation'>;
 export class WantedFastPath {
   readonly #owner: Pick<Owner, 'set'>;
   readonly #peers = new Map<string, FastEnd | string>();
+  /** Why peers stay slow that could go fast. */
+  readonly #refused = new Map<string, string>();
   /** `undefined`: nothing is wanted. */
   #settings: FastPath | undefined;
 
@@ -19,17 +21,44 @@ export class WantedFastPath {
     this.#owner = owner;
   }
 
-  /** By lease; the reason where a peer's packets stay slow. */
-  get peers(): ReadonlyMap<string, FastEnd | string> {
-    return this.#peers;
+  /** Why peers' packets stay slow, by lease. */
+  get slow(): ReadonlyMap<string, string> {
+    const backend = Array.from(this.#peers).filter(
+      (peer): peer is [string, string] => typeof peer[1] === 'string',
+    );
+    return new Map([...this.#refused, ...backend]);
+  }
+
+  /** The peers with a fast way, also those that are refused, by lease. */
+  get ends(): ReadonlyMap<string, FastEnd> {
+    return new Map(
+      Array.from(this.#peers).filter((peer): peer is [string, FastEnd] => typeof peer[1] === 'object'),
+    );
+  }
+
+  get peerCount(): number {
+    return this.#peers.size;
   }
 
   /** `end` is `undefined` for a peer that there is no more. */
   setPeer(name: string, end: FastEnd | string | undefined): void {
     if (end === undefined && !this.#peers.has(name)) return;
+    const before = this.#peers.get(name);
     if (end === undefined) this.#peers.delete(name);
     else this.#peers.set(name, end);
-    this.#wantPeer(name, end);
+    // Another end is another wire.
+    if (typeof end !== 'object' || typeof before !== 'object' || end.vtep !== before.vtep)
+      this.#refused.delete(name);
+    this.#wantPeer(name);
+  }
+
+  /** A reason why a peer's packets stay slow though they have a way, or none any more. True when that is news. */
+  refusePeer(name: string, reason: string | undefined): boolean {
+    if (typeof this.#peers.get(name) !== 'object' || this.#refused.get(name) === reason) return false;
+    if (reason === undefined) this.#refused.delete(name);
+    else this.#refused.set(name, reason);
+    this.#wantPeer(name);
+    return true;
   }
 
   /** `undefined`: none any more. */
@@ -53,20 +82,21 @@ export class WantedFastPath {
       objects.map((object): KernelObject => (object.kind === 'fast-path' ? wanted : object)),
     );
     if (isKnown) return;
-    for (const [name, end] of this.#peers) this.#wantPeer(name, end);
+    for (const name of this.#peers.keys()) this.#wantPeer(name);
     for (const [ip, local] of containers) this.setContainer(ip, local);
   }
 
   /** Nothing is wanted any more. The peers are remembered. */
   withdraw(containers: ReadonlyMap<Ipv4, LocalContainer>): void {
-    for (const name of this.#peers.keys()) this.#wantPeer(name, undefined);
+    for (const name of this.#peers.keys()) this.#owner.set(`peer ${name}`, []);
     for (const ip of containers.keys()) this.setContainer(ip, undefined);
     this.#owner.set('own', []);
     this.#settings = undefined;
   }
 
-  #wantPeer(name: string, end: FastEnd | string | undefined): void {
+  #wantPeer(name: string): void {
     if (this.#settings === undefined) return;
+    const end = this.#refused.has(name) ? undefined : this.#peers.get(name);
     this.#owner.set(`peer ${name}`, typeof end === 'object' ? peerObjects(this.#settings.set, end) : []);
   }
 }
