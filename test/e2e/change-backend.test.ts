@@ -221,9 +221,15 @@ test('a daemon that was killed just before the end drops the old path at its sta
   let text = withPlan(CONFIG, '{"Type":"vxlan","VNI":7}', { id: 'a', by: 'test', at: '' });
   await write(text);
   await done('prepare');
-  // Any host says how far it is.
-  const status = await askApi(apiSocketOf(one), '/v1/status');
-  assert.deepEqual('change' in status && status.change, {
+  // Any host says how far it is, once the others' leases have reached it.
+  const change = await until(
+    async () => {
+      const status = await askApi(apiSocketOf(one), '/v1/status');
+      return 'change' in status && status.change?.waits.length === 0 ? status.change : undefined;
+    },
+    { what: 'a status without anybody to wait for', timeoutMs: 20_000 },
+  );
+  assert.deepEqual(change, {
     ...{ id: 'a', phase: 'prepare', from: 'vxlan', to: 'vxlan', done: 2, of: 2, waits: [] },
   });
   for (const phase of ['moving', 'settling'] as const) {

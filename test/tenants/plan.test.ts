@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '#src/sys/until.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';
 import {
   cannotRunTenants,
@@ -37,7 +38,28 @@ async function prepare(all: Tenants): Promise<void> {
     await two.run(`${name}2`, name, ['--ip', '10.83.0.12']);
   }
   await answers(one);
+  await recorded(all);
   await one.stopFlanneld();
+}
+
+/** A host writes which networks it has a moment after they came. */
+async function recorded({ lab, store }: Tenants): Promise<void> {
+  const hosts = `${PREFIX}/tenants/hosts/`;
+  const question = ['get', '--prefix', hosts, '--print-value-only'];
+  await until(
+    async () => {
+      const answer = await lab.store.must([
+        'etcdctl',
+        `--endpoints=${store.endpoints.join(',')}`,
+        ...question,
+      ]);
+      const records = answer.trim().split('\n');
+      return (
+        records.length === 2 && records.every((line) => Object.keys(JSON.parse(line).docker).length === 2)
+      );
+    },
+    { what: 'both networks in the records of both hosts', timeoutMs: 20_000, intervalMs: 200 },
+  );
 }
 
 async function answers(one: TenantHost): Promise<void> {

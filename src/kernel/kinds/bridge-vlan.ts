@@ -32,9 +32,9 @@ const CHANGE = new MessageLayout(
 const LIST_HEADER = struct({ family: u8, pad: u8, pad2: u16, index: i32 });
 const LIST = new MessageLayout(LIST_HEADER, attributes({}));
 
-/** `bridge vlan show`, of one device if its ifindex is given. */
-const vlanDump = (index = 0): Request =>
-  LIST.request(k.RTM_GETVLAN, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index }, {});
+/** `bridge vlan show`, of all devices: of one that is no bridge or port the kernel answers EINVAL. */
+const vlanDump = (): Request =>
+  LIST.request(k.RTM_GETVLAN, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index: 0 }, {});
 
 /** `bridge vlan add|del dev DEVICE vid VLAN [pvid untagged] [tunnel_info id VNI] [self]` */
 function vlanRequest(
@@ -117,7 +117,7 @@ export const BRIDGE_VLAN_CODEC: KindCodec<BridgeVlan> = {
   removed: k.RTM_DELVLAN,
   isEchoHeard: false,
   endsBatch: false,
-  dumps: ({ index }) => [{ request: vlanDump(index), read: readVlans }],
+  dumps: () => [{ request: vlanDump(), read: readVlans }],
   read: readVlans,
   encode: ({ verb, object }, names) => vlanRequest(verb, object, names),
   missingDevice: ({ device }) => device,

@@ -15,9 +15,9 @@ const MESSAGE = new MessageLayout(
   }),
 );
 
-/** `bridge vni show`, of one device if its ifindex is given. */
-const vniDump = (index = 0): Request =>
-  MESSAGE.request(k.RTM_GETTUNNEL, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index }, {});
+/** `bridge vni show`, of all devices: of one that is of another type the kernel answers EINVAL. */
+const vniDump = (): Request =>
+  MESSAGE.request(k.RTM_GETTUNNEL, k.NLM_F_DUMP, { family: k.AF_BRIDGE, index: 0 }, {});
 
 /** `bridge vni add|delete dev DEVICE vni VNI` */
 function vniRequest(
@@ -66,7 +66,7 @@ export const VNI_CODEC: KindCodec<Vni> = {
   removed: k.RTM_DELTUNNEL,
   isEchoHeard: false,
   endsBatch: false,
-  dumps: ({ index }) => [{ request: vniDump(index), read: readVnis }],
+  dumps: () => [{ request: vniDump(), read: readVnis }],
   read: readVnis,
   encode: ({ verb, object }, names) => vniRequest(verb, object, names),
   missingDevice: ({ device }) => device,
