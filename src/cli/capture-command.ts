@@ -4,8 +4,8 @@ import { CAPTURE_FLAGS } from '#src/cli/capture-flags.ts';
 import type { Command, CommandContext } from '#src/cli/command.ts';
 import { parseWords } from '#src/cli/command-words.ts';
 import { findPlaces } from '#src/cli/find-places.ts';
-import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { plainText } from '#src/cli/plain-text.ts';
+import { withSlowPackets } from '#src/cli/with-slow-packets.ts';
 import { CaptureSession } from '#src/diagnose/capture/capture-session.ts';
 import { LiveCapture } from '#src/diagnose/capture/live-capture.ts';
 import { capturePoints, type OverlayPlaces } from '#src/diagnose/capture/overlay-places.ts';
@@ -114,21 +114,32 @@ async function captureLive(
   session: CaptureSession,
   { options, places, context }: Run & { readonly places: OverlayPlaces },
 ): Promise<number> {
-  const { output, signal } = context;
-  const { snapLength, seconds } = options;
+  const { output } = context;
+  const { snapLength } = options;
   const points = capturePoints(places, { devices: options.device, inner: options.inner, snapLength });
   if (points.length === 0) {
     throw new WeftError('capture-nowhere', 'no device of an overlay is known on this host', {
       remedy: 'name one with --device, or --device any',
     });
   }
+  // With --inner or a device of one's own choice, too: what goes fast passes by all of them.
+  const sockets = await socketsOf({ folders: systemFolders }, { options, id: undefined });
+  const complain = (line: string) => output.complain(line);
+  return withSlowPackets(sockets, { by: 'weft capture', clock: systemClock, complain }, () =>
+    captureAt(points, session, { options, context }),
+  );
+}
+
+async function captureAt(
+  points: ReturnType<typeof capturePoints>,
+  session: CaptureSession,
+  { options, context }: Run,
+): Promise<number> {
+  const { output, signal } = context;
+  const { snapLength, seconds } = options;
   const ended = Promise.withResolvers<void>();
   const end = (): void => ended.resolve();
   const gone = new Set<string>();
-  // With --inner or a device of one's own choice, too: what goes fast passes by all of them.
-  const held = await holdFastPath(await socketsOf({ folders: systemFolders }, { options, id: undefined }), {
-    ...{ by: 'weft capture', clock: systemClock, complain: (line) => output.complain(line) },
-  });
   const capture = await LiveCapture.start(
     {
       openSocket: openPacketSocket,
@@ -171,7 +182,6 @@ async function captureLive(
   } finally {
     stop.abort();
     capture.stop();
-    await held.release();
   }
   session.close(capture.dropped());
   summarize(session, capture.dropped(), context);

@@ -1,6 +1,6 @@
 import { formatTrace } from '#src/cli/format-trace.ts';
-import { holdFastPath } from '#src/cli/hold-fast-path.ts';
 import { lookCommand } from '#src/cli/look-command.ts';
+import { withSlowPackets } from '#src/cli/with-slow-packets.ts';
 import { readContainers } from '#src/diagnose/facts/containers.ts';
 import { CAN_NOT_LOOK } from '#src/diagnose/trace/find-ends.ts';
 import { openLocalHost } from '#src/diagnose/trace/open-local-host.ts';
@@ -64,10 +64,8 @@ export const TRACE = lookCommand({
         const trace = () =>
           runTrace({ host, clock, containers }, { words: [from, to], ipv6, port, live, all, signal });
         if (!live) return await trace();
-        const held = await holdFastPath([place.socket], {
-          ...{ by: 'weft trace', clock, complain: (line) => output.complain(line) },
-        });
-        return await trace().finally(() => held.release());
+        const complain = (line: string) => output.complain(line);
+        return await withSlowPackets([place.socket], { by: 'weft trace', clock, complain }, trace);
       } finally {
         host.close();
       }

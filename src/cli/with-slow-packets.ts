@@ -3,28 +3,24 @@ import { askSocket } from '#src/observe/ask-socket.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { startInterval } from '#src/sys/timer.ts';
 
-export interface HeldFastPath {
-  /** Packets may go fast again. */
-  release(): Promise<void>;
-}
-
 /** Asked for again each third of it. Should this command be killed, packets go fast again so many seconds later. */
 const PAUSE_S = 9;
 const AGAIN_MS = 3_000;
 const PATIENCE_MS = 2_000;
 
 /**
- * Lets the daemons of these sockets keep all packets on the slow way, where packet sockets and rules see them, until it is
- * released. Daemons that are not there, or know no fast path, have nothing to keep.
+ * Does the work while the daemons of these sockets keep all packets on the slow way, where packet sockets and rules see them.
+ * Daemons that are not there, or know no fast path, have nothing to keep.
  */
-export async function holdFastPath(
+export async function withSlowPackets<T>(
   sockets: readonly string[],
   {
     by,
     clock,
     complain,
   }: { readonly by: string; readonly clock: Clock; readonly complain: (line: string) => void },
-): Promise<HeldFastPath> {
+  work: () => Promise<T>,
+): Promise<T> {
   const ask = async (seconds: number): Promise<void> => {
     const path = `/v1/fast-path/pause?by=${encodeURIComponent(`${by} #${process.pid}`)}&seconds=${seconds}`;
     const asked = sockets.map((socket) =>
@@ -38,10 +34,10 @@ export async function holdFastPath(
   };
   await ask(PAUSE_S);
   const timer = startInterval(clock, AGAIN_MS, () => ask(PAUSE_S));
-  return {
-    async release() {
-      timer.stop();
-      await ask(0);
-    },
-  };
+  try {
+    return await work();
+  } finally {
+    timer.stop();
+    await ask(0);
+  }
 }
