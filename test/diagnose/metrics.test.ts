@@ -24,6 +24,11 @@ const NOT_HERE = [
   'weft_plain_peers',
   'weft_key_generation',
   'weft_key_rotation_held_up',
+  // --fast-path
+  'weft_fast_path',
+  'weft_fast_path_containers',
+  'weft_fast_path_peers',
+  'weft_fast_path_packets_total',
   // --trust
   'weft_disputed_leases',
   'weft_refused_leases_total',
