@@ -94,6 +94,12 @@ export const hasDocker = (saved: SavedTables): boolean =>
   saved.get('filter')?.has('DOCKER') === true ||
   dropsDirectAccess(saved.get('raw') ?? new Map());
 
+/** Whether Docker's drops of engine 28 and later are here, or its chain under which they come. It makes that chain at its start. */
+export const hasDirectDrops = (saved: SavedTables): boolean =>
+  saved.get('filter')?.has('DOCKER-FORWARD') === true ||
+  dropsFromPeers(saved.get('filter') ?? new Map()) ||
+  dropsDirectAccess(saved.get('raw') ?? new Map());
+
 /** The number of rules outside of our chains. It shows which iptables a host uses. */
 export function countForeignRules(saved: SavedTables): number {
   let count = 0;

@@ -103,6 +103,17 @@ test('P3, P19 a firewall that is reloaded from nothing gets the rules again', { 
   driftByShell('P3 ruleset flushed (firewall reload)', 'nft flush ruleset', RULES),
 );
 
+test('the chains that only Docker 28 and 29 need come with Docker’s own', { skip }, async () => {
+  const [one] = pairOf(network());
+  const chains = async (): Promise<string[]> =>
+    (await one.host.must(['iptables-save'])).match(/^:FLANNEL-(RAW|MARK)\b/gm) ?? [];
+  assert.deepEqual(await chains(), []);
+  // What dockerd makes at its start.
+  await one.host.must(['iptables', '-N', 'DOCKER-FORWARD']);
+  await one.host.must(['nft', 'add', 'table', 'ip', 'docker-bridges']);
+  await until(async () => (await chains()).length === 2, { what: 'both chains' });
+});
+
 test('P3 a rule that another program puts first in the raw table comes after ours again', { skip }, () =>
   driftByShell(
     'P3 another rule first in raw',

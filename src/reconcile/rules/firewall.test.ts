@@ -350,3 +350,23 @@ test('an instance name that a chain can not carry is refused', () => {
   assert.throws(() => firewall({}, { mode: 'auto', instance: 'a b' }), TypeError);
   assert.throws(() => firewall({}, { mode: 'auto', instance: 'x'.repeat(13) }), TypeError);
 });
+
+test('chains that only newer Docker engines need come when Docker does, and stay', async () => {
+  const tables = new Set(['filter']);
+  const ruleset: Ruleset = { generation: async () => undefined, tables: async () => [...tables] };
+  const programs = new Programs({ ...IPTABLES, [RESTORE]: '' });
+  const own = new Firewall({ commands: programs, ruleset, log: silentLogger }, { mode: 'auto' });
+  const chains = async (saved: string): Promise<string[]> => {
+    programs.answers['iptables-save'] = saved;
+    const [step] = await own.plan(WANTED);
+    return step?.input.match(/^:FLANNEL-(?:RAW|MARK)\b|^-X FLANNEL-(?:RAW|MARK)$/gm) ?? [];
+  };
+  assert.deepEqual(await chains('*filter\n:DOCKER-USER - [0:0]\n:DOCKER - [0:0]\nCOMMIT\n'), []);
+  assert.deepEqual(await chains('*filter\n:DOCKER-FORWARD - [0:0]\nCOMMIT\n'), [':FLANNEL-RAW']);
+  const dropped = '-A PREROUTING -d 10.5.26.2/32 ! -i docker0 -j DROP';
+  assert.deepEqual(await chains(`*raw\n:PREROUTING ACCEPT [0:0]\n${dropped}\nCOMMIT\n`), [':FLANNEL-RAW']);
+  const present = '*raw\n:FLANNEL-RAW - [0:0]\nCOMMIT\n*mangle\n:FLANNEL-MARK - [0:0]\nCOMMIT\n';
+  assert.deepEqual(await chains(present), [':FLANNEL-MARK', ':FLANNEL-RAW']);
+  tables.add('docker-bridges');
+  assert.deepEqual(await chains(''), [':FLANNEL-MARK']);
+});

@@ -1,5 +1,5 @@
-import { blocksForwarding, changeIptables, hasDocker } from '#src/firewall/iptables.ts';
-import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { blocksForwarding, changeIptables, hasDirectDrops, hasDocker } from '#src/firewall/iptables.ts';
+import { parseIptablesSave, type SavedTables } from '#src/firewall/iptables-save.ts';
 import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
   type Change,
@@ -266,12 +266,36 @@ export class Firewall {
       ...(docker && { fromPeers: rules.fromPeers, raw: rules.raw }),
     };
     const restore = restoreCommand(iptables, family);
-    const change = changeIptables(saved, inUse ? rules : needed, this.#names, this.#lacking.get(restore[0]));
+    const own = inUse ? await this.#asDockerNeeds(rules, saved, iptables, family) : needed;
+    const change = changeIptables(saved, own, this.#names, this.#lacking.get(restore[0]));
     const program = save[0].replace(/-save$/, '');
     return step(restore, {
       ...change,
       faults: change.faults.map((fault) => `${program} ${fault}`),
     });
+  }
+
+  /**
+   * Without the chains that only newer engines of Docker need, until there is one: every packet passes the hooks of their tables
+   * several times, which costs a sixth of the packets. nftables reports the tables and chains that Docker makes at its start,
+   * before it has a container. iptables-legacy reports nothing, so that its chains are there before. What was made stays: a
+   * restart of Docker removes its own and adds them again.
+   */
+  async #asDockerNeeds(
+    rules: FamilyRules,
+    saved: SavedTables,
+    { kind }: Iptables,
+    family: Family,
+  ): Promise<FamilyRules> {
+    const tables = kind === 'nft' ? await this.#host.ruleset?.tables(family) : undefined;
+    if (tables === undefined) return rules;
+    const has = (table: string, chain: string) => saved.get(table)?.has(chain) === true;
+    const { raw, mark } = this.#names;
+    return {
+      ...rules,
+      ...(!hasDirectDrops(saved) && !has('raw', raw) && { raw: [] }),
+      ...(!tables.includes(DOCKER_TABLE) && !has('mangle', mark) && { mark: [] }),
+    };
   }
 
   /** Looked for once: programs do not come and go under a running daemon, and a choice that wavers would leave rules behind. */
@@ -311,6 +335,9 @@ export class Firewall {
     );
   }
 }
+
+/** Of Docker's nftables back end (engine 29), in each family. */
+const DOCKER_TABLE = 'docker-bridges';
 
 const NONE: FamilyRules = {
   masquerade: [],
