@@ -1,4 +1,4 @@
-import type { Ipv4 } from '#src/lib/ip.ts';
+import { ipv4 } from '#src/lib/ip.ts';
 import { type Icmp, systemIcmp } from '#src/sys/icmp-socket.ts';
 import { type IpSender, openIpSender } from '#src/sys/ip-sender.ts';
 
@@ -6,7 +6,7 @@ import { type IpSender, openIpSender } from '#src/sys/ip-sender.ts';
 export interface WireSockets {
   readonly icmp: Icmp;
   /** Sends IPv4 packets as they are. */
-  readonly openSender: (to: Ipv4) => Promise<IpSender>;
+  readonly openSender: () => Promise<IpSender>;
 }
 
-export const systemWireSockets: WireSockets = { icmp: systemIcmp, openSender: (to) => openIpSender(to) };
+export const systemWireSockets: WireSockets = { icmp: systemIcmp, openSender: () => openIpSender(ipv4(0)) };

@@ -1,4 +1,5 @@
 import type { FastEnd, FastWay } from '#src/backend/fast-way.ts';
+import { wireOf } from '#src/fast-path/bare-echo.ts';
 import { fastPathObjects, localObjects, peerObjects } from '#src/fast-path/fast-path-objects.ts';
 import { formatIpv4, type Ipv4 } from '#src/lib/ip.ts';
 import type { LocalContainer } from '#src/node/fast-path/local-containers.ts';
@@ -47,7 +48,7 @@ export class WantedFastPath {
     if (end === undefined) this.#peers.delete(name);
     else this.#peers.set(name, end);
     // Another end is another wire.
-    if (typeof end !== 'object' || typeof before !== 'object' || end.vtep !== before.vtep)
+    if (typeof end !== 'object' || typeof before !== 'object' || wireOf(end) !== wireOf(before))
       this.#refused.delete(name);
     this.#wantPeer(name);
   }

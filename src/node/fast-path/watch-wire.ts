@@ -1,5 +1,7 @@
 import type { FastEnd } from '#src/backend/fast-way.ts';
+import { wireOf } from '#src/fast-path/bare-echo.ts';
 import { messageOf } from '#src/lib/errors.ts';
+import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { type TrialSource, WireTrials, type WireTrialsComponents } from '#src/node/fast-path/wire-trials.ts';
 import type { WireSockets } from '#src/sys/wire-sockets.ts';
@@ -36,8 +38,8 @@ export async function watchWire(
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, log } = components;
-  /** By name: the peer's end, and when it is tried again. */
-  const known = new Map<string, { readonly vtep: number; readonly at: number }>();
+  /** By name: where the peer is, and when it is tried again. */
+  const known = new Map<string, { readonly wire: Ipv4; readonly at: number }>();
   let trials: WireTrials | undefined;
   let pauseMs = PAUSE_MS;
   while (!signal.aborted) {
@@ -51,7 +53,7 @@ export async function watchWire(
     const due = new Map<string, FastEnd>();
     for (const [name, end] of ends) {
       const before = known.get(name);
-      if (before !== undefined && before.vtep === end.vtep && before.at > now) continue;
+      if (before !== undefined && before.wire === wireOf(end) && before.at > now) continue;
       due.set(name, end);
       if (due.size === AT_ONCE) break;
     }
@@ -62,9 +64,9 @@ export async function watchWire(
     try {
       trials ??= new WireTrials(components, await components.wireSockets());
       const dropped = await trials.run(due, source, signal);
-      for (const [name, { vtep }] of due) {
+      for (const [name, end] of due) {
         const isBad = dropped.has(name);
-        known.set(name, { vtep, at: clock.monotonic() + (isBad ? BAD_MS : GOOD_MS) });
+        known.set(name, { wire: wireOf(end), at: clock.monotonic() + (isBad ? BAD_MS : GOOD_MS) });
         wire.judged(name, isBad ? DROPPED : undefined);
       }
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { FastEnd, FastWay } from '#src/backend/fast-way.ts';
-import { ETHERNET_BYTES, echoFrame, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
+import { bareEcho, wireOf } from '#src/fast-path/bare-echo.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { type IcmpSocket, LEAST_ECHO } from '#src/sys/icmp-socket.ts';
@@ -24,8 +24,6 @@ const ROUNDS = 5;
 const ENOUGH = 3;
 const ROUND_MS = 300;
 const LOOK_MS = 5;
-/** As the fast path's: no port of a server. */
-const SOURCE_PORT = 0x8000;
 
 interface Tried {
   readonly name: string;
@@ -62,7 +60,7 @@ export class WireTrials {
     const identifier = Math.floor(this.#components.random() * 0x1_0000);
     const socket = await this.#sockets.icmp.open({ source: source.address, identifier });
     try {
-      const sender = await this.#sockets.openSender(source.way.settings.vtep);
+      const sender = await this.#sockets.openSender();
       try {
         const tried = Array.from(ends, ([name, end]): Tried => {
           const to = end.subnet.address;
@@ -119,11 +117,9 @@ function sendBare(
   { way, address }: TrialSource,
   echo: { readonly identifier: number; readonly sequence: number },
 ): void {
-  const { vtep, mac, vni, port } = way.settings;
-  const inner = echoFrame({ to: end.mac, from: mac }, { source: address, destination: to, ...echo });
-  const outside = { source: vtep, destination: end.vtep, sourcePort: SOURCE_PORT, port, vni, id: 0, ecn: 0 };
+  const packet = bareEcho(way.settings, end, { source: address, destination: to, ...echo });
   try {
-    sender.send(vxlanFrame(inner, outside).subarray(ETHERNET_BYTES), end.vtep);
+    sender.send(packet, wireOf(end));
   } catch {
     // A packet that can't leave is one that does not arrive; the kernel's own can't leave either.
   }
