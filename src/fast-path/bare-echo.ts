@@ -1,16 +1,6 @@
-import { ETHERNET_BYTES, echoFrame, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
+import { ETHERNET_BYTES, echoFrame, type InnerEcho, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
 import type { Ipv4 } from '#src/lib/ip.ts';
 import type { FastPath, FastPeer } from '#src/state/object.ts';
-
-/** An ICMP echo request inside. */
-export interface InnerEcho {
-  readonly source: Ipv4;
-  readonly destination: Ipv4;
-  /** 16 bits. */
-  readonly identifier: number;
-  /** 16 bits. */
-  readonly sequence: number;
-}
 
 /** As the fast path's: no port of a server. */
 const SOURCE_PORT = 0x8000;

@@ -30,20 +30,10 @@ export interface Outside {
 export function vxlanFrame(frame: Uint8Array, outside: Outside): Uint8Array {
   const bytes = new Uint8Array(OUTER_BYTES + frame.length);
   const view = new DataView(bytes.buffer);
-  const length = bytes.length - ETHERNET_BYTES;
-  view.setUint16(12, ETHERTYPE_IPV4);
-  view.setUint8(14, 0x45);
-  view.setUint8(15, outside.ecn);
-  view.setUint16(16, length);
-  view.setUint16(18, outside.id);
-  view.setUint8(22, OUTER_TTL);
-  view.setUint8(23, UDP);
-  view.setUint32(26, outside.source);
-  view.setUint32(30, outside.destination);
-  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, ETHERNET_BYTES + IPV4_BYTES));
+  writeIpv4(bytes, { protocol: UDP, ...outside });
   view.setUint16(34, outside.sourcePort);
   view.setUint16(36, outside.port);
-  view.setUint16(38, length - IPV4_BYTES);
+  view.setUint16(38, bytes.length - ETHERNET_BYTES - IPV4_BYTES);
   view.setUint32(42, HAS_VNI);
   view.setUint32(46, outside.vni << 8);
   bytes.set(frame, OUTER_BYTES);
@@ -88,14 +78,7 @@ export function udpFrame(
 ): Uint8Array {
   const bytes = new Uint8Array(ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
-  view.setUint16(12, ETHERTYPE_IPV4);
-  view.setUint8(14, 0x45);
-  view.setUint16(16, bytes.length - ETHERNET_BYTES);
-  view.setUint8(22, OUTER_TTL);
-  view.setUint8(23, UDP);
-  view.setUint32(26, flow.source);
-  view.setUint32(30, flow.destination);
-  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, ETHERNET_BYTES + IPV4_BYTES));
+  writeIpv4(bytes, { protocol: UDP, ...flow });
   view.setUint16(34, flow.sourcePort);
   view.setUint16(36, flow.destinationPort);
   view.setUint16(38, UDP_BYTES + payload.length);
@@ -103,29 +86,22 @@ export function udpFrame(
   return bytes;
 }
 
+/** An ICMP echo request inside. Identifier and sequence number have 16 bits. */
+export interface InnerEcho {
+  readonly source: Ipv4;
+  readonly destination: Ipv4;
+  readonly identifier: number;
+  readonly sequence: number;
+}
+
 /** An ICMP echo request without data, as a frame from one VTEP to another (RFC 792). */
-export function echoFrame(
-  macs: { readonly to: Mac; readonly from: Mac },
-  echo: {
-    readonly source: Ipv4;
-    readonly destination: Ipv4;
-    readonly identifier: number;
-    readonly sequence: number;
-  },
-): Uint8Array {
+export function echoFrame(macs: { readonly to: Mac; readonly from: Mac }, echo: InnerEcho): Uint8Array {
   const bytes = new Uint8Array(ETHERNET_BYTES + IPV4_BYTES + ICMP_BYTES);
   const view = new DataView(bytes.buffer);
   bytes.set(macToBytes(macs.to), 0);
   bytes.set(macToBytes(macs.from), 6);
-  view.setUint16(12, ETHERTYPE_IPV4);
-  view.setUint8(14, 0x45);
-  view.setUint16(16, bytes.length - ETHERNET_BYTES);
-  view.setUint8(22, OUTER_TTL);
-  view.setUint8(23, ICMP);
-  view.setUint32(26, echo.source);
-  view.setUint32(30, echo.destination);
+  writeIpv4(bytes, { protocol: ICMP, ...echo });
   const icmp = ETHERNET_BYTES + IPV4_BYTES;
-  view.setUint16(24, checksumOf(bytes, ETHERNET_BYTES, icmp));
   view.setUint8(icmp, ECHO_REQUEST);
   view.setUint16(icmp + 4, echo.identifier);
   view.setUint16(icmp + 6, echo.sequence);
@@ -133,11 +109,35 @@ export function echoFrame(
   return bytes;
 }
 
+/** The type of a frame that has one IPv4 packet to its end, and that packet's header, without options. */
+function writeIpv4(
+  frame: Uint8Array,
+  header: {
+    readonly protocol: number;
+    readonly source: Ipv4;
+    readonly destination: Ipv4;
+    readonly ecn?: number;
+    readonly id?: number;
+  },
+): void {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
+  view.setUint16(12, ETHERTYPE_IPV4);
+  view.setUint8(14, 0x45);
+  view.setUint8(15, header.ecn ?? 0);
+  view.setUint16(16, frame.length - ETHERNET_BYTES);
+  view.setUint16(18, header.id ?? 0);
+  view.setUint8(22, TTL);
+  view.setUint8(23, header.protocol);
+  view.setUint32(26, header.source);
+  view.setUint32(30, header.destination);
+  view.setUint16(24, checksumOf(frame, ETHERNET_BYTES, ETHERNET_BYTES + IPV4_BYTES));
+}
+
 const ETHERTYPE_IPV4 = 0x0800;
 const ICMP = 1;
 const ICMP_BYTES = 8;
 const ECHO_REQUEST = 8;
-const OUTER_TTL = 64;
+const TTL = 64;
 const UDP = 17;
 /** The I bit of the VXLAN header. */
 const HAS_VNI = 0x08000000;

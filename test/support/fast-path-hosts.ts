@@ -27,8 +27,8 @@ import { patience } from '#src/sys/until.ts';
 import { ethernet, type FrameSocket, openFrames, packet4, udp } from './frames.ts';
 
 /*
- * Two hosts of a flannel network, each with one container, wired as flannel and Docker do. Whoever has a fast path is up to the
- * test; the other is a plain peer.
+ * Two hosts of a flannel network, each with one container, wired as flannel and Docker do. Each test says which of them
+ * has a fast path; the other is a plain peer.
  *
  *   c1 eth0 10.244.1.2 ─ vc docker0 │ flannel.1 ─ eth0 192.168.77.1 ══ 192.168.77.2 eth0 ─ flannel.1 │ docker0 vc ─ eth0 10.244.2.2 c2
  */

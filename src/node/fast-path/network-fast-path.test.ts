@@ -203,7 +203,7 @@ test('a rule that needs every packet switches it off with one write, and its end
   rulesChange('-A FORWARD -m limit --limit 5/sec -j ACCEPT');
   await clock.advance(1_000);
   assert.match(settings(), /fresh 0 ms/);
-  assert.equal(made().length, before, 'all else stays');
+  assert.equal(made().length, before, 'the other objects stay');
   assert.match(fast.status?.reasons.join() ?? '', /limits a rate.*chain FORWARD/);
   rulesChange();
   await clock.advance(6_000);

@@ -45,7 +45,7 @@ export class TcpLiberal {
     return (await this.#note())?.users.includes(user) === true;
   }
 
-  /** Puts the value back if this was the last one to need it; `all`: whoever needs it. What was done, in words. */
+  /** Puts the value back if this was the last network to need it, with `all` in any case. Returns what was done, in words. */
   leave(user: string | 'all'): Promise<string | undefined> {
     return this.#order.run(async () => {
       const note = await this.#note();
