@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { reaches, type SharedTenants } from './shared-tenants.ts';
+import type { SharedTenants } from './shared-tenants.ts';
 import { PORT } from './tenant-hosts.ts';
+import { reaches } from './tenants-apart.ts';
 
 /** What a command changed on h1 is repaired on the event, and both tenants have their way again. */
 export async function isRepaired({ h1, a1, a3, b1, b2 }: SharedTenants, drift: string): Promise<void> {

@@ -3,7 +3,6 @@ import { basename } from 'node:path';
 import type { TestContext } from 'node:test';
 import { chooseDevices } from '#src/driver/choose-devices.ts';
 import type { KernelObject } from '#src/state/object.ts';
-import { until } from '#src/sys/until.ts';
 import {
   localEntry,
   portObjects,
@@ -97,19 +96,6 @@ export function moveIntoContainer(container: TestContainer): void {
   namespace.run(`ip address add ${container.ip6}/64 dev eth0 nodad`);
   namespace.run('ip link set eth0 up');
 }
-
-export const ping = ({ namespace }: TestContainer, to: string, ...options: string[]): boolean => {
-  try {
-    namespace.run(['ping', '-n', '-c1', '-W2', ...options, to].join(' '));
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-/** The bridge forwards nothing before the device's carrier is there. */
-export const reaches = (from: TestContainer, to: string): Promise<boolean> =>
-  until(() => ping(from, to), { what: `answer of ${to} to ${from.name}` });
 
 /** Why the kernel has no such devices. */
 export async function lackOfSharedDevices(t: TestContext): Promise<string | undefined> {
