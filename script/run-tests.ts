@@ -57,6 +57,7 @@ const table = faultTable(report);
 rmSync(reportFolder, { recursive: true });
 if (table !== '') print(`\n${table}`);
 for (const skip of [...tests.skips].sort()) print(`skipped  ${skip}`);
+for (const failure of tests.failures) print(`failed   ${failure}`);
 const { passed, failed, skipped } = tests.counts;
 print(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
