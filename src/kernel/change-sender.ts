@@ -1,6 +1,6 @@
 import type { Codecs } from '#src/kernel/codecs.ts';
 import { DeviceLookup, type DeviceNames, type OtherNamespaces } from '#src/kernel/device-names.ts';
-import { findBy } from '#src/kernel/find-device.ts';
+import { DeviceIndexes, findBy } from '#src/kernel/find-device.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
 import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
@@ -51,6 +51,7 @@ type Answers = readonly (KernelError | undefined)[];
 export class ChangeSender {
   readonly #changes: RtnetlinkClient;
   readonly #questions: RtnetlinkClient;
+  readonly #indexes: DeviceIndexes;
   readonly #clock: Clock;
   readonly #codecs: Codecs;
   readonly #namespaces: OtherNamespaces | undefined;
@@ -62,6 +63,7 @@ export class ChangeSender {
     this.#namespaces = namespaces;
     this.#changes = changes;
     this.#questions = questions;
+    this.#indexes = new DeviceIndexes(questions);
     this.#clock = clock;
   }
 
@@ -107,7 +109,9 @@ export class ChangeSender {
   }
 
   async #load(operations: readonly Operation[], start: number, way: Way, budget: TurnBudget): Promise<Load> {
-    const names = new DeviceLookup(findBy(this.#questions), this.#namespaces);
+    const names = new DeviceLookup(findBy(this.#questions), this.#namespaces, (name) =>
+      this.#indexes.of(name),
+    );
     const requests: Request[] = [];
     const refusals: (KernelError | undefined)[] = [];
     let bytes = 0;
