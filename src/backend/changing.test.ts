@@ -191,9 +191,34 @@ test('loose filters are wanted with the devices', () => {
   assert.deepEqual(sysctls.map(formatObject), ['net/ipv4/conf/flannel.7/rp_filter=2']);
 });
 
+test('a change of the port alone: two devices of one VNI, and leases say by their phase which path they name', () => {
+  const to = '{"Type":"vxlan","Port":4789}';
+  assert.deepEqual(changing({ to }).devices, ['flannel.1', 'flannel-1']);
+  assert.deepEqual(changing({ to, phase: 'settling' }).devices, ['flannel.1', 'flannel-1']);
+  const other = { backendType: 'vxlan', backendData: data(1, '0e:00:00:00:00:0b') };
+  const saidIn = (phase: ChangePhase): Lease => {
+    const lease = peer(data(1));
+    const member = writeChangeMember({ id: 'a', phase, other, done: 0, of: 0, waits: {} });
+    return { ...lease, attributes: { ...lease.attributes, weft: { Change: member } } };
+  };
+  for (const ours of ['moving', 'settling', 'aborted'] as const) {
+    const backend = changing({ to, phase: ours });
+    for (const theirs of ['prepare', 'moving', 'aborted'] as const)
+      assert.equal(backend.sightOf(saidIn(theirs)).speaks, 'from', `${ours}, ${theirs}`);
+    assert.equal(backend.sightOf(saidIn('settling')).speaks, 'to', ours);
+    // Through with the change, or not yet in it.
+    assert.equal(backend.sightOf(peer(data(1))).speaks, ours === 'settling' ? 'to' : 'from', ours);
+  }
+  const moved = changing({ to, phase: 'moving' }, { moved: 'all' });
+  assert.deepEqual(
+    objectsOf(moved, saidIn('moving')).filter((text) => text.startsWith('route')),
+    ['route 10.0.2.0/24 via 10.0.2.0 dev flannel-1 onlink'],
+  );
+});
+
 test('two paths by one device are refused', () => {
   assert.throws(
-    () => changing({ to: '{"Type":"vxlan","Port":4789}' }),
+    () => changing({ to: '{"Type":"vxlan","GBP":true}' }),
     /both would be the device flannel\.1$/,
   );
 });
