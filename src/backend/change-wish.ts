@@ -82,10 +82,6 @@ export function judgeChange(text: string, to: string): JudgedChange {
     if (differing.every((name) => from.inPlace.includes(name)))
       return { kind: 'in-place', text: nextText, what: differing };
   }
-  if (now.ranges.v4 === undefined)
-    throw new WeftError('change', 'a new path is tried over IPv4, which this network does not have', {
-      remedy: 'write the config with etcdctl and restart flanneld on every host',
-    });
   refuseSameDevice(from, wished);
   const [mtuNow, mtuNext] = [mtuOf(from), mtuOf(wished)];
   return { kind: 'path', to, lessMtu: Math.max(0, mtuNow - mtuNext) };
