@@ -63,6 +63,22 @@ test('reports from before our own last step are no drift', async (t) => {
   assert.deepEqual([reconciler.status.repairs, reconciler.status.failing], [0, []]);
 });
 
+test('a device that seems to have drifted is asked for by itself, however many there are', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  for (let n = 0; n < 50; n++) own(`d${n}`);
+  await reconciler.settled();
+  kernel.reportsAfter = 4;
+  const scan = t.mock.method(kernel, 'scan');
+  const { checks } = reconciler.status;
+  kernel.interfere({ verb: 'set', object: { kind: 'link', name: 'd7', up: false } });
+  await turns(20);
+  await reconciler.settled();
+  const asked = scan.mock.calls.map(({ arguments: [query] }) => query);
+  assert.deepEqual(asked, [{ kinds: ['link'], device: 'd7' }]);
+  assert.equal(reconciler.status.checks, checks);
+  assert.equal(kernel.history.at(-1), 'ip link set d7 up');
+});
+
 test('what waited for a device that could not be made is made with it, without a comparison', async (t) => {
   const { clock, kernel, reconciler, own } = await host(t);
   kernel.refuseAlways = (command) => (command.startsWith('ip link add') ? 'EBUSY' : undefined);

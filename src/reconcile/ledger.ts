@@ -76,9 +76,7 @@ export class Ledger {
   /** A device went, and everything on it. */
   forgetDevice(device: KernelObject): void {
     const name = this.kinds.of(device).deviceOf(device);
-    this.slots.each((slot) => {
-      if (this.#isOn(slot, name)) this.slots.clear(slot);
-    });
+    if (name !== undefined) for (const slot of this.slots.foundOn(name)) this.slots.clear(slot);
   }
 
   /** A slot has to wait for its device, which is not there: {@link deviceCame} takes it up again. */
@@ -117,17 +115,9 @@ export class Ledger {
 
   #hasAnyOn(device: KernelObject, isMeant: (slot: Slot) => boolean): boolean {
     const name = this.kinds.of(device).deviceOf(device);
-    let any = false;
-    this.slots.each((slot) => {
-      any ||= isMeant(slot) && this.#isOn(slot, name);
-    });
-    return any;
-  }
-
-  #isOn({ found }: Slot, device: string | undefined): boolean {
-    if (found === undefined) return false;
-    const kind = this.kinds.of(found);
-    return !kind.isDevice && kind.deviceOf(found) === device;
+    if (name === undefined) return false;
+    for (const slot of this.slots.foundOn(name)) if (isMeant(slot)) return true;
+    return false;
   }
 
   /** Whether there is nothing to do in the slot. */

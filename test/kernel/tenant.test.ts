@@ -66,6 +66,19 @@ test('containers of one tenant reach each other, and nobody else hears of it', {
   });
 });
 
+test('one device is listed as a list of all has it', { skip }, async (t) => {
+  const { h1 } = await tenants(t);
+  const KINDS = ['link', 'bridge-port'] as const;
+  const all = await h1.kernel.dump({ kinds: KINDS });
+  const devices = all.flatMap((object) => (object.kind === 'link' ? object.name : []));
+  assert.ok(devices.length > 4);
+  for (const device of devices) {
+    const wanted = all.filter((object) => (object.kind === 'link' ? object.name : object.device) === device);
+    assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device }), wanted, device);
+  }
+  assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device: 'nobody' }), []);
+});
+
 test('what others change is repaired on the event', { skip }, async (t) => {
   const { h1, a1, a3, b1, b2 } = await tenants(t);
   await reaches(a1, a3.ip);
