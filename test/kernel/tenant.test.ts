@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { keyOf } from '#src/state/object.ts';
+import { deviceOf, keyOf } from '#src/state/object.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import {
   entriesOf,
@@ -73,7 +73,7 @@ test('one device is listed as a list of all has it', { skip }, async (t) => {
   const devices = all.flatMap((object) => (object.kind === 'link' ? object.name : []));
   assert.ok(devices.length > 4);
   for (const device of devices) {
-    const wanted = all.filter((object) => (object.kind === 'link' ? object.name : object.device) === device);
+    const wanted = all.filter((object) => deviceOf(object) === device);
     assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device }), wanted, device);
   }
   assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device: 'nobody' }), []);
