@@ -1,6 +1,7 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
@@ -86,6 +87,7 @@ export function networkHost(
   const ruleset = sharedRuleset(own);
   const shared = new SharedPrograms({ commands: versions, ruleset });
   const { isWriter } = shared;
+  const reads = sharedReads(kernel);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
     : undefined;
@@ -101,6 +103,7 @@ export function networkHost(
   const listeners = new Set<(event: NftablesEvent) => void>();
   return {
     ...components,
+    kernel: reads,
     commands: versions,
     isWriter,
     identity,
@@ -112,7 +115,7 @@ export function networkHost(
       const { openNetworks } = await import('#src/registry/open-networks.ts');
       return openNetworks({ ...components, logger }, registryOptions(options), ended);
     },
-    watchDrops: (request) => watchDrops({ ...components, commands: shared, ruleset }, request),
+    watchDrops: (request) => watchDrops({ ...components, kernel: reads, commands: shared, ruleset }, request),
     openRegistry: ({ logger, ...request }, ended) =>
       openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {

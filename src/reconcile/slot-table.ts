@@ -1,3 +1,4 @@
+import type { DumpQuery } from '#src/kernel/kernel.ts';
 import { DeviceSlots } from '#src/reconcile/device-slots.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
@@ -51,6 +52,25 @@ export class SlotTable {
   /** The slots in which something was found that is on the device, without the device itself. */
   foundOn(device: string): Iterable<Slot> {
     return this.#onDevices.of(device) ?? this.#scanFor(device);
+  }
+
+  /** The slots in which something was found that the query lists. */
+  *foundBy({ kinds, device, protocol }: DumpQuery): Generator<Slot> {
+    const isMeant = ({ found }: Slot): boolean =>
+      found !== undefined &&
+      kinds.includes(found.kind) &&
+      (protocol === undefined || (found.kind === 'route' && found.protocol === protocol));
+    if (device !== undefined) {
+      for (const slot of this.foundOn(device)) if (isMeant(slot)) yield slot;
+      const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
+      if (link?.found !== undefined) yield link;
+      return;
+    }
+    for (const kind of kinds) {
+      const found: Slot[] = [];
+      this.eachOf(kind, (slot) => void (isMeant(slot) && found.push(slot)));
+      yield* found;
+    }
   }
 
   *#scanFor(device: string): Generator<Slot> {
@@ -195,8 +215,13 @@ export class SlotTable {
 
   /** Every slot; those that the look did not find are emptied. To be gone through before the next look begins. */
   *endLook(): Generator<Slot> {
+    yield* this.endLookAt(this);
+  }
+
+  /** The same after a look at a part of the kernel: `slots` are all that it could have found something in. */
+  *endLookAt(slots: Iterable<Slot>): Generator<Slot> {
     this.#left = undefined;
-    for (const slot of this) {
+    for (const slot of slots) {
       if (slot.seen < this.#look && slot.found !== undefined) this.clear(slot);
       yield slot;
     }
