@@ -19,7 +19,7 @@ export const SELF_CHECK = lookCommand({
   ],
   flags: CHECK_FLAGS,
   nodeFlags: Object.fromEntries(
-    (['etcd-cafile', 'etcd-certfile', 'etcd-keyfile', 'docker-driver', 'probes'] as const).map((name) => [
+    (['etcd-cafile', 'etcd-certfile', 'etcd-keyfile', 'docker-driver', 'probes', 'fast-path'] as const).map((name) => [
       name,
       FLANNELD_FLAGS[name],
     ]),

@@ -92,7 +92,7 @@ export class TcpLiberal {
   }
 
   #write(note: Note): Promise<void> {
-    return this.#files.writeAtomically(this.#path, `${JSON.stringify(note)}\n`);
+    return this.#files.writeAtomically(this.#path, `${JSON.stringify(note)}\n`, 0o600);
   }
 }
 
