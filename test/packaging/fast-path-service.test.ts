@@ -48,16 +48,19 @@ async function start(t: TestContext): Promise<{ readonly host: SystemdHost; read
   addContainer(host, 'c1', { subnetFile: '/run/flannel/subnet.env' });
   const target = addContainer(host, 'c2', { namespace: 'peer', subnetFile: '/run/peer/subnet.env' });
   host.must(['systemctl', 'start', 'echo']);
-  await until(() => host.run(['weft', 'status']).stdout.includes('1 up, 0 down'), { what: 'peer', ...TIMEOUT });
+  await until(() => host.run(['weft', 'status']).stdout.includes('1 up, 0 down'), {
+    what: 'peer',
+    ...TIMEOUT,
+  });
   host.must(['ip', 'netns', 'exec', 'c1', 'ping', '-c', '1', '-W', '2', target]);
   return { host, target };
 }
 
 /** The settings of {@link SETTINGS} and these, and what a user types after a change that has to do with rights. */
-function restartWith(host: SystemdHost, settings: string): void {
+function restartWith(host: SystemdHost, settings: string, { reload = true } = {}): void {
   const text = `${SETTINGS['weft/flanneld.conf']}${settings}`;
   host.must(['sh', '-c', `printf %s "$1" >/etc/weft/flanneld.conf`, 'sh', text]);
-  host.must(['systemctl', 'daemon-reload']);
+  if (reload) host.must(['systemctl', 'daemon-reload']);
   host.must(['systemctl', 'restart', 'flanneld']);
 }
 
@@ -89,11 +92,25 @@ test('the packaged unit has a fast path as soon as its settings ask for one', { 
 
   await t.test('asked for by the network alone it is refused, and the reason says what to do', async () => {
     const refused = await untilStatus(host, /fast path {2}refused/);
-    assert.match(refused, /FLANNELD_FAST_PATH=on in \/etc\/weft\/flanneld\.conf, then "systemctl daemon-reload/);
+    assert.match(
+      refused,
+      /FLANNELD_FAST_PATH=on in \/etc\/weft\/flanneld\.conf, then "systemctl daemon-reload/,
+    );
     assert.match(refused, /1 up, 0 down/);
     const { stdout } = host.run(['weft', 'doctor']);
-    assert.match(stdout.replaceAll(/\s+/g, ' '), /The fast path is refused: .*FLANNELD_FAST_PATH=on.* mend: /);
+    assert.match(
+      stdout.replaceAll(/\s+/g, ' '),
+      /The fast path is refused: .*FLANNELD_FAST_PATH=on.* mend: /,
+    );
     assert.equal(moreRights(host), 0n);
+  });
+
+  await t.test('without a reload of systemd the setting is not enough, and self-check says so', async () => {
+    restartWith(host, FLAG, { reload: false });
+    await untilStatus(host, /fast path {2}refused/);
+    const { stdout } = host.run(['weft', 'self-check', '--only=daemon-capabilities']);
+    assert.match(stdout, /runs without CAP_BPF and CAP_PERFMON/);
+    assert.match(stdout.replaceAll(/\s+/g, ' '), /mend: systemctl daemon-reload, .*weft-fast-path\.conf/);
   });
 
   await t.test('with the setting it is on, with two rights more', async () => {
@@ -120,10 +137,17 @@ test('the packaged unit has a fast path as soon as its settings ask for one', { 
     host.must(['systemctl', 'restart', 'flanneld']);
     await untilStatus(host, /fast path {2}on, 1 container addresses, 1 peers, [1-9]\d*% of/);
     assert.equal(host.must(['systemctl', 'is-active', 'call']), 'active', 'the flow ended too early');
-    const report = await until(() => host.must(['cat', '/run/c1.log']).split('\n').find((line) => line[0] === '{'), {
-      what: 'report',
-      ...TIMEOUT,
-    });
+    const report = await until(
+      () =>
+        host
+          .must(['cat', '/run/c1.log'])
+          .split('\n')
+          .find((line) => line[0] === '{'),
+      {
+        what: 'report',
+        ...TIMEOUT,
+      },
+    );
     const { udp, tcp } = JSON.parse(report) as CallReport;
     assert.equal(udp.received, udp.sent);
     assert.ok(tcp.isKept);

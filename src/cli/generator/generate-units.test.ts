@@ -115,5 +115,9 @@ test('the fast path’s rights come with its flag, wherever that is, and with no
     { '/etc/systemd/system/flanneld.service': '' },
   ];
   for (const texts of notAsked)
-    assert.deepEqual((await generate(settings('FLANNELD_FAST_PATH=on\n'), texts)).names, [], JSON.stringify(texts));
+    assert.deepEqual(
+      (await generate(settings('FLANNELD_FAST_PATH=on\n'), texts)).names,
+      [],
+      JSON.stringify(texts),
+    );
 });
