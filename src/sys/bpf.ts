@@ -58,7 +58,7 @@ export interface BpfRun {
 
 /**
  * bpf(2): maps, programs and links, by file descriptor. All calls are synchronous and short, and throw a {@link SystemError} that names
- * the command. Root or CAP_BPF and CAP_NET_ADMIN.
+ * the command. Root or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
  */
 export class Bpf {
   readonly #libc: Libc;
@@ -248,6 +248,11 @@ export class Bpf {
     this.#call().u32(0, link).u32(4, program).run('LINK_UPDATE');
   }
 
+  /** Takes a link's program off its device. What holds the link has one without a device then. */
+  detachLink(link: number): void {
+    this.#call().u32(0, link).run('LINK_DETACH');
+  }
+
   /** Gives an object a name in a bpffs, which keeps it. Names have no dots. */
   pin(fd: number, path: string): void {
     this.#call().text(0, path).u32(8, fd).run('OBJ_PIN');
@@ -257,11 +262,12 @@ export class Bpf {
     return this.#call().text(0, path).run('OBJ_GET');
   }
 
-  /** `undefined` when there is no such program (any more). */
+  /** `undefined` when there is no such program (any more), and for a process without CAP_SYS_ADMIN. */
   programById(id: number): number | undefined {
     return this.#byId('PROG_GET_FD_BY_ID', id);
   }
 
+  /** `undefined` when there is no such map (any more), and for a process without CAP_SYS_ADMIN. */
   mapById(id: number): number | undefined {
     return this.#byId('MAP_GET_FD_BY_ID', id);
   }
@@ -317,7 +323,7 @@ export class Bpf {
 
   #byId(command: 'PROG_GET_FD_BY_ID' | 'MAP_GET_FD_BY_ID', id: number): number | undefined {
     const result = this.#call().u32(0, id).try(command);
-    if (isErrno(result, 'ENOENT')) return undefined;
+    if (isErrno(result, 'ENOENT') || isErrno(result, 'EPERM')) return undefined;
     if (result < 0) throw new SystemError(`bpf ${command}`, -result);
     return result;
   }

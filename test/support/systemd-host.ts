@@ -48,6 +48,7 @@ mount --bind "$1/units" /usr/lib/systemd/system
 mount --bind "$1/generators" /usr/lib/systemd/system-generators
 mount --bind "$1/programs" /usr/local/sbin
 mount --bind "$1/state" /var/lib
+mount -t bpf bpf /sys/fs/bpf
 if [ "$2" = true ]; then
   mount -t cgroup2 cgroup2 ${CGROUPS}
 else

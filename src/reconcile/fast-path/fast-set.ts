@@ -76,6 +76,8 @@ export class FastSet {
   }
 
   #judge(programId: number): FastProgram | 'foreign' {
+    for (const [program, { info }] of this.#programs) if (info.id === programId) return program;
+    // Without CAP_SYS_ADMIN nobody's programs can be looked at but one's own: an earlier run's are replaced then.
     const fd = this.#bpf.programById(programId);
     if (fd === undefined) return 'foreign';
     try {
