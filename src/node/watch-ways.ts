@@ -16,10 +16,11 @@ export function watchWays(
       networks: () => networksOf(dataPath.intent.config.ranges),
       settled: () => dataPath.owner.settled(),
       ways: () =>
-        wantedWaysOf(
-          { intent: dataPath.intent, table: dataPath.table, leftOut: () => dataPath.leftOut() },
-          host.clock,
-        ),
+        wantedWaysOf({
+          intent: dataPath.intent,
+          table: dataPath.table,
+          leftOut: () => dataPath.leftOut(),
+        }),
     },
   );
   watch.start(signal);
