@@ -1,9 +1,11 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
+import { removeOrphanedFastPaths } from '#src/node/fast-path/orphaned-fast-paths.ts';
 import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
@@ -17,6 +19,7 @@ import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { KeptTable } from '#src/reconcile/rules/kept-table.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
+import { SharedPrograms, sharedRuleset } from '#src/reconcile/rules/shared-programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
@@ -69,6 +72,8 @@ export interface HostComponents
 /** What the networks share, and what starts it. */
 export interface SharedHost extends NetworkHost {
   readonly reconciler: Reconciler;
+  /** Takes away the fast paths of networks that were served before, and are not among these prefixes now. */
+  removeOrphans(served: readonly string[]): Promise<void>;
   /** Follows the kernel and the packet filter until the signal aborts. Resolves when both are followed. */
   start(signal: AbortSignal): Promise<void>;
 }
@@ -80,8 +85,21 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, actuators = [], commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const {
+    kernel,
+    actuators = [],
+    commands,
+    files,
+    ruleset: own,
+    clock,
+    createLogger,
+    watchRules,
+  } = components;
   const versions = versionsOnce(commands);
+  const ruleset = sharedRuleset(own);
+  const shared = new SharedPrograms({ commands: versions, ruleset });
+  const { isWriter } = shared;
+  const reads = sharedReads(kernel);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
     : undefined;
@@ -95,19 +113,27 @@ export function networkHost(
     reconcilerOptions(options),
   );
   const listeners = new Set<(event: NftablesEvent) => void>();
+  const fast = fastPathOf({ ...components, commands: versions }, options);
   return {
     ...components,
+    kernel: reads,
     commands: versions,
+    isWriter,
     identity,
     reconciler,
     eventsOf: components.eventsOf ?? (() => silentEvents),
     claims: new NetworkClaims(),
-    ...fastPathOf({ ...components, commands: versions }, options),
+    ...fast,
+    removeOrphans: async (served) => {
+      const { liberal } = fast.fastPath ?? {};
+      const shared = { ...components, liberal, reconciler, log: createLogger('fast-path') };
+      await removeOrphanedFastPaths(shared, { places: options, served });
+    },
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');
       return openNetworks({ ...components, logger }, registryOptions(options), ended);
     },
-    watchDrops: (request) => watchDrops({ ...components, commands: versions }, request),
+    watchDrops: (request) => watchDrops({ ...components, kernel: reads, commands: shared, ruleset }, request),
     openRegistry: ({ logger, ...request }, ended) =>
       openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
@@ -117,7 +143,10 @@ export function networkHost(
     keepTable: (request, shared) =>
       new KeptTable({ commands, ruleset, watchRules, clock, ...shared }, request),
     makeFirewall: (use) =>
-      new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs }, use),
+      new Firewall(
+        { commands: shared, files, ruleset, isWriter, log: createLogger('firewall'), programs },
+        use,
+      ),
     async start(life) {
       const notify = (event: NftablesEvent): void => {
         for (const listener of listeners) listener(event);
