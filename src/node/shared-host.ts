@@ -21,6 +21,7 @@ import { findPrograms } from '#src/reconcile/rules/programs.ts';
 import { SharedPrograms, sharedRuleset } from '#src/reconcile/rules/shared-programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
+import { WatchSiblings } from '#src/registry/watch-siblings.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 import type { UnixHttp } from '#src/sys/unix-http.ts';
@@ -100,6 +101,7 @@ export function networkHost(
     },
     reconcilerOptions(options),
   );
+  const siblings = new WatchSiblings();
   const listeners = new Set<(event: NftablesEvent) => void>();
   return {
     ...components,
@@ -113,11 +115,11 @@ export function networkHost(
     ...fastPathOf({ ...components, commands: versions }, options),
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');
-      return openNetworks({ ...components, logger }, registryOptions(options), ended);
+      return openNetworks({ ...components, siblings, logger }, registryOptions(options), ended);
     },
     watchDrops: (request) => watchDrops({ ...components, kernel: reads, commands: shared, ruleset }, request),
     openRegistry: ({ logger, ...request }, ended) =>
-      openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
+      openRegistry({ ...components, siblings, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
