@@ -35,6 +35,7 @@ const installationOptions = (options: FlanneldOptions): InstallationOptions => (
   tls: { caFile: options.etcdCafile, certFile: options.etcdCertfile, keyFile: options.etcdKeyfile },
   docker: options.dockerDriver,
   probes: options.probes,
+  fastPath: options.fastPath,
   pluginSocket: PLUGIN_SOCKET,
   kernelRelease: kernelRelease(),
   now: systemClock.now(),

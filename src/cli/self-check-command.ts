@@ -19,10 +19,9 @@ export const SELF_CHECK = lookCommand({
   ],
   flags: CHECK_FLAGS,
   nodeFlags: Object.fromEntries(
-    (['etcd-cafile', 'etcd-certfile', 'etcd-keyfile', 'docker-driver', 'probes'] as const).map((name) => [
-      name,
-      FLANNELD_FLAGS[name],
-    ]),
+    (['etcd-cafile', 'etcd-certfile', 'etcd-keyfile', 'docker-driver', 'probes', 'fast-path'] as const).map(
+      (name) => [name, FLANNELD_FLAGS[name]],
+    ),
   ),
   asRunning: true,
   async run({ options }, { output, screen }) {

@@ -75,7 +75,7 @@ export class Host {
       // systemd waits for signs of life from READY on.
       const stepMs = (): number => Math.max(reconciler.stepMs, this.#tenants?.stepMs ?? 0);
       life.run((ended) => feedWatchdog({ ...this.#components, log: this.#log, stepMs }, ended));
-      this.#startNetworks(await host, life);
+      await this.#startNetworks(await host, life);
       if (this.#options.dockerDriver !== 'off')
         life.run(async (ended) => this.#serveTenants(await host, ended));
       return await life.ended();
@@ -97,9 +97,11 @@ export class Host {
     return host;
   }
 
-  #startNetworks(host: SharedHost, life: Lifetime): void {
+  async #startNetworks(host: SharedHost, life: Lifetime): Promise<void> {
     const { etcdPrefix, watchNetworks } = this.#options;
     const networks = this.#networkNames;
+    const named = networks.map((name) => namedNetwork(etcdPrefix, name).prefix);
+    if (!watchNetworks) await host.removeOrphans(networks.length === 0 ? [etcdPrefix] : named);
     if (networks.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
@@ -157,7 +159,7 @@ export class Host {
   }
 
   /** Networks come and go with their configs. */
-  async #followNetworks(host: NetworkHost, set: NetworkSet, signal: AbortSignal): Promise<void> {
+  async #followNetworks(host: SharedHost, set: NetworkSet, signal: AbortSignal): Promise<void> {
     this.#isListed = false;
     const networks = await host.openNetworks(this.#components.createLogger('registry'), signal);
     const life = new Lifetime(signal);
@@ -169,6 +171,8 @@ export class Host {
         onGone: (name, since) => this.#letGo(set, name, since),
         onListed: () => {
           this.#isListed = true;
+          const served = Array.from(set.members(), ({ network }) => network.id.prefix);
+          life.run(() => host.removeOrphans(served));
           void this.#sayReady();
         },
       },

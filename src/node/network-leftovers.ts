@@ -12,8 +12,15 @@ import { Memory, type Remembered } from '#src/membership/remembered.ts';
 import type { Subnets } from '#src/network/lease.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { networksOf, type Ranges } from '#src/network/subnet-range.ts';
+import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, driverSocket, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import {
+  artefactsOf,
+  driverSocket,
+  fastPathNote,
+  type NetworkId,
+  subnetFolder,
+} from '#src/node/network-id.ts';
 import { overlaysOf } from '#src/node/network-intent.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';
@@ -84,7 +91,10 @@ export async function findNetworkLeftovers(
   }
   // A flanneld that was killed left its socket.
   paths.push(...(await socketsOf(components, options, what)));
-  const fast = await readFastPaths(components, what, objects, found.links);
+  const liberal = new TcpLiberal(files, fastPathNote(options));
+  const noted = what === 'all' ? [] : ((await liberal.devicesOf(what.prefix)) ?? []);
+  const going = [...noted, ...objects.flatMap((object) => (object.kind === 'link' ? object.name : []))];
+  const fast = await readFastPaths(components, what, new Set(going), found.links);
   return {
     operations: [...fast, ...objects].map((object): Operation => ({ verb: 'remove', object })),
     fastPaths: what === 'all' ? what : what.prefix,
@@ -109,17 +119,16 @@ async function readIpsec({
 }
 
 /**
- * The fast paths of the devices that go, and of devices that have gone already: settings, and hooks on other devices. Maps go with
+ * The fast paths of these devices, which go, and of devices that have gone already: settings, and hooks on other devices. Maps go with
  * them. A kernel without BPF has none.
  */
 async function readFastPaths(
   { actuators = [], createLogger }: HostComponents,
   what: NetworkId | 'all',
-  removed: readonly KernelObject[],
+  going: ReadonlySet<string>,
   links: readonly Link[],
 ): Promise<KernelObject[]> {
   const found: KernelObject[] = [];
-  const going = new Set(removed.flatMap((object) => (object.kind === 'link' ? object.name : [])));
   const there = new Set(links.map(({ name }) => name));
   for (const actuator of actuators)
     await actuator

@@ -5,6 +5,7 @@ import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
+import { removeOrphanedFastPaths } from '#src/node/fast-path/orphaned-fast-paths.ts';
 import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
@@ -72,6 +73,8 @@ export interface HostComponents
 /** What the networks share, and what starts it. */
 export interface SharedHost extends NetworkHost {
   readonly reconciler: Reconciler;
+  /** Takes away the fast paths of networks that were served before, and are not among these prefixes now. */
+  removeOrphans(served: readonly string[]): Promise<void>;
   /** Follows the kernel and the packet filter until the signal aborts. Resolves when both are followed. */
   start(signal: AbortSignal): Promise<void>;
 }
@@ -83,7 +86,16 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, actuators = [], commands, files, ruleset: own, clock, createLogger, watchRules } = components;
+  const {
+    kernel,
+    actuators = [],
+    commands,
+    files,
+    ruleset: own,
+    clock,
+    createLogger,
+    watchRules,
+  } = components;
   const versions = versionsOnce(commands);
   const ruleset = sharedRuleset(own);
   const shared = new SharedPrograms({ commands: versions, ruleset });
@@ -103,6 +115,7 @@ export function networkHost(
   );
   const siblings = new WatchSiblings();
   const listeners = new Set<(event: NftablesEvent) => void>();
+  const fast = fastPathOf({ ...components, commands: versions }, options);
   return {
     ...components,
     kernel: reads,
@@ -112,7 +125,12 @@ export function networkHost(
     reconciler,
     eventsOf: components.eventsOf ?? (() => silentEvents),
     claims: new NetworkClaims(),
-    ...fastPathOf({ ...components, commands: versions }, options),
+    ...fast,
+    removeOrphans: async (served) => {
+      const { liberal } = fast.fastPath ?? {};
+      const shared = { ...components, liberal, reconciler, log: createLogger('fast-path') };
+      await removeOrphanedFastPaths(shared, { places: options, served });
+    },
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');
       return openNetworks({ ...components, siblings, logger }, registryOptions(options), ended);

@@ -11,6 +11,7 @@ import type { Job } from '#src/reconcile/work-queue.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { inTurns } from '#src/sys/in-turns.ts';
 
 export interface RepairComponents {
   readonly actuators: Actuators;
@@ -62,10 +63,11 @@ export class Repair {
     for (const slot of slots) slot.reported = false;
     this.#ledger.underWay = slots;
     const results = await this.#explained(await actuators.apply(planOf(slots, this.#ledger.kinds)));
-    this.#ledger.underWay = [];
     const refused = this.#refusedSlots(results);
     const noted = new Set<Slot>();
-    for (const result of results) this.#settle(result, now, refused, noted);
+    // An event that comes between two of them comes as if the kernel still worked on the rest.
+    await inTurns(results, clock, (result) => this.#settle(result, now, refused, noted));
+    this.#ledger.underWay = [];
     return true;
   }
 

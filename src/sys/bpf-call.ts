@@ -20,6 +20,7 @@ export const BPF = {
   MAP_UPDATE_BATCH: 26,
   LINK_CREATE: 28,
   LINK_UPDATE: 29,
+  LINK_DETACH: 34,
 } as const;
 export type BpfCommand = keyof typeof BPF;
 

@@ -1,15 +1,16 @@
-import { mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readdirSync, rmdirSync, statfsSync, unlinkSync } from 'node:fs';
 
 /** Names of BPF objects in a bpffs, synchronous as all of BPF: the files are in memory. */
 export interface BpfPins {
   /** Whether a bpffs is mounted there. */
   isBpffs(path: string): boolean;
+  /** Makes a folder, or takes the one that is there. Throws where nothing can be written. */
   makeFolder(path: string): void;
   /** The names in a folder; none when there is no such folder. */
   names(folder: string): string[];
   /** Removes a pin; none is fine. With the last one an object goes. */
   remove(path: string): void;
-  /** Removes a folder; one that is not empty, or not there, is fine. */
+  /** Removes a folder; one that is not empty, not there, or on a read-only mount is fine. */
   removeFolder(path: string): void;
 }
 
@@ -26,19 +27,20 @@ export const systemBpfPins: BpfPins = {
   },
   makeFolder(path) {
     mkdirSync(path, { recursive: true, mode: 0o700 });
+    accessSync(path, constants.W_OK);
   },
   names: (folder) => orElse([], () => readdirSync(folder)),
   remove: (path) => orElse(undefined, () => unlinkSync(path)),
-  removeFolder: (path) => orElse(undefined, () => rmdirSync(path)),
+  removeFolder: (path) => orElse(undefined, () => rmdirSync(path), ['EROFS']),
 };
 
 /** What stands in the way of a call here is none of these. */
-function orElse<T>(nothing: T, work: () => T): T {
+function orElse<T>(nothing: T, work: () => T, more: readonly string[] = []): T {
   try {
     return work();
   } catch (error) {
-    if (['ENOENT', 'ENOTEMPTY', 'EBUSY'].includes((error as NodeJS.ErrnoException).code ?? ''))
-      return nothing;
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (['ENOENT', 'ENOTEMPTY', 'EBUSY', ...more].includes(code)) return nothing;
     throw error;
   }
 }

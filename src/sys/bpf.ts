@@ -52,11 +52,13 @@ export interface BpfRun {
   /** What the program returned: TC_ACT_*. */
   readonly result: number;
   readonly packet: Uint8Array;
+  /** Of one run, on average, by the kernel's clock. */
+  readonly nanoseconds: number;
 }
 
 /**
  * bpf(2): maps, programs and links, by file descriptor. All calls are synchronous and short, and throw a {@link SystemError} that names
- * the command. Root or CAP_BPF and CAP_NET_ADMIN.
+ * the command. Root or CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN.
  */
 export class Bpf {
   readonly #libc: Libc;
@@ -204,8 +206,15 @@ export class Bpf {
     throw error;
   }
 
-  /** Runs a program on a packet. The device is the namespace's loopback unless it is named by its ifindex. */
-  testRun(program: number, packet: Uint8Array, { ifindex = 0, ingressIfindex = 0, room = 256 } = {}): BpfRun {
+  /**
+   * Runs a program on a packet. The device is the namespace's loopback unless it is named by its ifindex. The second of many
+   * runs gets what the first has made of the packet.
+   */
+  testRun(
+    program: number,
+    packet: Uint8Array,
+    { ifindex = 0, ingressIfindex = 0, room = 256, repeat = 1 } = {},
+  ): BpfRun {
     const out = kernelBytes(packet.length + room);
     const context = kernelBytes(SK_BUFF);
     const view = new DataView(context.buffer);
@@ -217,11 +226,12 @@ export class Bpf {
       .u32(12, out.length)
       .pointer(16, packet)
       .pointer(24, out)
-      .u32(32, 1)
+      .u32(32, repeat)
       .u32(40, context.length)
       .pointer(48, context);
     this.#inside(() => call.run('PROG_TEST_RUN'));
-    return { result: call.readU32(4) | 0, packet: out.subarray(0, call.readU32(12)) };
+    const made = out.subarray(0, call.readU32(12));
+    return { result: call.readU32(4) | 0, packet: made, nanoseconds: call.readU32(36) };
   }
 
   /** Attaches a program to a device by tcx (Linux 6.6). The link ends with its last descriptor, or pin. */
@@ -238,6 +248,11 @@ export class Bpf {
     this.#call().u32(0, link).u32(4, program).run('LINK_UPDATE');
   }
 
+  /** Takes a link's program off its device. What holds the link has one without a device then. */
+  detachLink(link: number): void {
+    this.#call().u32(0, link).run('LINK_DETACH');
+  }
+
   /** Gives an object a name in a bpffs, which keeps it. Names have no dots. */
   pin(fd: number, path: string): void {
     this.#call().text(0, path).u32(8, fd).run('OBJ_PIN');
@@ -247,11 +262,12 @@ export class Bpf {
     return this.#call().text(0, path).run('OBJ_GET');
   }
 
-  /** `undefined` when there is no such program (any more). */
+  /** `undefined` when there is no such program (any more), and for a process without CAP_SYS_ADMIN. */
   programById(id: number): number | undefined {
     return this.#byId('PROG_GET_FD_BY_ID', id);
   }
 
+  /** `undefined` when there is no such map (any more), and for a process without CAP_SYS_ADMIN. */
   mapById(id: number): number | undefined {
     return this.#byId('MAP_GET_FD_BY_ID', id);
   }
@@ -307,7 +323,7 @@ export class Bpf {
 
   #byId(command: 'PROG_GET_FD_BY_ID' | 'MAP_GET_FD_BY_ID', id: number): number | undefined {
     const result = this.#call().u32(0, id).try(command);
-    if (isErrno(result, 'ENOENT')) return undefined;
+    if (isErrno(result, 'ENOENT') || isErrno(result, 'EPERM')) return undefined;
     if (result < 0) throw new SystemError(`bpf ${command}`, -result);
     return result;
   }

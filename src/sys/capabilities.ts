@@ -6,6 +6,8 @@ export const CAPABILITIES = {
   CAP_NET_ADMIN: 12n,
   CAP_NET_RAW: 13n,
   CAP_SYS_ADMIN: 21n,
+  CAP_PERFMON: 38n,
+  CAP_BPF: 39n,
 } as const;
 export type Capability = keyof typeof CAPABILITIES;
 

@@ -8,10 +8,11 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { until } from '#src/sys/until.ts';
+import { bpfForms } from '../support/bpf-forms.ts';
 import { dockerEngines } from '../support/docker-engines.ts';
 import { flagsFor, inRepository, startStore, waitForRoute, writeConfig } from '../support/flanneld.ts';
 import { type BuiltImage, builtImage } from '../support/image.ts';
-import { ImageHost } from '../support/image-host.ts';
+import { FAST_CAGE, ImageHost } from '../support/image-host.ts';
 import { cannotRun, testLab, wholeFile } from '../support/test-lab.ts';
 import { duringTraffic } from '../support/traffic.ts';
 
@@ -128,6 +129,28 @@ test('without its container the traffic goes on', { skip }, async () => {
   });
   assert.equal(report.lost, 0, `${report.lost} of ${report.sent}`);
   await one.run(later);
+});
+
+// Docker 20.10 knows no capability of these names.
+test('with two capabilities more of Docker 29, flows go fast; TCP as soon as the host sets conntrack', {
+  skip: skip || ((await bpfForms()).get('clsact') ?? false),
+}, async () => {
+  await two.must(['rm', '--force', 'weft']);
+  await two.run(later, { rights: FAST_CAGE, flags: ['--fast-path=on'] });
+  const untilSaid = (wanted: RegExp) =>
+    until(async () => wanted.test((await two.weft(['status'])).stdout), {
+      what: `status with ${wanted}`,
+      timeoutMs: 30_000,
+      signal: two.host.signal,
+    });
+  const report = await duringTraffic(containers[1], containers[0].address, async () => {
+    await untilSaid(
+      /fast path {2}on, 1 container addresses, 1 peers, not for TCP: nf_conntrack_tcp_be_liberal is 0/,
+    );
+    await two.host.must(['sysctl', '-qw', 'net.netfilter.nf_conntrack_tcp_be_liberal=1']);
+    await untilSaid(/fast path {2}on, 1 container addresses, 1 peers, (no|\d)/);
+  });
+  assert.equal(report.lost, 0, `${report.lost} of ${report.sent}`);
 });
 
 test('containerd imports the archive and runs it with the same rights', { skip }, async () => {

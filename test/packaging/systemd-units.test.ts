@@ -24,6 +24,7 @@ interface Units {
   readonly edit?: (text: string) => string;
   /** With Docker's network driver. */
   readonly driver?: boolean;
+  readonly fastPath?: boolean;
 }
 
 /** Where a unit names a program that the machine of a test may lack. */
@@ -38,7 +39,10 @@ const verify = (unit: string, units?: Units): string[] =>
     return status === 0 || said.length > 0 ? said : stderr.split('\n');
   });
 
-function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, look: (folder: string) => T): T {
+function withUnits<T>(
+  { edit = (text) => text, driver = false, fastPath = false }: Units = {},
+  look: (folder: string) => T,
+): T {
   const folder = mkdtempSync(join(tmpdir(), 'systemd-units-'));
   try {
     mkdirSync(join(folder, 'bin'));
@@ -56,6 +60,7 @@ function withUnits<T>({ edit = (text) => text, driver = false }: Units = {}, loo
     copy('weft-store.service');
     writeFileSync(join(folder, 'docker.service'), '[Service]\nType=notify\nExecStart=/bin/false\n');
     copy('docker.service.d/flannel.conf');
+    if (fastPath) copy('flanneld.service.d/weft-fast-path.conf');
     if (driver) {
       copy('weft-docker.socket');
       copy('weft-namespace.service');
@@ -78,6 +83,10 @@ test('systemd finds nothing wrong with flanneld.service, the store’s and the d
 test('systemd finds nothing wrong with the units of Docker’s network driver', { skip }, () => {
   for (const unit of ['weft-docker.socket', 'weft-namespace.service', 'flanneld.service', 'docker.service'])
     assert.deepEqual(verify(unit, { driver: true }), [], unit);
+});
+
+test('systemd finds nothing wrong with the drop-in for the fast path', { skip }, () => {
+  assert.deepEqual(verify('flanneld.service', { fastPath: true }), []);
 });
 
 test('flanneld may enter network namespaces, and no others, with Docker’s network driver only', {
@@ -105,18 +114,28 @@ test('no unit is more exposed than the guide says', { skip }, (t) => {
   if (spawnSync('systemd-analyze', ['security', '--offline=yes', '--help']).status !== 0)
     return t.skip('this systemd-analyze is older than 250');
   const guide = readFileSync(join(ROOT, 'docs/guides/systemd.md'), 'utf8');
-  const rows = [...guide.matchAll(/^\| `([\w-]+\.service)`(, with the driver)? \| (\d+\.\d) \|/gm)];
+  const rows = [
+    ...guide.matchAll(/^\| `([\w-]+\.service)`(, with the (?:driver|fast path))? \| (\d+\.\d) \|/gm),
+  ];
   assert.deepEqual(
-    rows.map(([, unit, driver]) => `${unit}${driver ?? ''}`),
-    ['flanneld.service', 'flanneld.service, with the driver', 'weft-store.service', 'weft-namespace.service'],
+    rows.map(([, unit, more]) => `${unit}${more ?? ''}`),
+    [
+      'flanneld.service',
+      'flanneld.service, with the driver',
+      'flanneld.service, with the fast path',
+      'weft-store.service',
+      'weft-namespace.service',
+    ],
   );
-  for (const [row, unit = '', driver, figure] of rows)
-    withUnits({ driver: driver !== undefined || unit === 'weft-namespace.service' }, (folder) => {
+  for (const [row, unit = '', more = '', figure] of rows) {
+    const driver = more.endsWith('driver') || unit === 'weft-namespace.service';
+    withUnits({ driver, fastPath: more.endsWith('fast path') }, (folder) => {
       const words = ['security', '--offline=yes', '--no-pager', join(folder, unit)];
       const { stdout } = spawnSync('systemd-analyze', words, { encoding: 'utf8' });
       const exposure = /exposure level for .*: (\d+\.\d)/.exec(stdout)?.[1];
       assert.ok(Number(exposure) <= Number(figure), `${row}: it is ${exposure}`);
     });
+  }
 });
 
 test('systemd would find a wrong key, a missing program and a second ExecStart', { skip }, () => {

@@ -11,6 +11,9 @@ export const CAGE = [
   ...['-v', '/run/flannel:/run/flannel', '-v', '/var/lib/weft:/var/lib/weft'],
 ] as const;
 
+/** What it says of the fast path. */
+export const FAST_CAGE = ['--cap-add', 'BPF', '--cap-add', 'PERFMON'] as const;
+
 /** An image is unpacked on a machine that does much else. */
 const LONG_MS = 120_000;
 
@@ -36,7 +39,13 @@ export class ImageHost {
   }
 
   /** Starts flanneld and waits until it is ready. */
-  async run({ name }: BuiltImage): Promise<void> {
+  async run(
+    { name }: BuiltImage,
+    {
+      rights = [],
+      flags = [],
+    }: { readonly rights?: readonly string[]; readonly flags?: readonly string[] } = {},
+  ): Promise<void> {
     await this.must([
       'run',
       '-d',
@@ -45,8 +54,10 @@ export class ImageHost {
       '--restart',
       'unless-stopped',
       ...CAGE,
+      ...rights,
       name,
       ...this.#flags,
+      ...flags,
     ]);
     await this.ready();
   }

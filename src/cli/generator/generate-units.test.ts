@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { DRIVER_DROP_INS } from '#src/cli/generator/driver-drop-ins.ts';
+import { FAST_PATH_DROP_IN } from '#src/cli/generator/fast-path-drop-in.ts';
 import { generateUnits } from '#src/cli/generator/generate-units.ts';
 import { unitReaderOf } from '../../../test/support/unit-reader.ts';
 
@@ -89,4 +90,34 @@ test('the driver’s socket brings the driver’s drop-ins', async () => {
 test('these say what the files for hosts without the generator say', () => {
   for (const [unit, text] of Object.entries(DRIVER_DROP_INS))
     assert.equal(text, packaged(`${unit}.d/weft-driver.conf`).replaceAll(/^#.*\n/gm, ''), unit);
+  const fastPath = packaged('flanneld.service.d/weft-fast-path.conf');
+  assert.equal(FAST_PATH_DROP_IN, fastPath.replaceAll(/^#.*\n/gm, ''));
+});
+
+test('the fast path’s rights come with its flag, wherever that is, and with nothing else', async () => {
+  const NAME = 'flanneld.service.d/zz-weft-fast-path.conf';
+  const settings = (text: string) => ({ '/etc/weft/flanneld.conf': text });
+  const asked = [
+    settings('FLANNELD_FAST_PATH=on\n'),
+    settings('FLANNELD_OPTIONS=--ip-masq -fast-path on\n'),
+    {
+      '/etc/systemd/system/flanneld.service.d/own.conf':
+        '[Service]\nExecStart=\nExecStart=/usr/bin/flanneld --fast-path=on\n',
+    },
+  ];
+  for (const texts of asked) assert.deepEqual((await generate(texts)).names, [NAME], JSON.stringify(texts));
+  const notAsked = [
+    settings('FLANNELD_FAST_PATH=off\n'),
+    settings('#FLANNELD_FAST_PATH=on\n'),
+    // The command line comes first.
+    settings('FLANNELD_FAST_PATH=on\nFLANNELD_OPTIONS=--fast-path=off\n'),
+    settings('FLANNELD_OPTIONS=--fast-path=on --no-such-flag\n'),
+    { '/etc/systemd/system/flanneld.service': '' },
+  ];
+  for (const texts of notAsked)
+    assert.deepEqual(
+      (await generate(settings('FLANNELD_FAST_PATH=on\n'), texts)).names,
+      [],
+      JSON.stringify(texts),
+    );
 });

@@ -1,5 +1,6 @@
 import { dockerDropIn } from '#src/cli/generator/docker-drop-in.ts';
 import { DRIVER_DROP_INS } from '#src/cli/generator/driver-drop-ins.ts';
+import { asksForFastPath, FAST_PATH_DROP_IN } from '#src/cli/generator/fast-path-drop-in.ts';
 import { unitEnvironment } from '#src/cli/import-flannel/unit-environment.ts';
 import { DOCKER_FWMARK_VARIABLE, parseDockerFwmark } from '#src/docker/docker-fwmark.ts';
 import { enabledUnits, readUnit, type UnitReader } from '#src/sys/read-unit.ts';
@@ -12,9 +13,16 @@ export interface GeneratedUnits {
 }
 
 /** After those of the host, by name: what these say is in force. */
-const DROP_INS = { docker: 'zz-weft-flannel.conf', driver: 'zz-weft-driver.conf' } as const;
+const DROP_INS = {
+  docker: 'zz-weft-flannel.conf',
+  driver: 'zz-weft-driver.conf',
+  fastPath: 'zz-weft-fast-path.conf',
+} as const;
 
-/** The drop-ins that this host's units need, by what is enabled on it. Nothing is enabled: none. */
+/**
+ * The drop-ins that this host's units need, by what is enabled on it. Nothing is enabled: none but the rights that flanneld's own
+ * settings ask for.
+ */
 export async function generateUnits(reader: UnitReader): Promise<GeneratedUnits> {
   const [flanneld, docker, socket] = await Promise.all([
     readUnit(reader, 'flanneld.service'),
@@ -24,8 +32,13 @@ export async function generateUnits(reader: UnitReader): Promise<GeneratedUnits>
   const enabled = await enabledUnits(reader);
   const files = new Map<string, string>();
   const notes: string[] = [];
+  const { variables } = await unitEnvironment(reader.files, flanneld?.texts ?? []);
+  if (flanneld !== undefined && asksForFastPath(flanneld.texts, variables))
+    files.set(
+      `flanneld.service.d/${DROP_INS.fastPath}`,
+      `# Made by weft-generator, because flanneld's settings have the fast path on.\n${FAST_PATH_DROP_IN}`,
+    );
   if (docker !== undefined && flanneld !== undefined && enabled.has('flanneld.service')) {
-    const { variables } = await unitEnvironment(reader.files, flanneld.texts);
     const fwmark = variables.get(DOCKER_FWMARK_VARIABLE)?.value ?? '';
     // One that flanneld refuses is not carried into Docker's unit: anything could be in it.
     const isMark = fwmark !== '' && 'mark' in parseDockerFwmark(fwmark);

@@ -26,6 +26,16 @@ test('a refusal and slow TCP are findings', () => {
   assert.deepEqual(found({ ...ON, tcp: false }), ['fast-path-tcp']);
 });
 
+test('what the kernel refuses is no matter of rules and queues', () => {
+  const remedyOf = (reason: string): string | undefined => {
+    const fastPath: FastPathStatus = { ...ON, state: 'refused', reasons: [reason] };
+    const facts = { daemon: { state: 'running', status: { fastPath } } } as unknown as HostFacts;
+    return FAST_PATH_CHECKS.map(({ look }) => look(facts)?.remedy).find((remedy) => remedy !== undefined);
+  };
+  assert.match(remedyOf('a rule limits a rate') ?? '', /^take the rule/);
+  assert.match(remedyOf('the kernel refuses fast-path flannel.1: no right') ?? '', /lacks a right/);
+});
+
 test('a daemon that does not answer is another check’s', () => {
   for (const { look } of FAST_PATH_CHECKS)
     assert.equal(look({ daemon: { state: 'stopped' } } as unknown as HostFacts), undefined);

@@ -2,6 +2,11 @@ import type { Check } from '#src/diagnose/check.ts';
 import type { HostFacts } from '#src/diagnose/host-facts.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
 
+/** How a reason begins that is not the host's: see network-fast-path.ts. */
+const KERNEL_REFUSES = 'the kernel refuses ';
+const NO_RIGHT_OR_KERNEL =
+  'do what the line says: flanneld lacks a right, or this kernel can’t do it; or start flanneld with --fast-path=off, or write "FastPath": "off" into the network config';
+
 /** Nothing where nobody asked for it, or no daemon says so: another check finds that. */
 const fastPathOf = ({ daemon }: HostFacts): FastPathStatus | undefined =>
   daemon.state === 'running' ? daemon.status.fastPath : undefined;
@@ -17,8 +22,9 @@ export const FAST_PATH_CHECKS: readonly Check[] = [
       if (status?.state !== 'refused') return undefined;
       return {
         what: `The fast path is refused: ${status.reasons.join('; ')}.`,
-        remedy:
-          'take the rule or the queue away if nobody needs it, or write "FastPath": "off" into the network config, or start flanneld with --fast-path=off',
+        remedy: status.reasons.some((reason) => reason.startsWith(KERNEL_REFUSES))
+          ? NO_RIGHT_OR_KERNEL
+          : 'take the rule or the queue away if nobody needs it, or write "FastPath": "off" into the network config, or start flanneld with --fast-path=off',
       };
     },
   },

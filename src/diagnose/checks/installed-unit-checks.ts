@@ -12,6 +12,13 @@ function unitOf({ units }: InstallationFacts, name: string): UnitSeen {
   throw new NoFact({ kind: 'absent', why: `there is no ${name}` });
 }
 
+/** Docker's driver and the fast path need more than rights: see packaging/systemd/flanneld.service.d/. */
+const DROP_INS = [
+  ['CAP_SYS_ADMIN', 'weft-driver.conf'],
+  ['CAP_BPF', 'weft-fast-path.conf'],
+  ['CAP_PERFMON', 'weft-fast-path.conf'],
+] as const;
+
 /** What weft-generator makes. */
 const GENERATED = 'zz-weft-flannel.conf';
 
@@ -74,18 +81,17 @@ export const INSTALLED_UNIT_CHECKS: readonly Check<InstallationFacts>[] = [
   {
     id: 'daemon-capabilities',
     title: 'flanneld has the rights that its features need',
-    why: "A feature without its right is left out: probes without CAP_NET_RAW, Docker's networks without CAP_SYS_ADMIN.",
+    why: "A feature without its right is left out: probes without CAP_NET_RAW, Docker's networks without CAP_SYS_ADMIN, the fast path without CAP_BPF and CAP_PERFMON.",
     causes: [],
     look(facts) {
       const { missing, pid, unit } = known(facts.flanneld);
       if (missing.length === 0) return undefined;
       const folder = `/etc/systemd/system/${unit ?? 'flanneld.service'}.d`;
-      const forDriver = missing.includes('CAP_SYS_ADMIN');
+      const dropIn = DROP_INS.find(([right]) => missing.includes(right))?.[1];
       return {
         what: `flanneld (process ${pid}) runs without ${missing.join(' and ')}.`,
-        // Docker's driver needs more than a right: see packaging/systemd/flanneld.service.d/weft-driver.conf.
-        remedy: forDriver
-          ? `systemctl daemon-reload, which lets weft-generator add the rights; without it, the drop-in flanneld.service.d/weft-driver.conf of docs/guides/systemd.md; then systemctl restart flanneld`
+        remedy: dropIn
+          ? `systemctl daemon-reload, which lets weft-generator add the rights; without it, the drop-in flanneld.service.d/${dropIn} of docs/guides/systemd.md; then systemctl restart flanneld`
           : `printf '[Service]\\nCapabilityBoundingSet=${missing.join(' ')}\\n' | install -D /dev/stdin ${folder}/rights.conf && systemctl daemon-reload && systemctl restart flanneld`,
       };
     },

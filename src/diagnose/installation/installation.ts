@@ -81,6 +81,7 @@ export interface InstallationOptions {
   /** What the flags of flanneld ask for. */
   readonly docker: 'auto' | 'on' | 'off';
   readonly probes: boolean;
+  readonly fastPath: 'on' | 'off';
   readonly pluginSocket: string;
   readonly kernelRelease: string;
   /** Milliseconds since the epoch. */
@@ -104,7 +105,11 @@ export async function readInstallation(
   const running = runningVersions(components, stateDir);
   const programs = processes.here();
   const units = await readUnits(components, UNITS);
-  const needed = neededBy(options.probes, servesDriver(options.docker, units));
+  const needed = neededBy({
+    probes: options.probes,
+    driver: servesDriver(options.docker, units),
+    fastPath: options.fastPath === 'on',
+  });
   const [runs] = await running;
   return {
     version,
@@ -128,10 +133,15 @@ export async function readInstallation(
 }
 
 /** docs/guides/systemd.md has the table of rights. */
-const neededBy = (probes: boolean, driver: boolean): Capability[] => [
+const neededBy = ({
+  probes,
+  driver,
+  fastPath,
+}: Readonly<Record<'probes' | 'driver' | 'fastPath', boolean>>): Capability[] => [
   'CAP_NET_ADMIN',
   ...(probes ? (['CAP_NET_RAW'] as const) : []),
   ...(driver ? (['CAP_SYS_ADMIN', 'CAP_NET_BIND_SERVICE'] as const) : []),
+  ...(fastPath ? (['CAP_BPF', 'CAP_PERFMON'] as const) : []),
 ];
 
 /** With `auto` flanneld serves the driver where it can; a host that has enabled the socket wants it to. */

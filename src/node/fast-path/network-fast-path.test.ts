@@ -153,11 +153,29 @@ test('off: what an earlier run left goes, and the setting of TCP is put back', a
   const { made, files } = await host(t, {
     flag: 'off',
     left: [LEFT],
-    files: { '/note': '{"users":["/net"],"value":"0"}', [LIBERAL]: '1' },
+    files: { '/note': '{"users":{"/net":["flannel.1"]},"value":"0"}', [LIBERAL]: '1' },
   });
   assert.deepEqual(made(), []);
   assert.equal(files.get(LIBERAL)?.trim(), '0');
   assert.equal(files.has('/note'), false);
+});
+
+test('a network that comes back on another device, or with another backend, takes away what it had', async (t) => {
+  const files = { '/note': '{"users":{"/net":["flannel.1","flannel.7"]},"value":"0"}', [LIBERAL]: '1' };
+  const device: KernelObject = { kind: 'link', name: 'flannel.9', index: 9, type: 'vxlan', up: true };
+  const left = [LEFT, { ...LEFT, set: 'flannel.7' } as KernelObject, device];
+  const other = await host(t, { way: 'the backend host-gw has none', left, files });
+  assert.deepEqual(other.made(), []);
+  assert.equal(other.files.has('/note'), false);
+  assert.equal(other.files.get(LIBERAL)?.trim(), '0');
+  const moved = await host(t, { way: { ...WAY, device: 'flannel.9' }, left, files });
+  assert.ok(moved.made().length > 4);
+  for (const text of moved.made()) assert.match(text, /flannel\.9/);
+  assert.equal(moved.files.get('/note'), '{"users":{"/net":["flannel.9"]},"value":"0"}\n');
+  // Another flanneld’s network may have the device from now on.
+  moved.kernel.interfere({ verb: 'add', object: LEFT });
+  await moved.clock.advance(3_000);
+  assert.ok(moved.made().some((text) => text.includes('flannel.1 ')));
 });
 
 test('on: settings, peers, containers and hooks; the setting of TCP', async (t) => {

@@ -13,7 +13,7 @@ import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
 import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
 import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
-import { settingsOf, WantedFastPath } from '#src/node/fast-path/wanted-fast-path.ts';
+import { WantedFastPath } from '#src/node/fast-path/wanted-fast-path.ts';
 import { type WatchedWire, type WatchWireComponents, watchWire } from '#src/node/fast-path/watch-wire.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
@@ -68,6 +68,8 @@ export class NetworkFastPath {
   #wish: 'on' | 'off' = 'off';
   /** Absent where there is none; the reason where the backend has none now. */
   #way: FastWay | string | undefined;
+  /** The devices of {@link #scopes}. */
+  readonly #claimed = new Set<string>();
   #scopes: readonly Scope[] = [];
   #mode: Mode = 'untouched';
   #generation = 0;
@@ -111,12 +113,25 @@ export class NetworkFastPath {
     this.#poke();
   }
 
-  /** What was made for a device before this one is still there to be removed. */
-  #claim(): void {
-    const way = this.#way;
-    if (typeof way !== 'object' || this.#scopes.some(({ owns }) => owns(settingsOf(way)))) return;
-    this.#scopes = [...this.#scopes, fastPathScope(way.device)];
+  /** What was made for a device before this one, in an earlier run, too, is still there to be removed. */
+  async #claim(): Promise<void> {
+    const earlier = await this.#components.liberal.devicesOf(this.#options.name);
+    // A network that never had a fast path does not look for what is left of one.
+    if (!this.#asked && earlier === undefined) return;
+    const own = typeof this.#way === 'object' ? [this.#way.device] : [];
+    const devices = [...(earlier ?? []), ...own].filter((device) => !this.#claimed.has(device));
+    if (devices.length === 0) return;
+    for (const device of devices) this.#claimed.add(device);
+    this.#scopes = Array.from(this.#claimed, fastPathScope);
     this.#components.reconciler.check();
+  }
+
+  /** What was made for other devices has gone. They may be another network's from now on. */
+  async #keepOnly(device: string): Promise<void> {
+    if (this.#claimed.size === 1) return;
+    await this.#components.liberal.only(this.#options.name, device);
+    for (const other of this.#claimed) if (other !== device) this.#claimed.delete(other);
+    this.#scopes = [fastPathScope(device)];
   }
 
   /** A peer that packets go to. */
@@ -170,7 +185,7 @@ export class NetworkFastPath {
 
   /** What a start would do. */
   async plan(): Promise<Operation[]> {
-    if (this.#asked || (await this.#components.liberal.isUser(this.#options.name))) this.#claim();
+    await this.#claim();
     if (this.#asked && this.#isPossible) await this.#judge.ensure();
     await this.#readContainers();
     this.#mode = this.#nextMode();
@@ -236,8 +251,7 @@ export class NetworkFastPath {
 
   async #step(signal: AbortSignal): Promise<void> {
     const { liberal, counts } = this.#components;
-    // A network that never had a fast path does not look for what is left of one.
-    if (this.#asked || (await liberal.isUser(this.#options.name))) this.#claim();
+    await this.#claim();
     if (this.#asked && this.#isPossible) await this.#follow(signal);
     const before = this.#mode;
     this.#mode = this.#nextMode();
@@ -246,7 +260,10 @@ export class NetworkFastPath {
       this.#pauses.take();
       return;
     }
-    await liberal.use(this.#options.name);
+    const way = this.#way;
+    // While it is made, there is one.
+    if (typeof way !== 'object') return;
+    await liberal.use(this.#options.name, way.device);
     if (this.#rulesChanged) this.#generation = (this.#generation + 1) % 2 ** 32;
     this.#rulesChanged = false;
     this.#tcp = await liberal.isSet();
@@ -259,7 +276,8 @@ export class NetworkFastPath {
       this.#set();
       await this.#owner.settled();
     }
-    this.#counts = typeof this.#way === 'object' ? counts(this.#way.device) : undefined;
+    if (this.#mayRemove && this.#owner.status.failing.length === 0) await this.#keepOnly(way.device);
+    this.#counts = counts(way.device);
     this.#pauses.take();
     this.#say();
   }

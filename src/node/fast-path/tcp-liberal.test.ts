@@ -22,10 +22,10 @@ function host(value: string | undefined) {
 test('the last of several users puts back what was there before the first', async () => {
   const { files, open, value } = host('0');
   const liberal = open();
-  await liberal.use('/one');
+  await liberal.use('/one', 'flannel.1');
   files.set(SETTING, '1');
-  await liberal.use('/two');
-  await liberal.use('/two');
+  await liberal.use('/two', 'flannel.2');
+  await liberal.use('/two', 'flannel.2');
   assert.equal(await liberal.leave('/one'), undefined);
   assert.equal(value(), '1');
   assert.match((await liberal.leave('/two')) ?? '', /be_liberal=0$/);
@@ -35,16 +35,16 @@ test('the last of several users puts back what was there before the first', asyn
 
 test('another run knows what was there', async () => {
   const { files, open, value } = host('0');
-  await open().use('/one');
+  await open().use('/one', 'flannel.1');
   files.set(SETTING, '1');
-  await open().use('/one');
+  await open().use('/one', 'flannel.1');
   await open().leave('/one');
   assert.equal(value(), '0');
 });
 
 test('what an administrator has set stays', async () => {
   const { open, value } = host('1');
-  await open().use('/one');
+  await open().use('/one', 'flannel.1');
   await open().leave('all');
   assert.equal(value(), '1');
 });
@@ -52,17 +52,38 @@ test('what an administrator has set stays', async () => {
 test('without a note nothing is put back; a note that nobody wrote is none', async () => {
   const { files, open, value } = host('1');
   assert.equal(await open().leave('all'), undefined);
-  files.set(NOTE, '{"users":3,"value":"rm -rf"}');
-  assert.equal(await open().leave('all'), undefined);
+  for (const note of [
+    '{"users":3,"value":"1"}',
+    '{"users":{"/one":"x"},"value":"1"}',
+    '{"users":{},"value":"rm"}',
+  ]) {
+    files.set(NOTE, note);
+    assert.equal(await open().leave('all'), undefined);
+    assert.deepEqual(await open().users(), []);
+  }
   assert.equal(value(), '1');
 });
 
 test('a kernel without conntrack has nothing that could mind', async () => {
   const { files, open } = host(undefined);
   assert.equal(await open().isSet(), true);
-  await open().use('/one');
-  assert.equal(await open().isUser('/one'), true);
+  await open().use('/one', 'flannel.1');
+  assert.deepEqual(await open().devicesOf('/one'), ['flannel.1']);
   assert.equal(await open().leave('/one'), undefined);
   assert.deepEqual([...files], []);
   assert.equal(await host('0').open().isSet(), false);
+});
+
+test('another run knows which devices each network had', async () => {
+  const { open } = host('0');
+  await open().use('/one', 'flannel.1');
+  await open().use('/one', 'flannel.2');
+  await open().use('/two', 'flannel.3');
+  assert.deepEqual(await open().users(), ['/one', '/two']);
+  assert.deepEqual(await open().devicesOf('/one'), ['flannel.1', 'flannel.2']);
+  await open().only('/one', 'flannel.2');
+  assert.deepEqual(await open().devicesOf('/one'), ['flannel.2']);
+  await open().leave('/one');
+  assert.equal(await open().devicesOf('/one'), undefined);
+  assert.deepEqual(await open().users(), ['/two']);
 });

@@ -7,13 +7,16 @@ const SETTING = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal';
 
 /** What is written down, so that the value is put back by another run, too. */
 interface Note {
-  /** The networks that need the setting, by their prefixes. */
-  readonly users: readonly string[];
+  /** The networks that need the setting, by their prefixes, and the VXLAN devices of their fast paths. */
+  readonly users: Readonly<Record<string, readonly string[]>>;
   /** As it was before the first of them; `null` where the kernel has no such setting. */
   readonly value: string | null;
 }
 
-/** nf_conntrack_tcp_be_liberal while somebody needs it, and as it was when nobody does any more. One for each host. */
+/**
+ * nf_conntrack_tcp_be_liberal while somebody needs it, and as it was when nobody does any more. One for each host. It remembers who has a
+ * fast path, too: a network that has none after a restart takes away what it had.
+ */
 export class TcpLiberal {
   readonly #files: Pick<Files, 'read' | 'write' | 'writeAtomically' | 'remove'>;
   readonly #path: string;
@@ -31,27 +34,43 @@ export class TcpLiberal {
   }
 
   /** Writes down what is there, before it is changed. Without a note nothing is put back. */
-  use(user: string): Promise<void> {
+  use(user: string, device: string): Promise<void> {
     return this.#order.run(async () => {
       const note = await this.#note();
-      if (note?.users.includes(user)) return;
+      const devices = note?.users[user] ?? [];
+      if (devices.includes(device)) return;
       const value = note === undefined ? ((await this.#value()) ?? null) : note.value;
-      await this.#write({ users: [...(note?.users ?? []), user], value });
+      await this.#write({ users: { ...note?.users, [user]: [...devices, device] }, value });
     });
   }
 
-  /** Whether an earlier run has used it for this network. */
-  async isUser(user: string): Promise<boolean> {
-    return (await this.#note())?.users.includes(user) === true;
+  /** The user has no other device any more. */
+  only(user: string, device: string): Promise<void> {
+    return this.#order.run(async () => {
+      const note = await this.#note();
+      const devices = note?.users[user] ?? [];
+      if (note !== undefined && devices.length > 1)
+        await this.#write({ ...note, users: { ...note.users, [user]: [device] } });
+    });
+  }
+
+  /** Those for which it was used, in earlier runs, too. */
+  async users(): Promise<string[]> {
+    return Object.keys((await this.#note())?.users ?? {});
+  }
+
+  /** The devices for which it was used; `undefined` for a network that has never used it. */
+  async devicesOf(user: string): Promise<readonly string[] | undefined> {
+    return (await this.#note())?.users[user];
   }
 
   /** Puts the value back if this was the last network to need it, with `all` in any case. Returns what was done, in words. */
   leave(user: string | 'all'): Promise<string | undefined> {
     return this.#order.run(async () => {
       const note = await this.#note();
-      if (note === undefined || (user !== 'all' && !note.users.includes(user))) return undefined;
-      const users = user === 'all' ? [] : note.users.filter((other) => other !== user);
-      if (users.length > 0) {
+      if (note === undefined || (user !== 'all' && note.users[user] === undefined)) return undefined;
+      const { [user]: _, ...users } = note.users;
+      if (user !== 'all' && Object.keys(users).length > 0) {
         await this.#write({ ...note, users });
         return undefined;
       }
@@ -83,8 +102,8 @@ export class TcpLiberal {
     const text = await this.#files.read(this.#path).catch(() => undefined);
     try {
       const { users, value } = JSON.parse(text ?? '') as Partial<Note>;
-      return Array.isArray(users) && (value === null || value === '0' || value === '1')
-        ? { users: users.filter((user) => typeof user === 'string'), value }
+      return isUsers(users) && (value === null || value === '0' || value === '1')
+        ? { users, value }
         : undefined;
     } catch {
       return undefined;
@@ -92,8 +111,15 @@ export class TcpLiberal {
   }
 
   #write(note: Note): Promise<void> {
-    return this.#files.writeAtomically(this.#path, `${JSON.stringify(note)}\n`);
+    return this.#files.writeAtomically(this.#path, `${JSON.stringify(note)}\n`, 0o600);
   }
 }
+
+const isUsers = (users: unknown): users is Note['users'] =>
+  typeof users === 'object' &&
+  users !== null &&
+  Object.values(users).every(
+    (devices) => Array.isArray(devices) && devices.every((device) => typeof device === 'string'),
+  );
 
 const commandOf = (value: string): string => `sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=${value}`;

@@ -6,7 +6,7 @@ import { findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, KernelEvent } from '#src/kernel/kernel.ts';
 import { subscribe } from '#src/kernel/netlink-subscription.ts';
 import { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
-import { messageOf } from '#src/lib/errors.ts';
+import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Actuator } from '#src/reconcile/actuator.ts';
 import { adoptMaps, createMaps } from '#src/reconcile/fast-path/fast-maps.ts';
@@ -142,11 +142,14 @@ export class BpfActuator implements Actuator {
     return [...byKey.values()];
   }
 
-  /** The maps that a set's programs have. With another layout they are another weft's, and are made again. */
+  /**
+   * The maps that a set's programs have. With another layout they are another weft's, and are made again, as are those that this
+   * process may not look at.
+   */
   #adopt({ bpf, object }: Opened, set: string, found: readonly FormedHook[]): void {
     const own = found.filter((hook) => hook.set === set);
-    const first =
-      own.find(({ program }) => program === 'note-out') ?? own.find(({ program }) => program !== 'note-in');
+    // The other programs do not work on all maps.
+    const first = own.find(({ program }) => program === 'from-wire' || program === 'from-container');
     const program = first && bpf.programById(first.programId);
     if (program === undefined) return;
     try {
@@ -180,7 +183,8 @@ export class BpfActuator implements Actuator {
     const [{ verb, object } = {}] = run;
     if (verb === undefined || !isFast(object))
       throw new TypeError(`this is no part of a fast path: ${object?.kind}`);
-    const opened = await this.#openTested();
+    // What an earlier run made goes also where this one may load nothing.
+    const opened = await (verb === 'remove' ? this.#open() : this.#openTested());
     const names = new DeviceLookup(findBy(opened.client));
     if (verb === 'remove') return this.#remove(opened, names, object);
     const set = await this.#setOf(opened, names, object.set);
@@ -371,7 +375,8 @@ function indexOf(names: DeviceLookup, device: string): number {
 }
 
 function errorOf(error: unknown): KernelError {
-  const { code } = error as NodeJS.ErrnoException;
+  // What the programs' trial says has the kernel's error as its cause.
+  const { code } = (error instanceof WeftError ? error.cause : error) as NodeJS.ErrnoException;
   return {
     errno: typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : 'EOPNOTSUPP',
     message: messageOf(error),

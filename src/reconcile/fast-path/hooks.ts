@@ -41,6 +41,7 @@ const OF_CONTAINERS: readonly FastProgram[] = ['from-container', 'note-in'];
  */
 export class Hooks {
   readonly form: FormName;
+  /** Also where none can be kept: there may be some of an earlier run. */
   readonly #tcx: HookForm | undefined;
   readonly #clsact: HookForm;
   readonly #bpf: Bpf;
@@ -50,10 +51,12 @@ export class Hooks {
   constructor({ bpf, pins, client, clock }: HooksComponents, { bpffs, form }: HooksOptions) {
     this.#bpf = bpf;
     this.#clsact = new ClsactHooks(client, clock);
-    this.#tcx = pins.isBpffs(bpffs) ? tcxOf({ bpf, pins }, bpffs) : undefined;
-    if (form === 'tcx' && this.#tcx === undefined)
-      throw new TypeError(`this kernel has no tcx, or no bpffs at ${bpffs}`);
-    this.form = form ?? (this.#tcx === undefined ? 'clsact' : 'tcx');
+    const tcx = pins.isBpffs(bpffs) && hasTcx(bpf) ? new TcxHooks({ bpf, pins }, bpffs) : undefined;
+    this.#tcx = tcx;
+    const canKeep = tcx?.prepare() === true;
+    if (form === 'tcx' && !canKeep)
+      throw new TypeError(`this kernel has no tcx, or no bpffs that can be written at ${bpffs}`);
+    this.form = form ?? (canKeep ? 'tcx' : 'clsact');
   }
 
   /** To be called after an event of RTNLGRP_TC, and before a look at all there is. */
@@ -107,27 +110,22 @@ export class Hooks {
 
 const formed = (form: FormName, hooks: readonly FoundHook[]) => hooks.map((hook) => ({ form, hook }));
 
-/** `undefined` where the kernel has no tcx, or nothing can be pinned: a unit's /sys may be read-only. */
-function tcxOf(
-  components: { readonly bpf: Bpf; readonly pins: BpfPins },
-  bpffs: string,
-): TcxHooks | undefined {
-  const { bpf } = components;
+/** False also where no program may be loaded. */
+function hasTcx(bpf: Bpf): boolean {
+  let program: number;
   try {
-    const program = bpf.loadClassifier('weft_try', RETURN_NOTHING, 'GPL');
-    try {
-      bpf.close(bpf.attachTcx(program, NO_DEVICE, 'ingress'));
-    } catch (error) {
-      // What has tcx misses the device, and what has not knows no such attachment.
-      if ((error as NodeJS.ErrnoException).code !== 'ENODEV') return undefined;
-    } finally {
-      bpf.close(program);
-    }
-    const hooks = new TcxHooks(components, bpffs);
-    hooks.prepare();
-    return hooks;
+    program = bpf.loadClassifier('weft_try', RETURN_NOTHING, 'GPL');
   } catch {
-    return undefined;
+    return false;
+  }
+  try {
+    bpf.close(bpf.attachTcx(program, NO_DEVICE, 'ingress'));
+    return true;
+  } catch (error) {
+    // What has tcx misses the device, and what has not knows no such attachment.
+    return (error as NodeJS.ErrnoException).code === 'ENODEV';
+  } finally {
+    bpf.close(program);
   }
 }
 

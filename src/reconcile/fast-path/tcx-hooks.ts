@@ -32,10 +32,15 @@ export class TcxHooks implements HookForm {
     this.#folder = `${this.#root}/${bpf.namespaceCookie()}`;
   }
 
-  /** Whether links can be kept here: throws what is in the way. */
-  prepare(): void {
-    this.#pins.makeFolder(this.#folder);
+  /** Whether links can be kept here. A unit's /sys may be read-only: then those that are there can be looked at, and taken off. */
+  prepare(): boolean {
+    try {
+      this.#pins.makeFolder(this.#folder);
+    } catch {
+      return false;
+    }
     this.#removeDead();
+    return true;
   }
 
   async list(names: DeviceNames): Promise<FoundHook[]> {
@@ -69,10 +74,24 @@ export class TcxHooks implements HookForm {
   async detach(place: HookPlace): Promise<void> {
     const folder = this.#folderOf(place.set);
     for (const pin of this.#in(folder, place.set))
-      if (pin.program === place.program && pin.ifindex === place.ifindex) this.#pins.remove(pin.path);
+      if (pin.program === place.program && pin.ifindex === place.ifindex) this.#end(pin.path);
     this.#pins.removeFolder(folder);
     this.#pins.removeFolder(this.#folder);
     this.#pins.removeFolder(this.#root);
+  }
+
+  /** A name that can't be removed is left as that of a link without a device. */
+  #end(path: string): void {
+    this.#using(path, (link) => this.#bpf.detachLink(link));
+    this.#removeName(path);
+  }
+
+  #removeName(path: string): void {
+    try {
+      this.#pins.remove(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EROFS') throw error;
+    }
   }
 
   /** Pins outlive a network namespace whose devices, and links with them, are gone. */
@@ -99,7 +118,7 @@ export class TcxHooks implements HookForm {
       const path = `${folder}/${name}`;
       const info = this.#using(path, (link) => this.#bpf.linkInfo(link));
       if (info === undefined) continue;
-      if (info.ifindex === 0) this.#pins.remove(path);
+      if (info.ifindex === 0) this.#removeName(path);
       else pins.push({ path, set, program: known, ...info });
     }
     return pins;
