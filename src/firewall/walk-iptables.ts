@@ -21,7 +21,9 @@ import { parsePrefix } from '#src/lib/ip.ts';
 export const walkIptables = (table: SavedTable, packet: Packet): WalkChains => ({
   get(name) {
     const chain = table.get(name);
-    return chain && { policy: chain.policy === 'DROP' ? 'drop' : 'accept', rules: rulesFor(chain, table, packet) };
+    return (
+      chain && { policy: chain.policy === 'DROP' ? 'drop' : 'accept', rules: rulesFor(chain, table, packet) }
+    );
   },
 });
 
@@ -40,9 +42,7 @@ export function mayDrop(table: SavedTable, base: string): boolean {
   if (table.get(base)?.policy === 'DROP') return true;
   let drops = dropping.get(table);
   if (drops === undefined) {
-    drops = [...table.values()].some(({ rules }) =>
-      rules.some((rule) => verdictOf(rule, table) === 'drop'),
-    );
+    drops = [...table.values()].some(({ rules }) => rules.some((rule) => verdictOf(rule, table) === 'drop'));
     dropping.set(table, drops);
   }
   return drops;

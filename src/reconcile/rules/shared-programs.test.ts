@@ -77,7 +77,10 @@ test('what a hundred networks add while a program runs is written by the next on
   assert.ok((await Promise.all(all)).every(({ code }) => code === 0));
   assert.equal(ran.length, 2);
   assert.equal(ran[1]?.stdin?.match(/^-A POSTROUTING/gm)?.length, 99);
-  assert.deepEqual([programs.isWriter(101), programs.isWriter(99), programs.isWriter(undefined)], [true, false, false]);
+  assert.deepEqual(
+    [programs.isWriter(101), programs.isWriter(99), programs.isWriter(undefined)],
+    [true, false, false],
+  );
 });
 
 test('one input that is refused does not keep the others from being written', async () => {
