@@ -178,9 +178,10 @@ for (const [what, harm] of [
         await one.host.must(['sh', '-c', harm]);
         await one.startFlanneld();
       });
-      // And the file with what has changed since the book was written.
-      const parts = ['/var/lib/weft/docker.json', '/var/lib/weft/docker.json.changes'];
-      const book = async () => (await Promise.all(parts.map((path) => one.host.read(path)))).join('');
+      const book = async () => {
+        const paths = ['/var/lib/weft/docker.json', '/var/lib/weft/docker.json.changes'];
+        return (await Promise.all(paths.map((path) => one.host.read(path)))).join('');
+      };
       await until(async () => (await book()).includes('"device":"eth0"'), {
         what: 'book',
         timeoutMs: 30_000,
