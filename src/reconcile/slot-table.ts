@@ -23,6 +23,8 @@ export class SlotTable {
   readonly #onDevices: DeviceSlots;
   /** Later owners of a slot, in the order in which they came. */
   readonly #rivals = new Map<Slot, readonly Rival[]>();
+  /** By later owner: those slots. 1,000 networks share a setting of the host. */
+  readonly #sharedBy = new Map<Holding, Set<Slot>>();
   #wanted = 0;
   /** Counts by two: a change since the look has the odd number after it. */
   #look = 0;
@@ -176,6 +178,11 @@ export class SlotTable {
     if (rival !== undefined) after.splice(at < 0 ? after.length : at, 0, rival);
     if (after.length > 0) this.#rivals.set(slot, after);
     else this.#rivals.delete(slot);
+    const shared = this.#sharedBy.get(holding) ?? new Set();
+    if (rival === undefined) shared.delete(slot);
+    else shared.add(slot);
+    if (shared.size > 0) this.#sharedBy.set(holding, shared);
+    else this.#sharedBy.delete(holding);
   }
 
   /** Whether any slot is wanted by several owners. */
@@ -183,10 +190,15 @@ export class SlotTable {
     return this.#rivals.size > 0;
   }
 
-  /** What owners want and do not get, because another owner wants something else in the slot. Owners that want the same share it. */
-  *contended(): Generator<{ readonly slot: Slot; readonly rival: Rival }> {
-    for (const [slot, rivals] of this.#rivals) {
-      for (const rival of rivals) {
+  /**
+   * What owners want and do not get, or one of them, because another owner wants something else in the slot. Owners that want the
+   * same share it.
+   */
+  *contended(holding?: Holding): Generator<{ readonly slot: Slot; readonly rival: Rival }> {
+    const slots = holding === undefined ? this.#rivals.keys() : (this.#sharedBy.get(holding) ?? []);
+    for (const slot of slots) {
+      const all = this.#rivalsOf(slot);
+      for (const rival of holding === undefined ? all : all.filter((it) => it.holding === holding)) {
         const { wanted } = slot;
         if (wanted !== undefined && !this.#isSame(wanted, rival.object)) yield { slot, rival };
       }
