@@ -90,7 +90,7 @@ export function blocksForwarding(saved: SavedTables): boolean {
 
 /** Whether Docker keeps its rules here, so that its drops are here or may come with the next container. */
 export const hasDocker = (saved: SavedTables): boolean =>
-  saved.get('filter')?.has('DOCKER-USER') === true ||
+  saved.get('filter')?.has(USERS) === true ||
   saved.get('filter')?.has('DOCKER') === true ||
   dropsDirectAccess(saved.get('raw') ?? new Map());
 
@@ -119,7 +119,7 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
   // Once made, it stays as long as Docker's hook: a restart of Docker removes its drops and adds
   // them again.
   const underDocker =
-    filter.has('DOCKER-USER') &&
+    filter.has(USERS) &&
     (filter.has('DOCKER-FORWARD') || dropsFromPeers(filter) || filter.has(names.fromPeers));
   const forward = { table: 'filter', comment: 'flanneld forward', bare: [], place: 'last' } as const;
   const prerouting = { parent: 'PREROUTING', bare: [] };
@@ -136,7 +136,7 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
     { ...forward, parent: 'FORWARD', name: names.forward, rules: wanted.forward, bare: wanted.bare.forward },
     {
       ...forward,
-      parent: 'DOCKER-USER',
+      parent: USERS,
       name: names.fromPeers,
       rules: underDocker ? wanted.fromPeers : [],
     },
@@ -238,7 +238,7 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
 
   lines.remove.push(...jumps.map((jump) => `-D ${parent} ${jump.text}`));
   const kept = rules.filter((rule) => !jumps.includes(rule) && !bare.includes(rule));
-  const number = chain.place === 'first' ? 1 : endsAt(table, kept) + 1;
+  const number = chain.place === 'first' ? 1 : endOf(table, chain, kept) + 1;
   lines.add.push(number === 0 ? `-A ${parent} ${text}` : `-I ${parent} ${number} ${text}`);
   return [`${chain.table} ${parent}: ${fault}`];
 }
@@ -246,14 +246,20 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
 /** The rule that must not stand before the jump, if there is one. */
 function wronglyBefore(
   table: SavedTable,
-  { place }: OwnChain,
+  chain: OwnChain,
   rules: readonly SavedRule[],
   jump: SavedRule,
 ): SavedRule | undefined {
   const before = rules.slice(0, rules.indexOf(jump));
-  if (place === 'first') return before.find(({ target }) => !isOurs(target ?? ''));
-  return before[endsAt(table, before)];
+  if (chain.place === 'first') return before.find(({ target }) => !isOurs(target ?? ''));
+  return before[endOf(table, chain, before)];
 }
+
+/** Where the rule stands that a last jump has to come before; -1 when there is none. */
+const endOf = (table: SavedTable, { parent }: OwnChain, rules: readonly SavedRule[]): number =>
+  parent === USERS
+    ? rules.findIndex((rule) => isUnconditional(rule) && rule.target === 'RETURN')
+    : endsAt(table, rules);
 
 function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, lines: Lines): string[] {
   if (!table.has(name)) return [];
@@ -266,6 +272,8 @@ function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, li
   return [`${tableName} ${name}: not wanted`];
 }
 
+/** Docker's chain for the rules of its users. What they drop there is dropped, and all of the overlay may be what they mean. */
+const USERS = 'DOCKER-USER';
 const FINAL = new Set(['ACCEPT', 'DROP', 'REJECT', 'RETURN', 'MASQUERADE', 'SNAT', 'QUEUE', 'NFQUEUE']);
 
 /** Where the first rule stands after which no packet goes on; -1 when there is none. */
@@ -275,6 +283,7 @@ function endsAt(table: SavedTable, rules: readonly SavedRule[]): number {
 
 function ends(table: SavedTable, target: string): boolean {
   if (FINAL.has(target)) return true;
+  if (target === USERS) return false;
   const rules = table.get(target)?.rules ?? [];
   const last = rules[endsAt(table, rules)];
   return last !== undefined && last.target !== 'RETURN';

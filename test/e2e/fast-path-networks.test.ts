@@ -90,7 +90,9 @@ const untilFast = (host: Host, name: Name): Promise<FastPathStatus> =>
   until(
     async () => {
       const status = await statusOf(host, name);
-      return status?.state === 'on' && status.tcp && status.containers > 0 && status.peers > 0 ? status : undefined;
+      return status?.state === 'on' && status.tcp && status.containers > 0 && status.peers > 0
+        ? status
+        : undefined;
     },
     { what: `fast path of ${name} on ${host.name}`, timeoutMs: 30_000, signal: host.signal },
   );
@@ -113,7 +115,8 @@ async function tracesOf(host: Host, name: Name): Promise<string[]> {
 const untilGone = (host: Host, name: Name): Promise<true> =>
   until(async () => (await tracesOf(host, name)).length === 0, {
     what: `end of the fast path of ${name} on ${host.name}`,
-    timeoutMs: 30_000,
+    // A network whose config is gone goes half a minute later.
+    timeoutMs: 60_000,
   });
 
 /** Runs something under a flow of a network, of which nothing may be lost. */
@@ -130,7 +133,9 @@ test('two networks go fast and the third does not, each by its own programs', { 
   for (const name of NETWORKS) {
     const before = await Promise.all(NETWORKS.map((other) => packetsOf(one, other)));
     await during(name, async () => {}, 1_500);
-    await until(async () => name === 'green' || (await packetsOf(one, name)) > 1_000, { what: `counts of ${name}` });
+    await until(async () => name === 'green' || (await packetsOf(one, name)) > 1_000, {
+      what: `counts of ${name}`,
+    });
     const after = await Promise.all(NETWORKS.map((other) => packetsOf(one, other)));
     for (const [index, other] of NETWORKS.entries())
       assert.equal(after[index] !== before[index], other === name && name !== 'green', `${name} in ${other}`);
@@ -147,12 +152,15 @@ test('what one network sends to another goes no fast way', { skip }, async () =>
   const before = await Promise.all((['blue', 'red'] as const).map((name) => packetsOf(one, name)));
   const from = containerOf(one, 'blue');
   const to = containerOf(two, 'red').address;
-  for (let n = 0; n < 20; n++) await from.run(['sh', '-c', `echo ${n} | busybox nc -u -w1 -p 5555 ${to} 7000`]);
+  for (let n = 0; n < 20; n++)
+    await from.run(['sh', '-c', `echo ${n} | busybox nc -u -w1 -p 5555 ${to} 7000`]);
   const after = await Promise.all((['blue', 'red'] as const).map((name) => packetsOf(one, name)));
   assert.deepEqual(after, before);
 });
 
-test('a config that says off takes one network’s programs, and the other’s flow does not notice', { skip }, async () => {
+test('a config that says off takes one network’s programs, and the other’s flow does not notice', {
+  skip,
+}, async () => {
   await during('red', async () => {
     await writeConfig('blue', configOf('blue', ',"FastPath":"off"'));
     for (const host of lab.hosts) await untilGone(host, 'blue');
@@ -169,7 +177,10 @@ test('a veth that gets another name stays fast', { skip }, async () => {
   await untilFast(one, 'blue');
   const before = await packetsOf(one, 'blue');
   await during('blue', async () => {}, 2_000);
-  await until(async () => (await packetsOf(one, 'blue')) > before + 1_000, { what: 'fast packets', timeoutMs: 10_000 });
+  await until(async () => (await packetsOf(one, 'blue')) > before + 1_000, {
+    what: 'fast packets',
+    timeoutMs: 10_000,
+  });
 });
 
 test('a network that is not among the flags of the next start has lost its programs', { skip }, async () => {
@@ -194,8 +205,12 @@ test('a network that comes back with another backend has lost them, too', { skip
   await start(two, '--networks=red,green');
   for (const host of lab.hosts) {
     await untilGone(host, 'red');
-    await until(async () => (await host.must(['cat', LIBERAL])).trim() === '0', { what: 'the setting put back' });
-    assert.equal(await host.read('/var/lib/weft/fast-path.json'), undefined);
+    await until(async () => (await host.must(['cat', LIBERAL])).trim() === '0', {
+      what: 'the setting put back',
+    });
+    await until(async () => (await host.read('/var/lib/weft/fast-path.json')) === undefined, {
+      what: 'end of the note',
+    });
   }
   await until(() => reaches('red'), { what: 'network red', timeoutMs: 20_000 });
 });
@@ -206,12 +221,21 @@ test('a network that is removed while flanneld runs leaves nothing', { skip }, a
     await untilFast(host, 'blue');
   }
   const { code, stderr } = await lab.store.run([
-    ...[WEFT, 'network', 'rm', 'blue', `--etcd-endpoints=${etcd.endpoints.join(',')}`, `--etcd-prefix=${PREFIX}`],
+    ...[
+      WEFT,
+      'network',
+      'rm',
+      'blue',
+      `--etcd-endpoints=${etcd.endpoints.join(',')}`,
+      `--etcd-prefix=${PREFIX}`,
+    ],
   ]);
   assert.equal(code, 0, stderr);
   for (const host of lab.hosts) {
     await untilGone(host, 'blue');
-    await until(async () => (await host.must(['cat', LIBERAL])).trim() === '0', { what: 'the setting put back' });
+    await until(async () => (await host.must(['cat', LIBERAL])).trim() === '0', {
+      what: 'the setting put back',
+    });
     assert.equal(await host.must(['sh', '-c', 'find /sys/fs/bpf/weft 2>/dev/null; true']), '');
   }
 });
