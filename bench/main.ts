@@ -9,6 +9,7 @@ import { dataPath } from './data-path.ts';
 import { driverRest } from './driver-rest.ts';
 import { endpoints } from './endpoints.ts';
 import { fastPath } from './fast-path.ts';
+import { fastPathPrograms } from './fast-path-programs.ts';
 import { join } from './join.ts';
 import { netlink } from './netlink.ts';
 import { networks } from './networks.ts';
@@ -32,6 +33,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   netlink,
   dataPath,
   fastPath,
+  fastPathPrograms,
   backends,
   tenants,
   driverRest,
@@ -43,7 +45,7 @@ const BENCHMARKS: readonly Benchmark[] = [
 const USAGE = `script/bench [NAME …] [--peer FLANNELD] [--peer-v3 FLANNELD] [--flanneld FLANNELD] [--long]
 
 Measures, prints min, median and max, and writes bench/results and docs/performance.md.
-${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`).join('\n')}
+${BENCHMARKS.map(({ name, title }) => `  ${name.padEnd(18)} ${title}`).join('\n')}
   --peer FLANNELD     a flannel that speaks etcd v2 (v0.9.1), measured beside ours in the same run
   --peer-v3 FLANNELD  one that speaks etcd v3
   --flanneld FLANNELD ours; default bin/flanneld; a release's file is what counts

@@ -55,10 +55,27 @@ function rangesOf(lines: readonly string[], wanted: (path: string) => boolean): 
 }
 
 /**
- * Our own code, but for what a start needs little of: the messages of etcd v3, and what is there for Docker's driver and for
- * questions about the network. All that is compiled ahead is in memory from the first moment.
+ * Our own code, but for what a plain start needs little of: the messages of etcd v3, what is there for Docker's driver and for
+ * questions about the network, what only other backends and changes of them need, and signed leases. All that is compiled ahead
+ * is in memory from the first moment.
  */
-const isOfStart = (path: string): boolean => /^src\/(?!(?:etcd|driver|tenant|docker|diagnose)\/)/.test(path);
+const isOfStart = (path: string): boolean => path.startsWith('src/') && !LITTLE_NEEDED.test(path);
+
+const LITTLE_NEEDED = new RegExp(
+  `^src/(?:${[
+    '(?:etcd|driver|tenant|docker|diagnose|fast-path)/',
+    'backend/(?:chang|path-|prepare-change|rotation|key-pairs|wireguard|ipsec|extension|ipip|host-gw|udp|job)',
+    'kernel/(?:vici/|wireguard|watched-wireguard|xfrm|endpoint-memory|namespace-numbers)',
+    '(?:kernel|state)/kinds/(?:xfrm|ike-|wireguard|bpf|fast|bridge-|vni)',
+    'network/(?:trust|signed|change-(?:member|progress))',
+    'firewall/(?:what-|walk-|packet-|own-table|tenant)',
+    'node/(?:trust-|lease-signer|key-rotation|path-|config-change|wrong-ways|way-watch|tunnel-|wireguard-|network-leftovers|clean-)',
+    'node/fast-path/(?:local-containers|wire-trials|watch-wire)',
+    'reconcile/(?:fast-path/|rules/drop-watch)',
+    'observe/(?:driver-|health-server|openapi|leases-reply|peers-reply|view-reply)',
+    'sys/(?:icmp-|child-program|x25519|ed25519)',
+  ].join('|')})`,
+);
 
 if (import.meta.main) {
   const [from = '', to = ''] = process.argv.slice(2);

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { build } from 'esbuild';
+import type { BuildOptions } from 'esbuild';
 import { VENDOR } from '#src/ui/server/page-files.ts';
 import { buildFacts } from './build-facts.ts';
 import { alignCompiled, compiledAsset } from './compiled-asset.ts';
@@ -9,6 +9,8 @@ import { addressOf, cutOut, dynamicSymbol, withoutSections } from './elf-file.ts
 import { icuSymbol, trimIcuData } from './icu-data.ts';
 import { EXECUTABLE, LINKS, RELEASE_PROGRAMS, type ReleaseProgram } from './release-programs.ts';
 import { ROOT } from './source-tree.ts';
+import { type SplitBundle, splitBundle } from './split-bundle.ts';
+import { START_PARTS } from './start-parts.ts';
 
 /** Files of npm's packages for an architecture. */
 export interface NativeParts {
@@ -20,20 +22,35 @@ export interface NativeParts {
 export interface Bundles {
   /** What chooses the program. */
   readonly main: string;
-  /** The JavaScript of each program. */
-  readonly programs: readonly { readonly program: ReleaseProgram; readonly text: string }[];
+  readonly programs: readonly ProgramFiles[];
 }
 
-/** Bundles each program into one file. */
+/** The JavaScript of a program. */
+interface ProgramFiles {
+  readonly program: ReleaseProgram;
+  readonly text: string;
+  /** What it loads later, if anything. */
+  readonly later?: string;
+}
+
+/** Bundles each program: the daemon, which stays in memory, into what a start needs and what may be loaded later. */
 export async function makeBundles(folder: string, version: string): Promise<Bundles> {
   const main = join(folder, 'main.cjs');
-  writeFileSync(main, await bundle('script/release-main.ts', version));
+  writeFileSync(main, (await bundle('script/release-main.ts', version, () => true)).start);
   const programs = [];
   for (const [program, { entry }] of Object.entries(RELEASE_PROGRAMS)) {
-    const text = join(folder, `${program}.cjs`);
-    const code = await bundle(`src/cli/${entry}`, version);
-    writeFileSync(text, `(function (exports, require, module, __filename, __dirname) {${code}\n})`);
-    programs.push({ program: program as ReleaseProgram, text });
+    const isOfStart = (path: string) => program !== 'flanneld' || START_PARTS.has(path) || path === KOFFI;
+    const { start, later } = await bundle(`src/cli/${entry}`, version, isOfStart);
+    const write = (name: string, code: string) => {
+      const file = join(folder, name);
+      writeFileSync(file, `(function (exports, require) {${code}\n})`);
+      return file;
+    };
+    programs.push({
+      program: program as ReleaseProgram,
+      text: write(`${program}.cjs`, start),
+      ...(later !== undefined && { later: write(`${program}.later.cjs`, later) }),
+    });
   }
   return { main, programs };
 }
@@ -99,9 +116,10 @@ export function makeExecutable(
       execArgvExtension: 'none',
       assets: {
         ...Object.fromEntries(
-          programs.flatMap(({ program, text }) => [
+          programs.flatMap(({ program, text, later }) => [
             [`${program}.cjs`, text],
             [`${program}.cache`, compiled[program] ?? nothing],
+            ...(later === undefined ? [] : [[`${program}.later.cjs`, later]]),
           ]),
         ),
         'koffi.node': koffi,
@@ -148,31 +166,28 @@ export function nodeFlags(): string[] {
 }
 
 /** Names and lines stay: a stack trace in a report has to be read. */
-async function bundle(entry: string, version: string): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [join(ROOT, entry)],
-    absWorkingDir: ROOT,
-    write: false,
-    bundle: true,
+function bundle(entry: string, version: string, isOfStart: (path: string) => boolean): Promise<SplitBundle> {
+  const options: BuildOptions = {
     platform: 'node',
     target: `node${process.versions.node}`,
-    // CommonJS loads node's own modules when they are first needed; as ES modules all of them come first.
-    format: 'cjs',
     // A script that vm compiles has no import() of its own: it becomes require().
     supported: { 'dynamic-import': false },
     minifySyntax: true,
     legalComments: 'none',
     // A checkout whose node_modules is a link gives the same bytes.
     preserveSymlinks: true,
-    alias: { koffi: join(ROOT, 'script/koffi-asset.ts') },
+    alias: { koffi: join(ROOT, KOFFI) },
     define: {
       'import.meta.main': 'true',
       'import.meta.url': '"file:///"',
       WEFT_BUILD: JSON.stringify(buildFacts(version)),
     },
-  });
-  return outputFiles.map(({ text }) => text).join('');
+  };
+  return splitBundle(entry, ROOT, options, isOfStart);
 }
+
+/** Stands for koffi. */
+const KOFFI = 'script/koffi-asset.ts';
 
 /** What the page of `weft ui` is made of, by the paths under which src/sys/program-files.ts reads it. */
 function pageFiles(): Record<string, string> {

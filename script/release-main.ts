@@ -8,13 +8,19 @@ import { debuglog } from 'node:util';
 import { Script } from 'node:vm';
 import { readCompiled } from './compiled-asset.ts';
 import { programOf } from './release-programs.ts';
+import { type Compiled, runSplit } from './run-split.ts';
 
 const program = programOf(process.argv0);
+
+function compile(name: string, cachedData?: Uint8Array): Script {
+  return new Script(Buffer.from(getRawAsset(name)).toString('latin1'), {
+    filename: name,
+    ...(cachedData !== undefined && { cachedData }),
+  });
+}
+
 const compiled = readCompiled(Buffer.from(getRawAsset(`${program}.cache`)));
-const script = new Script(Buffer.from(getRawAsset(`${program}.cjs`)).toString('latin1'), {
-  filename: `${program}.cjs`,
-  ...(compiled.length > 0 && { cachedData: compiled }),
-});
+const script = compile(`${program}.cjs`, compiled.length > 0 ? compiled : undefined);
 // With NODE_DEBUG=weft. V8 compiles all of it again, without a word, when it does not like what it gets.
 debuglog('weft')(
   'compiled code of %s: %s',
@@ -25,4 +31,5 @@ debuglog('weft')(
     true: 'refused',
   }[`${script.cachedDataRejected}`],
 );
-script.runInThisContext()(exports, require, module, __filename, __dirname);
+const later = () => compile(`${program}.later.cjs`).runInThisContext() as Compiled;
+runSplit(script.runInThisContext() as Compiled, later, require);

@@ -8,8 +8,8 @@ import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
 import { TestRun } from './test-run.ts';
 
-/** End-to-end tests wait as much as they work: for a grace to end, for a program to give up. */
-const CONCURRENCY = availableParallelism() + 1;
+/** End-to-end tests wait twice as long as they work: for a grace to end, for a program to give up. */
+const CONCURRENCY = availableParallelism() * 3;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**
@@ -57,6 +57,7 @@ const table = faultTable(report);
 rmSync(reportFolder, { recursive: true });
 if (table !== '') print(`\n${table}`);
 for (const skip of [...tests.skips].sort()) print(`skipped  ${skip}`);
+for (const failure of tests.failures) print(`failed   ${failure}`);
 const { passed, failed, skipped } = tests.counts;
 print(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);

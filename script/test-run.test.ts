@@ -69,6 +69,15 @@ test('a failure is of its file: a test, a subtest with its parent, a hook', asyn
     '3 passed, 4 failed, 0 skipped',
   ]);
   for (const name of ['fails', 'child']) assert.ok(lines.includes(`FAILED  ${name}`), lines.join('\n'));
+  // A report is long, and may be cut: its end names them again.
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith('failed')).map((line) => line.replace(/:\d+\)/, ':N)')),
+    [
+      'failed   fails (src/a.test.mjs:N): Error: of a',
+      'failed   child (src/b.test.mjs:N): Error: of b',
+      'failed   src/c.test.mjs: Error: of c',
+    ],
+  );
   assert.equal(code, 1);
 });
 

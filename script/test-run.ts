@@ -30,6 +30,8 @@ export class TestRun {
   readonly counts: TestCounts = { passed: 0, failed: 0, skipped: 0 };
   /** `TEST: REASON` of each. */
   readonly skips = new Set<string>();
+  /** `TEST (FILE:LINE): MESSAGE` or `FILE: MESSAGE` of each: the end of a long report names them again. */
+  readonly failures: string[] = [];
   readonly #options: TestRunOptions;
   /** By the file that joins them. */
   readonly #groups = new Map<string, readonly string[]>();
@@ -85,9 +87,9 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
     });
     this.counts.failed += ended.length;
     for (const entry of ended) {
-      print(
-        `FAILED  the process of a group; its files run again alone:\n  ${this.#groups.get(entry)?.join('\n  ')}`,
-      );
+      const group = this.#groups.get(entry) ?? [];
+      print(`FAILED  the process of a group; its files run again alone:\n  ${group.join('\n  ')}`);
+      this.failures.push(`the process of a group: ${group.map(relative).join(', ')}`);
     }
     return ended;
   }
@@ -106,8 +108,10 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
     const isFile = this.#isFile(name, nesting, details);
     if (isNew) {
       if (file !== undefined && details.type !== 'suite' && this.#groups.has(file)) this.#ended.add(file);
-      const shown = inspect(error.cause ?? error).replaceAll(/^/gm, '  ');
-      this.#options.print(`FAILED  ${name}\n  ${file}:${line}\n${shown}`);
+      const shown = inspect(error.cause ?? error);
+      this.#options.print(`FAILED  ${name}\n  ${file}:${line}\n${shown.replaceAll(/^/gm, '  ')}`);
+      const where = isFile ? relative(name) : `${name} (${relative(file)}:${line})`;
+      this.failures.push(`${where}: ${shown.split('\n', 1)[0]}`);
     }
     if (isNew || !isFile) this.#count(isFile ? name : file, 'failed');
     if (isFile) this.#judge(name, details.duration_ms);
@@ -139,10 +143,11 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
   #judge(file: string, ms: number): void {
     this.#judged.add(file);
     const { passed, failed, skipped } = this.#ofFiles.get(file) ?? { passed: 0, failed: 0, skipped: 0 };
-    const path = file.replace(`${process.cwd()}/`, '');
     const verdict = failed > 0 ? 'FAILED' : 'ok    ';
     this.#options.print(
-      `${verdict}  ${path}  ${passed} passed, ${skipped} skipped, ${(ms / 1000).toFixed(1)} s`,
+      `${verdict}  ${relative(file)}  ${passed} passed, ${skipped} skipped, ${(ms / 1000).toFixed(1)} s`,
     );
   }
 }
+
+const relative = (file = ''): string => file.replace(`${process.cwd()}/`, '');

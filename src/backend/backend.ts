@@ -8,6 +8,7 @@ import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import type { Secret } from '#src/lib/secret.ts';
+import type { BackendConfig } from '#src/network/backend-config.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import type { Identity } from '#src/network/lease-rules.ts';
@@ -60,6 +61,14 @@ export interface BackendPlace {
   readonly instance: string;
   /** Absent where nothing is done but looked. */
   readonly secrets?: BackendSecrets;
+  /** Of a network that changes its path: the other one. */
+  readonly beside?: OtherPath;
+}
+
+export interface OtherPath {
+  readonly backend: BackendConfig;
+  /** It was there first. */
+  readonly isOld: boolean;
 }
 
 /** The backend of one network on this host. Its underlay and its lease may still change. */

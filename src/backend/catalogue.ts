@@ -4,6 +4,7 @@ import type {
   BackendSecrets,
   FoundState,
   NetworkTrace,
+  OtherPath,
   PreparedBackend,
   SecretName,
 } from '#src/backend/backend.ts';
@@ -17,6 +18,7 @@ import { vxlan } from '#src/backend/vxlan-kind.ts';
 import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { containsPrefix } from '#src/lib/ip.ts';
+import { isSwitched } from '#src/network/change-plan.ts';
 import type { NetworkConfig } from '#src/network/network-config.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import { type KernelObject, keyOf, type Link, RTPROT_WEFT } from '#src/state/object.ts';
@@ -43,6 +45,8 @@ export interface BackendHost {
   /** A short name of the network, for backends whose options have none. */
   readonly instance: string;
   readonly secrets?: BackendSecrets;
+  /** Another path that the network is to have at the same time. */
+  readonly beside?: OtherPath;
 }
 
 /** The secrets of the node that the config's backend works with, or both while it is being changed. */
@@ -59,10 +63,16 @@ export const secretsNeeded = ({
  * type, `config` for its options, `change` for two that can't be on one host.
  */
 export function prepareBackend(config: BackendWish, host: BackendHost): PreparedBackend {
-  const own = prepareOne(config, host);
-  const { change } = config;
-  if (change === undefined) return own;
-  return new PreparedChange(change, own, prepareOne({ ...config, backend: change.other }, host));
+  const { backend, change } = config;
+  if (change === undefined) return prepareOne(config, host);
+  const isSettled = isSwitched(change.phase);
+  const own = prepareOne(config, { ...host, beside: { backend: change.other, isOld: isSettled } });
+  const beside = { backend, isOld: !isSettled };
+  return new PreparedChange(
+    change,
+    own,
+    prepareOne({ ...config, backend: change.other }, { ...host, beside }),
+  );
 }
 
 type BackendWish = Pick<NetworkConfig, 'ranges' | 'backend' | 'change'>;

@@ -28,6 +28,8 @@ for (const [what, wish, backend, from = VXLAN] of WISHES)
 test('nothing named is no wish', () => assert.equal(isWish(NOTHING), false));
 
 test('what needs a second path, and what does not', () => {
+  for (const to of ['{"Type":"vxlan","GBP":true,"Port":4789}', '{"Type":"vxlan","Port":4789}'])
+    assert.deepEqual(judgeChange(VXLAN, to), { kind: 'path', to, lessMtu: 0 });
   assert.deepEqual(judgeChange(VXLAN, '{"Type":"vxlan","GBP":true,"VNI":7}'), {
     kind: 'path',
     to: '{"Type":"vxlan","GBP":true,"VNI":7}',
@@ -45,7 +47,7 @@ test('what needs a second path, and what does not', () => {
 
 const REFUSED: readonly [to: string, why: RegExp, from?: string][] = [
   ['{"Type":"vxlan","VNI":1,"GBP":true}', /has this backend already/],
-  ['{"Type":"vxlan","Port":4789}', /both would be the device flannel\.1/],
+  ['{"Type":"vxlan"}', /both would be the device flannel\.1/],
   ['{"Type":"alloc"}', /alloc carries no packets/],
   ['{"Type":"vxlan"}', /alloc carries no packets/, text('{"Type":"alloc"}')],
   ['{"Type":"pigeon"}', /unknown backend type: pigeon/],

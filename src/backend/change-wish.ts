@@ -1,4 +1,4 @@
-import type { BackendUnderlay, PreparedBackend } from '#src/backend/backend.ts';
+import type { BackendUnderlay, OtherPath, PreparedBackend } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { refuseSameDevice } from '#src/backend/prepare-change.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -72,7 +72,8 @@ export function judgeChange(text: string, to: string): JudgedChange {
   const now = parseNetworkConfig(text);
   const nextText = withBackend(text, to);
   const next = parseNetworkConfig(nextText);
-  const [from, wished] = [prepared(now), prepared(next)];
+  const from = prepared(now, { backend: next.backend, isOld: false });
+  const wished = prepared(next, { backend: now.backend, isOld: true });
   const names = [...new Set([...Object.keys(from.settings), ...Object.keys(wished.settings)])];
   const differing = names.filter((name) => from.settings[name] !== wished.settings[name]);
   if (from.type === wished.type) {
@@ -81,17 +82,13 @@ export function judgeChange(text: string, to: string): JudgedChange {
     if (differing.every((name) => from.inPlace.includes(name)))
       return { kind: 'in-place', text: nextText, what: differing };
   }
-  if (now.ranges.v4 === undefined)
-    throw new WeftError('change', 'a new path is tried over IPv4, which this network does not have', {
-      remedy: 'write the config with etcdctl and restart flanneld on every host',
-    });
   refuseSameDevice(from, wished);
   const [mtuNow, mtuNext] = [mtuOf(from), mtuOf(wished)];
   return { kind: 'path', to, lessMtu: Math.max(0, mtuNow - mtuNext) };
 }
 
-const prepared = (config: NetworkConfig): PreparedBackend =>
-  prepareBackend(config, { links: [], identity: '', instance: '' });
+const prepared = (config: NetworkConfig, beside: OtherPath): PreparedBackend =>
+  prepareBackend(config, { links: [], identity: '', instance: '', beside });
 
 /** On a host with jumbo frames, so that an MTU in the options counts. Throws WeftError `change` where no packets are carried. */
 function mtuOf(backend: PreparedBackend): number {

@@ -4,15 +4,19 @@ import { ChangingNetwork, type ChangingNode } from '../../test/support/changing-
 
 const VNI1 = '{"Type":"vxlan"}';
 const VNI7 = '{"Type":"vxlan","VNI":7,"Port":4789}';
+const PORT = '{"Type":"vxlan","Port":4789}';
 const HOST_GW = '{"Type":"host-gw"}';
 const CHANGES = [
   [VNI1, VNI7],
   [VNI1, HOST_GW],
+  [VNI1, PORT],
   [HOST_GW, VNI7],
 ] as const;
 const DEVICES: Readonly<Record<string, string[]>> = {
   [VNI1]: ['flannel.1'],
   [VNI7]: ['flannel.7'],
+  // The other name of VNI 1.
+  [PORT]: ['flannel-1'],
   [HOST_GW]: [],
 };
 const SEEDS = 12;

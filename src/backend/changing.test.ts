@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { type ChangeStep, ChangingBackend } from '#src/backend/changing.ts';
-import { ipv4, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+import { ipv4, ipv6, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
 import { writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePhase } from '#src/network/change-plan.ts';
 import { withPhase, withPlan } from '#src/network/change-plan.ts';
@@ -191,11 +191,81 @@ test('loose filters are wanted with the devices', () => {
   assert.deepEqual(sysctls.map(formatObject), ['net/ipv4/conf/flannel.7/rp_filter=2']);
 });
 
+test('a change of the port alone: two devices of one VNI, and leases say by their phase which path they name', () => {
+  const to = '{"Type":"vxlan","Port":4789}';
+  assert.deepEqual(changing({ to }).devices, ['flannel.1', 'flannel-1']);
+  assert.deepEqual(changing({ to, phase: 'settling' }).devices, ['flannel.1', 'flannel-1']);
+  const other = { backendType: 'vxlan', backendData: data(1, '0e:00:00:00:00:0b') };
+  const saidIn = (phase: ChangePhase): Lease => {
+    const lease = peer(data(1));
+    const member = writeChangeMember({ id: 'a', phase, other, done: 0, of: 0, waits: {} });
+    return { ...lease, attributes: { ...lease.attributes, weft: { Change: member } } };
+  };
+  for (const ours of ['moving', 'settling', 'aborted'] as const) {
+    const backend = changing({ to, phase: ours });
+    for (const theirs of ['prepare', 'moving', 'aborted'] as const)
+      assert.equal(backend.sightOf(saidIn(theirs)).speaks, 'from', `${ours}, ${theirs}`);
+    assert.equal(backend.sightOf(saidIn('settling')).speaks, 'to', ours);
+    // Through with the change, or not yet in it.
+    assert.equal(backend.sightOf(peer(data(1))).speaks, ours === 'settling' ? 'to' : 'from', ours);
+  }
+  const moved = changing({ to, phase: 'moving' }, { moved: 'all' });
+  assert.deepEqual(
+    objectsOf(moved, saidIn('moving')).filter((text) => text.startsWith('route')),
+    ['route 10.0.2.0/24 via 10.0.2.0 dev flannel-1 onlink'],
+  );
+});
+
 test('two paths by one device are refused', () => {
   assert.throws(
-    () => changing({ to: '{"Type":"vxlan","Port":4789}' }),
+    () => changing({ to: '{"Type":"vxlan","GBP":true}' }),
     /both would be the device flannel\.1$/,
   );
+});
+
+test('in a network of IPv6 alone a path is tried by the peer’s first two addresses, or by the route to a gateway', () => {
+  const net6 = (text: string) => parsePrefix6(text) ?? assert.fail();
+  const own6 = net6('fd77::/64').address;
+  const backendOf = (from: string, to: string): ChangingBackend => {
+    const fields = '"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10::/48"';
+    const text = withPlan(`{${fields},"Backend":${from}}`, to, { id: 'a', by: 'h', at: '' });
+    const found = { links: [], identity: 'us', instance: '' };
+    const address = { v6: own6 };
+    const made = prepareBackend(parseNetworkConfig(withPhase(text, 'moving')), found).make({
+      ...underlay,
+      address,
+      publicIp: address,
+    });
+    assert.ok(made instanceof ChangingBackend);
+    return made.at({ ...made.step, tried: new Set(['p']) });
+  };
+  const leaseOf = (type: string, said: LeaseAttributes): Lease => {
+    const { attributes, ...lease } = peer(undefined, said, type);
+    const backendV6Data = type === 'vxlan' ? { backendV6Data: data(1) } : {};
+    const { publicIp: _, ...rest } = attributes;
+    const v6 = net6('fd00:10:0:2::/64');
+    return {
+      ...lease,
+      subnets: { v6 },
+      attributes: { ...rest, publicIpv6: ipv6(own6 + 2n), ...backendV6Data },
+    };
+  };
+  const routesOf = (backend: ChangingBackend, lease: Lease): string[] =>
+    backend
+      .peerObjects(lease, { routeForm: 'flannel', lookup: { v6: { device: 'eth0' } } })
+      .filter(({ kind }) => kind === 'route')
+      .map(formatObject);
+  const plain = leaseOf('vxlan', { backendType: 'host-gw' });
+  assert.deepEqual(routesOf(backendOf(VNI1, HOST_GW), plain), [
+    'fd00:10:0:2::/64 via fd00:10:0:2:: dev flannel-v6.1 onlink',
+    'fd00:10:0:2::/127 via fd77::2 dev eth0 proto 87',
+  ]);
+  const tunnel = leaseOf('vxlan', { backendType: 'vxlan', backendV6Data: data(7) });
+  assert.deepEqual(routesOf(backendOf(VNI1, VNI7), tunnel), [
+    'fd00:10:0:2::/128 dev flannel-v6.7',
+    'fd00:10:0:2::/64 via fd00:10:0:2:: dev flannel-v6.1 onlink',
+  ]);
+  assert.equal(backendOf(VNI1, VNI7).insideOf(tunnel), net6('fd00:10:0:2::/64').address);
 });
 
 test('of IPv6 each gateway has a route of its own, on the path that is used, before the route through it', () => {

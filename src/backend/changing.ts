@@ -10,7 +10,7 @@ import type {
 } from '#src/backend/backend.ts';
 import { otherSide, PathSides, type Side, sideOfLeases } from '#src/backend/path-sides.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { formatIp, type Ipv4, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
+import { formatIp, type Ip, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
 import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
@@ -155,8 +155,10 @@ export class ChangingBackend implements Backend {
     const used = all[chosen].some(isRoute) ? chosen : otherSide(chosen);
     const unused = all[otherSide(used)].filter((object) => !isRoute(object));
     const isTried = this.step.tried.has(name) && used === 'from';
-    const gateways = gatewayRoutes(isTried ? all.to : all[used]);
-    const trials = isTried ? trialRoutes(all.to) : [];
+    // In a network of both families paths are tried over IPv4: IPv6 stays as it is.
+    const isTried6 = isTried && lease.subnets.v4 === undefined;
+    const gateways = gatewayRoutes(isTried6 ? all.to : all[used]);
+    const trials = isTried ? trialRoutes(all.to, isTried6 ? 6 : 4) : [];
     return [...gateways, ...all[used], ...unused, ...trials];
   }
 
@@ -208,8 +210,8 @@ export class ChangingBackend implements Backend {
   }
 
   /** Where the peer answers inside, whichever path packets to it take: a path with a device gives it this address. */
-  insideOf({ subnets }: Pick<Lease, 'subnets'>): Ipv4 | undefined {
-    return this.devices.length === 0 ? undefined : subnets.v4?.address;
+  insideOf({ subnets }: Pick<Lease, 'subnets'>): Ip | undefined {
+    return this.devices.length === 0 ? undefined : (subnets.v4 ?? subnets.v6)?.address;
   }
 
   /** The route to the peer's subnet as it will be on the new path. */
@@ -246,14 +248,16 @@ export class ChangingBackend implements Backend {
 
 const isRoute = (object: KernelObject): object is Route => object.kind === 'route';
 
-/** The routes to the peers' subnets, narrowed to the first address of each: the peer's own in the overlay. */
-const trialRoutes = (objects: readonly KernelObject[]): Route[] =>
+/**
+ * The routes to the peers' subnets, narrowed to the first address of each: the peer's own in the overlay. Of IPv6 to the first two,
+ * because the peer's bridge may have to answer. A tunnel over IPv6 has a route to the first one already, that of its gateway.
+ */
+const trialRoutes = (objects: readonly KernelObject[], family: 4 | 6): Route[] =>
   objects
     .filter(isRoute)
-    .filter((route) => !needsGatewayRoute(route))
+    .filter((route) => route.destination.family === family && !needsGatewayRoute(route))
     .map((route) => {
-      const { destination } = route;
-      return { ...route, destination: prefixOf(destination.address, destination.family === 4 ? 32 : 128) };
+      return { ...route, destination: prefixOf(route.destination.address, family === 4 ? 32 : 127) };
     });
 
 /**

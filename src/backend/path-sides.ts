@@ -30,7 +30,7 @@ export class PathSides {
    * Of which path the lease itself speaks. A host may be a phase ahead of us or behind, or through with the change, so that
    * its own words count: the backend's type, and where both have one, what of the options is in BackendData (the VNI).
    */
-  spokenBy({ backendType, backendData, backendV6Data }: LeaseAttributes): Side {
+  spokenBy({ backendType, backendData, backendV6Data, weft }: LeaseAttributes): Side {
     const { from, to } = this.#marks;
     const expected = sideOfLeases(this.#plan);
     if (from.published.backendType !== to.published.backendType) {
@@ -47,7 +47,9 @@ export class PathSides {
         if (value === from.shared[name]) return 'from';
       }
     }
-    return expected;
+    // BackendData has no port. A host that says nothing of the change has not begun, or is through with it.
+    const { id, phase } = readChangeMember({ ...(weft !== undefined && { weft }) }) ?? {};
+    return id === this.#plan.id && phase !== undefined ? sideOfLeases({ phase }) : expected;
   }
 
   /** What a lease says of a path, as if there were no other; `undefined` when it says nothing. */

@@ -83,7 +83,8 @@ export function refuseSameDevice(
     'change',
     `the new path can not be brought up beside the old one: both would be the device ${device}`,
     {
-      remedy: 'choose another VNI as well, which gives the new one a device of its own: --vni',
+      remedy:
+        'choose another VNI or port as well, which gives the new one a device of its own: --vni, --port',
     },
   );
 }

@@ -14,13 +14,19 @@ import { VxlanBackend, vtepMacOf } from '#src/backend/vxlan.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { tunnelDeviceName } from '#src/backend/vxlan-encryption.ts';
 import {
+  type DeviceNames,
+  isVxlanDeviceName,
+  NAMES,
+  namesFor,
+  vxlanDeviceName,
+} from '#src/backend/vxlan-names.ts';
+import {
   type Family,
   IPV4_ONLY,
   readVxlanOptions,
   TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
-  vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
 import { WIREGUARD, WIREGUARD_DEVICE_TYPE } from '#src/backend/wireguard-kind.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -30,9 +36,6 @@ import type { GoObject } from '#src/network/go-json.ts';
 import { outerFamily } from '#src/network/outer-family.ts';
 import { readWireguardMember } from '#src/network/wireguard-member.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
-
-/** Devices of flannel's vxlan backend, whatever the VNI. */
-const OUR_DEVICE = /^flannel(-v6)?\.\d+$/;
 
 const VXLAN: DeviceType = { kind: 'vxlan', words: 'VXLAN' };
 
@@ -64,7 +67,7 @@ export const vxlan: BackendKind = {
     return links
       .filter(
         ({ name, type }) =>
-          (type === 'vxlan' && OUR_DEVICE.test(name)) || (type === 'wireguard' && OUR_TUNNEL.test(name)),
+          (type === 'vxlan' && isVxlanDeviceName(name)) || (type === 'wireguard' && OUR_TUNNEL.test(name)),
       )
       .filter(({ name }) => {
         if (of === 'all') return true;
@@ -77,7 +80,7 @@ export const vxlan: BackendKind = {
       .map(({ name }) => ({ kind: 'link', name }));
   },
 
-  sealOf: ({ options }) => (options === undefined ? undefined : vniOf(options)),
+  sealOf: ({ options }) => (options === undefined ? undefined : wayOf(options)?.vni),
 };
 
 class PreparedVxlan implements PreparedBackend {
@@ -90,13 +93,16 @@ class PreparedVxlan implements PreparedBackend {
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;
   readonly #families: readonly Family[];
+  readonly #names: DeviceNames;
 
   constructor(place: BackendPlace) {
-    const { network, options } = place;
+    const { network, options, links, beside } = place;
     const has = { v4: network.v4 !== undefined, v6: network.v6 !== undefined };
     this.#place = place;
     this.#options = readVxlanOptions(options, has);
     this.#families = (['v4', 'v6'] as const).filter((family) => has[family]);
+    const other = beside?.backend.type === this.type ? wayOf(beside.backend.options) : undefined;
+    this.#names = namesFor(this.#options, links, other && beside && { ...other, isOld: beside.isOld });
     const { vni, port, gbp, learning, directRouting, mtu, encrypt, fastPath } = this.#options;
     this.settings = {
       VNI: vni,
@@ -114,7 +120,7 @@ class PreparedVxlan implements PreparedBackend {
     };
     this.requirements = encrypt === undefined ? [VXLAN_DEVICES] : [VXLAN_DEVICES, WIREGUARD_DEVICE_TYPE];
     this.instance = String(vni);
-    const overlay = this.#families.map((family) => vxlanDeviceName(vni, family));
+    const overlay = this.#families.map((family) => vxlanDeviceName(vni, family, this.#names));
     this.devices = encrypt === undefined ? overlay : [...overlay, tunnelDeviceName(vni)];
   }
 
@@ -123,7 +129,7 @@ class PreparedVxlan implements PreparedBackend {
     if (encrypt !== undefined) this.#checkTunnel(underlay, links);
     const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
     for (const family of this.#families) {
-      const device = vxlanDeviceName(vni, family);
+      const device = vxlanDeviceName(vni, family, this.#names);
       refuseForeign(links, device, VXLAN, ', or choose another VNI in the network config');
       const outer = outerFamily(family, underlay.address);
       const local = underlay.address[outer];
@@ -175,7 +181,7 @@ class PreparedVxlan implements PreparedBackend {
       // Peers send to the MAC of our lease. An operator's reservation may hold anything.
       const published = vtepMacOf(family === 'v4' ? taken.backendData : taken.backendV6Data);
       if (published !== undefined && isUnicastMac(published)) return published;
-      const device = vxlanDeviceName(this.#options.vni, family);
+      const device = vxlanDeviceName(this.#options.vni, family, this.#names);
       const found = this.#place.links.find(({ name, type }) => name === device && type === 'vxlan');
       return found?.mac ?? deriveMac(this.#place.identity, device);
     };
@@ -185,6 +191,7 @@ class PreparedVxlan implements PreparedBackend {
     return new VxlanBackend(this.#options, {
       network,
       underlay,
+      names: this.#names,
       ...(this.#options.encrypt !== undefined && { tunnelKey }),
       macs: Object.fromEntries(this.#families.map((family) => [family, macOf(family)])),
     });
@@ -193,11 +200,11 @@ class PreparedVxlan implements PreparedBackend {
 
 /** The names that the network's own options give its devices; none where those are not known. */
 function devicesNamedBy({ options, network }: NetworkTrace): readonly string[] {
-  const vni = options === undefined ? undefined : vniOf(options);
+  const vni = options === undefined ? undefined : wayOf(options)?.vni;
   if (vni === undefined) return [];
   const overlay = (['v4', 'v6'] as const)
     .filter((family) => network[family] !== undefined)
-    .map((family) => vxlanDeviceName(vni, family));
+    .flatMap((family) => NAMES.map((names) => vxlanDeviceName(vni, family, names)));
   return [...overlay, tunnelDeviceName(vni)];
 }
 
@@ -208,9 +215,9 @@ const asksForEncryption = (options: GoObject): boolean => {
 };
 
 /** The options were read by a start that succeeded, but a file may have been edited since. */
-function vniOf(options: GoObject): number | undefined {
+function wayOf(options: GoObject): Pick<VxlanOptions, 'vni' | 'port'> | undefined {
   try {
-    return readVxlanOptions(options).vni;
+    return readVxlanOptions(options);
   } catch {
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { type FastPathWish, readFastPathWish } from '#src/backend/fast-way.ts';
+import { vxlanDeviceName } from '#src/backend/vxlan-names.ts';
 import type { GoObject } from '#src/network/go-json.ts';
 
 /** The vxlan backend's part of the network config (flannel v0.9.1 and HEAD, backend/vxlan/vxlan.go). */
@@ -29,18 +30,14 @@ export interface EncryptOptions {
   readonly port: number;
 }
 
-/** The vxlan devices of a network, by the family of its outer and inner packets, with what an outer header takes. */
+/** The vxlan devices of a network, by the family of its outer and inner packets: what an outer header takes. */
 export const TUNNELS = {
   /** Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 (RFC 7348 §5). */
-  v4: { prefix: 'flannel.', overhead: 50, leastMtu: 68 },
+  v4: { overhead: 50, leastMtu: 68 },
   /** The same with IPv6 40. flannel reckons with 50 here too, and its full-size packets need a Packet Too Big. */
-  v6: { prefix: 'flannel-v6.', overhead: 70, leastMtu: 1280 },
+  v6: { overhead: 70, leastMtu: 1280 },
 } as const;
 export type Family = keyof typeof TUNNELS;
-
-/** `flannel.1` or `flannel-v6.1` for VNI 1, as flannel names them. */
-export const vxlanDeviceName = (vni: number, family: Family = 'v4'): string =>
-  `${TUNNELS[family].prefix}${vni}`;
 
 /**
  * What the tunnel's header takes: IPv6 40, UDP 8, WireGuard 32 (16 and a tag of 16). With IPv4 outside it is 60; flannel's
@@ -63,10 +60,10 @@ export function readVxlanOptions(
   const mtu = options.integer('MTU', 0, 65_535);
   for (const family of ['v4', 'v6'] as const) {
     if (!families[family]) continue;
-    const { prefix, overhead, leastMtu } = TUNNELS[family];
+    const { overhead, leastMtu } = TUNNELS[family];
     const name = vxlanDeviceName(vni, family);
     if (name.length > LONGEST_DEVICE_NAME) {
-      const largest = 10 ** (LONGEST_DEVICE_NAME - prefix.length) - 1;
+      const largest = 10 ** (LONGEST_DEVICE_NAME - (name.length - String(vni).length)) - 1;
       throw options.error(
         'VNI',
         `the device ${name} would have a name of ${name.length} characters, and the kernel takes ${LONGEST_DEVICE_NAME}: choose a VNI up to ${largest}`,

@@ -16,13 +16,13 @@ import type { Probing } from '#src/backend/probe-ends.ts';
 import { type ProbedTunnel, TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { vxlanClash } from '#src/backend/vxlan-clash.ts';
 import { type TunnelKey, tunnelDeviceName, VxlanEncryption } from '#src/backend/vxlan-encryption.ts';
+import { type DeviceNames, vxlanDeviceName } from '#src/backend/vxlan-names.ts';
 import {
   type Family,
   IPV4_ONLY,
   TUNNEL_OVERHEAD,
   TUNNELS,
   type VxlanOptions,
-  vxlanDeviceName,
 } from '#src/backend/vxlan-options.ts';
 import { containsPrefix, type Ip, isIpv4, type Prefix, type Prefix4, type Prefix6 } from '#src/lib/ip.ts';
 import { isUnicastMac, type Mac, parseMac } from '#src/lib/mac.ts';
@@ -56,6 +56,8 @@ export interface VxlanHost {
   readonly macs: PerFamily<Mac>;
   /** This node's key, where the options ask for encryption. */
   readonly tunnelKey?: TunnelKey;
+  /** Default: as flannel names them. */
+  readonly names?: DeviceNames;
 }
 
 /** One family's device. */
@@ -275,12 +277,15 @@ export class VxlanBackend implements Backend {
   }
 }
 
-function tunnelsOf({ vni, mtu, encrypt }: VxlanOptions, { network, underlay, macs }: VxlanHost): Tunnel[] {
+function tunnelsOf(
+  { vni, mtu, encrypt }: VxlanOptions,
+  { network, underlay, macs, names }: VxlanHost,
+): Tunnel[] {
   return (['v4', 'v6'] as const).flatMap((family): Tunnel[] => {
     const outer = outerFamily(family, underlay.address);
     const [range, local, mac] = [network[family], underlay.address[outer], macs[family]];
     if (range === undefined || local === undefined || mac === undefined) return [];
-    const device = vxlanDeviceName(vni, family);
+    const device = vxlanDeviceName(vni, family, names);
     const around = encrypt === undefined ? 0 : TUNNEL_OVERHEAD;
     const room = Math.min(mtu ?? underlay.mtu, underlay.mtu) - around - TUNNELS[outer].overhead;
     return [{ family, network: range, device, outer, local, mac, mtu: room }];

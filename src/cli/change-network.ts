@@ -17,6 +17,7 @@ import { hostsOf, type LeaseText, progressOf } from '#src/network/change-progres
 import { parseNetworkConfig } from '#src/network/network-config.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { registryOptions } from '#src/node/registry-options.ts';
+import { leasesUnder } from '#src/registry/ipv6-leases.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
@@ -48,7 +49,7 @@ export async function changeNetwork(
       return openRegistry(components, registryOptions(options), ended);
     },
   );
-  const { registry } = opened;
+  const registry = leasesUnder(opened.registry, opened.config);
   const change = { registry, output, clock: systemClock, random: systemRandom, width: screen.width };
   try {
     return request.status ? await showChange(change, signal) : await beginOrGoOn(change, request, signal);

@@ -24,6 +24,7 @@ export async function readRegistryLeases(
   const looking = {
     ...systemFiles,
     writeAtomically: async () => {},
+    append: async () => {},
     createExclusively: async () => false,
   };
   const identity = await readNodeIdentity({ files: looking, log: silentLogger }, options.stateDir);

@@ -1,3 +1,4 @@
+import { isVxlanDeviceName } from '#src/backend/vxlan-names.ts';
 import type { FoundInterfaces, KnownPeer } from '#src/diagnose/known-network.ts';
 import { type Ip, type Ipv4, type Ipv6, isIpv4, parseIp } from '#src/lib/ip.ts';
 import { type PerFamily, valuesOf } from '#src/lib/per-family.ts';
@@ -74,7 +75,7 @@ function placeOfTunnel(
   const locals: Ip[] = [];
   let name: string | undefined;
   for (const { name: device, vxlan } of links) {
-    if (!/^flannel(-v6)?\.\d+$/.test(device) || vxlan?.local === undefined) continue;
+    if (!isVxlanDeviceName(device) || vxlan?.local === undefined) continue;
     const { local, underlay } = vxlan;
     name ??= addresses.find(({ prefix }) => prefix.address === local)?.device ?? underlay;
     locals.push(local);

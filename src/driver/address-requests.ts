@@ -1,6 +1,5 @@
 import { askInTime } from '#src/driver/ask-in-time.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
-import { without } from '#src/driver/endpoint-book.ts';
 import type { AddressDriver, AddressRequest, PoolAnswer, PoolRequest } from '#src/driver/plugin.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
@@ -155,12 +154,7 @@ export class AddressRequests implements AddressDriver {
   }
 
   async #forget(tenant: string, address: string): Promise<void> {
-    await this.#components.book.record((state) => {
-      const rest = without(state.addresses[tenant] ?? {}, address);
-      const isEmpty = Object.keys(rest).length === 0;
-      const addresses = isEmpty ? without(state.addresses, tenant) : { ...state.addresses, [tenant]: rest };
-      return { ...state, addresses };
-    });
+    await this.#components.book.setAddress(tenant, address, undefined).catch(() => {});
   }
 }
 

@@ -126,9 +126,7 @@ export class DockerComparison {
   async #release({ tenant, addresses }: BookedEndpoint): Promise<void> {
     const { book, present } = this.#components;
     for (const text of addresses) {
-      const isUsed = Object.values(book.state.endpoints).some(
-        (other) => other.tenant === tenant && other.addresses.includes(text),
-      );
+      const isUsed = book.endpointAt(tenant, text) !== undefined;
       const ip = parseIp(text);
       if (ip !== undefined && !isUsed) await present.get(tenant)?.release(ip);
     }
@@ -192,17 +190,10 @@ export class DockerComparison {
       since: now,
     };
     const held = { since: now, isMoved: false, isReleasing: false };
-    await book.change((state) => ({
-      ...state,
-      endpoints: { ...state.endpoints, [endpoint.endpoint]: adopted },
-      addresses: {
-        ...state.addresses,
-        [tenant]: {
-          ...state.addresses[tenant],
-          ...Object.fromEntries(addresses.map((text) => [text, held])),
-        },
-      },
-    }));
+    await Promise.all([
+      book.changeEndpoint(endpoint.endpoint, () => adopted),
+      ...addresses.map((text) => book.setAddress(tenant, text, held)),
+    ]);
     await present.use(tenant).plug(endpoint.endpoint);
   }
 }

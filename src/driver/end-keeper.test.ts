@@ -38,7 +38,7 @@ const RUNNING: BookedEndpoint = {
 };
 
 async function setUp(endpoint: BookedEndpoint) {
-  const files = { read: async () => undefined, writeAtomically: async () => {} };
+  const files = { read: async () => undefined, writeAtomically: async () => {}, append: async () => {} };
   const book = await EndpointBook.open({ files: files as never }, 'book');
   await book.change((state) => ({ ...state, endpoints: { [id(1)]: endpoint } }));
   const log: string[] = [];

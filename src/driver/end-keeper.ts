@@ -64,11 +64,7 @@ export class EndKeeper {
     const { mac } = localEndpoint(id, booked);
     const device = await ends.nameOf({ id, mac, sandbox });
     if (device === undefined || device === containerEndName(id)) return;
-    await book.change((state) => {
-      const now = state.endpoints[id];
-      if (now?.sandbox !== sandbox) return state;
-      return { ...state, endpoints: { ...state.endpoints, [id]: { ...now, device } } };
-    });
+    await book.changeEndpoint(id, (now) => (now?.sandbox === sandbox ? { ...now, device } : now));
     const now = book.state.endpoints[id];
     if (now !== undefined) await this.#options.plug(localEndpoint(id, now));
   }

@@ -1,62 +1,25 @@
 import { join } from 'node:path';
+import { BookIndex } from '#src/driver/book-index.ts';
+import { type BookEntry, BookJournal, journalPath } from '#src/driver/book-journal.ts';
+import {
+  type BookedAddress,
+  type BookedEndpoint,
+  type BookState,
+  EMPTY,
+  readState,
+} from '#src/driver/book-state.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 
-/** An endpoint of Docker's on this host. */
-export interface BookedEndpoint {
-  readonly networkId: string;
-  readonly tenant: string;
-  readonly mac: string;
-  /** Without a length. */
-  readonly addresses: readonly string[];
-  /** The container's network namespace, from Join to Leave. */
-  readonly sandbox?: string;
-  /** The name that Docker has given its device there: `eth0`. Known when the container runs. */
-  readonly device?: string;
-  /** Whether other hosts may send to it: its container runs. */
-  readonly isActive: boolean;
-  readonly container?: string;
-  /** The container's name first, then its aliases. */
-  readonly names: readonly string[];
-  /** Milliseconds since the epoch. */
-  readonly since: number;
-}
+export type { BookedAddress, BookedEndpoint, BookState };
 
-/** An address of a tenant that this host has claimed. */
-export interface BookedAddress {
-  /** Milliseconds since the epoch. */
-  readonly since: number;
-  /** It was another container's until it was claimed: traffic for that one may still be under way. */
-  readonly isMoved: boolean;
-  /** It is given back as soon as the registry answers. */
-  readonly isReleasing: boolean;
-}
-
-/** What must survive the process. All of it is this host's own. */
-export interface BookState {
-  /** Docker's network IDs, each with its tenant's name. */
-  readonly networks: Readonly<Record<string, string>>;
-  /** Tenants that a network here belongs to, as their records were last read. */
-  readonly tenants: Readonly<Record<string, string>>;
-  /** Tenants whose network a user removed here: it is not made again. */
-  readonly removed: readonly string[];
-  /** By endpoint ID. */
-  readonly endpoints: Readonly<Record<string, BookedEndpoint>>;
-  /** The underlay addresses of all hosts as they were last known: their frames are taken before the registry answers. */
-  readonly vteps: readonly string[];
-  /** By tenant and address. */
-  readonly addresses: Readonly<Record<string, Readonly<Record<string, BookedAddress>>>>;
-}
-
-const EMPTY: BookState = { networks: {}, tenants: {}, removed: [], vteps: [], endpoints: {}, addresses: {} };
-
-/** The book's file. */
+/** The book's file. What has changed since it was written is beside it: {@link journalPath}. */
 export const bookPath = (stateDir: string): string => join(stateDir, 'docker.json');
 
 export interface EndpointBookComponents {
-  readonly files: Files;
+  readonly files: Pick<Files, 'read' | 'writeAtomically' | 'append'>;
 }
 
 export interface KeepWrittenComponents {
@@ -67,23 +30,38 @@ export interface KeepWrittenComponents {
 /** What was found in place of the book. */
 interface FormerBook {
   readonly state?: BookState;
+  readonly text?: string;
   readonly fault?: string;
+}
+
+/** The endpoints and addresses of a state, which change one by one. */
+interface Changing {
+  readonly endpoints: Record<string, BookedEndpoint>;
+  readonly addresses: Record<string, Record<string, BookedAddress>>;
 }
 
 const REWRITE_MS = 5_000;
 
 /**
  * The driver's own record of what Docker has asked of this host, in a file: Docker never repeats a CreateNetwork or a Join.
- * A change counts in memory at once, and is on the disk when its promise resolves. Changes of one turn share a write.
+ * A change counts in memory at once, and is on the disk when its promise resolves. Changes of one turn share a write. What
+ * an endpoint or an address costs does not depend on how many there are.
  */
 export class EndpointBook {
-  readonly #files: Files;
+  readonly #files: EndpointBookComponents['files'];
   readonly #path: string;
+  readonly #journal: BookJournal;
   /** There was no book, or none that could be read: what this host has may be in Docker and in the kernel all the same. */
   readonly isNew: boolean;
   /** What was wrong with the file. */
   readonly fault: string | undefined;
   #state: BookState;
+  #changing: Changing;
+  #index: BookIndex;
+  /** Changes that are not in the journal yet. */
+  #entries: BookEntry[] = [];
+  /** Whether the next write is of the whole book. */
+  #isWhole: boolean;
   #trouble: string | undefined;
   #writing: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -91,9 +69,12 @@ export class EndpointBook {
   private constructor({ files }: EndpointBookComponents, path: string, former: FormerBook) {
     this.#files = files;
     this.#path = path;
-    this.#state = former.state ?? EMPTY;
+    this.#journal = new BookJournal(files, journalPath(path));
+    if (former.text !== undefined) this.#journal.follow(former.text);
+    this.#isWhole = former.text === undefined;
     this.isNew = former.state === undefined;
     this.fault = former.fault;
+    [this.#state, this.#changing, this.#index] = begin(former.state ?? EMPTY);
   }
 
   /** No such file is an empty book. A file that is no book is put aside as `PATH.damaged`, and is an empty book too. */
@@ -102,7 +83,11 @@ export class EndpointBook {
     const text = await files.read(path);
     if (text === undefined) return new EndpointBook(components, path, {});
     const state = readState(text);
-    if (typeof state !== 'string') return new EndpointBook(components, path, { state });
+    if (typeof state !== 'string') {
+      const book = new EndpointBook(components, path, { state, text });
+      for (const entry of await book.#journal.read()) book.#take(entry);
+      return book;
+    }
     const aside = `${path}.damaged`;
     await files.writeAtomically(aside, text, 0o600).catch(() => {});
     const fault = `${path} is damaged (${state}), and is now ${aside}: networks and containers are learned from Docker again`;
@@ -118,9 +103,75 @@ export class EndpointBook {
     return this.#trouble;
   }
 
-  /** Throws WeftError `docker-state` when the file can't be written; the change counts in memory all the same. */
+  /** The endpoint that has an address of a tenant, with its ID. */
+  endpointAt(tenant: string, address: string): [id: string, endpoint: BookedEndpoint] | undefined {
+    return this.#withId(this.#index.withAddress(tenant, address));
+  }
+
+  /** The endpoint with a port of this name. */
+  endpointOfPort(port: string): [id: string, endpoint: BookedEndpoint] | undefined {
+    return this.#withId(this.#index.withPort(port));
+  }
+
+  /** Whether any endpoint is in the tenant. */
+  hasEndpoints(tenant: string): boolean {
+    return this.#index.has(tenant);
+  }
+
+  #withId(id: string | undefined): [string, BookedEndpoint] | undefined {
+    const endpoint = id === undefined ? undefined : this.#state.endpoints[id];
+    return id === undefined || endpoint === undefined ? undefined : [id, endpoint];
+  }
+
+  /** Makes another endpoint of the one with the ID; `undefined` where there is none, or is to be none. Throws as {@link change} does. */
+  changeEndpoint(
+    id: string,
+    step: (endpoint: BookedEndpoint | undefined) => BookedEndpoint | undefined,
+  ): Promise<void> {
+    const before = this.#state.endpoints[id];
+    const after = step(before);
+    if (after !== before) this.#enter({ endpoint: [id, after ?? null] });
+    return this.#persist();
+  }
+
+  /** Books an address of a tenant, or `undefined` to forget it. Throws as {@link change} does. */
+  setAddress(tenant: string, address: string, booked: BookedAddress | undefined): Promise<void> {
+    this.#enter({ address: [tenant, address, booked ?? null] });
+    return this.#persist();
+  }
+
+  #enter(entry: BookEntry): void {
+    this.#take(entry);
+    this.#entries.push(entry);
+  }
+
+  #take(entry: BookEntry): void {
+    const { endpoints, addresses } = this.#changing;
+    if ('endpoint' in entry) {
+      const [id, endpoint] = entry.endpoint;
+      this.#index.move(id, endpoints[id], endpoint ?? undefined);
+      if (endpoint === null) delete endpoints[id];
+      else endpoints[id] = endpoint;
+      return;
+    }
+    const [tenant, address, booked] = entry.address;
+    const own = addresses[tenant] ?? {};
+    if (booked === null) delete own[address];
+    else own[address] = booked;
+    if (booked === null && Object.keys(own).length === 0) delete addresses[tenant];
+    else addresses[tenant] = own;
+  }
+
+  /**
+   * Changes more than single endpoints and addresses, and writes all of it. Throws WeftError `docker-state` when the file
+   * can't be written; the change counts in memory all the same.
+   */
   change(step: (state: BookState) => BookState): Promise<void> {
-    this.#state = step(this.#state);
+    const after = step(this.#state);
+    if (after.endpoints === this.#state.endpoints && after.addresses === this.#state.addresses)
+      this.#state = after;
+    else [this.#state, this.#changing, this.#index] = begin(after);
+    this.#isWhole = true;
     return this.#persist();
   }
 
@@ -144,6 +195,13 @@ export class EndpointBook {
     }
   }
 
+  /** Writes all into the one file that every weft reads, as far as that is possible. */
+  async close(): Promise<void> {
+    if (this.#journal.isEmpty && this.#entries.length === 0) return;
+    this.#isWhole = true;
+    await this.#persist().catch(() => {});
+  }
+
   #persist(): Promise<void> {
     if (this.#next !== undefined) return this.#next;
     const next = (this.#writing ?? Promise.resolve())
@@ -158,10 +216,15 @@ export class EndpointBook {
   }
 
   async #write(): Promise<void> {
+    const entries = this.#entries;
+    const isWhole = this.#isWhole || this.#journal.isLong;
+    [this.#entries, this.#isWhole] = [[], false];
     try {
-      await this.#files.writeAtomically(this.#path, `${JSON.stringify(this.#state)}\n`, 0o600);
+      if (isWhole) await this.#writeWhole();
+      else if (entries.length > 0) await this.#journal.append(entries);
       this.#trouble = undefined;
     } catch (cause) {
+      this.#isWhole = true;
       const error = new WeftError('docker-state', `could not write ${this.#path}: ${messageOf(cause)}`, {
         remedy: 'make room on the disk, or choose another --state-dir',
         cause,
@@ -170,30 +233,17 @@ export class EndpointBook {
       throw error;
     }
   }
+
+  async #writeWhole(): Promise<void> {
+    const text = `${JSON.stringify(this.#state)}\n`;
+    await this.#files.writeAtomically(this.#path, text, 0o600);
+    this.#journal.follow(text);
+  }
 }
 
-/** The state, or why it can't be read. */
-function readState(text: string): BookState | string {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    return messageOf(error);
-  }
-  if (!isRecord(value)) return 'it is no JSON object';
-  for (const [name, empty] of Object.entries(EMPTY)) {
-    const field = value[name];
-    const isRight = Array.isArray(empty) ? Array.isArray(field) : isRecord(field);
-    if (field !== undefined && !isRight) return `its "${name}" is of another kind`;
-  }
-  return { ...EMPTY, ...value };
-}
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-/** The record without a key. */
-export function without<T>(record: Readonly<Record<string, T>>, key: string): Record<string, T> {
-  const { [key]: _, ...rest } = record;
-  return rest;
+/** Records that change in place are the book's own. */
+function begin(state: BookState): [BookState, Changing, BookIndex] {
+  const addresses = Object.entries(state.addresses).map(([tenant, own]) => [tenant, { ...own }] as const);
+  const changing = { endpoints: { ...state.endpoints }, addresses: Object.fromEntries(addresses) };
+  return [{ ...state, ...changing }, changing, new BookIndex(changing.endpoints)];
 }

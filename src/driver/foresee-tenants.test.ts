@@ -39,8 +39,9 @@ async function host(t: TestContext) {
 type StoppedHost = Awaited<ReturnType<typeof host>>;
 
 const foresee = ({ folders, kernel, files }: StoppedHost): Promise<ForeseenTenants> => {
-  const book = files.get('book');
-  const there = new Map(book === undefined ? [] : [['/state/docker.json', book]]);
+  const there = new Map(
+    Array.from(files, ([path, text]) => [path.replace(/^book/, '/state/docker.json'), text]),
+  );
   const vtep = ipv4(0xac1046bf);
   return foreseeTenants(
     {
@@ -69,6 +70,7 @@ const foresee = ({ folders, kernel, files }: StoppedHost): Promise<ForeseenTenan
       files: {
         ...memoryFiles(there),
         writeAtomically: fail,
+        append: fail,
         createExclusively: fail,
         write: fail,
         remove: fail,

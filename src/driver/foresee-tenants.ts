@@ -57,7 +57,7 @@ export async function foreseeTenants(
   signal: AbortSignal,
 ): Promise<ForeseenTenants> {
   const { reconciler, rules, createLogger, place } = components;
-  const files = { ...components.files, writeAtomically: async () => {} };
+  const files = { ...components.files, writeAtomically: async () => {}, append: async () => {} };
   const book = await EndpointBook.open({ files }, bookPath(stateDir));
   const folders = new ReadingFolders(components.folders);
   const life = new Lifetime(signal);

@@ -1,6 +1,7 @@
 import { refuseUnknown } from '#src/driver/address-requests.ts';
 import { askInTime } from '#src/driver/ask-in-time.ts';
-import { type BookedEndpoint, type EndpointBook, without } from '#src/driver/endpoint-book.ts';
+import { without } from '#src/driver/book-state.ts';
+import type { BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import type {
   EndpointAnswer,
   EndpointIds,
@@ -110,7 +111,7 @@ export class NetworkRequests implements NetworkDriver {
       since: clock.now(),
     };
     try {
-      await book.change((state) => ({ ...state, endpoints: { ...state.endpoints, [endpointId]: endpoint } }));
+      await book.changeEndpoint(endpointId, () => endpoint);
       await present.plug(endpointId);
     } catch (error) {
       await this.deleteEndpoint(request).catch(() => {});
@@ -123,7 +124,7 @@ export class NetworkRequests implements NetworkDriver {
     const { book, present } = this.#components;
     const endpoint = book.state.endpoints[endpointId];
     if (endpoint === undefined) return;
-    await book.record((state) => ({ ...state, endpoints: without(state.endpoints, endpointId) }));
+    await book.changeEndpoint(endpointId, () => undefined).catch(() => {});
     await present.get(endpoint.tenant)?.unplug(endpointId);
   }
 
@@ -188,12 +189,10 @@ export class NetworkRequests implements NetworkDriver {
     id: string,
     fields: { readonly [K in keyof BookedEndpoint]?: BookedEndpoint[K] | undefined },
   ): Promise<void> {
-    await this.#components.book.change((state) => {
-      const endpoint = state.endpoints[id];
-      if (endpoint === undefined) return state;
+    await this.#components.book.changeEndpoint(id, (endpoint) => {
+      if (endpoint === undefined) return undefined;
       const all = Object.entries({ ...endpoint, ...fields }).filter(([, value]) => value !== undefined);
-      const changed = Object.fromEntries(all) as unknown as BookedEndpoint;
-      return { ...state, endpoints: { ...state.endpoints, [id]: changed } };
+      return Object.fromEntries(all) as unknown as BookedEndpoint;
     });
   }
 

@@ -11,7 +11,7 @@ const YEAR_MS = 31_536_000_000;
 
 async function setUp(t: TestContext) {
   const clock = new FakeClock();
-  const files = { read: async () => undefined, writeAtomically: async () => {} };
+  const files = { read: async () => undefined, writeAtomically: async () => {}, append: async () => {} };
   const book = await EndpointBook.open({ files: files as never }, 'book');
   const stop = new AbortController();
   t.after(() => stop.abort());

@@ -1,10 +1,5 @@
 import type { KnownAddress } from '#src/driver/address-table.ts';
-import {
-  type BookedAddress,
-  type BookedEndpoint,
-  type EndpointBook,
-  without,
-} from '#src/driver/endpoint-book.ts';
+import type { BookedAddress, BookedEndpoint, EndpointBook } from '#src/driver/endpoint-book.ts';
 import type { TenantAddresses, WantedAddress } from '#src/driver/tenant-addresses.ts';
 import { Backoff } from '#src/lib/backoff.ts';
 import { messageOf } from '#src/lib/errors.ts';
@@ -101,15 +96,7 @@ export class OwnAddresses {
 
   /** Books an address, or `undefined` to forget it. Throws WeftError `docker-state` when that can't be written. */
   set(ip: Ip, booked: BookedAddress | undefined): Promise<void> {
-    const { tenant: name } = this.#options;
-    const key = formatIp(ip);
-    return this.#components.book.change((state) => {
-      const others = without(state.addresses[name] ?? {}, key);
-      const own = booked === undefined ? others : { ...others, [key]: booked };
-      const isEmpty = Object.keys(own).length === 0;
-      const addresses = isEmpty ? without(state.addresses, name) : { ...state.addresses, [name]: own };
-      return { ...state, addresses };
-    });
+    return this.#components.book.setAddress(this.#options.tenant, formatIp(ip), booked);
   }
 
   /** Makes the record say what the book says, again and again until the registry has it. */
@@ -196,10 +183,7 @@ export class OwnAddresses {
   }
 
   #endpointOf(ip: Ip): [string, BookedEndpoint] | undefined {
-    const text = formatIp(ip);
-    return Object.entries(this.#components.book.state.endpoints).find(
-      ([, { tenant, addresses }]) => tenant === this.#options.tenant && addresses.includes(text),
-    );
+    return this.#components.book.endpointAt(this.#options.tenant, formatIp(ip));
   }
 
   /** Gives back what was claimed and never used, and forgets what was given back long ago. */

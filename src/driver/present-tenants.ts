@@ -1,11 +1,12 @@
-import { type EndpointBook, without } from '#src/driver/endpoint-book.ts';
+import { without } from '#src/driver/book-state.ts';
+import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import { PresentTenant, type PresentTenantComponents } from '#src/driver/present-tenant.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
-import { isPort, portName } from '#src/tenant/segment-objects.ts';
+import { isPort } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 import { formatTenant, parseTenant } from '#src/tenant/tenant-codec.ts';
 
@@ -68,11 +69,10 @@ export class PresentTenants {
   /** Addresses that are booked have to be settled, also of tenants that were not known at the start. */
   openBooked(): void {
     const { book, directory } = this.#components;
-    const endpoints = new Set(Object.values(book.state.endpoints).map(({ tenant }) => tenant));
     for (const name of Object.keys(book.state.addresses)) {
       if (this.#present.has(name) || this.#signal.aborted) continue;
       if (this.tenant(name) !== undefined) this.use(name);
-      else if (directory.isRemoved(name) && !endpoints.has(name))
+      else if (directory.isRemoved(name) && !book.hasEndpoints(name))
         void book.record((state) => ({ ...state, addresses: without(state.addresses, name) }));
     }
   }
@@ -109,7 +109,7 @@ export class PresentTenants {
     if (!('object' in event) || event.object.kind !== 'link' || !isPort(event.object.name)) return;
     const { name, up, running } = event.object;
     if (event.type === 'changed' && (up !== true || running === true)) return;
-    const found = Object.entries(this.#components.book.state.endpoints).find(([id]) => portName(id) === name);
+    const found = this.#components.book.endpointOfPort(name);
     if (found === undefined) return;
     const [id, { tenant }] = found;
     this.#present.get(tenant)?.portChanged(id);

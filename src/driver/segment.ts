@@ -1,5 +1,6 @@
 import type { KnownAddress } from '#src/driver/address-table.ts';
 import type { SegmentDevices } from '#src/driver/segment-devices.ts';
+import { SegmentEndpoints } from '#src/driver/segment-endpoints.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -68,7 +69,7 @@ export class Segment {
   readonly #components: SegmentComponents;
   readonly #tenant: Tenant;
   readonly #wiring: SegmentWiring;
-  readonly #endpoints = new Map<string, LocalEndpoint>();
+  readonly #endpoints = new SegmentEndpoints();
   /** Endpoints whose address another host has: their ports are down. */
   readonly #silenced = new Set<string>();
   /** By MAC: the addresses whose records name it. */
@@ -88,7 +89,7 @@ export class Segment {
   }
 
   get endpoints(): Iterable<LocalEndpoint> {
-    return this.#endpoints.values();
+    return this.#endpoints.all();
   }
 
   /** Endpoints that are cut off because another host has their address. */
@@ -99,14 +100,14 @@ export class Segment {
   /** This host has another place on the underlay. */
   moved(): void {
     this.#setOwn();
-    for (const endpoint of this.#endpoints.values()) this.#setPort(endpoint);
+    for (const endpoint of this.#endpoints.all()) this.#setPort(endpoint);
   }
 
   /** Makes an endpoint's port, or changes it. Throws WeftError `port` with the kernel's reason. */
   async plug(endpoint: LocalEndpoint): Promise<void> {
     const { owner, rules } = this.#components;
     const port = portName(endpoint.id);
-    this.#endpoints.set(endpoint.id, endpoint);
+    this.#endpoints.set(endpoint);
     await rules.setPort(port, endpoint);
     // It may have been unplugged meanwhile.
     if (this.#endpoints.get(endpoint.id) !== endpoint) return;
@@ -154,8 +155,7 @@ export class Segment {
       if (addresses === undefined) this.#addressesOf.set(now, new Set([ip]));
       else addresses.add(ip);
     }
-    for (const endpoint of this.#endpoints.values())
-      if (endpoint.addresses.includes(ip)) this.#judge(endpoint);
+    for (const endpoint of this.#endpoints.with(ip)) this.#judge(endpoint);
     for (const mac of new Set([before, now])) if (mac !== undefined) this.#setEntries(mac);
   }
 
@@ -169,13 +169,13 @@ export class Segment {
   async close(): Promise<void> {
     const { owner, rules, devices } = this.#components;
     this.stop();
-    const ports = Array.from(this.#endpoints.keys(), portName);
-    for (const id of this.#endpoints.keys()) owner.set(this.#subject(`port ${id}`), []);
+    const ids = [...this.#endpoints.ids()];
+    for (const id of ids) owner.set(this.#subject(`port ${id}`), []);
     this.#endpoints.clear();
     for (const mac of this.#addressesOf.keys()) owner.set(this.#subject(mac), []);
     owner.set(this.#subject('own'), []);
     await owner.settled();
-    for (const port of ports) await rules.removePort(port);
+    for (const id of ids) await rules.removePort(portName(id));
     devices.close(this.#tenant.vni);
   }
 
@@ -271,9 +271,7 @@ export class Segment {
 
   #setEntries(mac: Mac): void {
     const { owner, self } = this.#components;
-    const local = this.#endpoints
-      .values()
-      .find((endpoint) => endpoint.mac === mac && this.#isInUse(endpoint));
+    const local = this.#endpoints.with(mac).find((endpoint) => this.#isInUse(endpoint));
     if (local !== undefined) {
       owner.set(this.#subject(mac), [localEntry(this.#wiring, mac, local.id)]);
       return;

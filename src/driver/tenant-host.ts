@@ -257,6 +257,7 @@ export class TenantHost {
       await this.#server.stop();
       await this.#life.stop();
       await this.#present.stop();
+      await this.#book.close();
     }
   }
 

@@ -26,10 +26,11 @@
 
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define BARRIER __asm__ volatile("" ::: "memory")
 #define be16(x) ((__be16)__builtin_bswap16(x))
 #define be32(x) ((__be32)__builtin_bswap32(x))
 #define SLOW TC_ACT_UNSPEC
+#define AF_INET 2
 
 // The kernel's functions, by number (enum bpf_func_id of linux/bpf.h; bpf-helpers(7)).
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
@@ -43,7 +44,9 @@ static long (*bpf_skb_adjust_room)(struct __sk_buff *packet, __s32 bytes, __u32 
     (void *)BPF_FUNC_skb_adjust_room;
 static long (*bpf_check_mtu)(void *packet, __u32 ifindex, __u32 *mtu, __s32 more, __u64 flags) =
     (void *)BPF_FUNC_check_mtu;
-static long (*bpf_redirect_neigh)(__u32 ifindex, void *params, int size, __u64 flags) =
+static long (*bpf_fib_lookup)(void *packet, struct bpf_fib_lookup *params, int size, __u32 flags) =
+    (void *)BPF_FUNC_fib_lookup;
+static long (*bpf_redirect_neigh)(__u32 ifindex, struct bpf_redir_neigh *params, int size, __u64 flags) =
     (void *)BPF_FUNC_redirect_neigh;
 static long (*bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
 
@@ -54,6 +57,7 @@ struct map {
 struct map settings SECTION("maps");
 struct map peers SECTION("maps");
 struct map locals SECTION("maps");
+struct map edition SECTION("maps");
 struct map flows SECTION("maps");
 struct map counts SECTION("maps");
 
@@ -89,11 +93,23 @@ struct flow {
   __be32 ports;
   __u32 protocol;
 };
+// Where a flow's packets go. The first fast packet looks it up for those behind it.
+struct way {
+  __u32 mark;          // of what it was looked up for: see mark_of. 0: not looked up
+  __u32 ifindex;       // of the host's end of the container's veth pair
+  __be32 vtep;         // the peer's
+  __be32 next_hop;     // to the peer's VTEP; 0: the kernel looks for the route
+  __u8 mac[ETH_ALEN];  // that the inner frame is sent to
+  __u8 unused[2];
+};
 struct noted {
   __u64 at;  // CLOCK_MONOTONIC_COARSE
   __u32 generation;
   __u32 renewing;  // a packet is on its way through the rules
+  struct way way;
 };
+
+enum direction { OUT = 1, IN = 2 };
 
 // In the order of COUNTS in map-layouts.ts.
 enum count {
@@ -201,9 +217,8 @@ INLINE __u32 judge(struct __sk_buff *packet, struct settings *set, __u32 offset,
 // Whether the packet may go fast. In the second half of a flow's time one packet goes through the rules while the others go on fast:
 // if all of them went at the end, those behind would overtake them. A short one is best: TCP minds an acknowledgement that is
 // overtaken least.
-INLINE int is_fresh(struct __sk_buff *packet, struct settings *set, struct flow *flow) {
-  struct noted *noted = bpf_map_lookup_elem(&flows, flow);
-  if (!noted || noted->generation != set->generation) return 0;
+INLINE int is_fresh(struct __sk_buff *packet, struct settings *set, struct noted *noted) {
+  if (noted->generation != set->generation) return 0;
   __u64 age = bpf_ktime_get_coarse_ns() - noted->at;
   if (age >= set->fresh_ns) return 0;
   if (noted->renewing || age < set->fresh_ns / 2) return 1;
@@ -212,9 +227,42 @@ INLINE int is_fresh(struct __sk_buff *packet, struct settings *set, struct flow 
   return 0;
 }
 
+// What a way holds for: the maps as they are now, the direction, and both addresses. One number, which is never 0.
+INLINE __u32 mark_of(enum direction direction, const struct flow *flow) {
+  __u32 key = 0, *now = bpf_map_lookup_elem(&edition, &key);
+  return ((now ? *now << 2 : 0) | direction) ^ ((flow->source ^ flow->destination * 0x9e3779b1) & ~3);
+}
+
+// Whether the right way was remembered. The mark is read last: the kernel may have given the entry to another flow meanwhile.
+INLINE int recall(struct noted *noted, __u32 mark, struct way *way) {
+  *way = noted->way;
+  BARRIER;
+  return noted->way.mark == mark;
+}
+
+// A way is looked up again after a change of the maps and whenever its flow is noted: a route is no older than the flow is fresh.
+INLINE void remember(struct noted *noted, __u32 mark, const struct way *way) {
+  noted->way.mark = 0;
+  BARRIER;
+  noted->way.ifindex = way->ifindex;
+  noted->way.vtep = way->vtep;
+  noted->way.next_hop = way->next_hop;
+  __builtin_memcpy(noted->way.mac, way->mac, ETH_ALEN);
+  BARRIER;
+  noted->way.mark = mark;
+}
+
 INLINE void note(struct settings *set, struct flow *flow) {
   struct noted now = {.at = bpf_ktime_get_coarse_ns(), .generation = set->generation};
-  bpf_map_update_elem(&flows, flow, &now, BPF_ANY);
+  struct noted *known = bpf_map_lookup_elem(&flows, flow);
+  if (known) {
+    known->way.mark = 0;
+    known->at = now.at;
+    known->generation = now.generation;
+    known->renewing = 0;
+  } else {
+    bpf_map_update_elem(&flows, flow, &now, BPF_ANY);
+  }
   count(NOTED);
 }
 
@@ -235,8 +283,32 @@ INLINE __sum16 checksum(void *ip) {
   return ~sum;
 }
 
-INLINE int encapsulate(struct __sk_buff *packet, struct settings *set, struct peer *peer) {
-  __u32 inner = packet->len, hash = bpf_get_hash_recalc(packet);
+// The outer UDP header's: the same for all packets of a flow.
+INLINE __be16 source_port(struct __sk_buff *packet) {
+  __u32 hash = packet->hash;
+  if (!hash) hash = bpf_get_hash_recalc(packet);
+  return be16(0x8000 | (hash & 0x3fff));
+}
+
+// To a VTEP by the underlay. 0 where programs get no plain answer: no route, an IPv6 gateway, or no forwarding on the underlay.
+INLINE __be32 find_next_hop(struct __sk_buff *packet, struct settings *set, __be32 vtep) {
+  struct bpf_fib_lookup route = {
+      .family = AF_INET,
+      .l4_protocol = IPPROTO_UDP,
+      .sport = source_port(packet),
+      .dport = set->port,
+      .ifindex = set->underlay,
+      .ipv4_src = set->vtep,
+      .ipv4_dst = vtep,
+  };
+  long result = bpf_fib_lookup(packet, &route, sizeof route, BPF_FIB_LOOKUP_OUTPUT);
+  if (result != BPF_FIB_LKUP_RET_SUCCESS && result != BPF_FIB_LKUP_RET_NO_NEIGH) return 0;
+  return route.family == AF_INET && route.ifindex == set->underlay ? route.ipv4_dst : 0;
+}
+
+INLINE int encapsulate(struct __sk_buff *packet, struct settings *set, const struct way *way) {
+  __u32 inner = packet->len;
+  __be16 source = source_port(packet);
   // Superpackets keep the size of their segments: the container's MTU leaves room for the headers, and that was checked.
   if (bpf_skb_adjust_room(packet, OUTER, BPF_ADJ_ROOM_MAC,
                           BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
@@ -252,7 +324,7 @@ INLINE int encapsulate(struct __sk_buff *packet, struct settings *set, struct pe
   struct iphdr *ip = data + OUTER + ETH_HLEN;
   take_hop(ip);
   __u8 ecn = ip->tos & ECN;
-  __builtin_memcpy(frame->h_dest, peer->mac, ETH_ALEN);
+  __builtin_memcpy(frame->h_dest, way->mac, ETH_ALEN);
   __builtin_memcpy(frame->h_source, set->mac, ETH_ALEN);
   frame->h_proto = be16(ETH_P_IP);
   // bpf_redirect_neigh writes the addresses.
@@ -268,17 +340,19 @@ INLINE int encapsulate(struct __sk_buff *packet, struct settings *set, struct pe
       .ttl = OUTER_TTL,
       .protocol = IPPROTO_UDP,
       .saddr = set->vtep,
-      .daddr = peer->vtep,
+      .daddr = way->vtep,
   };
   out->ip.check = checksum((void *)out + ETH_HLEN);
   out->udp = (struct udphdr){
-      .source = be16(0x8000 | (hash & 0x3fff)),
+      .source = source,
       .dest = set->port,
       .len = be16(length - sizeof(struct iphdr)),
   };
   out->vxlan = (struct vxlan){VXLAN_HAS_VNI, set->vni};
   count(ENCAPSULATED);
-  return bpf_redirect_neigh(set->underlay, 0, 0, 0);
+  if (!way->next_hop) return bpf_redirect_neigh(set->underlay, 0, 0, 0);
+  struct bpf_redir_neigh next = {.nh_family = AF_INET, .ipv4_nh = way->next_hop};
+  return bpf_redirect_neigh(set->underlay, &next, sizeof next, 0);
 }
 
 SECTION("tc/from_container") int from_container(struct __sk_buff *packet) {
@@ -287,20 +361,33 @@ SECTION("tc/from_container") int from_container(struct __sk_buff *packet) {
   void *data = header(packet, ETH_HLEN + sizeof(struct iphdr) + sizeof(struct udphdr));
   if (!data) return SLOW;
   struct iphdr *ip = data + ETH_HLEN;
-  struct peer *peer = find_peer(ip->daddr);
-  if (!peer) return SLOW;
-  __be32 source = ip->saddr;
-  struct local *local = bpf_map_lookup_elem(&locals, &source);
-  if (!local) return slow(NOT_FRESH_OUT);
-  if (local->ifindex != packet->ifindex) return slow(WRONG_SOURCE_OUT);
+  __be32 source = ip->saddr, destination = ip->daddr;
   struct flow flow = {};
   __u32 verdict = judge(packet, set, ETH_HLEN, 1, &flow);
+  struct noted *noted = verdict == PLAIN ? bpf_map_lookup_elem(&flows, &flow) : 0;
+  __u32 mark = mark_of(OUT, &flow);
+  struct way way = {};
+  int is_known = noted && recall(noted, mark, &way);
+  if (!is_known) {
+    struct peer *peer = find_peer(destination);
+    if (!peer) return SLOW;
+    struct local *local = bpf_map_lookup_elem(&locals, &source);
+    if (!local) return slow(NOT_FRESH_OUT);
+    way.ifindex = local->ifindex;
+    way.vtep = peer->vtep;
+    __builtin_memcpy(way.mac, peer->mac, ETH_ALEN);
+  }
+  if (way.ifindex != packet->ifindex) return slow(WRONG_SOURCE_OUT);
   if (verdict != PLAIN) return slow(verdict);
-  if (!is_fresh(packet, set, &flow)) return slow(NOT_FRESH_OUT);
+  if (!noted || !is_fresh(packet, set, noted)) return slow(NOT_FRESH_OUT);
+  if (!is_known) {
+    way.next_hop = find_next_hop(packet, set, way.vtep);
+    remember(noted, mark, &way);
+  }
   __u32 mtu = 0;
   if (packet->len > LONGEST - OUTER || bpf_check_mtu(packet, set->tunnel, &mtu, 0, BPF_MTU_CHK_SEGS))
     return slow(TOO_LONG);
-  return encapsulate(packet, set, peer);
+  return encapsulate(packet, set, &way);
 }
 
 SECTION("tc/from_wire") int from_wire(struct __sk_buff *packet) {
@@ -316,19 +403,32 @@ SECTION("tc/from_wire") int from_wire(struct __sk_buff *packet) {
   struct ethhdr *frame = data + OUTER;
   if (frame->h_proto != be16(ETH_P_IP) || !same_mac(frame->h_dest, set->mac)) return SLOW;
   struct iphdr *ip = data + OUTER + ETH_HLEN;
-  // Who has the sender's subnet: plain VXLAN does not ask that.
-  struct peer *peer = find_peer(ip->saddr);
-  if (!peer || peer->vtep != out->ip.saddr) return slow(WRONG_SOURCE_IN);
-  __be32 destination = ip->daddr;
-  struct local *local = bpf_map_lookup_elem(&locals, &destination);
-  if (!local) return SLOW;
-  if ((out->ip.tos & ECN) == ECN_CE) return slow(CONGESTION);
+  __be32 source = ip->saddr, destination = ip->daddr, vtep = out->ip.saddr;
   __u32 length = be16(out->ip.tot_len);
-  if (ETH_HLEN + length != packet->len || sizeof(struct iphdr) + be16(out->udp.len) != length) return slow(UNUSUAL);
+  int met_congestion = (out->ip.tos & ECN) == ECN_CE;
+  int is_whole = ETH_HLEN + length == packet->len && sizeof(struct iphdr) + be16(out->udp.len) == length;
   struct flow flow = {};
   __u32 verdict = judge(packet, set, OUTER + ETH_HLEN, 1, &flow);
+  struct noted *noted = verdict == PLAIN ? bpf_map_lookup_elem(&flows, &flow) : 0;
+  __u32 mark = mark_of(IN, &flow);
+  struct way way = {};
+  int is_known = noted && recall(noted, mark, &way);
+  if (!is_known) {
+    // Who has the sender's subnet: plain VXLAN does not ask that.
+    struct peer *peer = find_peer(source);
+    if (!peer || peer->vtep != vtep) return slow(WRONG_SOURCE_IN);
+    struct local *local = bpf_map_lookup_elem(&locals, &destination);
+    if (!local) return SLOW;
+    way.vtep = vtep;
+    way.ifindex = local->ifindex;
+    __builtin_memcpy(way.mac, local->mac, ETH_ALEN);
+  }
+  if (way.vtep != vtep) return slow(WRONG_SOURCE_IN);
+  if (met_congestion) return slow(CONGESTION);
+  if (!is_whole) return slow(UNUSUAL);
   if (verdict != PLAIN) return slow(verdict);
-  if (!is_fresh(packet, set, &flow)) return slow(NOT_FRESH_IN);
+  if (!noted || !is_fresh(packet, set, noted)) return slow(NOT_FRESH_IN);
+  if (!is_known) remember(noted, mark, &way);
   if (bpf_skb_adjust_room(packet, -OUTER, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) return slow(UNUSUAL);
   data = header(packet, ETH_HLEN + sizeof(struct iphdr));
   if (!data) {
@@ -337,11 +437,11 @@ SECTION("tc/from_wire") int from_wire(struct __sk_buff *packet) {
   }
   // What is left in front is the outer Ethernet header.
   frame = data;
-  __builtin_memcpy(frame->h_dest, local->mac, ETH_ALEN);
+  __builtin_memcpy(frame->h_dest, way.mac, ETH_ALEN);
   __builtin_memcpy(frame->h_source, set->mac, ETH_ALEN);
   take_hop(data + ETH_HLEN);
   count(DECAPSULATED);
-  return bpf_redirect_peer(local->ifindex, 0);
+  return bpf_redirect_peer(way.ifindex, 0);
 }
 
 // What the rules let out to a peer, from a container of this host.

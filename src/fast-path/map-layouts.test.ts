@@ -9,6 +9,7 @@ import {
   encodePeer,
   encodeSettings,
   MAPS,
+  nextEdition,
 } from '#src/fast-path/map-layouts.ts';
 import { parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { parseMac } from '#src/lib/mac.ts';
@@ -99,6 +100,13 @@ test('a flow', () => {
   };
   const { key, value } = encodeFlow(flow, 5n, 3);
   assert.equal(hex(key), '0a0501020a0509029c40005006000000');
-  assert.equal(hex(value), '05000000000000000300000000000000');
+  assert.equal(hex(value), `05000000000000000300000000000000${'00'.repeat(24)}`);
   assert.deepEqual([key.length, value.length], [MAPS.flows.keySize, MAPS.flows.valueSize]);
+});
+
+test('editions follow one another, and begin again after 32 bits', () => {
+  const first = nextEdition();
+  assert.deepEqual([hex(first.key), hex(first.value)], ['00000000', '01000000']);
+  assert.equal(hex(nextEdition(first.value).value), '02000000');
+  assert.equal(hex(nextEdition(Uint8Array.of(255, 255, 255, 255)).value), '00000000');
 });

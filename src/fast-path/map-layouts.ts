@@ -21,7 +21,7 @@ export interface MapLayout {
 }
 
 /** The maps of one fast path, by their names in fast-path.bpf.c. */
-export type FastMap = 'settings' | 'peers' | 'locals' | 'flows' | 'counts';
+export type FastMap = 'settings' | 'peers' | 'locals' | 'edition' | 'flows' | 'counts';
 
 /** What the program counts, in the order of the map `counts` and of `enum count` in fast-path.bpf.c. */
 export const COUNTS = [
@@ -75,7 +75,9 @@ export const MAPS: Readonly<Record<FastMap, MapLayout>> = {
     maxEntries: 16_384,
     flags: BPF_F_NO_PREALLOC,
   },
-  flows: { type: BPF_MAP_TYPE_LRU_HASH, keySize: 16, valueSize: 16, maxEntries: 65_536, flags: 0 },
+  /** A number that is raised after each change of `peers` and `locals`: what programs remember of these holds for one edition. */
+  edition: { type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 4, maxEntries: 1, flags: 0 },
+  flows: { type: BPF_MAP_TYPE_LRU_HASH, keySize: 16, valueSize: 40, maxEntries: 65_536, flags: 0 },
   counts: { type: BPF_MAP_TYPE_PERCPU_ARRAY, keySize: 4, valueSize: 8, maxEntries: COUNTS.length, flags: 0 },
 };
 
@@ -190,6 +192,13 @@ export function decodeLocal(
   };
 }
 
+/** What follows a value of the map `edition`. The key is 0. */
+export function nextEdition(now: Uint8Array = new Uint8Array(MAPS.edition.valueSize)): MapEntry {
+  const value = new Uint8Array(MAPS.edition.valueSize);
+  viewOf(value).setUint32(0, viewOf(now).getUint32(0, LITTLE) + 1, LITTLE);
+  return { key: new Uint8Array(MAPS.edition.keySize), value };
+}
+
 /** struct flow of fast-path.bpf.c: the packets of one direction. */
 export interface Flow {
   readonly source: Ipv4;
@@ -200,7 +209,7 @@ export interface Flow {
   readonly protocol: number;
 }
 
-/** A flow that was noted at a time of CLOCK_MONOTONIC_COARSE, in nanoseconds. */
+/** A flow that was noted at a time of CLOCK_MONOTONIC_COARSE, in nanoseconds, with no way yet. */
 export function encodeFlow(flow: Flow, at: bigint, generation: number): MapEntry {
   const key = new Uint8Array(MAPS.flows.keySize);
   const view = viewOf(key);

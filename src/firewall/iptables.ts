@@ -1,5 +1,5 @@
+import { ChainFacts, endOf, plainText } from '#src/firewall/chain-facts.ts';
 import {
-  isUnconditional,
   parseRule,
   type SavedRule,
   type SavedTable,
@@ -85,12 +85,13 @@ export function blocksForwarding(saved: SavedTables): boolean {
   const table: SavedTable = saved.get('filter') ?? new Map();
   const forward = table.get('FORWARD');
   if (forward === undefined) return false;
-  return forward.policy === 'DROP' || endsAt(table, forward.rules) >= 0 || dropsFromPeers(table);
+  const ends = (ChainFacts.of(table, 'FORWARD')?.endIn(table) ?? -1) >= 0;
+  return forward.policy === 'DROP' || ends || dropsFromPeers(table);
 }
 
 /** Whether Docker keeps its rules here, so that its drops are here or may come with the next container. */
 export const hasDocker = (saved: SavedTables): boolean =>
-  saved.get('filter')?.has(USERS) === true ||
+  saved.get('filter')?.has('DOCKER-USER') === true ||
   saved.get('filter')?.has('DOCKER') === true ||
   dropsDirectAccess(saved.get('raw') ?? new Map());
 
@@ -119,7 +120,7 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
   // Once made, it stays as long as Docker's hook: a restart of Docker removes its drops and adds
   // them again.
   const underDocker =
-    filter.has(USERS) &&
+    filter.has('DOCKER-USER') &&
     (filter.has('DOCKER-FORWARD') || dropsFromPeers(filter) || filter.has(names.fromPeers));
   const forward = { table: 'filter', comment: 'flanneld forward', bare: [], place: 'last' } as const;
   const prerouting = { parent: 'PREROUTING', bare: [] };
@@ -136,7 +137,7 @@ function ownChains(saved: SavedTables, wanted: FamilyRules, names: Names): OwnCh
     { ...forward, parent: 'FORWARD', name: names.forward, rules: wanted.forward, bare: wanted.bare.forward },
     {
       ...forward,
-      parent: USERS,
+      parent: 'DOCKER-USER',
       name: names.fromPeers,
       rules: underDocker ? wanted.fromPeers : [],
     },
@@ -188,16 +189,13 @@ function mend(table: SavedTable, chain: OwnChain, lines: Lines): string[] {
   return [...faults, ...fillChain(table, chain, lines), ...placeJump(table, chain, bare, lines)];
 }
 
-/** The rules of a chain that can be named to iptables-restore, which reads a line as a rule. */
-const rulesIn = (table: SavedTable, chain: string): readonly SavedRule[] =>
-  (table.get(chain)?.rules ?? []).filter(({ text }) => !text.includes('\n'));
-
 /** Every copy of a rule that flannel 0.9 to 0.19 wrote; the later of them with a comment and random ports. */
 function bareRules(table: SavedTable, { parent, bare }: OwnChain): SavedRule[] {
-  const plain = ({ options }: SavedRule) =>
-    options.filter((option) => !/^(-m comment|--comment|--random-fully)/.test(option)).join(' ');
-  const known = new Set(bare.map((rule) => plain(parseRule(formatRule(rule)))));
-  return rulesIn(table, parent).filter((rule) => known.has(plain(rule)));
+  const facts = ChainFacts.of(table, parent);
+  if (facts === undefined) return [];
+  const known = new Set(bare.map((rule) => plainText(parseRule(formatRule(rule)))));
+  const found = Array.from(known, (text) => facts.like(text)).flat();
+  return found.sort((a, b) => facts.placeOf(a) - facts.placeOf(b));
 }
 
 function fillChain(
@@ -226,9 +224,10 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
   const { parent, name, comment } = chain;
   const rules = table.get(parent)?.rules ?? [];
   const text = `-m comment --comment "${comment}" -j ${name}`;
-  const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
+  const facts = ChainFacts.of(table, parent);
+  const jumps = facts?.withTarget(name) ?? [];
   const [only] = jumps;
-  const before = only && wronglyBefore(table, chain, rules, only);
+  const before = only && facts && wronglyBefore(table, chain, facts, only);
   let fault = `no jump to ${name}`;
   if (jumps.length > 1) fault = `${jumps.length} jumps to ${name}`;
   else if (only !== undefined && only.options.join(' ') !== keyOf(text))
@@ -238,7 +237,7 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
 
   lines.remove.push(...jumps.map((jump) => `-D ${parent} ${jump.text}`));
   const kept = rules.filter((rule) => !jumps.includes(rule) && !bare.includes(rule));
-  const number = chain.place === 'first' ? 1 : endOf(table, chain, kept) + 1;
+  const number = chain.place === 'first' ? 1 : endOf(table, kept, parent) + 1;
   lines.add.push(number === 0 ? `-A ${parent} ${text}` : `-I ${parent} ${number} ${text}`);
   return [`${chain.table} ${parent}: ${fault}`];
 }
@@ -246,47 +245,24 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
 /** The rule that must not stand before the jump, if there is one. */
 function wronglyBefore(
   table: SavedTable,
-  chain: OwnChain,
-  rules: readonly SavedRule[],
+  { place, parent }: OwnChain,
+  facts: ChainFacts,
   jump: SavedRule,
 ): SavedRule | undefined {
-  const before = rules.slice(0, rules.indexOf(jump));
-  if (chain.place === 'first') return before.find(({ target }) => !isOurs(target ?? ''));
-  return before[endOf(table, chain, before)];
+  const rules = table.get(parent)?.rules ?? [];
+  const at = place === 'first' ? rules.findIndex(({ target }) => !isOurs(target ?? '')) : facts.endIn(table);
+  return at < facts.placeOf(jump) ? rules[at] : undefined;
 }
-
-/** Where the rule stands that a last jump has to come before; -1 when there is none. */
-const endOf = (table: SavedTable, { parent }: OwnChain, rules: readonly SavedRule[]): number =>
-  parent === USERS
-    ? rules.findIndex((rule) => isUnconditional(rule) && rule.target === 'RETURN')
-    : endsAt(table, rules);
 
 function removeChain(table: SavedTable, { table: tableName, name }: OwnChain, lines: Lines): string[] {
   if (!table.has(name)) return [];
   lines.declare.push(`:${name} - [0:0]`);
   for (const parent of table.keys()) {
-    const jumps = rulesIn(table, parent).filter(({ target }) => target === name);
+    const jumps = ChainFacts.of(table, parent)?.withTarget(name) ?? [];
     if (parent !== name) lines.remove.push(...jumps.map(({ text }) => `-D ${parent} ${text}`));
   }
   lines.drop.push(`-X ${name}`);
   return [`${tableName} ${name}: not wanted`];
-}
-
-/** Docker's chain for the rules of its users. What they drop there is dropped, and all of the overlay may be what they mean. */
-const USERS = 'DOCKER-USER';
-const FINAL = new Set(['ACCEPT', 'DROP', 'REJECT', 'RETURN', 'MASQUERADE', 'SNAT', 'QUEUE', 'NFQUEUE']);
-
-/** Where the first rule stands after which no packet goes on; -1 when there is none. */
-function endsAt(table: SavedTable, rules: readonly SavedRule[]): number {
-  return rules.findIndex((rule) => isUnconditional(rule) && ends(table, rule.target ?? ''));
-}
-
-function ends(table: SavedTable, target: string): boolean {
-  if (FINAL.has(target)) return true;
-  if (target === USERS) return false;
-  const rules = table.get(target)?.rules ?? [];
-  const last = rules[endsAt(table, rules)];
-  return last !== undefined && last.target !== 'RETURN';
 }
 
 const keyOf = (text: string): string => parseRule(text).options.join(' ');

@@ -1,8 +1,7 @@
 import { type CallListener, ClientCall } from '#src/grpc/client-call.ts';
-import { GrpcError, status } from '#src/grpc/grpc-status.ts';
+import { GrpcError, socketErrorText, status } from '#src/grpc/grpc-status.ts';
 import { type ConnectionOptions, Http2Connection } from '#src/grpc/http2-connection.ts';
 import { MessageQueue } from '#src/grpc/message-queue.ts';
-import { messageOf } from '#src/lib/errors.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { OpeningStream, OpenStream, StreamTarget } from '#src/sys/stream-socket.ts';
 import { startTimer, type Timer } from '#src/sys/timer.ts';
@@ -279,9 +278,5 @@ export class GrpcChannel {
   }
 }
 
-function unconnected(error: unknown): GrpcError {
-  const { code = '' } = error as { readonly code?: string };
-  const text = messageOf(error);
-  const details = text.includes(code) ? text : `${code} ${text}`.trim();
-  return new GrpcError(status.UNAVAILABLE, details, { unsent: true, cause: error });
-}
+const unconnected = (error: unknown): GrpcError =>
+  new GrpcError(status.UNAVAILABLE, socketErrorText(error), { unsent: true, cause: error });

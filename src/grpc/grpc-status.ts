@@ -1,3 +1,5 @@
+import { messageOf } from '#src/lib/errors.ts';
+
 /** How a call ended (gRPC, statuscodes.md). */
 export const status = {
   OK: 0,
@@ -41,6 +43,13 @@ export class GrpcError extends Error {
     this.details = details;
     this.unsent = unsent;
   }
+}
+
+/** A socket's failure with its code, such as ECONNRESET: the words of some have none. */
+export function socketErrorText(error: unknown): string {
+  const { code = '' } = error as { readonly code?: string };
+  const text = messageOf(error);
+  return text.includes(code) ? text : `${code} ${text}`;
 }
 
 /** `grpc-message` holds printable ASCII; everything else, and `%`, is percent-encoded byte by byte. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { socketErrorText } from '#src/grpc/grpc-status.ts';
 import { encodeFields, type Field, FieldDecoder, HeaderError } from '#src/grpc/hpack.ts';
 import {
   Flag,
@@ -115,8 +116,10 @@ export class Http2Connection {
       end: (header, payload) => this.#take(header, payload),
     });
     this.#socket.on('data', (chunk: Buffer) => this.#read(chunk));
-    this.#socket.on('error', (error) => this.#lose(messageOf(error), error));
-    this.#socket.on('close', () => this.#lose(this.#why ?? 'connection closed'));
+    this.#socket.on('error', (error) => this.#lose(socketErrorText(error), error));
+    const ended = () => this.#lose(this.#why ?? 'connection closed');
+    this.#socket.on('end', ended);
+    this.#socket.on('close', ended);
     this.#greet();
   }
 

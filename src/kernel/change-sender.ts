@@ -1,6 +1,6 @@
 import type { Codecs } from '#src/kernel/codecs.ts';
 import { DeviceLookup, type DeviceNames, type OtherNamespaces } from '#src/kernel/device-names.ts';
-import { findBy } from '#src/kernel/find-device.ts';
+import { DeviceIndexes, findBy } from '#src/kernel/find-device.ts';
 import { type Request, sizeOf } from '#src/kernel/message.ts';
 import type { Batch, RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
@@ -51,6 +51,7 @@ type Answers = readonly (KernelError | undefined)[];
 export class ChangeSender {
   readonly #changes: RtnetlinkClient;
   readonly #questions: RtnetlinkClient;
+  readonly #indexes: DeviceIndexes;
   readonly #clock: Clock;
   readonly #codecs: Codecs;
   readonly #namespaces: OtherNamespaces | undefined;
@@ -62,6 +63,7 @@ export class ChangeSender {
     this.#namespaces = namespaces;
     this.#changes = changes;
     this.#questions = questions;
+    this.#indexes = new DeviceIndexes(questions);
     this.#clock = clock;
   }
 
@@ -70,35 +72,46 @@ export class ChangeSender {
     const way: Way = operations.length < ASIDE_FROM ? 'here' : 'aside';
     const budget = new TurnBudget(this.#clock);
     const results: OperationResult[] = [];
-    let load = this.#load(operations, 0, way);
+    let load = await this.#load(operations, 0, way, budget);
     while (results.length < operations.length) {
-      const sending = this.#send(load, way);
-      sending.catch(() => {});
-      const ahead = this.#loadAhead(operations, results.length + load.refusals.length, way);
-      let answers: Answers | undefined;
-      try {
-        answers = await sending;
-      } finally {
-        load.names.close();
-        if (answers === undefined) ahead?.names.close();
+      const next = results.length + load.refusals.length;
+      const [sent, loaded] = await Promise.allSettled([
+        this.#send(load, way),
+        this.#loadAhead(operations, next, way, budget),
+      ]);
+      load.names.close();
+      const ahead = loaded.status === 'fulfilled' ? loaded.value : undefined;
+      if (sent.status === 'rejected' || loaded.status === 'rejected') {
+        ahead?.names.close();
+        throw sent.status === 'rejected' ? sent.reason : (loaded as PromiseRejectedResult).reason;
       }
+      const answers = sent.value;
       if (answers !== undefined) addResults(results, operations, load, answers);
-      load = (answers && ahead) ?? this.#load(operations, results.length, way);
+      if (results.length === operations.length) break;
       await budget.turn();
+      if (answers === undefined) ahead?.names.close();
+      load = (answers && ahead) ?? (await this.#load(operations, results.length, way, budget));
     }
     return results;
   }
 
   /** Made while the kernel works, unless it has to see what that changes. */
-  #loadAhead(operations: readonly Operation[], start: number, way: Way): Load | undefined {
+  async #loadAhead(
+    operations: readonly Operation[],
+    start: number,
+    way: Way,
+    budget: TurnBudget,
+  ): Promise<Load | undefined> {
     const [before, next] = [operations[start - 1], operations[start]];
     return next === undefined || this.#startsBatch(next, before)
       ? undefined
-      : this.#load(operations, start, way);
+      : this.#load(operations, start, way, budget);
   }
 
-  #load(operations: readonly Operation[], start: number, way: Way): Load {
-    const names = new DeviceLookup(findBy(this.#questions), this.#namespaces);
+  async #load(operations: readonly Operation[], start: number, way: Way, budget: TurnBudget): Promise<Load> {
+    const names = new DeviceLookup(findBy(this.#questions), this.#namespaces, (name) =>
+      this.#indexes.of(name),
+    );
     const requests: Request[] = [];
     const refusals: (KernelError | undefined)[] = [];
     let bytes = 0;
@@ -112,6 +125,7 @@ export class ChangeSender {
         requests.push(made.request);
       }
       refusals.push('error' in made ? made.error : undefined);
+      if (budget.isSpent) await budget.turn();
     }
     return { batch: this.#changes.prepare(requests), refusals, names };
   }

@@ -31,18 +31,25 @@ export interface OtherNamespaces {
  */
 export class DeviceLookup implements DeviceNames {
   readonly #find: FindDevice;
+  readonly #findIndex: (name: string) => number | undefined;
   readonly #indexes = new Map<string, number | undefined>();
   readonly #names = new Map<number, string | undefined>();
   readonly #others: OtherNamespaces | undefined;
   readonly #files: number[] = [];
 
-  constructor(find: FindDevice, others?: OtherNamespaces) {
+  /** `findIndex`: a cheaper way to an index, where there is one. */
+  constructor(
+    find: FindDevice,
+    others?: OtherNamespaces,
+    findIndex: (name: string) => number | undefined = (name) => find(name)?.index,
+  ) {
     this.#find = find;
     this.#others = others;
+    this.#findIndex = findIndex;
   }
 
   indexOf(name: string): number | undefined {
-    if (!this.#indexes.has(name)) this.#indexes.set(name, this.#find(name)?.index);
+    if (!this.#indexes.has(name)) this.#indexes.set(name, this.#findIndex(name));
     return this.#indexes.get(name);
   }
 

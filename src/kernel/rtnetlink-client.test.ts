@@ -36,6 +36,8 @@ class ScriptedSocket implements NetlinkSocket {
     return this.#queue.shift();
   }
 
+  deviceName(): undefined {}
+
   setMute(): void {}
 
   watch(): void {}

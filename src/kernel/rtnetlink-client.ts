@@ -48,6 +48,11 @@ export class RtnetlinkClient {
     }
   }
 
+  /** The name that a device has now; `undefined` when there is none. Much cheaper than a {@link request}. */
+  deviceName(index: number): string | undefined {
+    return this.#socket.deviceName(index);
+  }
+
   /**
    * Makes many changes into one datagram. Only the last asks for an acknowledgement, which is
    * fastest. The kernel reports every refusal anyway, and continues with the next.

@@ -26,6 +26,7 @@ function narrowKernel(room: number): { netlink: Netlink; sends: number[] } {
       this.send(bytes);
     },
     receive: () => queue.shift(),
+    deviceName: () => undefined,
     setMute() {},
     watch() {},
     close() {},

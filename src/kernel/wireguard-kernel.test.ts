@@ -39,6 +39,7 @@ class FakeWireguard {
     send: (bytes) => this.#take(bytes),
     sendAside: async (bytes) => this.#take(bytes),
     receive: () => this.#queue.shift(),
+    deviceName: () => undefined,
     setMute() {},
     watch() {},
     close() {},

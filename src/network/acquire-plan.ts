@@ -1,3 +1,4 @@
+import { NumberSet } from '#src/lib/number-set.ts';
 import {
   formatIp,
   formatPrefix,
@@ -110,17 +111,20 @@ function planFamily(
  * The subnets that can't be handed out. A key of SubnetLen stands in the way of one with its name, whatever is in it. Of
  * the others only those count that hosts believe: a lease as wide as the network, or far wider than a subnet, is nobody's.
  */
-const takenSubnets = (family: FamilyName, range: SubnetRange, leases: readonly Lease[]): Prefix[] =>
-  leases.flatMap(({ subnets }) => {
+function takenSubnets(family: FamilyName, range: SubnetRange, leases: readonly Lease[]): Prefix[] {
+  const taken: Prefix[] = [];
+  for (const { subnets } of leases) {
     const subnet = subnets[family];
-    return subnet === undefined || faultOfSize(subnet, range) !== undefined ? [] : [subnet];
-  });
+    if (subnet !== undefined && faultOfSize(subnet, range) === undefined) taken.push(subnet);
+  }
+  return taken;
+}
 
 /** Names the leases that take more than one subnet: of those there should be none. */
 function outOfSubnets(range: SubnetRange, taken: readonly Prefix[]): string {
   const count = subnetCount(range);
   const between = `between ${formatIp(range.subnetMin)} and ${formatIp(range.subnetMax)}`;
-  const wide = taken.map((prefix) => ({ prefix, takes: numbersOf(range, [prefix]).size }));
+  const wide = taken.map((prefix) => ({ prefix, takes: numbersOf(range, [prefix]).count }));
   const widest = wide.filter(({ takes }) => takes > 1).sort((a, b) => b.takes - a.takes);
   if (widest.length === 0) return `out of subnets: all ${count} ${between} are leased`;
   const named = widest
@@ -166,14 +170,14 @@ export function pickSubnet<P extends Prefix, A extends Ip>(
  * The numbers, counted from SubnetMin, of the subnets that the prefixes touch; a lease may be wider than a subnet. In IPv6
  * one that is wider than any host can hold is left out: such a network has more subnets than can be counted one by one.
  */
-function numbersOf(range: SubnetRange, prefixes: readonly Prefix[]): Set<number> {
-  const numbers = new Set<number>();
-  const highest = Math.min(subnetCount(range), Number.MAX_SAFE_INTEGER) - 1;
+function numbersOf(range: SubnetRange, prefixes: readonly Prefix[]): NumberSet {
+  const count = Math.min(subnetCount(range), Number.MAX_SAFE_INTEGER);
+  const numbers = new NumberSet(count);
   for (const prefix of prefixes) {
     if (prefix.family !== range.network.family) continue;
     if (prefix.family === 6 && faultOfSize(prefix, range) !== undefined) continue;
     const first = Math.max(0, numberOf(range, prefix.address));
-    const last = Math.min(highest, numberOf(range, lastAddress(prefix)));
+    const last = Math.min(count - 1, numberOf(range, lastAddress(prefix)));
     for (let number = first; number <= last; number++) numbers.add(number);
   }
   return numbers;

@@ -15,6 +15,7 @@ const check = (kernel: MemoryKernel): Promise<void> =>
         write: async () => {},
         createExclusively: async () => false,
         writeAtomically: async () => {},
+        append: async () => {},
         remove: async () => {},
       },
       commands: { run: async () => ({ code: 127, stdout: '', stderr: '' }) },

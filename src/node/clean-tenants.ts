@@ -1,3 +1,4 @@
+import { journalPath } from '#src/driver/book-journal.ts';
 import { bookPath, EndpointBook } from '#src/driver/endpoint-book.ts';
 import { moveBookPath } from '#src/driver/moves/move-book.ts';
 import { PLUGIN_SOCKET } from '#src/driver/plugin-socket.ts';
@@ -56,6 +57,7 @@ export function tenantLeftovers(
       remove: () => namespaces.remove(TENANT_NAMESPACE),
     },
     file(bookPath(options.stateDir)),
+    file(journalPath(bookPath(options.stateDir))),
     file(moveBookPath(options.stateDir)),
     {
       what: PLUGIN_SOCKET,

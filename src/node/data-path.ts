@@ -109,7 +109,7 @@ export class DataPath {
     this.#options = options;
     this.#life = life;
     this.#intent = intent;
-    this.#scopes = scopesOf(intent);
+    this.#scopes = scopesOf(intent, this.#options);
     this.#owner = reconciler.own({
       name: options.name,
       scopes: () => this.#scopes,
@@ -253,7 +253,7 @@ export class DataPath {
     // Before there is a device that takes packets.
     await this.#components.seal.use(intent.backend.seal, this.#life.signal);
     this.#intent = intent;
-    this.#scopes = scopesOf(intent);
+    this.#scopes = scopesOf(intent, this.#options);
     this.#startJobs();
     this.#jobs.set(OWN, intent.backend.jobs?.own(intent.subnets) ?? []);
     // First, because one of them may make a device.

@@ -66,7 +66,10 @@ export class FamilyProbes {
     return this.#own !== undefined;
   }
 
-  /** What a backend says of this host's ends. Peers are measured again only where these are others. They have to be put again. */
+  /**
+   * What a backend says of this host's ends. Peers are measured again only where these are others. They have to be put again;
+   * until a peer is, its address is answered as before.
+   */
   adopt({ probing }: Pick<Backend, 'probing'>, subnets: Subnets): void {
     const own = probing?.ownEnds(this.family, subnets);
     if (keyOf(own) !== keyOf(this.#own)) {
@@ -74,8 +77,6 @@ export class FamilyProbes {
       this.prober.use(own);
       this.#responder.use(own?.responder);
     }
-    this.#askers.clear();
-    this.#accepted.clear();
   }
 
   put({ probing }: Pick<Backend, 'probing'>, lease: Lease): void {

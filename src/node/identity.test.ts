@@ -24,6 +24,7 @@ function host(
     read: async (path) => texts.get(path),
     write,
     writeAtomically: write,
+    append: async (path, text) => write(path, `${texts.get(path) ?? ''}${text}`),
     async createExclusively(path, text) {
       if (texts.has(path)) return false;
       await write(path, text);

@@ -46,6 +46,8 @@ export interface NetworkHost {
     shared: Pick<KeptTableComponents, 'log' | 'events'>,
   ) => ReturnType<KeepTable>;
   readonly watchDrops: WatchDrops;
+  /** Whether a process was one of this daemon's that wrote rules of a network. */
+  readonly isWriter?: (pid: number | undefined) => boolean;
   /** Calls back for every change of the host's packet filter; returns how to stop. */
   readonly observeRules: (listener: (event: NftablesEvent) => void) => () => void;
   /** For the preflight, which asks programs for their versions. */

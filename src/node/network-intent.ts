@@ -46,11 +46,17 @@ export interface IntentOptions {
   readonly blackhole: boolean;
 }
 
-/** The part of the kernel that the network looks after; the device of the underlay is only followed. */
-export const scopesOf = ({ backend, underlay }: NetworkIntent): readonly Scope[] => [
+/**
+ * The part of the kernel that the network looks after; the device of the underlay is only followed. Only a blackhole is on no
+ * device: without one the routes of all networks need not be listed for each of them.
+ */
+export const scopesOf = (
+  { backend, underlay }: NetworkIntent,
+  { blackhole }: Pick<IntentOptions, 'blackhole'>,
+): readonly Scope[] => [
   ...backend.scopes,
   { kinds: ['link'], filter: { device: underlay.name }, owns: () => false },
-  { kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false },
+  ...(blackhole ? [{ kinds: ['route'], filter: { protocol: RTPROT_WEFT }, owns: () => false } as const] : []),
 ];
 
 /** What the node needs once, for any number of peers. */

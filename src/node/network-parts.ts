@@ -67,10 +67,10 @@ export function makeDataPath(
   { intent, previous }: { readonly intent: NetworkIntent; readonly previous: PreviousNetwork },
   life: Lifetime,
 ): DataPath {
-  const { makeFirewall, keepTable, watchDrops, clock, observeRules } = host;
+  const { makeFirewall, keepTable, watchDrops, clock, observeRules, isWriter } = host;
   const log = createLogger('jobs');
   const rules = new NetworkRules(
-    { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events },
+    { makeFirewall, watchDrops, clock, log: createLogger('firewall'), events, isWriter },
     { intervalMs: ruleCheckMs(options) },
   );
   const seal = new NetworkSeal((wanted) =>

@@ -29,6 +29,8 @@ export interface NetworkRulesComponents {
   readonly clock: Clock;
   readonly log: Logger;
   readonly events: HostEvents;
+  /** See FirewallHost.isWriter. */
+  readonly isWriter?: ((pid: number | undefined) => boolean) | undefined;
 }
 
 /** A reload of the host's firewall is many messages: look when they have come. */
@@ -79,6 +81,8 @@ export class NetworkRules {
   /** The rules of the host changed. */
   notice(event: NftablesEvent): void {
     this.#firewall?.notify(event);
+    // Of our own processes, each of which knows what it has written.
+    if (event.type === 'changed' && this.#components.isWriter?.(event.pid)) return;
     this.#caretaker.poke();
     this.#drops?.poke();
   }

@@ -171,14 +171,10 @@ test('a VNI that changed while the registry was away is that of the device and o
   const registry = host.registry(ID.prefix, systemClock);
   registry.writeConfig(configOf('"VNI":7'));
   host.answer();
-  await until(() => linksOf(host).some((text) => text.includes('flannel.7')) || undefined, {
-    what: 'flannel.7',
-  });
+  const names = () => linksOf(host).map((text) => text.split(' ')[1]);
+  await until(() => names().join() === 'flannel.7' || undefined, { what: 'flannel.7, and it alone' });
   await isReady(again);
-  assert.deepEqual(
-    linksOf(host).map((text) => text.split(' ')[1]),
-    ['flannel.7'],
-  );
+  assert.deepEqual(names(), ['flannel.7']);
   const { records } = await registry.list(new AbortController().signal);
   const own = records.find(({ value }) => value.includes('node-1'));
   assert.match(own?.value ?? '', /"VNI":7/);

@@ -1,7 +1,7 @@
 import { type ChangeStep, ChangingBackend } from '#src/backend/changing.ts';
 import { PathMoves } from '#src/backend/path-moves.ts';
 import { messageOf } from '#src/lib/errors.ts';
-import { formatIp } from '#src/lib/ip.ts';
+import { addressAfter, formatIp, type Ip, isIpv4 } from '#src/lib/ip.ts';
 import { readChangeMember } from '#src/network/change-member.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
@@ -219,7 +219,8 @@ export class PathChanger {
   ): Promise<Map<string, string | undefined>> {
     const { dataPath } = this.#network;
     const { host } = this.#parts;
-    const source = dataPath.intent.subnets.v4?.address;
+    const { v4, v6 } = dataPath.intent.subnets;
+    const source = (v4 ?? v6)?.address;
     const sockets = await host.measuring?.();
     if (source === undefined || sockets === undefined)
       return new Map(Array.from(names, (name) => [name, 'it can not be tried on this host']));
@@ -233,10 +234,11 @@ export class PathChanger {
       const to = lease && backend.insideOf(lease);
       if (lease === undefined || to === undefined) continue;
       const way = await this.#wayTo(lease, backend);
+      const trial = { name, to, answers: v4 === undefined ? lease.subnets.v6 : undefined };
       if (typeof way === 'string') outcomes.set(name, way);
-      else if (way.device === undefined || (way.via !== undefined && way.via !== to))
-        byRoute.push({ name, to, way });
-      else byDevice.set(way.device, [...(byDevice.get(way.device) ?? []), { name, to }]);
+      else if (!isIpv4(to) || way.device === undefined || (way.via !== undefined && way.via !== to))
+        byRoute.push({ ...trial, way, or: bridgeOf(lease, way, backend) });
+      else byDevice.set(way.device, [...(byDevice.get(way.device) ?? []), trial]);
     }
     const take = (some: ReadonlyMap<string, string | undefined>): void => {
       for (const [name, why] of some) outcomes.set(name, why);
@@ -248,7 +250,7 @@ export class PathChanger {
       else take(await tries.run(trials, { source, leaveBy, bytes }, signal));
     }
     if (byRoute.length === 0) return outcomes;
-    // A device alone says nothing there, so their own addresses get a route by the new path for as long as it takes.
+    // A device alone says nothing there, and nothing at all in IPv6, so their own addresses get a route by the new path for as long as it takes.
     this.#tried = new Set(byRoute.map(({ name }) => name));
     try {
       await this.#network.again();
@@ -268,10 +270,12 @@ export class PathChanger {
   /** The route to a peer as it is to be on the new path, or why there is none. */
   async #wayTo(lease: Lease, backend: ChangingBackend): Promise<Route | string> {
     const { kernel } = this.#parts.host;
-    const { publicIp } = lease.attributes;
-    const isAsked = backend.sides.to.needsLookup && publicIp !== undefined;
-    const lookup = isAsked ? await kernel.routeTo(publicIp) : undefined;
-    const path = { routeForm: 'flannel', ...(lookup !== undefined && { lookup: { v4: lookup } }) } as const;
+    const { publicIp, publicIpv6 } = lease.attributes;
+    const lookUp = (ip: Ip | undefined) =>
+      backend.sides.to.needsLookup && ip !== undefined ? kernel.routeTo(ip) : undefined;
+    const [v4, v6] = [await lookUp(publicIp), await lookUp(publicIpv6)];
+    const lookup = { ...(v4 !== undefined && { v4 }), ...(v6 !== undefined && { v6 }) };
+    const path = { routeForm: 'flannel', lookup } as const;
     const route = backend.routeByNewPath(lease, path);
     return route ?? backend.whyNotByNewPath(lease, path) ?? 'there is no route to it by the new path';
   }
@@ -279,9 +283,25 @@ export class PathChanger {
   /** Why packets to a peer's own address do not take the new path, although they should. */
   async #astray({ to, way }: RoutedTrial): Promise<string | undefined> {
     const found = await this.#parts.host.kernel.routeTo(to);
-    if (found?.device === way.device && found?.via === way.via) return undefined;
+    // The gateway of a tunnel over IPv6 is the peer's own address, and has a route without one.
+    const via = way.via === to ? undefined : way.via;
+    if (found?.device === way.device && found?.via === via) return undefined;
     return `packets to ${formatIp(to)} do not take the new path yet (${found?.device ?? 'no route'})`;
   }
+}
+
+/**
+ * Of IPv6, a peer answers to the first address of its subnet only where packets come by the device that has it, or no bridge makes it
+ * an anycast address, too: the answer to one has to leave by the device that the question came by, whatever the routes say
+ * (icmpv6_echo_reply, net/ipv6/icmp.c). The bridge has the second address.
+ */
+function bridgeOf(
+  { subnets: { v4, v6 } }: Lease,
+  { device }: Route,
+  backend: ChangingBackend,
+): Ip | undefined {
+  const isPlain = device === undefined || !backend.devices.includes(device);
+  return v4 === undefined && v6 !== undefined && isPlain ? addressAfter(v6, 1) : undefined;
 }
 
 interface RoutedTrial extends Trial {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WeftError } from '#src/lib/errors.ts';
-import { type Ip, ipv4 } from '#src/lib/ip.ts';
+import { type Ip, ipv4, ipv6, prefix6 } from '#src/lib/ip.ts';
 import { PathTrials } from '#src/node/path-trials.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import type { Echo, EchoReply, Icmp, IcmpOptions } from '#src/sys/icmp-socket.ts';
@@ -74,6 +74,23 @@ for (const [what, answer, why] of BROKEN)
     assert.equal(a, undefined);
     assert.match(b ?? '', why);
   });
+
+test('of two addresses of a peer one has to answer, to small packets and to full ones', async () => {
+  const [net, other] = [ipv6(0xfd00n << 112n), ipv6(0xfe80n << 112n)];
+  const bridge = ipv6(net + 1n);
+  const answers = prefix6(net, 64);
+  const outcomeOf = async (answer: (echo: Echo) => Ip | undefined): Promise<string | undefined> => {
+    const trials = new PathTrials({ icmp: networkOf(answer).icmp, clock: systemClock, random: () => 0.5 });
+    const way = { source: ipv6(1n), bytes: BYTES };
+    const peer = { name: 'a', to: net, or: bridge, answers };
+    return (await trials.run([peer], way, AbortSignal.timeout(10_000))).get('a');
+  };
+  assert.equal(await outcomeOf(({ to }) => (to === bridge ? to : undefined)), undefined);
+  assert.equal(await outcomeOf(({ to }) => (to === net ? bridge : undefined)), undefined);
+  assert.match((await outcomeOf(({ to }) => (to === net ? other : undefined))) ?? '', /^nothing passes/);
+  const split = ({ to, bytes }: Echo) => ((to === bridge) === bytes < 100 ? to : undefined);
+  assert.match((await outcomeOf(split)) ?? '', /^packets of 1450 bytes do not pass/);
+});
 
 test('without a socket nothing is known', async () => {
   const icmp: Icmp = {

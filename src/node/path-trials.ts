@@ -1,5 +1,5 @@
 import { messageOf } from '#src/lib/errors.ts';
-import type { Ipv4 } from '#src/lib/ip.ts';
+import { containsAddress, type Ip, type Prefix6 } from '#src/lib/ip.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { type Icmp, type IcmpSocket, LEAST_ECHO } from '#src/sys/icmp-socket.ts';
 import type { Random } from '#src/sys/random.ts';
@@ -15,12 +15,16 @@ export interface Trial {
   /** Its lease's name. */
   readonly name: string;
   /** Where it answers inside. */
-  readonly to: Ipv4;
+  readonly to: Ip;
+  /** Another address of it, which is tried as well: an answer from either suffices. */
+  readonly or?: Ip | undefined;
+  /** Of IPv6, whose answers count as well: `answers` of PeerEnds (probe-ends.ts). */
+  readonly answers?: Prefix6 | undefined;
 }
 
 export interface TrialWay {
   /** Our own address inside. */
-  readonly source: Ipv4;
+  readonly source: Ip;
   /** The index of the device by which packets leave; absent where routes lead by the new path. */
   readonly leaveBy?: number | undefined;
   /** Of the largest packet that has to pass. */
@@ -69,16 +73,23 @@ export class PathTrials {
     signal: AbortSignal,
   ): Promise<Map<string, string | undefined>> {
     const { clock } = this.#components;
-    const open = trials.map((trial, index) => ({ trial, index, small: false, full: false, refusal: '' }));
+    const open = trials.flatMap((trial, at) =>
+      [trial.to, ...(trial.or === undefined ? [] : [trial.or])].map((to) => {
+        return { trial, at, to, small: false, full: false, refusal: '' };
+      }),
+    );
+    const isDone = ({ at }: { readonly at: number }): boolean =>
+      open.some((one) => one.at === at && one.small && one.full);
     for (let round = 0; round < ROUNDS; round++) {
-      const waiting = open.filter(({ small, full }) => !small || !full);
+      const waiting = open.filter((one) => !isDone(one));
       if (waiting.length === 0) break;
       for (const one of waiting) {
-        const { to } = one.trial;
+        const { to } = one;
+        const sequence = open.indexOf(one) * 2;
         // The sequence number says which peer and which size: even ones are small.
-        if (!one.small) one.refusal = socket.send({ to, sequence: one.index * 2, bytes: LEAST_ECHO }) ?? '';
+        if (!one.small) one.refusal = socket.send({ to, sequence, bytes: LEAST_ECHO }) ?? '';
         if (!one.full) {
-          const refusal = socket.send({ to, sequence: one.index * 2 + 1, bytes });
+          const refusal = socket.send({ to, sequence: sequence + 1, bytes });
           if (one.small && refusal !== undefined) one.refusal = refusal;
         }
       }
@@ -86,16 +97,27 @@ export class PathTrials {
         await clock.sleep(LOOK_MS, signal);
         for (let reply = socket.receive(); reply !== undefined; reply = socket.receive()) {
           const one = open[Math.floor(reply.sequence / 2)];
-          if (one === undefined || one.trial.to !== reply.from) continue;
+          if (one === undefined || !isAnswerOf(one, reply.from)) continue;
           if (reply.sequence % 2 === 0) one.small = true;
           else one.full = true;
         }
-        if (open.every(({ small, full }) => small && full)) break;
+        if (open.every(isDone)) break;
       }
     }
-    return new Map(open.map((one) => [one.trial.name, outcomeOf(one, bytes)]));
+    return new Map(
+      trials.map(({ name }, at) => {
+        const all = open.filter((one) => one.at === at);
+        const best = all.find(({ small, full }) => small && full) ?? all.find(({ small }) => small) ?? all[0];
+        return [name, best && outcomeOf(best, bytes)];
+      }),
+    );
   }
 }
+
+const isAnswerOf = (
+  { to, trial: { answers } }: { readonly to: Ip; readonly trial: Trial },
+  from: Ip,
+): boolean => from === to || (answers !== undefined && containsAddress(answers, from));
 
 function outcomeOf(
   { small, full, refusal }: { readonly small: boolean; readonly full: boolean; readonly refusal: string },

@@ -44,7 +44,12 @@ export async function planStart(
 ): Promise<StartPlan> {
   const { files, random, clock, createLogger } = components;
   // A node without an identity gets one at its start, not here.
-  const looking = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
+  const looking = {
+    ...files,
+    writeAtomically: async () => {},
+    append: async () => {},
+    createExclusively: async () => false,
+  };
   const identity = await readNodeIdentity({ files: looking, log: createLogger('plan') }, options.stateDir);
   // A plan names the commands of an operator, and runs none.
   const shell: RunShell = async () => ({ code: 0, output: '', isCut: false });

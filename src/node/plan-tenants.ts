@@ -49,7 +49,12 @@ export async function planTenants(
   signal: AbortSignal,
 ): Promise<StartPlan> {
   const { files, kernel, clock, createLogger } = components;
-  const looking: Files = { ...files, writeAtomically: async () => {}, createExclusively: async () => false };
+  const looking: Files = {
+    ...files,
+    writeAtomically: async () => {},
+    append: async () => {},
+    createExclusively: async () => false,
+  };
   const log = createLogger('plan');
   const id = await readNodeIdentity({ files: looking, log }, options.stateDir);
   const selection = await readUnderlayFlags(options);

@@ -14,6 +14,7 @@ import { FamilyProbes } from '#src/node/family-probes.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import type { PeerProbe } from '#src/observe/api.ts';
 import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
+import { inTurns } from '#src/sys/in-turns.ts';
 import type { MeasuringSockets } from '#src/sys/measuring-sockets.ts';
 
 /**
@@ -53,13 +54,14 @@ export class ProbeService {
 
   /** Runs until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    const life = new Lifetime(signal);
+    const adopt = () => life.run((ended) => this.#adopt(ended));
     const stop = this.#dataPath.observe({
       onPeers: (changes) => this.#follow(changes),
-      onIntent: () => this.#adopt(),
+      onIntent: adopt,
     });
-    const life = new Lifetime(signal);
     try {
-      this.#adopt();
+      adopt();
       for (const family of this.#families) family.run(life);
       await life.ended();
     } finally {
@@ -86,11 +88,15 @@ export class ProbeService {
     );
   }
 
-  /** What the intent in force says of this host's ends, and all peers again. */
-  #adopt(): void {
-    const { backend, subnets } = this.#dataPath.intent;
-    for (const family of this.#families) family.adopt(backend, subnets);
-    for (const lease of this.#dataPath.table.leases()) this.#put(lease);
+  /** What the intent in force says of this host's ends, and all peers again, until there is another intent. */
+  async #adopt(ended: AbortSignal): Promise<void> {
+    const { intent, table } = this.#dataPath;
+    for (const family of this.#families) family.adopt(intent.backend, intent.subnets);
+    await inTurns(table.leases(), this.#parts.host.clock, (lease) => {
+      if (ended.aborted || this.#dataPath.intent !== intent) return false;
+      this.#put(lease);
+      return true;
+    });
   }
 
   #follow(changes: readonly LeaseChange[]): void {

@@ -3,6 +3,7 @@ import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
 import { RtnetlinkKernel } from '#src/kernel/rtnetlink-kernel.ts';
 import { WireguardKernel } from '#src/kernel/wireguard-kernel.ts';
 import { XfrmKernel } from '#src/kernel/xfrm-kernel.ts';
+import { messageOf } from '#src/lib/errors.ts';
 import type { LoggerSource } from '#src/lib/log.ts';
 import { NodeSecrets } from '#src/node/backend-secrets.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
@@ -23,6 +24,7 @@ import { systemLocks } from '#src/sys/host-lock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { hasOwnMounts } from '#src/sys/own-mounts.ts';
 import { passedSockets } from '#src/sys/passed-sockets.ts';
+import { forgetProgramPages } from '#src/sys/program-pages.ts';
 import { systemRandom } from '#src/sys/random.ts';
 import { systemSecretFiles } from '#src/sys/secret-files.ts';
 import { systemShell } from '#src/sys/shell.ts';
@@ -70,10 +72,20 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
       (await import('#src/diagnose/trace/trace-handlers.ts')).systemTraceHandlers(place),
     createLogger: log,
     serviceManager: systemd,
-    onLoaded: keepSmall,
+    onLoaded: () => {
+      keepSmall();
+      forgetPages(log);
+    },
     passedSockets: passedSockets(process.env, process.pid),
     hasOwnMounts: () => hasOwnMounts(systemFiles, process.env),
   };
+}
+
+/** Once what runs only once has run: Node's own start, and the loading of parts. */
+function forgetPages(log: LoggerSource): void {
+  forgetProgramPages().catch((error) =>
+    log('flanneld').verbose(1, `Pages of the program stay in memory: ${messageOf(error)}`),
+  );
 }
 
 /** flanneld on the real host, until the signal aborts; rejects with its reason, or with what ended it. */
@@ -82,6 +94,7 @@ export async function runHost(
   { log, systemd }: { readonly log: LoggerSource; readonly systemd: ServiceManager },
   signal: AbortSignal,
 ): Promise<number> {
+  forgetPages(log);
   const components = hostComponents(log, systemd);
   try {
     return await new Host(options, components).run(signal);

@@ -1,6 +1,7 @@
 import type { Kernel } from '#src/kernel/kernel.ts';
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
@@ -18,6 +19,7 @@ import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { Firewall } from '#src/reconcile/rules/firewall.ts';
 import { KeptTable } from '#src/reconcile/rules/kept-table.ts';
 import { findPrograms } from '#src/reconcile/rules/programs.ts';
+import { SharedPrograms, sharedRuleset } from '#src/reconcile/rules/shared-programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
@@ -83,8 +85,12 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, actuators = [], commands, files, ruleset, clock, createLogger, watchRules } = components;
+  const { kernel, actuators = [], commands, files, ruleset: own, clock, createLogger, watchRules } = components;
   const versions = versionsOnce(commands);
+  const ruleset = sharedRuleset(own);
+  const shared = new SharedPrograms({ commands: versions, ruleset });
+  const { isWriter } = shared;
+  const reads = sharedReads(kernel);
   const programs = wantsRules(options)
     ? findPrograms({ commands: versions, files, ruleset }, signal)
     : undefined;
@@ -101,7 +107,9 @@ export function networkHost(
   const fast = fastPathOf({ ...components, commands: versions }, options);
   return {
     ...components,
+    kernel: reads,
     commands: versions,
+    isWriter,
     identity,
     reconciler,
     eventsOf: components.eventsOf ?? (() => silentEvents),
@@ -116,7 +124,7 @@ export function networkHost(
       const { openNetworks } = await import('#src/registry/open-networks.ts');
       return openNetworks({ ...components, logger }, registryOptions(options), ended);
     },
-    watchDrops: (request) => watchDrops({ ...components, commands: versions }, request),
+    watchDrops: (request) => watchDrops({ ...components, kernel: reads, commands: shared, ruleset }, request),
     openRegistry: ({ logger, ...request }, ended) =>
       openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
@@ -126,7 +134,10 @@ export function networkHost(
     keepTable: (request, shared) =>
       new KeptTable({ commands, ruleset, watchRules, clock, ...shared }, request),
     makeFirewall: (use) =>
-      new Firewall({ commands, files, ruleset, log: createLogger('firewall'), programs }, use),
+      new Firewall(
+        { commands: shared, files, ruleset, isWriter, log: createLogger('firewall'), programs },
+        use,
+      ),
     async start(life) {
       const notify = (event: NftablesEvent): void => {
         for (const listener of listeners) listener(event);

@@ -3,6 +3,9 @@ import type { Kind } from '#src/state/kind.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
 
+/** All objects of an actuator, or those on one device. */
+export type Stale = 'all' | { readonly device: string };
+
 /** A way to list, change and watch some kinds of kernel state. rtnetlink (`Kernel`) is one. */
 export interface Actuator {
   readonly kinds: readonly Kind<KernelObject>[];
@@ -16,8 +19,8 @@ export interface Actuator {
   /** Calls back with what is in the slots of these objects, for kinds that can't be listed. */
   read?(wanted: readonly KernelObject[], visit: (object: KernelObject) => void): Promise<void>;
 
-  /** Whether an event of any actuator means that what {@link read} gives may have changed. */
-  isStaleAfter?(event: KernelEvent): boolean;
+  /** Of which objects an event of any actuator means that what {@link read} gives may have changed; `undefined` for none. */
+  staleAfter?(event: KernelEvent): Stale | undefined;
 
   /** Milliseconds after which {@link read} is called without an event. */
   readonly readEveryMs?: number;

@@ -1,5 +1,5 @@
 import type { DumpQuery, KernelEvent } from '#src/kernel/kernel.ts';
-import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Actuator, Stale } from '#src/reconcile/actuator.ts';
 import { Kinds } from '#src/state/kinds.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import type { Operation, OperationResult } from '#src/state/operation.ts';
@@ -45,9 +45,12 @@ export class Actuators {
     return readers ?? NOBODY;
   }
 
-  /** Which of {@link readers} has to read again after the event. */
-  staleAfter(event: KernelEvent): readonly Actuator[] {
-    return this.#all.filter((actuator) => actuator.isStaleAfter?.(event));
+  /** Which of {@link readers} has to read again after the event, and what. */
+  *staleAfter(event: KernelEvent): Generator<readonly [Actuator, Stale]> {
+    for (const actuator of this.#readers) {
+      const stale = actuator.staleAfter?.(event);
+      if (stale !== undefined) yield [actuator, stale];
+    }
   }
 
   async monitor(listener: (event: KernelEvent) => void, signal: AbortSignal): Promise<void> {

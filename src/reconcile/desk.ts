@@ -38,6 +38,7 @@ export class Desk implements OwnerDesk {
 
   want(holding: Holding, subject: string, objects: readonly KernelObject[]): void {
     if (holding.isReleased) return;
+    this.#ledger.territory.mayHaveChanged();
     const { actuators, contention, failures } = this.#components;
     this.#ledger.slots.want(holding, subject, objects, (slot, isWithdrawn) => {
       if (!isWithdrawn) return this.#ledger.touch(slot, 'wanted', slot.holding ?? holding);
@@ -45,7 +46,7 @@ export class Desk implements OwnerDesk {
       failures.forgive(slot.object);
       this.#ledger.pass(slot, holding);
     });
-    for (const actuator of actuators.readersOf(objects)) this.#ledger.reread(actuator);
+    for (const actuator of actuators.readersOf(objects)) this.#ledger.reread(actuator, objects);
     contention.log(holding);
   }
 
@@ -53,9 +54,10 @@ export class Desk implements OwnerDesk {
     if (holding.mayRemove) return;
     holding.mayRemove = true;
     // What there is was read when the owner came, and followed since.
-    this.#ledger.slots.each((slot) => {
-      if (slot.found !== undefined && !this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
-    });
+    const { slots, territory } = this.#ledger;
+    for (const query of territory.queriesOf([holding]))
+      for (const slot of slots.foundBy(query))
+        if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 
   settled(holding: Holding): Promise<void> {

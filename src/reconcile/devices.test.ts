@@ -63,6 +63,62 @@ test('reports from before our own last step are no drift', async (t) => {
   assert.deepEqual([reconciler.status.repairs, reconciler.status.failing], [0, []]);
 });
 
+test('a device that seems to have drifted is asked for by itself, however many there are', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  for (let n = 0; n < 50; n++) own(`d${n}`);
+  await reconciler.settled();
+  kernel.reportsAfter = 4;
+  const scan = t.mock.method(kernel, 'scan');
+  const { checks } = reconciler.status;
+  kernel.interfere({ verb: 'set', object: { kind: 'link', name: 'd7', up: false } });
+  await turns(20);
+  await reconciler.settled();
+  const asked = scan.mock.calls.map(({ arguments: [query] }) => query);
+  assert.deepEqual(asked, [{ kinds: ['link'], device: 'd7' }]);
+  assert.equal(reconciler.status.checks, checks);
+  assert.equal(kernel.history.at(-1), 'ip link set d7 up');
+});
+
+test('a network that comes is looked at by itself, and so is what it gives up', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  for (let n = 0; n < 50; n++) own(`d${n}`);
+  await reconciler.settled();
+  // What an earlier run left, and what another network has.
+  kernel.interfere({ verb: 'add', object: link('blue') });
+  kernel.interfere({ verb: 'add', object: fdb('blue', 1) });
+  kernel.interfere({ verb: 'add', object: fdb('d7', 1) });
+  const scan = t.mock.method(kernel, 'scan');
+  const { checks } = reconciler.status;
+  const blue = own('blue');
+  await blue.settled();
+  const devices = new Set(scan.mock.calls.map(({ arguments: [query] }) => query.device));
+  assert.deepEqual(devices, new Set(['blue']));
+  assert.equal(reconciler.status.checks, checks, 'no full comparison');
+  assert.equal(blue.status.checks, 1);
+  assert.equal(kernel.history.filter((command) => command.includes('dev blue')).length, 0);
+  blue.allowRemoval();
+  await blue.settled();
+  const removed = kernel.history.filter((command) => command.startsWith('bridge fdb del'));
+  assert.deepEqual(
+    removed.map((command) => command.split(' ').at(5)),
+    ['blue'],
+    'what it found there, and nothing of others',
+  );
+});
+
+test('networks that come at one time are looked at together', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  const read = t.mock.method(kernel, 'scan');
+  const { checks } = reconciler.status;
+  const all = Array.from({ length: 40 }, (_, n) => own(`d${n}`));
+  await reconciler.settled();
+  assert.equal(reconciler.status.checks, checks);
+  const links = read.mock.calls.filter(({ arguments: [{ kinds }] }) => kinds.includes('link'));
+  assert.equal(links.length, 40, 'each device once');
+  assert.ok(all.every(({ status }) => status.checks === 1));
+  assert.equal(kernel.text.filter((line) => line.startsWith('link d')).length, 40);
+});
+
 test('what waited for a device that could not be made is made with it, without a comparison', async (t) => {
   const { clock, kernel, reconciler, own } = await host(t);
   kernel.refuseAlways = (command) => (command.startsWith('ip link add') ? 'EBUSY' : undefined);

@@ -28,7 +28,8 @@ export class EventIntake {
   }
 
   take(event: KernelEvent): void {
-    for (const actuator of this.#components.actuators.staleAfter(event)) this.#ledger.reread(actuator);
+    for (const [actuator, stale] of this.#components.actuators.staleAfter(event))
+      this.#ledger.reread(actuator, stale);
     if (event.type === 'netconf' || event.type === 'policy' || event.type === 'qdisc') return;
     if (event.type === 'overrun' || event.type === 'flushed') {
       if (event.type === 'overrun')

@@ -1,4 +1,4 @@
-import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Actuator, Stale } from '#src/reconcile/actuator.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Cause, Slot } from '#src/reconcile/slot.ts';
 import { SlotTable } from '#src/reconcile/slot-table.ts';
@@ -6,6 +6,13 @@ import { Territory } from '#src/reconcile/territory.ts';
 import { WorkQueue } from '#src/reconcile/work-queue.ts';
 import type { Kinds } from '#src/state/kinds.ts';
 import type { KernelObject } from '#src/state/object.ts';
+
+/** What is to be read again. */
+export interface StaleParts {
+  isAll: boolean;
+  readonly devices: Set<string>;
+  readonly objects: KernelObject[];
+}
 
 /** What the parts of a reconciler share: what is wanted and found, whose it is, and what is to be done. */
 export class Ledger {
@@ -16,7 +23,9 @@ export class Ledger {
   /** Slots whose operations the kernel has not answered. */
   underWay: readonly Slot[] = [];
   readonly #onWork: () => void;
-  readonly #stale = new Set<Actuator>();
+  readonly #stale = new Map<Actuator, StaleParts>();
+  /** Owners of whose parts of the kernel nothing was read yet. */
+  readonly #fresh = new Set<Holding>();
   /** By device: slots that wait for it, and why they are to be looked at. */
   readonly #stranded = new Map<string, Map<Slot, Cause>>();
   #checkWanted = false;
@@ -36,7 +45,7 @@ export class Ledger {
 
   /** Whether there is anything to do now. */
   get hasWork(): boolean {
-    return this.#checkWanted || this.stale || !this.queue.isEmpty;
+    return this.#checkWanted || this.stale || this.hasFresh || !this.queue.isEmpty;
   }
 
   /** Compares everything, soon. */
@@ -50,15 +59,40 @@ export class Ledger {
     this.#checkWanted = true;
   }
 
+  /** Compares what one owner looks after, soon. */
+  lookAt(holding: Holding): void {
+    this.#fresh.add(holding);
+    this.#onWork();
+  }
+
+  get hasFresh(): boolean {
+    return this.#fresh.size > 0;
+  }
+
+  /** Those that are still owners. */
+  takeFresh(): Holding[] {
+    const taken = [...this.#fresh].filter(({ isReleased }) => !isReleased);
+    this.#fresh.clear();
+    return taken;
+  }
+
   checkBegins(): void {
     this.#checkWanted = false;
+    this.#fresh.clear();
     // The comparison finds them, where they are still wanted.
     this.#stranded.clear();
   }
 
-  /** An actuator's objects may have changed: they are read again, soon. */
-  reread(actuator: Actuator): void {
-    this.#stale.add(actuator);
+  /** Objects of an actuator may have changed: all, those on a device, or these. They are read again, soon. */
+  reread(actuator: Actuator, what: Stale | readonly KernelObject[]): void {
+    let parts = this.#stale.get(actuator);
+    if (parts === undefined) {
+      parts = { isAll: false, devices: new Set(), objects: [] };
+      this.#stale.set(actuator, parts);
+    }
+    if (what === 'all') parts.isAll = true;
+    else if ('device' in what) parts.devices.add(what.device);
+    else for (const object of what) parts.objects.push(object);
     this.#onWork();
   }
 
@@ -67,7 +101,7 @@ export class Ledger {
     return this.#stale.size > 0;
   }
 
-  takeStale(): Actuator[] {
+  takeStale(): [Actuator, StaleParts][] {
     const taken = [...this.#stale];
     this.#stale.clear();
     return taken;
@@ -76,9 +110,7 @@ export class Ledger {
   /** A device went, and everything on it. */
   forgetDevice(device: KernelObject): void {
     const name = this.kinds.of(device).deviceOf(device);
-    this.slots.each((slot) => {
-      if (this.#isOn(slot, name)) this.slots.clear(slot);
-    });
+    if (name !== undefined) for (const slot of this.slots.foundOn(name)) this.slots.clear(slot);
   }
 
   /** A slot has to wait for its device, which is not there: {@link deviceCame} takes it up again. */
@@ -117,17 +149,9 @@ export class Ledger {
 
   #hasAnyOn(device: KernelObject, isMeant: (slot: Slot) => boolean): boolean {
     const name = this.kinds.of(device).deviceOf(device);
-    let any = false;
-    this.slots.each((slot) => {
-      any ||= isMeant(slot) && this.#isOn(slot, name);
-    });
-    return any;
-  }
-
-  #isOn({ found }: Slot, device: string | undefined): boolean {
-    if (found === undefined) return false;
-    const kind = this.kinds.of(found);
-    return !kind.isDevice && kind.deviceOf(found) === device;
+    if (name === undefined) return false;
+    for (const slot of this.slots.foundOn(name)) if (isMeant(slot)) return true;
+    return false;
   }
 
   /** Whether there is nothing to do in the slot. */

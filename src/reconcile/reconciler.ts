@@ -104,8 +104,8 @@ export class Reconciler {
   own(request: OwnerRequest): Owner {
     const holding = new Holding(request);
     this.#ledger.territory.add(holding);
-    // What is in its scopes was not looked at before.
-    this.check();
+    // What is in its scopes was not looked at before. What others have there was.
+    this.#ledger.lookAt(holding);
     return new Owner(this.#desk, holding);
   }
 
@@ -178,8 +178,10 @@ export class Reconciler {
     while (!this.#signal.aborted) {
       this.#stepBegan = this.#components.clock.monotonic();
       if (this.#ledger.checkWanted) await this.#comparison.run();
+      else if (this.#ledger.hasFresh) await this.#comparison.runFor(this.#ledger.takeFresh());
       else if (this.#ledger.stale)
-        for (const actuator of this.#ledger.takeStale()) await readAgain(actuator, this.#ledger);
+        for (const [actuator, parts] of this.#ledger.takeStale())
+          await readAgain(actuator, parts, this.#ledger);
       else if (!(await this.#repair.some())) return;
       this.#endRound(false);
     }
@@ -188,7 +190,7 @@ export class Reconciler {
   /** Wakes owners with nothing more to do. */
   #endRound(isOver: boolean): void {
     for (const resolve of this.#roundWaiters.splice(0)) resolve();
-    if ((this.#ledger.checkWanted || this.#ledger.stale) && !isOver) return;
+    if ((this.#ledger.checkWanted || this.#ledger.stale || this.#ledger.hasFresh) && !isOver) return;
     for (const holding of this.#ledger.territory.holdings) {
       if (holding.waiters.length > 0 && (isOver || this.#ledger.queue.isIdle(holding)))
         for (const resolve of holding.waiters.splice(0)) resolve();
@@ -208,7 +210,7 @@ export class Reconciler {
   async #readAtInterval(actuator: Actuator): Promise<void> {
     while (actuator.readEveryMs !== undefined) {
       await this.#components.clock.sleep(actuator.readEveryMs, this.#signal);
-      this.#ledger.reread(actuator);
+      this.#ledger.reread(actuator, 'all');
     }
   }
 

@@ -1,3 +1,4 @@
+import type { DumpQuery } from '#src/kernel/kernel.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
@@ -10,6 +11,7 @@ import type { Job } from '#src/reconcile/work-queue.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { inTurns } from '#src/sys/in-turns.ts';
 
 export interface RepairComponents {
   readonly actuators: Actuators;
@@ -61,10 +63,11 @@ export class Repair {
     for (const slot of slots) slot.reported = false;
     this.#ledger.underWay = slots;
     const results = await this.#explained(await actuators.apply(planOf(slots, this.#ledger.kinds)));
-    this.#ledger.underWay = [];
     const refused = this.#refusedSlots(results);
     const noted = new Set<Slot>();
-    for (const result of results) this.#settle(result, now, refused, noted);
+    // An event that comes between two of them comes as if the kernel still worked on the rest.
+    await inTurns(results, clock, (result) => this.#settle(result, now, refused, noted));
+    this.#ledger.underWay = [];
     return true;
   }
 
@@ -96,7 +99,8 @@ export class Repair {
     if (doubtful.length === 0) return jobs;
     for (const { slot } of doubtful) slot.reported = false;
     const seen = new Map<Slot | undefined, KernelObject>();
-    await actuators.scan({ kinds: IN_STEPS }, (object) => seen.set(slots.find(object), object));
+    for (const query of this.#queriesFor(doubtful))
+      await actuators.scan(query, (object) => seen.set(slots.find(object), object));
     for (const { slot } of doubtful) {
       if (slot.reported) continue;
       const object = seen.get(slot);
@@ -104,6 +108,18 @@ export class Repair {
       else if (slot.found !== undefined) slots.clear(slot);
     }
     return this.#notRight(jobs);
+  }
+
+  /** One device is asked for by itself: a list of all takes the longer the more there are. */
+  #queriesFor(jobs: readonly Job[]): DumpQuery[] {
+    const asked = new Map<string, Set<KernelObject['kind']>>();
+    for (const { slot } of jobs) {
+      const device = this.#ledger.kinds.of(slot.object).deviceOf(slot.object);
+      if (device === undefined) return [{ kinds: IN_STEPS }];
+      asked.set(device, (asked.get(device) ?? new Set()).add(slot.object.kind));
+    }
+    if (asked.size > ASKED_ONE_BY_ONE) return [{ kinds: IN_STEPS }];
+    return Array.from(asked, ([device, kinds]) => ({ kinds: [...kinds], device }));
   }
 
   /** Leaves out what belongs on a device that is not there and can't be made now: it is taken up when the device is there. */
@@ -283,4 +299,6 @@ const REPAIRED_AT_ONCE = 2_040;
 const EXPLAINED: readonly KernelObject['kind'][] = ['link', 'wireguard-device'];
 /** One operation of ours on a device is several reports, the first ones of what it was on the way. */
 const IN_STEPS = ['link', 'bridge-port'] as const satisfies readonly KernelObject['kind'][];
+/** A list has some tens of devices in the time of a question about one. */
+const ASKED_ONE_BY_ONE = 16;
 const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.some((it) => it === kind);

@@ -1,3 +1,5 @@
+import type { DumpQuery } from '#src/kernel/kernel.ts';
+import { DeviceSlots } from '#src/reconcile/device-slots.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
 import { SlotBuckets } from '#src/reconcile/slot-buckets.ts';
@@ -18,6 +20,7 @@ export type LookAt = (slot: Slot, isWithdrawn: boolean) => void;
 export class SlotTable {
   readonly #kinds: Kinds<KernelObject>;
   readonly #buckets: SlotBuckets;
+  readonly #onDevices: DeviceSlots;
   /** Later owners of a slot, in the order in which they came. */
   readonly #rivals = new Map<Slot, readonly Rival[]>();
   #wanted = 0;
@@ -29,6 +32,7 @@ export class SlotTable {
   constructor(kinds: Kinds<KernelObject> = KINDS) {
     this.#kinds = kinds;
     this.#buckets = new SlotBuckets(kinds);
+    this.#onDevices = new DeviceSlots(kinds);
   }
 
   /** Slots in which something is wanted. */
@@ -43,6 +47,34 @@ export class SlotTable {
   /** See {@link SlotBuckets.each}. */
   each(visit: (slot: Slot) => void): void {
     this.#buckets.each(visit);
+  }
+
+  /** The slots in which something was found that is on the device, without the device itself. */
+  foundOn(device: string): Iterable<Slot> {
+    return this.#onDevices.of(device) ?? this.#scanFor(device);
+  }
+
+  /** The slots in which something was found that the query lists. */
+  *foundBy({ kinds, device, protocol }: DumpQuery): Generator<Slot> {
+    const isMeant = ({ found }: Slot): boolean =>
+      found !== undefined &&
+      kinds.includes(found.kind) &&
+      (protocol === undefined || (found.kind === 'route' && found.protocol === protocol));
+    if (device !== undefined) {
+      for (const slot of this.foundOn(device)) if (isMeant(slot)) yield slot;
+      const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
+      if (link?.found !== undefined) yield link;
+      return;
+    }
+    for (const kind of kinds) {
+      const found: Slot[] = [];
+      this.eachOf(kind, (slot) => void (isMeant(slot) && found.push(slot)));
+      yield* found;
+    }
+  }
+
+  *#scanFor(device: string): Generator<Slot> {
+    for (const slot of this) if (this.#onDevices.deviceOf(slot.found) === device) yield slot;
   }
 
   /** Calls back with every slot of one kind. */
@@ -88,7 +120,7 @@ export class SlotTable {
   #fillWanted(slot: Slot, object: KernelObject): void {
     slot.object = object;
     slot.wanted = object;
-    if (slot.found !== undefined && this.#isEqual(object, slot.found)) slot.found = object;
+    if (slot.found !== undefined && this.#isEqual(object, slot.found)) this.#setFound(slot, object);
   }
 
   #withdraw(slot: Slot, holding: Holding, subject: string, look: LookAt): void {
@@ -158,7 +190,7 @@ export class SlotTable {
   /** Notes that the slot is empty now, likewise. */
   clear(slot: Slot): void {
     slot.seen = this.#look + 1;
-    slot.found = undefined;
+    this.#setFound(slot, undefined);
     if (slot.wanted === undefined) this.#leave(slot);
   }
 
@@ -183,8 +215,13 @@ export class SlotTable {
 
   /** Every slot; those that the look did not find are emptied. To be gone through before the next look begins. */
   *endLook(): Generator<Slot> {
+    yield* this.endLookAt(this);
+  }
+
+  /** The same after a look at a part of the kernel: `slots` are all that it could have found something in. */
+  *endLookAt(slots: Iterable<Slot>): Generator<Slot> {
     this.#left = undefined;
-    for (const slot of this) {
+    for (const slot of slots) {
       if (slot.seen < this.#look && slot.found !== undefined) this.clear(slot);
       yield slot;
     }
@@ -192,9 +229,14 @@ export class SlotTable {
 
   #fill(slot: Slot, object: KernelObject, seen: number): Slot {
     const { wanted } = slot;
-    slot.found = wanted !== undefined && this.#isEqual(wanted, object) ? wanted : object;
+    this.#setFound(slot, wanted !== undefined && this.#isEqual(wanted, object) ? wanted : object);
     slot.seen = seen;
     return slot;
+  }
+
+  #setFound(slot: Slot, object: KernelObject | undefined): void {
+    this.#onDevices.move(slot, slot.found, object);
+    slot.found = object;
   }
 
   /** Takes out an empty slot in which nothing is wanted. */

@@ -94,6 +94,21 @@ test('a comparison reads each setting once, although the same was asked for', as
   assert.equal(settings.reads, 2);
 });
 
+test('a change of one device’s settings reads those of that device, however many there are', async (t) => {
+  const { settings, kernel, owner, reconciler } = await host(t);
+  settings.reads = 0;
+  settings.values.set(DEVICE, '0');
+  kernel.emit({ type: 'netconf', family: 4, device: 'blue' });
+  await reconciler.settled();
+  assert.deepEqual([settings.reads, settings.values.get(DEVICE)], [1, '1']);
+  kernel.emit({ type: 'netconf', family: 4, device: 'red' });
+  await reconciler.settled();
+  assert.equal(settings.reads, 1);
+  owner.set('more', [sysctl('net/ipv4/conf/all/rp_filter')]);
+  await reconciler.settled();
+  assert.equal(settings.reads, 2, 'what is new is read alone');
+});
+
 test('a setting that another program changes is repaired after the kernel’s netconf event', async (t) => {
   const { settings, kernel, owner } = await host(t);
   settings.values.set(FORWARD, '0');

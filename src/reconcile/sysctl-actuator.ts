@@ -1,5 +1,5 @@
 import type { KernelEvent } from '#src/kernel/kernel.ts';
-import type { Actuator } from '#src/reconcile/actuator.ts';
+import type { Actuator, Stale } from '#src/reconcile/actuator.ts';
 import { SYSCTL, type Sysctl } from '#src/state/kinds/sysctl.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { KernelError, Operation, OperationResult } from '#src/state/operation.ts';
@@ -40,8 +40,10 @@ export class SysctlActuator implements Actuator {
     return file !== fileOf(object) && (await this.#files.read(file)) !== undefined;
   }
 
-  isStaleAfter({ type }: KernelEvent): boolean {
-    return type === 'netconf';
+  /** The host's own forwarding switches that of every device. */
+  staleAfter(event: KernelEvent): Stale | undefined {
+    if (event.type !== 'netconf') return undefined;
+    return SHARED.includes(event.device) ? 'all' : { device: event.device };
   }
 
   async apply(operations: readonly Operation[]): Promise<OperationResult[]> {
@@ -71,8 +73,11 @@ export class SysctlActuator implements Actuator {
     }
   }
 
-  /** The kernel's netconf events are heard by rtnetlink: see {@link isStaleAfter}. */
+  /** The kernel's netconf events are heard by rtnetlink: see {@link staleAfter}. */
   async monitor(): Promise<void> {}
 }
+
+/** What the kernel calls the settings of all devices, and of those to come. */
+const SHARED: readonly string[] = ['all', 'default'];
 
 const fileOf = ({ path }: Sysctl): string => `/proc/sys/${path}`;

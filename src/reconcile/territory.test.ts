@@ -105,6 +105,7 @@ test('scopes that an owner exchanges are read again', () => {
   changing.add(new Holding({ name: 'blue', scopes: () => scopes }));
   assert.ok(changing.isFollowed({ kind: 'link', name: 'blue' }));
   scopes = [onDevice('green')];
+  changing.mayHaveChanged();
   assert.ok(!changing.isFollowed({ kind: 'link', name: 'blue' }));
   assert.ok(changing.isFollowed({ kind: 'link', name: 'green' }));
 });

@@ -16,7 +16,9 @@ export class Territory {
   readonly #kinds: Kinds<KernelObject>;
   readonly #holdings = new Map<Holding, readonly Scope[] | undefined>();
   /** By kind, then by device; `undefined` for scopes without one. */
-  #claims = new Map<KindName, Map<string | undefined, Claim[]>>();
+  readonly #claims = new Map<KindName, Map<string | undefined, Claim[]>>();
+  /** The scopes were asked for in this stretch of work, in which no owner has changed its own. */
+  #isCurrent = false;
 
   constructor(kinds: Kinds<KernelObject> = KINDS) {
     this.#kinds = kinds;
@@ -28,11 +30,17 @@ export class Territory {
 
   add(holding: Holding): void {
     this.#holdings.set(holding, undefined);
+    this.#isCurrent = false;
   }
 
   remove(holding: Holding): void {
+    this.#unclaim(holding, this.#holdings.get(holding));
     this.#holdings.delete(holding);
-    this.#index();
+  }
+
+  /** An owner may have other scopes now. */
+  mayHaveChanged(): void {
+    this.#isCurrent = false;
   }
 
   /** Whether it is kept though nobody wants it: an owner made it, or it is a device that matters to one. */
@@ -71,11 +79,21 @@ export class Territory {
         queries.set(`${kind} ${query.device} ${query.protocol}`, query);
       }
     }
-    // An unfiltered list holds what the filtered ones do.
-    return [...queries.values()].filter(
-      ({ kinds: [kind], device, protocol }) =>
-        (device === undefined && protocol === undefined) || !queries.has(`${kind} undefined undefined`),
-    );
+    return withoutCovered(queries);
+  }
+
+  /** The same for the scopes of some owners; of links only those of their devices. */
+  queriesOf(holdings: readonly Holding[]): DumpQuery[] {
+    const queries = new Map<string, DumpQuery>();
+    for (const holding of holdings) {
+      for (const { kinds, filter } of holding.scopes()) {
+        for (const kind of kinds) {
+          const query: DumpQuery = { kinds: [kind], ...filter };
+          queries.set(`${kind} ${query.device} ${query.protocol}`, query);
+        }
+      }
+    }
+    return withoutCovered(queries);
   }
 
   /** Devices of which this owner alone follows the entries of these kinds. */
@@ -105,32 +123,56 @@ export class Territory {
     for (const claim of byDevice.get(undefined) ?? []) if (hasProtocol(object, claim.scope)) yield claim;
   }
 
-  /** Owners hand out the same list as long as it has not changed. */
+  /**
+   * Owners hand out the same list as long as it has not changed. They are asked once in a stretch of work: there may be 1,000,
+   * and a stretch may be a list of 100,000 objects.
+   */
   #refresh(): void {
-    let changed = false;
+    if (this.#isCurrent) return;
     for (const [holding, known] of this.#holdings) {
       const scopes = holding.scopes();
       if (scopes === known) continue;
+      this.#unclaim(holding, known);
       this.#holdings.set(holding, scopes);
-      changed = true;
+      this.#claim(holding, scopes);
     }
-    if (changed) this.#index();
+    this.#isCurrent = true;
+    queueMicrotask(() => this.mayHaveChanged());
   }
 
-  #index(): void {
-    this.#claims = new Map();
-    for (const [holding, scopes = []] of this.#holdings) {
-      for (const scope of scopes) {
-        for (const kind of scope.kinds) {
-          const byDevice = this.#claims.get(kind) ?? new Map<string | undefined, Claim[]>();
-          this.#claims.set(kind, byDevice);
-          const device = deviceIn(scope);
-          byDevice.set(device, [...(byDevice.get(device) ?? []), { holding, scope }]);
-        }
+  #claim(holding: Holding, scopes: readonly Scope[]): void {
+    for (const scope of scopes) {
+      for (const kind of scope.kinds) {
+        const byDevice = this.#claims.get(kind) ?? new Map<string | undefined, Claim[]>();
+        this.#claims.set(kind, byDevice);
+        const device = deviceIn(scope);
+        const claims = byDevice.get(device);
+        if (claims === undefined) byDevice.set(device, [{ holding, scope }]);
+        else claims.push({ holding, scope });
+      }
+    }
+  }
+
+  #unclaim(holding: Holding, scopes: readonly Scope[] = []): void {
+    for (const scope of scopes) {
+      for (const kind of scope.kinds) {
+        const byDevice = this.#claims.get(kind);
+        const device = deviceIn(scope);
+        const rest = byDevice?.get(device)?.filter((claim) => claim.holding !== holding) ?? [];
+        if (rest.length > 0) byDevice?.set(device, rest);
+        else byDevice?.delete(device);
+        if (byDevice?.size === 0) this.#claims.delete(kind);
       }
     }
   }
 }
+
+/** An unfiltered list holds what the filtered ones do. */
+const withoutCovered = (queries: ReadonlyMap<string, DumpQuery>): DumpQuery[] =>
+  [...queries.values()].filter(
+    ({ kinds: [kind], device, protocol }) =>
+      (device === undefined && protocol === undefined) || !queries.has(`${kind} undefined undefined`),
+  );
 
 /** Scopes are found by kind and device; what remains to be asked is the protocol. */
 const hasProtocol = (object: KernelObject, { filter }: Scope): boolean =>

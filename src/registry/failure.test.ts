@@ -26,6 +26,7 @@ test('the line tells what every endpoint said, and the remedy fits the most tell
 const SOCKET_CASES: readonly [string, string, Failure['reason'], RegExp][] = [
   ['ECONNREFUSED', 'connect ECONNREFUSED 127.0.0.1:1', 'unreachable', /^connection refused$/],
   ['', 'connect ECONNREFUSED ::1:1', 'unreachable', /^connection refused$/],
+  ['', 'EPIPE This socket has been ended by the other party', 'unreachable', /^connection closed$/],
   ['ENOTFOUND', 'getaddrinfo ENOTFOUND etcd', 'unreachable', /^no such host name$/],
   ['CERT_HAS_EXPIRED', 'certificate has expired', 'tls', /^TLS: certificate has expired$/],
   [

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { delimiter, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { SEARCH_PATH } from '#src/sys/command.ts';
 import { type ProcessId, systemProcesses } from '#src/sys/process.ts';
 
@@ -63,6 +62,8 @@ export const systemPrograms: ChildPrograms = {
       child.unref();
       for (const output of [child.stdout, child.stderr]) (output as Socket).unref();
     }
+    // Loaded here: the backends without programs do without it.
+    const { createInterface } = process.getBuiltinModule('node:readline');
     for (const input of [child.stdout, child.stderr])
       createInterface({ input }).on('line', (line) => onLine(line.slice(0, LONGEST_LINE)));
     const ended = new Promise<string>((resolve) => {

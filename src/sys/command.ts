@@ -6,6 +6,8 @@ export interface CommandOptions {
   /** The command is killed (SIGKILL) after this many milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** Called with the process's number as soon as it has one. */
+  readonly onStart?: (pid: number) => void;
 }
 
 export interface CommandResult {
@@ -51,7 +53,7 @@ const MAX_OUTPUT_BYTES = 64 << 20;
 export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 export const systemCommands: CommandRunner = {
-  run(argv, { stdin, timeoutMs = DEFAULT_TIMEOUT_MS, signal } = {}) {
+  run(argv, { stdin, timeoutMs = DEFAULT_TIMEOUT_MS, signal, onStart } = {}) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
         reject(signal.reason);
@@ -65,6 +67,7 @@ export const systemCommands: CommandRunner = {
           PATH: [process.env.PATH, SEARCH_PATH].filter(Boolean).join(':'),
         },
       });
+      if (child.pid !== undefined) onStart?.(child.pid);
       const stdout: Buffer[] = [];
       const stderr: Buffer[] = [];
       let size = 0;

@@ -1,4 +1,15 @@
-import { link, open, readFile, readlink, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import {
+  constants,
+  link,
+  open,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { makeFolder } from '#src/sys/make-folder.ts';
 
@@ -15,6 +26,8 @@ export interface Files {
    * and its target is replaced. What is no file, such as /dev/stdout or /dev/null, is written in place.
    */
   writeAtomically(path: string, text: string | Iterable<string>, mode?: number): Promise<void>;
+  /** Adds to the end of a file that is there; it is on the disk when the promise resolves. Throws node's error. */
+  append(path: string, text: string): Promise<void>;
   /**
    * Creates the file (0644 unless `mode` says otherwise), whole, unless there is one: false then. Makes the folder (0755) if it is missing. Of many who
    * do so at one instant one succeeds, and all of them read its text then.
@@ -40,6 +53,15 @@ export const systemFiles: Files = {
     const file = await open(path, 'w');
     try {
       await file.writeFile(text);
+    } finally {
+      await file.close();
+    }
+  },
+  async append(path, text) {
+    const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
+    try {
+      await file.writeFile(text);
+      await file.datasync();
     } finally {
       await file.close();
     }

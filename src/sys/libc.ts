@@ -78,6 +78,8 @@ export interface Libc {
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   /** bpf(2), by its number. `attributes` is a union bpf_attr whose pointers come from {@link Libc.addressOf}. */
   bpf(command: number, attributes: Uint8Array, size: number): number;
+  /** madvise(2) on memory of this process. */
+  madvise(address: bigint, length: bigint, advice: number): number;
   /** errno(3) of the last of these calls. */
   errno(): number;
   /**
@@ -161,6 +163,7 @@ async function load(): Promise<Libc> {
       if (bpfNumber === undefined) throw new SystemError('bpf', os.errno.ENOSYS);
       return syscall(bpfNumber, command, attributes, size);
     },
+    madvise: process.func('int madvise(uintptr_t, size_t, int)'),
     errno: () => koffi.errno(),
     // koffi's types lack the status, which comes first.
     poll: (fd, listener) => koffi.node.poll(fd, { readable: true }, listener as never) as never,

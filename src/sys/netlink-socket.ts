@@ -47,6 +47,8 @@ export interface NetlinkSocket {
    * kernel failed with (netlink_set_err of net/netlink/af_netlink.c). Throws a {@link SystemError} when there is no such socket (any more).
    */
   receive(): Uint8Array | 'overrun' | undefined;
+  /** The name of a device of the socket's namespace; `undefined` when there is none (any more). A question of a microsecond. */
+  deviceName(index: number): string | undefined;
   /** Other messages to leave out from now on, in place of those before. Throws a WeftError `netlink`. */
   setMute(mute: Mute): void;
   /** Calls `listener` in a turn of its own whenever there is something to receive, an error included. Keeps the process alive. */
@@ -83,6 +85,10 @@ const OLDEST_GROUPS = 32;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
+const SIOCGIFNAME = 0x8910;
+/** struct ifreq: the name, then among others the index. */
+const IFREQ_BYTES = 40;
+const IFNAMSIZ = 16;
 const MSG_TRUNC = 0x20;
 const MSG_DONTWAIT = 0x40;
 /** struct sockaddr_nl: u16 family, u16 pad, u32 pid, u32 groups */
@@ -102,6 +108,7 @@ class SystemNetlinkSocket implements NetlinkSocket {
   readonly #buffer = new Uint8Array(DATAGRAM_BYTES);
   readonly #sender = netlinkAddress();
   readonly #senderLength = new Int32Array(1);
+  readonly #ifreq = Buffer.alloc(IFREQ_BYTES);
   #watch: SocketWatch | undefined;
   #closed = false;
   /** Sends that are under way on other threads. */
@@ -204,6 +211,15 @@ class SystemNetlinkSocket implements NetlinkSocket {
       if (size > DATAGRAM_BYTES) return 'overrun';
       return this.#buffer.subarray(0, size);
     }
+  }
+
+  deviceName(index: number): string | undefined {
+    this.#assertOpen('ioctl');
+    const request = this.#ifreq;
+    if (LITTLE_ENDIAN) request.writeInt32LE(index, IFNAMSIZ);
+    else request.writeInt32BE(index, IFNAMSIZ);
+    if (this.#libc.ioctl(this.#fd, SIOCGIFNAME, request) < 0) return undefined;
+    return request.toString('utf8', 0, request.indexOf(0));
   }
 
   setMute(mute: Mute): void {

@@ -27,6 +27,8 @@ import { tracedHost } from '../support/traced-host.ts';
  * A fault that is not mended is found beside the next one. `weft trace` stops where the packet does, in the same lab.
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'iptables-legacy', 'nft');
+/** Doctor bounds each of its looks by itself. */
+const DOCTOR_MS = 60_000;
 const ONLY = process.env.WEFT_FAULT;
 const faults = FAULTS.filter(({ id }) => ONLY === undefined || ONLY.split(',').includes(id));
 
@@ -46,7 +48,9 @@ interface Said {
 
 async function doctor(flags: readonly string[]): Promise<{ said: Said; code: number; ms: number }> {
   const began = performance.now();
-  const { code, stdout, stderr } = await lab().one.host.run([WEFT, 'doctor', '--json', ...flags]);
+  const { code, stdout, stderr } = await lab().one.host.run([WEFT, 'doctor', '--json', ...flags], {
+    timeoutMs: DOCTOR_MS,
+  });
   const ms = performance.now() - began;
   assert.ok(stdout !== '', `weft doctor ended with ${code}: ${stderr}`);
   return { said: JSON.parse(stdout) as Said, code, ms };

@@ -268,7 +268,7 @@ test('a host of flannel is refused by its name, and nothing is touched', { skip 
   const rest: readonly [words: string[], why: RegExp][] = [
     [['--backend=carrier-pigeon'], /unknown backend type: carrier-pigeon/],
     [['--backend=vxlan', '--vni=1'], /the network has this backend already/],
-    [['--port=4789'], /both would be the device flannel\.1; choose another VNI as well/],
+    [['--option=GBP=true'], /both would be the device flannel\.1; choose another VNI or port as well/],
     [['--backend=alloc'], /backend alloc carries no packets of its own/],
     [['--vni=99999999'], /VNI must be between 0 and 16777215/],
     [['--backend=host-gw', '--vni=7'], /--vni is of backend vxlan/],

@@ -61,13 +61,3 @@ test('both families move: VNI 1 → 7, then to host-gw, and nothing is lost', { 
   await assertNothingLost(ring);
   assert.match(await configOf(network, 3), /"Backend":\{"Type":"host-gw"\}\}$/);
 });
-
-test('a network of IPv6 alone is refused in one line', { skip }, async (t) => {
-  const config =
-    '{"EnableIPv4":false,"EnableIPv6":true,"IPv6Network":"fd00:10::/48","Backend":{"Type":"vxlan"}}';
-  const network = await dualNetwork(t, { config });
-  const { code, stderr } = await change(network, '--vni=7');
-  assert.equal(code, 1);
-  assert.match(stderr, /a new path is tried over IPv4, which this network does not have/);
-  assert.equal(await configOf(network, 3), config);
-});

@@ -8,6 +8,9 @@ import {
   encodeSettings,
   type FastCounts,
   type Flow,
+  localKey,
+  nextEdition,
+  peerKey,
 } from '#src/fast-path/map-layouts.ts';
 import { decide, type ModelState } from '#src/fast-path/model.ts';
 import { chosenIn, udpFrame, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
@@ -15,7 +18,12 @@ import { checksumOf } from '#src/lib/inner-packet.ts';
 import { formatIpv4, type Ipv4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
 import { type Mac, macToBytes } from '#src/lib/mac.ts';
 import { closeMaps, createMaps } from '#src/reconcile/fast-path/fast-maps.ts';
-import { closePrograms, loadPrograms, readPrograms } from '#src/reconcile/fast-path/load-programs.ts';
+import {
+  closePrograms,
+  type FastMaps,
+  loadPrograms,
+  readPrograms,
+} from '#src/reconcile/fast-path/load-programs.ts';
 import { LEFT_ALONE, REDIRECTED } from '#src/reconcile/fast-path/self-test.ts';
 import type { FastPath, FastPeer, FastProgram } from '#src/state/object.ts';
 import { Bpf } from '#src/sys/bpf.ts';
@@ -54,16 +62,21 @@ const peer = (subnet: string, vtep: string, last: number): FastPeer => ({
   vtep: ip(vtep),
   mac: `02:00:00:00:f1:0${last}` as Mac,
 });
-/** One within the other: the longest prefix has the word. */
+const local = (ifindex: number, last: number) => ({ ifindex, mac: `02:42:0a:f4:01:0${last}` as Mac });
+/** The first of each row to begin with; a change takes another of them, or none. */
 const PEERS = [
-  peer('10.244.2.0/24', '192.168.77.2', 2),
-  peer('10.244.3.0/24', '192.168.77.3', 3),
-  peer('10.244.3.128/25', '192.168.77.4', 4),
+  [peer('10.244.2.0/24', '192.168.77.2', 2), peer('10.244.2.0/24', '192.168.77.5', 5)],
+  [peer('10.244.3.0/24', '192.168.77.3', 3), peer('10.244.3.0/24', '192.168.77.3', 6)],
+  // Within the other: the longest prefix has the word.
+  [peer('10.244.3.128/25', '192.168.77.4', 4), peer('10.244.3.128/25', '192.168.77.2', 2)],
+  // What is a container's here, too: a flow then goes out and comes in with the same addresses.
+  [peer('10.244.1.0/24', '192.168.77.5', 5), peer('10.244.1.0/24', '192.168.77.3', 6)],
 ];
-const LOCALS = new Map([
-  [ip('10.244.1.2'), { ifindex: LOOPBACK, mac: '02:42:0a:f4:01:02' as Mac }],
-  [ip('10.244.1.3'), { ifindex: 77, mac: '02:42:0a:f4:01:03' as Mac }],
-]);
+const LOCALS = [
+  { address: ip('10.244.1.2'), ends: [local(LOOPBACK, 2), local(LOOPBACK, 4), local(78, 2)] },
+  { address: ip('10.244.1.3'), ends: [local(77, 3), local(LOOPBACK, 3)] },
+];
+const THEIRS = ['10.244.2.2', '10.244.3.2', '10.244.3.200', '10.244.9.2', '10.244.1.2', '10.244.1.3'];
 
 /** Mulberry32: numbers below 1 that a seed brings back. */
 function numbers(seed: number): () => number {
@@ -95,7 +108,7 @@ class Packets {
   inner(isInbound: boolean): Uint8Array {
     const [ours, theirs] = [
       this.one(['10.244.1.2', '10.244.1.2', '10.244.1.2', '10.244.1.3', '10.244.1.4']),
-      this.one(['10.244.2.2', '10.244.3.2', '10.244.3.200', '10.244.9.2']),
+      this.one(THEIRS),
     ];
     const [source, destination] = isInbound ? [theirs, ours] : [ours, theirs];
     const payload = Buffer.alloc(this.one([0, 1, 5, 12, 13, 400, 1400]), this.below(256));
@@ -144,6 +157,59 @@ class Packets {
 }
 
 const OUTER_AND_INNER = 84;
+const CHANGES_EVERY = 200;
+
+/** Peers and containers as they are now, in the kernel and for the model. */
+class World {
+  readonly peers = new Map<number, FastPeer>();
+  readonly locals = new Map<Ipv4, { ifindex: number; mac: Mac }>();
+  readonly #bpf: Bpf;
+  readonly #maps: FastMaps;
+  #edition: Uint8Array | undefined;
+
+  constructor(bpf: Bpf, maps: FastMaps) {
+    this.#bpf = bpf;
+    this.#maps = maps;
+    for (const [row, [first]] of PEERS.entries()) this.#setPeer(row, first);
+    for (const { address, ends } of LOCALS) this.#setLocal(address, ends[0]);
+    this.#beginEdition();
+  }
+
+  change(packets: Packets): void {
+    const row = packets.below(PEERS.length);
+    const { address, ends } = packets.one(LOCALS);
+    // One number more than there are: none.
+    if (packets.below(2) === 0) this.#setPeer(row, PEERS[row]?.[packets.below(3)]);
+    else this.#setLocal(address, ends[packets.below(ends.length + 1)]);
+    this.#beginEdition();
+  }
+
+  #setPeer(row: number, peer: FastPeer | undefined): void {
+    const before = this.peers.get(row);
+    this.peers.delete(row);
+    if (peer !== undefined) {
+      this.peers.set(row, peer);
+      this.#bpf.update(this.#maps.peers, encodePeer(peer));
+    } else if (before !== undefined) this.#bpf.delete(this.#maps.peers, peerKey(before));
+  }
+
+  #setLocal(address: Ipv4, end: { ifindex: number; mac: Mac } | undefined): void {
+    this.locals.delete(address);
+    if (end === undefined) {
+      this.#bpf.delete(this.#maps.locals, localKey({ ip: address }));
+      return;
+    }
+    this.locals.set(address, end);
+    const object = { kind: 'fast-local', set: 'flannel.1', ip: address, device: 'lo', mac: end.mac } as const;
+    this.#bpf.update(this.#maps.locals, encodeLocal(object, end.ifindex));
+  }
+
+  #beginEdition(): void {
+    const entry = nextEdition(this.#edition);
+    this.#edition = entry.value;
+    this.#bpf.update(this.#maps.edition, entry);
+  }
+}
 
 function readCounts(bpf: Bpf, fd: number): FastCounts {
   const key = new Uint8Array(4);
@@ -161,19 +227,14 @@ test(`${PACKETS} random packets come to what the model says, seed ${SEED}`, { sk
   const programs = loadPrograms(bpf, await readPrograms(), maps);
   try {
     bpf.update(maps.settings, encodeSettings(settings, { underlay: LOOPBACK, tunnel: LOOPBACK }));
-    bpf.updateAll(maps.peers, PEERS.map(encodePeer));
-    for (const [address, { ifindex, mac }] of LOCALS)
-      bpf.update(
-        maps.locals,
-        encodeLocal({ kind: 'fast-local', set: 'flannel.1', ip: address, device: 'lo', mac }, ifindex),
-      );
+    const world = new World(bpf, maps);
     const packets = new Packets(SEED);
     const fresh = new Set<string>();
     const nameOf = (flow: Flow) => Buffer.from(encodeFlow(flow, 0n, 0).key).toString('hex');
     // Some flows are noted by the programs, others are from before the rules changed.
     for (const sourcePort of [1001, 1002])
       for (const protocol of [6, 17])
-        for (const theirs of ['10.244.2.2', '10.244.3.2', '10.244.3.200', '10.244.9.2'])
+        for (const theirs of THEIRS)
           for (const [source, destination] of [
             ['10.244.1.2', theirs],
             [theirs, '10.244.1.2'],
@@ -190,6 +251,8 @@ test(`${PACKETS} random packets come to what the model says, seed ${SEED}`, { sk
     const totals = new Map<string, number>();
     let before = readCounts(bpf, maps.counts);
     for (let count = 0; count < PACKETS; count++) {
+      // Flows have gone fast in both directions meanwhile, and what was remembered of them ends here.
+      if (packets.below(CHANGES_EVERY) === 0) world.change(packets);
       const program: FastProgram = packets.one([
         'from-container',
         'from-container',
@@ -205,8 +268,8 @@ test(`${PACKETS} random packets come to what the model says, seed ${SEED}`, { sk
       if (isNoting) packet.set([0xff, 0xfe], 34);
       const state: ModelState = {
         settings,
-        peers: PEERS,
-        locals: LOCALS,
+        peers: [...world.peers.values()],
+        locals: world.locals,
         isFresh: (flow) => fresh.has(nameOf(flow)),
         ifindex: LOOPBACK,
         mac: NO_MAC,
@@ -226,7 +289,7 @@ test(`${PACKETS} random packets come to what the model says, seed ${SEED}`, { sk
         assert.equal(Buffer.from(found.packet).toString('hex'), Buffer.from(bytes).toString('hex'), said());
       const what = wanted.count ?? 'left';
       totals.set(what, (totals.get(what) ?? 0) + 1);
-      if (program === 'from-wire' && wanted.fast !== undefined) assertTrue(packet, said);
+      if (program === 'from-wire' && wanted.fast !== undefined) assertTrue(packet, world, said);
       // Counts are read now and then: that takes as long as a hundred packets.
       if (count % 1000 !== 999 && count !== PACKETS - 1) continue;
       const now = readCounts(bpf, maps.counts);
@@ -250,15 +313,14 @@ const seen: string[] = [];
 const NOTHING_CHOSEN = { id: 0, sourcePort: 0 };
 
 /** Said a third time, and plainly: who may send what into a container. */
-function assertTrue(packet: Uint8Array, said: () => string): void {
+function assertTrue(packet: Uint8Array, { peers }: World, said: () => string): void {
   const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
   const [vtep, inner] = [formatIpv4(view.getUint32(26) as Ipv4), formatIpv4(view.getUint32(76) as Ipv4)];
-  const owner = inner.startsWith('10.244.2.')
-    ? '192.168.77.2'
-    : Number(inner.split('.')[3]) < 128
-      ? '192.168.77.3'
-      : '192.168.77.4';
-  assert.equal(vtep, owner, said());
+  const [, , third, fourth] = inner.split('.').map(Number);
+  const isUpper = third === 3 && fourth !== undefined && fourth >= 128;
+  const ownerOf3 = (isUpper && peers.get(2)) || peers.get(1);
+  const owner = third === 1 ? peers.get(3) : third === 2 ? peers.get(0) : ownerOf3;
+  assert.equal(vtep, owner && formatIpv4(owner.vtep), said());
   assert.equal(view.getUint32(46), settings.vni * 256, said());
   assert.equal(view.getUint32(30), settings.vtep, said());
 }

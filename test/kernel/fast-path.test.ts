@@ -3,6 +3,7 @@ import { readdirSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { encodeLocal, encodePeer } from '#src/fast-path/map-layouts.ts';
+import type { Mac } from '#src/lib/mac.ts';
 import type { FormName } from '#src/reconcile/fast-path/hooks.ts';
 import type { Bpf } from '#src/sys/bpf.ts';
 import { systemClock } from '#src/sys/clock.ts';
@@ -322,6 +323,64 @@ for (const [form, lack] of forms) {
     await there.send();
     await there.send();
     assert.deepEqual([fast.counts().encapsulated, fast.counts().noted], [2, noted]);
+  });
+
+  test(`${form}: a change of a peer or a container holds for the next packet`, { skip: lack }, async (t) => {
+    const { h1, h2, wish, fast } = await oneFast(t, form);
+    const [there, back] = [await flow(t, h1, h2), await flow(t, h2, h1)];
+    for (const { send } of [there, there, back, back]) await send();
+    const counts = () => [fast.counts().encapsulated, fast.counts().decapsulated];
+    assert.deepEqual(counts(), [1, 1]);
+    await fast.set(wantedOf({ ...wish, peers: [] }));
+    for (const { send } of [there, back]) await send();
+    assert.deepEqual(counts(), [1, 1]);
+    await fast.set(wantedOf(wish));
+    for (const { send } of [there, back]) await send();
+    assert.deepEqual(counts(), [2, 2]);
+    // Another container has the address: the frame is for that one.
+    const mac = '02:42:0a:f4:01:99' as Mac;
+    await fast.set(wantedOf({ ...wish, locals: wish.locals.map((local) => ({ ...local, mac })) }));
+    const frames = await h1.frames(t);
+    await back.send();
+    const [frame] = frames.take().filter((bytes) => textsIn([bytes]).length > 0);
+    assert.equal(frame?.toString('hex', 0, 6), mac.replaceAll(':', ''));
+    await fast.set(wantedOf({ ...wish, locals: [] }));
+    for (const { send } of [there, back]) await send();
+    assert.deepEqual(counts(), [2, 3]);
+  });
+
+  test(`${form}: a changed route to the peer holds within the time`, { skip: lack }, async (t) => {
+    const { h1, h2 } = await oneFast(t, form);
+    const there = await flow(t, h1, h2);
+    await there.send();
+    const wire = await h2.underlay(t);
+    /** The kernel writes a checksum into the outer UDP header. */
+    const fastFrames = () =>
+      wire.take().filter((frame) => frame.includes('weft ') && frame.readUInt16BE(40) === 0);
+    await there.send();
+    const [first] = fastFrames();
+    assert.equal(first?.toString('hex', 0, 6), h2.underlayMac.replaceAll(':', ''));
+    h1.run('ip neigh add 192.168.77.3 lladdr 02:00:00:00:77:03 dev eth0 nud permanent');
+    h1.run('ip route add 192.168.77.2/32 via 192.168.77.3 dev eth0');
+    const began = systemClock.monotonic();
+    await until(
+      () => {
+        there.sendOne();
+        return fastFrames().some((frame) => frame.toString('hex', 0, 6) === '020000007703');
+      },
+      { what: 'packet by the new route' },
+    );
+    const tookMs = systemClock.monotonic() - began;
+    assert.ok(tookMs < 1.5 * FRESH_MS, `${tookMs} ms`);
+  });
+
+  test(`${form}: a host whose underlay does not forward has a fast path, too`, { skip: lack }, async (t) => {
+    const { h1, h2, fast } = await oneFast(t, form);
+    // The kernel gives programs no routes then.
+    h1.run('sysctl -qw net.ipv4.conf.eth0.forwarding=0');
+    const there = await flow(t, h1, h2);
+    for (let n = 0; n < 3; n++) await there.send();
+    assert.equal(fast.counts().encapsulated, 2);
   });
 
   test(`${form}: a wrong source, VNI or VTEP does not go fast`, { skip: lack }, async (t) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { keyOf } from '#src/state/object.ts';
+import { deviceOf, keyOf } from '#src/state/object.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import {
   entriesOf,
@@ -64,6 +64,19 @@ test('containers of one tenant reach each other, and nobody else hears of it', {
   await t.test('the devices between them have no addresses', () => {
     assert.doesNotMatch(h1.weft('ip address show'), /fe80/);
   });
+});
+
+test('one device is listed as a list of all has it', { skip }, async (t) => {
+  const { h1 } = await tenants(t);
+  const KINDS = ['link', 'bridge-port'] as const;
+  const all = await h1.kernel.dump({ kinds: KINDS });
+  const devices = all.flatMap((object) => (object.kind === 'link' ? object.name : []));
+  assert.ok(devices.length > 4);
+  for (const device of devices) {
+    const wanted = all.filter((object) => deviceOf(object) === device);
+    assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device }), wanted, device);
+  }
+  assert.deepEqual(await h1.kernel.dump({ kinds: KINDS, device: 'nobody' }), []);
 });
 
 test('what others change is repaired on the event', { skip }, async (t) => {

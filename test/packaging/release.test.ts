@@ -107,6 +107,28 @@ test('the native part is loaded: netlink in an empty namespace', async () => {
   assert.equal(code, 0);
 });
 
+test('what a plain start does without is loaded when it is needed: TLS', async (t) => {
+  const folder = scratchFolder(t);
+  const words = [
+    '--etcd-endpoints=https://127.0.0.1:1',
+    `--state-dir=${folder}`,
+    `--subnet-file=${join(folder, 'env')}`,
+  ];
+  const argv = ['--net', join(dirname(executable), 'flanneld'), ...words];
+  const flanneld = spawn('unshare', argv, { stdio: ['ignore', 'ignore', 'pipe'] });
+  try {
+    let log = '';
+    for await (const chunk of flanneld.stderr) {
+      log += chunk;
+      if (/cannot read the network config.*\n/.test(log)) break;
+    }
+    assert.match(log, /https:\/\/127\.0\.0\.1:1: network unreachable/);
+  } finally {
+    flanneld.kill();
+    if (flanneld.exitCode === null) await once(flanneld, 'exit');
+  }
+});
+
 test("the time zone is the host's: its rules are part of the data of ICU that is left", async () => {
   const flanneld = join(dirname(executable), 'flanneld');
   const began = Date.now();

@@ -197,7 +197,8 @@ export class ChangingNode {
 
   #backend(): Backend {
     const config = parseNetworkConfig(this.#config);
-    const host = { links: [], identity: `node ${this.#number}`, instance: '' };
+    const links = this.kernel.filter((object) => object.kind === 'link');
+    const host = { links, identity: `node ${this.#number}`, instance: '' };
     const underlay = {
       name: 'eth0',
       mtu: 1500,
@@ -257,7 +258,13 @@ export class ChangingNode {
     if (device === undefined) return this.#routed.has(peer.name) ? 'no route' : undefined;
     this.#routed.add(peer.name);
     if (device === 'eth0') return undefined;
-    const there = peer.kernel.find((object) => object.kind === 'link' && object.name === device);
+    // The other host's may have another name. What counts is on the wire.
+    const here = this.kernel.find((object) => object.kind === 'link' && object.name === device);
+    const tunnel = here?.kind === 'link' ? here.vxlan : undefined;
+    const there = peer.kernel.find(
+      (object) =>
+        object.kind === 'link' && object.vxlan?.vni === tunnel?.vni && object.vxlan?.port === tunnel?.port,
+    );
     if (there?.kind !== 'link') return `it has no ${device}`;
     const neighbour = this.kernel.find(
       (object) =>

@@ -198,6 +198,7 @@ export const memoryFiles = (files: Map<string, string>): Files => ({
   async writeAtomically(path, text) {
     files.set(path, typeof text === 'string' ? text : [...text].join(''));
   },
+  append: async (path, text) => void files.set(path, `${files.get(path) ?? ''}${text}`),
   createExclusively: async () => false,
   remove: async () => {},
 });

@@ -31,6 +31,9 @@ export class MemoryFiles implements Files {
   writeAtomically(path: string, text: string | Iterable<string>): Promise<void> {
     return this.write(path, text);
   }
+  async append(path: string, text: string): Promise<void> {
+    this.texts.set(path, `${this.texts.get(path) ?? ''}${text}`);
+  }
   async createExclusively(path: string, text: string): Promise<boolean> {
     if (this.texts.has(path)) return false;
     this.texts.set(path, text);

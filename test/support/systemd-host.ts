@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import {
   cpSync,
@@ -38,6 +39,7 @@ const BOOT = `
 set -e
 mount --make-rprivate /
 mount -t proc proc /proc
+mount --bind "$1/boot-id" /proc/sys/kernel/random/boot_id
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --bind "$1/console" /dev/console
@@ -102,7 +104,8 @@ export class SystemdHost {
   static async start(t: TestContext, options: SystemdHostOptions): Promise<SystemdHost> {
     const folder = scratchFolder(t);
     furnish(folder, options);
-    const former = new Set(privateFolders());
+    const bootId = randomUUID();
+    writeFileSync(join(folder, 'boot-id'), `${bootId}\n`);
     const group = makeGroup(t);
     const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
     const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
@@ -123,8 +126,7 @@ export class SystemdHost {
       await ended;
       await group.remove();
       // A systemd that is killed leaves what PrivateTmp= made.
-      for (const path of privateFolders())
-        if (!former.has(path) && !isMounted(path)) rmSync(path, { recursive: true });
+      for (const path of privateFolders(bootId)) rmSync(path, { recursive: true });
     });
     const first = () =>
       Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ')[0] ?? 0);
@@ -242,25 +244,13 @@ function install(folder: string, release: BuiltRelease | undefined): void {
     if (name !== 'weft') symlinkSync('weft', join(folder, name));
 }
 
-/** What systemd makes for PrivateTmp= of our units. */
-const privateFolders = (): string[] =>
+/** What a systemd makes for PrivateTmp=: it puts the ID of its boot into the names. */
+const privateFolders = (bootId: string): string[] =>
   ['/tmp', '/var/tmp'].flatMap((folder) =>
     readdirSync(folder)
-      .filter((name) => /^systemd-private-.*-(flanneld|weft-store)\.service-/.test(name))
+      .filter((name) => name.startsWith(`systemd-private-${bootId.replaceAll('-', '')}-`))
       .map((name) => join(folder, name)),
   );
-
-/** Whether a process has it, of another host maybe. */
-const isMounted = (path: string): boolean =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .some((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/mountinfo`, 'utf8').includes(path);
-      } catch {
-        return false;
-      }
-    });
 
 let made = 0;
 

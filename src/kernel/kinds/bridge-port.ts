@@ -2,6 +2,7 @@ import { attributes, bool, i32, struct, text, u8, u16, u32 } from '#src/kernel/a
 import * as k from '#src/kernel/constants.ts';
 import type { DeviceNames } from '#src/kernel/device-names.ts';
 import type { KindCodec } from '#src/kernel/kind-codec.ts';
+import { linkListOf } from '#src/kernel/kinds/link.ts';
 import { type Message, MessageLayout, type Request } from '#src/kernel/message.ts';
 import { BRIDGE_PORT, type BridgePort } from '#src/state/kinds/bridge-port.ts';
 import type { Verb } from '#src/state/operation.ts';
@@ -29,7 +30,19 @@ const MESSAGE = new MessageLayout(
   attributes({ name: [k.IFLA_IFNAME, text], flags: [k.IFLA_PROTINFO, FLAGS] }),
 );
 
-/** `bridge link show`. The kernel knows no filter here. */
+/** The message about a device itself has the same flags. */
+const DEVICE_MESSAGE = new MessageLayout(
+  HEADER,
+  attributes({
+    name: [k.IFLA_IFNAME, text],
+    info: [
+      k.IFLA_LINKINFO,
+      attributes({ kind: [k.IFLA_INFO_SLAVE_KIND, text], flags: [k.IFLA_INFO_SLAVE_DATA, FLAGS] }),
+    ],
+  }),
+);
+
+/** `bridge link show`. The kernel knows no filter here: one port is read from its device. */
 const portDump = (): Request => MESSAGE.request(k.RTM_GETLINK, k.NLM_F_DUMP, { family: k.AF_BRIDGE }, {});
 
 /** `bridge link set dev DEVICE learning off …` */
@@ -47,8 +60,18 @@ function readPort(message: Message): BridgePort | undefined {
   const { name, flags } = read.values;
   // A device that leaves its bridge has no flags any more.
   if (name === undefined || (flags === undefined && message.type !== k.RTM_DELLINK)) return undefined;
-  const { unknown: _, ...known } = flags ?? {};
-  return { kind: 'bridge-port', device: name, ...(known as Partial<BridgePort>) };
+  return portOf(name, flags);
+}
+
+/** The answer to {@link linkListOf}; `undefined` for a device that is in no bridge. */
+function readDevice(message: Message): BridgePort | undefined {
+  const { name, info } = DEVICE_MESSAGE.read(message)?.values ?? {};
+  return name === undefined || info?.kind !== 'bridge' ? undefined : portOf(name, info.flags);
+}
+
+function portOf(device: string, flags: Readonly<Record<string, unknown>> = {}): BridgePort {
+  const { unknown: _, ...known } = flags;
+  return { kind: 'bridge-port', device, ...(known as Partial<BridgePort>) };
 }
 
 export const BRIDGE_PORT_CODEC: KindCodec<BridgePort> = {
@@ -59,7 +82,10 @@ export const BRIDGE_PORT_CODEC: KindCodec<BridgePort> = {
   // Links come in messages of the same types.
   isEchoHeard: true,
   endsBatch: false,
-  dumps: () => [{ request: portDump(), read: readPort }],
+  dumps: ({ index }) =>
+    index === undefined
+      ? [{ request: portDump(), read: readPort }]
+      : [{ request: linkListOf(index), read: readDevice }],
   read: readPort,
   encode: ({ verb, object }, names) => portRequest(verb, object, names),
   missingDevice: ({ device }) => device,

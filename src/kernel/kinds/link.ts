@@ -50,7 +50,13 @@ export const linkDump = (): Request =>
 export const linkQuery = (device: string | number): Request =>
   typeof device === 'string'
     ? MESSAGE.request(k.RTM_GETLINK, 0, {}, { name: device, extMask: k.RTEXT_FILTER_SKIP_STATS })
-    : MESSAGE.request(k.RTM_GETLINK, 0, { index: device }, { extMask: k.RTEXT_FILTER_SKIP_STATS });
+    : linkOf(device, 0);
+
+const linkOf = (index: number, flags: number): Request =>
+  MESSAGE.request(k.RTM_GETLINK, flags, { index }, { extMask: k.RTEXT_FILTER_SKIP_STATS });
+
+/** One device as a list: the acknowledgement is the end of it. A dump of all would take the longer the more devices there are. */
+export const linkListOf = (index: number): Request => linkOf(index, k.NLM_F_ACK);
 
 /**
  * `ip link add NAME type vxlan …`. Sends what flannel sends, zeros included (contract §5.1; netlink's `addVxlanAttrs`), so
@@ -191,7 +197,7 @@ export const LINK_CODEC: KindCodec<Link> = {
   removed: k.RTM_DELLINK,
   isEchoHeard: true,
   endsBatch: true,
-  dumps: () => [{ request: linkDump(), read: readLink }],
+  dumps: ({ index }) => [{ request: index === undefined ? linkDump() : linkListOf(index), read: readLink }],
   read: readLink,
   encode: ({ verb, object }, names) => encode(verb, object, names),
   missingDevice: ({ vxlan, vlan, master }) => vxlan?.underlay ?? vlan?.parent ?? master ?? undefined,

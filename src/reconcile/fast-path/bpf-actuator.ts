@@ -148,8 +148,8 @@ export class BpfActuator implements Actuator {
    */
   #adopt({ bpf, object }: Opened, set: string, found: readonly FormedHook[]): void {
     const own = found.filter((hook) => hook.set === set);
-    const first =
-      own.find(({ program }) => program === 'note-out') ?? own.find(({ program }) => program !== 'note-in');
+    // The other programs do not work on all maps.
+    const first = own.find(({ program }) => program === 'from-wire' || program === 'from-container');
     const program = first && bpf.programById(first.programId);
     if (program === undefined) return;
     try {

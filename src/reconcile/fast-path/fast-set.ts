@@ -10,6 +10,7 @@ import {
   localKey,
   MAPS,
   type MapEntry,
+  nextEdition,
   peerKey,
 } from '#src/fast-path/map-layouts.ts';
 import type { BpfObject } from '#src/kernel/bpf/bpf-object.ts';
@@ -107,24 +108,38 @@ export class FastSet {
 
   setPeers(peers: readonly FastPeer[]): void {
     const entries = peers.map(encodePeer);
-    this.#bpf.updateAll(this.#maps.peers, entries);
+    try {
+      this.#bpf.updateAll(this.#maps.peers, entries);
+    } finally {
+      this.#beginEdition();
+    }
     for (const entry of entries) this.#peers.note(entry);
   }
 
   removePeer(peer: FastPeer): void {
     this.#bpf.delete(this.#maps.peers, peerKey(peer));
+    this.#beginEdition();
     this.#peers.forget(peerKey(peer));
   }
 
   setLocal(local: FastLocal, ifindex: number): void {
     const entry = encodeLocal(local, ifindex);
     this.#bpf.update(this.#maps.locals, entry);
+    this.#beginEdition();
     this.#locals.note(entry);
   }
 
   removeLocal(local: FastLocal): void {
     this.#bpf.delete(this.#maps.locals, localKey(local));
+    this.#beginEdition();
     this.#locals.forget(localKey(local));
+  }
+
+  /** What the programs remember of peers and containers holds for one edition of these maps. */
+  #beginEdition(): void {
+    const { keySize, valueSize } = MAPS.edition;
+    const now = this.#bpf.lookup(this.#maps.edition, new Uint8Array(keySize), valueSize);
+    this.#bpf.update(this.#maps.edition, nextEdition(now));
   }
 
   /** Calls back with what is in the maps. */

@@ -1,5 +1,4 @@
 import { askDocker, type DockerEngine } from '#src/docker/docker-engine.ts';
-import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { parseNftTable } from '#src/firewall/nft-listing.ts';
 import { FAMILIES, type Family, type WantedRules } from '#src/firewall/rules.ts';
 import { type Finding, type SeenRules, whatDrops } from '#src/firewall/what-drops.ts';
@@ -12,6 +11,7 @@ import {
   IPTABLES_TABLES,
   type Programs,
   readRules,
+  savedIn,
   saveCommand,
 } from '#src/reconcile/rules/programs.ts';
 import type { Clock } from '#src/sys/clock.ts';
@@ -127,9 +127,9 @@ export class DropWatch implements Cared {
     const families = FAMILIES.filter((family) => (family === 4 ? wanted.v4 : wanted.v6) !== undefined);
     const reads = families.flatMap((family) =>
       iptables.map(async (kind) => {
-        const { code, stdout } = await readRules(this.#components, kind, family, signal);
+        const result = await readRules(this.#components, kind, family, signal);
         const program = saveCommand(kind, family)[0].replace(/-save$/, '');
-        return code === 0 ? [{ program, family, saved: parseIptablesSave(stdout) }] : [];
+        return result.code === 0 ? [{ program, family, saved: savedIn(result) }] : [];
       }),
     );
     return (await Promise.all(reads)).flat();

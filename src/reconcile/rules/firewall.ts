@@ -1,5 +1,5 @@
 import { blocksForwarding, changeIptables, hasDirectDrops, hasDocker } from '#src/firewall/iptables.ts';
-import { parseIptablesSave, type SavedTables } from '#src/firewall/iptables-save.ts';
+import type { SavedTables } from '#src/firewall/iptables-save.ts';
 import { changeNftables, nftFamily } from '#src/firewall/nftables.ts';
 import {
   type Change,
@@ -25,6 +25,7 @@ import {
   type Programs,
   readRules,
   restoreCommand,
+  savedIn,
   saveCommand,
 } from '#src/reconcile/rules/programs.ts';
 import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
@@ -82,12 +83,12 @@ export class Firewall {
   readonly #lacking = new Map<string, Set<string>>();
   #programs: Programs | undefined;
 
-  constructor({ commands, files, ruleset, log, programs }: FirewallComponents, options: FirewallOptions) {
+  constructor({ commands, files, ruleset, isWriter, log, programs }: FirewallComponents, options: FirewallOptions) {
     if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
-    this.#host = { commands, files, ruleset };
-    this.#quiet = new QuietRules(ruleset);
+    this.#host = { commands, files, ruleset, isWriter };
+    this.#quiet = new QuietRules(ruleset, isWriter);
     this.#log = log;
     this.#looked = programs;
     this.#options = options;
@@ -256,7 +257,7 @@ export class Firewall {
       if (!inUse) return [];
       throw commandFailed('could not read the firewall rules', save, result);
     }
-    const saved = parseIptablesSave(result.stdout);
+    const saved = savedIn(result);
     const [blocks, docker] = [blocksForwarding(saved), hasDocker(saved)];
     if (!inUse && !everywhere && !blocks && !docker) return [];
     const needed = {

@@ -1,5 +1,5 @@
 import { countForeignRules } from '#src/firewall/iptables.ts';
-import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
+import { parseIptablesSave, type SavedTables } from '#src/firewall/iptables-save.ts';
 import type { Family } from '#src/firewall/rules.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { WeftError } from '#src/lib/errors.ts';
@@ -51,6 +51,17 @@ export interface FirewallHost {
   readonly files?: Pick<Files, 'read'> | undefined;
   /** This network namespace's. Without it each look at rules of nftables is a process. */
   readonly ruleset?: Ruleset | undefined;
+  /** Whether a process was one of this daemon's that wrote rules. Default: what wrote is somebody else's. */
+  readonly isWriter?: ((pid: number | undefined) => boolean) | undefined;
+}
+
+const read = new WeakMap<CommandResult, SavedTables>();
+
+/** What `iptables-save` printed. Networks that share a listing share what is read from it. */
+export function savedIn(result: CommandResult): SavedTables {
+  const saved = read.get(result) ?? parseIptablesSave(result.stdout);
+  read.set(result, saved);
+  return saved;
 }
 
 /** What iptables-nft keeps its rules in, and prints; other tables are nftables' own (iptables/nft.c). */

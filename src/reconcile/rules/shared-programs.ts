@@ -1,0 +1,146 @@
+import { mergeRestores } from '#src/firewall/merge-restores.ts';
+import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
+import { SharedNext } from '#src/lib/shared-next.ts';
+import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
+
+export interface SharedProgramsComponents {
+  readonly commands: CommandRunner;
+  readonly ruleset: Ruleset;
+}
+
+type Argv = readonly [string, ...string[]];
+
+interface Restore {
+  readonly input: string;
+  readonly signal: AbortSignal | undefined;
+  readonly done: PromiseWithResolvers<CommandResult>;
+}
+
+interface Lane {
+  readonly argv: Argv;
+  isBusy: boolean;
+  waiting: Restore[];
+}
+
+/** Processes of ours are remembered, for the kernel's reports of what they did. */
+const REMEMBERED = 1_000;
+/** For what many networks write at once. */
+const LONG_MS = 60_000;
+
+/**
+ * The programs of the packet filter, for all networks of a host. A listing of rules grows with the networks, and each of them
+ * asks for it: those that ask while one is made share the next one, or the last one while the kernel says that nothing has changed.
+ * What several networks want to add meanwhile is written by one process.
+ */
+export class SharedPrograms implements CommandRunner {
+  readonly #commands: CommandRunner;
+  readonly #ruleset: Ruleset;
+  readonly #listings = new Map<string, SharedNext<CommandResult>>();
+  readonly #lanes = new Map<string, Lane>();
+  readonly #writers = new Set<number>();
+
+  constructor({ commands, ruleset }: SharedProgramsComponents) {
+    this.#commands = commands;
+    this.#ruleset = ruleset;
+  }
+
+  /** Whether the process was one of ours that wrote rules: it changed nobody's but those of the network that asked for it. */
+  readonly isWriter = (pid: number | undefined): boolean => pid !== undefined && this.#writers.has(pid);
+
+  run(argv: Argv, options: CommandOptions = {}): Promise<CommandResult> {
+    if (isListing(argv)) return orAborted(this.#listingOf(argv).call(), options.signal ?? NEVER);
+    if (options.stdin === undefined) return this.#commands.run(argv, options);
+    if (!argv[0].endsWith('-restore')) return this.#write(argv, options);
+    return this.#restore(argv, options.stdin, options.signal);
+  }
+
+  #listingOf(argv: Argv): SharedNext<CommandResult> {
+    const key = argv.join(' ');
+    const known = this.#listings.get(key);
+    if (known !== undefined) return known;
+    let last: { readonly generation: number; readonly result: WeakRef<CommandResult> } | undefined;
+    const listing = new SharedNext(async () => {
+      // iptables-legacy's rules change without a count.
+      const generation = /legacy/.test(argv[0]) ? undefined : await this.#ruleset.generation();
+      const kept = last?.generation === generation ? last?.result.deref() : undefined;
+      if (kept !== undefined) return kept;
+      const result = await this.#commands.run(argv);
+      last =
+        generation === undefined || result.code !== 0
+          ? undefined
+          : { generation, result: new WeakRef(result) };
+      return result;
+    });
+    this.#listings.set(key, listing);
+    return listing;
+  }
+
+  async #restore(argv: Argv, input: string, signal: AbortSignal | undefined): Promise<CommandResult> {
+    signal?.throwIfAborted();
+    const key = argv.join(' ');
+    const lane = this.#lanes.get(key) ?? { argv, isBusy: false, waiting: [] };
+    this.#lanes.set(key, lane);
+    const done = Promise.withResolvers<CommandResult>();
+    lane.waiting.push({ input, signal, done });
+    if (!lane.isBusy) void this.#work(lane);
+    return done.promise;
+  }
+
+  async #work(lane: Lane): Promise<void> {
+    lane.isBusy = true;
+    while (lane.waiting.length > 0) {
+      const all = lane.waiting.splice(0);
+      for (const { signal, done } of all) if (signal?.aborted) done.reject(signal.reason);
+      await this.#writeAll(
+        lane.argv,
+        all.filter(({ signal }) => !signal?.aborted),
+      );
+    }
+    lane.isBusy = false;
+  }
+
+  /** Never rejects. One input that is refused does not keep the others from being written. */
+  async #writeAll(argv: Argv, all: readonly Restore[]): Promise<void> {
+    const merged = all.length > 1 ? mergeRestores(all.map(({ input }) => input)) : undefined;
+    if (merged !== undefined) {
+      const result = await this.#write(argv, { stdin: merged, timeoutMs: LONG_MS }).catch(() => undefined);
+      if (result?.code === 0) {
+        for (const { done } of all) done.resolve(result);
+        return;
+      }
+    }
+    for (const { input, signal, done } of all)
+      await this.#write(argv, { stdin: input, ...(signal && { signal }) }).then(done.resolve, done.reject);
+  }
+
+  #write(argv: Argv, options: CommandOptions): Promise<CommandResult> {
+    return this.#commands.run(argv, { ...options, onStart: (pid) => this.#remember(pid) });
+  }
+
+  #remember(pid: number): void {
+    this.#writers.delete(pid);
+    this.#writers.add(pid);
+    const [oldest] = this.#writers;
+    if (this.#writers.size > REMEMBERED && oldest !== undefined) this.#writers.delete(oldest);
+  }
+}
+
+const isListing = ([program, ...words]: Argv): boolean =>
+  (words.length === 0 && program.endsWith('-save')) || (program === 'nft' && words.includes('list'));
+
+const NEVER = new AbortController().signal;
+
+/** The kernel's answers for all networks of a host: those that ask at once share one. */
+export function sharedRuleset(ruleset: Ruleset): Ruleset {
+  const generation = new SharedNext(() => ruleset.generation());
+  const tables = new Map<string | number, SharedNext<readonly string[] | undefined>>();
+  return {
+    generation: () => generation.call(),
+    tables(family) {
+      const known = tables.get(family) ?? new SharedNext(() => ruleset.tables(family));
+      tables.set(family, known);
+      return known.call();
+    },
+  };
+}
