@@ -1,4 +1,9 @@
-import { isUnconditional, type SavedChain, type SavedRule, type SavedTable } from '#src/firewall/iptables-save.ts';
+import {
+  isUnconditional,
+  type SavedChain,
+  type SavedRule,
+  type SavedTable,
+} from '#src/firewall/iptables-save.ts';
 
 const FINAL = new Set(['ACCEPT', 'DROP', 'REJECT', 'RETURN', 'MASQUERADE', 'SNAT', 'QUEUE', 'NFQUEUE']);
 

@@ -1,10 +1,5 @@
 import { ChainFacts, endOf, plainText } from '#src/firewall/chain-facts.ts';
-import {
-  parseRule,
-  type SavedRule,
-  type SavedTable,
-  type SavedTables,
-} from '#src/firewall/iptables-save.ts';
+import { parseRule, type SavedRule, type SavedTable, type SavedTables } from '#src/firewall/iptables-save.ts';
 import {
   type Change,
   type FamilyRules,

@@ -19,7 +19,8 @@ export function sharedReads(kernel: Kernel): Kernel {
     kinds: kernel.kinds,
     links: () => links.call(),
     // Those of one device are short, and there may be as many as there are devices.
-    dump: async (query) => (query.device === undefined ? [...(await dumpOf(query).call())] : kernel.dump(query)),
+    dump: async (query) =>
+      query.device === undefined ? [...(await dumpOf(query).call())] : kernel.dump(query),
     scan: (query, visit) => kernel.scan(query, visit),
     apply: (operations) => kernel.apply(operations),
     monitor: (listener, signal) => kernel.monitor(listener, signal),

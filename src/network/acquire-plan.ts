@@ -1,4 +1,3 @@
-import { NumberSet } from '#src/lib/number-set.ts';
 import {
   formatIp,
   formatPrefix,
@@ -9,6 +8,7 @@ import {
   overlaps,
   type Prefix,
 } from '#src/lib/ip.ts';
+import { NumberSet } from '#src/lib/number-set.ts';
 import { type FamilyName, familiesOf, type PerFamily } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { faultOfSize } from '#src/network/lease-rules.ts';

@@ -11,8 +11,8 @@ import {
   IPTABLES_TABLES,
   type Programs,
   readRules,
-  savedIn,
   saveCommand,
+  savedIn,
 } from '#src/reconcile/rules/programs.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { UnixHttp } from '#src/sys/unix-http.ts';

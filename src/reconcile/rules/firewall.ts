@@ -25,8 +25,8 @@ import {
   type Programs,
   readRules,
   restoreCommand,
-  savedIn,
   saveCommand,
+  savedIn,
 } from '#src/reconcile/rules/programs.ts';
 import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
 import type { CommandResult } from '#src/sys/command.ts';
@@ -83,7 +83,10 @@ export class Firewall {
   readonly #lacking = new Map<string, Set<string>>();
   #programs: Programs | undefined;
 
-  constructor({ commands, files, ruleset, isWriter, log, programs }: FirewallComponents, options: FirewallOptions) {
+  constructor(
+    { commands, files, ruleset, isWriter, log, programs }: FirewallComponents,
+    options: FirewallOptions,
+  ) {
     if (!/^[A-Za-z0-9]{0,12}$/.test(options.instance ?? '')) {
       throw new TypeError(`a firewall instance is up to 12 letters and digits, not "${options.instance}"`);
     }
