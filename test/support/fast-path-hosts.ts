@@ -155,7 +155,7 @@ export function scratchBpffs(t: TestContext): string {
 }
 
 /** Milliseconds for which a flow is fresh: a slow machine needs them longer between two packets. */
-export const FRESH_MS = 1_000 * patience();
+export const FRESH_MS = 2_000 * patience();
 
 /** What the host would want of its fast path. */
 export const wishOf = (host: FastHost, peer: FastHost): FastPathWish => ({

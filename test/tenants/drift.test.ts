@@ -178,7 +178,10 @@ for (const [what, harm] of [
         await one.host.must(['sh', '-c', harm]);
         await one.startFlanneld();
       });
-      const book = async () => (await one.host.read('/var/lib/weft/docker.json')) ?? '';
+      const book = async () => {
+        const paths = ['/var/lib/weft/docker.json', '/var/lib/weft/docker.json.changes'];
+        return (await Promise.all(paths.map((path) => one.host.read(path)))).join('');
+      };
       await until(async () => (await book()).includes('"device":"eth0"'), {
         what: 'book',
         timeoutMs: 30_000,
