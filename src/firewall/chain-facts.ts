@@ -13,20 +13,22 @@ const FINAL = new Set(['ACCEPT', 'DROP', 'REJECT', 'RETURN', 'MASQUERADE', 'SNAT
  */
 export class ChainFacts {
   static readonly #known = new WeakMap<SavedChain, ChainFacts>();
+  readonly #name: string;
   readonly #chain: SavedChain;
   readonly #places = new Map<SavedRule, number>();
   #byTarget: Map<string | undefined, SavedRule[]> | undefined;
   #byText: Map<string, SavedRule[]> | undefined;
   #end: number | undefined;
 
-  private constructor(chain: SavedChain) {
+  private constructor(name: string, chain: SavedChain) {
+    this.#name = name;
     this.#chain = chain;
   }
 
   static of(table: SavedTable, name: string): ChainFacts | undefined {
     const chain = table.get(name);
     if (chain === undefined) return undefined;
-    const facts = ChainFacts.#known.get(chain) ?? new ChainFacts(chain);
+    const facts = ChainFacts.#known.get(chain) ?? new ChainFacts(name, chain);
     ChainFacts.#known.set(chain, facts);
     return facts;
   }
@@ -51,7 +53,7 @@ export class ChainFacts {
 
   /** Where the first rule stands after which no packet goes on; -1 when there is none. */
   endIn(table: SavedTable): number {
-    this.#end ??= endOf(table, this.#chain.rules);
+    this.#end ??= endOf(table, this.#chain.rules, this.#name);
     return this.#end;
   }
 
@@ -77,13 +79,21 @@ function put<K>(map: Map<K, SavedRule[]>, key: K, rule: SavedRule): void {
 export const plainText = ({ options }: SavedRule): string =>
   options.filter((option) => !/^(-m comment|--comment|--random-fully)/.test(option)).join(' ');
 
-/** Where the first of some rules stands after which no packet goes on; -1 when there is none. */
-export function endOf(table: SavedTable, rules: readonly SavedRule[]): number {
-  return rules.findIndex((rule) => isUnconditional(rule) && ends(table, rule.target ?? ''));
+/** Docker's chain for the rules of its users. What they drop there is dropped, and all of the overlay may be what they mean. */
+const USERS = 'DOCKER-USER';
+
+/**
+ * Where the first of some rules of a chain stands after which no packet goes on, and which is not for its users to say; -1 when there
+ * is none.
+ */
+export function endOf(table: SavedTable, rules: readonly SavedRule[], chain: string): number {
+  const isEnd = (target: string): boolean => (chain === USERS ? target === 'RETURN' : ends(table, target));
+  return rules.findIndex((rule) => isUnconditional(rule) && isEnd(rule.target ?? ''));
 }
 
 function ends(table: SavedTable, target: string): boolean {
   if (FINAL.has(target)) return true;
+  if (target === USERS) return false;
   const facts = ChainFacts.of(table, target);
   const last = facts && table.get(target)?.rules[facts.endIn(table)];
   return last !== undefined && last.target !== 'RETURN';

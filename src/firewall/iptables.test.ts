@@ -235,6 +235,24 @@ test("where Docker drops what other hosts send to containers, its own hook lets 
   assert.equal(change(restarting, wanted).transaction, '');
 });
 
+test('a drop of all in Docker’s chain for its users stays in force', () => {
+  const wanted = rulesOf({ ...WANTED_RULES, masquerade: false }, 4);
+  const right = restore(DOCKER_28, change(DOCKER_28, wanted).transaction);
+  for (const drop of [
+    '-A DOCKER-USER -j DROP',
+    '-A DOCKER-USER -j REJECT --reject-with icmp-port-unreachable',
+  ]) {
+    const dropping = right.replace('-A DOCKER-USER -s 10.66', `${drop}\n-A DOCKER-USER -s 10.66`);
+    assert.equal(change(dropping, wanted).transaction, '', drop);
+    // Also where our rules come later.
+    const before = DOCKER_28.replace('-A DOCKER-USER -s 10.66', `${drop}\n-A DOCKER-USER -s 10.66`);
+    const after = restore(before, change(before, wanted).transaction);
+    const order = after.split('\n').filter((line) => /^-A (FORWARD|DOCKER-USER) /.test(line));
+    assert.equal(order.indexOf('-A FORWARD -j DOCKER-USER'), 0, after);
+    assert.ok(order.indexOf(drop) < order.findIndex((line) => line.endsWith('-j FLANNEL-DOCKER')), after);
+  }
+});
+
 /** As dockerd 29 writes it for two containers, one with a port published and one on a bridge of its own. */
 const DOCKER_29_RAW = `*raw
 :PREROUTING ACCEPT [0:0]

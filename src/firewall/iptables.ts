@@ -232,7 +232,7 @@ function placeJump(table: SavedTable, chain: OwnChain, bare: readonly SavedRule[
 
   lines.remove.push(...jumps.map((jump) => `-D ${parent} ${jump.text}`));
   const kept = rules.filter((rule) => !jumps.includes(rule) && !bare.includes(rule));
-  const number = chain.place === 'first' ? 1 : endOf(table, kept) + 1;
+  const number = chain.place === 'first' ? 1 : endOf(table, kept, parent) + 1;
   lines.add.push(number === 0 ? `-A ${parent} ${text}` : `-I ${parent} ${number} ${text}`);
   return [`${chain.table} ${parent}: ${fault}`];
 }

@@ -101,8 +101,8 @@ export class Host {
     const { etcdPrefix, watchNetworks } = this.#options;
     const networks = this.#networkNames;
     const named = networks.map((name) => namedNetwork(etcdPrefix, name).prefix);
-    if (!watchNetworks) await host.removeOrphans(networks.length === 0 ? [etcdPrefix] : named);
-    if (networks.length === 0 && !watchNetworks) {
+    if (!watchNetworks) await host.removeOrphans(named.length === 0 ? [etcdPrefix] : named);
+    if (named.length === 0 && !watchNetworks) {
       const network = this.#makeNetwork(host, { prefix: etcdPrefix });
       this.#only = network;
       life.run((signal) => this.#serve(host, { network, failure: undefined }, () => network.run(signal)));
@@ -171,8 +171,7 @@ export class Host {
         onGone: (name, since) => this.#letGo(set, name, since),
         onListed: () => {
           this.#isListed = true;
-          const served = Array.from(set.members(), ({ network }) => network.id.prefix);
-          life.run(() => host.removeOrphans(served));
+          life.run(() => host.removeOrphans(Array.from(set.members(), ({ network }) => network.id.prefix)));
           void this.#sayReady();
         },
       },

@@ -1,6 +1,5 @@
 import type { Backend, PeerPath } from '#src/backend/backend.ts';
 import { type FastWay, readFastPathWish } from '#src/backend/fast-way.ts';
-import { fastPathScope } from '#src/fast-path/fast-path-objects.ts';
 import type { FastCounts } from '#src/fast-path/map-layouts.ts';
 import type { SeenFilters } from '#src/firewall/packet-drops.ts';
 import type { CrossingPlace } from '#src/firewall/what-counts.ts';
@@ -9,6 +8,7 @@ import { messageOf } from '#src/lib/errors.ts';
 import { equalPrefix, type Prefix4 } from '#src/lib/ip.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
+import { ClaimedDevices } from '#src/node/fast-path/claimed-devices.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
 import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
@@ -20,7 +20,6 @@ import type { FastPathStatus } from '#src/observe/node-status.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Operation } from '#src/state/operation.ts';
-import type { Scope } from '#src/state/scope.ts';
 
 export interface FastPathComponents extends WatchWireComponents {
   readonly reconciler: Pick<Reconciler, 'own' | 'observe' | 'check'>;
@@ -63,14 +62,12 @@ export class NetworkFastPath {
   readonly #wanted: WantedFastPath;
   readonly #containers: FollowedContainers;
   readonly #pauses: Pauses;
+  readonly #claimed: ClaimedDevices;
   #subnet: Prefix4 | undefined;
   #network: Prefix4 | undefined;
   #wish: 'on' | 'off' = 'off';
   /** Absent where there is none; the reason where the backend has none now. */
   #way: FastWay | string | undefined;
-  /** The devices of {@link #scopes}. */
-  readonly #claimed = new Set<string>();
-  #scopes: readonly Scope[] = [];
   #mode: Mode = 'untouched';
   #generation = 0;
   #tcp = false;
@@ -85,9 +82,10 @@ export class NetworkFastPath {
   constructor(components: FastPathComponents, options: FastPathOptions) {
     this.#components = components;
     this.#options = options;
+    this.#claimed = new ClaimedDevices(components, options.name);
     this.#owner = components.reconciler.own({
       name: `${options.name} fast path`,
-      scopes: () => this.#scopes,
+      scopes: () => this.#claimed.scopes,
     });
     this.#wanted = new WantedFastPath(this.#owner);
     this.#pauses = new Pauses(components.clock, () => this.#poke());
@@ -113,25 +111,8 @@ export class NetworkFastPath {
     this.#poke();
   }
 
-  /** What was made for a device before this one, in an earlier run, too, is still there to be removed. */
-  async #claim(): Promise<void> {
-    const earlier = await this.#components.liberal.devicesOf(this.#options.name);
-    // A network that never had a fast path does not look for what is left of one.
-    if (!this.#asked && earlier === undefined) return;
-    const own = typeof this.#way === 'object' ? [this.#way.device] : [];
-    const devices = [...(earlier ?? []), ...own].filter((device) => !this.#claimed.has(device));
-    if (devices.length === 0) return;
-    for (const device of devices) this.#claimed.add(device);
-    this.#scopes = Array.from(this.#claimed, fastPathScope);
-    this.#components.reconciler.check();
-  }
-
-  /** What was made for other devices has gone. They may be another network's from now on. */
-  async #keepOnly(device: string): Promise<void> {
-    if (this.#claimed.size === 1) return;
-    await this.#components.liberal.only(this.#options.name, device);
-    for (const other of this.#claimed) if (other !== device) this.#claimed.delete(other);
-    this.#scopes = [fastPathScope(device)];
+  #claim(): Promise<void> {
+    return this.#claimed.claim(typeof this.#way === 'object' ? this.#way.device : undefined, this.#asked);
   }
 
   /** A peer that packets go to. */
@@ -276,7 +257,7 @@ export class NetworkFastPath {
       this.#set();
       await this.#owner.settled();
     }
-    if (this.#mayRemove && this.#owner.status.failing.length === 0) await this.#keepOnly(way.device);
+    if (this.#mayRemove && this.#owner.status.failing.length === 0) await this.#claimed.keepOnly(way.device);
     this.#counts = counts(way.device);
     this.#pauses.take();
     this.#say();
