@@ -14,7 +14,13 @@ import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-con
 import { networksOf, type Ranges } from '#src/network/subnet-range.ts';
 import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
-import { artefactsOf, driverSocket, fastPathNote, type NetworkId, subnetFolder } from '#src/node/network-id.ts';
+import {
+  artefactsOf,
+  driverSocket,
+  fastPathNote,
+  type NetworkId,
+  subnetFolder,
+} from '#src/node/network-id.ts';
 import { overlaysOf } from '#src/node/network-intent.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
 import { readInterfaces, readRoutes } from '#src/node/underlay/host-facts.ts';

@@ -86,7 +86,16 @@ export function networkHost(
   identity: string,
   signal: AbortSignal,
 ): SharedHost {
-  const { kernel, actuators = [], commands, files, ruleset: own, clock, createLogger, watchRules } = components;
+  const {
+    kernel,
+    actuators = [],
+    commands,
+    files,
+    ruleset: own,
+    clock,
+    createLogger,
+    watchRules,
+  } = components;
   const versions = versionsOnce(commands);
   const ruleset = sharedRuleset(own);
   const shared = new SharedPrograms({ commands: versions, ruleset });

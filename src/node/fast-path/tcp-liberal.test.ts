@@ -52,7 +52,11 @@ test('what an administrator has set stays', async () => {
 test('without a note nothing is put back; a note that nobody wrote is none', async () => {
   const { files, open, value } = host('1');
   assert.equal(await open().leave('all'), undefined);
-  for (const note of ['{"users":3,"value":"1"}', '{"users":{"/one":"x"},"value":"1"}', '{"users":{},"value":"rm"}']) {
+  for (const note of [
+    '{"users":3,"value":"1"}',
+    '{"users":{"/one":"x"},"value":"1"}',
+    '{"users":{},"value":"rm"}',
+  ]) {
     files.set(NOTE, note);
     assert.equal(await open().leave('all'), undefined);
     assert.deepEqual(await open().users(), []);
