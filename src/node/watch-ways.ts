@@ -16,11 +16,10 @@ export function watchWays(
       networks: () => networksOf(dataPath.intent.config.ranges),
       settled: () => dataPath.owner.settled(),
       ways: () =>
-        wantedWaysOf({
-          intent: dataPath.intent,
-          table: dataPath.table,
-          leftOut: () => dataPath.leftOut(),
-        }),
+        wantedWaysOf(
+          { intent: dataPath.intent, table: dataPath.table, leftOut: () => dataPath.leftOut() },
+          host.clock,
+        ),
     },
   );
   watch.start(signal);

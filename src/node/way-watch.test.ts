@@ -39,7 +39,7 @@ function watchUnderTest(signal: AbortSignal) {
     {
       networks: () => ({ v4: prefix('10.0.0.0/16') }),
       settled: async () => {},
-      ways: () => [
+      ways: async () => [
         { subnet: SUBNET, peers: [prefix('10.0.32.0/24')], devices: ['flannel.1'], beside: ['weft-wg.1'] },
       ],
     },

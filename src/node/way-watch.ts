@@ -23,7 +23,7 @@ export interface WayQuestions {
   /** Resolves when what is wanted is in the kernel, as far as that can be now: a peer that has just come is no finding. */
   readonly settled: () => Promise<void>;
   /** What it should be like now in each family, by some of its peers; the bridge is found here. */
-  readonly ways: () => readonly Omit<WantedWays, 'bridge'>[];
+  readonly ways: () => Promise<readonly Omit<WantedWays, 'bridge'>[]>;
 }
 
 /** Seldom, for events report what changes; they come many at a time. */
@@ -96,7 +96,7 @@ export class WayWatch implements Cared {
     await this.#questions.settled();
     const found: string[] = [];
     this.#bridges.clear();
-    for (const ways of this.#questions.ways()) {
+    for (const ways of await this.#questions.ways()) {
       if (ways.devices.length === 0) continue;
       const bridge = await this.#bridgeOf(ways);
       if (bridge !== undefined) this.#bridges.add(bridge.name);
