@@ -21,6 +21,7 @@ export const fastPathPrograms: Benchmark = {
   title: 'Programs of the fast path',
   method: `Nanoseconds of one run of a BPF program of this source tree on one packet of 64 bytes (BPF_PROG_TEST_RUN), with few and with many peers. A sample is the least of many runs: what else the machine does does not count. A packet that goes fast is changed by the run, so that each run is measured by itself; the kernel's clock then adds what “nothing” has. The others are runs in a row. Which way the kernel sends the packet afterwards is not in it.`,
   beside: ['1 peer'],
+  plotted: ['fast, out', 'fast, in'],
   async run({ say }) {
     const sheet = new Sheet();
     const bpf = await Bpf.open();
@@ -37,7 +38,7 @@ export const fastPathPrograms: Benchmark = {
         bpf.update(maps.locals, encodeLocal(local, LOOPBACK));
         for (const flow of [out, back])
           bpf.update(maps.flows, encodeFlow({ ...flow, protocol: 17 }, 0n, settings.generation));
-        const variant = peers === 1 ? '1 peer' : `${peers} peers`;
+        const variant = peers === 1 ? '1 peer' : `${peers.toLocaleString('en')} peers`;
         for (const { what, program, packet, result, isChanged } of CASES) {
           const { fd } = programs.get(program) ?? {};
           if (fd === undefined) throw new TypeError(`${program} is not loaded`);

@@ -9,7 +9,7 @@ import { TEST_LAB } from '../test/support/test-lab.ts';
 import { TestRun } from './test-run.ts';
 
 /** End-to-end tests wait twice as long as they work: for a grace to end, for a program to give up. */
-const CONCURRENCY = availableParallelism() * 3;
+const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() * 3;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**

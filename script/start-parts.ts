@@ -5,8 +5,6 @@
  */
 export const START_PARTS: ReadonlySet<string> = new Set([
   'src/node/run-host.ts',
-  'src/registry/open-networks.ts',
-  'src/registry/etcd-v3-networks.ts',
   'src/registry/etcd-v3.ts',
   'src/node/probe-service.ts',
   'src/sys/measuring-sockets.ts',

@@ -35,14 +35,17 @@ test('what needs a second path, and what does not', () => {
     to: '{"Type":"vxlan","GBP":true,"VNI":7}',
     lessMtu: 0,
   });
-  const { lessMtu } = { lessMtu: 0, ...judgeChange(text('{"Type":"host-gw"}'), '{"Type":"vxlan"}') };
+  const { lessMtu } = judgeChange(text('{"Type":"host-gw"}'), '{"Type":"vxlan"}');
   assert.equal(lessMtu, 50);
   const inPlace = judgeChange(VXLAN, '{"Type":"vxlan","GBP":true,"MTU":1400}');
   assert.deepEqual(inPlace, {
     kind: 'in-place',
     text: text('{"Type":"vxlan","GBP":true,"MTU":1400}'),
     what: ['MTU'],
+    lessMtu: true,
   });
+  const more = judgeChange(text('{"Type":"vxlan","MTU":1400}'), '{"Type":"vxlan","MTU":1500}');
+  assert.equal(more.lessMtu, false);
 });
 
 const REFUSED: readonly [to: string, why: RegExp, from?: string][] = [

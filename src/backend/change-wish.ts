@@ -19,9 +19,14 @@ export interface ChangeWish {
 }
 
 export type JudgedChange =
-  /** Every host can do it where it is: no second path is needed. */
-  | { readonly kind: 'in-place'; readonly text: string; readonly what: readonly string[] }
-  /** `to`: the new backend as JSON. */
+  /** Every host can do it where it is: no second path is needed. `lessMtu`: packets may have to be smaller than now. */
+  | {
+      readonly kind: 'in-place';
+      readonly text: string;
+      readonly what: readonly string[];
+      readonly lessMtu: boolean;
+    }
+  /** `to`: the new backend as JSON. `lessMtu`: by so many bytes packets have to be smaller. */
   | { readonly kind: 'path'; readonly to: string; readonly lessMtu: number };
 
 /** Whether the operator named anything to change. */
@@ -80,7 +85,12 @@ export function judgeChange(text: string, to: string): JudgedChange {
     if (differing.length === 0)
       throw new WeftError('change', `the network has this backend already: ${backendText(text)}`);
     if (differing.every((name) => from.inPlace.includes(name)))
-      return { kind: 'in-place', text: nextText, what: differing };
+      return {
+        kind: 'in-place',
+        text: nextText,
+        what: differing,
+        lessMtu: differing.includes('MTU') && mtuOf(wished) < mtuOf(from),
+      };
   }
   refuseSameDevice(from, wished);
   const [mtuNow, mtuNext] = [mtuOf(from), mtuOf(wished)];

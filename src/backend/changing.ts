@@ -8,6 +8,7 @@ import type {
   SharedSettings,
   TunnelEnd,
 } from '#src/backend/backend.ts';
+import type { KeyRole } from '#src/backend/key-pairs.ts';
 import { otherSide, PathSides, type Side, sideOfLeases } from '#src/backend/path-sides.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
 import { formatIp, type Ip, type Prefix4, type Prefix6, prefixOf } from '#src/lib/ip.ts';
@@ -85,6 +86,8 @@ export class ChangingBackend implements Backend {
   readonly probing: Probing | undefined;
   readonly seal?: PortSeal;
   readonly protectionOf?: (lease: Lease) => Protection;
+  /** Of the old path: a rotation that is under way when the change begins goes on. */
+  readonly keyDevices?: (role: KeyRole) => readonly string[];
   readonly #own: Side;
   readonly #views: PathSides;
 
@@ -114,6 +117,8 @@ export class ChangingBackend implements Backend {
     if (seal !== undefined) this.seal = seal;
     this.scopes = [...from.scopes, ...to.scopes];
     this.probing = own.probing;
+    const { keyDevices } = from;
+    if (keyDevices !== undefined) this.keyDevices = (role) => keyDevices.call(from, role);
     if ((from.protectionOf ?? to.protectionOf) !== undefined)
       this.protectionOf = (lease) =>
         this.#onPath(lease, (backend, seen) => backend.protectionOf?.(seen)) ?? 'none';

@@ -115,6 +115,7 @@ async function begin(
   const judged = judgeChange(text, wishedBackend(text, wish));
   const { records } = await registry.list(signal);
   if (judged.kind === 'in-place') {
+    if (judged.lessMtu && !acceptSmallerMtu) throw smallerPackets('packets may have to be smaller than now');
     await replaced(registry, text, judged.text, signal);
     const flannels = flannelsAmong(records, without);
     output.print(`changed ${judged.what.join(' and ')}: every host does it in place`);
@@ -123,16 +124,8 @@ async function begin(
     return undefined;
   }
   refuseFlannel(records, without);
-  if (judged.lessMtu > 0 && !acceptSmallerMtu) {
-    throw new WeftError(
-      'change',
-      `packets by the new path may be ${judged.lessMtu} bytes smaller only than now, and containers that run keep their MTU`,
-      {
-        remedy:
-          'with --accept-smaller-mtu hosts answer what is too large with "fragmentation needed", which TCP follows; programs that send large packets and drop such answers suffer',
-      },
-    );
-  }
+  if (judged.lessMtu > 0 && !acceptSmallerMtu)
+    throw smallerPackets(`packets by the new path have to be ${judged.lessMtu} bytes smaller than now`);
   const id = Math.floor(random() * 2 ** 32)
     .toString(16)
     .padStart(8, '0');
@@ -141,6 +134,12 @@ async function begin(
   output.print(`change ${id} of ${hostsOf(records).length} hosts to ${judged.to}`);
   return id;
 }
+
+const smallerPackets = (what: string): WeftError =>
+  new WeftError('change', `${what}, and containers that run keep their MTU`, {
+    remedy:
+      'with --accept-smaller-mtu hosts answer what is too large with "fragmentation needed", which TCP follows; programs that send large packets and drop such answers suffer',
+  });
 
 async function replaced(
   registry: ChangeParts['registry'],

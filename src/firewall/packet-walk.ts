@@ -42,9 +42,14 @@ export interface WalkRule {
 }
 
 export interface WalkChain {
-  readonly rules: readonly WalkRule[];
+  readonly rules: Iterable<WalkRule>;
   /** Of a base chain. */
   readonly policy?: 'accept' | 'drop';
+}
+
+/** The chains of a table: each is made when the walk comes to it. */
+export interface WalkChains {
+  get(name: string): WalkChain | undefined;
 }
 
 /** What drops the packet: a rule of a chain, or the base chain's policy. */
@@ -57,7 +62,7 @@ export interface Drop {
  * The rule that drops the packet for certain on its way from a base chain; `undefined` when none does, or when that can't be
  * known: a condition that can't be answered may have accepted it before.
  */
-export function dropOf(chains: ReadonlyMap<string, WalkChain>, base: string): Drop | undefined {
+export function dropOf(chains: WalkChains, base: string): Drop | undefined {
   const end = walk(chains, base, 0);
   if (end === 'back') {
     return chains.get(base)?.policy === 'drop' ? { chain: base, text: 'policy drop' } : undefined;
@@ -67,7 +72,7 @@ export function dropOf(chains: ReadonlyMap<string, WalkChain>, base: string): Dr
 
 type End = Drop | 'accepted' | 'unknown' | 'back';
 
-function walk(chains: ReadonlyMap<string, WalkChain>, name: string, depth: number): End {
+function walk(chains: WalkChains, name: string, depth: number): End {
   if (depth > MOST_DEPTH) return 'unknown';
   for (const { holds, verdict, text } of chains.get(name)?.rules ?? []) {
     if (holds === 'no' || holds === 'some' || verdict === 'none') continue;

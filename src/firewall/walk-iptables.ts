@@ -1,4 +1,4 @@
-import type { SavedRule, SavedTable } from '#src/firewall/iptables-save.ts';
+import type { SavedChain, SavedRule, SavedTable } from '#src/firewall/iptables-save.ts';
 import {
   type Answer,
   all,
@@ -12,25 +12,40 @@ import {
   not,
   type Packet,
   type Verdict,
-  type WalkChain,
+  type WalkChains,
+  type WalkRule,
 } from '#src/firewall/packet-walk.ts';
 import { parsePrefix } from '#src/lib/ip.ts';
 
 /** A table of `iptables-save`, its conditions answered for one packet. */
-export function walkIptables(table: SavedTable, packet: Packet): Map<string, WalkChain> {
-  return new Map(
-    Array.from(table, ([name, { policy, rules }]) => [
-      name,
-      {
-        policy: policy === 'DROP' ? 'drop' : 'accept',
-        rules: rules.map((rule) => ({
-          holds: all(rule.options.map((option) => answer(option, packet))),
-          verdict: verdictOf(rule, table),
-          text: rule.text,
-        })),
-      },
-    ]),
-  );
+export const walkIptables = (table: SavedTable, packet: Packet): WalkChains => ({
+  get(name) {
+    const chain = table.get(name);
+    return (
+      chain && { policy: chain.policy === 'DROP' ? 'drop' : 'accept', rules: rulesFor(chain, table, packet) }
+    );
+  },
+});
+
+/** A chain may be long, and the walk ends at the first rule that decides. */
+function* rulesFor({ rules }: SavedChain, table: SavedTable, packet: Packet): Generator<WalkRule> {
+  for (const rule of rules) {
+    const holds = all(rule.options.map((option) => answer(option, packet)));
+    yield { holds, verdict: verdictOf(rule, table), text: rule.text };
+  }
+}
+
+const dropping = new WeakMap<SavedTable, boolean>();
+
+/** Whether anything in the table drops packets that come to a base chain of it. */
+export function mayDrop(table: SavedTable, base: string): boolean {
+  if (table.get(base)?.policy === 'DROP') return true;
+  let drops = dropping.get(table);
+  if (drops === undefined) {
+    drops = [...table.values()].some(({ rules }) => rules.some((rule) => verdictOf(rule, table) === 'drop'));
+    dropping.set(table, drops);
+  }
+  return drops;
 }
 
 export function verdictOf({ target = '', options }: SavedRule, table: SavedTable): Verdict {

@@ -1,7 +1,6 @@
 import { attributes, i32, ip, struct, u8, u32 } from '#src/kernel/attributes.ts';
 import * as k from '#src/kernel/constants.ts';
-import { DeviceLookup } from '#src/kernel/device-names.ts';
-import { findBy } from '#src/kernel/find-device.ts';
+import type { DeviceIndexes } from '#src/kernel/find-device.ts';
 import { MessageLayout, type Request } from '#src/kernel/message.ts';
 import type { RtnetlinkClient } from '#src/kernel/rtnetlink-client.ts';
 import type { Ip } from '#src/lib/ip.ts';
@@ -75,9 +74,12 @@ function request({ to, from, mark }: RouteQuestion, by: number | undefined): Req
 }
 
 /** Equals `ip route get TO from FROM iif BY mark MARK`. */
-export function askRoute(client: RtnetlinkClient, question: RouteQuestion): RouteDecision {
-  const names = new DeviceLookup(findBy(client));
-  const by = question.by === undefined ? undefined : names.indexOf(question.by);
+export function askRoute(
+  client: Pick<RtnetlinkClient, 'request' | 'deviceName'>,
+  indexes: DeviceIndexes,
+  question: RouteQuestion,
+): RouteDecision {
+  const by = question.by === undefined ? undefined : indexes.of(question.by);
   if (question.by !== undefined && by === undefined)
     return { outcome: 'refused', errno: 'ENODEV', message: `there is no device ${question.by}` };
   const answer = client.request(request(question, by));
@@ -85,7 +87,7 @@ export function askRoute(client: RtnetlinkClient, question: RouteQuestion): Rout
   const read = MESSAGE.read(answer.message);
   const { device, gateway, source, table } = read?.values ?? {};
   const type = read?.header.type;
-  const name = device === undefined ? undefined : names.nameOf(device);
+  const name = device === undefined ? undefined : client.deviceName(device);
   return {
     outcome: 'way',
     type: type === k.RTN_UNICAST ? 'unicast' : type === k.RTN_LOCAL ? 'local' : 'other',

@@ -2,7 +2,7 @@ import { ChangeSender } from '#src/kernel/change-sender.ts';
 import { type Codecs, RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
 import { RTM_DELNEIGH, RTM_NEWNEIGH } from '#src/kernel/constants.ts';
 import { DeviceLookup, DeviceTable, type FindDevice } from '#src/kernel/device-names.ts';
-import { findBy } from '#src/kernel/find-device.ts';
+import { DeviceIndexes, findBy } from '#src/kernel/find-device.ts';
 import type { DumpQuery, Kernel, KernelEvent } from '#src/kernel/kernel.ts';
 import { isList } from '#src/kernel/kind-codec.ts';
 import { readLookup, routeQuery } from '#src/kernel/kinds/route.ts';
@@ -54,6 +54,7 @@ export class RtnetlinkKernel implements Kernel {
   readonly #codecs: Codecs;
   /** For single questions: synchronous, and so never in each other's way. */
   #requests: Promise<RtnetlinkClient> | undefined;
+  #indexes: DeviceIndexes | undefined;
   #numbers: NamespaceNumbers | undefined;
   /** For changes, which take turns: another thread may be sending some. */
   #changes: Promise<RtnetlinkClient> | undefined;
@@ -233,7 +234,9 @@ export class RtnetlinkKernel implements Kernel {
   }
 
   async decide(question: RouteQuestion): Promise<RouteDecision> {
-    return askRoute(await this.#requestClient(), question);
+    const client = await this.#requestClient();
+    this.#indexes ??= new DeviceIndexes(client);
+    return askRoute(client, this.#indexes, question);
   }
 
   close(): void {

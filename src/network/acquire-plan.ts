@@ -173,8 +173,17 @@ export function pickSubnet<P extends Prefix, A extends Ip>(
 function numbersOf(range: SubnetRange, prefixes: readonly Prefix[]): NumberSet {
   const count = Math.min(subnetCount(range), Number.MAX_SAFE_INTEGER);
   const numbers = new NumberSet(count);
+  // A network has 50,000 leases, nearly all of one subnet each.
+  const [start, size] = [Number(range.subnetMin), 2 ** (32 - range.subnetLength)];
   for (const prefix of prefixes) {
     if (prefix.family !== range.network.family) continue;
+    if (prefix.family === 4 && prefix.length === range.subnetLength) {
+      const number = (prefix.address - start) / size;
+      if (Number.isInteger(number)) {
+        if (number >= 0 && number < count) numbers.add(number);
+        continue;
+      }
+    }
     if (prefix.family === 6 && faultOfSize(prefix, range) !== undefined) continue;
     const first = Math.max(0, numberOf(range, prefix.address));
     const last = Math.min(count - 1, numberOf(range, lastAddress(prefix)));

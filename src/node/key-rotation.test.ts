@@ -23,6 +23,7 @@ class Node {
   files = { current: 'o', next: undefined as string | undefined };
   peer: LeaseAttributes | undefined;
   published = '';
+  obstacle: string | undefined;
 
   constructor(options: { intervalMs?: number; next?: string } = {}) {
     this.files.next = options.next;
@@ -70,6 +71,7 @@ class Node {
     found = new Map<string, string>(),
   ): Promise<void> {
     const network: RotatedNetwork = {
+      obstacle: () => this.obstacle,
       devicesOf: (role) => (role === 'current' ? ['cur'] : this.files.next === undefined ? [] : ['nxt']),
       leases: () => (this.peer === undefined ? [] : [this.lease]),
       apply: async () => {
@@ -195,6 +197,39 @@ test('a restart in the middle keeps a route where packets go', async (t) => {
   lost.hear(['cur', pub('p')]);
   await lost.start(t, own, new Map([['10.5.2.0/24', 'nxt']]));
   assert.equal(lost.route, 'current', 'the device was made again, and has no handshake');
+});
+
+test('keys that a change of the backend brings are rotated, and no more once another change takes them away', async (t) => {
+  const node = new Node();
+  node.rotation.run(t.signal).catch(() => {});
+  await node.clock.advance(HOUR);
+  assert.deepEqual([node.done, node.rotation.status], [[], undefined]);
+  node.peer = AT_REST;
+  await node.start(t, OWN);
+  assert.equal(node.rotation.status?.phase, 'idle');
+  node.rotation.leave();
+  assert.match(node.rotation.request() ?? '', /another backend than wireguard/);
+  await node.clock.advance(HOUR);
+  assert.deepEqual([node.done, node.rotation.status], [[], undefined]);
+  await node.start(t, OWN);
+  assert.equal(node.rotation.request(), undefined);
+  await node.clock.advance(10_000);
+  assert.deepEqual(node.done, ['make n', 'apply {"current":1,"next":2} a']);
+});
+
+test('none begins while the network changes its backend, neither by time nor with another node', async (t) => {
+  for (const peer of [AT_REST, ROTATING]) {
+    const node = new Node();
+    node.peer = peer;
+    node.obstacle = 'the network changes its backend';
+    await node.start(t, OWN);
+    await node.clock.advance(HOUR);
+    assert.deepEqual(node.done, []);
+    assert.equal(node.rotation.request(), peer === AT_REST ? node.obstacle : 'one is under way');
+    node.obstacle = undefined;
+    await node.clock.advance(HOUR);
+    assert.equal(node.done[0], 'make n');
+  }
 });
 
 test('a rotation that is asked for begins at once', async (t) => {

@@ -64,6 +64,8 @@ export interface RotatedNetwork {
   replan(names: readonly string[]): Promise<void>;
   /** Whether the registry has our lease with this key in flannel's fields. */
   isPublished(publicKey: string): boolean;
+  /** Why no rotation can begin, for reasons of the network; `undefined` when one can. */
+  obstacle?(): string | undefined;
 }
 
 const IDLE_MS = 5_000;
@@ -168,6 +170,18 @@ export class KeyRotation {
     rotation.see(name, role, seen, now);
   }
 
+  /** The network's backend has no keys any more: what comes later begins as after a start. */
+  leave(): void {
+    if (this.#network === undefined) return;
+    this.#network = undefined;
+    this.#rotation = undefined;
+    this.#schedule = undefined;
+    this.#isAsked = false;
+    this.#publishedAt = undefined;
+    this.#heldUp = [];
+    this.#reason = undefined;
+  }
+
   /** A peer that has no lease any more, or one that is not accepted. */
   forget(name: string): void {
     this.#rotation?.removePeer(name);
@@ -207,16 +221,15 @@ export class KeyRotation {
   /** Until the signal aborts, and rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, log } = this.#components;
-    const rotation = this.#rotation;
-    if (rotation === undefined) {
+    if (this.#rotation === undefined && this.#options.intervalMs === 0) {
       await untilAborted(signal);
       throw signal.reason;
     }
     for (;;) {
       await clock.sleep(this.#isBusy ? BUSY_MS : IDLE_MS, signal);
-      // That of a start from memory gives way to the one that runs.
-      const network = this.#network;
-      if (network === undefined) continue;
+      // That of a start from memory gives way to the one that runs. A change of the backend takes both away, or brings them.
+      const [rotation, network] = [this.#rotation, this.#network];
+      if (rotation === undefined || network === undefined) continue;
       try {
         await this.#step(rotation, network);
       } catch (error) {
@@ -262,7 +275,7 @@ export class KeyRotation {
     if (stranger !== undefined)
       return `${stranger} takes no part in it: it is flannel, or a weft without --wireguard-rotate`;
     if (rotation.phase !== 'idle' || rotation.areOthersBusy) return 'one is under way';
-    return undefined;
+    return this.#network?.obstacle?.();
   }
 
   async #beginWhenDue(rotation: Rotation, network: RotatedNetwork): Promise<void> {
@@ -270,9 +283,9 @@ export class KeyRotation {
     const { asked } = rotation;
     if (this.#options.intervalMs === 0) return;
     if (asked !== undefined) {
-      this.#say(rotation.strangers.length === 0 ? undefined : this.#obstacle(rotation));
-      if (rotation.strangers.length === 0)
-        await this.#begin(rotation, network, asked, 'another node has begun');
+      const why = rotation.strangers.length === 0 ? network.obstacle?.() : this.#obstacle(rotation);
+      this.#say(why);
+      if (why === undefined) await this.#begin(rotation, network, asked, 'another node has begun');
       return;
     }
     const now = clock.monotonic();

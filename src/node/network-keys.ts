@@ -1,3 +1,4 @@
+import { ChangingBackend } from '#src/backend/changing.ts';
 import type { KeySide } from '#src/backend/rotation-keys.ts';
 import { sideDevices } from '#src/backend/wireguard-tunnel.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
@@ -87,5 +88,7 @@ export const rotatedNetwork = (
   devicesOf: (role) => dataPath.intent.backend.keyDevices?.(role) ?? [],
   leases: () => dataPath.table.leases(),
   replan: (names) => dataPath.inbox.replan(names),
+  obstacle: () =>
+    dataPath.intent.backend instanceof ChangingBackend ? 'the network changes its backend' : undefined,
   ...running,
 });

@@ -6,6 +6,7 @@ import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
 import { withRefusal } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
+import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
 import type { RawLease } from '#src/network/lease-rules.ts';
 import { announceUnderlay } from '#src/node/announce-underlay.ts';
@@ -14,7 +15,7 @@ import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import { RememberedKeeper } from '#src/node/keep-remembered.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
-import { rotatedNetwork } from '#src/node/network-keys.ts';
+import { rotatedNetwork, routesFound } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { PathChanger } from '#src/node/path-changer.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
@@ -65,6 +66,8 @@ export class RunningNetwork {
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   #isListed = false;
+  #life: Lifetime | undefined;
+  #rotates = false;
   readonly #putToRoute = new Histogram(PUT_TO_ROUTE_SECONDS);
   /** The underlay was lost and has not come back. */
   #wasGone = false;
@@ -91,14 +94,7 @@ export class RunningNetwork {
         refuseChange: (plan, why) => this.#refuseChange(plan, why),
       },
     );
-    if (dataPath.intent.backend.keyDevices !== undefined) {
-      parts.rotation.use(
-        rotatedNetwork(dataPath, {
-          apply: () => this.#redraft(),
-          isPublished: (publicKey) => this.#publishedKey === publicKey,
-        }),
-      );
-    }
+    if (dataPath.intent.backend.keyDevices !== undefined) this.#rotateKeys();
     this.#keeper = new RememberedKeeper(parts, {
       membership,
       dataPath,
@@ -181,8 +177,35 @@ export class RunningNetwork {
       void this.#steps.run(() => this.#adopt(this.#draft)).catch(() => {});
     life.run((signal) => this.#keeper.run(signal));
     life.run((signal) => this.#applyUntilDone(signal));
-    if (this.#dataPath.intent.backend.keyDevices !== undefined)
-      life.run((signal) => this.#parts.rotation.run(signal));
+    this.#life = life;
+    if (this.#dataPath.intent.backend.keyDevices !== undefined) this.#runRotation();
+  }
+
+  #rotateKeys(): void {
+    this.#parts.rotation.use(
+      rotatedNetwork(this.#dataPath, {
+        apply: () => this.#redraft(),
+        isPublished: (publicKey) => this.#publishedKey === publicKey,
+      }),
+    );
+  }
+
+  /** Once: it outlives changes of the backend. */
+  #runRotation(): void {
+    if (this.#rotates || this.#life === undefined) return;
+    this.#rotates = true;
+    this.#life.run((signal) => this.#parts.rotation.run(signal));
+  }
+
+  /** A change of the backend may bring keys, or take them away. To be called before the peers are planned with it. */
+  async #followKeys({ backend }: NetworkIntent, own: LeaseAttributes): Promise<void> {
+    const { rotation, host } = this.#parts;
+    if (backend.keyDevices === undefined) rotation.leave();
+    else {
+      this.#rotateKeys();
+      await rotation.settle(own, await routesFound(host));
+      this.#runRotation();
+    }
   }
 
   /** What the registry has of our key, as far as we have heard. */
@@ -284,6 +307,8 @@ export class RunningNetwork {
     // A second path is announced once it is there.
     const isChange = draft.config.change !== undefined;
     if (!isChange) this.membership.publish(attributes);
+    const had = this.#dataPath.intent.backend.keyDevices !== undefined;
+    if (had !== (intent.backend.keyDevices !== undefined)) await this.#followKeys(intent, taken);
     host.reconciler.retry();
     try {
       await this.#apply(intent);

@@ -22,6 +22,7 @@ import { findPrograms } from '#src/reconcile/rules/programs.ts';
 import { SharedPrograms, sharedRuleset } from '#src/reconcile/rules/shared-programs.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { openRegistry } from '#src/registry/open-registry.ts';
+import { WatchSiblings } from '#src/registry/watch-siblings.ts';
 import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
 import type { ServiceManager } from '#src/sys/systemd-notify.ts';
 import type { UnixHttp } from '#src/sys/unix-http.ts';
@@ -112,6 +113,7 @@ export function networkHost(
     },
     reconcilerOptions(options),
   );
+  const siblings = new WatchSiblings();
   const listeners = new Set<(event: NftablesEvent) => void>();
   const fast = fastPathOf({ ...components, commands: versions }, options);
   return {
@@ -131,11 +133,11 @@ export function networkHost(
     },
     openNetworks: async (logger, ended) => {
       const { openNetworks } = await import('#src/registry/open-networks.ts');
-      return openNetworks({ ...components, logger }, registryOptions(options), ended);
+      return openNetworks({ ...components, siblings, logger }, registryOptions(options), ended);
     },
     watchDrops: (request) => watchDrops({ ...components, kernel: reads, commands: shared, ruleset }, request),
     openRegistry: ({ logger, ...request }, ended) =>
-      openRegistry({ ...components, logger }, { ...registryOptions(options), ...request }, ended),
+      openRegistry({ ...components, siblings, logger }, { ...registryOptions(options), ...request }, ended),
     observeRules: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -13,6 +13,8 @@ export interface ReadinessSources {
 }
 
 const LOOK_EVERY_MS = 1_000;
+/** With 1,000 networks a look takes longer, and then they are fewer. */
+const MOST_OF_THE_TIME = 0.01;
 
 /** Notes when a network, or Docker's driver, becomes ready or stops being so, until the signal aborts. */
 export async function watchReadiness(
@@ -21,8 +23,9 @@ export async function watchReadiness(
 ): Promise<never> {
   const notes = new WeakMap<Network, ReadinessNotes>();
   const tenants = new ReadinessNotes(eventsOf(undefined), "Docker's networks");
-  for (;;) {
-    await clock.sleep(LOOK_EVERY_MS, signal);
+  for (let tookMs = 0; ; ) {
+    await clock.sleep(Math.max(LOOK_EVERY_MS, tookMs / MOST_OF_THE_TIME), signal);
+    const began = clock.monotonic();
     for (const { network, failure } of networks()) {
       const { name } = network.id;
       const note = notes.get(network) ?? new ReadinessNotes(eventsOf(name), name ?? 'network');
@@ -31,5 +34,6 @@ export async function watchReadiness(
     }
     const troubles = tenantTroubles();
     if (troubles !== undefined) tenants.look(troubles);
+    tookMs = clock.monotonic() - began;
   }
 }

@@ -8,6 +8,7 @@ import type { SlotTable } from '#src/reconcile/slot-table.ts';
 import type { Territory } from '#src/reconcile/territory.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { inTurns } from '#src/sys/in-turns.ts';
 import { TurnBudget } from '#src/sys/turn-budget.ts';
 
 export interface ComparisonComponents {
@@ -69,7 +70,7 @@ export class Comparison {
       const carried = wanted.filter((object) => actuator.kinds.some(({ name }) => name === object.kind));
       if (carried.length > 0) await actuator.read?.(carried, take);
     }
-    for (const query of queries) for (const slot of slots.foundBy(query)) own.add(slot);
+    for (const query of queries) await inTurns(slots.foundBy(query), clock, (slot) => void own.add(slot));
     const budget = new TurnBudget(clock);
     for (const slot of slots.endLookAt(own)) {
       this.#judge(slot);

@@ -25,14 +25,12 @@ export class Contention {
 
   /** What one owner does not get, or all of them. */
   lost(holding?: Holding): Lost[] {
-    return Array.from(this.#ledger.slots.contended())
-      .filter(({ rival }) => holding === undefined || rival.holding === holding)
-      .map(({ slot, rival }) => {
-        const kind = this.#ledger.kinds.of(rival.object);
-        const other = slot.wanted === undefined ? '' : `: "${kind.format(slot.wanted)}"`;
-        const reason = `${slot.holding?.name ?? 'another owner'} has it first${other}`;
-        return { slot, rival, key: kind.key(rival.object), reason };
-      });
+    return Array.from(this.#ledger.slots.contended(holding)).map(({ slot, rival }) => {
+      const kind = this.#ledger.kinds.of(rival.object);
+      const other = slot.wanted === undefined ? '' : `: "${kind.format(slot.wanted)}"`;
+      const reason = `${slot.holding?.name ?? 'another owner'} has it first${other}`;
+      return { slot, rival, key: kind.key(rival.object), reason };
+    });
   }
 
   /** Logs what an owner does not get, each slot once for as long as that lasts. */

@@ -56,7 +56,7 @@ export class Desk implements OwnerDesk {
     // What there is was read when the owner came, and followed since.
     const { slots, territory } = this.#ledger;
     for (const query of territory.queriesOf([holding]))
-      for (const slot of slots.foundBy(query))
+      for (const slot of slots.strayBy(query))
         if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 

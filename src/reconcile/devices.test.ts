@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KINDS, keyOf } from '#src/state/object.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 import { fdb, host, link } from '../../test/support/reconciled-host.ts';
 
@@ -104,6 +105,19 @@ test('a network that comes is looked at by itself, and so is what it gives up', 
     ['blue'],
     'what it found there, and nothing of others',
   );
+});
+
+test('a full comparison of many networks lists each kind once, not for each of their devices', async (t) => {
+  const { clock, kernel, reconciler, own } = await host(t);
+  for (let n = 0; n < 100; n++) own(`d${n}`).set('peer', [fdb(`d${n}`, n)]);
+  await reconciler.settled();
+  kernel.loseSilently(keyOf(fdb('d42', 42)));
+  const scan = t.mock.method(kernel, 'scan');
+  reconciler.check();
+  await clock.advance(10);
+  await reconciler.settled();
+  assert.ok(scan.mock.callCount() <= KINDS.names.length, `${scan.mock.callCount()} lists`);
+  assert.equal(kernel.text.filter((line) => line.startsWith('fdb')).length, 100, 'and finds what is lost');
 });
 
 test('networks that come at one time are looked at together', async (t) => {

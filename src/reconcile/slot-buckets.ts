@@ -17,9 +17,14 @@ export class SlotBuckets {
     this.#buckets = new Map(kinds.all.map((kind) => [kind.name, { kind, first: new Map() }]));
   }
 
-  *[Symbol.iterator](): Generator<Slot> {
-    for (const bucket of this.#buckets.values()) {
-      for (const first of bucket.first.values()) {
+  [Symbol.iterator](): Generator<Slot> {
+    return this.of(this.#buckets.keys());
+  }
+
+  /** Those of some kinds. */
+  *of(kinds: Iterable<string>): Generator<Slot> {
+    for (const kind of kinds) {
+      for (const first of this.#buckets.get(kind)?.first.values() ?? []) {
         for (let slot: Slot | undefined = first; slot !== undefined; slot = slot.next) yield slot;
       }
     }

@@ -23,6 +23,8 @@ export class SlotTable {
   readonly #onDevices: DeviceSlots;
   /** Later owners of a slot, in the order in which they came. */
   readonly #rivals = new Map<Slot, readonly Rival[]>();
+  /** By later owner: those slots. 1,000 networks share a setting of the host. */
+  readonly #sharedBy = new Map<Holding, Set<Slot>>();
   #wanted = 0;
   /** Counts by two: a change since the look has the odd number after it. */
   #look = 0;
@@ -55,26 +57,44 @@ export class SlotTable {
   }
 
   /** The slots in which something was found that the query lists. */
-  *foundBy({ kinds, device, protocol }: DumpQuery): Generator<Slot> {
-    const isMeant = ({ found }: Slot): boolean =>
-      found !== undefined &&
-      kinds.includes(found.kind) &&
-      (protocol === undefined || (found.kind === 'route' && found.protocol === protocol));
-    if (device !== undefined) {
-      for (const slot of this.foundOn(device)) if (isMeant(slot)) yield slot;
-      const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
-      if (link?.found !== undefined) yield link;
+  *foundBy(query: DumpQuery): Generator<Slot> {
+    const { kinds, device } = query;
+    if (device === undefined) {
+      for (const kind of kinds) {
+        const found: Slot[] = [];
+        this.eachOf(kind, (slot) => void (isListed(slot, query) && found.push(slot)));
+        yield* found;
+      }
       return;
     }
-    for (const kind of kinds) {
-      const found: Slot[] = [];
-      this.eachOf(kind, (slot) => void (isMeant(slot) && found.push(slot)));
-      yield* found;
-    }
+    const listed = this.#onDevices.of(device);
+    for (const slot of listed ?? this.#scanFor(device, kinds)) if (isListed(slot, query)) yield slot;
+    const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
+    if (link?.found !== undefined) yield link;
   }
 
-  *#scanFor(device: string): Generator<Slot> {
-    for (const slot of this) if (this.#onDevices.deviceOf(slot.found) === device) yield slot;
+  /** Those of {@link foundBy} in which nothing is wanted: of 150,000 slots a few, found in one go. */
+  strayBy(query: DumpQuery): Slot[] {
+    const { kinds, device } = query;
+    const strays: Slot[] = [];
+    const take = (slot: Slot): void => {
+      if (slot.wanted !== undefined || !isListed(slot, query)) return;
+      if (device === undefined || this.#kinds.of(slot.object).deviceOf(slot.object) === device)
+        strays.push(slot);
+    };
+    const listed = device === undefined ? undefined : this.#onDevices.of(device);
+    if (device === undefined || listed === undefined) for (const kind of kinds) this.eachOf(kind, take);
+    else {
+      for (const slot of listed) take(slot);
+      const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
+      if (link !== undefined) take(link);
+    }
+    return strays;
+  }
+
+  *#scanFor(device: string, kinds?: readonly KernelObject['kind'][]): Generator<Slot> {
+    const slots = kinds === undefined ? this : this.#buckets.of(kinds);
+    for (const slot of slots) if (this.#onDevices.deviceOf(slot.found) === device) yield slot;
   }
 
   /** Calls back with every slot of one kind. */
@@ -158,6 +178,11 @@ export class SlotTable {
     if (rival !== undefined) after.splice(at < 0 ? after.length : at, 0, rival);
     if (after.length > 0) this.#rivals.set(slot, after);
     else this.#rivals.delete(slot);
+    const shared = this.#sharedBy.get(holding) ?? new Set();
+    if (rival === undefined) shared.delete(slot);
+    else shared.add(slot);
+    if (shared.size > 0) this.#sharedBy.set(holding, shared);
+    else this.#sharedBy.delete(holding);
   }
 
   /** Whether any slot is wanted by several owners. */
@@ -165,10 +190,15 @@ export class SlotTable {
     return this.#rivals.size > 0;
   }
 
-  /** What owners want and do not get, because another owner wants something else in the slot. Owners that want the same share it. */
-  *contended(): Generator<{ readonly slot: Slot; readonly rival: Rival }> {
-    for (const [slot, rivals] of this.#rivals) {
-      for (const rival of rivals) {
+  /**
+   * What owners want and do not get, or one of them, because another owner wants something else in the slot. Owners that want the
+   * same share it.
+   */
+  *contended(holding?: Holding): Generator<{ readonly slot: Slot; readonly rival: Rival }> {
+    const slots = holding === undefined ? this.#rivals.keys() : (this.#sharedBy.get(holding) ?? []);
+    for (const slot of slots) {
+      const all = this.#rivalsOf(slot);
+      for (const rival of holding === undefined ? all : all.filter((it) => it.holding === holding)) {
         const { wanted } = slot;
         if (wanted !== undefined && !this.#isSame(wanted, rival.object)) yield { slot, rival };
       }
@@ -261,4 +291,10 @@ export class SlotTable {
     const kind = this.#kinds.of(a);
     return kind.isAsWanted(a, b) && kind.isAsWanted(b, a);
   }
+}
+
+/** Whether something was found in it that the query lists, its device aside. */
+function isListed({ found }: Slot, { kinds, protocol }: DumpQuery): boolean {
+  if (found === undefined || !kinds.includes(found.kind)) return false;
+  return protocol === undefined || (found.kind === 'route' && found.protocol === protocol);
 }

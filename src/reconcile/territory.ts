@@ -74,6 +74,11 @@ export class Territory {
         queries.set(kind, { kinds: [kind] });
         continue;
       }
+      // A list of all is one walk of the kernel over its table, and one for each device as many walks.
+      if (byDevice.size > LISTED_ONE_BY_ONE) {
+        queries.set(`${kind} undefined undefined`, { kinds: [kind] });
+        continue;
+      }
       for (const { scope } of [...byDevice.values()].flat()) {
         const query: DumpQuery = { kinds: [kind], ...scope.filter };
         queries.set(`${kind} ${query.device} ${query.protocol}`, query);
@@ -166,6 +171,9 @@ export class Territory {
     }
   }
 }
+
+/** Devices of which each has a list of its own. */
+const LISTED_ONE_BY_ONE = 32;
 
 /** An unfiltered list holds what the filtered ones do. */
 const withoutCovered = (queries: ReadonlyMap<string, DumpQuery>): DumpQuery[] =>

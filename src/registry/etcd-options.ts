@@ -1,11 +1,14 @@
 import type { Endpoint } from '#src/registry/endpoints.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { WatchSiblings } from '#src/registry/watch-siblings.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 
 export interface EtcdComponents {
   readonly clock: Clock;
   readonly random: Random;
+  /** All watches of the process. Default: each is alone. */
+  readonly siblings?: WatchSiblings | undefined;
 }
 
 export interface Credentials {

@@ -7,6 +7,7 @@ import { isStaleToken, statusFailure, statusOf } from '#src/registry/etcd-v3-sta
 import { askInTurn, type CallOptions, DEFAULT_CALL_TIMEOUT_MS } from '#src/registry/failover.ts';
 import { type Failure, isLocal, registryError } from '#src/registry/failure.ts';
 import type { TlsMaterial } from '#src/registry/tls.ts';
+import type { WatchSiblings } from '#src/registry/watch-siblings.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { openStream } from '#src/sys/stream-socket.ts';
 
@@ -21,10 +22,12 @@ export class EtcdConnection {
   readonly #auth: Credentials | undefined;
   readonly #clients = new Map<Endpoint, GrpcChannel>();
   readonly clock: Clock;
+  readonly siblings: WatchSiblings | undefined;
   #token: string | undefined;
 
   constructor(components: EtcdComponents, options: Omit<EtcdOptions, 'prefix'>) {
     this.clock = components.clock;
+    this.siblings = components.siblings;
     this.ring = new EndpointRing(options.endpoints, components.random);
     this.callTimeoutMs = options.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
     this.#tls = options.tls;

@@ -73,9 +73,13 @@ export async function* watchRanges(
   signal: AbortSignal,
 ): AsyncGenerator<WatchProgress, never> {
   const { what, probeKey, ranges, patience } = options;
+  const { siblings } = connection;
   const { endpoint, stream } = await connection.open(WatchService.watch, what, signal);
   const fail = (failure: Omit<Failure, 'endpoint'>): never => {
-    if (isLocal(failure.reason)) connection.giveUp(endpoint);
+    if (isLocal(failure.reason)) {
+      connection.giveUp(endpoint);
+      siblings?.alarm();
+    }
     throw registryError(what, [{ endpoint, ...failure }]);
   };
   const ended = new AbortController();
@@ -91,7 +95,11 @@ export async function* watchRanges(
     },
     onSilence: () => stream.cancel(),
   });
-  const felt = (): void => pulse.felt(answersProgress ? patience.quietMs : patience.quietForCallMs);
+  const felt = (): void => {
+    const quietMs = answersProgress ? patience.quietMs : patience.quietForCallMs;
+    pulse.felt(Math.max(quietMs, siblings?.quietMs ?? 0));
+  };
+  const leave = siblings?.join(() => pulse.askNow());
   // The time that the answer may take ends by itself.
   const noAnswer = (): void => {};
   const abort = () => stream.cancel();
@@ -127,6 +135,7 @@ export async function* watchRanges(
     return fail(statusFailure(endpoint, error, connection.callTimeoutMs));
   } finally {
     pulse.stop();
+    leave?.();
     ended.abort();
     signal.removeEventListener('abort', abort);
     stream.cancel();

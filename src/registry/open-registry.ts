@@ -15,6 +15,7 @@ import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
 import { isAbsentFromV3 } from '#src/registry/etcd-v3-absence.ts';
 import type { Registry } from '#src/registry/registry.ts';
 import { readTls, type TlsFiles, wantsTls } from '#src/registry/tls.ts';
+import type { WatchSiblings } from '#src/registry/watch-siblings.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { Random } from '#src/sys/random.ts';
@@ -24,6 +25,8 @@ export interface OpenRegistryComponents {
   readonly files: Files;
   readonly logger: Logger;
   readonly random: Random;
+  /** All watches of the process. Default: each is alone. */
+  readonly siblings?: WatchSiblings | undefined;
 }
 
 export interface OpenRegistryOptions {

@@ -28,6 +28,8 @@ export class Pulse {
   /** The sleep that is under way, and when it ends. */
   #sleep: { readonly until: number; readonly ended: AbortController } | undefined;
   #silent = false;
+  /** What is done when it has been quiet for long enough; `undefined` while an answer is expected, or nothing. */
+  #ask: (() => void) | undefined;
 
   constructor(clock: Clock, options: PulseOptions) {
     this.#clock = clock;
@@ -41,15 +43,22 @@ export class Pulse {
 
   /** A sign of life came: the next is asked for after `quietMs` without one. */
   felt(quietMs: number): void {
-    this.#after(quietMs, () => {
+    this.#ask = () => {
       // Before the question: an answer may come within it.
       this.expect(this.#options.answerMs);
       this.#options.ask();
-    });
+    };
+    this.#after(quietMs, this.#ask);
+  }
+
+  /** A sign of life is asked for now. Does nothing while one is expected already, or none is. */
+  askNow(): void {
+    this.#ask?.();
   }
 
   /** A sign has to come within `ms`. */
   expect(ms: number): void {
+    this.#ask = undefined;
     const due = this.#after(ms, async () => {
       // After a pause of this process (a stopped machine, a long turn) timers run before the socket is read, so an
       // answer may be waiting: give it one turn.
@@ -63,6 +72,7 @@ export class Pulse {
 
   /** Nothing is expected until the next call. */
   pause(): void {
+    this.#ask = undefined;
     this.#due = undefined;
   }
 

@@ -10,7 +10,8 @@ export interface Timer {
 export function startTimer(clock: Clock, ms: number, action: () => void): Timer {
   const stopper = new AbortController();
   clock.sleep(ms, stopper.signal).then(action, () => {});
-  return { stop: () => stopper.abort() };
+  // Without a reason, abort makes an Error with its stack.
+  return { stop: () => stopper.abort('stopped') };
 }
 
 /** Calls back every `ms` until it is stopped; the next interval begins when the action has ended. `action` must not reject. */

@@ -114,7 +114,7 @@ test('vxlan → host-gw and back: nothing is lost, and a larger MTU comes at the
   assert.equal(refused.code, 1);
   assert.match(
     refused.stderr,
-    /packets by the new path may be 50 bytes smaller only than now.*--accept-smaller-mtu/,
+    /packets by the new path have to be 50 bytes smaller than now.*--accept-smaller-mtu/,
   );
   const back = await change(network, '--backend=vxlan', '--vni=9', '--accept-smaller-mtu');
   assert.equal(back.code, 0, back.stdout + back.stderr);
@@ -293,18 +293,28 @@ for (const { api, kind, called } of STORES.filter(({ kind, api }) => kind === 'e
     await assertNothingLost(ring);
   });
 
-test('an MTU changes in place', { skip }, async (t) => {
+test('an MTU changes in place, down and up: nothing is lost, and a stream goes on', { skip }, async (t) => {
   const network = await nodesOf(t, 2);
   const ring = await ringOf(network);
-  const { code, stdout } = await change(network, '--mtu=1400');
-  assert.equal(code, 0);
-  assert.match(stdout, /^changed MTU: every host does it in place$/m);
-  for (const { host } of network.nodes)
-    await until(
-      async () => /mtu 1350/.test(await host.must(['ip', 'link', 'show', 'flannel.1'])) || undefined,
-      {
-        what: `MTU on ${host.name}`,
-      },
-    );
+  const stream = await streamOf(network);
+  const refused = await change(network, '--mtu=1400');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /packets may have to be smaller than now.*--accept-smaller-mtu/);
+  assert.equal(await configOf(network, 3), CONFIG);
+  for (const [words, mtu] of [
+    [['--mtu=1400', '--accept-smaller-mtu'], 1350],
+    [['--mtu=1500'], 1450],
+  ] as const) {
+    const { code, stdout, stderr } = await change(network, ...words);
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /^changed MTU: every host does it in place$/m);
+    for (const { host } of network.nodes) {
+      const isSet = async () =>
+        (await host.must(['ip', 'link', 'show', 'flannel.1'])).includes(`mtu ${mtu} `) &&
+        ((await host.read('/run/flannel/subnet.env')) ?? '').includes(`FLANNEL_MTU=${mtu}\n`);
+      await until(isSet, { what: `MTU of ${mtu} on ${host.name}` });
+    }
+  }
+  await stream.end();
   await assertNothingLost(ring);
 });

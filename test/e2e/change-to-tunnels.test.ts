@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { patience } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 import { assertNothingLost, assertPaths, change, configOf, ringOf } from '../support/changing-hosts.ts';
-import { readLease } from '../support/flanneld.ts';
+import { readLease, WEFT } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -40,6 +40,47 @@ test('vxlan → wireguard, and back: nothing is lost', { skip }, async (t) => {
 });
 
 const noIpip = cannotRun('etcd', 'etcdctl', 'ping') || (await lacks('ipip'));
+
+test('vxlan → wireguard, whose keys are rotated without a restart, → ipip: nothing is lost', {
+  skip: skip || noIpip,
+}, async (t) => {
+  const flags = ['--wireguard-rotate=24h', '--wireguard-rotate-wait=60s'];
+  const network = await testNetwork(t, { api: 3, config: CONFIG, flags });
+  const [one] = network.nodes;
+  assert.ok(one);
+  const ring = await ringOf(network, PER_SECOND);
+  const there = await change(network, '--backend=wireguard', '--accept-smaller-mtu');
+  assert.equal(there.code, 0, there.stdout + there.stderr);
+  await assertPaths(network.nodes, ['routes by flannel-wg']);
+  const asked = await until(
+    async () => {
+      const { code, stderr } = await one.host.run([WEFT, 'rotate', ...one.flags], {
+        timeoutMs: 10_000 * patience(),
+      });
+      return code === 0 || /one is under way/.test(stderr) ? true : undefined;
+    },
+    { what: 'rotation that is asked for', timeoutMs: 30_000, intervalMs: 2_000 },
+  );
+  assert.ok(asked);
+  for (const { host, subnet } of network.nodes) {
+    await until(
+      async () => {
+        const lease = JSON.parse(await readLease(network.etcd, 3, subnet));
+        return JSON.stringify(lease.Weft) === '{"Wireguard":{"Generation":2}}' || undefined;
+      },
+      { what: `second key of ${host.name}`, timeoutMs: 90_000, intervalMs: 2_000 },
+    );
+  }
+  await assertPaths(network.nodes, ['routes by flannel-wg.b']);
+  const on = await change(network, '--backend=ipip');
+  assert.equal(on.code, 0, on.stdout + on.stderr);
+  await assertPaths(network.nodes, ['routes by flannel.ipip']);
+  await assertNothingLost(ring);
+  for (const { host, subnet } of network.nodes) {
+    assert.doesNotMatch(await readLease(network.etcd, 3, subnet), /Wireguard/);
+    assert.deepEqual(await host.ip(['link', 'show', 'type', 'wireguard']), []);
+  }
+});
 
 test('vxlan → ipip, and back: nothing is lost', { skip: noIpip }, async (t) => {
   const network = await testNetwork(t, { api: 3, config: CONFIG });

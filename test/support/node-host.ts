@@ -1,3 +1,4 @@
+import { RTNETLINK_CODECS } from '#src/kernel/codecs.ts';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { optionsOf } from '#src/lib/go-flags.ts';
 import { type HostEvents, silentEvents } from '#src/lib/host-events.ts';
@@ -13,7 +14,9 @@ import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
 import { MemoryNetworks } from '#src/registry/memory-networks.ts';
 import type { OpenedRegistry } from '#src/registry/open-registry.ts';
-import { RTPROT_KERNEL } from '#src/state/object.ts';
+import type { Kind } from '#src/state/kind.ts';
+import { Kinds } from '#src/state/kinds.ts';
+import { type KernelObject, RTPROT_KERNEL } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { HostLocks } from '#src/sys/host-lock.ts';
@@ -83,11 +86,13 @@ export interface MemoryHostOptions {
   readonly signal: AbortSignal;
   readonly log?: Logger;
   readonly events?: HostEvents;
+  /** What the kernel has beside the kinds of rtnetlink. */
+  readonly kinds?: readonly Kind<KernelObject>[];
 }
 
 /** One host in memory: eth0 with 172.16.0.1/24, and the registry of each prefix. */
 export class MemoryHost {
-  readonly kernel = new MemoryKernel();
+  readonly kernel: MemoryKernel;
   readonly files = new MemoryFiles();
   readonly firewalls = new MemoryFirewalls();
   /** Addresses that were announced on the link. */
@@ -99,7 +104,8 @@ export class MemoryHost {
   answers = true;
   readonly #answered: (() => void)[] = [];
 
-  constructor({ clock, signal, log = silentLogger, events = silentEvents }: MemoryHostOptions) {
+  constructor({ clock, signal, log = silentLogger, events = silentEvents, kinds = [] }: MemoryHostOptions) {
+    this.kernel = new MemoryKernel(new Kinds([...RTNETLINK_CODECS.kinds.all, ...kinds]));
     for (const object of HOST_OBJECTS) this.kernel.interfere({ verb: 'add', object });
     this.reconciler = new Reconciler(
       { actuators: [this.kernel, new SysctlActuator({ files: this.files })], clock, log },

@@ -1,5 +1,6 @@
 import { readPacketFilters } from '#src/diagnose/facts/packet-filters.ts';
 import type { SeenFilters } from '#src/firewall/packet-drops.ts';
+import { DeviceIndexes } from '#src/kernel/find-device.ts';
 import type { Kernel } from '#src/kernel/kernel.ts';
 import { NamespaceNumbers } from '#src/kernel/namespace-numbers.ts';
 import { NftablesRuleset } from '#src/kernel/nftables-ruleset.ts';
@@ -60,7 +61,7 @@ export function openEye({ netlink }: { readonly netlink: Netlink }, options: Eye
   return {
     namespace,
     kernel,
-    route: (question) => ask((client) => askRoute(client, question)),
+    route: (question) => ask((client) => askRoute(client, new DeviceIndexes(client), question)),
     numbersOf: (namespaces) =>
       ask((client) => {
         const numbers = new NamespaceNumbers(client, undefined);
