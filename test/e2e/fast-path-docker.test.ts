@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import type { Container } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { callerSeenBy } from '#src/lab/traffic.ts';
@@ -58,7 +59,7 @@ for (const { engine, drop, undo } of SETTINGS) {
     await until(async () => (await pingOnce(one.web, two.web)).ms !== undefined, { what: 'a ping' });
     await assertReach(network);
     await Promise.all(network.nodes.map(({ host }) => untilFast(host, 1)));
-    await serveEcho(two.web);
+    await serve(t, two.web);
 
     await t.test('flows between containers go fast, and nothing is lost', async () => {
       const before = await fastPackets(network);
@@ -67,7 +68,7 @@ for (const { engine, drop, undo } of SETTINGS) {
     });
 
     await t.test('a published port works beside it, from outside and over the overlay', () =>
-      publish(network),
+      publish(t, network),
     );
 
     await t.test(`a user’s drop holds within a second: ${drop.split(' -')[0]}`, async () => {
@@ -104,13 +105,20 @@ for (const { engine, drop, undo } of SETTINGS) {
       const [first, second] = [await two.docker.run('first', WEB), await two.docker.run('second', WEB)];
       assert.equal(first.address, two.web.address);
       for (const container of [first, second]) {
-        await serveEcho(container);
-        await assertFlows(one, { web: container }, 1_500);
+        await serve(t, container);
+        await until(async () => (await pingOnce(one.web, container)).ms !== undefined, { what: 'a ping' });
       }
+      // The first moments of a container, in which Docker still writes its rules, are not this test's.
       const { packets = {} } = await untilFast(two.host, 2);
+      for (const container of [first, second]) await assertFlows(one, { web: container }, 1_500);
       assert.equal(packets.failed, 0);
     });
   });
+}
+
+async function serve(t: TestContext, container: Container): Promise<void> {
+  const server = await serveEcho(container);
+  t.after(() => server.kill('SIGKILL'));
 }
 
 async function statusOf(host: Host): Promise<FastPathStatus | undefined> {
@@ -159,10 +167,10 @@ async function delivered({ web }: DockerNode): Promise<number> {
   return Number(text.split(' ')[1]);
 }
 
-async function publish({ lab, nodes: [one, two] }: DockerNetwork): Promise<void> {
+async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork): Promise<void> {
   const ports = ['8081:8080', '7001:7000', '7001:7000/udp'].flatMap((port) => ['--publish', port]);
   const shop = await one.docker.run('shop', WEB, ports);
-  await serveEcho(shop);
+  await serve(t, shop);
   assert.equal(await callerSeenBy(lab.store, one.host.address, 8081), lab.store.address);
   assert.equal(await callerSeenBy(two.web, one.host.address, 8081), two.host.address);
   assert.equal(await callerSeenBy(two.web, shop.address), two.web.address);

@@ -1,3 +1,4 @@
+import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import type { CallReport } from './echo-process.ts';
 import { inRepository } from './flanneld.ts';
@@ -5,10 +6,11 @@ import { inRepository } from './flanneld.ts';
 const PROGRAM = ['test/support/echo-process.ts'];
 const argv = (...words: string[]): string[] => [process.execPath, ...PROGRAM.map(inRepository), ...words];
 
-/** Sends back all that comes to a port of the machine, by UDP and TCP. */
-export async function serveEcho(machine: Machine, port = 7000): Promise<void> {
+/** Sends back all that comes to a port of the machine, by UDP and TCP. In a container of Docker's it outlives the lab: stop it there. */
+export async function serveEcho(machine: Machine, port = 7000): Promise<Daemon> {
   const server = await machine.start(`echo-${port}`, argv('serve', `--port=${port}`));
   await server.waitForLog(/serving/);
+  return server;
 }
 
 let calls = 0;
