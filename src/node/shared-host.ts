@@ -98,7 +98,7 @@ export function networkHost(
   } = components;
   const versions = versionsOnce(commands);
   const ruleset = sharedRuleset(own);
-  const shared = new SharedPrograms({ commands: versions, ruleset });
+  const shared = new SharedPrograms({ commands: versions, ruleset, clock });
   const { isWriter } = shared;
   const reads = sharedReads(kernel);
   const programs = wantsRules(options)

@@ -12,6 +12,7 @@ function host() {
   const ran: { readonly argv: readonly string[]; readonly stdin: string | undefined }[] = [];
   const ends: (() => void)[] = [];
   let generation = 1;
+  let now = 0;
   let refused = (_: string): boolean => false;
   const commands: CommandRunner = {
     async run(argv, { stdin, onStart }: CommandOptions = {}): Promise<CommandResult> {
@@ -25,7 +26,10 @@ function host() {
   };
   const ruleset: Ruleset = { generation: async () => generation, tables: async () => [] };
   return {
-    programs: new SharedPrograms({ commands, ruleset }),
+    programs: new SharedPrograms({ commands, ruleset, clock: { monotonic: () => now } }),
+    pass: (ms: number) => {
+      now += ms;
+    },
     ran,
     change: () => void generation++,
     refuse: (how: typeof refused) => {
@@ -117,4 +121,18 @@ test('questions to the kernel that are asked at once are one', async () => {
   const answers = await Promise.all(Array.from({ length: 50 }, () => shared.generation()));
   assert.deepEqual([new Set(answers), asked], [new Set([1]), 1]);
   assert.deepEqual(await Promise.all([shared.tables(4), shared.tables(6)]), [['4'], ['6']]);
+});
+
+test('a process is a writer while it runs and for a moment after, for its number may be another one’s then', async () => {
+  const { programs, pass, finish } = host();
+  const written = programs.run(RESTORE, { stdin: adding(1) });
+  await Promise.resolve();
+  pass(60_000);
+  assert.ok(programs.isWriter(100));
+  await finish();
+  await written;
+  pass(1_000);
+  assert.ok(programs.isWriter(100));
+  pass(2_000);
+  assert.ok(!programs.isWriter(100));
 });

@@ -2,11 +2,13 @@ import { mergeRestores } from '#src/firewall/merge-restores.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import { SharedNext } from '#src/lib/shared-next.ts';
+import type { Clock } from '#src/sys/clock.ts';
 import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
 
 export interface SharedProgramsComponents {
   readonly commands: CommandRunner;
   readonly ruleset: Ruleset;
+  readonly clock: Pick<Clock, 'monotonic'>;
 }
 
 type Argv = readonly [string, ...string[]];
@@ -23,8 +25,8 @@ interface Lane {
   waiting: Restore[];
 }
 
-/** Processes of ours are remembered, for the kernel's reports of what they did. */
-const REMEMBERED = 1_000;
+/** A process of ours is remembered for so long after its end: by then the kernel's reports of what it did have come. */
+const REMEMBERED_MS = 2_000;
 /** For what many networks write at once. */
 const LONG_MS = 60_000;
 
@@ -38,15 +40,24 @@ export class SharedPrograms implements CommandRunner {
   readonly #ruleset: Ruleset;
   readonly #listings = new Map<string, SharedNext<CommandResult>>();
   readonly #lanes = new Map<string, Lane>();
-  readonly #writers = new Set<number>();
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  /** By process: when it ended. */
+  readonly #writers = new Map<number, number>();
 
-  constructor({ commands, ruleset }: SharedProgramsComponents) {
+  constructor({ commands, ruleset, clock }: SharedProgramsComponents) {
     this.#commands = commands;
     this.#ruleset = ruleset;
+    this.#clock = clock;
   }
 
-  /** Whether the process was one of ours that wrote rules: it changed nobody's but those of the network that asked for it. */
-  readonly isWriter = (pid: number | undefined): boolean => pid !== undefined && this.#writers.has(pid);
+  /**
+   * Whether the process is one of ours that writes rules, or was so a moment ago: it changed nobody's but those of the network that
+   * asked for it. Its number may be another one's soon.
+   */
+  readonly isWriter = (pid: number | undefined): boolean => {
+    this.#forgetOld();
+    return pid !== undefined && this.#writers.has(pid);
+  };
 
   run(argv: Argv, options: CommandOptions = {}): Promise<CommandResult> {
     if (isListing(argv)) return orAborted(this.#listingOf(argv).call(), options.signal ?? NEVER);
@@ -114,15 +125,23 @@ export class SharedPrograms implements CommandRunner {
       await this.#write(argv, { stdin: input, ...(signal && { signal }) }).then(done.resolve, done.reject);
   }
 
-  #write(argv: Argv, options: CommandOptions): Promise<CommandResult> {
-    return this.#commands.run(argv, { ...options, onStart: (pid) => this.#remember(pid) });
+  async #write(argv: Argv, options: CommandOptions): Promise<CommandResult> {
+    let writer: number | undefined;
+    const onStart = (pid: number): void => {
+      writer = pid;
+      this.#writers.set(pid, Number.POSITIVE_INFINITY);
+    };
+    try {
+      return await this.#commands.run(argv, { ...options, onStart });
+    } finally {
+      if (writer !== undefined) this.#writers.set(writer, this.#clock.monotonic());
+      this.#forgetOld();
+    }
   }
 
-  #remember(pid: number): void {
-    this.#writers.delete(pid);
-    this.#writers.add(pid);
-    const [oldest] = this.#writers;
-    if (this.#writers.size > REMEMBERED && oldest !== undefined) this.#writers.delete(oldest);
+  #forgetOld(): void {
+    const oldest = this.#clock.monotonic() - REMEMBERED_MS;
+    for (const [pid, endedAt] of this.#writers) if (endedAt < oldest) this.#writers.delete(pid);
   }
 }
 
