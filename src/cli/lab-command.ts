@@ -1,7 +1,8 @@
 import type { Command, CommandContext } from '#src/cli/command.ts';
-import { LAB_FLAGS, LAB_USAGE, type LabCommandName } from '#src/cli/lab-flags.ts';
+import { INNER_USAGE, LAB_FLAGS, LAB_USAGE, type LabCommandName } from '#src/cli/lab-flags.ts';
 import { labWalk } from '#src/cli/lab-walk.ts';
 import { type LabComponents, systemLabComponents } from '#src/lab/components.ts';
+import { sendEchoes } from '#src/lab/echo-sender.ts';
 import { FAULTS, faultCalled } from '#src/lab/faults.ts';
 import { Lab } from '#src/lab/lab.ts';
 import { parseLabTenants } from '#src/lab/lab-tenant.ts';
@@ -15,7 +16,10 @@ import { WeftError } from '#src/lib/errors.ts';
 import { type FlagTable, formatUsage, type OptionsOf, optionsOf, parseFlags } from '#src/lib/go-flags.ts';
 import { didYouMean } from '#src/lib/nearest-word.ts';
 import { attachedCommand } from '#src/sys/attached-command.ts';
+import { systemClock } from '#src/sys/clock.ts';
+import { systemIcmp } from '#src/sys/icmp-socket.ts';
 import { programPath } from '#src/sys/program-path.ts';
+import { systemRandom } from '#src/sys/random.ts';
 
 interface LabCommandContext extends Pick<CommandContext, 'output' | 'signal' | 'folder'> {
   /** Commands that run parts of this program in a host. Their paths depend on the machine. */
@@ -204,6 +208,16 @@ const COMMANDS: { readonly [Name in LabCommandName]: Run<Name> } = {
     await runRelay(systemLabComponents(), options);
     return 0;
   },
+
+  async echoes({ perSecond }, [to = ''], { output, signal }) {
+    const components = {
+      clock: systemClock,
+      icmp: systemIcmp,
+      identifier: Math.floor(systemRandom() * 65_536),
+    };
+    await sendEchoes(components, { to, perSecond, signal, print: (line) => output.print(line) });
+    return 0;
+  },
 };
 
 const openLab = (
@@ -230,6 +244,6 @@ function usage(): string {
 }
 
 function usageOf(name: LabCommandName, table: FlagTable): string {
-  const [takes, about] = name === 'relay' ? ['', 'pass connections on, late'] : LAB_USAGE[name];
+  const [takes, about] = { ...LAB_USAGE, ...INNER_USAGE }[name];
   return `Usage: weft lab ${name} [FLAG]… ${takes}\n${about}\n${formatUsage(table)}`.trimEnd();
 }

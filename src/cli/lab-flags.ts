@@ -84,12 +84,14 @@ export const LAB_FLAGS = {
     to: { kind: 'string', default: '', description: '`address:port` to pass connections on to' },
     'delay-ms': { kind: 'int', default: 0, description: 'added to each answer' },
   },
+  echoes: { 'per-second': { kind: 'int', default: 200, description: 'how many echoes are sent' } },
 } as const satisfies Readonly<Record<string, FlagTable>>;
 
 export type LabCommandName = keyof typeof LAB_FLAGS;
+type InnerName = 'relay' | 'echoes';
 
-/** The words that each subcommand takes after its flags, and its purpose. `relay` is for the lab itself. */
-export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readonly [string, string]>> = {
+/** The words that each subcommand takes after its flags, and its purpose. `relay` and `echoes` are for the lab itself. */
+export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, InnerName>, readonly [string, string]>> = {
   up: ['', 'make a whole network on this machine: store, hosts, flanneld, containers'],
   exec: ['HOST[/CONTAINER] -- COMMAND…', 'run a command on a host or in a container'],
   ping: [
@@ -104,4 +106,10 @@ export const LAB_USAGE: Readonly<Record<Exclude<LabCommandName, 'relay'>, readon
   ],
   break: ['[FAULT]', 'cause a fault in the lab and report the outcome; without a name, list the faults'],
   down: ['', 'end the lab and take away all that it made'],
+};
+
+/** The same of those that the lab runs itself. */
+export const INNER_USAGE: Readonly<Record<InnerName, readonly [string, string]>> = {
+  relay: ['', 'pass connections on, late'],
+  echoes: ['ADDRESS', 'send echo requests and print each answer, until it is interrupted'],
 };

@@ -1,12 +1,11 @@
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { WeftError } from '#src/lib/errors.ts';
+import { programPath } from '#src/sys/program-path.ts';
 
 export interface TrafficOptions {
   /** Packets a second, 1 … 1000. Default 200. */
   readonly perSecond?: number;
-  /** Bytes of ICMP payload. Default 56. */
-  readonly size?: number;
 }
 
 export interface TrafficReport {
@@ -35,10 +34,8 @@ export class Traffic {
 
   /** Starts it and waits for the first answer. */
   static async start(from: Machine, to: string, options: TrafficOptions = {}): Promise<Traffic> {
-    const { perSecond = 200, size = 56 } = options;
-    const rate = ['-i', String(1 / perSecond), '-s', String(size)];
-    // A pipe or file would be written to in blocks.
-    const argv = ['stdbuf', '-oL', 'ping', '-n', '-D', ...rate, to];
+    const { perSecond = 200 } = options;
+    const argv = [programPath('weft'), 'lab', 'echoes', `--per-second=${perSecond}`, to] as const;
     const daemon = await from.start(`traffic-${process.pid}-${++started}`, argv);
     await daemon.waitForLog(/icmp_seq=/);
     return new Traffic(daemon, perSecond);
@@ -62,11 +59,14 @@ export class Traffic {
   }
 }
 
-/** What ping (iputils) wrote from its start to its SIGINT; throws `lab-traffic` when that isn't whole. */
+/** What {@link sendEchoes} or ping (iputils) wrote from its start to its SIGINT; throws `lab-traffic` when that isn't whole. */
 export function reportOf(log: string, perSecond: number): TrafficReport {
   const transmitted = /^(\d+) packets transmitted/m.exec(log)?.[1];
   if (transmitted === undefined) {
-    throw new WeftError('lab-traffic', `ping did not end as it should: ${log.trim().split('\n').at(-1)}`);
+    throw new WeftError(
+      'lab-traffic',
+      `the echoes did not end as they should: ${log.trim().split('\n').at(-1)}`,
+    );
   }
   const answers = answersIn(log);
   const last = answers.at(-1)?.sequence ?? 0;
@@ -83,7 +83,7 @@ export function reportOf(log: string, perSecond: number): TrafficReport {
 }
 
 interface Answer {
-  /** 1 is the first; ping's own number has 16 bits and begins again. */
+  /** 1 is the first; the packet's own number has 16 bits and begins again. */
   readonly sequence: number;
   /** Seconds since the epoch. */
   readonly at: number;
