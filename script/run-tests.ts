@@ -8,8 +8,11 @@ import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
 import { TestRun } from './test-run.ts';
 
-/** End-to-end tests wait twice as long as they work: for a grace to end, for a program to give up. */
-const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() * 3;
+/**
+ * End-to-end tests wait as much as they work: for a grace to end, for a program to give up. With six at once on two processors
+ * doctor's looks ran into their own deadlines.
+ */
+const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 2;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**

@@ -86,6 +86,8 @@ export class Docker {
   /** Starts dockerd again after its end, with these options in place of its own. */
   async startAgain(options: Partial<DockerOptions> = {}): Promise<void> {
     this.#options = { ...this.#options, ...options };
+    // One that was killed left its number there, and dockerd does not start while another process has it.
+    await this.host.must(['rm', '-f', '/run/docker.pid']);
     this.#daemon = await startDockerd(this.host, this.#options);
   }
 

@@ -168,7 +168,10 @@ export class CleanMachine extends Machine {
     await this.#options.underlay.connect(this.#place, this.namespace);
     this.#groups = makeControlGroups(this.namespace);
     const { folders, version } = this.#groups;
-    const enterGroups = folders.map((folder) => `echo $$ > ${folder}/cgroup.procs`).join('; ');
+    // Another machine's systemd may take an empty one away before that.
+    const enterGroups = folders
+      .map((folder) => `mkdir -p ${folder}; echo $$ > ${folder}/cgroup.procs`)
+      .join('; ');
     const lower = [...(this.#options.layers ?? []), debianRoot()].join(':');
     const child = spawn(
       'sh',
