@@ -54,10 +54,9 @@ export class Desk implements OwnerDesk {
     if (holding.mayRemove) return;
     holding.mayRemove = true;
     // What there is was read when the owner came, and followed since.
-    const { slots, territory } = this.#ledger;
-    for (const query of territory.queriesOf([holding]))
-      for (const slot of slots.strayBy(query))
-        if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
+    this.#ledger.slots.each((slot) => {
+      if (slot.found !== undefined && !this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
+    });
   }
 
   settled(holding: Holding): Promise<void> {

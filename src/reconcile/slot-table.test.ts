@@ -121,21 +121,3 @@ test('a list with an object of a kind that is not in the table changes nothing',
   );
   assert.deepEqual([holding.wanted, table.wanted], [1, 1]);
 });
-
-for (const many of [3, 40]) {
-  test(`what a query lists and nobody wants is found among ${many} slots of a device`, () => {
-    const table = new SlotTable();
-    const holding = new Holding({ name: 'network', scopes: () => [] });
-    for (let n = 1; n <= many; n++) table.put(neighbour(n));
-    const elsewhere: Neighbour = { ...neighbour(1_000), device: 'flannel.2' };
-    table.put(elsewhere);
-    const wanted = Array.from({ length: many - 1 }, (_, n) => neighbour(n + 1));
-    table.want(holding, 'a', [...wanted, neighbour(2_000)], () => {});
-    const query = { kinds: ['neighbour'], device: 'flannel.1' } as const;
-    const foundIn = (slots: Iterable<Slot>) => Array.from(slots, ({ found }) => found);
-    assert.deepEqual(foundIn(table.strayBy(query)), [neighbour(many)]);
-    assert.equal(foundIn(table.foundBy(query)).length, many);
-    assert.deepEqual(foundIn(table.strayBy({ kinds: ['neighbour'] })), [neighbour(many), elsewhere]);
-    assert.deepEqual(table.strayBy({ kinds: ['route'], device: 'flannel.1' }), []);
-  });
-}

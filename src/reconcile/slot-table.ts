@@ -73,25 +73,6 @@ export class SlotTable {
     if (link?.found !== undefined) yield link;
   }
 
-  /** Those of {@link foundBy} in which nothing is wanted: of 150,000 slots a few, found in one go. */
-  strayBy(query: DumpQuery): Slot[] {
-    const { kinds, device } = query;
-    const strays: Slot[] = [];
-    const take = (slot: Slot): void => {
-      if (slot.wanted !== undefined || !isListed(slot, query)) return;
-      if (device === undefined || this.#kinds.of(slot.object).deviceOf(slot.object) === device)
-        strays.push(slot);
-    };
-    const listed = device === undefined ? undefined : this.#onDevices.of(device);
-    if (device === undefined || listed === undefined) for (const kind of kinds) this.eachOf(kind, take);
-    else {
-      for (const slot of listed) take(slot);
-      const link = kinds.includes('link') ? this.find({ kind: 'link', name: device }) : undefined;
-      if (link !== undefined) take(link);
-    }
-    return strays;
-  }
-
   *#scanFor(device: string, kinds?: readonly KernelObject['kind'][]): Generator<Slot> {
     const slots = kinds === undefined ? this : this.#buckets.of(kinds);
     for (const slot of slots) if (this.#onDevices.deviceOf(slot.found) === device) yield slot;

@@ -20,7 +20,8 @@ export interface EchoReport {
 }
 
 export interface CallReport {
-  readonly udp: EchoReport;
+  /** `missing`: the first numbers without an answer, of 0, 1, 2, … */
+  readonly udp: EchoReport & { readonly missing: readonly number[] };
   /** In bytes; `isKept`: it was one connection, and each byte came back in its place. */
   readonly tcp: EchoReport & { readonly isKept: boolean };
 }
@@ -101,11 +102,12 @@ async function call(address: string, ms: number): Promise<CallReport> {
   const last = performance.now() + LAST_MS;
   const isDone = () => answered.size === sent && bytes === sent * NUMBER_BYTES;
   while (!isDone() && performance.now() < last) await new Promise((done) => setTimeout(done, 10));
+  const missing = Array.from({ length: sent }, (_, n) => n).filter((n) => !answered.has(n));
   stream.destroy();
   datagrams.close();
   const all = sent * NUMBER_BYTES;
   return {
-    udp: { sent, received: answered.size, longestGapMs: udp.longestMs },
+    udp: { sent, received: answered.size, longestGapMs: udp.longestMs, missing: missing.slice(0, 20) },
     tcp: { sent: all, received: bytes, longestGapMs: tcp.longestMs, isKept: isKept && bytes === all },
   };
 }

@@ -32,7 +32,7 @@ const ENVIRONMENT = [
   'TERM=dumb',
   'DEBIAN_FRONTEND=noninteractive',
 ];
-const BOOT_MS = 60_000;
+const BOOT_MS = 180_000;
 /** apt and Docker take their time on a machine with little to spare. */
 const COMMAND_MS = 120_000;
 
