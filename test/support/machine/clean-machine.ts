@@ -168,10 +168,8 @@ export class CleanMachine extends Machine {
     await this.#options.underlay.connect(this.#place, this.namespace);
     this.#groups = makeControlGroups(this.namespace);
     const { folders, version } = this.#groups;
-    // Another machine's systemd may take an empty one away before that.
-    const enterGroups = folders
-      .map((folder) => `mkdir -p ${folder}; echo $$ > ${folder}/cgroup.procs`)
-      .join('; ');
+    // Without a process between: the only child is to be the machine's first process.
+    const enterGroups = folders.map((folder) => `echo $$ > ${folder}/cgroup.procs`).join('; ');
     const lower = [...(this.#options.layers ?? []), debianRoot()].join(':');
     const child = spawn(
       'sh',
