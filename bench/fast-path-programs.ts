@@ -1,11 +1,10 @@
 import { encodeFlow, encodeLocal, encodePeer, encodeSettings } from '#src/fast-path/map-layouts.ts';
 import { hopped, udpFrame, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
-import type { Mac } from '#src/lib/mac.ts';
 import { closeMaps, createMaps } from '#src/reconcile/fast-path/fast-maps.ts';
 import { closePrograms, loadPrograms, readPrograms } from '#src/reconcile/fast-path/load-programs.ts';
-import { LEFT_ALONE, REDIRECTED } from '#src/reconcile/fast-path/self-test.ts';
-import type { FastPath, FastPeer, FastProgram } from '#src/state/object.ts';
+import { LEFT_ALONE, LOOPBACK, REDIRECTED, TRIAL } from '#src/reconcile/fast-path/self-test.ts';
+import type { FastPeer, FastProgram } from '#src/state/object.ts';
 import { Bpf } from '#src/sys/bpf.ts';
 import { type Benchmark, Sheet } from './benchmark.ts';
 
@@ -65,45 +64,16 @@ export const fastPathPrograms: Benchmark = {
   },
 };
 
-const LOOPBACK = 1;
-const set = 'bench';
-const settings: FastPath = {
-  kind: 'fast-path',
-  set,
-  underlay: 'lo',
-  vtep: ipv4(0xc0000201),
-  mac: '02:00:00:00:00:01' as Mac,
-  vni: 1,
-  port: 8472,
-  // For ever: a flow that was noted when the machine started is fresh, and too young to be seen again.
-  freshMs: 9_000_000_000_000,
-  tcp: true,
-  generation: 1,
-};
-/** /24s in a row below 10.0.0.0/8, as a network gives them out; the one that is used is the first. */
-const peerOf = (n: number): FastPeer => ({
-  kind: 'fast-peer',
-  set,
-  subnet: prefix4(ipv4(0x0a010000 + n * 256), 24),
-  vtep: ipv4(0xc0000300 + n),
-  mac: '02:00:00:00:00:02' as Mac,
-});
-const local = {
-  kind: 'fast-local',
-  set,
-  ip: ipv4(0x0a000002),
-  device: 'lo',
-  mac: '02:00:00:00:00:03' as Mac,
-} as const;
-const theirs = ipv4(0x0a010002);
-const out = { source: local.ip, destination: theirs, sourcePort: 40_000, destinationPort: 53 };
-const back = { source: theirs, destination: local.ip, sourcePort: 53, destinationPort: 40_000 };
+const { settings, peer, local, out, back } = TRIAL;
+/** The peer of the flow, or one of those beside it: /24s in a row below 10.0.0.0/8, as a network gives them out. */
+const peerOf = (n: number): FastPeer =>
+  n === 0 ? peer : { ...peer, subnet: prefix4(ipv4(0x0a010000 + n * 256), 24), vtep: ipv4(0x0a000000 + n) };
 const payload = Buffer.alloc(64);
 const sent = udpFrame(out, payload);
-const received = hopped(udpFrame(back, payload), { to: settings.mac, from: peerOf(0).mac });
+const received = hopped(udpFrame(back, payload), { to: settings.mac, from: peer.mac });
 const wireOf = (inner: Uint8Array) =>
   vxlanFrame(inner, {
-    source: peerOf(0).vtep,
+    source: peer.vtep,
     destination: settings.vtep,
     sourcePort: 50_000,
     port: settings.port,

@@ -14,10 +14,10 @@ const SECRET = 0o600;
 const LEAST_BYTES = 256 << 10;
 
 /**
- * What has changed in a book since it was written as a whole: a line for each change. To write 10,000 endpoints for each one
- * that comes would take longer than all else that it costs. The first line says to which text of the book the others belong:
- * those that belong to another one do not count, such as after a crash between the two files, or when a weft that knows no
- * journal has written the book.
+ * What has changed in a book since it was written as a whole: a line for each change. A new endpoint would cost more for
+ * writing 10,000 others again than for everything that it needs itself. The first line names the text of the book that the
+ * changes belong to. Changes of another text do not count: a crash may come between the two files, and a weft that knows no
+ * journal may have written the book.
  */
 export class BookJournal {
   readonly #files: Pick<Files, 'read' | 'writeAtomically' | 'append'>;
@@ -92,7 +92,7 @@ function parseEntry(line: string): BookEntry | undefined {
   }
 }
 
-/** FNV-1a of 32 bits, and the length: it tells texts of one book apart, and keeps no secret. */
+/** FNV-1a of 32 bits, and the length: two texts of one book differ in it. It keeps no secret. */
 function fingerprint(text: string): string {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);

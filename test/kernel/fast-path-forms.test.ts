@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
-import type { FormName } from '#src/reconcile/fast-path/hooks.ts';
 import { until } from '#src/sys/until.ts';
 import { bpfForms } from '../support/bpf-forms.ts';
 import {
@@ -15,12 +14,10 @@ import {
   wantedOf,
   wishOf,
 } from '../support/fast-path-hosts.ts';
-import { cannotRun } from '../support/test-lab.ts';
 
 /* The hosts are drawn in test/support/fast-path-hosts.ts. h1 has a fast path, and h2 is plain. */
 
-const skip = cannotRun('bridge', 'tc', 'mount');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'tc', 'mount');
 
 test('links of an earlier run are taken off where the bpffs has become read-only, and filters take their place', {
   skip: forms.get('tcx'),

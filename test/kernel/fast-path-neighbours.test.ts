@@ -19,14 +19,12 @@ import {
   wantedOf,
   wishOf,
 } from '../support/fast-path-hosts.ts';
-import { cannotRun } from '../support/test-lab.ts';
 
 /*
  * Other users of tc on the devices of a fast path, there before it and come after it: all programs run, and each goes with its own
  * owner. The hosts are drawn in test/support/fast-path-hosts.ts. h1 has a fast path, and h2 is plain.
  */
-const skip = cannotRun('bridge', 'tc');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'tc');
 const BPF_MAP_TYPE_ARRAY = 2;
 const SHAPE = { type: BPF_MAP_TYPE_ARRAY, keySize: 4, valueSize: 8, maxEntries: 1, flags: 0 };
 /** Where ours are, with the direction. */

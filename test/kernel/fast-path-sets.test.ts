@@ -19,12 +19,10 @@ import {
   wishOf,
   withMap,
 } from '../support/fast-path-hosts.ts';
-import { cannotRun } from '../support/test-lab.ts';
 
 /* Many peers, two networks on one host, and hosts that are gone. The hosts are drawn in test/support/fast-path-hosts.ts. */
 
-const skip = cannotRun('bridge', 'tc');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'tc');
 const PEERS = 10_000;
 
 function setUp(t: TestContext, form: FormName) {

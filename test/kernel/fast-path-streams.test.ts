@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { FormName } from '#src/reconcile/fast-path/hooks.ts';
 import { patience } from '#src/sys/until.ts';
 import { bpfForms } from '../support/bpf-forms.ts';
 import type { CallReport } from '../support/echo-process.ts';
@@ -17,14 +16,12 @@ import {
   wantedOf,
   wishOf,
 } from '../support/fast-path-hosts.ts';
-import { cannotRun } from '../support/test-lab.ts';
 
 /*
  * A container talks to the other one by UDP and TCP all the time, while weft on its host ends, starts, and is replaced by another. The
  * hosts are drawn in test/support/fast-path-hosts.ts; both have a fast path.
  */
-const skip = cannotRun('bridge', 'iptables');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'iptables');
 const PROGRAM = fileURLToPath(new URL('../support/echo-process.ts', import.meta.url));
 /** `r0 = -1; exit` */
 const LEAVE_ALONE = Uint8Array.of(0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0);

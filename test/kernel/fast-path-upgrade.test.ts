@@ -35,14 +35,12 @@ import {
   wantedOf,
   wishOf,
 } from '../support/fast-path-hosts.ts';
-import { cannotRun } from '../support/test-lab.ts';
 
 /*
  * An upgrade under a stream: another weft's programs, on maps of another layout, are on the host's devices and carry it. The hosts are
  * drawn in test/support/fast-path-hosts.ts. h1 has a fast path, and h2 is plain.
  */
-const skip = cannotRun('bridge', 'tc');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'tc');
 
 /** A weft that differs from this one in what its programs and its maps look like. */
 interface OtherWeft {

@@ -29,8 +29,7 @@ import { cannotRun } from '../support/test-lab.ts';
 
 /* The hosts are drawn in test/support/fast-path-hosts.ts. h1 has a fast path, and h2 has one or is plain. */
 
-const skip = cannotRun('bridge', 'tc');
-const forms = skip === false ? await bpfForms() : new Map<FormName, string | false>([['tcx', skip]]);
+const forms = await bpfForms('bridge', 'tc');
 
 /** Datagrams from one container to the other, one by one. */
 async function flow(t: TestContext, from: FastHost, to: FastHost, more: Parameters<typeof datagram>[3] = {}) {

@@ -8,9 +8,17 @@ import type { FormName } from '#src/reconcile/fast-path/hooks.ts';
 import { systemBpfPins } from '#src/sys/bpf-pins.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { cannotRun } from './test-lab.ts';
 
-/** How this kernel can have a fast path: for each form `false`, or the reason to skip its tests. */
-export async function bpfForms(): Promise<Map<FormName, string | false>> {
+/** How this kernel can have a fast path, in tests that run these programs: for each form `false`, or the reason to skip it. */
+export async function bpfForms(...programs: string[]): Promise<ReadonlyMap<FormName, string | false>> {
+  const skip = cannotRun(...programs);
+  if (skip !== false) {
+    return new Map([
+      ['tcx', skip],
+      ['clsact', skip],
+    ]);
+  }
   const folder = mkdtempSync(join(tmpdir(), 'weft-bpffs-'));
   const call = (...words: string[]) => execFileSync(words[0] ?? '', words.slice(1), { stdio: 'ignore' });
   let isMounted = false;

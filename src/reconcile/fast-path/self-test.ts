@@ -18,8 +18,8 @@ const REFUSALS: readonly string[] = ['EPERM', 'EACCES'];
 const RIGHTS =
   'give flanneld the rights: FLANNELD_FAST_PATH=on in /etc/weft/flanneld.conf, then "systemctl daemon-reload && systemctl restart flanneld"; elsewhere CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and the system call bpf';
 
-/** Addresses for documentation (RFC 5737), and the namespace's own loopback for every device. */
-const LOOPBACK = 1;
+/** The namespace's own loopback, which stands for every device. */
+export const LOOPBACK = 1;
 const set = 'self-test';
 const settings: FastPath = {
   kind: 'fast-path',
@@ -55,6 +55,8 @@ const back = {
   sourcePort: out.destinationPort,
   destinationPort: out.sourcePort,
 };
+/** One peer, one container, and a flow between them in both directions, on addresses for documentation (RFC 5737). */
+export const TRIAL = { settings, peer, local, out, back } as const;
 
 /**
  * Loads the programs with maps of their own and runs them on made-up packets: what they put into VXLAN must be our own
