@@ -108,10 +108,9 @@ for (const { engine, drop, undo } of SETTINGS) {
         await serve(t, container);
         await until(async () => (await pingOnce(one.web, container)).ms !== undefined, { what: 'a ping' });
       }
-      // The first moments of a container, in which Docker still writes its rules, are not this test's. See publish, too.
+      // As in publish.
       const { packets = {} } = await untilFast(two.host, 2);
-      for (const container of [first, second])
-        await assertFlows(one, { web: container }, { ms: 1_500, leastShare: 0.98 });
+      for (const container of [first, second]) await assertFlows(one, { web: container }, 1_500);
       assert.equal(packets.failed, 0);
     });
   });
@@ -155,10 +154,10 @@ async function fastPackets({ nodes }: DockerNetwork): Promise<number> {
 async function assertFlows(
   from: Pick<DockerNode, 'web'>,
   to: Pick<DockerNode, 'web'>,
-  { ms = 3_000, leastShare = 1 } = {},
+  ms = 3_000,
 ): Promise<void> {
   const { udp, tcp } = await (await callEcho(from.web, to.web.address, { ms })).report;
-  assert.ok(udp.received >= udp.sent * leastShare, JSON.stringify(udp));
+  assert.equal(udp.received, udp.sent, JSON.stringify(udp));
   assert.ok(tcp.isKept, 'TCP');
 }
 
@@ -172,6 +171,9 @@ async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork
   const ports = ['8081:8080', '7001:7000', '7001:7000/udp'].flatMap((port) => ['--publish', port]);
   const shop = await one.docker.run('shop', WEB, ports);
   await serve(t, shop);
+  // Its device loses the packets of some milliseconds when it gets a qdisc clsact: not in these flows.
+  await until(async () => (await pingOnce(two.web, shop)).ms !== undefined, { what: 'a ping' });
+  await untilFast(one.host, 2);
   assert.equal(await callerSeenBy(lab.store, one.host.address, 8081), lab.store.address);
   assert.equal(await callerSeenBy(two.web, one.host.address, 8081), two.host.address);
   assert.equal(await callerSeenBy(two.web, shop.address), two.web.address);
@@ -183,10 +185,9 @@ async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork
   ]);
   for (const [index, { report }] of calls.entries()) {
     const { udp, tcp } = await report;
-    // In half of the runs some in a row, in one of these three flows, are lost soon after its begin. Why is not known.
-    t.diagnostic(`call ${index}: ${JSON.stringify(udp)}`);
-    assert.ok(udp.received > udp.sent * 0.98, `call ${index}: ${JSON.stringify(udp)}`);
+    assert.equal(udp.received, udp.sent, `call ${index}: ${JSON.stringify(udp)}`);
     assert.ok(tcp.isKept, `call ${index}`);
   }
   await one.docker.must(['rm', '--force', 'shop']);
+  await untilFast(one.host, 1);
 }
