@@ -1,4 +1,4 @@
-import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { fastPathNote } from '#src/node/network-id.ts';
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
@@ -24,8 +24,8 @@ export async function cleanHost(
     if (result.done) done.push(commandOf(result.operation));
     else log.warning(`Could not run "${commandOf(result.operation)}": ${result.error.message}`);
   }
-  const liberal = new TcpLiberal(files, fastPathNote(request.options));
-  const putBack = await liberal.leave(found.fastPaths);
+  const users = new FastPathUsers(files, fastPathNote(request.options));
+  const putBack = await users.leave(found.fastPaths);
   if (putBack !== undefined) done.push(putBack);
   for (const { firewall, bare } of found.rules) done.push(...(await firewall.removeAll(bare, signal)));
   for (const table of found.tables) {

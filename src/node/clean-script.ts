@@ -1,5 +1,5 @@
 import { VERSION } from '#src/lib/version.ts';
-import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { fastPathNote } from '#src/node/network-id.ts';
 import { type CleanRequest, findNetworkLeftovers } from '#src/node/network-leftovers.ts';
 import type { HostComponents } from '#src/node/shared-host.ts';
@@ -32,8 +32,8 @@ export async function cleanScript(
     }
   }
   if (request.what === 'all') {
-    const liberal = new TcpLiberal(components.files, fastPathNote(request.options));
-    lines.push(...(await liberal.leftovers()).map((command) => `try ${command}`));
+    const users = new FastPathUsers(components.files, fastPathNote(request.options));
+    lines.push(...(await users.leftovers()).map((command) => `try ${command}`));
   }
   lines.push(...found.files.map((path) => `try rm ${quoted(path)}`));
   return [HEAD, ...(lines.length === 0 ? [] : [START, ...lines, END])].join('\n');

@@ -12,7 +12,7 @@ import { Memory, type Remembered } from '#src/membership/remembered.ts';
 import type { Subnets } from '#src/network/lease.ts';
 import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { networksOf, type Ranges } from '#src/network/subnet-range.ts';
-import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import {
   artefactsOf,
@@ -91,8 +91,8 @@ export async function findNetworkLeftovers(
   }
   // A flanneld that was killed left its socket.
   paths.push(...(await socketsOf(components, options, what)));
-  const liberal = new TcpLiberal(files, fastPathNote(options));
-  const noted = what === 'all' ? [] : ((await liberal.devicesOf(what.prefix)) ?? []);
+  const users = new FastPathUsers(files, fastPathNote(options));
+  const noted = what === 'all' ? [] : ((await users.devicesOf(what.prefix)) ?? []);
   const going = [...noted, ...objects.flatMap((object) => (object.kind === 'link' ? object.name : []))];
   const fast = await readFastPaths(components, what, new Set(going), found.links);
   return {

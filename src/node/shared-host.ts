@@ -5,8 +5,8 @@ import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
 import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
+import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { removeOrphanedFastPaths } from '#src/node/fast-path/orphaned-fast-paths.ts';
-import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
 import { NetworkClaims } from '#src/node/network-claims.ts';
 import type { NetworkHost } from '#src/node/network-host.ts';
@@ -127,8 +127,8 @@ export function networkHost(
     claims: new NetworkClaims(),
     ...fast,
     removeOrphans: async (served) => {
-      const { liberal } = fast.fastPath ?? {};
-      const shared = { ...components, liberal, reconciler, log: createLogger('fast-path') };
+      const { users } = fast.fastPath ?? {};
+      const shared = { ...components, users, reconciler, log: createLogger('fast-path') };
       await removeOrphanedFastPaths(shared, { places: options, served });
     },
     openNetworks: async (logger, ended) => {
@@ -167,7 +167,7 @@ function fastPathOf(
   return {
     fastPath: {
       counts: fastCounts,
-      liberal: new TcpLiberal(files, fastPathNote({ stateDir })),
+      users: new FastPathUsers(files, fastPathNote({ stateDir })),
       readFilters: async () => {
         const { readPacketFilters } = await import('#src/diagnose/facts/packet-filters.ts');
         return readPacketFilters({ commands, files, ruleset });

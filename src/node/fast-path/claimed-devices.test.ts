@@ -8,7 +8,7 @@ function claims(earlier: readonly string[] | undefined) {
   let checks = 0;
   const claimed = new ClaimedDevices(
     {
-      liberal: {
+      users: {
         devicesOf: async () => noted,
         only: async (_, device) => {
           noted = [device];

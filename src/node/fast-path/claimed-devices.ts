@@ -1,10 +1,10 @@
 import { fastPathScope } from '#src/fast-path/fast-path-objects.ts';
-import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import type { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
 import type { Scope } from '#src/state/scope.ts';
 
 export interface ClaimedDevicesComponents {
-  readonly liberal: Pick<TcpLiberal, 'devicesOf' | 'only'>;
+  readonly users: Pick<FastPathUsers, 'devicesOf' | 'only'>;
   readonly reconciler: Pick<Reconciler, 'check'>;
 }
 
@@ -30,7 +30,7 @@ export class ClaimedDevices {
    * look for what is left of it.
    */
   async claim(own: string | undefined, isAsked: boolean): Promise<void> {
-    const earlier = await this.#components.liberal.devicesOf(this.#network);
+    const earlier = await this.#components.users.devicesOf(this.#network);
     if (!isAsked && earlier === undefined) return;
     const all = [...(earlier ?? []), ...(own === undefined ? [] : [own])];
     if (all.every((device) => this.#devices.has(device))) return;
@@ -42,7 +42,7 @@ export class ClaimedDevices {
   /** What was made for other devices has gone. They may be another network's from now on. */
   async keepOnly(device: string): Promise<void> {
     if (this.#devices.size === 1) return;
-    await this.#components.liberal.only(this.#network, device);
+    await this.#components.users.only(this.#network, device);
     this.#devices.clear();
     this.#devices.add(device);
     this.#scopes = [fastPathScope(device)];

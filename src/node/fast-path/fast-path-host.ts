@@ -1,4 +1,4 @@
 import type { FastPathComponents } from '#src/node/fast-path/network-fast-path.ts';
 
 /** What the fast paths of a host's networks share. */
-export type FastPathHost = Pick<FastPathComponents, 'liberal' | 'readFilters' | 'counts' | 'wireSockets'>;
+export type FastPathHost = Pick<FastPathComponents, 'users' | 'readFilters' | 'counts' | 'wireSockets'>;

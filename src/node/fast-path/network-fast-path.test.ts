@@ -8,8 +8,8 @@ import { silentLogger } from '#src/lib/log.ts';
 import { type Mac, parseMac } from '#src/lib/mac.ts';
 import type { Lease } from '#src/network/lease.ts';
 import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { NetworkFastPath } from '#src/node/fast-path/network-fast-path.ts';
-import { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { type KernelObject, KINDS } from '#src/state/object.ts';
@@ -88,7 +88,7 @@ async function host(
     {
       ...{ reconciler, kernel, clock, log: silentLogger, counts: () => undefined, random: () => 0 },
       wireSockets: async () => wire.sockets,
-      liberal: new TcpLiberal(system, '/note'),
+      users: new FastPathUsers(system, '/note'),
       observeRules: (listener) => {
         listeners.add(listener);
         return () => listeners.delete(listener);

@@ -10,9 +10,9 @@ import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import { ClaimedDevices } from '#src/node/fast-path/claimed-devices.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
+import type { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
-import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
 import { WantedFastPath } from '#src/node/fast-path/wanted-fast-path.ts';
 import { type WatchedWire, type WatchWireComponents, watchWire } from '#src/node/fast-path/watch-wire.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
@@ -28,7 +28,7 @@ export interface FastPathComponents extends WatchWireComponents {
   readonly observeRules: (listener: () => void) => () => void;
   /** All rules of the host. */
   readonly readFilters: () => Promise<SeenFilters>;
-  readonly liberal: TcpLiberal;
+  readonly users: FastPathUsers;
   /** What the programs on a VXLAN device's way have counted; `undefined` where there are none. */
   readonly counts: (device: string) => FastCounts | undefined;
 }
@@ -231,7 +231,7 @@ export class NetworkFastPath {
   }
 
   async #step(signal: AbortSignal): Promise<void> {
-    const { liberal, counts } = this.#components;
+    const { users, counts } = this.#components;
     await this.#claim();
     if (this.#asked && this.#isPossible) await this.#follow(signal);
     const before = this.#mode;
@@ -244,15 +244,15 @@ export class NetworkFastPath {
     const way = this.#way;
     // While it is made, there is one.
     if (typeof way !== 'object') return;
-    await liberal.use(this.#options.name, way.device);
+    await users.use(this.#options.name, way.device);
     if (this.#rulesChanged) this.#generation = (this.#generation + 1) % 2 ** 32;
     this.#rulesChanged = false;
-    this.#tcp = await liberal.isSet();
+    this.#tcp = await users.isTcpLiberal();
     this.#set();
     if (this.#mayRemove) this.#owner.allowRemoval();
     for (const local of this.#containers.due()) this.#wanted.setContainer(local.ip, local);
     await this.#owner.settled();
-    if (this.#tcp !== (await liberal.isSet())) {
+    if (this.#tcp !== (await users.isTcpLiberal())) {
       this.#tcp = !this.#tcp;
       this.#set();
       await this.#owner.settled();
@@ -265,12 +265,12 @@ export class NetworkFastPath {
 
   /** Takes all of it away, and puts back what was set for it. */
   async #withdraw(): Promise<void> {
-    const { liberal, log } = this.#components;
+    const { users, log } = this.#components;
     this.#wanted.withdraw(this.#containers.admitted);
     this.#counts = undefined;
     this.#owner.allowRemoval();
     await this.#owner.settled();
-    const done = await liberal.leave(this.#options.name);
+    const done = await users.leave(this.#options.name);
     if (done !== undefined) log.info(`The fast path is off: ${done}`);
     this.#say();
   }

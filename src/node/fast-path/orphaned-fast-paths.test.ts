@@ -20,8 +20,8 @@ async function clean(users: Readonly<Record<string, string[]>>, served: string[]
   await removeOrphanedFastPaths(
     {
       actuators: [kernel],
-      liberal: {
-        users: async () => Object.keys(users),
+      users: {
+        networks: async () => Object.keys(users),
         devicesOf: async (user) => users[user],
         leave: async (user) => void left.push(user),
       },

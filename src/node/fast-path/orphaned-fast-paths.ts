@@ -1,6 +1,6 @@
 import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
-import type { TcpLiberal } from '#src/node/fast-path/tcp-liberal.ts';
+import type { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { artefactsOf, type NetworkPlaces } from '#src/node/network-id.ts';
 import type { Actuator } from '#src/reconcile/actuator.ts';
 import type { Reconciler } from '#src/reconcile/reconciler.ts';
@@ -11,7 +11,7 @@ import type { HostLocks } from '#src/sys/host-lock.ts';
 export interface OrphansComponents {
   readonly actuators?: readonly Pick<Actuator, 'scan' | 'apply'>[];
   /** Absent where there is no fast path at all. */
-  readonly liberal: Pick<TcpLiberal, 'users' | 'devicesOf' | 'leave'> | undefined;
+  readonly users: Pick<FastPathUsers, 'networks' | 'devicesOf' | 'leave'> | undefined;
   readonly reconciler: Pick<Reconciler, 'check'>;
   readonly locks: HostLocks;
   readonly log: Logger;
@@ -23,17 +23,17 @@ export interface OrphansComponents {
  * their locks.
  */
 export async function removeOrphanedFastPaths(
-  { actuators = [], liberal, reconciler, locks, log }: OrphansComponents,
+  { actuators = [], users, reconciler, locks, log }: OrphansComponents,
   { places, served }: { readonly places: NetworkPlaces; readonly served: readonly string[] },
 ): Promise<void> {
-  if (liberal === undefined) return;
-  for (const prefix of await liberal.users()) {
+  if (users === undefined) return;
+  for (const prefix of await users.networks()) {
     if (served.includes(prefix)) continue;
     const unlock = await locks.claim(artefactsOf({ prefix }, places).lock);
     if (unlock === undefined) continue;
     try {
-      await removeSets(actuators, new Set(await liberal.devicesOf(prefix)));
-      const putBack = await liberal.leave(prefix);
+      await removeSets(actuators, new Set(await users.devicesOf(prefix)));
+      const putBack = await users.leave(prefix);
       const more = putBack === undefined ? '' : `: ${putBack}`;
       log.info(`Removed the fast path of ${prefix}, which is not served any more${more}`);
       reconciler.check();

@@ -14,10 +14,10 @@ interface Note {
 }
 
 /**
- * nf_conntrack_tcp_be_liberal while somebody needs it, and as it was when nobody does any more. One for each host. It remembers who has a
- * fast path, too: a network that has none after a restart takes away what it had.
+ * Which networks of this host have a fast path, and on which devices, in a file: a network that has none after a restart takes away what
+ * it had. And nf_conntrack_tcp_be_liberal, which is set while there is one of them, and put back as it was after the last. One for each host.
  */
-export class TcpLiberal {
+export class FastPathUsers {
   readonly #files: Pick<Files, 'read' | 'write' | 'writeAtomically' | 'remove'>;
   readonly #path: string;
   readonly #order = new InOrder();
@@ -29,7 +29,7 @@ export class TcpLiberal {
   }
 
   /** Whether TCP may go past conntrack. A kernel without the setting has no conntrack that could mind. */
-  async isSet(): Promise<boolean> {
+  async isTcpLiberal(): Promise<boolean> {
     return (await this.#value()) !== '0';
   }
 
@@ -55,7 +55,7 @@ export class TcpLiberal {
   }
 
   /** Those for which it was used, in earlier runs, too. */
-  async users(): Promise<string[]> {
+  async networks(): Promise<string[]> {
     return Object.keys((await this.#note())?.users ?? {});
   }
 
