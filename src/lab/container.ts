@@ -4,6 +4,7 @@ import type { Host } from '#src/lab/host.ts';
 import { Machine } from '#src/lab/machine.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { formatIpv4, ipv4, parsePrefix4 } from '#src/lib/ip.ts';
+import { macOf } from '#src/tenant/mac-of.ts';
 
 export interface ContainerOptions {
   readonly name: string;
@@ -93,10 +94,17 @@ export function bridgeOptionsOf(subnetEnv: string): BridgeOptions {
   return { bip, mtu: Number(mtu) };
 }
 
-/** Makes docker0, or a bridge of another name, as dockerd does, and turns forwarding on as it does. For hosts without Docker. */
+/**
+ * Makes docker0, or a bridge of another name, as dockerd does, and turns forwarding on as it does. For hosts without Docker.
+ * It has a MAC of its own: the kernel gives another bridge the lowest MAC of its ports, and a container that comes
+ * would change its neighbours' gateway.
+ */
 export async function makeBridge(host: Host, { bip, mtu }: BridgeOptions, name = 'docker0'): Promise<void> {
+  const gateway = parsePrefix4(bip);
+  if (gateway === undefined)
+    throw new WeftError('lab-bridge', `no IPv4 address with a length for ${name}: ${bip}`);
   await host.batch([
-    `link add ${name} mtu ${mtu} type bridge`,
+    `link add ${name} address ${macOf(gateway.address)} mtu ${mtu} type bridge`,
     `addr add ${bip} brd + dev ${name}`,
     `link set ${name} up`,
   ]);

@@ -15,7 +15,7 @@ import {
   dockerNetwork,
   WEB,
 } from '../support/docker-network.ts';
-import { callEcho, serveEcho } from '../support/echo-calls.ts';
+import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -94,9 +94,7 @@ for (const { engine, drop, undo } of SETTINGS) {
     await t.test('a restart of Docker with live-restore loses nothing of a fast flow', async () => {
       const call = await callEcho(one.web, two.web.address, { ms: 10_000 });
       await two.docker.restart();
-      const { udp, tcp } = await call.report;
-      assert.equal(udp.received, udp.sent);
-      assert.ok(tcp.isKept);
+      assertWhole(await call.report);
       await untilFast(two.host, 1);
     });
 
@@ -156,9 +154,7 @@ async function assertFlows(
   to: Pick<DockerNode, 'web'>,
   ms = 3_000,
 ): Promise<void> {
-  const { udp, tcp } = await (await callEcho(from.web, to.web.address, { ms })).report;
-  assert.equal(udp.received, udp.sent, JSON.stringify(udp));
-  assert.ok(tcp.isKept, 'TCP');
+  assertWhole(await (await callEcho(from.web, to.web.address, { ms })).report);
 }
 
 /** Datagrams that programs in the container have taken (`Udp: InDatagrams` of /proc/net/snmp). */
@@ -184,9 +180,7 @@ async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork
     callEcho(lab.store, one.host.address, { ms: 3_000, port: 7001 }),
   ]);
   for (const [index, { report }] of calls.entries()) {
-    const { udp, tcp } = await report;
-    assert.equal(udp.received, udp.sent, `call ${index}: ${JSON.stringify(udp)}`);
-    assert.ok(tcp.isKept, `call ${index}`);
+    assertWhole(await report, `call ${index}`);
   }
   await one.docker.must(['rm', '--force', 'shop']);
   await untilFast(one.host, 1);

@@ -5,7 +5,7 @@ import { callerSeenBy, serveCaller } from '#src/lab/traffic.ts';
 import type { FastPathStatus, NodeStatus } from '#src/observe/node-status.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { until } from '#src/sys/until.ts';
-import { callEcho, serveEcho } from '../support/echo-calls.ts';
+import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
 import { FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
@@ -90,9 +90,7 @@ async function fastPackets(): Promise<number> {
 
 /** An established flow of UDP and TCP, back and forth: nothing is lost. */
 async function assertFlows(from: Node, to: Node, ms = 2_000): Promise<void> {
-  const { udp, tcp } = await (await callEcho(from.container, to.container.address, { ms })).report;
-  assert.equal(udp.received, udp.sent, 'UDP');
-  assert.ok(tcp.isKept, 'TCP');
+  assertWhole(await (await callEcho(from.container, to.container.address, { ms })).report);
 }
 
 test('flows between containers of two hosts go fast, and nothing is lost', { skip }, async () => {
@@ -236,9 +234,7 @@ test('a hundred containers that come and go are no burden, and other programs of
   const before = packetsOf(await statusOf(two), 'decapsulated');
   const call = await callEcho(one.container, two.container.address, { ms: 6_000 });
   await two.host.must(['sh', '-c', CHURN], { timeoutMs: 60_000 });
-  const { udp, tcp } = await call.report;
-  assert.equal(udp.received, udp.sent);
-  assert.ok(tcp.isKept);
+  assertWhole(await call.report);
   const status = await untilState(two, 'on');
   assert.equal(status.containers, 1);
   assert.ok(packetsOf(status, 'decapsulated') > before + 1_000);
@@ -255,9 +251,7 @@ test('a daemon that is killed, and one that is stopped and started again, lose n
     daemon?.kill(signal);
     await daemon?.exited();
     await startFlanneld(two.host, two.flags);
-    const { udp, tcp } = await call.report;
-    assert.equal(udp.received, udp.sent, signal);
-    assert.ok(tcp.isKept, signal);
+    assertWhole(await call.report, signal);
     await untilFast(two);
   }
 });

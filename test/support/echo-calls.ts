@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import type { CallReport } from './echo-process.ts';
@@ -39,4 +40,14 @@ export async function callEcho(
   const made = report();
   made.catch(() => {});
   return { report: made, stop: () => caller.kill('SIGKILL') };
+}
+
+/** Each message by UDP has its answer, and each byte by TCP came back over the one connection. */
+export function assertWhole({ udp, tcp }: CallReport, what = 'a call'): void {
+  assert.deepEqual(
+    udp.missing,
+    [],
+    `${what}: datagrams without an answer, one sent per ms: ${JSON.stringify(udp)}`,
+  );
+  assert.ok(tcp.isKept, `${what}: ${JSON.stringify(tcp)}`);
 }
