@@ -1,6 +1,6 @@
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { WeftError } from '#src/lib/errors.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
+import { runningDeadlineIn, startSilenceTimer } from '#src/sys/timer.ts';
 
 /*
  * Questions to a daemon over its unix socket. Each outcome that a caller can expect has a value: nobody listens, or the
@@ -65,7 +65,7 @@ export async function askSocket(
   path: string,
   { silenceMs = SILENCE_MS, answerMs = ANSWER_MS, method = 'GET', signal }: AskOptions = {},
 ): Promise<SocketAnswer | 'silent' | undefined> {
-  const deadline = deadlineIn(answerMs, signal);
+  const deadline = runningDeadlineIn(answerMs, signal);
   const opened = await openAnswer(socket, { path, method, silenceMs, signal: deadline });
   signal?.throwIfAborted();
   if (opened === undefined || opened === 'silent') return opened;
@@ -89,11 +89,19 @@ export function openAnswer(
     path,
     method,
     headers: { host: HOST, accept },
-    timeout: silenceMs,
     agent: false,
     ...(signal !== undefined && { signal }),
   });
   let answer: IncomingMessage | undefined;
+  const silence = startSilenceTimer(
+    silenceMs,
+    () => call.socket?.bytesRead ?? 0,
+    () => {
+      resolve('silent');
+      (answer ?? call).destroy(new SocketSilent());
+    },
+  );
+  call.on('close', silence.stop);
   call.on('response', (response) => {
     answer = response;
     resolve({ response });
@@ -102,10 +110,6 @@ export function openAnswer(
     connection.once('connect', () => {
       connected = true;
     });
-  });
-  call.on('timeout', () => {
-    resolve('silent');
-    (answer ?? call).destroy(new SocketSilent());
   });
   call.on('error', (error: NodeJS.ErrnoException) => {
     try {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CommandRunner, versionsOnce } from '#src/sys/command.ts';
+import { type CommandRunner, systemCommands, versionsOnce } from '#src/sys/command.ts';
 
 test('each version is asked for once, and nothing else is remembered', async () => {
   const asked: string[] = [];
@@ -16,4 +16,10 @@ test('each version is asked for once, and nothing else is remembered', async () 
   await commands.run(['iptables', '--version']);
   for (let times = 0; times < 2; times++) await commands.run(['iptables-save']);
   assert.deepEqual(asked, ['nft --version', 'iptables --version', 'iptables-save', 'iptables-save']);
+});
+
+test('a command that ended while this process was kept from running was in time', async () => {
+  const ended = systemCommands.run(['true'], { timeoutMs: 400 });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+  assert.equal((await ended).code, 0);
 });

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { startSilenceTimer } from '#src/sys/timer.ts';
 
 export interface CommandOptions {
   /** Written to the command's standard input, which is then closed. */
@@ -77,14 +78,15 @@ export const systemCommands: CommandRunner = {
         if (size > MAX_OUTPUT_BYTES) child.kill('SIGKILL');
         else into.push(chunk);
       };
-      const timer = setTimeout(() => {
+      const isLate = (): void => {
         timedOut = true;
         child.kill('SIGKILL');
-      }, timeoutMs);
+      };
+      const timer = startSilenceTimer(timeoutMs, () => 0, isLate);
       const abort = () => child.kill('SIGKILL');
       signal?.addEventListener('abort', abort, { once: true });
       const settle = (finish: () => void) => {
-        clearTimeout(timer);
+        timer.stop();
         signal?.removeEventListener('abort', abort);
         finish();
       };

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { askHttp } from '#src/sys/http-question.ts';
 
 async function serve(t: TestContext, listener: RequestListener): Promise<string> {
@@ -35,4 +36,19 @@ test('one that does not answer, and one that nobody is', async (t) => {
   assert.deepEqual(await askHttp({ url: `http://127.0.0.1:${port}/`, timeoutMs: 5_000 }), {
     kind: 'refused',
   });
+});
+
+test('an answer that came while this process was kept from running is none too late', async (t) => {
+  const server = new Worker(
+    `const { createServer } = require('node:http');
+     const { parentPort } = require('node:worker_threads');
+     const server = createServer((_, response) => response.end('yes'));
+     server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));`,
+    { eval: true },
+  );
+  t.after(() => server.terminate());
+  const [port] = await once(server, 'message');
+  const asked = askHttp({ url: `http://127.0.0.1:${port}/`, timeoutMs: 400 });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+  assert.equal((await asked).kind, 'answer');
 });

@@ -1,5 +1,5 @@
 import { type IncomingMessage, type RequestOptions, request } from 'node:http';
-import { deadlineIn } from '#src/sys/timer.ts';
+import { runningDeadlineIn } from '#src/sys/timer.ts';
 
 /** One question over HTTP and what came back, whatever it was: for programs that look whether something answers. */
 export interface HttpQuestion {
@@ -28,7 +28,7 @@ export type AskHttp = (question: HttpQuestion) => Promise<HttpOutcome>;
 const MOST_CHARACTERS = 1 << 16;
 
 export const askHttp: AskHttp = async ({ url, body: question, timeoutMs, agent = false, signal }) => {
-  const deadline = deadlineIn(timeoutMs, signal);
+  const deadline = runningDeadlineIn(timeoutMs, signal);
   try {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const { protocol } = new URL(url);

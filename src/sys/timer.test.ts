@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
-import { deadlineIn, startInterval, startTimer } from '#src/sys/timer.ts';
+import {
+  deadlineIn,
+  runningDeadlineIn,
+  startInterval,
+  startSilenceTimer,
+  startTimer,
+} from '#src/sys/timer.ts';
 import { until } from '#src/sys/until.ts';
 
 test('a timer calls once, and not at all when it is stopped', async () => {
@@ -38,4 +45,44 @@ test('a deadline comes by itself, or with the given signal', async () => {
   assert.equal(late.aborted, false);
   stopper.abort();
   assert.equal(late.reason.name, 'AbortError');
+});
+
+/** Keeps this process from running, as a busy host does. */
+const holdUp = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+
+test('a running deadline does not count the time in which this process could not run', async () => {
+  const held = runningDeadlineIn(400);
+  const plain = deadlineIn(400);
+  holdUp(600);
+  await systemClock.sleep(1);
+  assert.equal(plain.aborted, true);
+  assert.equal(held.aborted, false);
+  await until(() => held.aborted, { what: 'deadline' });
+  assert.equal(held.reason.name, 'TimeoutError');
+  const stopper = new AbortController();
+  const given = runningDeadlineIn(3_600_000, stopper.signal);
+  stopper.abort();
+  assert.equal(given.reason.name, 'AbortError');
+});
+
+test('a running deadline ends after three times its length in any case', async () => {
+  const held = runningDeadlineIn(20);
+  holdUp(100);
+  await systemClock.sleep(30);
+  assert.equal(held.aborted, true);
+});
+
+test('a silence begins again with each progress, and is called once', async () => {
+  let [bytes, calls] = [0, 0];
+  const timer = startSilenceTimer(
+    40,
+    () => bytes,
+    () => void calls++,
+  );
+  const comes = setInterval(() => void bytes++, 1);
+  await systemClock.sleep(200);
+  assert.equal(calls, 0);
+  clearInterval(comes);
+  await until(() => calls === 1, { what: 'silence' });
+  timer.stop();
 });

@@ -35,3 +35,37 @@ export function deadlineIn(ms: number, signal?: AbortSignal): AbortSignal {
   const deadline = AbortSignal.timeout(ms);
   return signal === undefined ? deadline : AbortSignal.any([signal, deadline]);
 }
+
+/** A wait looks so often whether this process runs. */
+const STEPS = 20;
+/** A process that hardly ever runs has to end, too. */
+const MOST_TIMES = 3;
+
+/**
+ * Calls back once when `progress` has been the same for `ms` in which this process could run, and after three times `ms` in
+ * any case. An answer that came while the process was kept from running waits to be read: it is no silence of the other side.
+ * Does not keep the process alive. `action` must not throw.
+ */
+export function startSilenceTimer(ms: number, progress: () => number, action: () => void): Timer {
+  let [seen, since, steps] = [progress(), performance.now(), 0];
+  const timer = setInterval(() => {
+    const now = progress();
+    if (now !== seen) [seen, since, steps] = [now, performance.now(), 0];
+    // However late a step comes, it counts once.
+    else if (++steps >= STEPS || performance.now() - since > MOST_TIMES * ms) {
+      clearInterval(timer);
+      action();
+    }
+  }, ms / STEPS);
+  timer.unref();
+  return { stop: () => clearInterval(timer) };
+}
+
+/** As {@link deadlineIn}, by the time in which this process could run; see {@link startSilenceTimer}. */
+export function runningDeadlineIn(ms: number, signal?: AbortSignal): AbortSignal {
+  const late = new AbortController();
+  const isLate = (): void => late.abort(new DOMException(`no end within ${ms} ms`, 'TimeoutError'));
+  const timer = startSilenceTimer(ms, () => 0, isLate);
+  signal?.addEventListener('abort', () => timer.stop(), { once: true });
+  return signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
+}

@@ -1,4 +1,5 @@
 import { type IncomingMessage, request } from 'node:http';
+import { runningDeadlineIn, startSilenceTimer } from '#src/sys/timer.ts';
 
 /** Asks programs of this host that serve HTTP on a unix socket. */
 export interface UnixHttp {
@@ -66,7 +67,7 @@ export const systemUnixHttp: UnixHttp & UnixHttpClient = {
     return new Promise((resolve) => {
       const call = request({ socketPath: socket, path, headers: { host: HOST }, agent: false });
       const settle = (body: string | undefined) => {
-        clearTimeout(timer);
+        timer.stop();
         signal?.removeEventListener('abort', giveUp);
         resolve(body);
       };
@@ -75,7 +76,7 @@ export const systemUnixHttp: UnixHttp & UnixHttpClient = {
         call.destroy();
       };
       // For the whole answer: one that comes byte by byte must not hold up the caller.
-      const timer = setTimeout(giveUp, timeoutMs);
+      const timer = startSilenceTimer(timeoutMs, () => 0, giveUp);
       signal?.addEventListener('abort', giveUp, { once: true });
       if (signal?.aborted) giveUp();
       call.on('error', giveUp);
@@ -95,7 +96,7 @@ export const systemUnixHttp: UnixHttp & UnixHttpClient = {
   },
 
   async call(socket, call, { timeoutMs, signal }) {
-    const end = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    const end = runningDeadlineIn(timeoutMs, signal);
     try {
       const response = await begin(socket, call, end);
       return { status: response.statusCode ?? 0, body: await wholeText(response) };
@@ -109,15 +110,16 @@ export const systemUnixHttp: UnixHttp & UnixHttpClient = {
     const giveUp = (): void => end.abort(signal.reason);
     signal.throwIfAborted();
     signal.addEventListener('abort', giveUp, { once: true });
-    const timer = setTimeout(() => end.abort(new DOMException('no answer began', 'TimeoutError')), timeoutMs);
+    const isLate = (): void => end.abort(new DOMException('no answer began', 'TimeoutError'));
+    const timer = startSilenceTimer(timeoutMs, () => 0, isLate);
     try {
       const response = await begin(socket, { method: 'GET', path }, end.signal);
-      clearTimeout(timer);
+      timer.stop();
       const forget = (): void => signal.removeEventListener('abort', giveUp);
       response.once('close', forget);
       return { status: response.statusCode ?? 0, lines: linesOf(response, end.signal, mostBytes) };
     } catch (error) {
-      clearTimeout(timer);
+      timer.stop();
       signal.removeEventListener('abort', giveUp);
       throw end.signal.aborted ? end.signal.reason : error;
     }

@@ -11,7 +11,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { AskHttp } from '#src/sys/http-question.ts';
 import type { Random } from '#src/sys/random.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
+import { runningDeadlineIn } from '#src/sys/timer.ts';
 
 /** What one etcd server says of itself over plain HTTP. */
 export interface EndpointSeen {
@@ -71,6 +71,8 @@ export async function readRegistry(
   } catch (error) {
     return unknownFact(messageOf(error));
   }
+  // Before anything is asked: loading holds this process up, and the servers would seem to be silent.
+  await loadEtcdV3();
   const hopeless = new AbortController();
   const asking = Promise.all(etcd.endpoints.map(({ url }) => askEndpoint(components, etcd, url))).then(
     (all) => {
@@ -95,6 +97,7 @@ export async function readRegistry(
 }
 
 const SILENT = 'no answer';
+const loadEtcdV3 = () => import('#src/registry/etcd-v3.ts');
 
 async function askEndpoint(
   { clock, ask }: RegistryComponents,
@@ -153,7 +156,7 @@ async function readStore(
   ownName: string | undefined,
   signal: AbortSignal,
 ): Promise<{ readonly store: StoreSeen; readonly ownRemainingMs?: number }> {
-  const deadline = deadlineIn(DEADLINE_MS, signal);
+  const deadline = runningDeadlineIn(DEADLINE_MS, signal);
   let registry: Registry | undefined;
   try {
     registry = await open(components, etcd, api);
@@ -182,7 +185,7 @@ async function readStore(
 async function open(components: RegistryComponents, etcd: EtcdOptions, api: 'v2' | 'v3'): Promise<Registry> {
   const parts = { ...components, logger: silentLogger };
   if (api === 'v2') return new EtcdV2Registry(parts, etcd);
-  const { EtcdV3Registry } = await import('#src/registry/etcd-v3.ts');
+  const { EtcdV3Registry } = await loadEtcdV3();
   return new EtcdV3Registry(parts, etcd);
 }
 

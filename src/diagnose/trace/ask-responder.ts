@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { formatEndpoint } from '#src/lib/endpoint.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, isIpv4 } from '#src/lib/ip.ts';
-import { deadlineIn } from '#src/sys/timer.ts';
+import { runningDeadlineIn } from '#src/sys/timer.ts';
 
 /** The responder of another host. */
 export interface ResponderAddress {
@@ -31,7 +31,7 @@ export async function askResponder(
   const text = JSON.stringify(body);
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   // A timeout of the request itself would count from when it is connected.
-  const deadline = deadlineIn(timeoutMs, signal);
+  const deadline = runningDeadlineIn(timeoutMs, signal);
   const asked = request(
     {
       host: formatIp(address),
