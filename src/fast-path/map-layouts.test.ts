@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   decodeLocal,
@@ -8,6 +10,7 @@ import {
   encodeLocal,
   encodePeer,
   encodeSettings,
+  LAYOUT,
   MAPS,
   nextEdition,
 } from '#src/fast-path/map-layouts.ts';
@@ -109,4 +112,17 @@ test('editions follow one another, and begin again after 32 bits', () => {
   assert.deepEqual([hex(first.key), hex(first.value)], ['00000000', '01000000']);
   assert.equal(hex(nextEdition(first.value).value), '02000000');
   assert.equal(hex(nextEdition(Uint8Array.of(255, 255, 255, 255)).value), '00000000');
+});
+
+/** The structures of keys and values, and the counts, of each layout: the hash of their text without comments and spaces. */
+const STRUCTURES: Readonly<Record<number, string>> = {
+  1: '9a5a6e1059f8ba8b',
+};
+
+test('the structures are those of the layout: with others, raise LAYOUT and add their hash here', () => {
+  const source = readFileSync(new URL('fast-path.bpf.c', import.meta.url), 'utf8');
+  const text =
+    /^struct settings \{.*^enum count \{.*?^\};$/ms.exec(source)?.[0] ?? assert.fail('no structures');
+  const bare = text.replace(/\/\/.*$/gm, '').replace(/\s+/g, '');
+  assert.equal(createHash('sha256').update(bare).digest('hex').slice(0, 16), STRUCTURES[LAYOUT]);
 });

@@ -23,6 +23,15 @@ export interface MapLayout {
 /** The maps of one fast path, by their names in fast-path.bpf.c. */
 export type FastMap = 'settings' | 'peers' | 'locals' | 'edition' | 'flows' | 'counts';
 
+/**
+ * What keys and values of the maps mean, also where their sizes stay: it is part of the maps' names in the kernel. To be raised with each
+ * change of a structure or of the counts, so that a flanneld does not take over maps that it would misread. 1 to 99.
+ */
+export const LAYOUT = 1;
+
+/** The kernel's name of a map, of at most 15 characters. `bpftool map list` shows it: `weft_flows1`. */
+export const mapName = (map: FastMap, layout = LAYOUT): string => `weft_${map}${layout}`;
+
 /** What the program counts, in the order of the map `counts` and of `enum count` in fast-path.bpf.c. */
 export const COUNTS = [
   /** Went fast, from a container to a peer. */

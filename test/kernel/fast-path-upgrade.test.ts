@@ -5,8 +5,10 @@ import {
   encodePeer,
   encodeSettings,
   type FastMap,
+  LAYOUT,
   MAPS,
   type MapEntry,
+  mapName,
 } from '#src/fast-path/map-layouts.ts';
 import type { BpfObject } from '#src/kernel/bpf/bpf-object.ts';
 import { closeMaps } from '#src/reconcile/fast-path/fast-maps.ts';
@@ -47,6 +49,7 @@ interface OtherWeft {
   readonly called: string;
   readonly object: (object: BpfObject) => BpfObject;
   readonly shapes: Readonly<Record<FastMap, (typeof MAPS)[FastMap]>>;
+  readonly layout?: number;
 }
 
 /** `r0 = 0`, which changes nothing but the program's tag. */
@@ -75,6 +78,12 @@ const OTHERS: readonly OtherWeft[] = [
     },
   },
   {
+    called: 'maps of the same sizes with another meaning',
+    object: (object) => object,
+    shapes: MAPS,
+    layout: LAYOUT + 1,
+  },
+  {
     called: 'other programs and smaller maps',
     object: withNothing,
     shapes: {
@@ -95,12 +104,15 @@ const padded = ({ key, value }: MapEntry, size: number): MapEntry => {
 function leave(
   host: FastHost,
   place: { readonly form: FormName; readonly bpffs: string },
-  { object, shapes }: OtherWeft,
+  { object, shapes, layout }: OtherWeft,
   wanted: readonly KernelObject[],
 ): Promise<readonly number[]> {
   return besides(host, place, async ({ bpf, hooks }) => {
     const maps = Object.fromEntries(
-      Object.entries(shapes).map(([name, shape]) => [name, bpf.createMap(`weft_${name}`, shape)]),
+      Object.entries(shapes).map(([name, shape]) => [
+        name,
+        bpf.createMap(mapName(name as FastMap, layout), shape),
+      ]),
     ) as unknown as FastMaps;
     const programs = loadPrograms(bpf, object(await readPrograms()), maps);
     const set = (map: FastMap, entry: MapEntry) =>

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type FastPathWish, fastPathObjects, fastPathScope } from '#src/fast-path/fast-path-objects.ts';
-import type { FastCounts, FastMap } from '#src/fast-path/map-layouts.ts';
+import { type FastCounts, type FastMap, mapName } from '#src/fast-path/map-layouts.ts';
 import { hopped, vxlanFrame } from '#src/fast-path/vxlan-frame.ts';
 import { DeviceLookup } from '#src/kernel/device-names.ts';
 import { findBy } from '#src/kernel/find-device.ts';
@@ -305,7 +305,7 @@ export const withMap = <T>(
     for (const id of mapIds) {
       const fd = bpf.mapById(id) ?? assert.fail('the map is gone');
       try {
-        if (bpf.mapInfo(fd).name === `weft_${map}`) return work(bpf, fd);
+        if (bpf.mapInfo(fd).name === mapName(map)) return work(bpf, fd);
       } finally {
         bpf.close(fd);
       }

@@ -1,16 +1,14 @@
-import { type FastMap, MAPS } from '#src/fast-path/map-layouts.ts';
+import { type FastMap, MAPS, mapName } from '#src/fast-path/map-layouts.ts';
 import type { FastMaps } from '#src/reconcile/fast-path/load-programs.ts';
 import type { Bpf, BpfMapInfo } from '#src/sys/bpf.ts';
 
 const NAMES = Object.keys(MAPS) as FastMap[];
-/** The kernel's name of a map. `bpftool map list` shows it. */
-const kernelName = (map: FastMap): string => `weft_${map}`;
 
 /** Makes the maps of one fast path, all empty. Throws the kernel's reason, and leaves nothing. */
 export function createMaps(bpf: Bpf): FastMaps {
   const maps: Partial<Record<FastMap, number>> = {};
   try {
-    for (const map of NAMES) maps[map] = bpf.createMap(kernelName(map), MAPS[map]);
+    for (const map of NAMES) maps[map] = bpf.createMap(mapName(map), MAPS[map]);
   } catch (error) {
     closeMaps(bpf, maps);
     throw error;
@@ -44,7 +42,7 @@ function mapOf(info: BpfMapInfo): FastMap | undefined {
   return NAMES.find((map) => {
     const { type, keySize, valueSize, maxEntries, flags } = MAPS[map];
     return (
-      info.name === kernelName(map) &&
+      info.name === mapName(map) &&
       info.type === type &&
       info.keySize === keySize &&
       info.valueSize === valueSize &&
