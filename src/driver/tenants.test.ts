@@ -94,7 +94,7 @@ test('a store that loses everything gets it back, and gives nothing in use away'
   await assert.rejects(two.run(3, '10.5.0.11'), /is held|was lost/);
 });
 
-test('an address that another host has taken is cut off here', async (t) => {
+test('an address that another host has taken is cut off here, without a comparison of all', async (t) => {
   const { hosts: all, folders } = await hosts(t, 2);
   const [one, two] = all;
   await one.run(1, '10.5.0.11');
@@ -103,6 +103,7 @@ test('an address that another host has taken is cut off here', async (t) => {
   const signal = AbortSignal.timeout(5_000);
   const record = await records.read('10.5.0.11', signal);
   assert.ok(record);
+  const { checks } = one.reconciler.status;
   await records.replace(
     record,
     record.value.replaceAll('host1', 'host2').replaceAll('.191', '.192'),
@@ -111,6 +112,8 @@ test('an address that another host has taken is cut off here', async (t) => {
   );
   await until(() => one.present.get('blue')?.segment?.silenced.size === 1, { what: 'silence' });
   await seen(one, TO_2);
+  await one.reconciler.settled();
+  assert.equal(one.reconciler.status.checks, checks);
 });
 
 /** What `weft address move` writes. */

@@ -1,5 +1,6 @@
 import type { Actuator } from '#src/reconcile/actuator.ts';
 import type { Actuators } from '#src/reconcile/actuators.ts';
+import type { DeviceLook } from '#src/reconcile/device-looks.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Ledger, StaleParts } from '#src/reconcile/ledger.ts';
 import type { RepairPacer } from '#src/reconcile/repair-pacer.ts';
@@ -65,11 +66,7 @@ export class Comparison {
     slots.beginLook();
     const take = takerOf(slots, territory);
     for (const query of queries) await actuators.scan(query, take);
-    for (const actuator of actuators.readers) {
-      const wanted = Array.from(own, (slot) => slot.wanted).filter((object) => object !== undefined);
-      const carried = wanted.filter((object) => actuator.kinds.some(({ name }) => name === object.kind));
-      if (carried.length > 0) await actuator.read?.(carried, take);
-    }
+    await readWanted(actuators, own, take);
     for (const query of queries) await inTurns(slots.foundBy(query), clock, (slot) => void own.add(slot));
     const budget = new TurnBudget(clock);
     for (const slot of slots.endLookAt(own)) {
@@ -79,11 +76,53 @@ export class Comparison {
     for (const holding of holdings) holding.checks++;
   }
 
+  /**
+   * Compares what is on some devices. Of each the device itself is asked for first: the kernel reports that it goes down before it
+   * takes its routes, and answers that question when all is done.
+   */
+  async runOn(looks: readonly (readonly [string, DeviceLook])[]): Promise<void> {
+    const { ledger, actuators, clock } = this.#components;
+    const { slots, territory } = ledger;
+    const meant = new Set<Slot>();
+    slots.beginLook();
+    const take = takerOf(slots, territory);
+    for (const [device, look] of looks) {
+      const there = new Set(look.slots);
+      await inTurns(slots.foundOn(device), clock, (slot) => {
+        if (look.kinds?.has(slot.object.kind) ?? true) there.add(slot);
+      });
+      const kinds = new Set(Array.from(there, ({ object }) => object.kind));
+      const link = slots.find({ kind: 'link', name: device });
+      if (link !== undefined) there.add(link);
+      for (const kind of ['link', ...kinds] as const) await actuators.scan({ kinds: [kind], device }, take);
+      await readWanted(actuators, there, take);
+      for (const slot of there) meant.add(slot);
+    }
+    const budget = new TurnBudget(clock);
+    for (const slot of slots.endLookAt(meant)) {
+      this.#judge(slot);
+      if (budget.isSpent) await budget.turn();
+    }
+  }
+
   #judge(slot: Slot): void {
     const { ledger } = this.#components;
     if (ledger.isRight(slot) || slot.cause !== undefined) return;
     const holding = ledger.holdingOf(slot);
     ledger.touch(slot, holding?.checks === 0 ? 'wanted' : 'kernel', holding);
+  }
+}
+
+/** Reads what is in those of the slots whose objects can't be listed. */
+async function readWanted(
+  { readers }: Actuators,
+  slots: ReadonlySet<Slot>,
+  take: (object: KernelObject) => void,
+): Promise<void> {
+  for (const actuator of readers) {
+    const wanted = Array.from(slots, (slot) => slot.wanted).filter((object) => object !== undefined);
+    const carried = wanted.filter((object) => actuator.kinds.some(({ name }) => name === object.kind));
+    if (carried.length > 0) await actuator.read?.(carried, take);
   }
 }
 

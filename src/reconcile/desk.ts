@@ -102,7 +102,7 @@ export class Desk implements OwnerDesk {
       await this.settled(holding);
     } finally {
       unmuffle();
-      this.#ledger.check();
+      this.#ledger.lookAt(holding);
     }
   }
 

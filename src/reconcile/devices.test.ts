@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { KINDS, keyOf } from '#src/state/object.ts';
+import { type TestContext, test } from 'node:test';
+import type { DumpQuery } from '#src/kernel/kernel.ts';
+import { ipv4, prefix4 } from '#src/lib/ip.ts';
+import { macFromBytes } from '#src/lib/mac.ts';
+import type { Owner } from '#src/reconcile/owner.ts';
+import { type KernelObject, KINDS, keyOf, type Link } from '#src/state/object.ts';
+import type { Operation } from '#src/state/operation.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
-import { fdb, host, link } from '../../test/support/reconciled-host.ts';
+import { fdb, type Host, host, link, route } from '../../test/support/reconciled-host.ts';
 
 /* A comparison of everything is dear on a host with many networks: devices that come and go ask for one only where they must. */
 
@@ -29,18 +34,108 @@ test('devices that we make and take away ask for no comparison', async (t) => {
   }
 });
 
-test('a device that goes down or away with what is wanted on it asks for one', async (t) => {
+/** Bridges, and in each a device with an entry of its own. */
+function inBridge(own: Host['own'], n: number): Owner {
+  const owner = own(`br${n}`);
+  owner.set('own', [bridge(n), port(n), bridgeFdb(n)]);
+  return owner;
+}
+const bridge = (n: number): Link => ({ kind: 'link', name: `br${n}`, type: 'bridge', up: true });
+const port = (n: number): Link => ({ ...link(`p${n}`), master: `br${n}` });
+const bridgeFdb = (n: number): KernelObject => ({
+  kind: 'bridge-fdb',
+  mac: macFromBytes(Uint8Array.of(2, 0, 0, 0, 0, n)),
+  bridge: `br${n}`,
+  device: `p${n}`,
+  static: true,
+});
+const address = (device: string): KernelObject => ({
+  kind: 'address',
+  prefix: prefix4(ipv4(0x0a000001), 32),
+  device,
+});
+
+/** Does `harm` on a host with many devices. Returns what was asked of the kernel before all was right again. */
+async function askedAfter(
+  t: TestContext,
+  want: (own: Host['own']) => void,
+  harm: Operation,
+): Promise<{ readonly asked: readonly DumpQuery[]; readonly comparisons: number }> {
   const { kernel, reconciler, own } = await host(t);
-  const blue = own('blue');
-  blue.set('peer', [fdb('blue', 1)]);
-  await blue.settled();
-  for (const verb of ['set', 'remove'] as const) {
-    const { checks } = reconciler.status;
-    kernel.interfere({ verb, object: { kind: 'link', name: 'blue', up: false } });
-    await reconciler.settled();
-    assert.ok(reconciler.status.checks > checks, verb);
-    assert.ok(kernel.text.some((line) => line.startsWith('fdb')));
+  for (let n = 0; n < 50; n++) own(`d${n}`);
+  want(own);
+  await reconciler.settled();
+  const [before, scan] = [kernel.text, t.mock.method(kernel, 'scan')];
+  const { checks } = reconciler.status;
+  kernel.interfere(harm);
+  await reconciler.settled();
+  assert.deepEqual(kernel.text, before, 'all is as it was');
+  const asked = scan.mock.calls.map(({ arguments: [query] }) => query);
+  return { asked, comparisons: reconciler.status.checks - checks };
+}
+
+test('what the kernel takes along with a device or an address is looked for on that device alone', async (t) => {
+  const onBlue = (own: Host['own']) => own('blue').set('peer', [address('blue'), route('blue', 1)]);
+  const takesRoutes: readonly Operation[] = [
+    { verb: 'set', object: { kind: 'link', name: 'blue', up: false } },
+    { verb: 'remove', object: address('blue') },
+  ];
+  for (const harm of takesRoutes) {
+    const { asked, comparisons } = await askedAfter(t, onBlue, harm);
+    assert.deepEqual(new Set(asked.map(({ device }) => device)), new Set(['blue']));
+    assert.ok(asked.some(({ kinds }) => kinds.includes('route')));
+    assert.equal(comparisons, 0);
   }
+  const gone = { verb: 'remove', object: { kind: 'link', name: 'p7' } } as const;
+  const { asked, comparisons } = await askedAfter(t, (own) => void inBridge(own, 7), gone);
+  assert.deepEqual(new Set(asked.map(({ device }) => device)), new Set(['p7']));
+  assert.equal(comparisons, 0);
+});
+
+test('a device that goes down keeps its entries, and nothing is asked about them', async (t) => {
+  const down = { verb: 'set', object: { kind: 'link', name: 'p7', up: false } } as const;
+  const { asked, comparisons } = await askedAfter(t, (own) => void inBridge(own, 7), down);
+  assert.deepEqual(asked, [{ kinds: ['link'], device: 'p7' }], 'whether it is down indeed');
+  assert.equal(comparisons, 0);
+});
+
+test('a device that others may be on, or may name, is compared with everything when it goes', async (t) => {
+  for (const name of ['br7', 'blue']) {
+    const want = (own: Host['own']) => {
+      own('blue').set('peer', [fdb('blue', 1)]);
+      inBridge(own, 7).set('peer', [fdb('br7', 1)]);
+    };
+    const { comparisons } = await askedAfter(t, want, { verb: 'remove', object: { kind: 'link', name } });
+    assert.ok(comparisons >= 1, name);
+  }
+});
+
+test('more than a hundred devices that go down at one time are compared with everything, once', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  for (let n = 0; n < 150; n++) own(`d${n}`).set('peer', [route(`d${n}`, n)]);
+  await reconciler.settled();
+  const [before, { checks }] = [kernel.text, reconciler.status];
+  for (let n = 0; n < 150; n++)
+    kernel.interfere({ verb: 'set', object: { kind: 'link', name: `d${n}`, up: false } });
+  await reconciler.settled();
+  assert.deepEqual(kernel.text, before);
+  assert.equal(reconciler.status.checks - checks, 1);
+});
+
+test('the end of bulk work compares what its owner looks after', async (t) => {
+  const { kernel, reconciler, own } = await host(t);
+  own('red').set('peer', [fdb('red', 1)]);
+  const blue = own('blue');
+  await reconciler.settled();
+  const { checks } = reconciler.status;
+  await blue.inBulk(async () => {
+    blue.set('peer', [fdb('blue', 1)]);
+    await blue.settled();
+    kernel.loseSilently(keyOf(fdb('blue', 1)));
+  });
+  await reconciler.settled();
+  assert.ok(kernel.has(keyOf(fdb('blue', 1))));
+  assert.equal(reconciler.status.checks, checks);
 });
 
 test('one that goes down or away with nothing of ours on it asks for none', async (t) => {

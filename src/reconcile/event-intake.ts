@@ -4,6 +4,7 @@ import type { Actuators } from '#src/reconcile/actuators.ts';
 import type { Failures } from '#src/reconcile/failures.ts';
 import type { Ledger } from '#src/reconcile/ledger.ts';
 import type { Slot } from '#src/reconcile/slot.ts';
+import type { TakenAlong } from '#src/state/kind.ts';
 import type { KernelObject } from '#src/state/object.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
@@ -56,8 +57,9 @@ export class EventIntake {
     else if (slot !== undefined && (found === undefined || kind.isTarget(found, object))) slots.clear(slot);
     else return;
     slot.reported = true;
-    if (kind.takesAlong(known, removed ? undefined : object) && this.#isMissed(slot)) this.#ledger.check();
-    if (removed && kind.isDevice) this.#ledger.forgetDevice(object);
+    const taken = kind.takesAlong(known, removed ? undefined : object, slot.wanted);
+    if (taken !== undefined) this.#lookAfter(taken, slot);
+    if (removed && kind.isDevice) this.#forget(object);
     if (!removed) {
       if (found === undefined && kind.isDevice) this.#ledger.deviceCame(object);
       this.#endPauses(known, object);
@@ -65,10 +67,25 @@ export class EventIntake {
     if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 
-  /** Whether anything is wanted of what the kernel may have taken along. */
-  #isMissed({ object, wanted, found }: Slot): boolean {
-    if (!this.#ledger.kinds.of(object).isDevice || this.#ledger.hasAnyWantedOn(object)) return true;
-    return found === undefined && wanted !== undefined;
+  /** Asks for a look at what the kernel may have taken along, where anything of it is wanted. */
+  #lookAfter(taken: TakenAlong, { object, wanted, found }: Slot): void {
+    const device = this.#ledger.kinds.of(object).deviceOf(object);
+    if (device === undefined) return;
+    if (taken !== 'any') {
+      if (this.#ledger.hasAnyWantedOn(device, taken === 'all' ? undefined : taken))
+        this.#ledger.lookOn(device, taken);
+      return;
+    }
+    const isGone = found === undefined && wanted !== undefined;
+    if (isGone || this.#ledger.hasAnyWantedOn(device)) this.#ledger.check();
+  }
+
+  /** A report that comes late is of a device that is there again, with what is on it. */
+  #forget(device: KernelObject): void {
+    const missed = this.#ledger.forgetDevice(device);
+    const name = this.#ledger.kinds.of(device).deviceOf(device);
+    if (missed.length > 0 && name !== undefined && !this.#ledger.checkWanted)
+      this.#ledger.lookOn(name, 'all', missed);
   }
 
   /**

@@ -1,9 +1,11 @@
 import type { Actuator, Stale } from '#src/reconcile/actuator.ts';
+import { type DeviceLook, DeviceLooks } from '#src/reconcile/device-looks.ts';
 import type { Holding } from '#src/reconcile/holding.ts';
 import type { Cause, Slot } from '#src/reconcile/slot.ts';
 import { SlotTable } from '#src/reconcile/slot-table.ts';
 import { Territory } from '#src/reconcile/territory.ts';
 import { WorkQueue } from '#src/reconcile/work-queue.ts';
+import type { TakenAlong } from '#src/state/kind.ts';
 import type { Kinds } from '#src/state/kinds.ts';
 import type { KernelObject } from '#src/state/object.ts';
 
@@ -26,6 +28,7 @@ export class Ledger {
   readonly #stale = new Map<Actuator, StaleParts>();
   /** Owners of whose parts of the kernel nothing was read yet. */
   readonly #fresh = new Set<Holding>();
+  readonly #looks = new DeviceLooks();
   /** By device: slots that wait for it, and why they are to be looked at. */
   readonly #stranded = new Map<string, Map<Slot, Cause>>();
   #checkWanted = false;
@@ -43,9 +46,14 @@ export class Ledger {
     return this.#checkWanted;
   }
 
+  /** Whether any part of the kernel is to be compared: all of it, that of an owner, or a device. */
+  get hasLooks(): boolean {
+    return this.#checkWanted || this.hasFresh || this.#looks.any;
+  }
+
   /** Whether there is anything to do now. */
   get hasWork(): boolean {
-    return this.#checkWanted || this.stale || this.hasFresh || !this.queue.isEmpty;
+    return this.hasLooks || this.stale || !this.queue.isEmpty;
   }
 
   /** Compares everything, soon. */
@@ -76,9 +84,20 @@ export class Ledger {
     return taken;
   }
 
+  /** Compares what is on one device, soon: objects of these kinds or all, and what is wanted in `more`. */
+  lookOn(device: string, taken: Exclude<TakenAlong, 'any'> = 'all', more: Iterable<Slot> = []): void {
+    if (this.#looks.add(device, taken, more)) this.#onWork();
+    else this.check();
+  }
+
+  takeLooks(): [string, DeviceLook][] {
+    return this.#looks.take();
+  }
+
   checkBegins(): void {
     this.#checkWanted = false;
     this.#fresh.clear();
+    this.#looks.take();
     // The comparison finds them, where they are still wanted.
     this.#stranded.clear();
   }
@@ -107,10 +126,16 @@ export class Ledger {
     return taken;
   }
 
-  /** A device went, and everything on it. */
-  forgetDevice(device: KernelObject): void {
+  /** A device went, and everything on it: the slots in which something is wanted. */
+  forgetDevice(device: KernelObject): Slot[] {
     const name = this.kinds.of(device).deviceOf(device);
-    if (name !== undefined) for (const slot of this.slots.foundOn(name)) this.slots.clear(slot);
+    const missed: Slot[] = [];
+    if (name === undefined) return missed;
+    for (const slot of this.slots.foundOn(name)) {
+      this.slots.clear(slot);
+      if (slot.wanted !== undefined) missed.push(slot);
+    }
+    return missed;
   }
 
   /** A slot has to wait for its device, which is not there: {@link deviceCame} takes it up again. */
@@ -138,19 +163,20 @@ export class Ledger {
   }
 
   /** Whether anything is believed to be on the device of which there is no report. */
-  hasUnreportedOn(device: KernelObject): boolean {
+  hasUnreportedOn(device: string): boolean {
     return this.#hasAnyOn(device, ({ reported }) => !reported);
   }
 
-  /** Whether anything is believed to be on the device that is wanted there. */
-  hasAnyWantedOn(device: KernelObject): boolean {
-    return this.#hasAnyOn(device, ({ wanted }) => wanted !== undefined);
+  /** Whether anything is believed to be on the device that is wanted there; of these kinds, where they are given. */
+  hasAnyWantedOn(device: string, kinds?: readonly string[]): boolean {
+    return this.#hasAnyOn(
+      device,
+      ({ wanted }) => wanted !== undefined && (kinds?.includes(wanted.kind) ?? true),
+    );
   }
 
-  #hasAnyOn(device: KernelObject, isMeant: (slot: Slot) => boolean): boolean {
-    const name = this.kinds.of(device).deviceOf(device);
-    if (name === undefined) return false;
-    for (const slot of this.slots.foundOn(name)) if (isMeant(slot)) return true;
+  #hasAnyOn(device: string, isMeant: (slot: Slot) => boolean): boolean {
+    for (const slot of this.slots.foundOn(device)) if (isMeant(slot)) return true;
     return false;
   }
 

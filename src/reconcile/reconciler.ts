@@ -179,6 +179,7 @@ export class Reconciler {
       this.#stepBegan = this.#components.clock.monotonic();
       if (this.#ledger.checkWanted) await this.#comparison.run();
       else if (this.#ledger.hasFresh) await this.#comparison.runFor(this.#ledger.takeFresh());
+      else if (this.#ledger.hasLooks) await this.#comparison.runOn(this.#ledger.takeLooks());
       else if (this.#ledger.stale)
         for (const [actuator, parts] of this.#ledger.takeStale())
           await readAgain(actuator, parts, this.#ledger);
@@ -190,7 +191,7 @@ export class Reconciler {
   /** Wakes owners with nothing more to do. */
   #endRound(isOver: boolean): void {
     for (const resolve of this.#roundWaiters.splice(0)) resolve();
-    if ((this.#ledger.checkWanted || this.#ledger.stale || this.#ledger.hasFresh) && !isOver) return;
+    if ((this.#ledger.hasLooks || this.#ledger.stale) && !isOver) return;
     for (const holding of this.#ledger.territory.holdings) {
       if (holding.waiters.length > 0 && (isOver || this.#ledger.queue.isIdle(holding)))
         for (const resolve of holding.waiters.splice(0)) resolve();

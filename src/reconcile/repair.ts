@@ -180,7 +180,7 @@ export class Repair {
       slot = slots.put(before?.kind === 'link' ? { ...before, ...object } : object);
       if (before === undefined) this.#ledger.deviceCame(object);
       // What was put on the device before it was made again went with the old one.
-      if (verb === 'add' && this.#ledger.hasUnreportedOn(object)) this.#ledger.check();
+      if (verb === 'add' && this.#ledger.hasUnreportedOn(object.name)) this.#ledger.lookOn(object.name);
     } else if (slot?.reported !== true) {
       // Where an event named the slot meanwhile, the event stands: at worst the same is put there again.
       slot = slots.put(object);
@@ -242,8 +242,8 @@ export class Repair {
   }
 
   /**
-   * The device went while something was put on it: the comparison makes it again, and then everything on it. Where the
-   * same slot finds no device again, the comparison was of no use, and the refusal is a failure like any other.
+   * The device went while something was put on it, or one that it needs: they are looked at and made again, and then everything on
+   * them. Where the same slot finds no device again, the look was of no use, and the refusal is a failure like any other.
    */
   #losesItsDevice(object: KernelObject): boolean {
     const device = this.#deviceUnder(object);
@@ -256,7 +256,7 @@ export class Repair {
     const holding = slot && this.#ledger.holdingOf(slot);
     // It was not right before, so that the next attempt is no repair of what had been right.
     if (slot !== undefined && holding !== undefined) this.#ledger.touch(slot, 'wanted', holding);
-    this.#ledger.check();
+    for (const needed of this.#ledger.kinds.of(object).devicesNeeded(object)) this.#ledger.lookOn(needed);
     return true;
   }
 

@@ -49,10 +49,10 @@ export interface Kind<T extends StateObject> {
   /** The turn of one of these. `found`: what is in the slot. */
   stage(operation: Operation<T>, found: T | undefined): Stage;
   /**
-   * Whether the kernel changes other objects along with this change of the object, and does not report them. `found` is
-   * what was known before, `now` is `undefined` when the object was removed.
+   * What the kernel takes along with this change of the object, and does not report. `found` is what was known before, `now`
+   * is `undefined` when the object was removed, `wanted` is what is wanted in the slot.
    */
-  takesAlong(found: T | undefined, now: T | undefined): boolean;
+  takesAlong(found: T | undefined, now: T | undefined, wanted?: T): TakenAlong | undefined;
   /** Whether something that the kernel refused before may succeed after this change. */
   opensWay(found: T | undefined, now: T): boolean;
 
@@ -65,6 +65,9 @@ export interface Kind<T extends StateObject> {
   /** The command that the operation equals, fit to be pasted into a shell. */
   command(verb: Verb, object: T): string;
 }
+
+/** Objects on the same device: those of some kinds, or all of them. `any`: objects on other devices, too. */
+export type TakenAlong = readonly StateObject['kind'][] | 'all' | 'any';
 
 type Defaults =
   | 'isDevice'
@@ -97,7 +100,7 @@ export function kindOf<T extends StateObject>(parts: KindParts<T>): Kind<T> {
     isTarget: parts.isTarget ?? (() => true),
     ...(parts.operations !== undefined && { operations: parts.operations }),
     stage: parts.stage ?? (() => 'made'),
-    takesAlong: parts.takesAlong ?? (() => false),
+    takesAlong: parts.takesAlong ?? (() => undefined),
     opensWay: parts.opensWay ?? (() => false),
     deviceOf,
     devicesNeeded:

@@ -29,6 +29,7 @@ export interface DriverHost {
   readonly present: PresentTenants;
   readonly networks: NetworkRequests;
   readonly addresses: AddressRequests;
+  readonly reconciler: Pick<Reconciler, 'status' | 'settled'>;
   /** `docker network create` of tenant `blue`: 10.5.0.0/24. */
   createNetwork(options?: { readonly subnet?: string; readonly vni?: string }): Promise<void>;
   /** `docker run`, until the container's process runs. The address. */
@@ -132,6 +133,7 @@ export async function driverHost(
     present,
     networks,
     addresses,
+    reconciler,
     async createNetwork({ subnet, vni } = {}) {
       const pool = await addresses.requestPool({
         family: 4,

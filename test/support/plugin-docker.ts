@@ -37,13 +37,13 @@ export class PluginDocker {
     this.#networkId = digits(`${host.name} ${network}`);
   }
 
-  /** `docker network create`. */
-  async createNetwork(network: string, subnet: string): Promise<void> {
+  /** `docker network create`. `range`: `--ip-range`. */
+  async createNetwork(network: string, subnet: string, range = ''): Promise<void> {
     const options = { 'weft.network': network };
     const pool = await this.#call<PoolAnswer>('IpamDriver.RequestPool', {
       AddressSpace: 'weft',
       Pool: subnet,
-      SubPool: '',
+      SubPool: range,
       Options: options,
       V6: false,
     });

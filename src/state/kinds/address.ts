@@ -36,7 +36,7 @@ export const ADDRESS = kindOf<Address>({
   differences: () => [],
   isAsWanted: () => true,
   // With a device's last address the kernel takes its routes and neighbours.
-  takesAlong: (_, now) => now === undefined,
+  takesAlong: (_, now) => (now === undefined ? ['route', 'neighbour'] : undefined),
   opensWay: () => true,
   deviceOf: ({ device }) => device,
   format,

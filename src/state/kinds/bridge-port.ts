@@ -69,7 +69,8 @@ export const BRIDGE_PORT = kindOf<BridgePort>({
   // A port in use is locked when the MAC behind it has its entry: its frames would be dropped in between.
   stage: ({ object }, found) => (found?.locked === false && object.locked === true ? 'last' : 'made'),
   // With the flag go the VNIs of all VLANs of the device (nbp_vlan_tunnel_info_flush of net/bridge/br_vlan_tunnel.c).
-  takesAlong: (found, now) => found?.vlanTunnel === true && now?.vlanTunnel === false,
+  takesAlong: (found, now) =>
+    found?.vlanTunnel === true && now?.vlanTunnel === false ? ['bridge-vlan'] : undefined,
   deviceOf: ({ device }) => device,
   format,
   command: (verb, port) =>

@@ -1,6 +1,6 @@
 import type { Mac } from '#src/lib/mac.ts';
 import { Differences } from '#src/state/differences.ts';
-import { kindOf, type Stage } from '#src/state/kind.ts';
+import { kindOf, type Stage, type TakenAlong } from '#src/state/kind.ts';
 import { formatIpip, type Ipip, ipipDifferences } from '#src/state/kinds/ipip.ts';
 import { formatVeth, type Veth } from '#src/state/kinds/veth.ts';
 import { formatVxlan, type Vxlan, vxlanDifferences } from '#src/state/kinds/vxlan.ts';
@@ -160,15 +160,20 @@ function stage({ verb, object: { master, up, vlan } }: Operation<Link>): Stage {
 }
 
 /**
- * The kernel takes routes and neighbours away with a device that goes down, loses its carrier or is removed. With one that
- * comes up or is new it takes nothing: a device without an index was made by us, and not reported yet.
+ * With a device goes all that is on it, and what others have by it: ports of a bridge, forwarding entries that name it. Others
+ * have nothing by a device that shall be in a bridge. With one that goes down or loses its carrier go its routes and
+ * neighbours, and with one that comes up or is new nothing: a device without an index was made by us, and not reported yet.
  */
-function takesAlong(found: Link | undefined, now: Link | undefined): boolean {
-  if (now === undefined) return true;
-  if (found?.index === undefined) return false;
-  const isOther = found.index !== now.index;
-  return isOther || (found.up === true && !now.up) || (found.running === true && !now.running);
+function takesAlong(found: Link | undefined, now: Link | undefined, wanted?: Link): TakenAlong | undefined {
+  const whole = typeof wanted?.master === 'string' ? 'all' : 'any';
+  if (now === undefined) return whole;
+  if (found?.index === undefined) return undefined;
+  if (found.index !== now.index) return whole;
+  const isDown = (found.up === true && !now.up) || (found.running === true && !now.running);
+  return isDown ? ROUTED : undefined;
 }
+
+const ROUTED = ['route', 'neighbour'] as const;
 
 function format(link: Link): string {
   const words = [link.name];
