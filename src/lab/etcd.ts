@@ -40,7 +40,9 @@ export class Etcd extends Store {
     const scheme = tls === undefined ? 'http' : 'https';
     const cluster = hosts.map((host) => `${host.name}=http://${host.address}:${PEER_PORT}`).join(',');
     const etcd = new Etcd(
-      hosts.map((host) => memberOn(host, [...argvOf(host, scheme, cluster, tls), ...(members === 1 ? ALONE : []), ...options])),
+      hosts.map((host) =>
+        memberOn(host, [...argvOf(host, scheme, cluster, tls), ...(members === 1 ? ALONE : []), ...options]),
+      ),
       tls === undefined ? undefined : CERTIFICATES,
     );
     for (const member of etcd.members) await member.start();
