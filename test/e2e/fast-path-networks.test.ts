@@ -4,10 +4,11 @@ import { bridgeOptionsOf, type Container, makeBridge, makeContainer } from '#src
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
-import type { FastPathStatus, NodeStatus } from '#src/observe/node-status.ts';
+import type { FastPathStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
 import { FLANNELD, startStore, WEFT } from '../support/flanneld.ts';
+import { statusesOf } from '../support/node-status.ts';
 import { cannotRun, testLab, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -81,9 +82,7 @@ const reaches = async (name: Name): Promise<boolean> =>
   (await containerOf(one, name).run(['ping', '-c1', '-W1', containerOf(two, name).address])).code === 0;
 
 async function statusOf(host: Host, name: Name): Promise<FastPathStatus | undefined> {
-  const { stdout } = await host.run([WEFT, 'status', '--json']);
-  const all = [JSON.parse(stdout === '' ? '[]' : stdout) as NodeStatus | NodeStatus[]].flat();
-  return all.find((status) => status.name === name)?.fastPath;
+  return (await statusesOf(host)).find((status) => status.name === name)?.fastPath;
 }
 
 const untilFast = (host: Host, name: Name): Promise<FastPathStatus> =>
