@@ -6,6 +6,7 @@ import { systemLabComponents } from '#src/lab/components.ts';
 import { LAB_ROOT, Lab } from '#src/lab/lab.ts';
 import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
+import { takeRelease } from './take-release.ts';
 import { TestRun } from './test-run.ts';
 
 /**
@@ -33,6 +34,9 @@ const FIRST = [
   'test/packaging/deb.test.ts',
 ];
 
+/** How many of the most expensive files the report of a long run names. */
+const MOST_EXPENSIVE = 20;
+
 const given = process.argv.slice(2);
 const found = (): string[] =>
   globSync(['test/**/*.test.ts', 'src/**/*.test.ts', 'script/**/*.test.ts', 'bench/**/*.test.ts']);
@@ -48,6 +52,7 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../node_modules/.cache
 
 const started = performance.now();
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
+if (given.length === 0) print(`the programs under test are ${await takeRelease()}`);
 const tests = new TestRun({ concurrency: CONCURRENCY, timeout: TIMEOUT_MS, scratch: reportFolder, print });
 const paths = files.map((file) => resolve(file));
 const isUnit = (path: string): boolean => path.startsWith(resolve('src'));
@@ -56,13 +61,18 @@ await tests.run(
   paths.filter(isUnit),
 );
 
+const { costs } = tests;
 const table = faultTable(report);
 rmSync(reportFolder, { recursive: true });
 if (table !== '') print(`\n${table}`);
 for (const skip of [...tests.skips].sort()) print(`skipped  ${skip}`);
 for (const failure of tests.failures) print(`failed   ${failure}`);
+for (const { path, seconds } of costs.length > MOST_EXPENSIVE ? costs.slice(0, MOST_EXPENSIVE) : [])
+  print(`processor time  ${path}  ${seconds.toFixed(1)} s`);
 const { passed, failed, skipped } = tests.counts;
-print(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+const processor = costs.reduce((sum, { seconds }) => sum + seconds, 0);
+const wall = (performance.now() - started) / 1000;
+print(`${files.length} files in ${wall.toFixed(1)} s; ${processor.toFixed(1)} s of processor time`);
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 
