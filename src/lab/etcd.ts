@@ -20,7 +20,7 @@ const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
 const START_MS = 20_000;
 /** One member waits for nobody: it elects itself up to a second sooner. In milliseconds. */
-const ALONE = ['--heartbeat-interval=20', '--election-timeout=100'];
+const ALONE = ['--heartbeat-interval=50', '--election-timeout=250'];
 const DATA = '/var/lib/etcd';
 const CERTIFICATES: Certificates = {
   ca: '/run/etcd-tls/ca.pem',

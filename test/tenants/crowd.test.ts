@@ -27,26 +27,13 @@ const AT_ONCE = 25;
 /** Rounds in which what did not start is started again. */
 const ROUNDS = 10;
 
-/** Of one client: each takes a processor for longer than its request. */
-const NAMES = COUNT / 2 / AT_ONCE;
-
-/** `docker WORDS NAME …` for many containers; failures are left for the next round. */
+/** `docker WORDS NAME` for many containers; failures are left for the next round. */
 const forEach = async (
   host: TenantHost,
   words: readonly string[],
   names: readonly string[],
 ): Promise<void> => {
-  const argv = [
-    'xargs',
-    '-P',
-    String(AT_ONCE),
-    '-n',
-    String(Math.max(1, NAMES)),
-    'timeout',
-    '60',
-    'docker',
-    ...words,
-  ];
+  const argv = ['xargs', '-P', String(AT_ONCE), '-n', '1', 'timeout', '60', 'docker', ...words];
   await host.host.run(argv, { stdin: names.join('\n'), timeoutMs: 240_000 });
 };
 
