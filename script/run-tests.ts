@@ -10,15 +10,16 @@ import { takeRelease } from './take-release.ts';
 import { TestRun } from './test-run.ts';
 
 /**
- * End-to-end tests wait as much as they work: for a grace to end, for a program to give up. With six at once on two processors
- * doctor's looks ran into their own deadlines.
+ * End-to-end tests of a release work for a quarter to a third of their time: they wait for a grace to end, for a program to
+ * give up. Those of the sources work for two fifths: with six at once on two processors doctor's looks ran into their own
+ * deadlines.
  */
-const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 2;
+const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 3;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**
- * The first builds what other files share: they wait for it if they come before it is there. Then those that take longest,
- * so that none of them is alone at the end.
+ * The first makes packages of the release, which other files share: they wait for it if they come before it is there. Then
+ * those that take longest, so that none of them is alone at the end.
  */
 const FIRST = [
   'test/packaging/packages.test.ts',
