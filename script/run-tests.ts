@@ -9,12 +9,6 @@ import { TEST_LAB } from '../test/support/test-lab.ts';
 import { takeRelease } from './take-release.ts';
 import { TestRun } from './test-run.ts';
 
-/**
- * End-to-end tests of a release work for a quarter to a third of their time: they wait for a grace to end, for a program to
- * give up. Those of the sources work for two fifths: with six at once on two processors doctor's looks ran into their own
- * deadlines.
- */
-const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 3;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**
@@ -59,7 +53,7 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../node_modules/.cache
 const started = performance.now();
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 if (given.length === 0) print(`the programs under test are ${await takeRelease()}`);
-const tests = new TestRun({ concurrency: CONCURRENCY, timeout: TIMEOUT_MS, scratch: reportFolder, print });
+const tests = new TestRun({ concurrency: filesAtOnce(), timeout: TIMEOUT_MS, scratch: reportFolder, print });
 const paths = files.map((file) => resolve(file));
 const isUnit = (path: string): boolean => path.startsWith(resolve('src'));
 await tests.run(
@@ -81,6 +75,16 @@ const wall = (performance.now() - started) / 1000;
 print(`${files.length} files in ${wall.toFixed(1)} s; ${processor.toFixed(1)} s of processor time`);
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+/**
+ * End-to-end tests of a release work for a quarter to a third of their time: they wait for a grace to end, for a program to
+ * give up. Those of the sources work for two fifths: with six at once on two processors doctor's looks ran into their own
+ * deadlines.
+ */
+function filesAtOnce(): number {
+  const more = process.env.WEFT_FLANNELD === undefined ? 2 : 3;
+  return Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + more;
+}
 
 /** A run that was killed could not take its labs away. */
 async function removeLabsOfEndedRuns(): Promise<void> {
