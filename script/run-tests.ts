@@ -6,32 +6,36 @@ import { systemLabComponents } from '#src/lab/components.ts';
 import { LAB_ROOT, Lab } from '#src/lab/lab.ts';
 import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
+import { takeRelease } from './take-release.ts';
 import { TestRun } from './test-run.ts';
 
-/**
- * End-to-end tests wait as much as they work: for a grace to end, for a program to give up. With six at once on two processors
- * doctor's looks ran into their own deadlines.
- */
-const CONCURRENCY = Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 2;
 /** Twice as long on a slow machine, such as an emulated one. */
 const TIMEOUT_MS = 8 * 60_000 * Math.min(2, Number(process.env.WEFT_PATIENCE) || 1);
 /**
- * The first builds what other files share: they wait for it if they come before it is there. Then those that take longest,
- * so that none of them is alone at the end.
+ * The first makes packages of the release, which other files share: they wait for it if they come before it is there. Then
+ * those that take longest, so that none of them is alone at the end.
  */
 const FIRST = [
   'test/packaging/packages.test.ts',
   'test/e2e/docker-engines.test.ts',
+  'test/tenants/crowd.test.ts',
   'test/diagnose/faults.test.ts',
   'test/faults/outage.test.ts',
   'test/firewall/packets.test.ts',
   'test/firewall/rules.test.ts',
   'test/e2e/lab-tenants.test.ts',
+  'test/e2e/fast-path-docker.test.ts',
+  'test/e2e/fast-path.test.ts',
+  'test/e2e/change-backend.test.ts',
+  'test/e2e/fast-path-networks.test.ts',
   'test/faults/networks.test.ts',
   'test/packaging/compose.test.ts',
   'test/packaging/release-arm64.test.ts',
   'test/packaging/deb.test.ts',
 ];
+
+/** How many of the most expensive files the report of a long run names. */
+const MOST_EXPENSIVE = 20;
 
 const given = process.argv.slice(2);
 const found = (): string[] =>
@@ -48,7 +52,8 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../node_modules/.cache
 
 const started = performance.now();
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-const tests = new TestRun({ concurrency: CONCURRENCY, timeout: TIMEOUT_MS, scratch: reportFolder, print });
+if (given.length === 0) print(`the programs under test are ${await takeRelease()}`);
+const tests = new TestRun({ concurrency: filesAtOnce(), timeout: TIMEOUT_MS, scratch: reportFolder, print });
 const paths = files.map((file) => resolve(file));
 const isUnit = (path: string): boolean => path.startsWith(resolve('src'));
 await tests.run(
@@ -56,15 +61,30 @@ await tests.run(
   paths.filter(isUnit),
 );
 
+const { costs } = tests;
 const table = faultTable(report);
 rmSync(reportFolder, { recursive: true });
 if (table !== '') print(`\n${table}`);
 for (const skip of [...tests.skips].sort()) print(`skipped  ${skip}`);
 for (const failure of tests.failures) print(`failed   ${failure}`);
+for (const { path, seconds } of costs.length > MOST_EXPENSIVE ? costs.slice(0, MOST_EXPENSIVE) : [])
+  print(`processor time  ${path}  ${seconds.toFixed(1)} s`);
 const { passed, failed, skipped } = tests.counts;
-print(`${files.length} files in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+const processor = costs.reduce((sum, { seconds }) => sum + seconds, 0);
+const wall = (performance.now() - started) / 1000;
+print(`${files.length} files in ${wall.toFixed(1)} s; ${processor.toFixed(1)} s of processor time`);
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
+
+/**
+ * End-to-end tests of a release work for a quarter to a third of their time: they wait for a grace to end, for a program to
+ * give up. Those of the sources work for two fifths: with six at once on two processors doctor's looks ran into their own
+ * deadlines.
+ */
+function filesAtOnce(): number {
+  const more = process.env.WEFT_FLANNELD === undefined ? 2 : 3;
+  return Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + more;
+}
 
 /** A run that was killed could not take its labs away. */
 async function removeLabsOfEndedRuns(): Promise<void> {

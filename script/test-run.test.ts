@@ -12,6 +12,8 @@ const PROGRAM = fileURLToPath(new URL('run-tests.ts', import.meta.url));
 async function report(
   t: TestContext,
   sources: Record<string, string>,
+  // Times vary.
+  shown = (text: string): string => text.replaceAll(/[0-9.]+ s\b/g, 'N s'),
 ): Promise<{ lines: string[]; code: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'weft-test-run-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -25,9 +27,7 @@ async function report(
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   return new Promise((done) => {
     const child = execFile(process.execPath, [PROGRAM, ...files], { cwd: folder, env }, (_error, stdout) => {
-      // Times vary.
-      const lines = stdout.trimEnd().replaceAll(/[0-9.]+ s$/gm, 'N s');
-      done({ lines: lines.split('\n'), code: child.exitCode ?? -1 });
+      done({ lines: shown(stdout.trimEnd()).split('\n'), code: child.exitCode ?? -1 });
     });
   });
 }
@@ -47,10 +47,22 @@ test('parent', (t) => t.test('child', () => {}));\n`,
     'ok      src/b.test.mjs  2 passed, 0 skipped, N s',
     'ok      src/c.test.mjs  3 passed, 1 skipped, N s',
     'skipped  skipped: no reason',
-    '3 files in N s',
+    '3 files in N s; N s of processor time',
     '7 passed, 0 failed, 1 skipped',
   ]);
   assert.equal(code, 0);
+});
+
+test('the processor time is that of the files and of what they start', async (t) => {
+  const burn = 'const end = process.cpuUsage().user + 1_000_000; while (process.cpuUsage().user < end);';
+  const child = `import { execFileSync } from 'node:child_process';
+test('works', () => void execFileSync(process.execPath, ['-e', ${JSON.stringify(burn)}]));\n`;
+  const seconds = async (source: string): Promise<number> => {
+    const { lines } = await report(t, { a: source }, (text) => text);
+    const found = /; ([0-9.]+) s of processor time$/.exec(lines.at(-2) ?? '');
+    return Number(found?.[1]);
+  };
+  assert.ok((await seconds(child)) >= 1);
 });
 
 test('a failure is of its file: a test, a subtest with its parent, a hook', async (t) => {

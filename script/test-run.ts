@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type EventData, run } from 'node:test';
 import { inspect } from 'node:util';
+import { COST_FILE, COST_PARENT, type Cost, readCosts } from './test-cost.ts';
 
 /** To start Node and to load the sources takes a process longer than the tests of one unit test file. */
 const FILES_OF_A_GROUP = 16;
@@ -17,7 +18,7 @@ export interface TestRunOptions {
   readonly concurrency: number;
   /** Of one process. */
   readonly timeout: number;
-  /** For files that join the files of a group; the caller removes it. */
+  /** For files that join the files of a group, and for what processes report; the caller removes it. */
   readonly scratch: string;
   readonly print: (line: string) => void;
 }
@@ -40,9 +41,23 @@ export class TestRun {
   readonly #judged = new Set<string>();
   /** Files that join the files of a group, whose process failed by itself. */
   readonly #ended = new Set<string>();
+  readonly #costs: string;
 
   constructor(options: TestRunOptions) {
     this.#options = options;
+    this.#costs = join(options.scratch, 'costs');
+    writeFileSync(this.#costs, '');
+  }
+
+  /** The processor time of each process that ended by itself, with what it started; the most expensive first. */
+  get costs(): Cost[] {
+    return readCosts(this.#costs).map(({ path, seconds }) => {
+      const [first = '', ...more] = this.#groups.get(path) ?? [path];
+      return {
+        path: more.length === 0 ? relative(first) : `${relative(first)} and ${more.length} more`,
+        seconds,
+      };
+    });
   }
 
   /** Absolute paths; started in the order given, the small ones last. */
@@ -74,7 +89,10 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
   /** The entries of groups whose process ended early, or failed after its tests. */
   async #pass(entries: readonly string[]): Promise<string[]> {
     const { concurrency, timeout, print } = this.#options;
-    const tests = run({ files: [...entries], concurrency, timeout });
+    process.env[COST_FILE] = this.#costs;
+    process.env[COST_PARENT] = String(process.pid);
+    const execArgv = ['--import', new URL('test-cost.ts', import.meta.url).href];
+    const tests = run({ files: [...entries], concurrency, timeout, execArgv });
     tests.on('test:pass', (event) => this.#passed(event));
     tests.on('test:fail', (event) => this.#failed(event));
     tests.on('test:summary', ({ file, duration_ms }) => {

@@ -1,8 +1,6 @@
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { Store, StoreMember } from '#src/lab/store.ts';
-import { WeftError } from '#src/lib/errors.ts';
-import { until } from '#src/sys/until.ts';
 
 const PROGRAM = 'store';
 const PORT = 2379;
@@ -44,15 +42,7 @@ export class EmbeddedStore extends Store {
 
   /** It listens once its data is open. */
   override async ready(): Promise<void> {
-    const listening = ['ss', '-Hltn', 'sport', '=', `:${PORT}`];
-    const daemon = await this.#host.daemon(PROGRAM);
-    const serves = async (): Promise<boolean> => {
-      if (daemon === undefined || daemon.isAlive()) return (await this.#host.must(listening)) !== '';
-      const last = (await daemon.log()).trim().split('\n').at(-1);
-      throw new WeftError('lab-store', `the embedded store ended on ${this.#host.name}: ${last}`);
-    };
-    const { signal } = this.#host;
-    await until(serves, { what: 'listening embedded store', timeoutMs: START_MS, signal });
+    for (const member of this.members) await member.listening(START_MS);
   }
 
   override async put(key: string, value: string): Promise<void> {

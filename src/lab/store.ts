@@ -3,6 +3,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { CommandResult } from '#src/sys/command.ts';
+import { until } from '#src/sys/until.ts';
 
 /** Paths as every host sees them. */
 export interface Certificates {
@@ -81,6 +82,20 @@ export class StoreMember {
 
   async start(): Promise<Daemon> {
     return this.host.start(this.#options.program, this.#options.argv);
+  }
+
+  /** Waits until it listens. Throws when it ends before. A client that comes too early waits a second before it tries again. */
+  async listening(timeoutMs: number): Promise<void> {
+    const { program } = this.#options;
+    const { name, signal } = this.host;
+    const daemon = await this.#daemon();
+    const argv = ['ss', '-Hltn', 'sport', '=', `:${new URL(this.endpoint).port}`];
+    const listens = async (): Promise<boolean> => {
+      if (daemon.isAlive()) return (await this.host.must(argv)) !== '';
+      const last = (await daemon.log()).trim().split('\n').at(-1);
+      throw new WeftError('lab-store', `${program} ended on ${name}: ${last}`);
+    };
+    await until(listens, { what: `listening ${program} on ${name}`, timeoutMs, signal });
   }
 
   async stop(): Promise<void> {

@@ -15,6 +15,7 @@ import {
   stopPatient,
 } from '../support/fault-table.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
+import { INSTALLATION, type InstallationSaid, installationIds } from '../support/installation.ts';
 import { type Network, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 import { tracedHost } from '../support/traced-host.ts';
@@ -40,6 +41,7 @@ const lab = (): FaultLab => faultLab(network ?? assert.fail('the network was not
 
 interface Said {
   readonly wrong: number;
+  readonly installation?: InstallationSaid;
   readonly networks: readonly {
     readonly findings: readonly { readonly id: string; readonly what: string }[];
     readonly unknown: readonly { readonly id: string; readonly why: string }[];
@@ -103,7 +105,8 @@ async function stopOf(): Promise<string | undefined> {
 
 async function assertHealthy(): Promise<void> {
   const { said, code } = await doctor(lab().one.flags);
-  assert.deepEqual([code, idsOf(said), said.networks[0]?.unknown], [0, [], []], textOf(said));
+  const seen = [code, idsOf(said), said.networks[0]?.unknown, installationIds(said)];
+  assert.deepEqual(seen, [INSTALLATION.code, [], [], INSTALLATION.ids], textOf(said));
 }
 
 test('a healthy host has no fault, and every check could look', { skip }, assertHealthy);

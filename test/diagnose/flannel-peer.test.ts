@@ -5,6 +5,7 @@ import { askApi } from '#src/observe/api-client.ts';
 import type { CommandResult } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { FLANNELD, noPeer, PEERS, PREFIX, WEFT } from '../support/flanneld.ts';
+import { INSTALLATION } from '../support/installation.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
 import { apiSocketOf, untilProbed } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -74,8 +75,10 @@ async function lookAtHealthy(t: TestContext, one: Node, two: Node): Promise<void
 
   await t.test('doctor has nothing to say', async () => {
     const { code, stdout } = await weft(one, 'doctor', ...one.flags);
-    assert.equal(code, 0, stdout);
-    assert.match(stdout, /checks, 0 wrong, 0 could not look/);
+    assert.equal(code, INSTALLATION.code, stdout);
+    const { ids } = INSTALLATION;
+    assert.match(stdout, new RegExp(`checks, ${ids.length} wrong, 0 could not look`));
+    for (const id of ids) assert.match(stdout, new RegExp(`^✗ ${id}:`, 'm'));
   });
 
   await t.test('routes: packets to it go the wanted way, and flanneld is what says so', async () => {

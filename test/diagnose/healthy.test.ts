@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { FLANNELD, noPeer, PEERS, WEFT } from '../support/flanneld.ts';
+import { INSTALLATION, type InstallationSaid, installationIds } from '../support/installation.ts';
 import { type Network, type NetworkOptions, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -22,14 +23,17 @@ async function doctor(host: Host, flags: readonly string[]): Promise<void> {
   const said =
     stdout === ''
       ? { networks: [] }
-      : (JSON.parse(stdout) as { networks: readonly { findings: unknown; unknown: unknown }[] });
+      : (JSON.parse(stdout) as {
+          installation?: InstallationSaid;
+          networks: readonly { findings: unknown; unknown: unknown }[];
+        });
   const seen = said.networks.map(({ findings, unknown }) => ({ findings, unknown }));
   assert.deepEqual(
     seen,
     seen.map(() => ({ findings: [], unknown: [] })),
     stderr,
   );
-  assert.equal(code, 0, stderr);
+  assert.deepEqual([code, installationIds(said)], [INSTALLATION.code, INSTALLATION.ids], stderr);
   assert.ok(seen.length > 0);
 }
 

@@ -4,7 +4,6 @@ import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import {
   daemonLog,
@@ -21,6 +20,7 @@ import {
   writeConfig,
 } from '../support/flanneld.ts';
 import { pairOf, startNode, testNetwork } from '../support/network.ts';
+import { statusOf } from '../support/node-status.ts';
 import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
@@ -42,10 +42,6 @@ const routesOf = async (host: Host): Promise<string[]> =>
     .map((line) => line.trim())
     .filter(Boolean);
 
-async function statusOf(host: Host, flags: readonly string[]): Promise<NodeStatus> {
-  return JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
-}
-
 test('host-gw: a route through each peer, no device, the whole MTU', { skip }, async (t) => {
   const network = await testNetwork(t, { api: 3, config: HOST_GW });
   const [one, two] = pairOf(network);
@@ -64,7 +60,7 @@ test('host-gw: a route through each peer, no device, the whole MTU', { skip }, a
     [two, one],
   ] as const)
     await from.container.must(['ping', '-c1', '-W5', '-M', 'do', '-s', '1472', to.container.address]);
-  assert.equal((await statusOf(one.host, one.flags)).ready, true);
+  assert.equal((await statusOf(one.host)).ready, true);
 });
 
 test('host-gw: drift is repaired, and a restart removes stale routes of ours and no others', {
@@ -102,7 +98,7 @@ test('host-gw: a peer behind a router is left out by name, and the others work',
   const lease = `${subnet}.0-24`;
   const status = await until(
     async () => {
-      const now = await statusOf(one.host, one.flags);
+      const now = await statusOf(one.host);
       return now.peers.quarantined.some((peer) => peer.lease === lease) ? now : undefined;
     },
     { what: 'the peer that is left out' },
@@ -122,7 +118,7 @@ test('host-gw: a peer behind a router is left out by name, and the others work',
   // It left: nothing is said of it any more.
   await (await three.daemon('flanneld'))?.stop();
   await network.etcd.must(3, ['del', `${PREFIX}/subnets/${lease}`]);
-  await until(async () => (await statusOf(one.host, one.flags)).peers.quarantined.length === 0, {
+  await until(async () => (await statusOf(one.host)).peers.quarantined.length === 0, {
     what: 'the end of the peer that left',
   });
 });
@@ -162,7 +158,7 @@ test('alloc: a lease and subnet.env, and nothing in the kernel', { skip }, async
   }
   const [one] = lab.hosts;
   assert.ok(one);
-  await until(async () => (await statusOf(one, flagsFor(one, etcd))).peers.accepted === 1 || undefined, {
+  await until(async () => (await statusOf(one)).peers.accepted === 1 || undefined, {
     what: 'the other host’s lease',
   });
 });
@@ -178,14 +174,14 @@ for (const how of ['id 1 dstport 8472 dev eth0 nolearning', 'external dstport 84
     daemon?.kill('SIGCONT');
     const troubles = await until(
       async () => {
-        const { troubles } = await statusOf(one.host, one.flags);
+        const { troubles } = await statusOf(one.host);
         return troubles.some((text) => text.includes('other0')) ? troubles.join() : undefined;
       },
       { what: 'the trouble' },
     );
     assert.match(troubles, /the device other0 (has VNI 1|takes all VXLAN packets) on UDP port 8472/);
     await one.host.must(['ip', 'link', 'del', 'other0']);
-    await until(async () => (await statusOf(one.host, one.flags)).ready || undefined, {
+    await until(async () => (await statusOf(one.host)).ready || undefined, {
       what: 'the repair',
       timeoutMs: 60_000,
     });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Etcd } from '#src/lab/etcd.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import {
   type DualNode,
@@ -22,6 +21,7 @@ import {
   WEFT,
   writeConfig,
 } from '../support/flanneld.ts';
+import { statusOf } from '../support/node-status.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -42,10 +42,6 @@ const pairs = (one: DualNode, two: DualNode) =>
     [one, two],
     [two, one],
   ] as const;
-
-async function statusOf({ host, flags }: DualNode): Promise<NodeStatus> {
-  return JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
-}
 
 /** Packets that were lost up to now, once some after this moment were answered. */
 async function missingOf(traffic: Traffic): Promise<number> {
@@ -84,7 +80,7 @@ for (const api of [2, 3] as const) {
         (await here.host.must(['sysctl', '-n', 'net.ipv6.conf.flannel-v6/1.accept_ra'])).trim(),
         '0',
       );
-      const status = await statusOf(here);
+      const status = await statusOf(here.host);
       assert.equal(status.ready, true, status.troubles.join());
       assert.equal(status.network?.ipv6Subnet, here.subnet6);
       assert.equal(status.network?.publicIpv6, here.host6);
@@ -139,7 +135,9 @@ test('a network that gets IPv6 leaves its hosts their IPv4 subnets', { skip }, a
   await writeConfig(etcd, 3, VXLAN);
   await until(
     async () =>
-      (await statusOf(one)).troubles.some((text) => text.includes('EnableIPv6 is now true instead of false')),
+      (await statusOf(one.host)).troubles.some((text) =>
+        text.includes('EnableIPv6 is now true instead of false'),
+      ),
     { what: 'the field that waits for a restart' },
   );
   // The containers' packets in IPv4 go on, while one host has IPv6 and the other has not.
@@ -166,7 +164,7 @@ for (const api of [2, 3] as const) {
         ['flannel-v6.1 1430'],
       );
       assert.ok(await wholePacket(here.container, there.address6, 1430));
-      const status = await statusOf(here);
+      const status = await statusOf(here.host);
       assert.equal(status.ready, true, status.troubles.join());
       assert.equal(status.network?.subnet, here.subnet6);
     }
@@ -230,7 +228,7 @@ for (const [what, config, family, device, mtu] of [
       assert.match(details, new RegExp(`local ${family === 'v6' ? here.host6 : here.host.address} `));
       const to = family === 'v6' ? there.container.address : there.address6;
       assert.ok(await wholePacket(here.container, to, mtu));
-      const status = await statusOf(here);
+      const status = await statusOf(here.host);
       assert.equal(status.ready, true, status.troubles.join());
     }
   });

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import {
   daemonLog,
@@ -18,6 +17,7 @@ import {
   writeConfig,
 } from '../support/flanneld.ts';
 import { type Network, pairOf, testNetwork } from '../support/network.ts';
+import { statusOf } from '../support/node-status.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -47,9 +47,6 @@ const ROUTES = {
   SubnetRemoveCommand: 'ip route del "$SUBNET" via "$PUBLIC_IP" proto 99',
 };
 
-async function statusOf(host: Host, flags: readonly string[]): Promise<NodeStatus> {
-  return JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
-}
 const routesOf = async (host: Host): Promise<string> =>
   (await host.must(['ip', 'route', 'show', 'proto', '99'])).trim().replace(/\s+/g, ' ');
 
@@ -90,7 +87,7 @@ test('flannel’s own example of a VXLAN runs as it is written', { skip }, async
     ),
   );
   assert.match((await one.host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1500$/m);
-  assert.deepEqual((await statusOf(one.host, one.flags)).troubles, []);
+  assert.deepEqual((await statusOf(one.host)).troubles, []);
   // A plan names the commands, and runs none.
   await (await two.host.daemon('flanneld'))?.stop();
   assert.equal((await two.host.run(['ip', 'link', 'show', 'flannel-vxlan'])).code, 1, 'ShutdownCommand');
@@ -140,7 +137,7 @@ test('a command that fails is named with its peer, tried again, and the others a
   await putLease(network, '10.0.250', 'x');
   const leftOut = await until(
     async () => {
-      const { peers } = await statusOf(one.host, one.flags);
+      const { peers } = await statusOf(one.host);
       return peers.quarantined.length > 0 ? peers.quarantined : undefined;
     },
     { what: 'the peer whose command fails' },
@@ -151,14 +148,14 @@ test('a command that fails is named with its peer, tried again, and the others a
       reason: 'the subnet 10.0.250.0/24: SubnetAddCommand failed: exit code 7: no 10.0.250.0/24 yet',
     },
   ]);
-  assert.equal((await statusOf(one.host, one.flags)).ready, true);
+  assert.equal((await statusOf(one.host)).ready, true);
   await reachEachOther(network);
   assert.match(
     await daemonLog(one.host),
     /the subnet 10\.0\.250\.0\/24: SubnetAddCommand failed: exit code 7/,
   );
   await one.host.must(['touch', flag]);
-  await until(async () => (await statusOf(one.host, one.flags)).peers.quarantined.length === 0, {
+  await until(async () => (await statusOf(one.host)).peers.quarantined.length === 0, {
     what: 'success of the next try',
     timeoutMs: 30_000,
   });
@@ -184,7 +181,7 @@ test('what a stranger writes reaches a command by its input only, and no text is
     what: 'all of it',
   });
   assert.equal(await one.host.read('/run/flannel/pwned'), undefined);
-  const { peers } = await statusOf(one.host, one.flags);
+  const { peers } = await statusOf(one.host);
   assert.deepEqual(peers.quarantined, [{ lease: '10.0.251.0-24', reason: 'its BackendData is no text' }]);
   assert.equal(await one.host.read('/run/flannel/in-10.0.251.0'), undefined);
 });
@@ -202,7 +199,7 @@ test('a command that hangs holds up nothing but the next command, and ends with 
   const pid = await until(async () => (await one.host.read('/run/flannel/hangs'))?.trim(), {
     what: 'a command that hangs',
   });
-  assert.equal((await statusOf(one.host, one.flags)).ready, true);
+  assert.equal((await statusOf(one.host)).ready, true);
   await reachEachOther(network);
   await (await one.host.daemon('flanneld'))?.stop();
   await until(async () => (await one.host.run(['test', '-d', `/proc/${pid}`])).code !== 0, {

@@ -4,7 +4,7 @@ import type { Container } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import { callerSeenBy } from '#src/lab/traffic.ts';
-import type { FastPathStatus, NodeStatus } from '#src/observe/node-status.ts';
+import type { FastPathStatus } from '#src/observe/node-status.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { until } from '#src/sys/until.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
@@ -16,7 +16,7 @@ import {
   WEB,
 } from '../support/docker-network.ts';
 import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
-import { WEFT } from '../support/flanneld.ts';
+import { statusesOf } from '../support/node-status.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -120,8 +120,8 @@ async function serve(t: TestContext, container: Container): Promise<void> {
 }
 
 async function statusOf(host: Host): Promise<FastPathStatus | undefined> {
-  const { stdout } = await host.run([WEFT, 'status', '--json']);
-  return stdout === '' ? undefined : (JSON.parse(stdout) as NodeStatus).fastPath;
+  const [status] = await statusesOf(host);
+  return status?.fastPath;
 }
 
 function untilFast(host: Host, containers: number): Promise<FastPathStatus> {

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { callerSeenBy, serveCaller } from '#src/lab/traffic.ts';
-import type { FastPathStatus, NodeStatus } from '#src/observe/node-status.ts';
+import type { FastPathStatus } from '#src/observe/node-status.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { until } from '#src/sys/until.ts';
 import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
 import { FLANNELD, noPeer, PEERS, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
+import { statusesOf } from '../support/node-status.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -44,14 +45,9 @@ wholeFile(skip, async (owner) => {
   }
 });
 
-async function statusOf({ host, flags }: Pick<Node, 'host' | 'flags'>): Promise<FastPathStatus | undefined> {
-  const { stdout } = await host.run([
-    WEFT,
-    'status',
-    '--json',
-    ...flags.filter((flag) => !ON.includes(flag)),
-  ]);
-  return stdout === '' ? undefined : (JSON.parse(stdout) as NodeStatus).fastPath;
+async function statusOf({ host }: Pick<Node, 'host'>): Promise<FastPathStatus | undefined> {
+  const [status] = await statusesOf(host);
+  return status?.fastPath;
 }
 
 const packetsOf = (status: FastPathStatus | undefined, name: string): number => status?.packets?.[name] ?? 0;

@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import {
@@ -14,9 +13,9 @@ import {
   PEERS,
   readLease,
   startFlanneld,
-  WEFT,
 } from '../support/flanneld.ts';
 import { type Node, pairOf, startNode, testNetwork } from '../support/network.ts';
+import { statusOf } from '../support/node-status.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -32,10 +31,6 @@ const linesOf = async (host: Host, ...words: string[]): Promise<string[]> =>
     .split('\n')
     .map((line) => line.trim())
     .filter(Boolean);
-
-async function statusOf(host: Host, flags: readonly string[]): Promise<NodeStatus> {
-  return JSON.parse((await host.run([WEFT, 'status', '--json', ...flags])).stdout);
-}
 
 /** The largest packet that must fit and may not be broken up: 1472, less 28 for IPv4 and ICMP. */
 async function reachEachOther(one: Node, two: Node, size = '1444'): Promise<void> {
@@ -88,7 +83,7 @@ test('udp: a config without Backend, the lease and the device are flannel’s, a
     await daemonLog(one.host),
     /the backend udp \(also that of a network config without Backend\)/,
   );
-  assert.deepEqual((await statusOf(one.host, one.flags)).troubles, []);
+  assert.deepEqual((await statusOf(one.host)).troubles, []);
 
   // Two hops more than with a device of the kernel's: each end of the tunnel takes one.
   const { stdout } = await one.container.run(['ping', '-c1', '-W5', '-t', '3', two.container.address]);
@@ -123,7 +118,7 @@ test('udp: drift of device and routes is repaired, and a restart is a gap and no
     await until(() => isWhole(one), { what: `repair of: ip ${drift.join(' ')}` });
     await reachEachOther(one, two);
   }
-  assert.deepEqual((await statusOf(host, flags)).troubles, []);
+  assert.deepEqual((await statusOf(host)).troubles, []);
 
   const traffic = await Traffic.start(one.container, two.container.address, { perSecond: 100 });
   await (await host.daemon('flanneld'))?.stop();

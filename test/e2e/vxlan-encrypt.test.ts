@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { patience, until } from '#src/sys/until.ts';
 import { PREFIX, readLease, WEFT, writeConfig } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
+import { statusOf } from '../support/node-status.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -20,9 +20,6 @@ const configOf = (policy: string): string =>
 
 /** A program of ours takes its time in an emulated machine. */
 const SLOW = { timeoutMs: 10_000 * patience() };
-
-const statusOf = async ({ host, flags }: Node): Promise<NodeStatus> =>
-  JSON.parse((await host.run([WEFT, 'status', '--json', ...flags], SLOW)).stdout);
 
 const peersOf = async ({ host, flags }: Node): Promise<string> =>
   (await host.run([WEFT, 'peers', ...flags], SLOW)).stdout;
@@ -73,7 +70,7 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
     assert.equal(plain.code, 124, `no plain packet was seen: ${plain.stdout}`);
   });
   await t.test('status and peers say so', async () => {
-    const status = await statusOf(one);
+    const status = await statusOf(one.host);
     assert.deepEqual([status.troubles, status.peers.plain], [[], 0]);
     assert.match(await peersOf(one), / vxlan\+wireguard /);
   });
@@ -90,7 +87,7 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
   await t.test('under require a peer without a key is named, and its packets are dropped', async () => {
     await until(
       async () =>
-        (await statusOf(one)).peers.quarantined.some(
+        (await statusOf(one.host)).peers.quarantined.some(
           (peer) => peer.lease === '10.0.250.0-24' && /announces no WireGuard key/.test(peer.reason),
         ),
       { what: 'the peer that is left out' },
@@ -101,7 +98,7 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
   });
   await t.test('under prefer it is taken, and named as plain', async () => {
     await writeConfig(network.etcd, 3, configOf('prefer'));
-    await until(async () => (await statusOf(one)).peers.plain === 1, { what: 'the plain peer' });
+    await until(async () => (await statusOf(one.host)).peers.plain === 1, { what: 'the plain peer' });
     await until(() => reaches(stranger, `${one.subnet}.0`), { what: 'plain packets' });
     assert.ok(await reaches(one.container, two.container.address), 'the others are encrypted as before');
     assert.match(await peersOf(one), /10\.0\.250\.0\/24: packets to it are not encrypted/);

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import type { NodeStatus } from '#src/observe/node-status.ts';
 import { patience, until } from '#src/sys/until.ts';
 import {
   type DualNetwork,
@@ -11,8 +10,9 @@ import {
   readDualLease,
   wholePacket,
 } from '../support/dual-network.ts';
-import { daemonLog, PREFIX, startFlanneld, WEFT } from '../support/flanneld.ts';
+import { daemonLog, PREFIX, startFlanneld } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
+import { statusOf } from '../support/node-status.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -41,16 +41,6 @@ const pairs = () =>
     [one, two],
     [two, one],
   ] as const;
-
-/** An emulated daemon does not always answer within the time that the command waits. */
-const statusOf = ({ host, flags }: Pick<DualNode, 'host' | 'flags'>): Promise<NodeStatus> =>
-  until(
-    async (): Promise<NodeStatus | undefined> => {
-      const { stdout } = await host.run([WEFT, 'status', '--json', ...flags]);
-      return stdout === '' ? undefined : JSON.parse(stdout);
-    },
-    { what: `status of ${host.name}`, timeoutMs: 10_000 },
-  );
 
 /** What `wg` shows of a device, without figures. */
 async function shown(host: Host, device: string): Promise<string> {
@@ -99,7 +89,7 @@ test('containers reach each other in both families, with packets of the whole MT
         `51821 off\\n${escaped(peer)} ${escaped(PSK)} \\[${there.host6}\\]:51821 ${escaped(there.subnet6)} off$`,
       ),
     );
-    const status = await statusOf(here);
+    const status = await statusOf(here.host);
     assert.equal(status.ready, true, status.troubles.join());
     assert.deepEqual(status.peers.quarantined, []);
   }
@@ -209,7 +199,7 @@ test('hostile leases are programmed by nobody, and each is named', { skip }, asy
   const before = await shown(one.host, 'flannel-wg');
   const { peers } = await until(
     async () => {
-      const status = await statusOf(one);
+      const status = await statusOf(one.host);
       return status.peers.quarantined.length === hostile.length && status;
     },
     { what: 'all of them in quarantine', timeoutMs: 10_000 },

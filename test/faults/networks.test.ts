@@ -5,9 +5,11 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
 import { Traffic } from '#src/lab/traffic.ts';
+import type { NodeStatus } from '#src/observe/node-status.ts';
 import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { FLANNELD, startStore, WEFT } from '../support/flanneld.ts';
+import { statusesOf } from '../support/node-status.ts';
 import { cannotRun, testLab, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -37,16 +39,8 @@ const hostOf = (n: number): Host => lab.hosts[n] ?? assert.fail(`no host ${n}`);
 const containerOf = (host: Host, name: Name): Container =>
   containers.get(`${host.name} ${name}`) ?? assert.fail(`no container of ${name} on ${host.name}`);
 
-interface Status {
-  readonly name?: string;
-  readonly ready: boolean;
-  readonly troubles: readonly string[];
-}
-
-async function statusOf(host: Host): Promise<ReadonlyMap<string, Status>> {
-  const { stdout } = await weft(host, 'status', '--json');
-  const parsed = JSON.parse(stdout === '' ? '[]' : stdout) as Status | Status[];
-  return new Map([parsed].flat().map((status) => [status.name ?? '', status]));
+async function statusOf(host: Host): Promise<ReadonlyMap<string, NodeStatus>> {
+  return new Map((await statusesOf(host)).map((status) => [status.name ?? '', status]));
 }
 
 const isReady = (host: Host, name: string): Promise<true> =>

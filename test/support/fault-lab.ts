@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/sys/until.ts';
-import { PREFIX, WEFT } from './flanneld.ts';
+import { PREFIX } from './flanneld.ts';
 import type { Network, Node } from './network.ts';
+import { statusOf } from './node-status.ts';
 
 /**
  * Faults of one network of three hosts, each of which a diagnosis on the first host names by one check:
@@ -120,8 +121,7 @@ export const lease = (
 export async function quarantined({ one }: FaultLab, isSo: boolean): Promise<void> {
   await until(
     async () => {
-      const { stdout } = await one.host.run([WEFT, 'status', '--json', ...one.flags]);
-      const { peers } = JSON.parse(stdout) as { peers: { quarantined: unknown[] } };
+      const { peers } = await statusOf(one.host);
       return peers.quarantined.length > 0 === isSo;
     },
     { what: `a lease ${isSo ? 'in' : 'out of'} quarantine`, timeoutMs: 10_000, intervalMs: 100 },

@@ -1,6 +1,7 @@
 import { until } from '#src/sys/until.ts';
 import { bip, DEVICE, dockerd, type FaultCase, type FaultLab, SKEWED, sh, shOn, stub } from './fault-lab.ts';
 import { startFlanneld, WEFT } from './flanneld.ts';
+import { statusOf } from './node-status.ts';
 
 /** Docker's table as dockerd 29 makes it for docker0, without the options that let the overlay in. */
 const DOCKER_BRIDGES = `nft -f - <<'END'
@@ -21,13 +22,10 @@ table ip docker-bridges {
 }
 END`;
 
-const statusOf = async ({ one }: FaultLab): Promise<{ ready: boolean }> =>
-  JSON.parse((await one.host.run([WEFT, 'status', '--json', ...one.flags])).stdout) as { ready: boolean };
-
 /** The underlay was away: waits until flanneld has its registry again. */
 const mended = (mend: FaultCase['mend']) => async (lab: FaultLab) => {
   await mend(lab);
-  await until(async () => (await statusOf(lab)).ready, {
+  await until(async () => (await statusOf(lab.one.host)).ready, {
     what: 'a flanneld that is ready',
     timeoutMs: 20_000,
     intervalMs: 100,
