@@ -51,7 +51,10 @@ export function hostComponents(log: LoggerSource, systemd: ServiceManager): Host
       fast,
     ],
     close: () => fast.loaded?.close(),
-    fastCounts: (device) => fast.loaded?.counts(device),
+    fastPrograms: {
+      counts: (device) => fast.loaded?.counts(device),
+      prepare: (ifindex) => fast.loaded?.prepare(ifindex),
+    },
     wireguard,
     secrets: new NodeSecrets(systemSecretFiles, { keyFile: process.env.WIREGUARD_KEY_FILE }),
     watchRules: (listener, signal) =>

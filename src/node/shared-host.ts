@@ -4,7 +4,7 @@ import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { sharedReads } from '#src/kernel/shared-reads.ts';
 import { silentEvents } from '#src/lib/host-events.ts';
 import type { SecretSource } from '#src/node/backend-secrets.ts';
-import type { FastPathHost } from '#src/node/fast-path/fast-path-host.ts';
+import type { FastPrograms } from '#src/node/fast-path/fast-path-host.ts';
 import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { removeOrphanedFastPaths } from '#src/node/fast-path/orphaned-fast-paths.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
@@ -53,7 +53,7 @@ export interface HostComponents
   /** What carries kernel state beside rtnetlink and the settings below /proc/sys. */
   readonly actuators?: readonly Actuator[];
   /** What the fast path's programs have counted on the way of a VXLAN device; absent where there are no such programs. */
-  readonly fastCounts?: FastPathHost['counts'];
+  readonly fastPrograms?: FastPrograms;
   /** Closes what was opened beside the kernel's sockets. What is in the kernel stays. */
   readonly close?: () => void;
   readonly ruleset: Ruleset;
@@ -160,13 +160,13 @@ export function networkHost(
 
 /** Nothing of it is loaded before a network asks for it. */
 function fastPathOf(
-  { files, ruleset, commands, fastCounts }: HostComponents,
+  { files, ruleset, commands, fastPrograms }: HostComponents,
   { stateDir }: FlanneldOptions,
 ): Pick<NetworkHost, 'fastPath'> {
-  if (fastCounts === undefined) return {};
+  if (fastPrograms === undefined) return {};
   return {
     fastPath: {
-      counts: fastCounts,
+      ...fastPrograms,
       users: new FastPathUsers(files, fastPathNote({ stateDir })),
       readFilters: async () => {
         const { readPacketFilters } = await import('#src/diagnose/facts/packet-filters.ts');

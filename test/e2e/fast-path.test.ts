@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { makeContainer } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import { callerSeenBy, serveCaller } from '#src/lab/traffic.ts';
 import type { FastPathStatus } from '#src/observe/node-status.ts';
@@ -61,11 +62,11 @@ const untilState = (node: Node, state: FastPathStatus['state'], reason = /^/): P
     { what: `fast path of ${node.host.name} ${state}`, timeoutMs: 20_000, signal: node.host.signal },
   );
 
-async function untilFast(node: Node): Promise<void> {
+async function untilFast(node: Node, containers = 1): Promise<void> {
   await until(
     async () => {
       const status = await statusOf(node);
-      return status?.state === 'on' && status.tcp && status.containers > 0 && status.peers > 0;
+      return status?.state === 'on' && status.tcp && status.containers >= containers && status.peers > 0;
     },
     { what: `fast path of ${node.host.name}`, timeoutMs: 20_000, signal: node.host.signal },
   );
@@ -219,6 +220,24 @@ test('a container’s packets with another’s address don’t go past the rules
   assert.equal(stdout, '');
   assert.equal(packetsOf(await statusOf(one), 'encapsulated'), before);
   await one.container.must(['ip', 'address', 'del', `${one.subnet}.77/32`, 'dev', 'eth0']);
+});
+
+test('a container’s device has its qdisc before its first packet, and no packet is lost when its programs come', {
+  skip,
+}, async () => {
+  const names = ['late1', 'late2', 'late3'];
+  for (const [index, name] of names.entries()) {
+    const late = await makeContainer(two.host, name);
+    const show = ['tc', 'qdisc', 'show', 'dev', `veth-${name}`];
+    await until(async () => /clsact/.test(await two.host.must(show)), { what: `qdisc of veth-${name}` });
+    await serveEcho(late);
+    // From its first packet on: the programs come 300 ms later.
+    const call = await callEcho(one.container, late.address, { ms: 2_000 });
+    await untilFast(two, 2 + index);
+    assertWhole(await call.report, name);
+  }
+  for (const name of names) await two.host.must(['ip', 'link', 'del', `veth-${name}`]);
+  await until(async () => (await statusOf(two))?.containers === 1, { what: 'their end' });
 });
 
 test('a hundred containers that come and go are no burden, and other programs of tc go on', {

@@ -126,6 +126,37 @@ for (const [form, lack] of forms) {
   });
 }
 
+for (const [form, lack] of forms) {
+  test(`${form}: a container’s device is made ready before its programs come`, { skip: lack }, async (t) => {
+    const { h1, wish, place } = setUp(t, form);
+    const fast = await runFastPath(t, h1, wantedOf(wish), place);
+    const filters = () =>
+      h1.run('tc filter show dev late ingress') + h1.run('tc filter show dev late egress');
+    h1.run('ip link add late type veth peer name xlate');
+    const ifindex = h1.ifindex('late');
+    fast.actuator.prepare(ifindex);
+    await until(() => h1.run('tc qdisc show dev late').includes('clsact'), { what: 'qdisc' });
+    assert.equal(filters(), '');
+    h1.run('ip link set late up');
+    const others = 'tc filter add dev late ingress pref 7 bpf bytecode'.split(' ');
+    execFileSync('ip', ['netns', 'exec', h1.path.replace('/run/netns/', ''), ...others, '1,6 0 0 0,']);
+    fast.actuator.prepare(ifindex);
+    fast.owner.set('late', localObjects(SET, { ip: ipv4(0x0af40110), device: 'late', mac: h1.mac }));
+    await fast.owner.settled();
+    assert.deepEqual(fast.owner.status.failing, []);
+    assert.match(filters(), /pref 7 bpf/);
+    assert.match(filters(), /weft\/flannel\.1\/from-container[\s\S]*weft\/flannel\.1\/note-in/);
+    fast.owner.set('late', []);
+    await fast.owner.settled();
+    assert.match(filters(), /pref 7 bpf/);
+    assert.doesNotMatch(filters(), /weft/);
+    h1.run('ip link del late');
+    fast.actuator.prepare(ifindex);
+    await fast.owner.settled();
+    assert.deepEqual(fast.owner.status.failing, []);
+  });
+}
+
 test('a weft that chooses the other form replaces each hook, and none is there twice', {
   skip: forms.get('tcx') ?? false,
 }, async (t) => {

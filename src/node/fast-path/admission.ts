@@ -1,18 +1,17 @@
 import type { Ipv4 } from '#src/lib/ip.ts';
+import { Allowance } from '#src/node/fast-path/allowance.ts';
 import type { LocalContainer } from '#src/node/fast-path/local-containers.ts';
 
 /** A container that lives for less than this is not worth its hooks. Milliseconds. */
 const SETTLED_MS = 300;
-/** Devices that come at once get their hooks at once; from then on so many a second. A link takes the kernel 10 to 15 ms. */
-const AT_ONCE = 20;
-const A_SECOND = 10;
+/** Devices that come at once get their hooks at once; from then on so many a second. */
+const HOOKS = { atOnce: 20, aSecond: 10 };
 
 /** Which containers get their hooks when: those that come and go by the hundred a second get none. */
 export class Admission {
   readonly #waiting = new Map<Ipv4, { readonly local: LocalContainer; readonly since: number }>();
   readonly #admitted = new Map<Ipv4, LocalContainer>();
-  #credit = AT_ONCE;
-  #creditAt = Number.NEGATIVE_INFINITY;
+  readonly #allowance = new Allowance(HOOKS);
 
   get admitted(): ReadonlyMap<Ipv4, LocalContainer> {
     return this.#admitted;
@@ -22,7 +21,7 @@ export class Admission {
   waitMs(now: number): number | undefined {
     const [first] = this.#waiting.values();
     if (first === undefined) return undefined;
-    return Math.max(first.since + SETTLED_MS - now, this.#creditMs(now), 0);
+    return Math.max(first.since + SETTLED_MS - now, this.#allowance.waitMs(now), 0);
   }
 
   /** A container that is there already: one start takes all of them. */
@@ -42,18 +41,10 @@ export class Admission {
   due(now: number): LocalContainer[] {
     const admitted: LocalContainer[] = [];
     for (const [, { local, since }] of this.#waiting) {
-      if (since + SETTLED_MS > now || this.#creditMs(now) > 0) break;
-      this.#credit--;
+      if (since + SETTLED_MS > now || !this.#allowance.take(now)) break;
       this.admit(local);
       admitted.push(local);
     }
     return admitted;
-  }
-
-  #creditMs(now: number): number {
-    const earned = ((now - this.#creditAt) / 1_000) * A_SECOND;
-    this.#credit = Math.min(AT_ONCE, this.#credit + earned);
-    this.#creditAt = now;
-    return this.#credit >= 1 ? 0 : Math.ceil(((1 - this.#credit) / A_SECOND) * 1_000);
   }
 }

@@ -28,6 +28,7 @@ function followed() {
   const clock = new FakeClock();
   const lists: ((objects: readonly KernelObject[]) => void)[] = [];
   const withdrawn: number[] = [];
+  const came: number[] = [];
   const containers = new FollowedContainers(
     {
       kernel: {
@@ -36,9 +37,14 @@ function followed() {
       clock,
       log: silentLogger,
     },
-    { withdrawn: (address) => withdrawn.push(address), waiting: () => {}, replaced: () => {} },
+    {
+      withdrawn: (address) => withdrawn.push(address),
+      came: (ifindex) => came.push(ifindex),
+      waiting: () => {},
+      replaced: () => {},
+    },
   );
-  return { clock, lists, withdrawn, containers };
+  return { clock, lists, withdrawn, came, containers };
 }
 
 test('a container that comes while the others are read is not missed', async () => {
@@ -68,4 +74,24 @@ test('with another subnet all of them are withdrawn, and those of the other are 
   lists[1]?.(BRIDGE);
   assert.equal(await again, true);
   assert.equal(containers.admitted.size, 0);
+});
+
+test('devices that come are said at once, and of a hundred a second some', async () => {
+  const { clock, lists, came, containers } = followed();
+  const begun = containers.begin(subnet);
+  lists[0]?.([...BRIDGE, ...container('veth1', 11, '10.0.65.2')]);
+  await begun;
+  const come = (index: number) => {
+    const [device] = container(`veth${index}`, index, '10.0.65.3');
+    if (device !== undefined) containers.take({ type: 'changed', object: device });
+  };
+  come(11);
+  assert.deepEqual(came, [], 'it was there');
+  come(12);
+  assert.deepEqual(came, [12]);
+  for (let n = 0; n < 1_000; n++) {
+    await clock.advance(10);
+    come(100 + n);
+  }
+  assert.ok(came.length > 100 && came.length <= 121, `${came.length} in ten seconds`);
 });

@@ -3,11 +3,14 @@ import { messageOf } from '#src/lib/errors.ts';
 import type { Ipv4, Prefix4 } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { Admission } from '#src/node/fast-path/admission.ts';
+import { Allowance } from '#src/node/fast-path/allowance.ts';
 import { LOCAL_KINDS, type LocalContainer, LocalContainers } from '#src/node/fast-path/local-containers.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** Containers that come and go all the time must not keep it reading. */
 const REREAD_MS = 100;
+/** Devices that are made ready before anything is known of them: most of those that come and go all the time are not. */
+const EARLY = { atOnce: 20, aSecond: 10 };
 
 export interface FollowedComponents {
   readonly kernel: Pick<Kernel, 'dump'>;
@@ -18,6 +21,8 @@ export interface FollowedComponents {
 export interface FollowedNews {
   /** A container's address is another one's now, or nobody's: its objects have to go. */
   readonly withdrawn: (ip: Ipv4) => void;
+  /** A device has come that will be a container's: there is time before its first packet. */
+  readonly came: (ifindex: number) => void;
   /** Somebody waits to be admitted. */
   readonly waiting: () => void;
   /** All of them were read: bridges may have come or gone. */
@@ -28,6 +33,7 @@ export interface FollowedNews {
 export class FollowedContainers {
   readonly #components: FollowedComponents;
   readonly #news: FollowedNews;
+  readonly #early = new Allowance(EARLY);
   #admission = new Admission();
   #locals: LocalContainers | undefined;
   #isReading = false;
@@ -77,9 +83,14 @@ export class FollowedContainers {
   async begin(subnet: Prefix4): Promise<boolean> {
     if (this.#locals !== undefined) return false;
     let isFirst = true;
-    this.#locals = new LocalContainers(subnet, (ip, local) => {
-      if (isFirst && local !== undefined) this.#admission.admit(local);
-      else this.#change(ip, local);
+    this.#locals = new LocalContainers(subnet, {
+      changed: (ip, local) => {
+        if (isFirst && local !== undefined) this.#admission.admit(local);
+        else this.#change(ip, local);
+      },
+      came: (ifindex) => {
+        if (this.#early.take(this.#components.clock.monotonic())) this.#news.came(ifindex);
+      },
     });
     await this.#read().finally(() => {
       isFirst = false;

@@ -31,13 +31,16 @@ const HOST: readonly KernelObject[] = [
 
 function locals(...more: KernelObject[]) {
   const said: string[] = [];
-  const found = new LocalContainers(SUBNET, (address, local) =>
-    said.push(`${formatIpv4(address)} ${local === undefined ? 'gone' : `${local.mac} ${local.device}`}`),
-  );
+  const came: number[] = [];
+  const found = new LocalContainers(SUBNET, {
+    changed: (address, local) =>
+      said.push(`${formatIpv4(address)} ${local === undefined ? 'gone' : `${local.mac} ${local.device}`}`),
+    came: (ifindex) => came.push(ifindex),
+  });
   found.replace([...HOST, ...more]);
   const changed = (object: KernelObject) => found.take({ type: 'changed', object });
   const removed = (object: KernelObject) => found.take({ type: 'removed', object });
-  return { found, said, changed, removed, take: () => said.splice(0) };
+  return { found, said, came, changed, removed, take: () => said.splice(0) };
 }
 
 const ONE = [veth('veth1', 11), neighbour('10.0.65.2', 2), entry(2, 'veth1')];
@@ -89,6 +92,26 @@ test('a container goes with its device, and another device of that name is anoth
   // Without an event of its end.
   changed(veth('veth1', 13));
   assert.deepEqual(take(), ['10.0.65.2 gone']);
+});
+
+test('a veth that comes into a bridge is said once, before anything else of its container is known', () => {
+  const { found, came, changed, removed } = locals(...ONE);
+  changed(veth('veth1', 11));
+  assert.deepEqual(came, [], 'it was there');
+  changed(inThisNamespace(veth('veth2', 12, { master: null })));
+  changed({ kind: 'link', name: 'eth7', index: 17, master: 'docker0' });
+  changed(veth('veth3', 13, { master: 'br9' }));
+  assert.deepEqual(came, []);
+  changed(inThisNamespace(veth('veth2', 12)));
+  assert.deepEqual(came, [12], 'Docker moves its other end later');
+  changed(veth('veth2', 12, { up: true }));
+  assert.deepEqual(came, [12]);
+  removed(veth('veth2', 12));
+  changed(veth('veth2', 22));
+  assert.deepEqual(came, [12, 22]);
+  found.replace([...HOST, veth('veth4', 14)]);
+  changed(veth('veth4', 14));
+  assert.deepEqual(came, [12, 22], 'its container may run');
 });
 
 test('what the kernel only forgets stays; an address without an answer goes', () => {

@@ -11,6 +11,13 @@ export interface LocalContainer {
   readonly device: string;
 }
 
+export interface LocalNews {
+  /** Another container has the address now, or with `undefined` none. */
+  readonly changed: (ip: Ipv4, local: LocalContainer | undefined) => void;
+  /** A veth has just come into one of the containers' bridges. Its container may not be known yet, nor run. */
+  readonly came: (ifindex: number) => void;
+}
+
 /** A veth in one of the containers' bridges, whose other end is in another network namespace. */
 interface Port {
   readonly index: number | undefined;
@@ -35,9 +42,11 @@ export const LOCAL_KINDS = ['link', 'address', 'neighbour', 'bridge-fdb'] as con
  */
 export class LocalContainers {
   readonly #subnet: Prefix4;
-  readonly #onChange: (ip: Ipv4, local: LocalContainer | undefined) => void;
+  readonly #news: LocalNews;
   #bridges = new Set<string>();
   #ports = new Map<string, Port>();
+  /** All veths in the bridges, by ifindex: Docker makes both ends in one namespace, and moves one of them later. */
+  readonly #veths = new Set<number>();
   readonly #names = new Map<number, string>();
   /** Ports whose packets wait in a queue. */
   readonly #queued = new Map<string, string>();
@@ -47,9 +56,9 @@ export class LocalContainers {
   readonly #ipsOf = new Map<string, Set<Ipv4>>();
   readonly #locals = new Map<Ipv4, LocalContainer>();
 
-  constructor(subnet: Prefix4, onChange: (ip: Ipv4, local: LocalContainer | undefined) => void) {
+  constructor(subnet: Prefix4, news: LocalNews) {
     this.#subnet = subnet;
-    this.#onChange = onChange;
+    this.#news = news;
   }
 
   /** By address. */
@@ -74,6 +83,7 @@ export class LocalContainers {
     this.#ports = new Map();
     this.#queued.clear();
     this.#names.clear();
+    this.#veths.clear();
     for (const object of objects) if (object.kind === 'link') this.#takeLink(object);
     for (const [device, { index }] of before)
       if (this.#ports.get(device)?.index !== index) this.#forget(device);
@@ -94,8 +104,8 @@ export class LocalContainers {
         : undefined;
     if (object.kind === 'link') {
       if (isGone && this.#bridges.has(object.name)) return 'again';
-      if (isGone) this.#removePort(object.name);
-      else this.#takeLink(object);
+      if (isGone) this.#removeLink(object);
+      else if (this.#takeLink(object) === 'came' && object.index !== undefined) this.#news.came(object.index);
       return undefined;
     }
     this.#take(object, isGone);
@@ -127,7 +137,26 @@ export class LocalContainers {
     }
   }
 
-  #takeLink(link: Link): void {
+  #takeLink(link: Link): 'came' | undefined {
+    const cameIn = this.#takeVeth(link);
+    this.#takePort(link);
+    return cameIn;
+  }
+
+  #removeLink({ name, index }: Link): void {
+    if (index !== undefined) this.#veths.delete(index);
+    this.#removePort(name);
+  }
+
+  #takeVeth({ index, type, master }: Link): 'came' | undefined {
+    if (index === undefined || type !== 'veth') return undefined;
+    const wasIn = this.#veths.has(index);
+    if (master != null && this.#bridges.has(master)) this.#veths.add(index);
+    else this.#veths.delete(index);
+    return !wasIn && this.#veths.has(index) ? 'came' : undefined;
+  }
+
+  #takePort(link: Link): void {
     const { name, index, type, master, peerNamespaceId, qdisc } = link;
     const known = index === undefined ? undefined : this.#names.get(index);
     if (known !== undefined && known !== name) this.#removePort(known);
@@ -184,7 +213,7 @@ export class LocalContainers {
       if (ips === undefined) this.#ipsOf.set(now.device, new Set([ip]));
       else ips.add(ip);
     }
-    this.#onChange(ip, now);
+    this.#news.changed(ip, now);
   }
 
   #find(ip: Ipv4): LocalContainer | undefined {

@@ -77,6 +77,7 @@ async function host(
   const wire = answeringWire();
   const rules = { text: '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT' };
   const listeners = new Set<() => void>();
+  const prepared: number[] = [];
   const stopper = new AbortController();
   t.after(() => stopper.abort());
   const reconciler = new Reconciler(
@@ -88,6 +89,7 @@ async function host(
     {
       ...{ reconciler, kernel, clock, log: silentLogger, counts: () => undefined, random: () => 0 },
       wireSockets: async () => wire.sockets,
+      prepare: (ifindex) => prepared.push(ifindex),
       users: new FastPathUsers(system, '/note'),
       observeRules: (listener) => {
         listeners.add(listener);
@@ -131,6 +133,7 @@ async function host(
     listeners,
     reconciler,
     wire,
+    prepared,
   };
 }
 
@@ -249,6 +252,20 @@ test('a container that comes gets its hooks a moment later; one that goes loses 
     made().filter((text) => text.includes('veth2')),
     [],
   );
+});
+
+test('a device that comes is made ready at once, and not while there is no fast path', async (t) => {
+  const { kernel, prepared, use, clock } = await host(t);
+  assert.deepEqual(prepared, [], 'this one was there');
+  const [device] = veth('veth2', 12, '10.0.65.3');
+  kernel.interfere({ verb: 'add', object: device as KernelObject });
+  assert.deepEqual(prepared, [12]);
+  use(',"FastPath":"off"');
+  await clock.advance(2_000);
+  const [other] = veth('veth3', 13, '10.0.65.4');
+  kernel.interfere({ verb: 'add', object: other as KernelObject });
+  await clock.advance(2_000);
+  assert.deepEqual(prepared, [12]);
 });
 
 test('a peer that goes, or gets a direct route, is slow', async (t) => {

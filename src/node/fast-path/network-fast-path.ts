@@ -31,6 +31,8 @@ export interface FastPathComponents extends WatchWireComponents {
   readonly users: FastPathUsers;
   /** What the programs on a VXLAN device's way have counted; `undefined` where there are none. */
   readonly counts: (device: string) => FastCounts | undefined;
+  /** Makes a device ready for programs to come. */
+  readonly prepare: (ifindex: number) => void;
 }
 
 export interface FastPathOptions {
@@ -91,6 +93,9 @@ export class NetworkFastPath {
     this.#pauses = new Pauses(components.clock, () => this.#poke());
     this.#containers = new FollowedContainers(components, {
       withdrawn: (ip) => this.#wanted.setContainer(ip, undefined),
+      came: (ifindex) => {
+        if (this.#isMade) components.prepare(ifindex);
+      },
       waiting: () => this.#poke({ look: false }),
       replaced: () => this.#judge.poke(),
     });

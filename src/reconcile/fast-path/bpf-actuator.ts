@@ -105,6 +105,11 @@ export class BpfActuator implements Actuator {
     return this.#sets.get(set)?.counts();
   }
 
+  /** Makes a device ready for hooks that will be wanted, as long as others are there. What fails is said when they are attached. */
+  prepare(ifindex: number): void {
+    this.#order.run(async () => this.#opened?.hooks.prepare(ifindex)).catch(() => {});
+  }
+
   scan({ kinds, device }: DumpQuery, visit: (object: KernelObject) => void): Promise<void> {
     if (!this.kinds.some(({ name }) => kinds.includes(name))) return Promise.resolve();
     return this.#order.run(async () => {

@@ -55,6 +55,14 @@ export class ClsactHooks implements HookForm {
     });
   }
 
+  /**
+   * Makes the qdisc, for filters to come. The kernel (qdisc_graft) deactivates a device that is up meanwhile, and drops what goes
+   * out by it for some milliseconds: there is nothing to drop before the container runs.
+   */
+  prepare(ifindex: number): void {
+    this.#ask(clsactRequest(ifindex), ['EEXIST', 'ENODEV']);
+  }
+
   async attach(place: HookPlace, program: number): Promise<void> {
     const { ifindex } = place;
     const [present] = await this.#at(place);

@@ -38,12 +38,15 @@ const OF_CONTAINERS: readonly FastProgram[] = ['from-container', 'note-in'];
 /**
  * Hooks in the form that this host has: on the underlay and the VXLAN device tcx, where the kernel has it and a bpffs keeps links,
  * and clsact else. Those of the other form, of a weft that chose otherwise, are found and replaced, too.
+ *
+ * tcx without a link (BPF_PROG_ATTACH) needs no bpffs. But a weft with fewer rights could not take it off: that needs the system
+ * call bpf, and CAP_SYS_ADMIN to see whose program it is (bpf_prog_get_fd_by_id in kernel/bpf/syscall.c).
  */
 export class Hooks {
   readonly form: FormName;
   /** Also where none can be kept: there may be some of an earlier run. */
   readonly #tcx: HookForm | undefined;
-  readonly #clsact: HookForm;
+  readonly #clsact: ClsactHooks;
   readonly #bpf: Bpf;
   /** The filters, as long as the kernel reports no change of any by others. Pins of tcx are read each time. */
   #filters: readonly FoundHook[] | undefined;
@@ -73,6 +76,11 @@ export class Hooks {
         // A device may have gone since, and its filters with it.
         .filter(({ ifindex, device }) => names.nameOf(ifindex) === device)
     );
+  }
+
+  /** Makes a container's device ready: see {@link ClsactHooks.prepare}. */
+  prepare(ifindex: number): void {
+    this.#clsact.prepare(ifindex);
   }
 
   async attach(place: HookPlace, program: number): Promise<void> {
