@@ -13,6 +13,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { cannotRun } from '../test/support/test-lab.ts';
+import { compileImports } from './compile-imports.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Debian 12's kernel, 6.1, and that of Debian 13, 6.12, built for it. */
@@ -33,12 +35,19 @@ const SHORT = {
 };
 /** What a machine takes beyond this is a machine that hangs. */
 const LIMIT_MS = 20 * 60_000;
-/**
- * An emulated processor takes ten to twenty times as long. Under it one start of Node in sixteen ends by itself (SIGSEGV, or V8's
- * "Check failed: it->second.Size() > offset") while it compiles, and none in sixty that reads what a run outside the machine
- * has compiled: the cache of the tests is in the checkout, which the machine can read.
- */
+/** An emulated processor takes ten to twenty times as long. */
 const PATIENCE = 15;
+/**
+ * What Node compiled, in the checkout, which the machine can read. Under the emulator one start of Node in sixteen ends by itself
+ * (SIGSEGV, or V8's "Check failed: it->second.Size() > offset") while it compiles, and none in sixty that reads what was compiled
+ * outside.
+ */
+const COMPILED = join(ROOT, 'node_modules/.cache/weft');
+/** Beside what the tests import: what runs them, and the programs that they start. */
+const PROGRAMS = ['script/run-tests.ts', 'src/cli/*.ts', 'test/support/echo-sender-process.ts'];
+
+/** An exit code of script/kernel. */
+const CANNOT_BE_HAD = 3;
 
 interface Outcome {
   readonly passed: number;
@@ -54,12 +63,6 @@ const { values, positionals } = parseArgs({
   },
 });
 const chosen = values.short ? SHORT : { kernels: KERNELS, files: FILES };
-if (/^\/(tmp|run)\//.test(ROOT)) {
-  process.stderr.write(
-    `kernels: ${ROOT} can't be seen in the machines, which have /tmp and /run of their own\n`,
-  );
-  process.exit(2);
-}
 const files = globSync(positionals.length > 0 ? positionals : chosen.files, { cwd: ROOT });
 const sum = { passed: 0, failed: 0, skipped: 0 };
 for (const kernel of values.kernel ?? chosen.kernels) {
@@ -69,18 +72,31 @@ for (const kernel of values.kernel ?? chosen.kernels) {
   sum.skipped += skipped;
 }
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
-process.exitCode = sum.failed > 0 || sum.passed === 0 ? 1 : 0;
+process.exitCode = sum.failed > 0 || sum.passed + sum.skipped === 0 ? 1 : 0;
 
-/** A machine that ends before its tests do is one failure. */
+/** A machine that ends before its tests do is one failure, and one that can't be had is one skip. */
 async function runUnder(kernel: string): Promise<Outcome> {
   const fetch = join(ROOT, 'script/kernel');
-  // It says itself why there is no such kernel.
-  if (spawnSync(fetch, [kernel], { stdio: 'inherit' }).status !== 0)
-    return { passed: 0, failed: 1, skipped: 0 };
+  const lacking = lackingForMachines();
+  if (lacking !== undefined) return skipped(kernel, lacking);
+  const { status, stderr } = spawnSync(fetch, [kernel], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'inherit', 'pipe'],
+  });
+  process.stderr.write(stderr);
+  if (status === CANNOT_BE_HAD) return skipped(kernel, stderr.trimEnd().split('\n').at(-1) ?? '');
+  if (status !== 0) return { passed: 0, failed: 1, skipped: 0 };
   const place = execFileSync(fetch, ['--folder', kernel], { encoding: 'utf8' }).trim();
   const share = mkdtempSync(join(tmpdir(), 'weft-kernel-'));
+  const programs = globSync(PROGRAMS, { cwd: ROOT, exclude: ['**/*.test.ts'] });
   try {
+    compileImports(
+      [...programs, ...files].map((file) => join(ROOT, file)),
+      COMPILED,
+    );
     writeFileSync(join(share, 'script'), guestScript());
+    // The machine has folders of its own in these places.
+    if (/^\/(tmp|run)\//.test(ROOT)) writeFileSync(join(share, 'checkout'), ROOT);
     const started = performance.now();
     await runMachine(place, share);
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
@@ -100,11 +116,22 @@ async function runUnder(kernel: string): Promise<Outcome> {
   }
 }
 
+function skipped(kernel: string, reason: string): Outcome {
+  process.stdout.write(`skipped  ${kernel}: ${reason}\n`);
+  return { passed: 0, failed: 0, skipped: 1 };
+}
+
+/** Why there can be no machines here; `undefined` when there can. */
+function lackingForMachines(): string | undefined {
+  if (process.arch !== 'x64') return 'the machines are x86-64, and run the programs of this one';
+  return cannotRun('qemu-system-x86_64', 'busybox', 'xz', 'dpkg-deb') || undefined;
+}
+
 function guestScript(): string {
   const peers = Object.entries(process.env).filter(([name]) => name.startsWith('WEFT_PEER_'));
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
-    `export WEFT_PATIENCE=${PATIENCE}`,
+    `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE='${COMPILED}'`,
     // Tests that count lost packets have no processor to share; in the short list one has the machine for itself.
     `export WEFT_TESTS_AT_ONCE=${values.short ? 1 : 3}`,
     ...peers.map(([name, value]) => `export ${name}='${value}'`),

@@ -241,3 +241,28 @@ test('a rotation that is asked for begins at once', async (t) => {
   assert.equal(node.done[0], 'make n');
   assert.equal(node.rotation.request(), 'one is under way');
 });
+
+test('two nodes of which a rotation is asked at once have one', async (t) => {
+  const node = new Node();
+  node.peer = AT_REST;
+  await node.start(t, OWN);
+  assert.equal(node.rotation.request(), undefined);
+  // The other one was first.
+  node.peer = ROTATING;
+  node.rotation.planFor(node.lease);
+  await node.pass(10, () => node.hear(['cur', pub('p')], ['nxt', pub('q')]));
+  await node.pass(12, () => node.hear(['nxt', pub('q')]));
+  node.published = pub('n');
+  node.peer = {
+    ...AT_REST,
+    backendData: { PublicKey: pub('q'), Port: 51_830 },
+    weft: { Wireguard: { Generation: 2 } },
+  };
+  node.rotation.planFor(node.lease);
+  await node.pass(30);
+  assert.deepEqual(
+    node.done.filter((what) => what.startsWith('make') || what.startsWith('promote')),
+    ['make n', 'promote n'],
+  );
+  assert.equal(node.rotation.status?.phase, 'idle');
+});

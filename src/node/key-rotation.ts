@@ -304,6 +304,8 @@ export class KeyRotation {
 
   async #begin(rotation: Rotation, network: RotatedNetwork, number: number, why: string): Promise<void> {
     const { keys, clock, log } = this.#components;
+    // It is what was asked for, also when another node began it.
+    this.#isAsked = false;
     await keys.makeNext();
     rotation.begin(number, clock.monotonic());
     rotation.decide(clock.monotonic());

@@ -11,6 +11,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ctr: 'containerd',
   xz: 'xz-utils',
   'qemu-aarch64-static': 'qemu-user-static',
+  'qemu-system-x86_64': 'qemu-system-x86',
   etcd: 'etcd-server',
   etcdctl: 'etcd-client',
   tcpdump: 'tcpdump',
