@@ -110,15 +110,20 @@ export class PathChanger {
     return { ...intent, backend: intent.backend.at({ ...intent.backend.step, reversePath }) };
   }
 
-  /** What the lease says once the intent is in force. */
+  /**
+   * What the lease says once the intent is in force: the step that the kernel has come to. What was learned while it was applied is
+   * for the next one: another host would take its promises for kept.
+   */
   announced({ backend }: NetworkIntent, attributes: LeaseAttributes): LeaseAttributes {
     const change = this.#change;
     if (!(backend instanceof ChangingBackend) || change === undefined) return attributes;
     const own = this.#network.dataPath.owner.stateOf('own');
     change.isAnnounced ||= own.isDone;
     change.trouble = own.isDone ? undefined : `${own.key}: ${own.reason ?? 'it is not there yet'}`;
-    const step = this.#stepOf(change, backend);
-    this.#inForce = textOf(step);
+    const { isAnnounced, trouble } = change;
+    const { trouble: _, ...applied } = backend.step;
+    const step = { ...applied, isAnnounced, ...(trouble !== undefined && { trouble }) };
+    this.#inForce = textOf(backend.step);
     this.wake();
     return { ...attributes, ...backend.at(step).published };
   }
