@@ -20,7 +20,7 @@ test('addresses of a host that is gone are free after the grace time', { skip },
   const [one, two] = twoOf(tenants());
   const name = newName();
   await createTenant(tenants(), name, { subnet: '10.74.0.0/24' });
-  const a = await one.run('a74', name);
+  const a = await one.run('a74', name, ['--ip', '10.74.0.32']);
   await two.run('b74', name, ['--ip', '10.74.0.33']);
   await two.run('c74', name, ['--ip', '10.74.0.34']);
   await waitForAnswer(a, '10.74.0.34');

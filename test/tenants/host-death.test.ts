@@ -34,7 +34,7 @@ test('a host that is gone keeps its addresses, and uses them when it returns', {
   const [one, , three] = threeOf(tenants());
   const name = newName();
   await createTenant(tenants(), name, { subnet: '10.71.0.0/24' });
-  const a = await one.run('a71', name);
+  const a = await one.run('a71', name, ['--ip', '10.71.0.32']);
   await three.run('c71', name, ['--ip', '10.71.0.33']);
   await waitForAnswer(a, '10.71.0.33');
   const id = (await storedAddress(tenants(), name, '10.71.0.33'))?.host ?? '';

@@ -113,8 +113,8 @@ for (const engine of [debian, iptables]) {
       const name = newName();
       await createTenant(tenants(), name, { subnet: '10.73.0.0/24' });
       // The network is in use: what is asked for next is known, and only the write is waited for.
-      await one.run('first73', name);
-      const peer = await two.run('peer73', name);
+      await one.run('first73', name, ['--ip', '10.73.0.10']);
+      const peer = await two.run('peer73', name, ['--ip', '10.73.0.11']);
       const [server] = tenants().store.members;
       assert.ok(server);
       // What waits in the registry's socket.

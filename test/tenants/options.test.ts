@@ -199,7 +199,7 @@ for (const engine of ENGINES) {
       const second = await create(pair(), { subnet: '10.46.0.0/24' });
       const a = await one.run('both', first);
       const b = await two.run('first', first);
-      const c = await two.run('second', second);
+      const c = await two.run('second', second, ['--ip', '10.46.0.40']);
       await waitForAnswer(a, b.address);
       assert.equal(await answered(a, c.address, 1), 0);
       await one.must(['network', 'connect', '--ip', '10.46.0.50', second, 'both']);
