@@ -35,7 +35,10 @@ const SINK = `require('node:net').createServer((socket) => {
 }).listen(9000, '0.0.0.0', () => console.log('listening'));`;
 /** 20 kB each 20 ms until SIGTERM. */
 const SOURCE = `const socket = require('node:net').connect(9000, process.argv[1], () => console.log('connected'));
-const timer = setInterval(() => socket.write(Buffer.alloc(20_000)), 20);
+const timer = setInterval(() => {
+  socket.write(Buffer.alloc(20_000));
+  if (socket.bytesWritten > 500_000 && socket.bytesWritten <= 520_000) console.log('under way');
+}, 20);
 socket.on('error', (error) => console.log(String(error)) || process.exit(1));
 process.on('SIGTERM', () => {
   clearInterval(timer);
@@ -53,6 +56,8 @@ async function streamOf({ nodes: [one, two] }: Network): Promise<{ end(): Promis
   await client.waitForLog(/connected/);
   return {
     async end() {
+      // A change in place may be faster than the stream.
+      await client.waitForLog(/under way/);
       client.kill('SIGTERM');
       await Promise.all([client.exited(), server.exited()]);
       const sent = Number(/sent (\d+)/.exec(await client.log())?.[1]);
