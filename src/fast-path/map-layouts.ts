@@ -24,8 +24,8 @@ export interface MapLayout {
 export type FastMap = 'settings' | 'peers' | 'locals' | 'edition' | 'flows' | 'counts';
 
 /**
- * What keys and values of the maps mean, also where their sizes stay: it is part of the maps' names in the kernel. To be raised with each
- * change of a structure or of the counts, so that a flanneld does not take over maps that it would misread. 1 to 99.
+ * The number of this layout, 1 to 99, a part of the maps' names in the kernel. A change of a structure or of the counts raises
+ * it, also where all sizes stay, so that a flanneld does not take over maps that it would misread.
  */
 export const LAYOUT = 1;
 

@@ -111,8 +111,8 @@ export class PathChanger {
   }
 
   /**
-   * What the lease says once the intent is in force: the step that the kernel has come to. What was learned while it was applied is
-   * for the next one: another host would take its promises for kept.
+   * What the lease says once the intent is in force: the step that the kernel has come to. News that came while it was applied
+   * belongs to the next step. In this one it would be a promise that other hosts take for kept.
    */
   announced({ backend }: NetworkIntent, attributes: LeaseAttributes): LeaseAttributes {
     const change = this.#change;

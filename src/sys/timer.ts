@@ -43,7 +43,7 @@ const MOST_TIMES = 3;
 
 /**
  * Calls back once when `progress` has been the same for `ms` in which this process could run, and after three times `ms` in
- * any case. An answer that came while the process was kept from running waits to be read: it is no silence of the other side.
+ * any case. An answer may have come while the process was kept from running: it waits to be read, and is no silence of the other side.
  * Does not keep the process alive. `action` must not throw.
  */
 export function startSilenceTimer(ms: number, progress: () => number, action: () => void): Timer {

@@ -105,7 +105,7 @@ export class BpfActuator implements Actuator {
     return this.#sets.get(set)?.counts();
   }
 
-  /** Makes a device ready for hooks that will be wanted, as long as others are there. What fails is said when they are attached. */
+  /** Makes a device ready for hooks that will be wanted, as long as others are there. A failure is reported when they are attached. */
   prepare(ifindex: number): void {
     this.#order.run(async () => this.#opened?.hooks.prepare(ifindex)).catch(() => {});
   }
