@@ -4,6 +4,7 @@ import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 import {
   deadlineIn,
+  runningClock,
   runningDeadlineIn,
   startInterval,
   startSilenceTimer,
@@ -85,4 +86,23 @@ test('a silence begins again with each progress, and is called once', async () =
   clearInterval(comes);
   await until(() => calls === 1, { what: 'silence' });
   timer.stop();
+});
+
+test('a running clock sleeps by the time in which this process could run', async () => {
+  const order: string[] = [];
+  const { signal } = new AbortController();
+  const sleeps = [
+    runningClock(systemClock)
+      .sleep(400, signal)
+      .then(() => order.push('running')),
+    systemClock.sleep(450).then(() => order.push('plain')),
+  ];
+  holdUp(600);
+  await Promise.all(sleeps);
+  assert.deepEqual(order, ['plain', 'running']);
+  const stopper = new AbortController();
+  const stopped = runningClock(systemClock).sleep(3_600_000, stopper.signal);
+  stopper.abort('over');
+  await assert.rejects(stopped, (reason) => reason === 'over');
+  await assert.rejects(runningClock(systemClock).sleep(1, stopper.signal), (reason) => reason === 'over');
 });

@@ -69,3 +69,25 @@ export function runningDeadlineIn(ms: number, signal?: AbortSignal): AbortSignal
   signal?.addEventListener('abort', () => timer.stop(), { once: true });
   return signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
 }
+
+/** The same clock with sleeps by the time in which this process could run; they do not keep it alive. See {@link startSilenceTimer}. */
+export function runningClock(clock: Clock): Clock {
+  return {
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    sleep(ms, signal) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      if (signal?.aborted) reject(signal.reason);
+      const timer = startSilenceTimer(ms, () => 0, resolve);
+      const stop = (): void => {
+        timer.stop();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener('abort', stop, { once: true });
+      return promise.finally(() => {
+        timer.stop();
+        signal?.removeEventListener('abort', stop);
+      });
+    },
+  };
+}

@@ -11,7 +11,7 @@ import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 import type { AskHttp } from '#src/sys/http-question.ts';
 import type { Random } from '#src/sys/random.ts';
-import { runningDeadlineIn } from '#src/sys/timer.ts';
+import { runningClock, runningDeadlineIn } from '#src/sys/timer.ts';
 
 /** What one etcd server says of itself over plain HTTP. */
 export interface EndpointSeen {
@@ -183,7 +183,7 @@ async function readStore(
 }
 
 async function open(components: RegistryComponents, etcd: EtcdOptions, api: 'v2' | 'v3'): Promise<Registry> {
-  const parts = { ...components, logger: silentLogger };
+  const parts = { ...components, clock: runningClock(components.clock), logger: silentLogger };
   if (api === 'v2') return new EtcdV2Registry(parts, etcd);
   const { EtcdV3Registry } = await loadEtcdV3();
   return new EtcdV3Registry(parts, etcd);
