@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { FastWay } from '#src/backend/fast-way.ts';
+import type { FastCounts } from '#src/fast-path/map-layouts.ts';
 import { parseIptablesSave } from '#src/firewall/iptables-save.ts';
 import { MemoryKernel } from '#src/kernel/memory-kernel.ts';
 import { parseIpv4, parsePrefix4, prefix4 } from '#src/lib/ip.ts';
@@ -78,6 +79,7 @@ async function host(
   const rules = { text: '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT' };
   const listeners = new Set<() => void>();
   const prepared: number[] = [];
+  const packets = { count: 0 };
   const stopper = new AbortController();
   t.after(() => stopper.abort());
   const reconciler = new Reconciler(
@@ -87,7 +89,8 @@ async function host(
   await reconciler.start(stopper.signal);
   const fast = new NetworkFastPath(
     {
-      ...{ reconciler, kernel, clock, log: silentLogger, counts: () => undefined, random: () => 0 },
+      ...{ reconciler, kernel, clock, log: silentLogger, random: () => 0 },
+      counts: (device) => ({ [device]: packets.count }) as unknown as FastCounts,
       wireSockets: async () => wire.sockets,
       prepare: (ifindex) => prepared.push(ifindex),
       users: new FastPathUsers(system, '/note'),
@@ -134,6 +137,7 @@ async function host(
     reconciler,
     wire,
     prepared,
+    packets,
   };
 }
 
@@ -252,6 +256,17 @@ test('a container that comes gets its hooks a moment later; one that goes loses 
     made().filter((text) => text.includes('veth2')),
     [],
   );
+});
+
+test('a status has the packets up to now, and none while there is no fast path', async (t) => {
+  const { fast, use, clock, packets } = await host(t);
+  packets.count = 7;
+  assert.deepEqual(fast.status?.packets, { [WAY.device]: 7 });
+  packets.count = 8;
+  assert.deepEqual(fast.status?.packets, { [WAY.device]: 8 });
+  use('', 'another backend');
+  await clock.advance(2_000);
+  assert.equal(fast.status?.packets, undefined);
 });
 
 test('a device that comes is made ready at once, and not while there is no fast path', async (t) => {

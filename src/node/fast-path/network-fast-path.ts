@@ -73,7 +73,8 @@ export class NetworkFastPath {
   #mode: Mode = 'untouched';
   #generation = 0;
   #tcp = false;
-  #counts: FastCounts | undefined;
+  /** The device that packets are counted on; `undefined` while there are no programs. */
+  #countedOn: string | undefined;
   #rulesChanged = false;
   #dirty = true;
   #wake: (() => void) | undefined;
@@ -184,6 +185,7 @@ export class NetworkFastPath {
   get status(): FastPathStatus | undefined {
     if (!this.#asked) return undefined;
     const reasons = this.#reasons;
+    const packets = this.#countedOn === undefined ? undefined : this.#components.counts(this.#countedOn);
     const slow = Array.from(this.#wanted.slow, ([lease, reason]) => ({ lease, reason }));
     return {
       state: this.#stateWord,
@@ -193,7 +195,7 @@ export class NetworkFastPath {
       slowPeers: slow,
       queues: this.#containers.queues,
       tcp: this.#tcp,
-      ...(this.#counts !== undefined && { packets: this.#counts }),
+      ...(packets !== undefined && { packets }),
     };
   }
 
@@ -236,7 +238,7 @@ export class NetworkFastPath {
   }
 
   async #step(signal: AbortSignal): Promise<void> {
-    const { users, counts } = this.#components;
+    const { users } = this.#components;
     await this.#claim();
     if (this.#asked && this.#isPossible) await this.#follow(signal);
     const before = this.#mode;
@@ -263,7 +265,7 @@ export class NetworkFastPath {
       await this.#owner.settled();
     }
     if (this.#mayRemove && this.#owner.status.failing.length === 0) await this.#claimed.keepOnly(way.device);
-    this.#counts = counts(way.device);
+    this.#countedOn = way.device;
     this.#pauses.take();
     this.#say();
   }
@@ -272,7 +274,7 @@ export class NetworkFastPath {
   async #withdraw(): Promise<void> {
     const { users, log } = this.#components;
     this.#wanted.withdraw(this.#containers.admitted);
-    this.#counts = undefined;
+    this.#countedOn = undefined;
     this.#owner.allowRemoval();
     await this.#owner.settled();
     const done = await users.leave(this.#options.name);
