@@ -77,13 +77,11 @@ print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 
 /**
- * End-to-end tests of a release work for a quarter to a third of their time: they wait for a grace to end, for a program to
- * give up. Those of the sources work for two fifths: with six at once on two processors doctor's looks ran into their own
- * deadlines.
+ * End-to-end tests work for two fifths of their time: they wait for a grace to end, for a program to give up. With more files at
+ * once, tests ran into their own deadlines.
  */
 function filesAtOnce(): number {
-  const more = process.env.WEFT_FLANNELD === undefined ? 2 : 3;
-  return Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + more;
+  return Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 2;
 }
 
 /** A run that was killed could not take its labs away. */
