@@ -1,21 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
+import { writtenFiles } from '../../../test/support/written-files.ts';
 
 const SETTING = '/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal';
 const NOTE = '/var/lib/weft/fast-path.json';
 
 function host(value: string | undefined) {
   const files = new Map<string, string>(value === undefined ? [] : [[SETTING, `${value}\n`]]);
-  const write = async (path: string, text: string | Iterable<string>): Promise<void> => {
-    files.set(path, [...text].join(''));
-  };
-  const system = {
-    read: async (path: string) => files.get(path),
-    write,
-    writeAtomically: write,
-    remove: async (path: string) => void files.delete(path),
-  };
+  const system = writtenFiles(files);
   return { files, open: () => new FastPathUsers(system, NOTE), value: () => files.get(SETTING)?.trim() };
 }
 

@@ -16,6 +16,7 @@ import { SysctlActuator } from '#src/reconcile/sysctl-actuator.ts';
 import { type KernelObject, KINDS } from '#src/state/object.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 import { answeringWire } from '../../../test/support/answering-wire.ts';
+import { writtenFiles } from '../../../test/support/written-files.ts';
 
 const ip = (text: string) => parseIpv4(text) ?? assert.fail();
 const prefix = (text: string) => parsePrefix4(text) ?? assert.fail();
@@ -65,16 +66,9 @@ async function host(
   for (const object of [...HOST, ...left]) kernel.interfere({ verb: 'add', object });
   const files = new Map([[LIBERAL, '0\n'], ...Object.entries(given)]);
   const locked = new Set<string>();
-  const write = async (path: string, text: string | Iterable<string>): Promise<void> => {
+  const system = writtenFiles(files, (path) => {
     if (locked.has(path)) throw Object.assign(new Error('read-only file system'), { code: 'EROFS' });
-    files.set(path, [...text].join(''));
-  };
-  const system = {
-    read: async (path: string) => files.get(path),
-    write,
-    writeAtomically: write,
-    remove: async (path: string) => void files.delete(path),
-  };
+  });
   const wire = answeringWire();
   const rules = { text: '*filter\n:FORWARD ACCEPT [0:0]\nCOMMIT' };
   const listeners = new Set<() => void>();
