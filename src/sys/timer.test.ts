@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
@@ -105,4 +106,13 @@ test('a running clock sleeps by the time in which this process could run', async
   stopper.abort('over');
   await assert.rejects(stopped, (reason) => reason === 'over');
   await assert.rejects(runningClock(systemClock).sleep(1, stopper.signal), (reason) => reason === 'over');
+});
+
+test('a running deadline that is over leaves nothing at a signal that lives on', async () => {
+  const { signal } = new AbortController();
+  const before = getEventListeners(signal, 'abort').length;
+  const deadline = runningDeadlineIn(5, signal);
+  assert.equal(getEventListeners(signal, 'abort').length, before + 1);
+  await until(() => deadline.aborted, { what: 'deadline' });
+  assert.equal(getEventListeners(signal, 'abort').length, before);
 });

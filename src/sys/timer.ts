@@ -64,9 +64,17 @@ export function startSilenceTimer(ms: number, progress: () => number, action: ()
 /** As {@link deadlineIn}, by the time in which this process could run; see {@link startSilenceTimer}. */
 export function runningDeadlineIn(ms: number, signal?: AbortSignal): AbortSignal {
   const late = new AbortController();
-  const isLate = (): void => late.abort(new DOMException(`no end within ${ms} ms`, 'TimeoutError'));
-  const timer = startSilenceTimer(ms, () => 0, isLate);
-  signal?.addEventListener('abort', () => timer.stop(), { once: true });
+  const stop = (): void => timer.stop();
+  const timer = startSilenceTimer(
+    ms,
+    () => 0,
+    () => {
+      // A daemon's signal lives as long as the daemon, and has a deadline for each of its questions.
+      signal?.removeEventListener('abort', stop);
+      late.abort(new DOMException(`no end within ${ms} ms`, 'TimeoutError'));
+    },
+  );
+  signal?.addEventListener('abort', stop, { once: true });
   return signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
 }
 
