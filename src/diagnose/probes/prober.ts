@@ -12,6 +12,7 @@ import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { FamilyProbe } from '#src/observe/api.ts';
 import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
+import { beatIn } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Dialer } from '#src/sys/dialer.ts';
 import type { Icmp } from '#src/sys/icmp-socket.ts';
@@ -196,6 +197,7 @@ export class Prober {
     // A late turn of the event loop must not make losses of answers that are here.
     echoes.drain();
     echoes.expire(now);
+    const burst = this.#queue.size > FEW_PEERS ? BURST_MS : SHORT_BURST_MS;
     for (;;) {
       const head = this.#due(now);
       const retry = this.#retries.due(now);
@@ -205,7 +207,8 @@ export class Prober {
       if (isRetried) this.#retry(echoes, retry, now);
       const isLooked = head !== undefined && this.#budget.take(lookPackets(head, this.#options), now);
       if (isLooked) this.#look(echoes, head, now);
-      if (!isRetried && !isLooked) return this.#queue.size > FEW_PEERS ? BURST_MS : SHORT_BURST_MS;
+      // A beat is a multiple of it: each fifth burst comes when others wake as well.
+      if (!isRetried && !isLooked) return Math.ceil(beatIn(now, burst, burst) - now);
     }
     const lookAt = (this.#queue.first?.lookedAt ?? Number.POSITIVE_INFINITY) + LOOK_EVERY_MS;
     const nextAt = Math.min(lookAt, this.#retries.nextAt, echoes.nextDeadline);
