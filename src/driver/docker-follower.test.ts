@@ -143,6 +143,8 @@ test('endpoints that the book has lost are taken over, with their addresses', as
   assert.deepEqual(Object.values(host.book.state.networks), ['n0']);
   const [endpoint] = Object.values(host.book.state.endpoints);
   assert.deepEqual([endpoint?.tenant, endpoint?.addresses, endpoint?.names], ['n0', addresses, ['web']]);
+  // A port that went with the book is made with its other end there.
+  assert.equal(endpoint?.sandbox, '/run/netns/web');
 });
 
 test('a network that Docker has lost leaves the book', async (t) => {
