@@ -34,7 +34,7 @@ test('packets are slow before the work begins, for as long as it takes, and fast
   const complain = () => assert.fail('there is nothing to complain about');
   const work = async (): Promise<void> => {
     assert.deepEqual(asked, [pause(9)]);
-    clock.advance(3_000);
+    await clock.advance(3_000);
     while (asked.length < 2) await new Promise((next) => setImmediate(next));
     throw new Error('the work failed');
   };

@@ -23,7 +23,7 @@ import { cannotRun } from '../support/test-lab.ts';
  */
 const forms = await bpfForms('bridge', 'ethtool');
 const LONG_MS = 600_000;
-const MEGABYTES = 48;
+const MEGABYTES = 16;
 
 async function bothFast(t: TestContext) {
   const bpffs = scratchBpffs(t);
