@@ -15,7 +15,7 @@ const SETTLE_MS = 3_000;
 export const fastPath: Benchmark = {
   name: 'fast-path',
   title: 'Fast path',
-  method: `As the benchmark of the data path, with ${ROUNDS} rounds: the variants are there all at once and are measured one after the other, ${SAMPLE_MS / 1_000} s each, forwards in odd rounds and backwards in even ones, with their daemons stopped (SIGSTOP). “weft” is there twice: what lies between the two is noise. “fast path” is weft with --fast-path=on on both hosts; “fast path to plain weft” has it on one of them only. Established flows go fast; connections are opened and closed on the slow way.`,
+  method: `As the benchmark of the data path, with ${ROUNDS} rounds: the variants are there all at once and are measured one after the other, ${SAMPLE_MS / 1_000} s each, forwards in odd rounds and backwards in even ones, with their daemons stopped (SIGSTOP). “weft” is there twice: what lies between the two is noise. “fast path” is weft with --fast-path=on on both hosts; “fast path to plain weft” has it on one of them only. Established flows go fast; connections are opened and closed on the slow way. The targets: 64-byte packets ≥ 0.6 and TCP_RR p50 ≤ 1.3 times host to host, a TCP stream ≥ 1.25 times flannel.`,
   beside: ['host to host', 'flannel', 'flannel, etcd v3', 'weft'],
   ratiosByRound: true,
   async run(bench) {

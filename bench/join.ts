@@ -6,7 +6,7 @@ const STORES: readonly Store[] = ['v2', 'v3', 'embedded'];
 const SECOND = 1_000;
 
 const TARGETS: Readonly<Record<number, { readonly ratio: number }>> = {
-  10000: { ratio: 0.2 },
+  10000: { ratio: 0.15 },
   50000: { ratio: 0.05 },
 };
 const MEMORY: Readonly<Record<number, { readonly atMost: number }>> = {

@@ -1,6 +1,6 @@
 /**
- * Runs tests under Debian's kernels, each in an emulated machine, and prints what the tests print there. Its root is this
- * machine's own, read only, so the checkout and all programs are at their places; what it writes is in its memory.
+ * Runs tests under Debian's kernels, each list of them in an emulated machine of its own, and prints what the tests print there.
+ * Its root is this machine's own, read only, so the checkout and all programs are at their places; what it writes is in its memory.
  *
  *   script/kernels [--short] [--kernel=PACKAGE]… [FILES]
  *
@@ -19,18 +19,47 @@ import { compileImports } from './compile-imports.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** Debian 12's kernel, 6.1, and that of Debian 13, 6.12, built for it. */
 const KERNELS = ['linux-image-amd64', 'linux-image-6.12-amd64'];
-/** All that is asked of the kernel itself, and a network of three hosts. */
-const FILES = ['test/kernel/*.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/ipsec.test.ts'];
+
+interface List {
+  readonly files: readonly string[];
+  /** Files at once. Tests that count lost packets have no processor to share. */
+  readonly atOnce: number;
+}
+
+/** Each within the limit of a machine. */
+const LISTS: readonly List[] = [
+  // All that is asked of the kernel itself, a network of three hosts, and rules by nftables and by iptables.
+  {
+    files: [
+      'test/kernel/*.test.ts',
+      'test/e2e/lab.test.ts',
+      'test/firewall/quiet.test.ts',
+      'test/firewall/sealed-port.test.ts',
+    ],
+    atOnce: 3,
+  },
+  // Whole networks of the backends that this machine's kernel may lack.
+  { files: ['test/e2e/ipip.test.ts', 'test/e2e/ipsec*.test.ts'], atOnce: 1 },
+  { files: ['test/e2e/wireguard.test.ts', 'test/e2e/wireguard-flannel.test.ts'], atOnce: 1 },
+  { files: ['test/e2e/wireguard-modes.test.ts', 'test/e2e/vxlan-encrypt.test.ts'], atOnce: 1 },
+  { files: ['test/e2e/wireguard-rotation.test.ts'], atOnce: 1 },
+  { files: ['test/e2e/change-to-tunnels.test.ts'], atOnce: 1 },
+];
 /**
  * What this machine's kernel may lack, with few processes: to start one of Node's takes an emulated machine some seconds. The tests
  * have the backends, the reconciler and the rotation of flanneld over a kernel of their own.
  */
-const SHORT = {
+const SHORT: { readonly kernels: readonly string[]; readonly lists: readonly List[] } = {
   kernels: ['linux-image-amd64'],
-  files: [
-    'test/kernel/wireguard.test.ts',
-    'test/kernel/wireguard-rotation.test.ts',
-    'test/kernel/ipip.test.ts',
+  lists: [
+    {
+      files: [
+        'test/kernel/wireguard.test.ts',
+        'test/kernel/wireguard-rotation.test.ts',
+        'test/kernel/ipip.test.ts',
+      ],
+      atOnce: 1,
+    },
   ],
 };
 /** What a machine takes beyond this is a machine that hangs. */
@@ -62,31 +91,38 @@ const { values, positionals } = parseArgs({
     short: { type: 'boolean', default: false },
   },
 });
-const chosen = values.short ? SHORT : { kernels: KERNELS, files: FILES };
-const files = globSync(positionals.length > 0 ? positionals : chosen.files, { cwd: ROOT });
+const chosen = values.short ? SHORT : { kernels: KERNELS, lists: LISTS };
+const lists = positionals.length > 0 ? [{ files: positionals, atOnce: values.short ? 1 : 3 }] : chosen.lists;
 const sum = { passed: 0, failed: 0, skipped: 0 };
-for (const kernel of values.kernel ?? chosen.kernels) {
-  const { passed, failed, skipped } = await runUnder(kernel);
-  sum.passed += passed;
-  sum.failed += failed;
-  sum.skipped += skipped;
-}
+for (const kernel of values.kernel ?? chosen.kernels)
+  for await (const { passed, failed, skipped } of runUnder(kernel)) {
+    sum.passed += passed;
+    sum.failed += failed;
+    sum.skipped += skipped;
+  }
 process.stdout.write(`${sum.passed} passed, ${sum.failed} failed, ${sum.skipped} skipped\n`);
 process.exitCode = sum.failed > 0 || sum.passed + sum.skipped === 0 ? 1 : 0;
 
-/** A machine that ends before its tests do is one failure, and one that can't be had is one skip. */
-async function runUnder(kernel: string): Promise<Outcome> {
+/** One outcome for each list, or one where the kernel can't be had. */
+async function* runUnder(kernel: string): AsyncGenerator<Outcome> {
   const fetch = join(ROOT, 'script/kernel');
   const lacking = lackingForMachines();
-  if (lacking !== undefined) return skipped(kernel, lacking);
+  if (lacking !== undefined) return yield skipped(kernel, lacking);
   const { status, stderr } = spawnSync(fetch, [kernel], {
     encoding: 'utf8',
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   process.stderr.write(stderr);
-  if (status === CANNOT_BE_HAD) return skipped(kernel, stderr.trimEnd().split('\n').at(-1) ?? '');
-  if (status !== 0) return { passed: 0, failed: 1, skipped: 0 };
+  if (status === CANNOT_BE_HAD) return yield skipped(kernel, stderr.trimEnd().split('\n').at(-1) ?? '');
+  if (status !== 0) return yield { passed: 0, failed: 1, skipped: 0 };
   const place = execFileSync(fetch, ['--folder', kernel], { encoding: 'utf8' }).trim();
+  for (const { files, atOnce } of lists)
+    yield await runList({ kernel, place }, { files: globSync(files, { cwd: ROOT }), atOnce });
+}
+
+/** A machine that ends before its tests do is one failure. */
+async function runList({ kernel, place }: { kernel: string; place: string }, list: List): Promise<Outcome> {
+  const { files } = list;
   const share = mkdtempSync(join(tmpdir(), 'weft-kernel-'));
   const programs = globSync(PROGRAMS, { cwd: ROOT, exclude: ['**/*.test.ts'] });
   try {
@@ -94,7 +130,7 @@ async function runUnder(kernel: string): Promise<Outcome> {
       [...programs, ...files].map((file) => join(ROOT, file)),
       COMPILED,
     );
-    writeFileSync(join(share, 'script'), guestScript());
+    writeFileSync(join(share, 'script'), guestScript(list));
     // The machine has folders of its own in these places.
     if (/^\/(tmp|run)\//.test(ROOT)) writeFileSync(join(share, 'checkout'), ROOT);
     const started = performance.now();
@@ -109,7 +145,7 @@ async function runUnder(kernel: string): Promise<Outcome> {
       process.stdout.write(`FAILED  Linux ${release} ended after ${seconds} s:\n${read('console')}\n`);
       return { passed: 0, failed: 1, skipped: 0 };
     }
-    process.stdout.write(`Linux ${release}: ${seconds} s\n`);
+    process.stdout.write(`Linux ${release}: ${seconds} s, ${files.length} files\n`);
     return { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) };
   } finally {
     rmSync(share, { recursive: true });
@@ -127,13 +163,12 @@ function lackingForMachines(): string | undefined {
   return cannotRun('qemu-system-x86_64', 'busybox', 'xz', 'dpkg-deb') || undefined;
 }
 
-function guestScript(): string {
+function guestScript({ files, atOnce }: List): string {
   const peers = Object.entries(process.env).filter(([name]) => name.startsWith('WEFT_PEER_'));
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root',
     `export WEFT_PATIENCE=${PATIENCE} NODE_COMPILE_CACHE='${COMPILED}'`,
-    // Tests that count lost packets have no processor to share; in the short list one has the machine for itself.
-    `export WEFT_TESTS_AT_ONCE=${values.short ? 1 : 3}`,
+    `export WEFT_TESTS_AT_ONCE=${atOnce}`,
     ...peers.map(([name, value]) => `export ${name}='${value}'`),
     // flannel ends where it is not loaded.
     ...(peers.length > 0 ? ['/run/modprobe br_netfilter'] : []),

@@ -230,6 +230,11 @@ export interface PortSeal {
 export interface Inbound {
   /** Devices of the overlay itself. */
   readonly devices: readonly string[];
+  /**
+   * Those of them that are not there now: rules are ready for the next one. Settings of theirs can't be wanted, because nothing
+   * is whole that wants something of a device that nobody makes.
+   */
+  readonly toCome?: readonly string[];
   /** Packets also come in by the underlay as they are, with addresses of the overlay. */
   readonly underlay: boolean;
   /** They may also come by devices that the backend does not know of. Where packets should go is then not checked. */

@@ -55,10 +55,11 @@ test('an unknown type is refused with those there are', () => {
     'Error fetching backend: unknown backend type: vxlam',
     remedy,
   ]);
-  assert.match(
-    refused('gce')[1] ?? '',
-    /unknown backend type: gce \(it sets routes through a cloud provider’s API/,
-  );
+  for (const type of ['gce', 'aws-vpc', 'ali-vpc', 'tencent-vpc'])
+    assert.match(
+      refused(type)[1] ?? '',
+      new RegExp(`unknown backend type: ${type} \\(it sets routes through a cloud provider’s API`),
+    );
 });
 
 const device = (name: string, type = 'vxlan'): Link => ({ kind: 'link', name, type });

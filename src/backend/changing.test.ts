@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { prepareBackend } from '#src/backend/catalogue.ts';
 import { type ChangeStep, ChangingBackend } from '#src/backend/changing.ts';
 import { ipv4, ipv6, parsePrefix4, parsePrefix6 } from '#src/lib/ip.ts';
+import { Secret } from '#src/lib/secret.ts';
 import { writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePhase } from '#src/network/change-plan.ts';
 import { withPhase, withPlan } from '#src/network/change-plan.ts';
@@ -189,6 +190,68 @@ test('loose filters are wanted with the devices', () => {
   const backend = changing({}, { reversePath: new Map([['flannel.7', '2']]) });
   const sysctls = backend.ownObjects({ v4: OWN ?? assert.fail() }).filter(({ kind }) => kind === 'sysctl');
   assert.deepEqual(sysctls.map(formatObject), ['net/ipv4/conf/flannel.7/rp_filter=2']);
+});
+
+const WIREGUARD = '{"Type":"wireguard"}';
+const IPIP = '{"Type":"ipip"}';
+
+/** With the key of this letter, and one that rotates on the second side where `rotates` says so. */
+function toTunnels(wanted: Wanted, { rotates }: { rotates: boolean }, step: Partial<ChangeStep> = {}) {
+  const keyRotation = { side: 'b', takesPart: true, numbers: { current: 2 }, isEnding: false } as const;
+  const secrets = { wireguardKey: OWN_KEY, ...(rotates && { keyRotation }) };
+  const prepared = prepareBackend(config(wanted), { links: [], identity: 'us', instance: '', secrets });
+  const backend = prepared.make(underlay, wanted.taken);
+  assert.ok(backend instanceof ChangingBackend);
+  return backend.at({ ...backend.step, ...step });
+}
+
+const OWN_KEY = { publicKey: `${'o'.repeat(42)}A=`, privateKey: Secret.copyOf(new Uint8Array(32).fill(7)) };
+const THEIR_KEY = { PublicKey: `${'p'.repeat(42)}A=`, Port: 51_830 };
+
+test('loose filters are wanted on devices that there are: of keys that rotate, not on the one to come', () => {
+  const reversePath = new Map<string, string>(
+    ['flannel-wg.b', 'flannel-wg', 'flannel.ipip', 'eth0'].map((device) => [device, '2'] as const),
+  );
+  const filters = (rotates: boolean) =>
+    toTunnels({ from: WIREGUARD, to: IPIP }, { rotates }, { reversePath })
+      .ownObjects({ v4: OWN ?? assert.fail() })
+      .filter(({ kind }) => kind === 'sysctl')
+      .map(formatObject);
+  const [ipip, eth0] = ['flannel.ipip', 'eth0'].map((device) => `net/ipv4/conf/${device}/rp_filter=2`);
+  assert.deepEqual(filters(true), ['net/ipv4/conf/flannel-wg.b/rp_filter=2', ipip, eth0]);
+  // At the end they are as before, but for what a rotation needs.
+  reversePath.set('flannel-wg.b', '1').set('flannel.ipip', '1');
+  assert.deepEqual(filters(true).slice(0, 2), [
+    'net/ipv4/conf/flannel-wg.b/rp_filter=2',
+    'net/ipv4/conf/flannel.ipip/rp_filter=1',
+  ]);
+});
+
+test('wireguard, whose keys were rotated, and ipip: both devices, one route, and a trial of its own', () => {
+  const wanted = { from: WIREGUARD, to: IPIP, phase: 'moving' } as const;
+  const lease = peer(THEIR_KEY, { backendType: 'ipip' }, 'wireguard');
+  const backend = toTunnels(wanted, { rotates: true }, { isAnnounced: true });
+  assert.deepEqual(backend.devices, ['flannel-wg.b', 'flannel.ipip']);
+  assert.equal(backend.mtu, 1420);
+  assert.deepEqual(backend.insideOf(lease), PEER?.address);
+  const theirs = `wireguard-peer ${THEIR_KEY.PublicKey} dev flannel-wg.b endpoint 172.16.70.2:51830 allowed-ips 10.0.2.0/24`;
+  const [old, new_] = [
+    'route 10.0.2.0/24 dev flannel-wg.b scope link',
+    'route 10.0.2.0/24 via 172.16.70.2 dev flannel.ipip onlink',
+  ];
+  assert.deepEqual(objectsOf(backend, lease), [theirs, old].sort());
+  const tried = backend.at({ ...backend.step, tried: new Set(['p']) });
+  const trial = 'route 10.0.2.0/32 via 172.16.70.2 dev flannel.ipip onlink';
+  assert.deepEqual(objectsOf(tried, lease), [theirs, old, trial].sort());
+  const moved = backend.at({ ...backend.step, moved: new Set(['p']) });
+  assert.deepEqual(objectsOf(moved, lease), [theirs, new_].sort());
+  // Once the config names ipip, the lease does, too, and the keys are those of the other path.
+  const { published } = toTunnels({ ...wanted, phase: 'settling' }, { rotates: true }, { isAnnounced: true });
+  assert.equal(published.backendType, 'ipip');
+  assert.deepEqual(Object.keys(published.weft ?? {}), ['Change']);
+  assert.equal(backend.sightOf(lease).speaks, 'from');
+  const through = peer(undefined, undefined, 'ipip');
+  assert.deepEqual(objectsOf(backend, through), [new_]);
 });
 
 test('a change of the port alone: two devices of one VNI, and leases say by their phase which path they name', () => {

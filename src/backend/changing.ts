@@ -109,6 +109,7 @@ export class ChangingBackend implements Backend {
     this.shared = own.shared;
     this.inbound = {
       devices: [...new Set([...from.inbound.devices, ...to.inbound.devices])],
+      toCome: [...(from.inbound.toCome ?? []), ...(to.inbound.toCome ?? [])],
       underlay: from.inbound.underlay || to.inbound.underlay,
       others: from.inbound.others === true || to.inbound.others === true,
     };
@@ -146,10 +147,15 @@ export class ChangingBackend implements Backend {
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
     const { from, to } = this.sides;
-    const filters = Array.from(this.step.reversePath, ([device, value]): KernelObject => {
-      return { kind: 'sysctl', path: `net/ipv4/conf/${device}/rp_filter`, value };
+    const objects = [...from.ownObjects(subnets), ...to.ownObjects(subnets)];
+    // Devices of keys that rotate have theirs in any case.
+    const settings = new Set(objects.flatMap((object) => (object.kind === 'sysctl' ? object.path : [])));
+    const filters = Array.from(this.step.reversePath).flatMap(([device, value]): KernelObject[] => {
+      const path = `net/ipv4/conf/${device}/rp_filter`;
+      const isMoot = settings.has(path) || this.inbound.toCome?.includes(device) === true;
+      return isMoot ? [] : [{ kind: 'sysctl', path, value }];
     });
-    return [...from.ownObjects(subnets), ...to.ownObjects(subnets), ...filters];
+    return [...objects, ...filters];
   }
 
   peerObjects(lease: Lease, path: PeerPath): readonly KernelObject[] {

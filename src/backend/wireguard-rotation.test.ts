@@ -103,6 +103,9 @@ test('after it the second device is the only one, and sides change with the next
   );
   assert.deepEqual(made.devices, ['flannel-wg.b']);
   assert.deepEqual(made.inbound.devices, ['flannel-wg.b', 'flannel-wg'], 'rules are there before a device');
+  assert.deepEqual(made.inbound.toCome, ['flannel-wg'], 'and settings are not');
+  assert.equal(prepared(MOVING).make(UNDERLAY).inbound.toCome, undefined);
+  assert.equal(prepared(undefined).make(UNDERLAY).inbound.toCome, undefined);
   const next = prepared({ ...MOVING, side: 'b' }).make(UNDERLAY);
   assert.match(text(next.ownObjects(OWN))[4] ?? '', /^dev flannel-wg public-key n+A= listen-port 51820$/);
 });

@@ -103,7 +103,8 @@ export class WireguardBackend implements Backend {
     this.mtu = Math.min(options.mtu ?? underlay.mtu, underlay.mtu) - WIREGUARD_OVERHEAD;
     this.published = this.#publish();
     this.shared = { Mode: options.mode, PSK: markOf(options.presharedKey) ?? 'none' };
-    this.inbound = { devices: both, underlay: false };
+    const toCome = both.filter((device) => !this.devices.includes(device));
+    this.inbound = { devices: both, underlay: false, ...(toCome.length > 0 && { toCome }) };
     this.scopes = [
       ...both.map((device) => tunnelScope(device, network)),
       ...directScopes(underlay.name, network, both),

@@ -57,6 +57,11 @@ export class ContainerEnds {
     });
   }
 
+  /** The names of all devices in a container. */
+  async namesIn(sandbox: string): Promise<string[]> {
+    return (await this.#inside(sandbox, (kernel) => linksOf(kernel))).map(({ name }) => name);
+  }
+
   /**
    * Gives a container's device that was made again what Docker gives it: `sysctl net.ipv6.conf.DEVICE.disable_ipv6=0` where
    * it has IPv6, `ip address add PREFIX dev DEVICE` for each prefix, and `ip link set DEVICE up`. False where there is nothing to do: a device that is up or has addresses is the

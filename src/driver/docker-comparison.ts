@@ -151,7 +151,7 @@ export class DockerComparison {
       ({ endpointId }) => endpointId === endpoint,
     );
     if (!container?.running || !isThere) return true;
-    if (booked === undefined) await this.#adopt(network, { endpoint, ...of });
+    if (booked === undefined) await this.#adopt(network, { endpoint, ...of }, container.sandbox);
     await this.learn(container);
     return true;
   }
@@ -167,8 +167,11 @@ export class DockerComparison {
     }
   }
 
-  /** An endpoint that the book has lost. Its port is found in the kernel. */
-  async #adopt(network: DockerNetwork, endpoint: DockerEndpoint): Promise<void> {
+  /**
+   * An endpoint that the book has lost. Its port is found in the kernel; one that is not there is made with its other end in
+   * the sandbox.
+   */
+  async #adopt(network: DockerNetwork, endpoint: DockerEndpoint, sandbox: string): Promise<void> {
     const { book, clock, present, log } = this.#components;
     const tenant = network.options[NETWORK_OPTION];
     const addresses = [endpoint.ipv4, endpoint.ipv6]
@@ -184,6 +187,7 @@ export class DockerComparison {
       tenant,
       mac: endpoint.mac,
       addresses,
+      ...(sandbox !== '' && { sandbox }),
       isActive: true,
       container: endpoint.container,
       names: [endpoint.name],

@@ -78,6 +78,27 @@ test('a tenant that is removed while Docker makes others does not come back', as
   assert.equal((await records.read('n2', within))?.value, TOMBSTONE);
 });
 
+test('a network that a user is creating here is not made by the follower, however long it takes', async (t) => {
+  const { docker, host, addTenant, has, follower } = await followed(t, 0);
+  await until(() => follower.isConnected, { what: 'Docker' });
+  const { directory } = host;
+  const ensure = directory.ensure.bind(directory);
+  directory.ensure = async (wanted, signal) => {
+    const tenant = await ensure(wanted, signal);
+    if (tenant.name !== 'blue') return tenant;
+    // It is in the registry, and the follower has looked there.
+    await addTenant(1);
+    await has(['n1']);
+    return tenant;
+  };
+  const options = { 'weft.network': 'blue' };
+  const ipam = { driver: 'weft', options, config: [{ subnet: '10.143.160.0/24' }] };
+  const wanted = { name: 'blue', driver: 'weft', options, labels: {}, internal: false, enableIpv6: false };
+  const made = await docker.createNetwork({ ...wanted, ipam });
+  await has(['blue', 'n1']);
+  assert.equal(host.book.state.networks[made], 'blue');
+});
+
 test('what Docker refuses is said once, and the others are made', async (t) => {
   const { docker, follower, addTenant, has } = await followed(t, 0);
   docker.refuses.add('n0').add('n1');
@@ -143,6 +164,8 @@ test('endpoints that the book has lost are taken over, with their addresses', as
   assert.deepEqual(Object.values(host.book.state.networks), ['n0']);
   const [endpoint] = Object.values(host.book.state.endpoints);
   assert.deepEqual([endpoint?.tenant, endpoint?.addresses, endpoint?.names], ['n0', addresses, ['web']]);
+  // A port that went with the book is made with its other end there.
+  assert.equal(endpoint?.sandbox, '/run/netns/web');
 });
 
 test('a network that Docker has lost leaves the book', async (t) => {

@@ -2,6 +2,7 @@ import type { DockerApi, NewDockerNetwork } from '#src/docker/docker-api.ts';
 import { NETWORK_OPTION } from '#src/driver/address-requests.ts';
 import { DRIVER } from '#src/driver/docker-comparison.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
+import type { NetworkRequests } from '#src/driver/network-requests.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix } from '#src/lib/ip.ts';
@@ -12,6 +13,7 @@ export interface DockerNetworksComponents {
   readonly docker: DockerApi;
   readonly book: EndpointBook;
   readonly directory: TenantDirectory;
+  readonly networks: NetworkRequests;
   readonly log: Logger;
 }
 
@@ -62,12 +64,10 @@ export class DockerNetworks {
 
   async #make(signal: AbortSignal): Promise<void> {
     const { book, directory, docker, log } = this.#components;
-    const { networks, removed } = book.state;
-    const settled = new Set([...Object.values(networks), ...removed]);
-    for (const tenant of [...directory.all()].filter(({ name }) => !settled.has(name))) {
+    for (const tenant of [...directory.all()].filter((it) => this.#isMissing(it))) {
       const { name } = tenant;
-      // Docker takes its time for each: one that a user has removed meanwhile must not come back.
-      if (directory.get(name) !== tenant || book.state.removed.includes(name)) continue;
+      // Docker takes its time for each: users remove and create some meanwhile.
+      if (!this.#isMissing(tenant)) continue;
       try {
         await docker.createNetwork(dockerNetwork(tenant), signal);
         log.info(`Made network ${name} in Docker`);
@@ -75,10 +75,20 @@ export class DockerNetworks {
       } catch (error) {
         signal.throwIfAborted();
         // A user has just made it.
-        if (Object.values(book.state.networks).includes(name)) continue;
+        if (book.state.tenants[name] !== undefined) continue;
         this.#refuse(name, `could not make network ${name} in Docker: ${messageOf(error)}`, error);
       }
     }
+  }
+
+  /** A network that a user creates is in the registry before it is in the book; a second one would be in its way. */
+  #isMissing(tenant: Tenant): boolean {
+    const { book, directory, networks } = this.#components;
+    const { name } = tenant;
+    const { tenants, removed } = book.state;
+    if (directory.get(name) !== tenant || tenants[name] !== undefined || networks.isCreating(name))
+      return false;
+    return !removed.includes(name);
   }
 
   async #remove(signal: AbortSignal): Promise<void> {

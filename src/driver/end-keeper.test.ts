@@ -47,6 +47,7 @@ async function setUp(endpoint: BookedEndpoint) {
   const host = {
     isThere: true,
     name: undefined as string | undefined,
+    names: ['lo'],
     isBare: false,
     error: undefined as unknown,
   };
@@ -61,6 +62,7 @@ async function setUp(endpoint: BookedEndpoint) {
           calls.push(`name in ${sandbox}`);
           return host.name;
         },
+        namesIn: async () => host.names,
         mend: async (sandbox, device, prefixes) => {
           calls.push(`mend ${device} in ${sandbox}: ${prefixes.map(formatPrefix).join(' ')}`);
           if (host.error !== undefined) throw host.error;
@@ -89,9 +91,8 @@ test('until its process runs, a container’s device is Docker’s', async () =>
 
 test('the name that Docker gave is learned once, and the port is to be made with it', async () => {
   const { book, plugged, calls, host, look } = await setUp(RUNNING);
-  host.name = 'w0000000100000';
   await look();
-  assert.equal(book.state.endpoints[id(1)]?.device, undefined, 'it is on its way there');
+  assert.equal(book.state.endpoints[id(1)]?.device, undefined, 'it is not there yet');
   host.name = 'eth1';
   await look();
   assert.equal(book.state.endpoints[id(1)]?.device, 'eth1');
@@ -101,6 +102,33 @@ test('the name that Docker gave is learned once, and the port is to be made with
   );
   await look();
   assert.equal(calls.filter((call) => call.startsWith('name')).length, 2);
+});
+
+test('a port that was made again before Docker’s name was known is made with a name that is free', async () => {
+  const { book, plugged, host, look } = await setUp(RUNNING);
+  const other = { ...RUNNING, addresses: ['10.6.0.11'], tenant: 'red', device: 'eth1' };
+  await book.changeEndpoint(id(2), () => other);
+  await book.changeEndpoint(id(3), () => ({ ...other, sandbox: `${SANDBOX}4`, device: 'eth2' }));
+  host.name = 'w0000000100000';
+  host.names = ['lo', 'eth0', 'eth3', host.name];
+  await look();
+  assert.equal(book.state.endpoints[id(1)]?.device, 'eth2');
+  assert.deepEqual(
+    plugged.map(({ device, isGone = false }) => [device, isGone]),
+    [
+      ['eth2', true],
+      ['eth2', false],
+    ],
+  );
+});
+
+test('one of an endpoint that goes meanwhile is not made', async () => {
+  const { book, plugged, host, look } = await setUp(RUNNING);
+  host.name = 'w0000000100000';
+  const looked = look();
+  await book.changeEndpoint(id(1), () => undefined);
+  await looked;
+  assert.deepEqual([plugged, book.state.endpoints], [[], {}]);
 });
 
 test('a bare device gets the endpoint’s addresses with the length of their subnets', async () => {

@@ -10,7 +10,7 @@ import { containerEndName } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 
 export interface EndKeeperComponents {
-  readonly ends: Pick<ContainerEnds, 'isThere' | 'nameOf' | 'mend'>;
+  readonly ends: Pick<ContainerEnds, 'isThere' | 'nameOf' | 'namesIn' | 'mend'>;
   readonly book: EndpointBook;
   readonly log: Logger;
 }
@@ -62,11 +62,31 @@ export class EndKeeper {
   async #learn(id: string, booked: BookedEndpoint, sandbox: string): Promise<void> {
     const { book, ends } = this.#components;
     const { mac } = localEndpoint(id, booked);
-    const device = await ends.nameOf({ id, mac, sandbox });
-    if (device === undefined || device === containerEndName(id)) return;
+    const found = await ends.nameOf({ id, mac, sandbox });
+    if (found === undefined) return;
+    // Docker has named a device before its container runs. The one with its name is gone, and went before the name was known
+    // here: the port is made once more, with a name.
+    const isUnnamed = found === containerEndName(id);
+    const device = isUnnamed ? this.#freeName(sandbox, await ends.namesIn(sandbox)) : found;
     await book.changeEndpoint(id, (now) => (now?.sandbox === sandbox ? { ...now, device } : now));
-    const now = book.state.endpoints[id];
-    if (now !== undefined) await this.#options.plug(localEndpoint(id, now));
+    if (isUnnamed) await this.#plug(id, { isGone: true });
+    await this.#plug(id, {});
+  }
+
+  /** Does nothing for an endpoint that is gone. */
+  async #plug(id: string, change: Pick<LocalEndpoint, 'isGone'>): Promise<void> {
+    const booked = this.#components.book.state.endpoints[id];
+    if (booked !== undefined) await this.#options.plug({ ...localEndpoint(id, booked), ...change });
+  }
+
+  /** As Docker names devices: the first `ethN` that the container does not have, and that none of its endpoints shall have. */
+  #freeName(sandbox: string, there: readonly string[]): string {
+    const endpoints = Object.values(this.#components.book.state.endpoints);
+    const booked = endpoints.flatMap((it) => (it.sandbox === sandbox ? (it.device ?? []) : []));
+    const taken = new Set([...there, ...booked]);
+    let n = 0;
+    while (taken.has(`eth${n}`)) n++;
+    return `eth${n}`;
   }
 
   async #mend(booked: BookedEndpoint, sandbox: string, device: string): Promise<void> {
@@ -88,6 +108,6 @@ export class EndKeeper {
     this.#components.log.info(
       `Container ${container} of network ${this.#options.tenant.name} is gone: its port is left out until Docker says more`,
     );
-    await this.#options.plug({ ...localEndpoint(id, booked), isGone: true });
+    await this.#plug(id, { isGone: true });
   }
 }

@@ -64,6 +64,7 @@ const foresee = ({ folders, kernel, files }: StoppedHost): Promise<ForeseenTenan
       ends: {
         isThere: () => true,
         nameOf: async () => undefined,
+        namesIn: async () => [],
         needsMending: async () => false,
         forbidsIpv6: async () => false,
       },

@@ -16,12 +16,15 @@ interface Asked {
   readonly prefixes: readonly Prefix[];
 }
 
+type Looks = 'isThere' | 'nameOf' | 'namesIn';
+type Judges = 'needsMending' | 'forbidsIpv6';
+
 /** The devices of containers, which are looked at and left alone. */
-export class ForeseenEnds implements Pick<EndKeeperComponents['ends'], 'isThere' | 'nameOf' | 'mend'> {
-  readonly #ends: Pick<ContainerEnds, 'isThere' | 'nameOf' | 'needsMending' | 'forbidsIpv6'>;
+export class ForeseenEnds implements Pick<EndKeeperComponents['ends'], Looks | 'mend'> {
+  readonly #ends: Pick<ContainerEnds, Looks | Judges>;
   readonly #asked: Asked[] = [];
 
-  constructor(ends: Pick<ContainerEnds, 'isThere' | 'nameOf' | 'needsMending' | 'forbidsIpv6'>) {
+  constructor(ends: Pick<ContainerEnds, Looks | Judges>) {
     this.#ends = ends;
   }
 
@@ -31,6 +34,10 @@ export class ForeseenEnds implements Pick<EndKeeperComponents['ends'], 'isThere'
 
   nameOf(end: Parameters<ContainerEnds['nameOf']>[0]): Promise<string | undefined> {
     return this.#ends.nameOf(end);
+  }
+
+  namesIn(sandbox: string): Promise<string[]> {
+    return this.#ends.namesIn(sandbox);
   }
 
   async mend(sandbox: string, device: string, prefixes: readonly Prefix[]): Promise<boolean> {

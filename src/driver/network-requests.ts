@@ -13,7 +13,7 @@ import type {
 } from '#src/driver/plugin.ts';
 import type { PresentTenant } from '#src/driver/present-tenant.ts';
 import type { PresentTenants } from '#src/driver/present-tenants.ts';
-import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
+import type { TenantDirectory, WantedTenant } from '#src/driver/tenant-directory.ts';
 import { type RangeOf, wantedTenant } from '#src/driver/wanted-tenant.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, type Ip, isIpv4, parseIp } from '#src/lib/ip.ts';
@@ -48,25 +48,41 @@ const PUBLISH_MS = 2_000;
 /** Docker's network driver: what a tenant, an endpoint and a container's place in it are, by this host's book. */
 export class NetworkRequests implements NetworkDriver {
   readonly #components: NetworkRequestsComponents;
+  /** By Docker's network: the tenant that it is being created for. */
+  readonly #creating = new Map<string, string>();
 
   constructor(components: NetworkRequestsComponents) {
     this.#components = components;
   }
 
+  /** Whether Docker's call for a network of the tenant is under way. */
+  isCreating(tenant: string): boolean {
+    return [...this.#creating.values()].includes(tenant);
+  }
+
   async createNetwork(request: NetworkRequest): Promise<void> {
-    const { book, directory, signal, onNetworks, rangeOf } = this.#components;
-    const wanted = wantedTenant(request, rangeOf);
+    const wanted = wantedTenant(request, this.#components.rangeOf);
+    this.#refuseSecond(wanted.name, request.networkId);
+    this.#creating.set(request.networkId, wanted.name);
+    try {
+      await this.#create(request.networkId, wanted);
+    } finally {
+      this.#creating.delete(request.networkId);
+    }
+  }
+
+  async #create(networkId: string, wanted: WantedTenant): Promise<void> {
+    const { book, directory, signal, onNetworks } = this.#components;
     const { name } = wanted;
-    this.#refuseSecond(name, request.networkId);
     const what = `create network ${name}`;
     const tenant = await askInTime({ what, ms: CREATE_MS, signal }, (deadline) =>
       directory.ensure(wanted, deadline),
     );
     // Docker may have called for another one meanwhile.
-    this.#refuseSecond(name, request.networkId);
+    this.#refuseSecond(name, networkId);
     await book.change((state) => ({
       ...state,
-      networks: { ...state.networks, [request.networkId]: name },
+      networks: { ...state.networks, [networkId]: name },
       tenants: { ...state.tenants, [name]: formatTenant(tenant) },
       removed: state.removed.filter((removed) => removed !== name),
     }));

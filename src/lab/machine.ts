@@ -32,6 +32,9 @@ export interface MachineOptions {
   readonly signal: AbortSignal | undefined;
 }
 
+/** Many hosts share this machine: on a busy one `weft doctor` takes more than ten seconds. */
+const PATIENCE_MS = 30_000;
+
 /** What programs run in: a host, or a container on one. Programs and most files are this machine's own. */
 export abstract class Machine {
   readonly name: string;
@@ -110,7 +113,7 @@ export abstract class Machine {
 
   #run(argv: [string, ...string[]], options: CommandOptions): Promise<CommandResult> {
     const signal = this.signal === undefined ? {} : { signal: this.signal };
-    return this.components.commands.run(argv, { ...signal, ...options });
+    return this.components.commands.run(argv, { timeoutMs: PATIENCE_MS, ...signal, ...options });
   }
 
   #recordPath(name: string): string {

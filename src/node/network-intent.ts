@@ -98,12 +98,16 @@ const forwardingOf = (intent: NetworkIntent): readonly KernelObject[] => [
   ...(intent.config.ranges.v6 === undefined ? [] : forwarding6(intent)),
 ];
 
-const forwarding4 = (intent: NetworkIntent): readonly KernelObject[] => [
-  { kind: 'sysctl', path: 'net/ipv4/ip_forward', value: '1' },
-  ...inboundDevicesOf(intent).map((device): KernelObject => {
-    return { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' };
-  }),
-];
+const forwarding4 = (intent: NetworkIntent): readonly KernelObject[] => {
+  const { toCome = [] } = intent.backend.inbound;
+  const devices = inboundDevicesOf(intent).filter((device) => !toCome.includes(device));
+  return [
+    { kind: 'sysctl', path: 'net/ipv4/ip_forward', value: '1' },
+    ...devices.map((device): KernelObject => {
+      return { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' };
+    }),
+  ];
+};
 
 /** IPv6 forwards by the host's setting alone (ip6_forward of net/ipv6/ip6_output.c). */
 const forwarding6 = ({ advertised }: NetworkIntent): readonly KernelObject[] => [

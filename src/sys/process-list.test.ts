@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { systemProcessList } from '#src/sys/process-list.ts';
 
@@ -14,5 +15,21 @@ test('a program of this network namespace is listed with its words, and we are n
     assert.ok(!found.some(({ pid }) => pid === process.pid));
   } finally {
     child.kill('SIGKILL');
+  }
+});
+
+test('a copy of a program that has not become another one yet is not a second program', async () => {
+  const script = 'exec 3<&0; (read line <&3) & echo $!; wait';
+  const shell = spawn('/bin/sh', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  try {
+    const [text] = (await once(shell.stdout, 'data')) as [Buffer];
+    const copy = Number(text.toString());
+    assert.deepEqual(readFileSync(`/proc/${copy}/cmdline`), readFileSync(`/proc/${shell.pid}/cmdline`));
+    const pids = systemProcessList.here().map(({ pid }) => pid);
+    assert.ok(pids.includes(shell.pid ?? 0));
+    assert.ok(!pids.includes(copy));
+  } finally {
+    shell.stdin.end();
+    await once(shell, 'exit');
   }
 });

@@ -11,16 +11,24 @@ export interface RunningProgram {
 
 /** What runs in a network namespace. */
 export interface ProcessList {
-  /** The programs in this process's own network namespace, itself left out. Kernel threads have no command line. */
+  /**
+   * The programs in this process's own network namespace, itself left out. Kernel threads have no command line. A process
+   * with the words of its parent is the parent's: it is about to become another program, execve(2), or works for it.
+   */
   here(): RunningProgram[];
 }
 
 export const systemProcessList: ProcessList = {
   here() {
     const own = namespaceOf('self');
-    return readdirSync('/proc')
+    const found = readdirSync('/proc')
       .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
       .flatMap((pid) => (namespaceOf(pid) === own ? programOf(pid) : []));
+    const words = new Map(found.map(({ pid, argv }) => [pid, argv.join('\0')]));
+    return found.filter(({ pid }) => {
+      const parent = parentOf(pid);
+      return parent === undefined || words.get(parent) !== words.get(pid);
+    });
   },
 };
 
@@ -42,5 +50,14 @@ function programOf(pid: string): RunningProgram[] {
     return name === '' ? [] : [{ pid: Number(pid), name, argv }];
   } catch {
     return [];
+  }
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    const line = /^PPid:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+    return line?.[1] === undefined ? undefined : Number(line[1]);
+  } catch {
+    return undefined;
   }
 }

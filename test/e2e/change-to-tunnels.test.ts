@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { patience, until } from '#src/sys/until.ts';
-import { assertNothingLost, assertPaths, change, configOf, ringOf } from '../support/changing-hosts.ts';
+import {
+  assertNothingLost,
+  assertPaths,
+  change,
+  configOf,
+  ringOf,
+  sourceCheckOf,
+  strict,
+} from '../support/changing-hosts.ts';
 import { readLease, WEFT } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
-import { testNetwork } from '../support/network.ts';
+import { type Network, type NetworkOptions, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -17,13 +25,21 @@ const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan
 /** An emulated machine can't send more besides what it does. */
 const PER_SECOND = patience() > 1 ? 20 : 200;
 
+/** A network whose hosts have strict source checks. */
+async function networkOf(t: TestContext, options: Partial<NetworkOptions> = {}): Promise<Network> {
+  const network = await testNetwork(t, { api: 3, config: CONFIG, ...options });
+  await strict(network.nodes.map(({ host }) => host));
+  return network;
+}
+
 test('vxlan → wireguard, and back: nothing is lost', { skip }, async (t) => {
-  const network = await testNetwork(t, { api: 3, config: CONFIG });
+  const network = await networkOf(t);
   const ring = await ringOf(network, PER_SECOND);
   const { code, stdout, stderr } = await change(network, '--backend=wireguard', '--accept-smaller-mtu');
   assert.equal(code, 0, stdout + stderr);
   await assertPaths(network.nodes, ['routes by flannel-wg']);
   assert.match(await configOf(network, 3), /"Backend":\{"Type":"wireguard"\}\}$/);
+  for (const { host } of network.nodes) assert.equal(await sourceCheckOf(host, 'flannel-wg'), '1');
   for (const { host, subnet } of network.nodes) {
     assert.match(
       await readLease(network.etcd, 3, subnet),
@@ -45,7 +61,7 @@ test('vxlan → wireguard, whose keys are rotated without a restart, → ipip: n
   skip: skip || noIpip,
 }, async (t) => {
   const flags = ['--wireguard-rotate=24h', '--wireguard-rotate-wait=60s'];
-  const network = await testNetwork(t, { api: 3, config: CONFIG, flags });
+  const network = await networkOf(t, { flags });
   const [one] = network.nodes;
   assert.ok(one);
   const ring = await ringOf(network, PER_SECOND);
@@ -77,13 +93,19 @@ test('vxlan → wireguard, whose keys are rotated without a restart, → ipip: n
   await assertPaths(network.nodes, ['routes by flannel.ipip']);
   await assertNothingLost(ring);
   for (const { host, subnet } of network.nodes) {
-    assert.doesNotMatch(await readLease(network.etcd, 3, subnet), /Wireguard/);
-    assert.deepEqual(await host.ip(['link', 'show', 'type', 'wireguard']), []);
+    // Both go when the host has read that the change is over.
+    await until(
+      async () =>
+        (await host.ip(['link', 'show', 'type', 'wireguard'])).length === 0 &&
+        !/Wireguard|Weft/.test(await readLease(network.etcd, 3, subnet)),
+      { what: `end of WireGuard on ${host.name}`, intervalMs: 500 },
+    );
+    assert.equal(await sourceCheckOf(host, 'flannel.ipip'), '1');
   }
 });
 
 test('vxlan → ipip, and back: nothing is lost', { skip: noIpip }, async (t) => {
-  const network = await testNetwork(t, { api: 3, config: CONFIG });
+  const network = await networkOf(t);
   const ring = await ringOf(network, PER_SECOND);
   const there = await change(network, '--backend=ipip');
   assert.equal(there.code, 0, there.stdout + there.stderr);

@@ -170,6 +170,27 @@ test('what one network sends to another goes no fast way', { skip }, async () =>
   assert.deepEqual(await countsAtRest(), before);
 });
 
+test('turned on while a container runs it costs no packet where there is tcx', { skip }, async () => {
+  // h1 has no bpffs, and so only clsact: what it has in the kernel stays as it is.
+  await (await one.daemon('flanneld'))?.stop();
+  await during('green', async () => {
+    await writeConfig('green', configOf('green', ',"FastPath":"on"'));
+    await untilFast(two, 'green');
+  });
+  const pins = (await tracesOf(two, 'green')).filter((line) => line.startsWith('/sys/fs/bpf/weft/'));
+  for (const pin of ['from-container@veth-green', 'note-in@veth-green'])
+    assert.ok(
+      pins.some((line) => line.endsWith(`/${pin}`)),
+      pins.join('\n'),
+    );
+  assert.doesNotMatch(await two.must(['tc', 'qdisc', 'show', 'dev', 'veth-green']), /clsact/);
+  assert.ok(((await packetsOf(two, 'green')) ?? 0) > 0);
+  await writeConfig('green', configOf('green'));
+  await untilGone(two, 'green');
+  await start(one, ALL);
+  for (const name of ['blue', 'red'] as const) await untilFast(one, name);
+});
+
 test('a config that says off takes one network’s programs, and the other’s flow does not notice', {
   skip,
 }, async () => {

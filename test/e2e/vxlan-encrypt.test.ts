@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
+import { Traffic } from '#src/lab/traffic.ts';
 import { patience, until } from '#src/sys/until.ts';
-import { PREFIX, readLease, WEFT, writeConfig } from '../support/flanneld.ts';
+import { PREFIX, readLease, startFlanneld, WEFT, writeConfig } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
 import { statusOf } from '../support/node-status.ts';
@@ -78,6 +79,53 @@ test('VXLAN inside WireGuard: nothing plain goes out, and nothing plain comes in
     await one.host.must(['ip', 'link', 'del', 'weft-wg.1']);
     await until(() => reaches(one.container, two.container.address), { what: 'packets through the tunnel' });
     assert.match(await one.host.must(['bridge', 'fdb', 'show', 'dev', 'flannel.1']), / via weft-wg\.1 /);
+  });
+  await t.test('what others change of the tunnel and of the entries is put back', async (sub) => {
+    const { host } = one;
+    const state = async (): Promise<string> =>
+      [
+        await host.must(['wg', 'show', 'weft-wg.1', 'allowed-ips']),
+        ...(await host.must(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).split('\n').sort(),
+        await host.must(['ip', 'route', 'show', 'dev', 'flannel.1']),
+        ...((await host.must(['ip', 'link', 'show', 'weft-wg.1'])).match(/mtu \d+|,UP/g) ?? []),
+        (await host.must(['nft', 'list', 'table', 'inet', 'weft-sealed-1'])).replace(
+          /packets \d+ bytes \d+/g,
+          '',
+        ),
+      ].join('\n');
+    const right = await state();
+    const [peer = ''] = right.split('\t');
+    const [, mac = ''] = /^(\S+) dst \S+ via weft-wg\.1 /m.exec(right) ?? assert.fail(right);
+    const entry = [mac, 'dev', 'flannel.1', 'dst', two.host.address, 'via', 'weft-wg.1'];
+    for (const drift of [
+      ['wg', 'set', 'weft-wg.1', 'peer', peer, 'remove'],
+      ['bridge', 'fdb', 'del', ...entry],
+      ['ip', 'route', 'del', `${two.subnet}.0/24`],
+      ['ip', 'link', 'set', 'weft-wg.1', 'mtu', '1300'],
+      ['ip', 'link', 'set', 'weft-wg.1', 'down'],
+      ['nft', 'delete', 'table', 'inet', 'weft-sealed-1'],
+    ]) {
+      await host.must(drift);
+      const began = performance.now();
+      await until(async () => (await state().catch(String)) === right, {
+        what: `repair of ${drift.join(' ')}`,
+      });
+      sub.diagnostic(`${(performance.now() - began).toFixed(0)} ms: ${drift.join(' ')}`);
+    }
+  });
+  await t.test('a stop, a kill and starts lose no packet', async () => {
+    const perSecond = Math.ceil(200 / patience());
+    const traffic = await Traffic.start(one.container, two.container.address, { perSecond });
+    for (const how of ['SIGTERM', 'SIGKILL'] as const) {
+      const daemon = (await one.host.daemon('flanneld')) ?? assert.fail();
+      daemon.kill(how);
+      await daemon.exited();
+      const answered = await traffic.received();
+      await until(async () => (await traffic.received()) > answered + 20, { what: 'packets meanwhile' });
+      await startFlanneld(one.host, one.flags);
+    }
+    const report = await traffic.stop();
+    assert.equal(report.lost, 0, JSON.stringify(report));
   });
   const stranger = await network.lab.addHost('h3', 3);
   const lease = `${PREFIX}/subnets/10.0.250.0-24`;

@@ -157,11 +157,59 @@ for (const [form, lack] of forms) {
   });
 }
 
+test('tcx: a container that runs already gets links, and no qdisc that would cost it packets', {
+  skip: forms.get('tcx') ?? false,
+}, async (t) => {
+  const { h1, wish, place } = setUp(t, 'tcx');
+  const fast = await runFastPath(t, h1, wantedOf(wish), place);
+  const found = () =>
+    besides(h1, place, async ({ hooks, names }) =>
+      (await hooks.list(names)).filter(({ device }) => device === 'vc' || device === 'azure'),
+    );
+  const filters = (device: string) => h1.run(`tc filter show dev ${device} ingress`);
+  assert.doesNotMatch(h1.run('tc qdisc show dev vc'), /clsact/);
+  const first = await found();
+  assert.deepEqual(
+    first.map(({ program, isFormed }) => `${program} ${isFormed}`),
+    ['from-container true', 'note-in true'],
+  );
+  // The next weft takes them over.
+  await fast.stop();
+  const again = await runFastPath(t, h1, wantedOf(wish), place);
+  assert.equal(again.owner.status.repairs, 0);
+  assert.deepEqual(await found(), first);
+  // Another user's qdisc does not move them, and what is made again is a filter then.
+  h1.run('tc qdisc add dev vc clsact');
+  await again.set(wantedOf({ ...wish, generation: 1 }));
+  assert.deepEqual(await found(), first);
+  assert.equal(filters('vc'), '');
+  await again.set(wantedOf({ ...wish, locals: [] }));
+  assert.deepEqual(await found(), []);
+  await again.set(wantedOf(wish));
+  assert.match(filters('vc'), /weft\/flannel\.1\/from-container/);
+  // Somebody takes the qdisc away, and the filters with it.
+  h1.run('tc qdisc del dev vc clsact');
+  await until(async () => (await found()).length === 2 && again.owner.stateOf('own').isDone, {
+    what: 'links in place of the filters',
+  });
+  assert.doesNotMatch(h1.run('tc qdisc show dev vc'), /clsact/);
+  // Under another name the device keeps its links, and loses them when it is to.
+  h1.run('ip link set vc name azure');
+  await again.set(wantedOf({ ...wish, locals: wish.locals.map((local) => ({ ...local, device: 'azure' })) }));
+  assert.deepEqual((await found()).map(({ program, device }) => `${program} ${device}`).sort(), [
+    'from-container azure',
+    'note-in azure',
+  ]);
+  await again.set(wantedOf({ ...wish, locals: [] }));
+  assert.deepEqual(await found(), []);
+  assert.deepEqual(again.owner.status.failing, []);
+});
+
 test('a weft that chooses the other form replaces each hook, and none is there twice', {
   skip: forms.get('tcx') ?? false,
 }, async (t) => {
   const { bpffs, h1, wish } = setUp(t, 'tcx');
-  for (const form of ['clsact', 'tcx', 'clsact'] as const) {
+  for (const form of ['tcx', 'clsact', 'tcx', 'clsact'] as const) {
     const fast = await runFastPath(t, h1, wantedOf(wish), { form, bpffs });
     assert.ok(fast.owner.stateOf('own').isDone, form);
     const found = await besides(h1, { form, bpffs }, ({ hooks, names }) => hooks.list(names));

@@ -75,3 +75,31 @@ for (const [form, lack] of forms) {
     assert.equal((await besides(h1, { form, bpffs }, ({ hooks, names }) => hooks.list(names))).length, 4);
   });
 }
+
+test('tcx: no packet of a stream is lost when the fast path is turned on, and off again', {
+  skip: forms.get('tcx'),
+}, async (t) => {
+  const bpffs = scratchBpffs(t);
+  const [h1, h2] = fastPathHosts(t);
+  for (const host of [h1, h2]) host.run('sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1');
+  const server = inContainer(t, h2, 'serve');
+  assert.ok(server.stdout !== null);
+  await once(server.stdout, 'data');
+  const caller = inContainer(t, h1, 'call', '--address=10.244.2.2', `--ms=${4_000 * patience()}`);
+  assert.ok(caller.stdout !== null);
+  const [said] = (await once(caller.stdout, 'data')) as [Buffer];
+  const rest = text(caller.stdout);
+  for (let round = 0; round < 5; round++) {
+    for (const [host, peer] of [
+      [h1, h2],
+      [h2, h1],
+    ] as const) {
+      const fast = await runFastPath(t, host, wantedOf(wishOf(host, peer)), { form: 'tcx', bpffs });
+      assert.deepEqual(fast.owner.status.failing, []);
+      assert.doesNotMatch(host.run('tc qdisc show'), /clsact/);
+      await fast.set([]);
+      await fast.stop();
+    }
+  }
+  assertWhole(JSON.parse((said.toString() + (await rest)).replace('calling\n', '')) as CallReport);
+});

@@ -6,7 +6,7 @@ import { silentLogger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import type { Owner } from '#src/reconcile/owner.ts';
 import { Reconciler } from '#src/reconcile/reconciler.ts';
-import { type KernelObject, KINDS } from '#src/state/object.ts';
+import { type KernelObject, KINDS, RTPROT_KERNEL } from '#src/state/object.ts';
 import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
@@ -37,7 +37,11 @@ async function host(t: TestContext): Promise<Host> {
   );
   await reconciler.start(t.signal);
   const own = (device: string): Owner => {
-    const owns = (object: KernelObject) => object.kind !== 'link' && object.kind !== 'address';
+    // The kernel's own routes come when the devices have their carrier: at any time.
+    const owns = (object: KernelObject) =>
+      object.kind === 'route'
+        ? object.protocol !== RTPROT_KERNEL
+        : object.kind !== 'link' && object.kind !== 'address';
     const scopes: readonly Scope[] = [{ kinds: KINDS.names, filter: { device }, owns }];
     return reconciler.own({ name: device, scopes: () => scopes });
   };

@@ -96,7 +96,12 @@ export async function driverHost(
       owner,
       devices,
       rules: { setPort: async () => {}, removePort: async () => {} },
-      ends: { isThere: () => true, nameOf: async () => undefined, mend: async () => false },
+      ends: {
+        isThere: () => true,
+        nameOf: async () => undefined,
+        namesIn: async () => [],
+        mend: async () => false,
+      },
       names: { serve: () => ({ trouble: undefined, stop: async () => {} }) },
       place,
       self: () => ({ id: `host${n}`, vtep }),

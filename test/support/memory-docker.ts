@@ -151,7 +151,8 @@ export class MemoryDocker implements DockerApi {
       addresses,
       options: {},
     });
-    await this.#host.networks.join({ ...ids, sandbox: `/run/netns/${name}` });
+    const sandbox = `/run/netns/${name}`;
+    await this.#host.networks.join({ ...ids, sandbox });
     const [ipv4 = '', ipv6 = ''] = addresses.map(formatPrefix);
     const place = { ipv4, ipv6, mac };
     made.endpoints.set(endpoint, { container, name, endpoint, ...place });
@@ -162,7 +163,7 @@ export class MemoryDocker implements DockerApi {
       name,
       running: true,
       pid: 1,
-      sandbox: '',
+      sandbox,
       image: '',
       networks,
     });

@@ -164,8 +164,8 @@ test('so does the one that a start makes', { skip }, async (t) => {
 });
 
 for (const [what, harm] of [
-  ['removed', 'rm /var/lib/weft/docker.json'],
-  ['cut off in the middle', 'truncate -s 40 /var/lib/weft/docker.json'],
+  ['removed', 'rm /var/lib/weft/docker.json*'],
+  ['cut off in the middle', 'cd /var/lib/weft && truncate -s 40 docker.json && rm -f docker.json.changes'],
 ] as const) {
   test(`a book that was ${what} costs no container its device`, { skip }, async (t) => {
     const pair = await pairOf();
@@ -193,6 +193,23 @@ for (const [what, harm] of [
     await mends(t, pair, 'ip link del PORT', () => one.inTenants(['ip', 'link', 'del', port]));
   });
 }
+
+test('a port that was removed with the book comes back, and so does the container’s device', {
+  skip,
+}, async (t) => {
+  const pair = await pairOf();
+  const { one, port } = pair;
+  await mends(t, pair, 'flanneld stopped, book and port removed, flanneld started', async () => {
+    await one.stopFlanneld();
+    await one.inTenants(['ip', 'link', 'del', port]);
+    await one.host.must(['sh', '-c', 'rm /var/lib/weft/docker.json*']);
+    await one.startFlanneld();
+  });
+  await mends(t, pair, 'ip link del PORT', () => one.inTenants(['ip', 'link', 'del', port]));
+  // Docker finds its device under the name that it knows.
+  await one.must(['restart', 'a80']);
+  await pairOf();
+});
 
 test('what others have there is left alone', { skip }, async (t) => {
   const pair = await pairOf();

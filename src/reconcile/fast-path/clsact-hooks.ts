@@ -35,15 +35,20 @@ export class ClsactHooks implements HookForm {
     this.#clock = clock;
   }
 
-  async list(names: DeviceNames): Promise<FoundHook[]> {
+  /** Devices that have the qdisc, by ifindex: filters cost them nothing. */
+  async devices(): Promise<Set<number>> {
     const devices = new Set<number>();
-    const budget = new TurnBudget(this.#clock);
-    await this.#dump(qdiscDump(), budget, (message) => {
+    await this.#dump(qdiscDump(), new TurnBudget(this.#clock), (message) => {
       const ifindex = readClsact(message);
       if (ifindex !== undefined) devices.add(ifindex);
     });
+    return devices;
+  }
+
+  async list(names: DeviceNames): Promise<FoundHook[]> {
+    const budget = new TurnBudget(this.#clock);
     const filters: TcFilter[] = [];
-    for (const ifindex of devices)
+    for (const ifindex of await this.devices())
       for (const direction of ['ingress', 'egress'] as const)
         filters.push(...(await this.#filters(ifindex, direction, budget)));
     return filters.flatMap((filter) => {

@@ -30,14 +30,15 @@ export interface FormedHook extends FoundHook {
 }
 
 /**
- * Programs of which there are two for each container: clsact in any case. A tcx link takes the kernel 10 to 15 ms under a
- * lock that Docker waits for, too, and its pin outlives the device.
+ * Programs of which there are two for each container. A tcx link takes the kernel 10 to 15 ms under a lock that Docker waits
+ * for, too, and its pin outlives the device. So they are filters, except on a device without clsact, of a container that runs by
+ * now: the qdisc would cost it packets, and a link costs none.
  */
 const OF_CONTAINERS: readonly FastProgram[] = ['from-container', 'note-in'];
 
 /**
- * Hooks in the form that this host has: on the underlay and the VXLAN device tcx, where the kernel has it and a bpffs keeps links,
- * and clsact else. Those of the other form, of a weft that chose otherwise, are found and replaced, too.
+ * Hooks in the form that this host has: on the underlay, the VXLAN device and containers that run already tcx, where the kernel has
+ * it and a bpffs keeps links, and clsact else. Those of the other form, of a weft that chose otherwise, are found and replaced, too.
  *
  * tcx without a link (BPF_PROG_ATTACH) needs no bpffs. But a weft with fewer rights could not take it off: that needs the system
  * call bpf, and CAP_SYS_ADMIN to see whose program it is (bpf_prog_get_fd_by_id in kernel/bpf/syscall.c).
@@ -50,6 +51,8 @@ export class Hooks {
   readonly #bpf: Bpf;
   /** The filters, as long as the kernel reports no change of any by others. Pins of tcx are read each time. */
   #filters: readonly FoundHook[] | undefined;
+  /** Devices with a qdisc clsact, for as long. */
+  #prepared: Set<number> | undefined;
 
   constructor({ bpf, pins, client, clock }: HooksComponents, { bpffs, form }: HooksOptions) {
     this.#bpf = bpf;
@@ -65,36 +68,43 @@ export class Hooks {
   /** To be called after an event of RTNLGRP_TC, and before a look at all there is. */
   forgetFilters(): void {
     this.#filters = undefined;
+    this.#prepared = undefined;
   }
 
   async list(names: DeviceNames): Promise<FormedHook[]> {
     this.#filters ??= await this.#clsact.list(names);
     const links = (await this.#tcx?.list(names)) ?? [];
-    return (
-      [...formed('clsact', this.#filters), ...formed('tcx', links)]
-        .map(({ form, hook }) => ({ ...hook, isFormed: form === this.#formOf(hook).name }))
-        // A device may have gone since, and its filters with it.
-        .filter(({ ifindex, device }) => names.nameOf(ifindex) === device)
-    );
+    const filtered = new Set(this.#filters.map(keyOf));
+    const isFormed = (form: FormName, hook: FoundHook): boolean =>
+      this.form === 'tcx' && OF_CONTAINERS.includes(hook.program)
+        ? form === 'clsact' || !filtered.has(keyOf(hook))
+        : form === this.form;
+    const all = [
+      ...this.#filters.map((hook) => ({ ...hook, isFormed: isFormed('clsact', hook) })),
+      ...links.map((hook) => ({ ...hook, isFormed: isFormed('tcx', hook) })),
+    ];
+    // A device may have gone since, and its filters with it.
+    return all.filter(({ ifindex, device }) => names.nameOf(ifindex) === device);
   }
 
   /** Makes a container's device ready: see {@link ClsactHooks.prepare}. */
   prepare(ifindex: number): void {
     this.#clsact.prepare(ifindex);
+    this.#prepared?.add(ifindex);
   }
 
   async attach(place: HookPlace, program: number): Promise<void> {
-    const form = this.#formOf(place);
+    const form = await this.#formOf(place);
     await form.attach(place, program);
+    if (form === this.#clsact) this.#prepared?.add(place.ifindex);
     await this.#besides(form)?.detach(place);
     const { id: programId } = this.#bpf.programInfo(program);
     this.#noteFilter(place, form === this.#clsact ? [{ ...place, programId }] : []);
   }
 
   async detach(place: HookPlace): Promise<void> {
-    const form = this.#formOf(place);
-    await form.detach(place);
-    await this.#besides(form)?.detach(place);
+    await this.#clsact.detach(place);
+    await this.#tcx?.detach(place);
     this.#noteFilter(place, []);
   }
 
@@ -106,9 +116,12 @@ export class Hooks {
     this.#filters = others && [...others, ...now];
   }
 
-  #formOf({ program }: Pick<HookPlace, 'program'>): HookForm {
-    const isTcx = this.form === 'tcx' && !OF_CONTAINERS.includes(program);
-    return (isTcx ? this.#tcx : undefined) ?? this.#clsact;
+  /** That a new hook gets. */
+  async #formOf({ program, ifindex }: HookPlace): Promise<HookForm> {
+    if (this.form === 'clsact' || this.#tcx === undefined) return this.#clsact;
+    if (!OF_CONTAINERS.includes(program)) return this.#tcx;
+    this.#prepared ??= await this.#clsact.devices();
+    return this.#prepared.has(ifindex) ? this.#clsact : this.#tcx;
   }
 
   #besides(form: HookForm): HookForm | undefined {
@@ -116,7 +129,7 @@ export class Hooks {
   }
 }
 
-const formed = (form: FormName, hooks: readonly FoundHook[]) => hooks.map((hook) => ({ form, hook }));
+const keyOf = ({ set, ifindex, program }: HookPlace): string => `${set} ${ifindex} ${program}`;
 
 /** False also where no program may be loaded. */
 function hasTcx(bpf: Bpf): boolean {

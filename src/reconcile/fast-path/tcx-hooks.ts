@@ -54,9 +54,9 @@ export class TcxHooks implements HookForm {
 
   async attach(place: HookPlace, program: number): Promise<void> {
     const folder = this.#folderOf(place.set);
-    for (const pin of this.#in(folder, place.set)) {
-      if (pin.program !== place.program || pin.ifindex !== place.ifindex) continue;
-      this.#using(pin.path, (link) => this.#bpf.updateLink(link, program));
+    const [present] = this.#at(place);
+    if (present !== undefined) {
+      this.#using(present.path, (link) => this.#bpf.updateLink(link, program));
       return;
     }
     const link = this.#bpf.attachTcx(program, place.ifindex, HOOK_DIRECTION[place.program]);
@@ -73,11 +73,20 @@ export class TcxHooks implements HookForm {
 
   async detach(place: HookPlace): Promise<void> {
     const folder = this.#folderOf(place.set);
-    for (const pin of this.#in(folder, place.set))
-      if (pin.program === place.program && pin.ifindex === place.ifindex) this.#end(pin.path);
+    for (const { path } of this.#at(place)) this.#end(path);
     this.#pins.removeFolder(folder);
     this.#pins.removeFolder(this.#folder);
     this.#pins.removeFolder(this.#root);
+  }
+
+  /** By its name, if the device still has the one of then. */
+  #at({ set, program, device, ifindex }: HookPlace): Pin[] {
+    const folder = this.#folderOf(set);
+    const isIt = (pin: Pin) => pin.ifindex === ifindex;
+    const named = this.#in(folder, set, [`${program}@${pinName(device)}`]).filter(isIt);
+    if (named.length > 0) return named;
+    const names = this.#pins.names(folder).filter((name) => name.startsWith(`${program}@`));
+    return this.#in(folder, set, names).filter(isIt);
   }
 
   /** A name that can't be removed is left as that of a link without a device. */
@@ -110,9 +119,9 @@ export class TcxHooks implements HookForm {
   }
 
   /** The links of a set. A link whose device is gone is nothing any more. */
-  #in(folder: string, set: string): Pin[] {
+  #in(folder: string, set: string, names = this.#pins.names(folder)): Pin[] {
     const pins: Pin[] = [];
-    for (const name of this.#pins.names(folder)) {
+    for (const name of names) {
       const [known] = PROGRAMS.find(([program]) => name.startsWith(`${program}@`)) ?? [];
       if (known === undefined) continue;
       const path = `${folder}/${name}`;

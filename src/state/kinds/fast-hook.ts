@@ -19,7 +19,7 @@ export const HOOK_DIRECTION: Readonly<Record<FastProgram, 'ingress' | 'egress'>>
   'note-in': 'egress',
 };
 
-/** A program of the fast path on a device: a tcx link, or a filter of clsact where the kernel has no tcx. */
+/** A program of the fast path on a device: a tcx link, or a filter of clsact. */
 export interface FastHook {
   readonly kind: 'fast-hook';
   /** The network's VXLAN device: see `FastPath`. */
