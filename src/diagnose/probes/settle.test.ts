@@ -11,7 +11,12 @@ const LOST = { isAnswered: false, at: 1_000 };
 
 /** A peer that answered once, and then lost so many packets in a row inside. */
 function silentFor(count: number): { peer: MeasuredPeer; flights: Flight[] } {
-  const peer = new MeasuredPeer('p', { inside: ipv4(1), outside: ipv4(2), isCertain: true, responder: undefined });
+  const peer = new MeasuredPeer('p', {
+    inside: ipv4(1),
+    outside: ipv4(2),
+    isCertain: true,
+    responder: undefined,
+  });
   peer.inside.answered(1);
   const flights = Array.from({ length: count }, (): Flight => {
     return {
