@@ -68,7 +68,7 @@ async function planDocker(
   signal: AbortSignal,
 ): Promise<PartPlan[]> {
   const { planTenants, servesDocker } = await import('#src/node/plan-tenants.ts');
-  if (!(await servesDocker(components, options))) return [];
+  if (!servesDocker(components, options)) return [];
   const { openRecordFolders } = await import('#src/registry/open-record-folders.ts');
   return askRegistry({ signal, failure: "no answer about Docker's networks" }, async (logger, ended) => {
     const folders = await openRecordFolders({ ...components, logger }, registryOptions(options), ended);

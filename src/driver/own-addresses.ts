@@ -7,6 +7,7 @@ import { formatIp, type Ip, parseIp } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { parseMac } from '#src/lib/mac.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 import { isHeld } from '#src/tenant/held-address.ts';
@@ -78,7 +79,7 @@ export class OwnAddresses {
   async tidyAtInterval(signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#components;
     for (;;) {
-      await clock.sleep(LOOK_MS, signal);
+      await untilBeat(clock, LOOK_MS, signal);
       await this.#tidy(signal).catch((error: unknown) => {
         signal.throwIfAborted();
         log.verbose(

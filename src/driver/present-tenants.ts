@@ -6,6 +6,7 @@ import type { KernelEvent } from '#src/kernel/kernel.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { RecordFolders } from '#src/registry/records.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import { isPort } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 import { formatTenant, parseTenant } from '#src/tenant/tenant-codec.ts';
@@ -127,7 +128,7 @@ export class PresentTenants {
   /** Closes what nobody needs, until the signal aborts. */
   async tidyAtInterval(signal: AbortSignal): Promise<never> {
     for (;;) {
-      await this.#components.clock.sleep(LOOK_MS, signal);
+      await untilBeat(this.#components.clock, LOOK_MS, signal);
       await this.#queue.run(() => this.#tidy());
     }
   }

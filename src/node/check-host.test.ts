@@ -11,6 +11,7 @@ const check = (kernel: MemoryKernel): Promise<void> =>
     {
       kernel,
       files: {
+        exists: () => false,
         read: async (path) => (path === '/proc/self/status' ? 'CapEff:\t000001ffffffffff\n' : undefined),
         write: async () => {},
         createExclusively: async () => false,

@@ -1,6 +1,7 @@
 import { parseDockerHost } from '#src/docker/docker-host.ts';
 import { PASSED_NAME } from '#src/driver/plugin-socket.ts';
 import type { FlanneldOptions } from '#src/node/flanneld-flags.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
 
@@ -27,16 +28,12 @@ export async function untilDocker(
   options: DockerOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  while (!isDriverAskedFor(components, options) && !(await hasDocker(components, options)))
-    await components.clock.sleep(LOOK_MS, signal);
+  while (!isDriverAskedFor(components, options) && !hasDocker(components, options))
+    await untilBeat(components.clock, LOOK_MS, signal);
 }
 
 /** Whether Docker's socket is on this host. */
 export const hasDocker = (
   { files }: Pick<DockerPresenceComponents, 'files'>,
   { dockerHost }: Pick<DockerOptions, 'dockerHost'>,
-): Promise<boolean> => isThere(files, parseDockerHost(dockerHost));
-
-/** A socket can't be read, and is there all the same. */
-const isThere = async (files: Files, path: string): Promise<boolean> =>
-  (await files.read(path).catch(() => '')) !== undefined;
+): boolean => files.exists(parseDockerHost(dockerHost));

@@ -23,6 +23,7 @@ import type { DriverStatus } from '#src/observe/driver-status.ts';
 import { LoopDelay } from '#src/observe/loop-delay.ts';
 import { type Family, formatFamilies } from '#src/observe/metric.ts';
 import type { NodeStatus } from '#src/observe/node-status.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 
 const STATUS_EVERY_MS = 5_000;
 /** After this the driver is loaded though a network is not up: its registry may be down. */
@@ -291,7 +292,7 @@ export class Host {
 
   async #reportStatus(signal: AbortSignal): Promise<void> {
     for (let reported = this.#summary; ; ) {
-      await this.#components.clock.sleep(STATUS_EVERY_MS, signal);
+      await untilBeat(this.#components.clock, STATUS_EVERY_MS, signal);
       const now = this.#summary;
       if (now !== reported) await this.#components.serviceManager.status(now);
       reported = now;

@@ -22,6 +22,7 @@ function host(
   return {
     texts,
     read: async (path) => texts.get(path),
+    exists: (path) => texts.has(path),
     write,
     writeAtomically: write,
     append: async (path, text) => write(path, `${texts.get(path) ?? ''}${text}`),

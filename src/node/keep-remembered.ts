@@ -1,6 +1,7 @@
 import type { Membership } from '#src/membership/membership.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 
 /** It is written at most this often. */
 const EVERY_MS = 30_000;
@@ -28,7 +29,7 @@ export class RememberedKeeper {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       if (this.#version !== this.#written) await this.write();
-      await this.#parts.host.clock.sleep(EVERY_MS, signal);
+      await untilBeat(this.#parts.host.clock, EVERY_MS, signal);
     }
   }
 

@@ -21,6 +21,7 @@ import { valuesOf } from '#src/lib/per-family.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
 import { type PeerFigures, TunnelFigures } from '#src/node/tunnel-figures.ts';
 import type { RotationStatus } from '#src/observe/node-status.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Random } from '#src/sys/random.ts';
 
@@ -226,7 +227,7 @@ export class KeyRotation {
       throw signal.reason;
     }
     for (;;) {
-      await clock.sleep(this.#isBusy ? BUSY_MS : IDLE_MS, signal);
+      await untilBeat(clock, this.#isBusy ? BUSY_MS : IDLE_MS, signal);
       // That of a start from memory gives way to the one that runs. A change of the backend takes both away, or brings them.
       const [rotation, network] = [this.#rotation, this.#network];
       if (rotation === undefined || network === undefined) continue;

@@ -20,6 +20,7 @@ import type { NetworkArtefacts, NetworkId } from '#src/node/network-id.ts';
 import { readNodeKey } from '#src/node/node-key.ts';
 import { TrustGate } from '#src/node/trust-gate.ts';
 import type { TrustStatus } from '#src/observe/node-status.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { loadEd25519 } from '#src/sys/ed25519.ts';
 import type { Files } from '#src/sys/files.ts';
@@ -201,7 +202,7 @@ export class NetworkTrust {
     let expiredAt = clock.monotonic();
     try {
       for (;;) {
-        await clock.sleep(LOOK_EVERY_MS, signal);
+        await untilBeat(clock, LOOK_EVERY_MS, signal);
         let isOther = await this.#takeForgotten();
         if (this.#options.trust === 'allow-list') isOther = (await this.#trustFileChanged()) || isOther;
         if (clock.monotonic() - expiredAt >= EXPIRE_EVERY_MS) {

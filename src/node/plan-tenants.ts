@@ -31,12 +31,11 @@ import {
 } from '#src/sys/network-namespaces.ts';
 
 /** Whether a start would serve Docker's driver on this host now: it is asked for, or there is Docker. */
-export const servesDocker = async (
+export const servesDocker = (
   components: Pick<HostComponents, 'files' | 'passedSockets'>,
   options: FlanneldOptions,
-): Promise<boolean> =>
-  options.dockerDriver !== 'off' &&
-  (isDriverAskedFor(components, options) || (await hasDocker(components, options)));
+): boolean =>
+  options.dockerDriver !== 'off' && (isDriverAskedFor(components, options) || hasDocker(components, options));
 
 /**
  * Plans the start of Docker's driver without doing any of it: reads the book, the registry, the kernel and the rules, and

@@ -2,6 +2,7 @@ import { publishedKey } from '#src/backend/rotation-keys.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
+import { orAborted } from '#src/lib/or-aborted.ts';
 import type { Membership, PeerMessage } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
 import { withRefusal } from '#src/network/change-member.ts';
@@ -65,6 +66,8 @@ export class RunningNetwork {
   #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
+  /** Resolved while there is one. */
+  #isUnapplied = Promise.withResolvers<void>();
   #isListed = false;
   #life: Lifetime | undefined;
   #rotates = false;
@@ -313,11 +316,13 @@ export class RunningNetwork {
     try {
       await this.#apply(intent);
       this.#unapplied = undefined;
+      this.#isUnapplied = Promise.withResolvers();
       if (isChange) this.membership.publish(this.#changer.announced(intent, attributes));
     } catch (error) {
       const trouble = `the network could not be changed: ${messageOf(error)}`;
       if (trouble !== this.#unapplied) this.#parts.log.error(trouble);
       this.#unapplied = trouble;
+      this.#isUnapplied.resolve();
       throw error;
     }
   }
@@ -345,6 +350,7 @@ export class RunningNetwork {
   async #applyUntilDone(signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts.host;
     for (;;) {
+      await orAborted(this.#isUnapplied.promise, signal);
       await clock.sleep(APPLY_AGAIN_MS, signal);
       if (this.#unapplied === undefined) continue;
       await this.#steps

@@ -1,5 +1,6 @@
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { HeldNamespace, NetworkNamespaces } from '#src/sys/network-namespaces.ts';
 import { networkNamespacePath } from '#src/sys/network-namespaces.ts';
@@ -59,7 +60,7 @@ export class TenantNamespace {
    */
   async follow(signal: AbortSignal): Promise<never> {
     for (;;) {
-      await this.#components.clock.sleep(LOOK_MS, signal);
+      await untilBeat(this.#components.clock, LOOK_MS, signal);
       const { named } = this.#held;
       if (named === 'another') {
         throw new WeftError(

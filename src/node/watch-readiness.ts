@@ -2,6 +2,7 @@ import type { HostEvents } from '#src/lib/host-events.ts';
 import type { Network } from '#src/node/network.ts';
 import type { NetworkMember } from '#src/node/network-set.ts';
 import { ReadinessNotes } from '#src/node/readiness-notes.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface ReadinessSources {
@@ -24,7 +25,7 @@ export async function watchReadiness(
   const notes = new WeakMap<Network, ReadinessNotes>();
   const tenants = new ReadinessNotes(eventsOf(undefined), "Docker's networks");
   for (let tookMs = 0; ; ) {
-    await clock.sleep(Math.max(LOOK_EVERY_MS, tookMs / MOST_OF_THE_TIME), signal);
+    await untilBeat(clock, Math.max(LOOK_EVERY_MS, tookMs / MOST_OF_THE_TIME), signal);
     const began = clock.monotonic();
     for (const { network, failure } of networks()) {
       const { name } = network.id;

@@ -1,10 +1,10 @@
+import { BEAT_MS, untilBeat } from '#src/sys/beat.ts';
 import { type Clock, systemClock } from '#src/sys/clock.ts';
 import { type LoopLateness, type MeasureLoop, measureLoop } from '#src/sys/loop-lateness.ts';
 import { startTimer, type Timer } from '#src/sys/timer.ts';
 
-/** A timer every 10 ms takes 1 % of a processor. One every 500 ms takes a fiftieth of that, but misses short delays. */
+/** A timer every 10 ms takes 1 % of a processor. The beat, on which others wake as well, takes next to nothing, but misses short delays. */
 const FINE_MS = 10;
-const COARSE_MS = 500;
 /** The measurement stays fine for this long after a question. */
 const ATTENTION_MS = 2_000;
 
@@ -15,14 +15,15 @@ export interface LoopDelayComponents {
 
 /**
  * The largest delay of a timer of this process. Measured finely while it is asked for repeatedly,
- * coarsely otherwise.
+ * once in each beat otherwise.
  */
 export class LoopDelay {
   readonly #clock: Clock;
   readonly #measureEvery: MeasureLoop;
+  readonly #end = new AbortController();
   #lateness: LoopLateness | undefined;
   #attention: Timer | undefined;
-  /** From the measurements before this one, since the last question. */
+  /** Beside the fine measurement that runs, since the last question. */
   #worst = 0;
 
   constructor({ clock, measure }: LoopDelayComponents = { clock: systemClock, measure: measureLoop }) {
@@ -31,31 +32,34 @@ export class LoopDelay {
   }
 
   start(): void {
-    this.#measure(COARSE_MS);
+    // It rejects only at the end.
+    this.#followBeat().catch(() => {});
   }
 
   stop(): void {
+    this.#end.abort('stopped');
     this.#attention?.stop();
-    this.#lateness?.stop();
+    this.#endFine();
   }
 
   /** Milliseconds since the last call; resets the measurement. */
   take(): number {
-    const late = this.#late();
-    this.#measure(FINE_MS);
+    this.#endFine();
+    const late = this.#worst;
     this.#worst = 0;
+    this.#lateness = this.#measureEvery(FINE_MS);
     this.#attention?.stop();
-    this.#attention = startTimer(this.#clock, ATTENTION_MS, () => this.#measure(COARSE_MS));
+    this.#attention = startTimer(this.#clock, ATTENTION_MS, () => this.#endFine());
     return late;
   }
 
-  #late(): number {
-    return Math.max(this.#worst, this.#lateness?.worst() ?? 0);
+  async #followBeat(): Promise<never> {
+    for (;;) this.#worst = Math.max(this.#worst, await untilBeat(this.#clock, BEAT_MS, this.#end.signal));
   }
 
-  #measure(everyMs: number): void {
-    this.#worst = this.#late();
+  #endFine(): void {
+    this.#worst = Math.max(this.#worst, this.#lateness?.worst() ?? 0);
     this.#lateness?.stop();
-    this.#lateness = this.#measureEvery(everyMs);
+    this.#lateness = undefined;
   }
 }

@@ -128,3 +128,26 @@ test('while pokes keep coming and all is as wanted, the looks get further apart'
   assert.deepEqual(await pokes(2), [5, 5]);
   stopper.abort();
 });
+
+test('a look at the interval is one wake, on a beat, and no look in vain puts the next one off', async () => {
+  const clock = new FakeClock();
+  await clock.advance(130);
+  let sleeps = 0;
+  const counting = {
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    sleep: (ms: number, signal?: AbortSignal) => {
+      sleeps++;
+      return clock.sleep(ms, signal);
+    },
+  };
+  const rules = new Rules();
+  const options = { intervalMs: 5_000, settleMs: 50, mostPauseMs: 60_000 };
+  const care = new Caretaker({ clock: counting, log: silentLogger }, rules, options);
+  const stopper = new AbortController();
+  await care.start(stopper.signal);
+  await clock.advance(50_000);
+  assert.deepEqual([rules.looks, sleeps], [11, 11]);
+  assert.deepEqual(clock.sleeping, [55_000 - clock.monotonic()]);
+  stopper.abort();
+});

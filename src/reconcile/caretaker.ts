@@ -4,6 +4,7 @@ import { InOrder } from '#src/lib/in-order.ts';
 import type { Logger } from '#src/lib/log.ts';
 import { LookPacer } from '#src/reconcile/look-pacer.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 /** Something that no actuator carries and that has to be as wanted: firewall rules. */
@@ -99,8 +100,11 @@ export class Caretaker {
     for (;;) {
       await this.#pause(signal);
       const now = this.#clock.monotonic();
-      const pause = Math.max(this.#pacer.delay(KEY, now), this.#looks.delay(now));
-      await this.#clock.sleep(this.#options.settleMs + pause, signal);
+      // What asked for a look may go on changing for a moment. A look at the interval has nothing to wait for.
+      const asked = this.#waiting ? this.#looks.delay(now) : 0;
+      const settle = this.#waiting ? this.#options.settleMs : 0;
+      const pause = settle + Math.max(this.#pacer.delay(KEY, now), asked);
+      if (pause > 0) await this.#clock.sleep(pause, signal);
       this.#waiting = false;
       await this.#look(signal);
     }
@@ -145,7 +149,7 @@ export class Caretaker {
     try {
       await Promise.race([
         poked,
-        this.#clock.sleep(this.#options.intervalMs, AbortSignal.any([signal, interval.signal])),
+        untilBeat(this.#clock, this.#options.intervalMs, AbortSignal.any([signal, interval.signal])),
       ]);
     } finally {
       this.#poked = undefined;

@@ -14,6 +14,7 @@ import { Owner, type OwnerRequest, type OwnerStatus } from '#src/reconcile/owner
 import { Repair } from '#src/reconcile/repair.ts';
 import { RepairPacer } from '#src/reconcile/repair-pacer.ts';
 import { type SlotView, viewSlots } from '#src/reconcile/slot-view.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -202,7 +203,7 @@ export class Reconciler {
     const { clock } = this.#components;
     const { fullCheckMs, fullCheckShare } = this.#options;
     for (;;) {
-      await clock.sleep(Math.max(fullCheckMs, this.#comparison.tookMs / fullCheckShare), this.#signal);
+      await untilBeat(clock, Math.max(fullCheckMs, this.#comparison.tookMs / fullCheckShare), this.#signal);
       this.#repair.forgetMissed();
       this.check();
     }
@@ -210,7 +211,7 @@ export class Reconciler {
 
   async #readAtInterval(actuator: Actuator): Promise<void> {
     while (actuator.readEveryMs !== undefined) {
-      await this.#components.clock.sleep(actuator.readEveryMs, this.#signal);
+      await untilBeat(this.#components.clock, actuator.readEveryMs, this.#signal);
       this.#ledger.reread(actuator, 'all');
     }
   }

@@ -12,6 +12,7 @@ import type {
   WatchEvent,
   WriteOutcome,
 } from '#src/registry/records.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -274,7 +275,7 @@ const QUIET = Symbol('quiet');
 async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | typeof QUIET> {
   const settled = new AbortController();
   // The rejection of an end that came first is nobody's.
-  const quiet = clock.sleep(ms, settled.signal).then(
+  const quiet = untilBeat(clock, ms, settled.signal).then(
     (): typeof QUIET => QUIET,
     (): typeof QUIET => QUIET,
   );

@@ -6,6 +6,7 @@ import { EtcdV2Records } from '#src/registry/etcd-v2-records.ts';
 import { ipv6LeasesBelow, leasesBelow } from '#src/registry/record-place.ts';
 import type { Records } from '#src/registry/records.ts';
 import type { Registry } from '#src/registry/registry.ts';
+import { untilBeat } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 
 export interface EtcdV2Options extends EtcdOptions {
@@ -57,7 +58,7 @@ export class EtcdV2Registry extends EtcdV2Records implements Registry {
     for (;;) {
       const { body } = await getV2(this.#http, this.#configKey, '', what, signal);
       yield body.node?.value;
-      await this.#clock.sleep(CONFIG_LOOK_MS, signal);
+      await untilBeat(this.#clock, CONFIG_LOOK_MS, signal);
     }
   }
 

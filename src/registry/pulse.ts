@@ -1,3 +1,4 @@
+import { beatIn } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import { nextTurn } from '#src/sys/next-turn.ts';
 
@@ -41,14 +42,14 @@ export class Pulse {
     return this.#silent;
   }
 
-  /** A sign of life came: the next is asked for after `quietMs` without one. */
+  /** A sign of life came: the next is asked for after about `quietMs` without one, on a beat. */
   felt(quietMs: number): void {
     this.#ask = () => {
       // Before the question: an answer may come within it.
       this.expect(this.#options.answerMs);
       this.#options.ask();
     };
-    this.#after(quietMs, this.#ask);
+    this.#doAt(beatIn(this.#clock.monotonic(), quietMs), this.#ask);
   }
 
   /** A sign of life is asked for now. Does nothing while one is expected already, or none is. */
@@ -59,7 +60,7 @@ export class Pulse {
   /** A sign has to come within `ms`. */
   expect(ms: number): void {
     this.#ask = undefined;
-    const due = this.#after(ms, async () => {
+    const due = this.#doAt(this.#clock.monotonic() + ms, async () => {
       // After a pause of this process (a stopped machine, a long turn) timers run before the socket is read, so an
       // answer may be waiting: give it one turn.
       await nextTurn();
@@ -83,8 +84,8 @@ export class Pulse {
     this.#sleep = undefined;
   }
 
-  #after(ms: number, act: () => void): Due {
-    const due = { at: this.#clock.monotonic() + ms, act };
+  #doAt(at: number, act: () => void): Due {
+    const due = { at, act };
     this.#due = due;
     if (this.#sleep === undefined || this.#sleep.until > due.at) this.#sleepUntil(due.at);
     return due;

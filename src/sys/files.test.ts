@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   closeSync,
   constants,
@@ -13,6 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { systemFiles } from '#src/sys/files.ts';
@@ -78,4 +80,13 @@ test('of many that create one file exclusively one succeeds, and no temporary fi
   assert.deepEqual(readdirSync(join(path, '..')), ['file']);
   assert.equal(await systemFiles.createExclusively(path, 'late'), false);
   assert.equal(readFileSync(path, 'utf8'), `text ${created.indexOf(true)}`);
+});
+
+test('a socket is there, though it can not be read', async (t) => {
+  const path = join(scratchFolder(t), 'socket');
+  assert.equal(systemFiles.exists(path), false);
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  assert.equal(systemFiles.exists(path), true);
+  server.close();
 });

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import {
   constants,
   link,
@@ -17,6 +18,8 @@ import { makeFolder } from '#src/sys/make-folder.ts';
 export interface Files {
   /** The text, or `undefined` when there is no such file. Other failures throw node's error. */
   read(path: string): Promise<string | undefined>;
+  /** Whether something is there, whatever it is. Asked at once: the threads of libuv would be woken for a promise. */
+  exists(path: string): boolean;
   /** Writes in place, without a rename: for /proc/sys and the like. */
   write(path: string, text: string | Iterable<string>): Promise<void>;
   /**
@@ -38,6 +41,7 @@ export interface Files {
 }
 
 export const systemFiles: Files = {
+  exists: existsSync,
   async remove(path) {
     await rm(path, { force: true });
   },

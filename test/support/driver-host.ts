@@ -201,6 +201,7 @@ function settings(): Pick<Files, 'read' | 'write'> {
 
 export const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),
+  exists: (path) => files.has(path),
   write: async () => {},
   async writeAtomically(path, text) {
     files.set(path, typeof text === 'string' ? text : [...text].join(''));

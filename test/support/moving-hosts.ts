@@ -259,6 +259,7 @@ const memoryCheckpoints = (containers: MemoryDocker, disk: Set<string>): Checkpo
 
 const memoryFiles = (files: Map<string, string>): Files => ({
   read: async (path) => files.get(path),
+  exists: (path) => files.has(path),
   write: async () => {},
   async writeAtomically(path, text) {
     files.set(path, typeof text === 'string' ? text : [...text].join(''));

@@ -28,6 +28,9 @@ export class MemoryFiles implements Files {
   async read(path: string): Promise<string | undefined> {
     return this.texts.get(path);
   }
+  exists(path: string): boolean {
+    return this.texts.has(path);
+  }
   async write(path: string, text: string | Iterable<string>): Promise<void> {
     this.texts.set(path, typeof text === 'string' ? text : [...text].join(''));
   }

@@ -11,7 +11,8 @@ export interface Flight {
   readonly bytes: number;
   /** Monotonic milliseconds. */
   readonly sentAt: number;
-  readonly deadline: number;
+  /** When its time is up; of one that was counted as lost, until when an answer still counts. */
+  deadline: number;
   /** It was counted as lost, and an answer may still come. */
   isLate: boolean;
   /** Of a lost one: how many small packets of its way were answered or lost before it. */
@@ -44,7 +45,7 @@ export class Flights {
 
   add(sequence: number, flight: Flight): void {
     this.#flights.set(sequence, flight);
-    this.#nextLook = Math.min(this.#nextLook, flight.deadline);
+    if (flight.deadline < this.#nextLook) this.#nextLook = flight.deadline;
   }
 
   /** The request that was answered. An answer of somebody else is none. */
@@ -59,20 +60,22 @@ export class Flights {
   expire(now: number): Flight[] {
     const expired: Flight[] = [];
     if (now < this.#nextLook) return expired;
-    let nextLook = Number.POSITIVE_INFINITY;
-    // An iterator would make two objects of each, five times a second: half of all that a daemon at rest has to collect.
+    // An iterator would make two objects of each, and so does each sum, and a number that is kept from one to the next: most of
+    // what a daemon at rest has to collect.
+    this.#nextLook = Number.POSITIVE_INFINITY;
     this.#flights.forEach((flight, sequence) => {
-      if (now >= flight.deadline) {
-        if (!flight.isLate) expired.push(flight);
+      const isUp = now >= flight.deadline;
+      if (isUp && !flight.isLate) {
+        expired.push(flight);
         flight.isLate = true;
-        if (flight.peer.isGone || now > flight.deadline + LATE_MS) {
-          this.#flights.delete(sequence);
-          return;
-        }
+        flight.deadline += LATE_MS;
       }
-      nextLook = Math.min(nextLook, flight.isLate ? flight.deadline + LATE_MS : flight.deadline);
+      if (isUp && (flight.peer.isGone || now > flight.deadline)) {
+        this.#flights.delete(sequence);
+        return;
+      }
+      if (flight.deadline < this.#nextLook) this.#nextLook = flight.deadline;
     });
-    this.#nextLook = nextLook;
     return expired;
   }
 

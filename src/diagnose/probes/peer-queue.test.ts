@@ -42,3 +42,23 @@ test('a peer has a record from its first turn on, and keeps it while its ends ar
   queue.clear();
   assert.deepEqual([queue.size, queue.first, queue.isEach(() => true)], [0, undefined, false]);
 });
+
+test('the head is another one when it goes, gets other ends, or had its turn', () => {
+  const queue = new PeerQueue();
+  for (const [n, name] of ['one', 'two', 'three'].entries()) queue.put(name, ends(n));
+  const head = () => queue.first?.name;
+  assert.equal(head(), 'one');
+  queue.remove('one');
+  assert.equal(head(), 'two');
+  queue.put('two', ends(9));
+  assert.equal(head(), 'three');
+  const { first } = queue;
+  assert.ok(first);
+  queue.rotate(first);
+  assert.equal(head(), 'two');
+  assert.equal(queue.first?.ends.inside, ipv4(9));
+  queue.clear();
+  assert.equal(head(), undefined);
+  queue.put('four', ends(4));
+  assert.equal(head(), 'four');
+});

@@ -7,6 +7,8 @@ import { MeasuredPeer } from '#src/diagnose/probes/measured-peer.ts';
  */
 export class PeerQueue {
   readonly #peers = new Map<string, MeasuredPeer | PeerEnds>();
+  /** The head, once it was asked for: a look at a map's first entry makes four objects, and is made for each packet. */
+  #first: MeasuredPeer | undefined;
 
   get size(): number {
     return this.#peers.size;
@@ -24,11 +26,13 @@ export class PeerQueue {
     const peer = this.get(name);
     if (peer !== undefined) peer.isGone = true;
     this.#peers.delete(name);
+    if (peer === this.#first) this.#first = undefined;
   }
 
   clear(): void {
     for (const peer of this.measured()) peer.isGone = true;
     this.#peers.clear();
+    this.#first = undefined;
   }
 
   names(): Iterable<string> {
@@ -43,6 +47,11 @@ export class PeerQueue {
 
   /** The next one to look at. */
   get first(): MeasuredPeer | undefined {
+    this.#first ??= this.#makeFirst();
+    return this.#first;
+  }
+
+  #makeFirst(): MeasuredPeer | undefined {
     const [entry] = this.#peers;
     if (entry === undefined) return undefined;
     const [name, peer] = entry;
@@ -56,6 +65,7 @@ export class PeerQueue {
   rotate(peer: MeasuredPeer): void {
     this.#peers.delete(peer.name);
     this.#peers.set(peer.name, peer);
+    if (peer === this.#first) this.#first = undefined;
   }
 
   /** Those that have a record. */

@@ -134,8 +134,8 @@ test('a peer that answers is up, with its round trip, its MTU and its responder'
       at: undefined,
       state: 'up',
       findings: [],
-      tunnel: { sent: 8, answered: 8, roundTripMs: 1, fullSize: 'passes' },
-      underlay: { sent: 8, answered: 8, roundTripMs: 1, fullSize: 'passes' },
+      tunnel: { sent: 7, answered: 7, roundTripMs: 1, fullSize: 'passes' },
+      underlay: { sent: 7, answered: 7, roundTripMs: 1, fullSize: 'passes' },
       tcp: 'answered',
       workingMtu: 1450,
       responder: true,
@@ -171,6 +171,23 @@ test('a thousand peers that join at once are all looked at within 65 s, and neve
   assert.equal(looked.length, 1_000);
   // Connections are counted by three packets each; the echoes alone are fewer.
   assert.ok(network.peak <= 60, `${network.peak} packets in one second`);
+});
+
+test('however many peers there are, packets leave five times a second at most, and on the beat', async (t) => {
+  for (const peers of [1, 10, 30, 1_000]) {
+    const network = new MemoryNetwork(t);
+    await network.clock.advance(130);
+    network.put(...upTo(peers));
+    await network.clock.advance(10_000);
+    network.sent.length = 0;
+    await network.clock.advance(10_000);
+    const moments = new Set(network.sent.map(({ at }) => at));
+    assert.ok(moments.size >= 10 && moments.size <= 51, `${peers} peers: at ${moments.size} moments`);
+    assert.deepEqual(
+      [...moments].filter((at) => at % 200 !== 0),
+      [],
+    );
+  }
 });
 
 test('the silence of half of them leaves the round its share', async (t) => {

@@ -12,6 +12,7 @@ import { messageOf } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
 import type { FamilyProbe } from '#src/observe/api.ts';
 import type { ProbeCounts } from '#src/observe/probe-metrics.ts';
+import { beatIn } from '#src/sys/beat.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Dialer } from '#src/sys/dialer.ts';
 import type { Icmp } from '#src/sys/icmp-socket.ts';
@@ -35,15 +36,13 @@ export interface ProberOptions {
   readonly onChange?: (name: string, judgement: Judgement) => void;
 }
 
-/** A peer is not looked at more often, however few there are. */
+/** A peer is not looked at more often, however few there are: in each fourth burst. */
 const LOOK_EVERY_MS = 700;
 /**
- * While the budget is what holds it up, it works in bursts: waking up costs more than a packet. With few peers it is held up
- * for a moment only.
+ * It works in bursts: waking up costs more than a packet. A beat is a multiple of it, so that each fifth burst comes when
+ * others wake as well.
  */
 const BURST_MS = 200;
-const SHORT_BURST_MS = 40;
-const FEW_PEERS = 50;
 const OPEN_AGAIN_MS = 2_000;
 const LONGEST_PAUSE_MS = 60_000;
 /** Packets that no peer answered before the network is in trouble: two rounds. */
@@ -52,7 +51,7 @@ const TROUBLE_AFTER = DOWN_AFTER + 1;
 /**
  * Measures each peer, inside the tunnel and outside of it, in turn. A look is two small echoes; of four looks one has two of
  * full size as well, and another one a connection. That is 3.25 packets a look, so that n peers are looked at every
- * max(0.7 s, n × 3.25 / budget): 1,000 of them every 65 s with 50 packets a second. A peer whose packet gets lost is looked at
+ * max(0.8 s, n × 3.25 / budget): 1,000 of them every 65 s with 50 packets a second. A peer whose packet gets lost is looked at
  * again at once, beside the round.
  */
 export class Prober {
@@ -205,11 +204,11 @@ export class Prober {
       if (isRetried) this.#retry(echoes, retry, now);
       const isLooked = head !== undefined && this.#budget.take(lookPackets(head, this.#options), now);
       if (isLooked) this.#look(echoes, head, now);
-      if (!isRetried && !isLooked) return this.#queue.size > FEW_PEERS ? BURST_MS : SHORT_BURST_MS;
+      if (!isRetried && !isLooked) return untilBurst(now, now);
     }
     const lookAt = (this.#queue.first?.lookedAt ?? Number.POSITIVE_INFINITY) + LOOK_EVERY_MS;
     const nextAt = Math.min(lookAt, this.#retries.nextAt, echoes.nextDeadline);
-    return Math.min(LONGEST_PAUSE_MS, Math.max(1, nextAt - now));
+    return Math.min(LONGEST_PAUSE_MS, untilBurst(now, nextAt));
   }
 
   #due(now: number): MeasuredPeer | undefined {
@@ -281,6 +280,10 @@ export class Prober {
     if (!isSameJudgement(before, judgement)) this.#options.onChange?.(peer.name, judgement);
   }
 }
+
+/** Milliseconds until the next burst that is not before `at`. */
+const untilBurst = (now: number, at: number): number =>
+  Math.ceil(Math.max(beatIn(now, BURST_MS, BURST_MS), Math.ceil(at / BURST_MS) * BURST_MS) - now);
 
 /** What a look at the peer tries besides two small packets. */
 function planOf({ looks, inside, isDialing, answersElsewhere }: MeasuredPeer, { port }: ProberOptions) {

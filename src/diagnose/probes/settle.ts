@@ -32,11 +32,14 @@ function settleSmall(flight: Flight, { isAnswered, at, refusal }: EchoOutcome): 
     if (way.lostInRow !== 1) return [];
     return Array.from({ length: DOWN_AFTER - 1 }, (_, n) => ({ peer, what: side, dueAt: at + n * RETRY_MS }));
   }
+  const wasDown = side === 'inside' && isDown(peer);
   if (isLate) {
     way.answeredLate(at - sentAt, way.count - 1 - flight.number);
+    // A packet that waited for a neighbour arrives when the way is there again.
+    if (wasDown && !isDown(peer)) peer.forget();
     return [];
   }
-  if (side === 'inside' && isDown(peer)) peer.forget();
+  if (wasDown) peer.forget();
   // The peer had yet to learn of this host.
   if (way.roundTripMs === undefined) way.forget();
   way.answered(at - sentAt);

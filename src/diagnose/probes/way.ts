@@ -40,7 +40,8 @@ export class Way {
 
   /** An answer came after its packet was counted as lost, as the one before the last `later` packets. */
   answeredLate(roundTripMs: number, later: number): void {
-    if (later < HISTORY) this.#answers |= 1 << later;
+    // One of before an outage is forgotten.
+    if (later < this.#sent) this.#answers |= 1 << later;
     this.lostInRow = Math.min(this.lostInRow, later);
     this.roundTripMs = roundTripMs;
   }
