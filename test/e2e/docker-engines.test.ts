@@ -147,7 +147,7 @@ for (const { called, engine, drifts, opened, churn = false, ...setting } of SETT
 /** In docker0's place a bridge of another name, as `docker network create` makes it: the containers end, and start there. */
 async function useOwnBridge(node: DockerNode, { config }: Engine): Promise<DockerNode> {
   const { docker, host, subnet } = node;
-  await docker.must(['rm', '--force', 'web']);
+  await docker.remove('web');
   const options = docker.options.filter((option) => !/^--(bip|ip-masq|mtu)=/.test(option));
   await docker.restart({ options: [...options, '--bridge=none'], config });
   assert.deepEqual(
@@ -194,7 +194,7 @@ async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<
   assert.equal(await callerSeenBy(two.web, shop.address), two.web.address);
   // docker-proxy's own call.
   assert.equal(await callerSeenBy(one.host, '127.0.0.1', 8081), `${one.subnet}.1`);
-  await one.docker.must(['rm', '--force', 'shop']);
+  await one.docker.remove('shop');
 }
 
 /** As `docker compose` makes them: a bridge of its own, with addresses that are not the overlay's. */
@@ -207,7 +207,7 @@ async function useOwnNetwork({ nodes: [one, two] }: DockerNetwork): Promise<void
   const address = '{{.NetworkSettings.Networks.bridge.IPAddress}}';
   const onBridge = (await one.docker.must(['inspect', '--format', address, 'db'])).trim();
   assert.equal(await callerSeenBy(two.web, onBridge), two.web.address);
-  await one.docker.must(['rm', '--force', 'db']);
+  await one.docker.remove('db');
   await one.docker.must(['network', 'rm', 'shop_default']);
 }
 
