@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
 import { Random } from '../fuzz/random.ts';
 import type { TenantHost } from '../support/docker-tenant-host.ts';
 import { cannotRunTenants, createTenant, newName, tenantHosts, twoOf } from '../support/docker-tenants.ts';
+import { create, forEach, start } from '../support/many-containers.ts';
 import { waitForAnswer } from '../support/pings.ts';
 import { assertViewsAgree, storedAddresses } from '../support/tenant-views.ts';
 
@@ -27,33 +27,6 @@ const AT_ONCE = 25;
 /** Rounds in which what did not start is started again. */
 const ROUNDS = 10;
 
-/** Of a start, while its dockerd has many. */
-const CALL_MS = 60_000;
-
-/** Does something for many containers, some at once. What fails is left for the next round. */
-async function forEach(names: readonly string[], act: (name: string) => Promise<unknown>): Promise<void> {
-  const left = [...names];
-  const work = async (): Promise<void> => {
-    for (let name = left.shift(); name !== undefined; name = left.shift()) await act(name).catch(() => {});
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-}
-
-/** As `docker create`. */
-async function create({ docker, name: host }: TenantHost, network: string, name: string): Promise<void> {
-  const container = { Image: IMAGE, Cmd: ['sleep', '100000'], StopSignal: 'SIGKILL' };
-  const body = JSON.stringify({ ...container, HostConfig: { NetworkMode: network } });
-  const path = `/containers/create?name=${name}`;
-  const answer = await docker.call({ method: 'POST', path, body }, CALL_MS);
-  assert.equal(answer.status, 201, `${name} on ${host}: ${answer.body}`);
-}
-
-/** As `docker start`: what Docker says against it, and nothing once the container runs. */
-async function start({ docker }: TenantHost, name: string): Promise<string> {
-  const answer = await docker.call({ method: 'POST', path: `/containers/${name}/start` }, CALL_MS);
-  return answer.status === 204 || answer.status === 304 ? '' : answer.body;
-}
-
 /** One that is killed refuses all that are left at once, and its kill would be the last. */
 const waitForDocker = ({ docker, name }: TenantHost): Promise<unknown> =>
   until(() => docker.look('/info').catch(() => undefined), {
@@ -67,10 +40,11 @@ const waitForDocker = ({ docker, name }: TenantHost): Promise<unknown> =>
  * more ("already exists"): its user makes it again.
  */
 async function startOrMake(host: TenantHost, network: string, name: string): Promise<void> {
-  if ((await start(host, name).catch(String)) === '') return;
+  const failure = await start(host.docker, name).catch((error: unknown) => error);
+  if (failure === undefined) return;
   await host.remove(name).catch(() => {});
-  await create(host, network, name);
-  await start(host, name);
+  await create(host.docker, name, network);
+  await start(host.docker, name);
 }
 
 async function runningOn({ docker }: TenantHost): Promise<Set<string>> {
@@ -87,17 +61,15 @@ for (const seed of SEEDS) {
     await createTenant(tenants, network, { subnet: '10.110.0.0/23' });
     const names = Array.from({ length: COUNT / 2 }, (_, n) => `c${n}`);
     const hosts = [one, two] as const;
-    const failures: unknown[] = [];
     await Promise.all(
-      hosts.map((host) =>
-        forEach(names, (name) => create(host, network, name).catch((error) => failures.push(error))),
-      ),
+      hosts.map(({ docker }) => forEach(names, AT_ONCE, (name) => create(docker, name, network))),
     );
-    assert.deepEqual(failures, []);
 
     let over = false;
     const starts = Promise.all(
-      hosts.map((host) => forEach(names, (name) => start(host, name).catch(() => waitForDocker(host)))),
+      hosts.map((host) =>
+        forEach(names, AT_ONCE, (name) => start(host.docker, name).catch(() => waitForDocker(host))),
+      ),
     ).then(() => {
       over = true;
     });
@@ -131,22 +103,24 @@ for (const seed of SEEDS) {
       );
       if (missing.every((it) => it.length === 0)) break;
       await Promise.all(
-        hosts.map((host, n) => forEach(missing[n] ?? [], (name) => startOrMake(host, network, name))),
+        hosts.map((host, n) =>
+          forEach(missing[n] ?? [], AT_ONCE, (name) => startOrMake(host, network, name).catch(() => {})),
+        ),
       );
     }
     for (const host of hosts) {
       const running = await runningOn(host);
       const missing = names.find((name) => !running.has(name));
       if (missing === undefined) continue;
-      const refusal = await start(host, missing);
-      assert.fail(`${host.name} has ${running.size} of ${COUNT / 2}; ${missing}: ${refusal}`);
+      const failure = await start(host.docker, missing).catch(String);
+      assert.fail(`${host.name} has ${running.size} of ${COUNT / 2}; ${missing}: ${failure}`);
     }
     assert.equal(await assertViewsAgree(tenants, 120_000), COUNT);
     const [first, last] = [await one.docker.container('c0'), await two.docker.container(`c${COUNT / 2 - 1}`)];
     assert.ok(first && last);
     await waitForAnswer(first, last.address);
 
-    await Promise.all(hosts.map((host) => forEach(names, (name) => host.remove(name))));
+    await Promise.all(hosts.map((host) => forEach(names, AT_ONCE, (name) => host.remove(name))));
     assert.equal(await assertViewsAgree(tenants, 120_000), 0);
     await until(async () => (await storedAddresses(tenants)).every(({ state }) => state === 'released'), {
       what: 'release of every address',
