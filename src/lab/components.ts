@@ -5,6 +5,8 @@ import { type CommandResult, type CommandRunner, systemCommands } from '#src/sys
 import { type Files, systemFiles } from '#src/sys/files.ts';
 import { type Folders, systemFolders } from '#src/sys/folders.ts';
 import { type Processes, systemProcesses } from '#src/sys/process.ts';
+import { programPath } from '#src/sys/program-path.ts';
+import { systemUnixHttp, type UnixHttpClient } from '#src/sys/unix-http.ts';
 
 /** The parts of a lab. It makes its hosts with iproute2 and never with our own netlink code, which its tests verify. */
 export interface LabComponents {
@@ -14,15 +16,20 @@ export interface LabComponents {
   readonly byteFiles: ByteFiles;
   readonly folders: Folders;
   readonly clock: Clock;
+  readonly http: UnixHttpClient;
+  /** The program that sends echoes. */
+  readonly weft: string;
 }
 
-export const systemLabComponents = (): LabComponents => ({
+export const systemLabComponents = (weft = programPath('weft')): LabComponents => ({
+  weft,
   commands: systemCommands,
   processes: systemProcesses(),
   files: systemFiles,
   byteFiles: systemByteFiles,
   folders: systemFolders,
   clock: systemClock,
+  http: systemUnixHttp,
 });
 
 /** The command's standard output; throws `lab-command` with its last words when it failed. */

@@ -1,6 +1,9 @@
+import { DockerCalls, parsed, refused } from '#src/docker/docker-calls.ts';
 import { Container, recordContainer } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
+import { WeftError } from '#src/lib/errors.ts';
+import type { HttpCall, HttpText } from '#src/sys/unix-http.ts';
 import { until } from '#src/sys/until.ts';
 
 /** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
@@ -11,7 +14,7 @@ export const BUILD_IMAGE = `
 set -e
 mkdir -p "$1/bin" "$1/www/cgi-bin"
 cp "$(command -v busybox)" "$1/bin/busybox"
-for name in $("$1/bin/busybox" --list); do [ -e "$1/bin/$name" ] || ln -s busybox "$1/bin/$name"; done
+"$1/bin/busybox" --install "$1/bin"
 printf '#!/bin/sh\\nprintf "Content-Type: text/plain\\\\n\\\\n$REMOTE_ADDR\\\\n"\\n' > "$1/www/cgi-bin/caller"
 chmod +x "$1/www/cgi-bin/caller"
 tar -c -C "$1" . | docker import - ${IMAGE}`;
@@ -31,15 +34,26 @@ export interface DockerOptions {
 const DEFAULT_NETWORK = 'bridge';
 const CONFIG_FILE = '/run/docker-daemon.json';
 const START_MS = 30_000;
+/** Of a call: a dead plugin is waited for 15 s each time, and a container that starts has a lock. */
+const CALL_MS = 120_000;
+/**
+ * dockerd and what it starts collect less often: it executes itself several times for each container, and half of what a start
+ * takes is a first collection. A quarter of the processor time, for some 50 MB.
+ */
+const ENVIRONMENT = { GOGC: '400' };
 
 /** dockerd on one host, at its ordinary paths: the host's /run and /var/lib are its own. */
 export class Docker {
   readonly host: Host;
   #options: DockerOptions;
   #daemon: Daemon;
+  readonly #calls: DockerCalls;
+  readonly #signal: AbortSignal;
 
   private constructor(host: Host, options: DockerOptions, daemon: Daemon) {
     this.host = host;
+    this.#calls = new DockerCalls(host.components, { socket: host.path('/run/docker.sock') });
+    this.#signal = host.signal ?? new AbortController().signal;
     this.#options = options;
     this.#daemon = daemon;
   }
@@ -96,6 +110,31 @@ export class Docker {
     return this.host.must(['docker', ...args], { timeoutMs: 30_000 });
   }
 
+  /** A call of its API and the answer, of any status: to start Docker's client costs more than most answers. */
+  call(call: HttpCall, timeoutMs = CALL_MS): Promise<HttpText> {
+    return this.#calls.call(nameOf(call, this.host), call, this.#signal, timeoutMs);
+  }
+
+  /** What its API has at a path, `/containers/NAME/json`; `undefined` for what is not there. */
+  async look(path: string): Promise<unknown> {
+    const call = { method: 'GET', path } as const;
+    const answer = await this.call(call);
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw refused(nameOf(call, this.host), answer);
+    return parsed(nameOf(call, this.host), answer.body);
+  }
+
+  /** As `docker rm -f NAMES`, which has nothing against one that is not there. */
+  async remove(...names: readonly string[]): Promise<void> {
+    await Promise.all(
+      names.map(async (name) => {
+        const call = { method: 'DELETE', path: `/containers/${name}?force=true` } as const;
+        const answer = await this.call(call);
+        if (answer.status !== 204 && answer.status !== 404) throw refused(nameOf(call, this.host), answer);
+      }),
+    );
+  }
+
   /** Makes {@link IMAGE} on this host. */
   async buildImage(): Promise<void> {
     await this.host.must(['sh', '-c', BUILD_IMAGE, 'sh', '/var/lib/weft-lab-image'], { timeoutMs: 60_000 });
@@ -118,11 +157,15 @@ export class Docker {
 
   /** A container that runs; `undefined` when it doesn't. */
   async container(name: string): Promise<Container | undefined> {
+    const found = (await this.look(`/containers/${name}/json`)) as InspectedContainer | undefined;
+    if (found === undefined)
+      throw new WeftError('no-such-container', `no container ${name} on ${this.host.name}`);
+    const pid = found.State.Pid;
     // Engine 29 has addresses only below Networks.
-    const networks = '{{range $name, $it := .NetworkSettings.Networks}} {{$it.IPAddress}} {{$name}}{{end}}';
-    const said = await this.must(['inspect', '--format', `{{.State.Pid}}${networks}`, name]);
-    const [pid, address, network] = said.trim().split(' ');
-    if (pid === undefined || pid === '0' || address === undefined || address === '') return undefined;
+    const [[network = '', { IPAddress: address = '' } = {}] = []] = Object.entries(
+      found.NetworkSettings.Networks,
+    );
+    if (pid === 0 || address === '') return undefined;
     const options = { name, address, namespacePath: `/proc/${pid}/ns/net` };
     return new Container(this.host, network === DEFAULT_NETWORK ? options : { ...options, network });
   }
@@ -133,20 +176,31 @@ export class Docker {
   }
 }
 
+const nameOf = ({ method, path }: HttpCall, host: Host): string => `${method} ${path} on ${host.name}`;
+
+interface InspectedContainer {
+  readonly State: { readonly Pid: number };
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly IPAddress?: string }>> };
+}
+
 async function startDockerd(
   host: Host,
   { options, cgroup, programs, config }: DockerOptions,
 ): Promise<Daemon> {
   await host.write(CONFIG_FILE, `${JSON.stringify(config ?? {})}\n`);
   const before = (await (await host.daemon('dockerd'))?.log())?.length;
-  const daemon = await host.start('dockerd', [
-    ...firstInPath(programs),
+  const daemon = await host.start(
     'dockerd',
-    ...options,
-    `--config-file=${CONFIG_FILE}`,
-    '--exec-opt=native.cgroupdriver=cgroupfs',
-    `--cgroup-parent=/${cgroup}`,
-  ]);
+    [
+      ...firstInPath(programs),
+      'dockerd',
+      ...options,
+      `--config-file=${CONFIG_FILE}`,
+      '--exec-opt=native.cgroupdriver=cgroupfs',
+      `--cgroup-parent=/${cgroup}`,
+    ],
+    { env: ENVIRONMENT },
+  );
   await daemon.waitForLog(/API listen on/, START_MS, before);
   return daemon;
 }

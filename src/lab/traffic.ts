@@ -1,7 +1,6 @@
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import { programPath } from '#src/sys/program-path.ts';
 
 export interface TrafficOptions {
   /** Packets a second, 1 … 1000. Default 200. */
@@ -35,7 +34,7 @@ export class Traffic {
   /** Starts it and waits for the first answer. */
   static async start(from: Machine, to: string, options: TrafficOptions = {}): Promise<Traffic> {
     const { perSecond = 200 } = options;
-    const argv = [programPath('weft'), 'lab', 'echoes', `--per-second=${perSecond}`, to] as const;
+    const argv = [from.components.weft, 'lab', 'echoes', `--per-second=${perSecond}`, to] as const;
     const daemon = await from.start(`traffic-${process.pid}-${++started}`, argv);
     await daemon.waitForLog(/icmp_seq=/);
     return new Traffic(daemon, perSecond);

@@ -6,12 +6,15 @@ export interface UntilOptions {
   readonly what: string;
   /** Default 10,000. */
   readonly timeoutMs?: number;
-  /** Default 20. */
+  /** Default 20, and after 0.4 s a twentieth of the time so far, up to 100: an answer may cost a process. */
   readonly intervalMs?: number;
   readonly signal?: AbortSignal | undefined;
   /** Default: the machine's. */
   readonly clock?: Clock;
 }
+
+const SHORTEST_MS = 20;
+const LONGEST_MS = 100;
 
 /**
  * Asks until the answer is something other than `undefined` or `false`, and returns it. For
@@ -20,17 +23,18 @@ export interface UntilOptions {
  */
 export async function until<T>(
   ask: () => T | undefined | false | Promise<T | undefined | false>,
-  { what, timeoutMs = 10_000, intervalMs = 20, signal, clock = systemClock }: UntilOptions,
+  { what, timeoutMs = 10_000, intervalMs, signal, clock = systemClock }: UntilOptions,
 ): Promise<T> {
   const limitMs = timeoutMs * patience();
-  const deadline = clock.monotonic() + limitMs;
+  const started = clock.monotonic();
   for (;;) {
     const answer = await ask();
     if (answer !== undefined && answer !== false) return answer;
-    if (clock.monotonic() > deadline) {
+    const waitedMs = clock.monotonic() - started;
+    if (waitedMs > limitMs) {
       throw new WeftError('timed-out', `no ${what} after ${limitMs / 1000} s`);
     }
-    await clock.sleep(intervalMs, signal);
+    await clock.sleep(intervalMs ?? Math.min(Math.max(SHORTEST_MS, waitedMs / 20), LONGEST_MS), signal);
   }
 }
 

@@ -160,7 +160,7 @@ for (const engine of [debian, iptables]) {
       await docker.must(['rename', 'web', 'store']);
       await saw({ type: 'rename', container: web.id });
       assert.equal((await client.container(web.id, signal))?.name, 'store');
-      await docker.must(['rm', '--force', 'store']);
+      await docker.remove('store');
       await saw({ type: 'disconnect', network: id, container: web.id });
       await saw({ type: 'die', container: web.id });
       assert.equal(await client.removeNetwork(id, signal), true);

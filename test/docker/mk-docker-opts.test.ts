@@ -3,11 +3,9 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { MK_DOCKER_OPTS as PROGRAM } from '../support/flanneld.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
-
-const PROGRAM = fileURLToPath(new URL('../../bin/mk-docker-opts', import.meta.url));
 
 //   u0 192.0.2.1/24 ── u1      10.5.26.0/24: what subnet.env gives to dockerd's bridge
 

@@ -184,7 +184,7 @@ for (const engine of [debian, iptables]) {
       assert.match(JSON.stringify(drivers.calls[1]), /"options":\{"colour":"green"\}/);
       assert.deepEqual(gotBy<{ address: number }>(drivers.calls[0]).address, parseIp('10.5.0.11'));
       assert.deepEqual(methods(setup), enter);
-      await docker.must(['rm', '--force', 'web']);
+      await docker.remove('web');
       assert.deepEqual(methods(setup), leave);
     });
 
@@ -196,7 +196,7 @@ for (const engine of [debian, iptables]) {
         const text = await errorOf(docker.must([...RUN, 'weft-lab', 'sleep', '100000']));
         drivers.instead.clear();
         assert.match(text, new RegExp(`remote: no ${method}; wait`));
-        await docker.must(['rm', '--force', 'web']);
+        await docker.remove('web');
         return methods(setup);
       };
       assert.deepEqual(await failing('requestAddress'), ['requestAddress']);
@@ -213,7 +213,7 @@ for (const engine of [debian, iptables]) {
     await t.test('what Docker can’t use, it takes back', async () => {
       const tried = async (): Promise<readonly string[]> => {
         await assert.rejects(docker.must([...RUN, 'weft-lab', 'sleep', '100000']));
-        await docker.must(['rm', '--force', 'web']);
+        await docker.remove('web');
         return methods(setup);
       };
       // Engine 29 calls Leave twice.

@@ -12,6 +12,7 @@ import {
   WEB,
 } from '../support/docker-network.ts';
 import { CONFIG } from '../support/flanneld.ts';
+import { create, forEach, start } from '../support/many-containers.ts';
 import { tryStranger } from '../support/stranger.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { duringTraffic } from '../support/traffic.ts';
@@ -35,7 +36,7 @@ interface Setting {
   /** See `tryStranger`. Absent for Docker before 28, which stops no host that has a route. */
   readonly opened?: boolean;
   /** Whether 50 containers come and go. */
-  readonly churn?: true;
+  readonly hasChurn?: true;
   /** Undoes a part of our rules, as a shell does it on the host. */
   readonly drifts: Readonly<Record<string, string>>;
 }
@@ -44,14 +45,14 @@ interface Setting {
 const RELOAD = 'iptables-save | grep -v -e FLANNEL -e flannel -e 10.0.0.0/16 | iptables-restore';
 
 const SETTINGS: readonly Setting[] = [
-  { called: debian.called, engine: debian, churn: true, drifts: { 'firewall reload': RELOAD } },
+  { called: debian.called, engine: debian, hasChurn: true, drifts: { 'firewall reload': RELOAD } },
   {
     called: `${iptables.called}, started before flanneld and without options for it`,
     engine: iptables,
     dockerOptions: ['--docker-version=20.10'],
     dockerFirst: true,
     opened: false,
-    churn: true,
+    hasChurn: true,
     drifts: {
       'firewall reload': RELOAD,
       'raw table flushed, Docker’s drops put back': `
@@ -73,7 +74,7 @@ const SETTINGS: readonly Setting[] = [
     called: nftables.called,
     engine: nftables,
     opened: true,
-    churn: true,
+    hasChurn: true,
     drifts: {
       'firewall reload': RELOAD,
       'mangle table flushed': 'iptables -t mangle -F',
@@ -91,7 +92,7 @@ const SETTINGS: readonly Setting[] = [
   },
 ];
 
-for (const { called, engine, drifts, opened, churn = false, ...setting } of SETTINGS) {
+for (const { called, engine, drifts, opened, hasChurn = false, ...setting } of SETTINGS) {
   test(called, { skip: cannot || engine.skip, timeout: 240_000 }, async (t) => {
     const network = await dockerNetwork(t, { engine, ...setting });
     const [one, two] = network.nodes;
@@ -121,9 +122,9 @@ for (const { called, engine, drifts, opened, churn = false, ...setting } of SETT
     }
     if (opened !== undefined) await tryStranger(t, network, { opened });
     // With our rules in nftables it would be the same Docker once more.
-    if (churn) {
+    if (hasChurn) {
       await t.test('50 containers started and removed lose no packet between two others', async () => {
-        const report = await underTraffic(network, () => two.host.must(CHURN, { timeoutMs: 120_000 }));
+        const report = await underTraffic(network, () => churn(two));
         assert.ok(report.sent > 200, JSON.stringify(report));
         assert.equal(report.lost, 0, JSON.stringify(report));
       });
@@ -147,7 +148,7 @@ for (const { called, engine, drifts, opened, churn = false, ...setting } of SETT
 /** In docker0's place a bridge of another name, as `docker network create` makes it: the containers end, and start there. */
 async function useOwnBridge(node: DockerNode, { config }: Engine): Promise<DockerNode> {
   const { docker, host, subnet } = node;
-  await docker.must(['rm', '--force', 'web']);
+  await docker.remove('web');
   const options = docker.options.filter((option) => !/^--(bip|ip-masq|mtu)=/.test(option));
   await docker.restart({ options: [...options, '--bridge=none'], config });
   assert.deepEqual(
@@ -194,7 +195,7 @@ async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<
   assert.equal(await callerSeenBy(two.web, shop.address), two.web.address);
   // docker-proxy's own call.
   assert.equal(await callerSeenBy(one.host, '127.0.0.1', 8081), `${one.subnet}.1`);
-  await one.docker.must(['rm', '--force', 'shop']);
+  await one.docker.remove('shop');
 }
 
 /** As `docker compose` makes them: a bridge of its own, with addresses that are not the overlay's. */
@@ -207,17 +208,19 @@ async function useOwnNetwork({ nodes: [one, two] }: DockerNetwork): Promise<void
   const address = '{{.NetworkSettings.Networks.bridge.IPAddress}}';
   const onBridge = (await one.docker.must(['inspect', '--format', address, 'db'])).trim();
   assert.equal(await callerSeenBy(two.web, onBridge), two.web.address);
-  await one.docker.must(['rm', '--force', 'db']);
+  await one.docker.remove('db');
   await one.docker.must(['network', 'rm', 'shop_default']);
 }
 
 /** Four at once. */
-const CHURN = [
-  'sh',
-  '-c',
-  `seq 50 | xargs -P4 -I% docker run --detach --name churn% weft-lab sleep 100000 >/dev/null &&
-   seq 50 | xargs -P4 -I% docker rm --force churn% >/dev/null`,
-] as const;
+async function churn({ docker }: DockerNode): Promise<void> {
+  const names = Array.from({ length: 50 }, (_, n) => `churn${n}`);
+  await forEach(names, 4, async (name) => {
+    await create(docker, name);
+    await start(docker, name);
+  });
+  await forEach(names, 4, (name) => docker.remove(name));
+}
 
 const underTraffic = (
   { nodes: [one, two] }: DockerNetwork,

@@ -99,7 +99,7 @@ for (const { engine, drop, undo } of SETTINGS) {
     });
 
     await t.test('containers that come and go are known, and another one gets the address', async () => {
-      await two.docker.must(['rm', '--force', 'web']);
+      await two.docker.remove('web');
       const [first, second] = [await two.docker.run('first', WEB), await two.docker.run('second', WEB)];
       assert.equal(first.address, two.web.address);
       for (const container of [first, second]) {
@@ -179,6 +179,6 @@ async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork
   for (const [index, { report }] of calls.entries()) {
     assertWhole(await report, `call ${index}`);
   }
-  await one.docker.must(['rm', '--force', 'shop']);
+  await one.docker.remove('shop');
   await untilFast(one.host, 1);
 }

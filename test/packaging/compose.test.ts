@@ -26,7 +26,7 @@ const PLUGIN = 'cli-plugins/docker-compose';
 const BUSYBOX_IMAGE = `
 mkdir -p /tmp/image/bin
 cp /bin/busybox /tmp/image/bin
-for name in $(busybox --list); do [ $name = busybox ] || ln -s busybox /tmp/image/bin/$name; done
+/tmp/image/bin/busybox --install /tmp/image/bin
 tar -c -C /tmp/image . | docker import - busybox
 rm -r /tmp/image`;
 

@@ -37,7 +37,7 @@ const [VERSION, NEXT] = ['0.1.0', '0.1.1'];
 const BUSYBOX_IMAGE = `
 mkdir -p /tmp/image/bin
 cp /bin/busybox /tmp/image/bin
-for name in $(busybox --list); do [ $name = busybox ] || ln -s busybox /tmp/image/bin/$name; done
+/tmp/image/bin/busybox --install /tmp/image/bin
 tar -c -C /tmp/image . | docker import - busybox
 rm -r /tmp/image`;
 

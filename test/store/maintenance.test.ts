@@ -4,14 +4,13 @@ import { copyFile, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { EtcdApi } from '../support/etcd-api.ts';
+import { WEFT } from '../support/flanneld.ts';
 import { TestStore } from '../support/store.ts';
 import { ALL, put, putOp, range, remove, txn } from './script.ts';
 
 const run = promisify(execFile);
-const WEFT = fileURLToPath(new URL('../../bin/weft', import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), 'weft-maintenance-'));
 after(() => rm(folder, { recursive: true, force: true }));
 

@@ -5,13 +5,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { EtcdApi } from '../support/etcd-api.ts';
 import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
+import { WEFT } from '../support/flanneld.ts';
 import { TestStore } from '../support/store.ts';
 import { ALL, put, range } from './script.ts';
 
-const WEFT = fileURLToPath(new URL('../../bin/weft', import.meta.url));
 const folder = await mkdtemp(join(tmpdir(), 'weft-store-transfer-'));
 after(() => rm(folder, { recursive: true, force: true }));
 

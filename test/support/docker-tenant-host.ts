@@ -22,6 +22,15 @@ export interface Attachment {
   readonly NetworkID: string;
 }
 
+/** What `docker network inspect` shows. */
+export interface InspectedNetwork {
+  readonly Id: string;
+  readonly Options: Readonly<Record<string, string>>;
+  readonly Containers: Readonly<
+    Record<string, { EndpointID: string; MacAddress: string; IPv4Address: string; IPv6Address: string }>
+  >;
+}
+
 /** Commands that speak to the registry only. */
 const REGISTRY_COMMANDS = new Set(['network', 'address']);
 
@@ -82,16 +91,27 @@ export class TenantHost {
     return this.docker.run(name, command, ['--network', network, ...options]);
   }
 
-  /** `docker rm -f` of containers. */
-  async remove(...names: string[]): Promise<void> {
-    await this.must(['rm', '-f', ...names]);
+  /** As `docker rm -f NAMES`. */
+  remove(...names: string[]): Promise<void> {
+    return this.docker.remove(...names);
+  }
+
+  /** Whether a container runs; false when there is none. */
+  async isRunning(container: string): Promise<boolean> {
+    const found = await this.docker.look(`/containers/${container}/json`);
+    return (found as { State: { Running: boolean } } | undefined)?.State.Running === true;
+  }
+
+  /** What `docker network inspect` shows; `undefined` when there is none. */
+  network(name: string): Promise<InspectedNetwork | undefined> {
+    return this.docker.look(`/networks/${name}`) as Promise<InspectedNetwork | undefined>;
   }
 
   /** A container's place in a network; `undefined` when it is not there, or has no address there. */
   async attachment(container: string, network: string): Promise<Attachment | undefined> {
-    const { code, stdout } = await this.attempt(['inspect', container]);
-    if (code !== 0) return undefined;
-    const [record] = JSON.parse(stdout) as { NetworkSettings: { Networks: Record<string, Attachment> } }[];
+    const record = (await this.docker.look(`/containers/${container}/json`)) as
+      | { NetworkSettings: { Networks: Record<string, Attachment> } }
+      | undefined;
     const found = record?.NetworkSettings.Networks[network];
     return found === undefined || found.IPAddress === '' ? undefined : found;
   }

@@ -150,7 +150,7 @@ async function orWithLog<T>(host: TenantHost, work: Promise<T>): Promise<T> {
 const LOG_LINES = 30;
 
 export async function waitForNetwork(host: TenantHost, name: string): Promise<void> {
-  await until(async () => (await host.attempt(['network', 'inspect', name])).code === 0, {
+  await until(async () => (await host.network(name)) !== undefined, {
     what: `network ${name} on ${host.name}`,
     timeoutMs: 20_000,
     intervalMs: 100,

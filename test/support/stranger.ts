@@ -84,6 +84,6 @@ export async function tryStranger(
     const local = await one.docker.run('local', WEB, ['--publish', '127.0.0.1:8082:8080']);
     const expected = opened ? [`${stranger.address} tcp`] : [];
     assert.deepEqual(await arrivals(network, local, stranger, stranger.address), expected);
-    await one.docker.must(['rm', '--force', 'local']);
+    await one.docker.remove('local');
   });
 }

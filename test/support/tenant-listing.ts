@@ -2,26 +2,41 @@ import type { Container } from '#src/lab/container.ts';
 import type { IpRecord } from '#src/lab/machine.ts';
 import type { TenantHost } from './docker-tenant-host.ts';
 
-/** All that a host has for its tenants, in lines; without what counts, numbers or is given by chance. */
+/** A command, and the lines that are made of what it prints. */
+type Part = readonly [command: string, read: (text: string) => string[]];
+
+/**
+ * All that a host has for its tenants, in lines; without what counts, numbers or is given by chance. One shell for each place:
+ * a test asks again and again, and to enter a namespace costs more than what is asked there.
+ */
 export async function tenantListing(host: TenantHost, containers: readonly Container[]): Promise<string[]> {
-  const inside = (...argv: [string, ...string[]]): Promise<string> => host.inTenants(argv);
-  const parts = await Promise.allSettled([
-    inside('ip', '-d', '-j', 'link').then(linksIn),
-    inside('ip', '-j', 'address').then(addressesIn),
-    inside('bridge', '-d', '-j', 'link').then(portsIn),
-    inside('bridge', 'fdb', 'show').then(fdbIn),
-    inside('ip', 'neigh', 'show', 'nud', 'permanent').then(linesOf),
-    inside('nft', 'list', 'table', 'bridge', 'weft').then(rulesIn),
-    inside('sysctl', 'net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding').then(linesOf),
-    host.host.must(['nft', 'list', 'table', 'inet', 'weft-tenants']).then(rulesIn),
-    ...containers.flatMap((container) => [
-      container.must(['ip', '-j', 'address', 'show', 'dev', 'eth0']).then(addressesIn),
-      container.must(['ip', '-d', '-j', 'link', 'show', 'dev', 'eth0']).then(linksIn),
-      container.must(['ip', 'route']).then(linesOf),
-    ]),
+  const places = await Promise.allSettled([
+    listed(INSIDE, (script) => host.inTenants(['sh', '-c', script])),
+    listed(OUTSIDE, (script) => host.host.must(['sh', '-c', script])),
+    ...containers.map((container) => listed(CONTAINER, (script) => container.must(['sh', '-c', script]))),
   ]);
-  return parts.flatMap((part) => (part.status === 'fulfilled' ? part.value : [String(part.reason)])).sort();
+  return places
+    .flatMap((place) => (place.status === 'fulfilled' ? place.value : [String(place.reason)]))
+    .sort();
 }
+
+/** Of a command that failed, a line says so. */
+async function listed(parts: readonly Part[], run: (script: string) => Promise<string>): Promise<string[]> {
+  const script = parts.map(([command]) => `${command} || echo ${FAILED}; echo ${END}`).join('\n');
+  const texts = (await run(script)).split(`${END}\n`);
+  return parts.flatMap(([command, read], n) => {
+    const text = texts[n] ?? '';
+    if (text.endsWith(`${FAILED}\n`)) return [`failed: ${command}`];
+    try {
+      return read(text);
+    } catch (error) {
+      return [`${command}: ${error}`];
+    }
+  });
+}
+
+const FAILED = '-failed-';
+const END = '-end-';
 
 const linesOf = (text: string): string[] => text.split('\n').map((line) => line.trim());
 const recordsIn = (text: string): IpRecord[] => JSON.parse(text) as IpRecord[];
@@ -56,3 +71,19 @@ const rulesIn = (text: string): string[] =>
     .replaceAll(/packets \d+ bytes \d+/g, '')
     .split(/,?\n\s*|, |elements = \{ | \}/)
     .map((line) => line.trim());
+
+const INSIDE: readonly Part[] = [
+  ['ip -d -j link', linksIn],
+  ['ip -j address', addressesIn],
+  ['bridge -d -j link', portsIn],
+  ['bridge fdb show', fdbIn],
+  ['ip neigh show nud permanent', linesOf],
+  ['nft list table bridge weft', rulesIn],
+  ['sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding', linesOf],
+];
+const OUTSIDE: readonly Part[] = [['nft list table inet weft-tenants', rulesIn]];
+const CONTAINER: readonly Part[] = [
+  ['ip -j address show dev eth0', addressesIn],
+  ['ip -d -j link show dev eth0', linksIn],
+  ['ip route', linesOf],
+];

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { filters } from '#src/docker/docker-calls.ts';
 import { until } from '#src/sys/until.ts';
 import type { TenantHost } from './docker-tenant-host.ts';
 import type { Tenants } from './docker-tenants.ts';
@@ -62,11 +63,10 @@ export async function storedAddress(
 
 /** What the dockerd of one host says. */
 export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> {
-  const ids = (await host.must(['network', 'ls', '-q', '--filter', 'driver=weft']))
-    .split('\n')
-    .filter(Boolean);
-  if (ids.length === 0) return [];
-  const networks = JSON.parse(await host.must(['network', 'inspect', ...ids])) as InspectedNetwork[];
+  const listed = (await host.docker.look(`/networks?${filters({ driver: ['weft'] })}`)) as { Id: string }[];
+  const found = await Promise.all(listed.map(({ Id }) => host.network(Id)));
+  // One may have gone meanwhile.
+  const networks = found.filter((it) => it !== undefined);
   return networks.flatMap(({ Options, Containers }) =>
     Object.values(Containers).flatMap(({ EndpointID, MacAddress, IPv4Address, IPv6Address }) =>
       [IPv4Address, IPv6Address]
@@ -80,13 +80,6 @@ export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> 
         })),
     ),
   );
-}
-
-interface InspectedNetwork {
-  readonly Options: Readonly<Record<string, string>>;
-  readonly Containers: Readonly<
-    Record<string, { EndpointID: string; MacAddress: string; IPv4Address: string; IPv6Address: string }>
-  >;
 }
 
 /**

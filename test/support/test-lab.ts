@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { after, before } from 'node:test';
 import { systemLabComponents } from '#src/lab/components.ts';
 import { Lab, type LabOptions } from '#src/lab/lab.ts';
+import { WEFT } from './flanneld.ts';
 
 /** Programs that a test may need besides iproute2, with the Debian package that brings each. */
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -74,7 +75,7 @@ const open = new Set<Lab>();
  */
 export async function testLab(t: Owner, options: Omit<LabOptions, 'name' | 'signal'>): Promise<Lab> {
   const name = `t${process.pid}n${++made}`;
-  const lab = await Lab.create(systemLabComponents(), { ...options, name, signal: t.signal });
+  const lab = await Lab.create(systemLabComponents(WEFT), { ...options, name, signal: t.signal });
   if (made === 1) {
     process.once('SIGINT', interrupted);
     process.once('SIGTERM', interrupted);

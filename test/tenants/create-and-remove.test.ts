@@ -35,7 +35,7 @@ interface Inspected {
 type Host = ReturnType<typeof threeOf>[number];
 
 async function inspect(host: Host, network: string): Promise<Inspected> {
-  const [found] = JSON.parse(await host.must(['network', 'inspect', network])) as Inspected[];
+  const found = (await host.docker.look(`/networks/${network}`)) as Inspected | undefined;
   assert.ok(found);
   return found;
 }
@@ -117,7 +117,7 @@ test('what would do harm is refused with the way out of it', { skip }, async () 
   assert.match(unknown, /weft\.netwrok.*weft\.network/s);
   const overlong = await one.refused(creationOf(name, { vni: 16_777_216 }));
   assert.match(overlong, /16777216.*16777215|16777215.*16777216/s);
-  assert.equal((await one.attempt(['network', 'inspect', name])).code, 1);
+  assert.equal(await one.network(name), undefined);
   assert.equal((await storedKeys(tenants(), 'networks')).has(name), false);
 });
 
@@ -132,7 +132,7 @@ test('removed by hand on one host it stays away there, and stays on the others',
   // A network that was made later is there: so the driver has looked, and has left the other one out.
   const later = newName();
   await createTenant(tenants(), later, { subnet: '10.17.0.0/24' });
-  assert.equal((await two.attempt(['network', 'inspect', name])).code, 1);
+  assert.equal(await two.network(name), undefined);
   const c = await three.run('stays-c', name);
   await waitForAnswer(c, a.address);
   // Made by hand again, it is the same one.
@@ -153,7 +153,7 @@ test('removed everywhere, once no container is in it', { skip }, async () => {
   await two.remove('holds');
   await one.mustWeft(['network', 'rm', name]);
   for (const host of [one, two, three]) {
-    await until(async () => (await host.attempt(['network', 'inspect', name])).code !== 0, {
+    await until(async () => (await host.network(name)) === undefined, {
       what: `end of ${name} on ${host.name}`,
       timeoutMs: 20_000,
     });
@@ -170,7 +170,7 @@ test('removed by hand and then everywhere, a new network of its name is on every
   await createTenant(tenants(), name, { subnet: '10.19.0.0/24' });
   await two.must(['network', 'rm', name]);
   await one.mustWeft(['network', 'rm', name]);
-  await until(async () => (await one.attempt(['network', 'inspect', name])).code !== 0, {
+  await until(async () => (await one.network(name)) === undefined, {
     what: `end of ${name} on ${one.name}`,
     timeoutMs: 20_000,
   });

@@ -31,14 +31,11 @@ async function holdSocket({ host, flags }: TenantHost): Promise<void> {
   await until(async () => (await host.run(['test', '-S', PLUGIN_SOCKET])).code === 0, { what: 'socket' });
 }
 
-const isRunning = async (host: TenantHost, container: string): Promise<boolean> =>
-  (await host.attempt(['inspect', '--format', '{{.State.Running}}', container])).stdout.trim() === 'true';
-
 /** Milliseconds until a container of a dockerd that is starting runs. */
 async function untilUp(host: TenantHost, starting: Promise<void>, container: string): Promise<number> {
   const began = performance.now();
   await starting;
-  await until(() => isRunning(host, container), { what: container, timeoutMs: 60_000, intervalMs: 100 });
+  await until(() => host.isRunning(container), { what: container, timeoutMs: 60_000, intervalMs: 100 });
   return performance.now() - began;
 }
 

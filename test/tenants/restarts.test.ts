@@ -29,11 +29,8 @@ const { debian, iptables } = dockerEngines();
 /** Until dockerd answers with a dead plugin; 15 s for each network, endpoint and container, one after another. */
 const DEAD_PLUGIN_MS = 120_000;
 
-const isRunning = async (host: TenantHost, container: string): Promise<boolean> =>
-  (await host.attempt(['inspect', '--format', '{{.State.Running}}', container])).stdout.trim() === 'true';
-
 const waitForRunning = (host: TenantHost, container: string): Promise<true> =>
-  until(() => isRunning(host, container), {
+  until(() => host.isRunning(container), {
     what: `container ${container} on ${host.name}`,
     timeoutMs: 60_000,
     intervalMs: 200,
@@ -195,7 +192,7 @@ describe('a start without flanneld', () => {
       what: 'answer of dockerd',
       timeoutMs: DEAD_PLUGIN_MS,
     });
-    if (!(await isRunning(one, 'waits'))) await one.must(['start', 'waits']);
+    if (!(await one.isRunning('waits'))) await one.must(['start', 'waits']);
     await waitForNetwork(one, name);
     await waitForAnswer(peer, '10.56.0.9');
     await assertViewsAgree(tenants());

@@ -56,10 +56,8 @@ interface Inspected {
   };
 }
 
-async function inspected(host: TenantHost, name: string): Promise<Inspected | undefined> {
-  const { code, stdout } = await host.attempt(['inspect', '--type', 'container', name]);
-  return code === 0 ? (JSON.parse(stdout) as Inspected[])[0] : undefined;
-}
+const inspected = ({ docker }: TenantHost, name: string): Promise<Inspected | undefined> =>
+  docker.look(`/containers/${name}/json`) as Promise<Inspected | undefined>;
 
 /** The image of h1 in place of each host's own, which has another ID. */
 async function shareImage({ hosts: [one, ...others] }: Tenants): Promise<void> {
