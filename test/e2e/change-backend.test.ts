@@ -11,8 +11,8 @@ import {
   configOf,
   pathsOf,
   ringOf,
-  sourceCheckOf,
   strict,
+  waitForSourceCheck,
 } from '../support/changing-hosts.ts';
 import { daemonLog, FLANNELD, PREFIX, STORES, startFlanneld } from '../support/flanneld.ts';
 import { type Network, testNetwork } from '../support/network.ts';
@@ -100,7 +100,7 @@ test('VNI 1 → 7 and another port on five hosts: nothing is lost', { skip }, as
     assert.match(lease, /"BackendData":\{"VNI":7,"VtepMAC":"[^"]+"\},"Node":"[^"]+"\}$/m);
     assert.doesNotMatch(await daemonLog(host), /error|warning/i);
     // What was there before is there again.
-    for (const device of ['eth0', 'flannel.7']) assert.equal(await sourceCheckOf(host, device), '1', device);
+    for (const device of ['eth0', 'flannel.7']) await waitForSourceCheck(host, device);
     assert.match(await host.must(['ip', '-d', 'link', 'show', 'flannel.7']), /vxlan id 7 .* dstport 4789/);
   }
 });
@@ -113,7 +113,7 @@ test('vxlan → host-gw and back: nothing is lost, and a larger MTU comes at the
   await assertPaths(network.nodes, ['routes by eth0']);
   for (const { host } of network.nodes) {
     assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1500$/m);
-    assert.equal(await sourceCheckOf(host, 'eth0'), '1');
+    await waitForSourceCheck(host, 'eth0');
   }
   const refused = await change(network, '--backend=vxlan', '--vni=9');
   assert.equal(refused.code, 1);
@@ -126,7 +126,7 @@ test('vxlan → host-gw and back: nothing is lost, and a larger MTU comes at the
   await assertPaths(network.nodes, ['device flannel.9', 'routes by flannel.9']);
   for (const { host } of network.nodes) {
     assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1450$/m);
-    assert.equal(await sourceCheckOf(host, 'eth0'), '1');
+    await waitForSourceCheck(host, 'eth0');
   }
   await assertNothingLost(ring);
 });

@@ -6,8 +6,8 @@ import {
   change,
   configOf,
   ringOf,
-  sourceCheckOf,
   strict,
+  waitForSourceCheck,
 } from '../support/changing-hosts.ts';
 import { dualNetwork, route6 } from '../support/dual-network.ts';
 import { daemonLog, FLANNELD, startFlanneld } from '../support/flanneld.ts';
@@ -37,7 +37,7 @@ test('the port alone, twice, and a restart between: nothing is lost', { skip }, 
   assert.match(await configOf(network, 3), /"Backend":\{"Type":"vxlan","Port":4789\}\}$/);
   for (const { host } of nodes) {
     assert.match(await host.must(['ip', '-d', 'link', 'show', 'flannel-1']), /vxlan id 1 .* dstport 4789/);
-    assert.equal(await sourceCheckOf(host, 'flannel-1'), '1');
+    await waitForSourceCheck(host, 'flannel-1');
     assert.doesNotMatch(await daemonLog(host), /error|warning/i);
   }
 

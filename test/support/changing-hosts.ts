@@ -14,8 +14,13 @@ export async function strict(hosts: readonly Host[]): Promise<void> {
       await host.must(['sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=1`]);
 }
 
-export const sourceCheckOf = async (host: Host, device: string): Promise<string> =>
-  (await host.must(['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`])).trim();
+/** Waits until a device checks sources strictly, as before a change: a host ends it a moment after the command. */
+export async function waitForSourceCheck(host: Host, device: string): Promise<void> {
+  const argv = ['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`];
+  await until(async () => (await host.must(argv)).trim() === '1', {
+    what: `strict source check of ${device} on ${host.name}`,
+  });
+}
 
 /** Each container pings the next one. */
 export async function ringOf({ nodes }: Network, perSecond = 200): Promise<Traffic[]> {

@@ -15,7 +15,7 @@ function silentFor(count: number): { peer: MeasuredPeer; flights: Flight[] } {
     inside: ipv4(1),
     outside: ipv4(2),
     isCertain: true,
-    responder: undefined,
+    responder: ipv4(1),
   });
   peer.inside.answered(1);
   const flights = Array.from({ length: count }, (): Flight => {
