@@ -43,6 +43,8 @@ async function etcdctl(url: string, args: readonly string[], stdin = '', lines?:
   child.stderr?.on('data', (chunk) => {
     errors += chunk;
   });
+  // Most commands read nothing, and may have ended by now: EPIPE.
+  child.stdin?.on('error', () => {});
   child.stdin?.end(stdin);
   const [code] = await once(child, 'close');
   clearTimeout(timer);
