@@ -2,8 +2,7 @@ import type { FastWay } from '#src/backend/fast-way.ts';
 import type { BackendJobs, ShellCommand } from '#src/backend/job.ts';
 import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import type { KeyRotation } from '#src/backend/rotation-keys.ts';
-import type { PeerPlan } from '#src/backend/rotation-peer.ts';
+import type { KeyRotation, PlacedPlan } from '#src/backend/rotation-keys.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { Ipv4, Ipv6, Prefix, Prefix4, Prefix6 } from '#src/lib/ip.ts';
 import type { PerFamily } from '#src/lib/per-family.ts';
@@ -247,7 +246,7 @@ export interface PeerPath {
   readonly lookup?: PerFamily<RouteLookup>;
   readonly routeForm: RouteForm;
   /** Between which keys of both ends tunnels are, and which of them is used; absent where there is one of each. */
-  readonly keys?: PeerPlan;
+  readonly keys?: PlacedPlan;
 }
 
 /**

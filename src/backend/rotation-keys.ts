@@ -1,6 +1,6 @@
 import type { Published } from '#src/backend/backend.ts';
-import type { KeyNumbers, KeyRole } from '#src/backend/key-pairs.ts';
-import type { PeerKeys } from '#src/backend/rotation-peer.ts';
+import type { KeyNumbers, KeyPairs, KeyRole } from '#src/backend/key-pairs.ts';
+import type { PeerKeys, PeerPlan } from '#src/backend/rotation-peer.ts';
 import { readWireguardData } from '#src/backend/wireguard-data.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
@@ -10,6 +10,27 @@ import { readWireguardMember } from '#src/network/wireguard-member.ts';
 export type KeySide = 'a' | 'b';
 
 export const otherSide = (side: KeySide): KeySide => (side === 'a' ? 'b' : 'a');
+
+/** A peer's plan with the side of the key that it calls our current one. */
+export interface PlacedPlan extends PeerPlan {
+  readonly side: KeySide;
+}
+
+/**
+ * The plan in the words of a backend whose current key is on `side`. At the end of a rotation keys change sides at once, and
+ * the backend a moment later: a peer that is planned in between keeps the devices that it has.
+ */
+export function planOn(side: KeySide, plan: PlacedPlan): PeerPlan {
+  if (plan.side === side) return plan;
+  const { current, next } = plan.tunnels;
+  const tunnels: KeyPairs = {
+    ...(next !== undefined && { current: next }),
+    ...(current !== undefined && { next: current }),
+  };
+  return { tunnels, awake: plan.awake.map(otherRole), route: otherRole(plan.route) };
+}
+
+const otherRole = (role: KeyRole): KeyRole => (role === 'current' ? 'next' : 'current');
 
 /** What a node that rotates its keys knows of them, beside the current one. */
 export interface KeyRotation {

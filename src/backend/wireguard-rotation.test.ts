@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type KeyRotation, ownNumbers, peerKeysOf } from '#src/backend/rotation-keys.ts';
+import { type KeyRotation, ownNumbers, type PlacedPlan, peerKeysOf } from '#src/backend/rotation-keys.ts';
 import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { wireguard } from '#src/backend/wireguard-kind.ts';
 import { type Ipv4, type Prefix4, parseIpv4, parsePrefix4 } from '#src/lib/ip.ts';
@@ -112,7 +112,8 @@ test('after it the second device is the only one, and sides change with the next
 
 test('a peer has the tunnels of its plan, and one route', () => {
   const made = prepared(MOVING).make(UNDERLAY);
-  const plan = (keys: PeerPlan) => text(made.peerObjects(ROTATING, { routeForm: 'flannel', keys }));
+  const plan = (keys: PeerPlan) =>
+    text(made.peerObjects(ROTATING, { routeForm: 'flannel', keys: { ...keys, side: 'a' } }));
   const [old, fresh] = [
     `${pub('p')} dev flannel-wg endpoint 192.0.2.2:51820 persistent-keepalive 1 allowed-ips 10.5.2.0/24`,
     `${pub('q')} dev flannel-wg.b endpoint 192.0.2.2:51830 persistent-keepalive 1 allowed-ips 10.5.2.0/24`,
@@ -133,6 +134,22 @@ test('a peer has the tunnels of its plan, and one route', () => {
     `${pub('p')} dev flannel-wg.b endpoint 192.0.2.2:51820 allowed-ips 10.5.2.0/24`,
     '10.5.2.0/24 dev flannel-wg.b scope link',
   ]);
+});
+
+test('a peer that is planned between the end of a rotation and the backend of after it keeps its device', () => {
+  const [before, after] = [prepared(MOVING), prepared({ ...REST, side: 'b' })].map((it) => it.make(UNDERLAY));
+  const planned = (made: typeof before, keys: PlacedPlan) =>
+    text(made?.peerObjects(ROTATING, { routeForm: 'flannel', keys }) ?? []);
+  const ended = { tunnels: { current: 'next' }, awake: ['current'], route: 'current', side: 'b' } as const;
+  const wanted = [
+    `${pub('q')} dev flannel-wg.b endpoint 192.0.2.2:51830 persistent-keepalive 1 allowed-ips 10.5.2.0/24`,
+    '10.5.2.0/24 dev flannel-wg.b scope link',
+  ];
+  assert.deepEqual(planned(before, ended), wanted);
+  assert.deepEqual(planned(after, ended), wanted);
+  const ending = { tunnels: { next: 'next' }, awake: ['next'], route: 'next', side: 'a' } as const;
+  assert.deepEqual(planned(before, ending), wanted);
+  assert.deepEqual(planned(after, ending), wanted);
 });
 
 test('a key that two claim is found in the next keys as well', () => {

@@ -9,7 +9,13 @@ import type {
 import { directScopes } from '#src/backend/direct-route.ts';
 import type { KeyRole } from '#src/backend/key-pairs.ts';
 import type { Probing } from '#src/backend/probe-ends.ts';
-import { type KeyRotation, type OwnNumbers, otherSide } from '#src/backend/rotation-keys.ts';
+import {
+  type KeyRotation,
+  type KeySide,
+  type OwnNumbers,
+  otherSide,
+  planOn,
+} from '#src/backend/rotation-keys.ts';
 import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { type ProbedTunnel, TunnelProbing } from '#src/backend/tunnel-probing.ts';
 import { readWireguardData, type WireguardData, wireguardData } from '#src/backend/wireguard-data.ts';
@@ -80,7 +86,8 @@ export class WireguardBackend implements Backend {
   readonly probing: Probing;
   readonly #options: WireguardOptions;
   readonly #host: WireguardHost;
-  /** Those of the current key. */
+  /** Of the current key, with its tunnels. */
+  readonly #side: KeySide;
   readonly #tunnels: readonly WireguardTunnel[];
   readonly #places: readonly KeyPlace[];
 
@@ -89,6 +96,7 @@ export class WireguardBackend implements Backend {
     this.#options = options;
     this.#host = host;
     const side = rotation?.side ?? 'a';
+    this.#side = side;
     this.#tunnels = wireguardTunnels(options, network, side);
     const spare = wireguardTunnels(options, network, otherSide(side));
     this.#places = [
@@ -151,7 +159,8 @@ export class WireguardBackend implements Backend {
     );
   }
 
-  peerObjects(lease: Lease, { keys = ONE_TUNNEL }: Pick<PeerPath, 'keys'> = {}): readonly KernelObject[] {
+  peerObjects(lease: Lease, { keys: placed }: Pick<PeerPath, 'keys'> = {}): readonly KernelObject[] {
+    const keys = placed === undefined ? ONE_TUNNEL : planOn(this.#side, placed);
     return this.#places.flatMap(({ role, tunnels }) => {
       const theirs = keys.tunnels[role];
       if (theirs === undefined) return [];

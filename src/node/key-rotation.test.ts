@@ -24,21 +24,29 @@ class Node {
   peer: LeaseAttributes | undefined;
   published = '';
   obstacle: string | undefined;
+  /** Called when a file has changed, and its writer does not know that yet. */
+  onFile = (): void => {};
 
   constructor(options: { intervalMs?: number; next?: string } = {}) {
     this.files.next = options.next;
     const names = ['n', 'm'];
+    const changed = async (): Promise<void> => {
+      this.onFile();
+      for (let turn = 0; turn < 20; turn++) await undefined;
+    };
     const keys: RotatedKeys = {
       current: async () => key(this.files.current),
       next: async () => (this.files.next === undefined ? undefined : key(this.files.next)),
       makeNext: async () => {
         this.files.next ??= names.shift() ?? assert.fail();
         this.done.push(`make ${this.files.next}`);
+        await changed();
         return key(this.files.next);
       },
       promote: async () => {
         this.done.push(`promote ${this.files.next}`);
         this.files = { current: this.files.next ?? assert.fail(), next: undefined };
+        await changed();
       },
       ageMs: async () => 0,
     };
@@ -142,6 +150,30 @@ test('a rotation from its beginning to its end', async (t) => {
   await node.pass(8);
   assert.deepEqual(node.done.slice(-2), ['promote n', 'apply {"current":2} b']);
   assert.equal(node.rotation.status?.phase, 'idle');
+});
+
+test('while a key file changes nobody reads half of it, and a plan says on which side its keys are', async (t) => {
+  const node = new Node();
+  node.peer = AT_REST;
+  await node.start(t, OWN);
+  const sides = async () => {
+    const { keyRotation: known, wireguardKey } = await node.rotation.secrets(async () => 'a');
+    const hasNext = known?.nextKey !== undefined;
+    return [wireguardKey?.publicKey.slice(0, 1), known?.side, hasNext, known?.numbers?.next !== undefined];
+  };
+  const seen = new Set<string>();
+  const look = () => void sides().then((found) => seen.add(found.join()));
+  node.onFile = look;
+  await node.clock.advance((7 * HOUR) / 8 + 10_000);
+  node.peer = ROTATING;
+  node.rotation.planFor(node.lease);
+  assert.equal(node.rotation.planFor(node.lease)?.side, 'a');
+  node.published = pub('n');
+  await node.pass(5, () => node.hear(['cur', pub('p')], ['nxt', pub('q')]));
+  await node.pass(30, () => node.hear(['nxt', pub('q')]));
+  assert.equal(node.done.at(-1), 'apply {"current":2} b');
+  assert.equal(node.rotation.planFor(node.lease)?.side, 'b');
+  assert.deepEqual([...seen], ['o,a,true,true', 'n,b,false,false']);
 });
 
 test('a rotation that another node began is joined', async (t) => {

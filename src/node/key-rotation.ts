@@ -7,13 +7,14 @@ import {
   type KeyRotation as KnownKeys,
   otherSide,
   ownNumbers,
+  type PlacedPlan,
   peerKeysOf,
 } from '#src/backend/rotation-keys.ts';
-import type { PeerPlan } from '#src/backend/rotation-peer.ts';
 import { RotationSchedule } from '#src/backend/rotation-schedule.ts';
 import type { WireguardKey } from '#src/backend/wireguard-key.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { HostEvents } from '#src/lib/host-events.ts';
+import { InOrder } from '#src/lib/in-order.ts';
 import { formatPrefix } from '#src/lib/ip.ts';
 import { untilAborted } from '#src/lib/lifetime.ts';
 import type { Logger } from '#src/lib/log.ts';
@@ -69,6 +70,9 @@ export interface RotatedNetwork {
   obstacle?(): string | undefined;
 }
 
+type SideOf = (current: string, next: string | undefined) => Promise<KeySide>;
+type KnownSecrets = Pick<BackendSecrets, 'wireguardKey' | 'keyRotation'>;
+
 const IDLE_MS = 5_000;
 const BUSY_MS = 1_000;
 /** From the new key in the registry to the end of the old device: others hear of it meanwhile. */
@@ -82,6 +86,8 @@ export class KeyRotation {
   readonly #components: KeyRotationComponents;
   readonly #options: KeyRotationOptions;
   readonly #figures = new TunnelFigures();
+  /** A change of the files counts together with what is known of it: nobody reads one without the other. */
+  readonly #files = new InOrder();
   /** Over which devices routes went at the start, by their destination. */
   #found: ReadonlyMap<string, string> = new Map();
   /** What the kernel said of the peers of our devices at the start, by our key's role. */
@@ -102,9 +108,11 @@ export class KeyRotation {
   }
 
   /** What a backend needs to know of the keys. Absent where none of it is wanted, and nothing is under way. */
-  async secrets(
-    sideOf: (current: string, next: string | undefined) => Promise<KeySide>,
-  ): Promise<Pick<BackendSecrets, 'wireguardKey' | 'keyRotation'>> {
+  secrets(sideOf: SideOf): Promise<KnownSecrets> {
+    return this.#files.run(() => this.#readSecrets(sideOf));
+  }
+
+  async #readSecrets(sideOf: SideOf): Promise<KnownSecrets> {
     const { keys } = this.#components;
     const [wireguardKey, nextKey] = [await keys.current(), await keys.next()];
     if (this.#rotation === undefined) this.#side = await sideOf(wireguardKey.publicKey, nextKey?.publicKey);
@@ -142,7 +150,7 @@ export class KeyRotation {
   }
 
   /** Between which keys packets to this peer go; `undefined` where there is one of each. */
-  planFor(lease: Lease): PeerPlan | undefined {
+  planFor(lease: Lease): PlacedPlan | undefined {
     const rotation = this.#rotation;
     if (rotation === undefined) return undefined;
     const now = this.#components.clock.monotonic();
@@ -154,7 +162,8 @@ export class KeyRotation {
     // What the kernel has from before counts when the route is chosen for the first time.
     if (isNew) for (const role of KEY_ROLES) this.#see(rotation, lease, role, this.#first[role], now);
     rotation.decideOn(lease.name, now);
-    return rotation.planOf(lease.name);
+    const plan = rotation.planOf(lease.name);
+    return plan && { ...plan, side: this.#side };
   }
 
   #see(
@@ -307,9 +316,11 @@ export class KeyRotation {
     const { keys, clock, log } = this.#components;
     // It is what was asked for, also when another node began it.
     this.#isAsked = false;
-    await keys.makeNext();
-    rotation.begin(number, clock.monotonic());
-    rotation.decide(clock.monotonic());
+    await this.#files.run(async () => {
+      await keys.makeNext();
+      rotation.begin(number, clock.monotonic());
+      rotation.decide(clock.monotonic());
+    });
     this.#found = new Map();
     log.info(
       `Rotating the WireGuard key (${why}): the next one is ready, and peers shake hands with it first`,
@@ -335,10 +346,12 @@ export class KeyRotation {
     if (!network.isPublished(next.publicKey)) return;
     this.#publishedAt ??= now;
     if (now - this.#publishedAt < LINGER_MS) return;
-    await keys.promote();
-    rotation.end(now);
-    rotation.decide(now);
-    this.#side = otherSide(this.#side);
+    await this.#files.run(async () => {
+      await keys.promote();
+      rotation.end(now);
+      rotation.decide(now);
+      this.#side = otherSide(this.#side);
+    });
     this.#publishedAt = undefined;
     this.#found = new Map();
     this.#schedule?.renewed(now);
