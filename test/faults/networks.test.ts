@@ -230,7 +230,9 @@ test('a network that is removed goes from every host with all it had, and the ot
       await until(async () => !/FLANNEL-\w+-1\b/.test(await host.must(['iptables-save'])), {
         what: `end of blue's rules on ${host.name}`,
       });
-      assert.equal(await host.read(`${FOLDER}/blue.env`), undefined);
+      await until(async () => (await host.read(`${FOLDER}/blue.env`)) === undefined, {
+        what: `end of blue's file on ${host.name}`,
+      });
     }
   });
   for (const name of kept) await reaches(containerOf(hostOf(0), name), containerOf(hostOf(1), name));
