@@ -195,10 +195,10 @@ test('loose filters are wanted with the devices', () => {
 const WIREGUARD = '{"Type":"wireguard"}';
 const IPIP = '{"Type":"ipip"}';
 
-/** With the key of this letter, and one that rotates on the second side where `rotates` says so. */
-function toTunnels(wanted: Wanted, { rotates }: { rotates: boolean }, step: Partial<ChangeStep> = {}) {
+/** Of a host that rotates its keys: the current one is on the second side. */
+function toTunnels(wanted: Wanted, step: Partial<ChangeStep> = {}) {
   const keyRotation = { side: 'b', takesPart: true, numbers: { current: 2 }, isEnding: false } as const;
-  const secrets = { wireguardKey: OWN_KEY, ...(rotates && { keyRotation }) };
+  const secrets = { wireguardKey: OWN_KEY, keyRotation };
   const prepared = prepareBackend(config(wanted), { links: [], identity: 'us', instance: '', secrets });
   const backend = prepared.make(underlay, wanted.taken);
   assert.ok(backend instanceof ChangingBackend);
@@ -212,16 +212,16 @@ test('loose filters are wanted on devices that there are: of keys that rotate, n
   const reversePath = new Map<string, string>(
     ['flannel-wg.b', 'flannel-wg', 'flannel.ipip', 'eth0'].map((device) => [device, '2'] as const),
   );
-  const filters = (rotates: boolean) =>
-    toTunnels({ from: WIREGUARD, to: IPIP }, { rotates }, { reversePath })
+  const filters = () =>
+    toTunnels({ from: WIREGUARD, to: IPIP }, { reversePath })
       .ownObjects({ v4: OWN ?? assert.fail() })
       .filter(({ kind }) => kind === 'sysctl')
       .map(formatObject);
   const [ipip, eth0] = ['flannel.ipip', 'eth0'].map((device) => `net/ipv4/conf/${device}/rp_filter=2`);
-  assert.deepEqual(filters(true), ['net/ipv4/conf/flannel-wg.b/rp_filter=2', ipip, eth0]);
+  assert.deepEqual(filters(), ['net/ipv4/conf/flannel-wg.b/rp_filter=2', ipip, eth0]);
   // At the end they are as before, but for what a rotation needs.
   reversePath.set('flannel-wg.b', '1').set('flannel.ipip', '1');
-  assert.deepEqual(filters(true).slice(0, 2), [
+  assert.deepEqual(filters().slice(0, 2), [
     'net/ipv4/conf/flannel-wg.b/rp_filter=2',
     'net/ipv4/conf/flannel.ipip/rp_filter=1',
   ]);
@@ -230,7 +230,7 @@ test('loose filters are wanted on devices that there are: of keys that rotate, n
 test('wireguard, whose keys were rotated, and ipip: both devices, one route, and a trial of its own', () => {
   const wanted = { from: WIREGUARD, to: IPIP, phase: 'moving' } as const;
   const lease = peer(THEIR_KEY, { backendType: 'ipip' }, 'wireguard');
-  const backend = toTunnels(wanted, { rotates: true }, { isAnnounced: true });
+  const backend = toTunnels(wanted, { isAnnounced: true });
   assert.deepEqual(backend.devices, ['flannel-wg.b', 'flannel.ipip']);
   assert.equal(backend.mtu, 1420);
   assert.deepEqual(backend.insideOf(lease), PEER?.address);
@@ -246,7 +246,7 @@ test('wireguard, whose keys were rotated, and ipip: both devices, one route, and
   const moved = backend.at({ ...backend.step, moved: new Set(['p']) });
   assert.deepEqual(objectsOf(moved, lease), [theirs, new_].sort());
   // Once the config names ipip, the lease does, too, and the keys are those of the other path.
-  const { published } = toTunnels({ ...wanted, phase: 'settling' }, { rotates: true }, { isAnnounced: true });
+  const { published } = toTunnels({ ...wanted, phase: 'settling' }, { isAnnounced: true });
   assert.equal(published.backendType, 'ipip');
   assert.deepEqual(Object.keys(published.weft ?? {}), ['Change']);
   assert.equal(backend.sightOf(lease).speaks, 'from');

@@ -35,6 +35,22 @@ function inContainer(t: TestContext, host: FastHost, ...words: string[]): ChildP
   return child;
 }
 
+/** Calls from a container of the first host to one of the second, under way for so long. Returns how to wait for what became of them. */
+async function startCalls(
+  t: TestContext,
+  [from, to]: readonly [FastHost, FastHost],
+  ms: number,
+): Promise<() => Promise<CallReport>> {
+  const server = inContainer(t, to, 'serve');
+  assert.ok(server.stdout !== null);
+  await once(server.stdout, 'data');
+  const caller = inContainer(t, from, 'call', '--address=10.244.2.2', `--ms=${ms * patience()}`);
+  assert.ok(caller.stdout !== null);
+  const [said] = (await once(caller.stdout, 'data')) as [Buffer];
+  const rest = text(caller.stdout);
+  return async () => JSON.parse((said.toString() + (await rest)).replace('calling\n', '')) as CallReport;
+}
+
 for (const [form, lack] of forms) {
   test(`${form}: no packet of a stream is lost while weft ends, starts and is replaced`, {
     skip: lack,
@@ -48,13 +64,7 @@ for (const [form, lack] of forms) {
     }
     const first = await runFastPath(t, h1, wantedOf(wishOf(h1, h2)), { form, bpffs });
     const other = await runFastPath(t, h2, wantedOf(wishOf(h2, h1)), { form, bpffs });
-    const server = inContainer(t, h2, 'serve');
-    assert.ok(server.stdout !== null);
-    await once(server.stdout, 'data');
-    const caller = inContainer(t, h1, 'call', '--address=10.244.2.2', `--ms=${3_000 * patience()}`);
-    assert.ok(caller.stdout !== null);
-    const [said] = (await once(caller.stdout, 'data')) as [Buffer];
-    const rest = text(caller.stdout);
+    const report = await startCalls(t, [h1, h2], 3_000);
 
     await first.stop();
     const again = await runFastPath(t, h1, wantedOf(wishOf(h1, h2)), { form, bpffs });
@@ -67,8 +77,7 @@ for (const [form, lack] of forms) {
     const newer = await runFastPath(t, h1, wantedOf(wishOf(h1, h2)), { form, bpffs });
     assert.ok(newer.owner.stateOf('own').isDone);
 
-    const report = JSON.parse((said.toString() + (await rest)).replace('calling\n', '')) as CallReport;
-    assertWhole(report);
+    assertWhole(await report());
     const { encapsulated, decapsulated } = newer.counts();
     assert.ok(encapsulated > 100 && decapsulated > 100, `${encapsulated} out, ${decapsulated} in went fast`);
     assert.equal(other.counts().failed + newer.counts().failed, 0);
@@ -82,13 +91,7 @@ test('tcx: no packet of a stream is lost when the fast path is turned on, and of
   const bpffs = scratchBpffs(t);
   const [h1, h2] = fastPathHosts(t);
   for (const host of [h1, h2]) host.run('sysctl -qw net.netfilter.nf_conntrack_tcp_be_liberal=1');
-  const server = inContainer(t, h2, 'serve');
-  assert.ok(server.stdout !== null);
-  await once(server.stdout, 'data');
-  const caller = inContainer(t, h1, 'call', '--address=10.244.2.2', `--ms=${4_000 * patience()}`);
-  assert.ok(caller.stdout !== null);
-  const [said] = (await once(caller.stdout, 'data')) as [Buffer];
-  const rest = text(caller.stdout);
+  const report = await startCalls(t, [h1, h2], 4_000);
   for (let round = 0; round < 5; round++) {
     for (const [host, peer] of [
       [h1, h2],
@@ -101,5 +104,5 @@ test('tcx: no packet of a stream is lost when the fast path is turned on, and of
       await fast.stop();
     }
   }
-  assertWhole(JSON.parse((said.toString() + (await rest)).replace('calling\n', '')) as CallReport);
+  assertWhole(await report());
 });
