@@ -6,6 +6,7 @@ import { until } from '#src/sys/until.ts';
 import {
   assertNothingLost,
   assertPaths,
+  CONFIG,
   change,
   configOf,
   ringOf,
@@ -21,7 +22,6 @@ import { cannotRun } from '../support/test-lab.ts';
  *     store .190 etcd     h1 .191 flanneld ── c  ⇄  h2 .192 flanneld ── c
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping');
-const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 
 async function networkOf(t: TestContext): Promise<Network> {
   const network = await testNetwork(t, { api: 3, config: CONFIG });

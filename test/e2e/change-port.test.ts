@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import {
   assertNothingLost,
   assertPaths,
+  CONFIG,
   change,
   configOf,
   ringOf,
@@ -20,7 +21,6 @@ import { cannotRun } from '../support/test-lab.ts';
  *     store .190 etcd     h1 .191 flanneld ── docker0 ── c  →  h2 .192 flanneld ── docker0 ── c  →  h3 … →  h1
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping');
-const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 
 test('the port alone, twice, and a restart between: nothing is lost', { skip }, async (t) => {
   const network = await testNetwork(t, {

@@ -4,6 +4,7 @@ import { patience, until } from '#src/sys/until.ts';
 import {
   assertNothingLost,
   assertPaths,
+  CONFIG,
   change,
   configOf,
   ringOf,
@@ -21,7 +22,6 @@ import { cannotRun } from '../support/test-lab.ts';
  *     store .190 etcd     h1 .191 flanneld ── docker0 ── c  ⇄  h2 .192 flanneld ── docker0 ── c
  */
 const skip = cannotRun('etcd', 'etcdctl', 'ping') || (await lacks('wireguard'));
-const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 /** An emulated machine can't send more besides what it does. */
 const PER_SECOND = patience() > 1 ? 20 : 200;
 

@@ -14,6 +14,9 @@ export async function strict(hosts: readonly Host[]): Promise<void> {
       await host.must(['sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=1`]);
 }
 
+/** Of a network before its change. */
+export const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
+
 /** Waits until a device checks sources strictly, as before a change: a host ends it a moment after the command. */
 export async function waitForSourceCheck(host: Host, device: string): Promise<void> {
   const argv = ['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`];
