@@ -58,6 +58,9 @@ const SOCKET_ERRORS: readonly (readonly [string, string])[] = [
   ['EPIPE', 'connection closed'],
 ];
 
+/** A server without TLS was asked over https. */
+export const TLS_NOT_SPOKEN = 'TLS: the server answers without TLS; its address may be http, not https';
+
 const TLS_ERROR = /certificate|_CERT|SSL|TLS|altname|EPROTO/i;
 
 function tlsText(text: string): string {
@@ -65,8 +68,7 @@ function tlsText(text: string): string {
   const alert = /tls\w* alert ([a-z ]+)/i.exec(text)?.[1]?.trim();
   if (alert !== undefined)
     return `TLS: the server refuses the client certificate, or wants one (alert: ${alert})`;
-  if (/wrong version number|packet length too long/.test(text))
-    return 'TLS: the server answers without TLS; its address may be http, not https';
+  if (/wrong version number|packet length too long/.test(text)) return TLS_NOT_SPOKEN;
   return `TLS: ${oneLine(text).replace(/; if the root CA is installed locally.*$/, '')}`;
 }
 

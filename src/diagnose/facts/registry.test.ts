@@ -5,7 +5,7 @@ import { known } from '#src/diagnose/facts/fact.ts';
 import { readRegistry } from '#src/diagnose/facts/registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
-import type { AskHttp } from '#src/sys/http-question.ts';
+import type { AskHttp, HttpOutcome } from '#src/sys/http-question.ts';
 import { systemRandom } from '#src/sys/random.ts';
 
 test('where no endpoint answers, nothing more is waited for', async (t) => {
@@ -46,3 +46,43 @@ test('where no endpoint answers, nothing more is waited for', async (t) => {
     [true],
   );
 });
+
+for (const [what, url, outcomes, why] of [
+  [
+    'https where the server knows no TLS',
+    'https://127.0.0.1:1',
+    // The kernel's word when the server closed with the greeting unread.
+    { https: { kind: 'failed', why: 'read ECONNRESET' }, http: { kind: 'answer', status: 200, body: '{}' } },
+    'TLS: the server answers without TLS; its address may be http, not https',
+  ],
+  [
+    'a reset of a server that does know TLS',
+    'https://127.0.0.1:1',
+    {
+      https: { kind: 'failed', why: 'read ECONNRESET' },
+      http: { kind: 'answer', status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' },
+    },
+    'read ECONNRESET',
+  ],
+  [
+    'http where the server wants TLS',
+    'http://127.0.0.1:1',
+    { http: { kind: 'answer', status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' } },
+    'TLS: the server answers with TLS alone; its address may be https, not http',
+  ],
+] as const satisfies readonly (readonly [string, string, Partial<Record<string, HttpOutcome>>, string])[]) {
+  test(`${what} is named`, async () => {
+    const byScheme: Partial<Record<string, HttpOutcome>> = outcomes;
+    const ask: AskHttp = async (question) =>
+      byScheme[new URL(question.url).protocol.slice(0, -1)] ?? { kind: 'silent' };
+    const seen = known(
+      await readRegistry(
+        { clock: systemClock, files: systemFiles, random: systemRandom, ask },
+        { endpoints: url, prefix: '/x', api: 'v3', tls: {} },
+        undefined,
+        new AbortController().signal,
+      ),
+    );
+    assert.deepEqual(seen.endpoints, [{ url, why }]);
+  });
+}

@@ -4,12 +4,13 @@ import { silentLogger } from '#src/lib/log.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import type { EtcdOptions } from '#src/registry/etcd-options.ts';
 import { EtcdV2Registry } from '#src/registry/etcd-v2.ts';
+import { TLS_NOT_SPOKEN } from '#src/registry/failure.ts';
 import { leasesUnder } from '#src/registry/ipv6-leases.ts';
 import { etcdOptions, type OpenRegistryOptions } from '#src/registry/open-registry.ts';
 import type { LeaseRecord, Registry } from '#src/registry/registry.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { Files } from '#src/sys/files.ts';
-import type { AskHttp } from '#src/sys/http-question.ts';
+import type { AskHttp, HttpOutcome } from '#src/sys/http-question.ts';
 import type { Random } from '#src/sys/random.ts';
 import { runningClock, runningDeadlineIn } from '#src/sys/timer.ts';
 
@@ -116,9 +117,9 @@ async function askEndpoint(
   const version = await ask({ ...question, timeoutMs: VERSION_MS, url: `${url}/version` });
   if (version.kind !== 'answer') {
     ended.abort(SILENT);
-    const why = { refused: 'connection refused', silent: SILENT };
-    return { url, why: version.kind === 'failed' ? version.why : why[version.kind] };
+    return { url, why: await whyNoAnswer(ask, url, version) };
   }
+  if (wantsTls(version)) return { url, why: TLS_WANTED };
   const middle = (from + clock.now()) / 2;
   // The header has whole seconds: it was written half a second later, by the average.
   const aheadMs = version.date === undefined ? undefined : version.date + 500 - middle;
@@ -135,6 +136,28 @@ async function askEndpoint(
     ...(aheadMs !== undefined && { aheadMs }),
   };
 }
+
+/**
+ * A server without TLS closes the connection of a client that begins with it. The client may see an end or a reset: only a
+ * question without TLS shows which of the two sides is at fault.
+ */
+async function whyNoAnswer(
+  ask: AskHttp,
+  url: string,
+  outcome: Exclude<HttpOutcome, { kind: 'answer' }>,
+): Promise<string> {
+  if (outcome.kind === 'refused') return 'connection refused';
+  if (outcome.kind === 'silent') return SILENT;
+  if (!url.startsWith('https:')) return outcome.why;
+  const plain = await ask({ timeoutMs: VERSION_MS, url: `${url.replace('https:', 'http:')}/version` });
+  return plain.kind === 'answer' && !wantsTls(plain) ? TLS_NOT_SPOKEN : outcome.why;
+}
+
+const TLS_WANTED = 'TLS: the server answers with TLS alone; its address may be https, not http';
+
+/** How Go's net/http, and so etcd, answers a question without TLS. */
+const wantsTls = (answer: HttpOutcome): boolean =>
+  answer.kind === 'answer' && answer.status === 400 && /HTTP request to an HTTPS server/.test(answer.body);
 
 /** `{"health":"false","reason":"RAFT NO LEADER"}`; version 2 writes `"true"` as well. */
 export function healthIn(body: string): Pick<EndpointSeen, 'healthy' | 'reason'> {
