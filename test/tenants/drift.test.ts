@@ -102,7 +102,8 @@ test('what was removed or changed in the tenants’ namespace comes back', { ski
     `ip link del ${VXLAN}`,
     `ip link set ${BRIDGE} down`,
     `ip link set ${BRIDGE} address 02:00:00:00:00:01`,
-    `ip address flush dev ${BRIDGE} scope global`,
+    // Each address by its name: a flush goes on until there is none, and they come back meanwhile.
+    `for a in $(ip -o address show dev ${BRIDGE} scope global | tr -s ' ' | cut -d' ' -f4); do ip address del $a dev ${BRIDGE}; done`,
     `ip link del ${BRIDGE}`,
     `bridge fdb del ${mac.a} dev ${port} master`,
     `bridge fdb del ${mac.b} dev ${VXLAN} master`,
