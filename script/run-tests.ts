@@ -7,6 +7,7 @@ import { LAB_ROOT, Lab } from '#src/lab/lab.ts';
 import { faultTable, REPORT_VARIABLE } from '../test/support/fault-report.ts';
 import { TEST_LAB } from '../test/support/test-lab.ts';
 import { takeRelease } from './take-release.ts';
+import { processorRoom, type QueueOptions } from './test-queue.ts';
 import { TestRun } from './test-run.ts';
 
 /** Twice as long on a slow machine, such as an emulated one. */
@@ -53,7 +54,7 @@ process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL('../node_modules/.cache
 const started = performance.now();
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 if (given.length === 0) print(`the programs under test are ${await takeRelease()}`);
-const tests = new TestRun({ concurrency: filesAtOnce(), timeout: TIMEOUT_MS, scratch: reportFolder, print });
+const tests = new TestRun({ queue: filesAtOnce(), timeout: TIMEOUT_MS, scratch: reportFolder, print });
 const paths = files.map((file) => resolve(file));
 const isUnit = (path: string): boolean => path.startsWith(resolve('src'));
 await tests.run(
@@ -76,12 +77,12 @@ print(`${files.length} files in ${wall.toFixed(1)} s; ${processor.toFixed(1)} s 
 print(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 
-/**
- * End-to-end tests work for two fifths of their time: they wait for a grace to end, for a program to give up. With more files at
- * once, tests ran into their own deadlines.
- */
-function filesAtOnce(): number {
-  return Number(process.env.WEFT_TESTS_AT_ONCE) || availableParallelism() + 2;
+/** End-to-end tests work for a third of their time. Where processors have nothing to do, another file begins. */
+function filesAtOnce(): QueueOptions {
+  const processors = availableParallelism();
+  const given = Number(process.env.WEFT_TESTS_AT_ONCE);
+  const [least, most] = given > 0 ? [given, given] : [processors, processors * 3];
+  return { least, most, hasRoom: processorRoom() };
 }
 
 /** A run that was killed could not take its labs away. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type EventData, run } from 'node:test';
 import { inspect } from 'node:util';
 import { COST_FILE, COST_PARENT, type Cost, readCosts } from './test-cost.ts';
+import { type QueueOptions, runQueue } from './test-queue.ts';
 
 /** To start Node and to load the sources takes a process longer than the tests of one unit test file. */
 const FILES_OF_A_GROUP = 16;
@@ -14,8 +15,8 @@ export interface TestCounts {
 }
 
 export interface TestRunOptions {
-  /** Processes at once. */
-  readonly concurrency: number;
+  /** How many processes run at once. */
+  readonly queue: QueueOptions;
   /** Of one process. */
   readonly timeout: number;
   /** For files that join the files of a group, and for what processes report; the caller removes it. */
@@ -88,17 +89,10 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
 
   /** The entries of groups whose process ended early, or failed after its tests. */
   async #pass(entries: readonly string[]): Promise<string[]> {
-    const { concurrency, timeout, print } = this.#options;
+    const { queue, print } = this.#options;
     process.env[COST_FILE] = this.#costs;
     process.env[COST_PARENT] = String(process.pid);
-    const execArgv = ['--import', new URL('test-cost.ts', import.meta.url).href];
-    const tests = run({ files: [...entries], concurrency, timeout, execArgv });
-    tests.on('test:pass', (event) => this.#passed(event));
-    tests.on('test:fail', (event) => this.#failed(event));
-    tests.on('test:summary', ({ file, duration_ms }) => {
-      if (file !== undefined && !this.#groups.has(file)) this.#judge(file, duration_ms);
-    });
-    for await (const _ of tests);
+    await runQueue(entries, queue, (entry) => this.#runFile(entry));
     const ended = entries.filter((entry) => {
       const files = this.#groups.get(entry) ?? [];
       return this.#ended.has(entry) || files.some((file) => !this.#judged.has(file));
@@ -110,6 +104,17 @@ for (const file of ${JSON.stringify(files)}) suite(file, () => import(file).then
       this.failures.push(`the process of a group: ${group.map(relative).join(', ')}`);
     }
     return ended;
+  }
+
+  async #runFile(path: string): Promise<void> {
+    const execArgv = ['--import', new URL('test-cost.ts', import.meta.url).href];
+    const tests = run({ files: [path], timeout: this.#options.timeout, execArgv });
+    tests.on('test:pass', (event) => this.#passed(event));
+    tests.on('test:fail', (event) => this.#failed(event));
+    tests.on('test:summary', ({ file, duration_ms }) => {
+      if (file !== undefined && !this.#groups.has(file)) this.#judge(file, duration_ms);
+    });
+    for await (const _ of tests);
   }
 
   #passed({ name, file, skip, todo, nesting, details }: EventData.TestPass): void {

@@ -4,7 +4,7 @@ import type { Daemon } from '#src/lab/daemon.ts';
 import type { Host } from '#src/lab/host.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { HttpCall, HttpText } from '#src/sys/unix-http.ts';
-import { until } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 
 /** Made without a registry: busybox under all its names, and a CGI script that reports a caller's address. */
 export const IMAGE = 'weft-lab';
@@ -112,7 +112,7 @@ export class Docker {
 
   /** A call of its API and the answer, of any status: to start Docker's client costs more than most answers. */
   call(call: HttpCall, timeoutMs = CALL_MS): Promise<HttpText> {
-    return this.#calls.call(nameOf(call, this.host), call, this.#signal, timeoutMs);
+    return this.#calls.call(nameOf(call, this.host), call, this.#signal, timeoutMs * patience());
   }
 
   /** What its API has at a path, `/containers/NAME/json`; `undefined` for what is not there. */

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type LabComponents, outputOf } from '#src/lab/components.ts';
 import { Daemon, type DaemonRecord } from '#src/lab/daemon.ts';
 import type { CommandOptions, CommandResult } from '#src/sys/command.ts';
+import { patience } from '#src/sys/until.ts';
 
 /** An object as `ip -j` or `bridge -j` prints it. Its fields depend on its kind. */
 export interface IpRecord {
@@ -33,7 +34,7 @@ export interface MachineOptions {
 }
 
 /** Many hosts share this machine: on a busy one `weft doctor` takes more than ten seconds. */
-const PATIENCE_MS = 30_000;
+const COMMAND_MS = 30_000;
 
 /** What programs run in: a host, or a container on one. Programs and most files are this machine's own. */
 export abstract class Machine {
@@ -113,7 +114,8 @@ export abstract class Machine {
 
   #run(argv: [string, ...string[]], options: CommandOptions): Promise<CommandResult> {
     const signal = this.signal === undefined ? {} : { signal: this.signal };
-    return this.components.commands.run(argv, { timeoutMs: PATIENCE_MS, ...signal, ...options });
+    const { timeoutMs = COMMAND_MS, ...others } = options;
+    return this.components.commands.run(argv, { ...signal, ...others, timeoutMs: timeoutMs * patience() });
   }
 
   #recordPath(name: string): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Host } from '#src/lab/host.ts';
 import { Traffic } from '#src/lab/traffic.ts';
-import { patience, until } from '#src/sys/until.ts';
+import { until } from '#src/sys/until.ts';
 import { PREFIX, WEFT } from './flanneld.ts';
 import type { Network, Node } from './network.ts';
 
@@ -51,7 +51,7 @@ export const change = (network: Pick<Network, 'lab' | 'etcd'>, ...words: string[
       `--etcd-prefix=${PREFIX}`,
       ...words,
     ],
-    { timeoutMs: 90_000 * patience() },
+    { timeoutMs: 90_000 },
   );
 
 export const configOf = async ({ etcd }: Pick<Network, 'etcd'>, api: 2 | 3): Promise<string> =>

@@ -78,6 +78,20 @@ test('bip and mtu in the file of a Docker that is down, or not yet restarted, ke
   assert.deepEqual(findings({ dockerOptions: ['dns'] }), []);
 });
 
+test('names that are missing are made where units look', () => {
+  const remedy = (installed: InstallationFacts['installed']): string | undefined => {
+    const programs = [{ name: 'flanneld', path: undefined, isOurs: false }];
+    const one = { name: 'mk-docker-opts', path: '/usr/local/bin/mk-docker-opts', isOurs: true };
+    return judge(healthy({ installed, programs: [...programs, one] }), SELF_CHECKS).findings[0]?.remedy;
+  };
+  assert.equal(remedy({ as: 'executable', path: '/usr/bin/weft' }), 'ln -s weft /usr/bin/flanneld');
+  assert.equal(
+    remedy({ as: 'executable', path: '/opt/weft/weft' }),
+    'ln -s /opt/weft/weft /usr/local/bin/flanneld',
+  );
+  assert.equal(remedy({ as: 'checkout', path: '/opt/src' }), 'ln -s /opt/src/bin/flanneld /usr/local/bin/');
+});
+
 test('certificates: not valid yet, nearly over, over', () => {
   const of = (from: number, until: number) =>
     findings({ certificates: knownFact({ ends: [{ path: '/c.pem', from, until }] }) }).join();

@@ -1,7 +1,7 @@
 import { basename, dirname } from 'node:path';
 import { type Check, some } from '#src/diagnose/check.ts';
 import { known } from '#src/diagnose/facts/fact.ts';
-import type { InstallationFacts } from '#src/diagnose/installation/installation.ts';
+import { type InstallationFacts, UNIT_PATH } from '#src/diagnose/installation/installation.ts';
 import { MODULES_FILE, SYSCTL_FILE } from '#src/diagnose/installation/kernel-settings.ts';
 import { FLANNELD_SETTINGS } from '#src/diagnose/installation/settings-files.ts';
 
@@ -40,10 +40,14 @@ export const INSTALLED_FILE_CHECKS: readonly Check<InstallationFacts>[] = [
       // A checkout may be used where it is.
       if (missing.length === 0 || (installed.as === 'checkout' && missing.length === programs.length))
         return undefined;
-      const of = ({ name }: (typeof programs)[number]): string =>
-        installed.as === 'checkout'
-          ? `ln -s ${installed.path}/bin/${name} /usr/local/bin/`
-          : `ln -s ${basename(installed.path)} ${dirname(installed.path)}/${name}`;
+      const of = ({ name }: (typeof programs)[number]): string => {
+        if (installed.as === 'checkout') return `ln -s ${installed.path}/bin/${name} /usr/local/bin/`;
+        const folder = dirname(installed.path);
+        // An executable that was unpacked elsewhere may have the names beside it, where no unit looks.
+        return UNIT_PATH.includes(folder)
+          ? `ln -s ${basename(installed.path)} ${folder}/${name}`
+          : `ln -s ${installed.path} /usr/local/bin/${name}`;
+      };
       return {
         what: `There is no ${missing.map(({ name }) => name).join(' and no ')} in the path of units.`,
         remedy: missing.map(of).join(' && '),

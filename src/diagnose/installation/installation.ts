@@ -89,7 +89,14 @@ export interface InstallationOptions {
 }
 
 /** What a name without a path is looked up in (systemd.exec(5), `ExecSearchPath=`). */
-const SEARCH_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+export const UNIT_PATH: readonly string[] = [
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/sbin',
+  '/usr/bin',
+  '/sbin',
+  '/bin',
+];
 const PROGRAMS = ['flanneld', 'mk-docker-opts'];
 export const UNITS = ['flanneld.service', 'docker.service', 'weft-docker.socket', 'flannel.service'];
 
@@ -150,7 +157,7 @@ const servesDriver = (docker: 'auto' | 'on' | 'off', units: InstallationFacts['u
   (docker === 'auto' && units.kind === 'known' && units.value.get('weft-docker.socket')?.isEnabled === true);
 
 async function findProgram(look: FileLook, name: string, installed: Installed): Promise<ProgramFound> {
-  for (const folder of SEARCH_PATH) {
+  for (const folder of UNIT_PATH) {
     const path = `${folder}/${name}`;
     const real = await look.resolve(path);
     if (real === undefined) continue;
