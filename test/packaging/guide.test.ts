@@ -77,7 +77,7 @@ const runs: GuideRun[] = [];
 
 test('Debian, with the store: from nothing to the ping, a backup, an upgrade between pings, and nothing again', {
   skip,
-  timeout: 240_000,
+  timeout: 420_000,
 }, async (t) => {
   const underlay = await Underlay.make(t);
   const [servers] = await Promise.all([
@@ -109,7 +109,7 @@ test('Debian, with the store: from nothing to the ping, a backup, an upgrade bet
 
 test('a RHEL-like system, with etcd: from nothing to the ping, an upgrade, and nothing again', {
   skip: skip || cannotStartRhelLike(),
-  timeout: 240_000,
+  timeout: 420_000,
 }, async (t) => {
   const underlay = await Underlay.make(t);
   const servers = await startServers(t, underlay, ['deb', 'rpm', 'rpm']);

@@ -21,7 +21,7 @@ const STORE = '/var/lib/private/weft-store/store.db';
 
 test('removals that fail, policies, foreign files and a purge beside another flanneld', {
   skip,
-  timeout: 180_000,
+  timeout: 300_000,
 }, async (t) => {
   const { deb } = await builtPackages();
   const owner = { signal: t.signal, after: (cleanUp: () => Promise<void>) => t.after(cleanUp) };
