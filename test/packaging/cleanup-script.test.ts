@@ -40,7 +40,7 @@ async function stateAtRest(host: Host): Promise<string> {
       last = await stateOf(host);
       return last === before && last;
     },
-    { what: `rest of ${host.name}`, timeoutMs: 30_000, intervalMs: 500, signal: host.signal },
+    { what: `rest of ${host.name}`, timeoutMs: 60_000, intervalMs: 500, signal: host.signal },
   );
 }
 

@@ -73,7 +73,7 @@ function devices(host: SystemdHost): Map<string, number> {
 async function untilServed(host: SystemdHost): Promise<Map<string, number>> {
   await until(() => [...devices(host).keys()].sort().join() === DEVICES.join(), {
     what: 'devices of the tenant',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
     intervalMs: 100,
   });
   return devices(host);
@@ -94,7 +94,7 @@ async function call(host: SystemdHost): Promise<string> {
 async function untilRestarted(host: SystemdHost, former: string): Promise<void> {
   await until(() => ![former, '0'].includes(host.mainPid('flanneld')), {
     what: 'restart',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
     intervalMs: 100,
   });
 }
@@ -112,14 +112,14 @@ test('in the sandbox of its unit flanneld serves the host’s namespace, which s
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   await until(() => host.log('flanneld.service').split(' starts with ').length === 3, {
     what: 'start',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   const former = host.mainPid('flanneld');
   host.must(['kill', '-9', former]);
   await untilRestarted(host, former);
   // The file of the killed one's socket is there, and nobody listens on it.
   const answers = () => call(host).catch(() => undefined);
-  assert.equal(await until(answers, { what: 'driver', timeoutMs: 30_000 }), ANSWER);
+  assert.equal(await until(answers, { what: 'driver', timeoutMs: 60_000 }), ANSWER);
   assert.deepEqual(devices(host), before);
   assert.doesNotMatch(host.log('flanneld.service'), /^E|^W.*names/m);
 });
@@ -148,7 +148,7 @@ test('a name that was taken away is a line in the log, and comes back with the n
   host.must(['ip', 'netns', 'del', 'weft']);
   await until(() => /^E.*restart flanneld: it makes all again/m.test(host.log('flanneld.service')), {
     what: 'line in the log',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   // The containers are still connected: the process holds the namespace.
   assert.equal(host.run(['ip', 'link', 'show', FAR_END]).code, 0);
@@ -164,7 +164,7 @@ test('without the drop-in the driver is not served, in one line', { skip }, asyn
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   await until(() => host.log('flanneld.service').includes("Docker's driver is not served"), {
     what: 'line in the log',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   const said = host.log('flanneld.service').match(/.*netns|.*network namespace.*/g);
   assert.equal(said?.length, 1, String(said));
@@ -178,7 +178,7 @@ test('a unit that may not enter namespaces does not serve the driver either', { 
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   await until(() => host.log('flanneld.service').includes("Docker's driver is not served"), {
     what: 'line in the log',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   assert.match(host.log('flanneld.service'), /cannot enter the network namespace \/run\/netns\/weft/);
 });

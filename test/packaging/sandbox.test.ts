@@ -22,7 +22,7 @@ import { cannotRun } from '../support/test-lab.ts';
  *                      └─ peer.service        network namespace peer: eth0, docker0 ── veth-c ── c2
  */
 const skip = cannotRunSystemd() || cannotRun('ping', 'nft', 'iptables');
-const TIMEOUT = { timeoutMs: 30_000, intervalMs: 100 };
+const TIMEOUT = { timeoutMs: 60_000, intervalMs: 100 };
 
 async function untilUp(host: SystemdHost): Promise<void> {
   await until(() => host.run(['weft', 'status']).stdout.includes('1 up, 0 down'), {

@@ -41,7 +41,7 @@ test('systemd gets its signs of life, and starts flanneld again when its loop is
     host.must(['systemctl', 'show', `--property=${property}`, '--value', 'flanneld']);
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   const untilActive = () =>
-    until(() => shown('ActiveState') === 'active', { what: 'flanneld', timeoutMs: 30_000, intervalMs: 100 });
+    until(() => shown('ActiveState') === 'active', { what: 'flanneld', timeoutMs: 60_000, intervalMs: 100 });
   await untilActive();
   const pid = shown('MainPID');
 
