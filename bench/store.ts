@@ -7,7 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { PutRequest } from '#src/etcd/rpc.ts';
 import { EtcdApi } from '../test/support/etcd-api.ts';
-import { EtcdServer, unusedPort } from '../test/support/etcd-server.ts';
+import { EtcdServer } from '../test/support/etcd-server.ts';
+import { unusedPort } from '../test/support/unused-port.ts';
 import { peerLeases } from './leases.ts';
 import { figure, quantile } from './statistics.ts';
 

@@ -56,7 +56,7 @@ async function lead(store: Store, waitMs = 0): Promise<{ code: number; lines: st
   const code = await leadChange(
     { registry: store, clock: systemClock, output },
     options,
-    AbortSignal.timeout(10_000),
+    AbortSignal.timeout(60_000),
   );
   return { code, lines };
 }

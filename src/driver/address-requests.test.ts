@@ -38,7 +38,7 @@ test('both addresses of a container have one host number', async (t) => {
 test('a counterpart that somebody has is left, and another address is taken', async (t) => {
   const [{ docker, host }] = await hosts(t, 1, DUAL);
   const wish = { family: 6, ip: 0xfd05_0000_0000_0000_0000_0000_0000_000bn } as never;
-  await host.present.use('blue').claim(wish, AbortSignal.timeout(5_000));
+  await host.present.use('blue').claim(wish, AbortSignal.timeout(60_000));
   const [, v6 = ''] = await docker.run('blue', 'a', '10.5.0.11');
   assert.match(v6, /^fd05::/);
   assert.notEqual(v6, 'fd05::b');
@@ -47,7 +47,7 @@ test('a counterpart that somebody has is left, and another address is taken', as
 test('an address that was given back has no counterpart', async (t) => {
   const [{ host }] = await hosts(t, 1, DUAL);
   const blue = host.present.use('blue');
-  const signal = AbortSignal.timeout(5_000);
+  const signal = AbortSignal.timeout(60_000);
   const ip = await blue.claim({ family: 4 }, signal);
   const free = await blue.claim({ family: 6 }, signal);
   await blue.release(ip);

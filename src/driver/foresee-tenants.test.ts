@@ -86,7 +86,7 @@ const foresee = ({ folders, kernel, files }: StoppedHost): Promise<ForeseenTenan
       identity: { id: 'host1', hostName: 'host1', bootId: 'b', version: '1' },
       dockerNetworks: 'all',
     },
-    AbortSignal.timeout(5_000),
+    AbortSignal.timeout(60_000),
   );
 };
 

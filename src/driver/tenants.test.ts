@@ -86,7 +86,7 @@ test('a store that loses everything gets it back, and gives nothing in use away'
   await one.run(1, '10.5.0.11');
   await two.run(2, '10.5.0.12');
   const records = folders.folder('tenants/addresses/blue');
-  const signal = AbortSignal.timeout(5_000);
+  const signal = AbortSignal.timeout(60_000);
   await seen(two, TO_1);
   for (const record of (await records.list(signal)).records) await records.remove(record, signal);
   assert.ok(has(two, TO_1), 'traffic goes on');
@@ -100,7 +100,7 @@ test('an address that another host has taken is cut off here, without a comparis
   await one.run(1, '10.5.0.11');
   await two.run(2);
   const records = folders.folder('tenants/addresses/blue');
-  const signal = AbortSignal.timeout(5_000);
+  const signal = AbortSignal.timeout(60_000);
   const record = await records.read('10.5.0.11', signal);
   assert.ok(record);
   const { checks } = one.reconciler.status;
@@ -119,7 +119,7 @@ test('an address that another host has taken is cut off here, without a comparis
 /** What `weft address move` writes. */
 async function handOver(folders: MemoryRecordFolders, to: string | undefined): Promise<void> {
   const records = folders.folder('tenants/addresses/blue');
-  const signal = AbortSignal.timeout(5_000);
+  const signal = AbortSignal.timeout(60_000);
   const record = await records.read('10.5.0.11', signal);
   assert.ok(record);
   const { to: _, ...fields } = JSON.parse(record.value) as Record<string, unknown>;
@@ -129,7 +129,7 @@ async function handOver(folders: MemoryRecordFolders, to: string | undefined): P
 
 async function stored(folders: MemoryRecordFolders): Promise<Record<string, unknown>> {
   const records = folders.folder('tenants/addresses/blue');
-  const record = await records.read('10.5.0.11', AbortSignal.timeout(5_000));
+  const record = await records.read('10.5.0.11', AbortSignal.timeout(60_000));
   return JSON.parse(record?.value ?? '{}') as Record<string, unknown>;
 }
 
@@ -238,7 +238,7 @@ test('a host that returns after its addresses were freed keeps those that nobody
   const two = await driverHost(t, { n: 2, folders });
   await two.createNetwork();
   const admin = new AddressAdmin({ folders, clock: systemClock });
-  const { addresses } = await admin.freeHost('host1', { force: false }, AbortSignal.timeout(5_000));
+  const { addresses } = await admin.freeHost('host1', { force: false }, AbortSignal.timeout(60_000));
   assert.deepEqual(addresses.map(({ ip }) => formatIp(ip)).sort(), ['10.5.0.11', '10.5.0.12']);
   assert.equal(await two.run(3, '10.5.0.11'), '10.5.0.11');
   const back = await driverHost(t, { n: 1, folders, files });

@@ -262,11 +262,14 @@ test('a server that speaks HTTP/1 is called that, and the call was not sent', as
 });
 
 test('nothing of a call is sent before the server has greeted', async (t) => {
-  const { ask, peers } = await channelTo(t, () => undefined);
-  const call = ask({ timeoutMs: 100 });
-  assert.equal((await failureOf(call)).code, status.DEADLINE_EXCEEDED);
-  const types = peers[0]?.seen.map(({ type }) => type);
-  assert.deepEqual(types, [FrameType.SETTINGS, FrameType.WINDOW_UPDATE]);
+  const clock = new FakeClock();
+  const { ask, peers } = await channelTo(t, () => undefined, clock);
+  const call = failureOf(ask({ timeoutMs: 100 }));
+  const types = () => peers[0]?.seen.map(({ type }) => type);
+  await until(() => types()?.includes(FrameType.WINDOW_UPDATE), { what: 'our greeting' });
+  await clock.advance(100);
+  assert.equal((await call).code, status.DEADLINE_EXCEEDED);
+  assert.deepEqual(types(), [FrameType.SETTINGS, FrameType.WINDOW_UPDATE]);
 });
 
 test('headers that are slow: the deadline ends the call, and the server hears of it', async (t) => {
@@ -368,13 +371,14 @@ test('a connection that was cut is found by its silence, as long as there is a c
     clock,
   );
   const call = failureOf(ask());
-  const pings = () => peers[0]?.framesOf(FrameType.PING).length ?? 0;
+  const pings = (flags = 0) =>
+    peers[0]?.framesOf(FrameType.PING).filter((ping) => ping.flags === flags).length ?? 0;
   await until(() => peers[0]?.framesOf(FrameType.DATA).length === 1, { what: 'the request' });
   await clock.advance(6_000);
   await until(() => pings() === 1, { what: 'a ping' });
-  // Any byte is a sign of life.
-  peers[0]?.raw(frame(FrameType.PING, Flag.ACK, 0, Buffer.alloc(8)));
-  await until(() => clock.sleeping.length > 0, { what: 'timers' });
+  // Any byte is a sign of life, and the server's own ping shows that it was heard.
+  peers[0]?.raw(frame(FrameType.PING, 0, 0, Buffer.alloc(8)));
+  await until(() => pings(Flag.ACK) === 1, { what: 'the answer to a ping' });
   await clock.advance(2_999);
   await clock.advance(1);
   await clock.advance(6_000);

@@ -67,7 +67,7 @@ export class Daemon {
    * Waits for a match in its log, at or behind the letter `from`: an earlier start wrote into the same log. When the
    * program ends without one, the error carries the log's last line.
    */
-  async waitForLog(pattern: RegExp, timeoutMs = 10_000, from = 0): Promise<RegExpMatchArray> {
+  async waitForLog(pattern: RegExp, timeoutMs = 30_000, from = 0): Promise<RegExpMatchArray> {
     const what = `${pattern} in the log of ${this.name}`;
     return until(
       async () => {

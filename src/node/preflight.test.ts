@@ -61,7 +61,7 @@ function inspect(host: Host): Promise<Finding[]> {
     ipv6: false,
     ...host.options,
   };
-  return preflight(components, options, AbortSignal.timeout(5_000));
+  return preflight(components, options, AbortSignal.timeout(60_000));
 }
 
 const noVxlan = { vxlanRefused: true, files: { [VXLAN]: undefined } };

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { isAbsentFromV3 } from '#src/registry/etcd-v3-absence.ts';
-import { type Clock, systemClock } from '#src/sys/clock.ts';
+import type { Clock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 import { until } from '#src/sys/until.ts';
 
@@ -30,7 +30,7 @@ async function answering(t: TestContext, status: number, body: string | undefine
   return { url: `http://127.0.0.1:${port}`, asked };
 }
 
-const isAbsent = (urls: string, signal = AbortSignal.timeout(5_000), clock: Clock = systemClock) => {
+const isAbsent = (urls: string, signal = AbortSignal.timeout(60_000), clock: Clock = new FakeClock()) => {
   const endpoints = parseEndpoints(urls, { tls: false });
   return isAbsentFromV3({ clock }, { endpoints, tls: {} }, '/network/config', signal);
 };

@@ -4,11 +4,18 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { systemProcessList } from '#src/sys/process-list.ts';
+import { until } from '#src/sys/until.ts';
 
 test('a program of this network namespace is listed with its words, and we are not', async () => {
   const child = spawn('/bin/sleep', ['1000']);
   try {
     await once(child, 'spawn');
+    // Node hears of it in the middle of its execve.
+    const isThere = () =>
+      ['comm', 'cmdline'].every((file) =>
+        readFileSync(`/proc/${child.pid}/${file}`, 'utf8').includes('sleep'),
+      );
+    await until(isThere, { what: 'program' });
     const found = systemProcessList.here();
     const program = found.find(({ pid }) => pid === child.pid);
     assert.deepEqual(program, { pid: child.pid, name: 'sleep', argv: ['/bin/sleep', '1000'] });

@@ -113,7 +113,7 @@ test('lines end with an error when the answer is cut, a line is too long, or the
   });
   const stop = new AbortController();
   const silent = await serve(t, (_, response) => response.flushHeaders());
-  const { end } = await linesFrom(silent, stop.signal, 200);
+  const { end } = await linesFrom(silent, stop.signal);
   stop.abort(new Error('stop'));
   await assert.rejects(end, { message: 'stop' });
   await assert.rejects(linesFrom(silent, stop.signal), { message: 'stop' });

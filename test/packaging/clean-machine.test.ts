@@ -17,7 +17,7 @@ const skip = cannotStartMachines();
 
 test('a clean machine boots, has Docker, keeps its disk over a reboot, and leaves nothing', {
   skip,
-  timeout: 120_000,
+  timeout: 300_000,
 }, async (t) => {
   const cleanUps: (() => Promise<void>)[] = [];
   const owner: Owner = { signal: t.signal, after: (cleanUp) => void cleanUps.push(cleanUp) };

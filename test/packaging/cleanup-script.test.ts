@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Etcd } from '#src/lab/etcd.ts';
 import type { Host } from '#src/lab/host.ts';
+import { until } from '#src/sys/until.ts';
 import { flagsFor, startFlanneld, WEFT, writeConfig } from '../support/flanneld.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
@@ -30,6 +31,19 @@ async function stateOf(host: Host): Promise<string> {
     .replace(/counter packets \d+ bytes \d+/g, '');
 }
 
+/** The same as soon as it stays as it is: a start goes on after its line in the log. */
+async function stateAtRest(host: Host): Promise<string> {
+  let last: string | undefined;
+  return until(
+    async () => {
+      const before = last;
+      last = await stateOf(host);
+      return last === before && last;
+    },
+    { what: `rest of ${host.name}`, timeoutMs: 60_000, intervalMs: 500, signal: host.signal },
+  );
+}
+
 test('the script removes what cleanup removes, and later does no harm', { skip }, async (t) => {
   const lab = await testLab(t, { hosts: 3 });
   const etcd = await Etcd.start(lab);
@@ -49,7 +63,7 @@ test('the script removes what cleanup removes, and later does no harm', { skip }
 
   await t.test('it leaves a running flanneld alone', async () => {
     const { daemon } = await startFlanneld(two, flagsFor(two, etcd));
-    const running = await stateOf(two);
+    const running = await stateAtRest(two);
     const { code, stderr } = await two.run(['sh', SCRIPT]);
     assert.equal(code, 1);
     assert.match(stderr, /^flanneld runs on this host/);

@@ -32,7 +32,7 @@ rm -r /tmp/image`;
 
 test('the image by compose: from nothing to the ping, a boot, an upgrade, nothing again', {
   skip,
-  timeout: 300_000,
+  timeout: 420_000,
 }, async (t) => {
   const files = [(await builtImage()).archive, (await builtImage({ version: '0.1.1' })).archive];
   const underlay = await Underlay.make(t);

@@ -73,16 +73,28 @@ function devices(host: SystemdHost): Map<string, number> {
 async function untilServed(host: SystemdHost): Promise<Map<string, number>> {
   await until(() => [...devices(host).keys()].sort().join() === DEVICES.join(), {
     what: 'devices of the tenant',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
     intervalMs: 100,
   });
   return devices(host);
 }
 
+const ANSWER = '{"Implements":["NetworkDriver","IpamDriver"]}';
+
+/** What the driver answers to dockerd's first call. */
+async function call(host: SystemdHost): Promise<string> {
+  const socketPath = host.path('/run/docker/plugins/weft.sock');
+  const [response] = await once(
+    request({ socketPath, agent: false, path: '/Plugin.Activate', method: 'POST' }).end(),
+    'response',
+  );
+  return Buffer.concat(await response.toArray()).toString();
+}
+
 async function untilRestarted(host: SystemdHost, former: string): Promise<void> {
   await until(() => ![former, '0'].includes(host.mainPid('flanneld')), {
     what: 'restart',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
     intervalMs: 100,
   });
 }
@@ -98,11 +110,16 @@ test('in the sandbox of its unit flanneld serves the host’s namespace, which s
   host.must(['systemctl', 'stop', 'flanneld']);
   assert.deepEqual(devices(host), before);
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
+  await until(() => host.log('flanneld.service').split(' starts with ').length === 3, {
+    what: 'start',
+    timeoutMs: 60_000,
+  });
   const former = host.mainPid('flanneld');
-  await until(() => host.log('flanneld.service').split(' starts with ').length === 3, { what: 'start' });
-  host.must(['kill', '-9', host.mainPid('flanneld')]);
+  host.must(['kill', '-9', former]);
   await untilRestarted(host, former);
-  await until(() => host.run(['test', '-S', '/run/docker/plugins/weft.sock']).code === 0, { what: 'driver' });
+  // The file of the killed one's socket is there, and nobody listens on it.
+  const answers = () => call(host).catch(() => undefined);
+  assert.equal(await until(answers, { what: 'driver', timeoutMs: 60_000 }), ANSWER);
   assert.deepEqual(devices(host), before);
   assert.doesNotMatch(host.log('flanneld.service'), /^E|^W.*names/m);
 });
@@ -111,23 +128,14 @@ test('systemd’s socket starts flanneld, and calls wait in it while there is no
   const host = await start(t, 'auto', [...WITH_DRIVER, 'weft-docker.socket']);
   host.must(['systemctl', 'start', 'weft-docker.socket']);
   // The file of a process is not there before it is; this one is.
-  const socketPath = host.path('/run/docker/plugins/weft.sock');
-  const call = async (): Promise<string> => {
-    const [response] = await once(
-      request({ socketPath, agent: false, path: '/Plugin.Activate', method: 'POST' }).end(),
-      'response',
-    );
-    return Buffer.concat(await response.toArray()).toString();
-  };
-  const answer = '{"Implements":["NetworkDriver","IpamDriver"]}';
-  assert.equal(await call(), answer);
+  assert.equal(await call(host), ANSWER);
   const before = await untilServed(host);
   const former = host.mainPid('flanneld');
-  host.must(['kill', '-9', host.mainPid('flanneld')]);
+  host.must(['kill', '-9', former]);
   await until(() => host.mainPid('flanneld') !== former, { what: 'end of flanneld' });
-  assert.equal(await call(), answer);
+  assert.equal(await call(host), ANSWER);
   host.must(['systemctl', 'stop', 'flanneld']);
-  assert.equal(await call(), answer);
+  assert.equal(await call(host), ANSWER);
   assert.deepEqual(devices(host), before);
 });
 
@@ -140,6 +148,7 @@ test('a name that was taken away is a line in the log, and comes back with the n
   host.must(['ip', 'netns', 'del', 'weft']);
   await until(() => /^E.*restart flanneld: it makes all again/m.test(host.log('flanneld.service')), {
     what: 'line in the log',
+    timeoutMs: 60_000,
   });
   // The containers are still connected: the process holds the namespace.
   assert.equal(host.run(['ip', 'link', 'show', FAR_END]).code, 0);
@@ -155,7 +164,7 @@ test('without the drop-in the driver is not served, in one line', { skip }, asyn
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   await until(() => host.log('flanneld.service').includes("Docker's driver is not served"), {
     what: 'line in the log',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   const said = host.log('flanneld.service').match(/.*netns|.*network namespace.*/g);
   assert.equal(said?.length, 1, String(said));
@@ -169,7 +178,7 @@ test('a unit that may not enter namespaces does not serve the driver either', { 
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   await until(() => host.log('flanneld.service').includes("Docker's driver is not served"), {
     what: 'line in the log',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   assert.match(host.log('flanneld.service'), /cannot enter the network namespace \/run\/netns\/weft/);
 });

@@ -21,7 +21,7 @@ const STORE = '/var/lib/private/weft-store/store.db';
 
 test('removals that fail, policies, foreign files and a purge beside another flanneld', {
   skip,
-  timeout: 180_000,
+  timeout: 300_000,
 }, async (t) => {
   const { deb } = await builtPackages();
   const owner = { signal: t.signal, after: (cleanUp: () => Promise<void>) => t.after(cleanUp) };
@@ -40,7 +40,7 @@ test('removals that fail, policies, foreign files and a purge beside another fla
   const isActive = (): Promise<boolean> =>
     until(async () => (await machine.unit('flanneld', 'ActiveState')) === 'active', {
       what: 'flanneld',
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
 
   await t.test('settings of before packages are taken over, and files by hand are named', async () => {
@@ -81,7 +81,7 @@ test('removals that fail, policies, foreign files and a purge beside another fla
     assert.equal(await pid(), before);
     await machine.must(['rm', '/usr/sbin/policy-rc.d']);
     await dpkg('--install', DEB);
-    await until(async () => (await pid()) !== before, { what: 'the restart', timeoutMs: 30_000 });
+    await until(async () => (await pid()) !== before, { what: 'the restart', timeoutMs: 60_000 });
     await isActive();
   });
 

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
 import { builtRelease } from '../support/release.ts';
-import { addContainer, addPeer, onPeer, PEER_UNIT, SETTINGS, writeConfig } from '../support/service-peer.ts';
+import {
+  addContainer,
+  addPeer,
+  onPeer,
+  PEER_UNIT,
+  pingFrom,
+  SETTINGS,
+  writeConfig,
+} from '../support/service-peer.ts';
 import { cannotRunSystemd, STRICT, SystemdHost } from '../support/systemd-host.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -14,7 +22,7 @@ import { cannotRun } from '../support/test-lab.ts';
  *                      └─ peer.service        network namespace peer: eth0, docker0 ── veth-c ── c2
  */
 const skip = cannotRunSystemd() || cannotRun('ping', 'nft', 'iptables');
-const TIMEOUT = { timeoutMs: 30_000, intervalMs: 100 };
+const TIMEOUT = { timeoutMs: 60_000, intervalMs: 100 };
 
 async function untilUp(host: SystemdHost): Promise<void> {
   await until(() => host.run(['weft', 'status']).stdout.includes('1 up, 0 down'), {
@@ -64,7 +72,7 @@ test('in its sandbox flanneld does all that it does without', { skip }, async (t
     addContainer(host, 'c1', { subnetFile: '/run/flannel/subnet.env' }),
     addContainer(host, 'c2', { namespace: 'peer', subnetFile: '/run/peer/subnet.env' }),
   ];
-  const ping = () => host.must(['ip', 'netns', 'exec', 'c1', 'ping', '-c', '1', '-W', '2', c2]);
+  const ping = () => pingFrom(host, 'c1', c2);
   const log = () => host.log('flanneld.service');
 
   await t.test(

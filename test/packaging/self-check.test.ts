@@ -27,7 +27,8 @@ interface Fault {
 const START = `cp /bin/sleep /usr/bin/stand-in
   (exec -a flanneld /usr/bin/stand-in 1000) >/dev/null 2>&1 & echo $! > /run/pid
   until grep -qx stand-in /proc/$!/comm; do :; done`;
-const END = 'kill $(cat /run/pid)';
+/** Nobody waits for it, so that its entry in /proc stays; what it was does not. */
+const END = 'kill $(cat /run/pid); while readlink /proc/$(cat /run/pid)/exe >/dev/null; do :; done';
 const FLANNELD = `mkdir -p /usr/lib/systemd/system /etc/systemd/system/multi-user.target.wants
   cp ${ROOT}/packaging/systemd/flanneld.service /usr/lib/systemd/system/`;
 const ENABLE = `${FLANNELD}; ln -sf /usr/lib/systemd/system/flanneld.service /etc/systemd/system/multi-user.target.wants/`;

@@ -35,7 +35,12 @@ test('a call that comes before the process waits for it, and the socket stays wh
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
     printed += chunk;
   });
-  await until(() => existsSync(socket), { what: 'socket of systemd' });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    said += chunk;
+  });
+  // The file is there a moment before anybody listens.
+  await until(() => said.includes('Listening on'), { what: 'socket of systemd' });
   assert.equal(await activate(socket), '{"Implements":["NetworkDriver","IpamDriver"]}');
   // Descriptor 3 is the socket: a child that held it would keep it open when we and systemd have given it up.
   await until(() => printed.includes('\n'), { what: 'line of the process' });

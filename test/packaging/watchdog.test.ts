@@ -23,7 +23,7 @@ test('systemd gets its signs of life, and starts flanneld again when its loop is
       'store.service': `[Service]\nExecStart=${WEFT} store serve --data=/var/lib/store.db --listen=192.0.2.1:2379\n`,
       // Docker's options are for a Docker that is not here.
       'flanneld.service.d/test.conf':
-        '[Service]\nExecStartPost=\nWatchdogSec=2\nWatchdogSignal=SIGKILL\nRestartSec=0\n',
+        '[Service]\nExecStartPost=\nWatchdogSec=5\nWatchdogSignal=SIGKILL\nRestartSec=0\n',
     },
     // The place of earlier versions.
     etc: {
@@ -41,7 +41,7 @@ test('systemd gets its signs of life, and starts flanneld again when its loop is
     host.must(['systemctl', 'show', `--property=${property}`, '--value', 'flanneld']);
   host.must(['systemctl', 'start', '--no-block', 'flanneld']);
   const untilActive = () =>
-    until(() => shown('ActiveState') === 'active', { what: 'flanneld', timeoutMs: 30_000, intervalMs: 100 });
+    until(() => shown('ActiveState') === 'active', { what: 'flanneld', timeoutMs: 60_000, intervalMs: 100 });
   await untilActive();
   const pid = shown('MainPID');
 
@@ -49,13 +49,13 @@ test('systemd gets its signs of life, and starts flanneld again when its loop is
   // Three are more than one period: without them it would have ended.
   await until(() => signs.add(shown('WatchdogTimestampMonotonic')).size > 3, {
     what: 'signs of life',
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
     intervalMs: 100,
   });
   assert.deepEqual([shown('MainPID'), shown('NRestarts')], [pid, '0'], host.log('flanneld.service'));
 
   host.must(['kill', '-STOP', pid]);
-  await until(() => shown('NRestarts') === '1', { what: 'restart', timeoutMs: 20_000, intervalMs: 100 });
+  await until(() => shown('NRestarts') === '1', { what: 'restart', timeoutMs: 40_000, intervalMs: 100 });
   await untilActive();
   assert.notEqual(shown('MainPID'), pid);
   assert.notEqual(host.must(['ip', 'link', 'show', 'flannel.1']), '', 'the device stays');

@@ -6,7 +6,8 @@ import { type OpenRegistryOptions, openRegistry } from '#src/registry/open-regis
 import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
 import { until } from '#src/sys/until.ts';
-import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
+import { EtcdServer } from '../support/etcd-server.ts';
+import { unusedPort } from '../support/unused-port.ts';
 
 const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 const PREFIX = '/flannel-vxlan/network';
@@ -22,7 +23,7 @@ function opening(endpoints: string, api: OpenRegistryOptions['api'], lastConfig?
     info: (line) => lines.push(line),
     warning: (line) => lines.push(line),
   };
-  const given = AbortSignal.timeout(30_000);
+  const given = AbortSignal.timeout(60_000);
   const clock = {
     ...systemClock,
     sleep(ms: number, signal?: AbortSignal) {

@@ -15,7 +15,7 @@ export interface RecordsHarness {
   close(): Promise<void>;
 }
 
-const GIVE_UP_MS = 20_000;
+const GIVE_UP_MS = 60_000;
 const VALUE = '{"PublicIP":"10.0.0.1","BackendType":"vxlan","BackendData":{"VtepMAC":"82:4b:b6:2f:54:4e"}}';
 const DAY = 86_400;
 

@@ -39,7 +39,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ act: fc.constant('list' as const) }),
 );
 
-const patience = () => AbortSignal.timeout(10_000);
+const patience = () => AbortSignal.timeout(60_000);
 const face = (record: LeaseRecord | undefined) =>
   record && `${record.name}=${record.value} ${record.expiry.kind === 'reservation' ? 'pinned' : 'leased'}`;
 
@@ -99,7 +99,7 @@ for (const api of ['v3', 'v2'] as const) {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
-        const etcd = openEtcd(api, server.url, { prefix: `/run-${api}-${run++}` });
+        const etcd = openEtcd(api, server.url, { prefix: `/run-${api}-${run++}`, callTimeoutMs: 20_000 });
         try {
           const memory = new MemoryRegistry({ clock: systemClock });
           assert.deepEqual(await play(etcd, steps), await play(memory, steps));

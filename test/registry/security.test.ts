@@ -10,7 +10,7 @@ import { type Certificates, makeCertificates } from './certificates.ts';
 import { watchFor, written } from './compliance.ts';
 import { APIS, type Api, openEtcd, PREFIX } from './open-etcd.ts';
 
-const patience = () => AbortSignal.timeout(15_000);
+const patience = () => AbortSignal.timeout(60_000);
 const material = (files: TlsFiles) => readTls({ files: systemFiles }, files);
 
 async function complaintOf(call: Promise<unknown>): Promise<WeftError> {

@@ -23,7 +23,7 @@ complianceSuite('etcd v3, served by the embedded store', async () => {
     },
     writeNeighbour: () => write('/flannel-vxlan/network/subnets-extra/x', 'no lease'),
     async compact() {
-      const { revision } = await registry.list(AbortSignal.timeout(5_000));
+      const { revision } = await registry.list(AbortSignal.timeout(20_000));
       await api.call(api.kv, api.kv.compact, CompactionRequest.create({ revision }));
     },
     async close() {

@@ -13,7 +13,7 @@ import {
 import { parseEndpoints } from '#src/registry/endpoints.ts';
 import { CompactedError, RegistryError } from '#src/registry/errors.ts';
 import { EtcdConnection } from '#src/registry/etcd-v3-connection.ts';
-import { type WatchProgress, watchRanges } from '#src/registry/etcd-v3-watch.ts';
+import { type WatchPatience, type WatchProgress, watchRanges } from '#src/registry/etcd-v3-watch.ts';
 import { systemClock } from '#src/sys/clock.ts';
 
 /** What an etcd may send and a test can't make it send: a server that plays a script to every watch. */
@@ -25,9 +25,20 @@ after(() => {
   for (const server of servers) server.forceShutdown();
 });
 
+/** No script is so slow that a watch would ask in the middle of it. */
+const NEVER_QUIET: WatchPatience = { quietMs: 30_000, quietForCallMs: 30_000, answerMs: 30_000 };
+/** Long enough for the script, which runs in the same process. */
+const SOON_QUIET: WatchPatience = { quietMs: 50, quietForCallMs: 100, answerMs: 2_000 };
+
 async function watchScript(
   script: Script,
-  range: (answer: () => void, request: RangeRequest) => void = () => {},
+  {
+    patience = NEVER_QUIET,
+    range = () => {},
+  }: {
+    readonly patience?: WatchPatience;
+    readonly range?: (answer: () => void, request: RangeRequest) => void;
+  } = {},
 ): Promise<{ seen: WatchProgress[]; end: unknown }> {
   const server = new Server();
   servers.push(server);
@@ -57,11 +68,11 @@ async function watchScript(
     ranges: [{ key, rangeEnd: Buffer.from('/x/subnets0') }],
     startRevision: 5n,
     probeKey: Buffer.from('/x/config'),
-    patience: { quietMs: 50, quietForCallMs: 100, answerMs: 200 },
+    patience,
   };
   const seen: WatchProgress[] = [];
   try {
-    for await (const progress of watchRanges(connection, options, AbortSignal.timeout(10_000)))
+    for await (const progress of watchRanges(connection, options, AbortSignal.timeout(60_000)))
       seen.push(progress);
   } catch (end) {
     return { seen, end };
@@ -143,10 +154,13 @@ test('a cancelled watch gives the reason', async () => {
 
 test('a quiet server is asked for a sign of life, and a silent one is given up', async () => {
   let asked = 0;
-  const { seen, end } = await watchScript((stream, request) => {
-    if (isCreate(request)) send(stream, { created: true, watchId: idOf(request) });
-    else if (++asked < 3) send(stream, { watchId: -1n, header: { revision: 9n } });
-  });
+  const { seen, end } = await watchScript(
+    (stream, request) => {
+      if (isCreate(request)) send(stream, { created: true, watchId: idOf(request) });
+      else if (++asked < 3) send(stream, { watchId: -1n, header: { revision: 9n } });
+    },
+    { patience: SOON_QUIET },
+  );
   assert.equal(asked, 3);
   assert.equal(seen.length, 3);
   assert.ok(end instanceof RegistryError);
@@ -168,11 +182,14 @@ test('a server that chooses the watch’s id itself gets no progress request: it
       if (!isCreate(request)) asked.push('progress');
       else send(stream, { created: true, watchId: 0n });
     },
-    (answer, { key, countOnly }) => {
-      asked.push(`${key} ${countOnly}`);
-      answer();
-      if (asked.length === 3 && open !== undefined) send(open, { watchId: 0n, events: [put('a', 7n)] });
-      if (asked.length === 5) open?.end();
+    {
+      patience: SOON_QUIET,
+      range(answer, { key, countOnly }) {
+        asked.push(`${key} ${countOnly}`);
+        answer();
+        if (asked.length === 3 && open !== undefined) send(open, { watchId: 0n, events: [put('a', 7n)] });
+        if (asked.length === 5) open?.end();
+      },
     },
   );
   assert.deepEqual(asked, Array(5).fill('/x/config true'));
@@ -186,8 +203,11 @@ test('a server that answers neither is given up', async () => {
     (stream, request) => {
       if (isCreate(request)) send(stream, { created: true, watchId: 0n });
     },
-    () => {
-      asked++;
+    {
+      patience: SOON_QUIET,
+      range() {
+        asked++;
+      },
     },
   );
   assert.equal(asked, 1);

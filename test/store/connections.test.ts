@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '#src/lib/log.ts';
@@ -10,6 +8,7 @@ import { ConnectionListener, type ListenerOptions } from '#src/store/connection-
 import { startStoreServer } from '#src/store/store-server.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
+import { scratchFolder } from '../support/scratch-folder.ts';
 
 /** Connections that are held open and say little. */
 
@@ -69,8 +68,7 @@ test('connections of one address and newcomers are bounded', async (context) => 
 });
 
 test('after a few failed logins the next one waits, also with the right password', async (context) => {
-  const folder = await mkdtemp(join(tmpdir(), 'weft-store-logins-'));
-  context.after(() => rm(folder, { recursive: true, force: true }));
+  const folder = scratchFolder(context);
   const slept: number[] = [];
   const clock = {
     ...systemClock,

@@ -7,7 +7,8 @@ import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
+import { EtcdServer } from '../support/etcd-server.ts';
+import { unusedPort } from '../support/unused-port.ts';
 import { StoreProcess } from './store-process.ts';
 
 /**

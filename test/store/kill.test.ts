@@ -113,9 +113,11 @@ test(`what is acknowledged survives ${KILLS} times kill -9, and no revision goes
   const lanes = await Promise.all(
     Array.from({ length: LANES }, async () => {
       const folder = await mkdtemp(join(tmpdir(), 'weft-store-kill-'));
-      context.after(() => rm(folder, { recursive: true, force: true }));
       const lane = new Lane(folder);
-      context.after(() => lane.kill());
+      context.after(async () => {
+        await lane.kill();
+        await rm(folder, { recursive: true, force: true });
+      });
       return lane;
     }),
   );

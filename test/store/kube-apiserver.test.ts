@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { until } from '#src/sys/until.ts';
 import { EtcdApi } from '../support/etcd-api.ts';
-import { EtcdServer, unusedPort } from '../support/etcd-server.ts';
+import { EtcdServer } from '../support/etcd-server.ts';
 import { KubeApiServer, type KubeEvent, kubeApiServerProgram } from '../support/kube-api-server.ts';
 import { scratchFolder } from '../support/scratch-folder.ts';
+import { unusedPort } from '../support/unused-port.ts';
 import { range } from './script.ts';
 import { StoreProcess } from './store-process.ts';
 

@@ -17,6 +17,8 @@ export interface StoreProcessOptions {
 
 interface Started {
   readonly child: ChildProcess;
+  /** Resolves when it has ended, and all that it wrote has been read. */
+  readonly closed: Promise<unknown>;
   /** What it writes on standard error. */
   readonly errors: readonly string[];
 }
@@ -26,11 +28,13 @@ export class StoreProcess {
   readonly url: string;
   readonly folder: string;
   readonly #child: ChildProcess;
+  readonly #closed: Promise<unknown>;
   readonly #ownsFolder: boolean;
   readonly #errors: readonly string[];
 
-  private constructor({ child, errors }: Started, url: string, folder: string, ownsFolder: boolean) {
+  private constructor({ child, closed, errors }: Started, url: string, folder: string, ownsFolder: boolean) {
     this.#child = child;
+    this.#closed = closed;
     this.#errors = errors;
     this.url = url;
     this.folder = folder;
@@ -49,12 +53,13 @@ export class StoreProcess {
     });
     const errors: string[] = [];
     child.stderr.on('data', (chunk) => errors.push(String(chunk)));
-    const ended = once(child, 'close').then(([code]) => {
+    const closed = once(child, 'close');
+    const ended = closed.then(([code]) => {
       throw new Error(`the store ended with ${code}: ${errors.join('')}`);
     });
     ended.catch(() => {});
     const [url] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer];
-    return new StoreProcess({ child, errors }, String(url).trim(), home, folder === undefined);
+    return new StoreProcess({ child, closed, errors }, String(url).trim(), home, folder === undefined);
   }
 
   get port(): number {
@@ -65,9 +70,15 @@ export class StoreProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** What it wrote on standard error. */
+  /** What it wrote on standard error so far. */
   get errors(): string {
     return this.#errors.join('');
+  }
+
+  /** Waits for its end, and returns all that it wrote on standard error. */
+  async end(): Promise<string> {
+    await this.#closed;
+    return this.errors;
   }
 
   /** Resident memory, MB. */

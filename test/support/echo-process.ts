@@ -9,6 +9,8 @@ import { loadLibc } from '#src/sys/libc.ts';
  *
  *     echo-process.ts serve --port=7000
  *     echo-process.ts call --port=7000 --address=10.5.0.50 --ms=6000      prints "calling", and a CallReport as JSON
+ *
+ * SIGTERM ends a call before its time.
  */
 
 /** What one protocol brought back. */
@@ -93,6 +95,7 @@ async function call(address: string, ms: number): Promise<CallReport> {
   while (answered.size === 0 && performance.now() < first) await new Promise((done) => setTimeout(done, 1));
   const began = performance.now();
   const { promise, resolve } = Promise.withResolvers<void>();
+  process.once('SIGTERM', () => resolve());
   const timer = setInterval(() => {
     sendUpTo(Math.min(ms, Math.floor(performance.now() - began), sent + BURST));
     if (sent >= ms) resolve();

@@ -1,13 +1,15 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { until } from '#src/sys/until.ts';
+import { unusedPort } from './unused-port.ts';
 
 const run = promisify(execFile);
+/** A write waits for a disk that others keep busy, too. */
+const PATIENT = ['--command-timeout=20s', '--dial-timeout=20s'];
 
 export interface EtcdServerOptions {
   /** Further arguments, for example for TLS. */
@@ -62,11 +64,21 @@ export class EtcdServer {
     child.stderr?.on('data', (chunk) => {
       log += chunk;
     });
-    for (const giveUp = Date.now() + 20_000; ; await delay(50)) {
+    let health = '';
+    const isUp = async (): Promise<boolean> => {
       if (child.exitCode !== null) throw new Error(`etcd ended at once: ${log}`);
-      const health = await this.ctl('endpoint', 'health').catch((error: Error) => error);
-      if (!(health instanceof Error) || /authentication|permission|user name/.test(health.message)) return;
-      if (Date.now() > giveUp) throw new Error(`etcd did not come up: ${health.message} ${log}`);
+      try {
+        await this.ctl('--command-timeout=2s', '--dial-timeout=2s', 'endpoint', 'health');
+        return true;
+      } catch (error) {
+        health = (error as Error).message;
+        return /authentication|permission|user name/.test(health);
+      }
+    };
+    try {
+      await until(isUp, { what: 'healthy etcd', timeoutMs: 40_000, intervalMs: 50 });
+    } catch (error) {
+      throw new Error(`etcd did not come up: ${health} ${log}`, { cause: error });
     }
   }
 
@@ -97,9 +109,9 @@ export class EtcdServer {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  /** etcdctl over v3. */
+  /** etcdctl over v3. Of a flag that is given twice the later one counts. */
   async ctl(...args: readonly string[]): Promise<string> {
-    return this.#etcdctl('3', [`--endpoints=${this.url}`, '--command-timeout=2s'], args);
+    return this.#etcdctl('3', [`--endpoints=${this.url}`, ...PATIENT], args);
   }
 
   /** etcdctl over v2. */
@@ -134,15 +146,4 @@ export class EtcdServer {
     });
     return stdout;
   }
-}
-
-/** A port without a listener. */
-export async function unusedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -73,6 +73,15 @@ export class ImageHost {
     }
   }
 
+  /** Waits until `weft status` says so. */
+  async untilStatus(wanted: RegExp): Promise<void> {
+    await until(async () => wanted.test((await this.weft(['status'])).stdout), {
+      what: `status with ${wanted} on ${this.host.name}`,
+      timeoutMs: LONG_MS,
+      signal: this.host.signal,
+    });
+  }
+
   /** `weft WORDS` in flanneld's container. */
   weft(words: readonly string[]): Promise<CommandResult> {
     return this.host.run(['docker', 'exec', 'weft', 'weft', ...words], { timeoutMs: LONG_MS });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { until } from '#src/sys/until.ts';
-import { unusedPort } from './etcd-server.ts';
+import { unusedPort } from './unused-port.ts';
 
 /** What the tests read of Kubernetes' objects, of lists and of errors. */
 export interface KubeObject {

@@ -56,6 +56,10 @@ export function addContainer(
   return address;
 }
 
+/** Waits for an answer: the first packet of a path may wait for neighbours, and for devices that came up a moment ago. */
+export const pingFrom = (host: SystemdHost, container: string, address: string): string =>
+  ip(host, `netns exec ${container} ping -n -c 1 -w 10 ${address}`);
+
 /**
  * Runs a command of weft as on the peer's own machine: of network namespaces it finds its own and that of `container`, so
  * that it has to ask the other host for all that is there.

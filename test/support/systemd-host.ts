@@ -6,6 +6,7 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   rmdirSync,
@@ -14,12 +15,12 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { until } from '#src/sys/until.ts';
 import type { BuiltRelease } from './release.ts';
-import { scratchFolder } from './scratch-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SYSTEMD = '/lib/systemd/systemd';
@@ -102,11 +103,19 @@ export class SystemdHost {
   readonly #pid: number;
 
   static async start(t: TestContext, options: SystemdHostOptions): Promise<SystemdHost> {
-    const folder = scratchFolder(t);
+    const folder = mkdtempSync(join(tmpdir(), 'weft-test-'));
+    const cleanUps: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+    t.after(async () => {
+      for (const cleanUp of cleanUps.reverse()) await cleanUp();
+    });
     furnish(folder, options);
     const bootId = randomUUID();
     writeFileSync(join(folder, 'boot-id'), `${bootId}\n`);
     const group = makeGroup(t);
+    // A systemd that is killed leaves what PrivateTmp= made.
+    cleanUps.push(() => {
+      for (const path of privateFolders(bootId)) rmSync(path, { recursive: true });
+    }, group.remove);
     const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
     const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
     // It ends with this process, however that ends.
@@ -121,12 +130,9 @@ export class SystemdHost {
         said += text;
       });
     const ended = once(child, 'exit');
-    t.after(async () => {
-      if (child.exitCode === null) child.kill('SIGKILL');
-      await ended;
-      await group.remove();
-      // A systemd that is killed leaves what PrivateTmp= made.
-      for (const path of privateFolders(bootId)) rmSync(path, { recursive: true });
+    cleanUps.push(() => {
+      child.kill('SIGKILL');
+      return ended;
     });
     const first = () =>
       Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ')[0] ?? 0);
@@ -137,7 +143,7 @@ export class SystemdHost {
         if (child.exitCode !== null) throw new Error(`systemd did not start: ${said}`);
         return host.run(['systemctl', 'is-active', 'test.target']).stdout === 'active';
       },
-      { what: 'systemd', timeoutMs: 20_000, intervalMs: 50 },
+      { what: 'systemd', timeoutMs: 60_000, intervalMs: 50 },
     );
     return host;
   }
@@ -279,7 +285,7 @@ function makeGroup(t: TestContext) {
             throw error;
           }
         },
-        { what: `end of the processes of ${t.name}` },
+        { what: `end of the processes of ${t.name}`, timeoutMs: 60_000 },
       ),
   };
 }

@@ -66,7 +66,9 @@ async function host(
   for (const object of [...HOST, ...left]) kernel.interfere({ verb: 'add', object });
   const files = new Map([[LIBERAL, '0\n'], ...Object.entries(given)]);
   const locked = new Set<string>();
+  const atWrite: ((path: string) => void)[] = [];
   const system = writtenFiles(files, (path) => {
+    for (const look of atWrite) look(path);
     if (locked.has(path)) throw Object.assign(new Error('read-only file system'), { code: 'EROFS' });
   });
   const wire = answeringWire();
@@ -122,6 +124,7 @@ async function host(
     kernel,
     files,
     locked,
+    atWrite,
     fast,
     use,
     made,
@@ -250,6 +253,16 @@ test('a container that comes gets its hooks a moment later; one that goes loses 
     made().filter((text) => text.includes('veth2')),
     [],
   );
+});
+
+test('it is starting until all of it is in the kernel', async (t) => {
+  const { fast, use, clock, atWrite } = await host(t, { flag: 'off' });
+  const states = new Map<string, string | undefined>();
+  atWrite.push((path) => states.set(path, fast.status?.state));
+  use(',"FastPath":"on"');
+  await clock.advance(2_000);
+  assert.deepEqual(Object.fromEntries(states), { '/note': 'starting', [LIBERAL]: 'starting' });
+  assert.equal(fast.status?.state, 'on');
 });
 
 test('a status has the packets up to now, and none while there is no fast path', async (t) => {

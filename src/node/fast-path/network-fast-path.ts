@@ -73,7 +73,7 @@ export class NetworkFastPath {
   #mode: Mode = 'untouched';
   #generation = 0;
   #tcp = false;
-  /** The device that packets are counted on; `undefined` while there are no programs. */
+  /** The device that packets are counted on; `undefined` while there are no programs, also until they are in the kernel. */
   #countedOn: string | undefined;
   #rulesChanged = false;
   #dirty = true;
@@ -201,7 +201,7 @@ export class NetworkFastPath {
 
   get #stateWord(): FastPathStatus['state'] {
     if (this.#reasons.length > 0) return this.#pauses.isAny && this.#mode === 'paused' ? 'paused' : 'refused';
-    return this.#mode === 'fast' ? 'on' : 'starting';
+    return this.#mode === 'fast' && this.#countedOn !== undefined ? 'on' : 'starting';
   }
 
   get #reasons(): string[] {

@@ -37,7 +37,10 @@ export function makeControlGroups(name: string): ControlGroups {
     version,
     folders,
     async remove() {
-      await until(() => folders.every(removeGroup), { what: `end of the processes in ${name}` });
+      await until(() => folders.every(removeGroup), {
+        what: `end of the processes in ${name}`,
+        timeoutMs: 60_000,
+      });
     },
   };
 }

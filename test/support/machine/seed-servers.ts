@@ -64,7 +64,7 @@ END`);
 export const isReady = (machine: CleanMachine): Promise<true> =>
   until(async () => (await machine.run(['weft', 'status'])).code === 0, {
     what: `ready flanneld on ${machine.name}`,
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
     signal: machine.signal,
   });
 
@@ -76,7 +76,7 @@ export async function replaced(machine: CleanMachine, act: () => Promise<unknown
     async () =>
       ![old, '0'].includes(await machine.unit('flanneld', 'MainPID')) &&
       (await machine.unit('flanneld', 'ActiveState')) === 'active',
-    { what: `new flanneld on ${machine.name}`, timeoutMs: 30_000, signal: machine.signal },
+    { what: `new flanneld on ${machine.name}`, timeoutMs: 60_000, signal: machine.signal },
   );
 }
 
@@ -133,7 +133,7 @@ export async function assertConnected(webs: readonly [MachineContainer, MachineC
 export function story(skip: string | false): (name: string, body: () => Promise<void>) => void {
   let failed: string | undefined;
   return (name, body) => {
-    test(name, { skip, timeout: 120_000 }, async (t) => {
+    test(name, { skip, timeout: 300_000 }, async (t) => {
       if (failed !== undefined) return t.skip(`"${failed}" failed`);
       try {
         await body();

@@ -40,6 +40,7 @@ export class TcpStream {
     const before = (await this.#numbers()).length;
     await until(async () => (await this.#numbers()).length > before + 2, {
       what: `numbers over TCP at the ${what}`,
+      timeoutMs: 30_000,
     });
   }
 

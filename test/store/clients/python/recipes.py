@@ -127,6 +127,20 @@ def leases(client):
     say("a long TTL", error_of(lambda: client.lease(10_000_000_000)))
 
 
+def watch_of(client):
+    """An event for the moment in which the server has confirmed this client's next watch."""
+    confirmed = threading.Event()
+    add_callback = client.watcher.add_callback
+
+    def add(*words, **more):
+        watch_id = add_callback(*words, **more)
+        confirmed.set()
+        return watch_id
+
+    client.watcher.add_callback = add
+    return confirmed
+
+
 def locks(client):
     other = connect()
     lock = client.lock("one", ttl=30)
@@ -134,8 +148,11 @@ def locks(client):
     rival = other.lock("one", ttl=30)
     say("rival", rival.acquire(timeout=0.2), rival.is_acquired())
     acquired = []
+    watching = watch_of(other)
     waiting = threading.Thread(target=lambda: acquired.append(rival.acquire(timeout=WAIT_S)))
     waiting.start()
+    # A release between its attempt and its watch escapes the client.
+    watching.wait(WAIT_S)
     say("release", lock.release())
     waiting.join()
     # Two threads that print at once mix their lines.
