@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ipv4, parseIp } from '#src/lib/ip.ts';
 import { type EchoReply, type IcmpSocket, systemIcmp } from '#src/sys/icmp-socket.ts';
 import { until } from '#src/sys/until.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -87,6 +88,8 @@ test('an echo leaves by the device that is given, and its answer comes by any', 
     one.run(`ip link set ${link}0 up`);
     two.run(`ip link set ${link}1 up`);
   }
+  untilCarrier(one.run, 'a0', 'b0');
+  untilCarrier(two.run, 'a1', 'b1');
   for (const [at, end, own, peer] of [
     [one, 0, '198.51.100.1', '198.51.100.2'],
     [two, 1, '198.51.100.2', '198.51.100.1'],
