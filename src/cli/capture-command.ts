@@ -179,6 +179,7 @@ async function captureAt(
   output.complain(`capturing on ${where}; Ctrl-C ends it`);
   try {
     await ended.promise;
+    await capture.takeRest();
   } finally {
     stop.abort();
     capture.stop();

@@ -126,5 +126,5 @@ export async function serveCaller(on: Machine, port = 8080): Promise<Daemon> {
 /** The address as which a server sees this machine, asked over TCP. */
 export async function callerSeenBy(from: Machine, to: string, port = 8080): Promise<string> {
   const url = `http://${to}:${port}/cgi-bin/caller`;
-  return (await from.must(['timeout', '5', 'busybox', 'wget', '-q', '-O-', url])).trim();
+  return (await from.must(['timeout', '20', 'busybox', 'wget', '-q', '-O-', url])).trim();
 }

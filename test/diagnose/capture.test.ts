@@ -5,6 +5,7 @@ import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/sys/until.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
+import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -19,13 +20,16 @@ let h1: Node;
 let h2: Node;
 wholeFile(skip, async (owner) => {
   [h1, h2] = pairOf(await testNetwork(owner, { api: 3, store: 'embedded', flags: ['--probes=false'] }));
+  // The first packet waits for carriers and for ARP.
+  await waitForAnswer(h1.container, h2.container.address);
 });
 
 let started = 0;
 /** `weft capture` on a host, once it listens. */
 async function capture(host: Host, ...words: string[]): Promise<Daemon> {
   const daemon = await host.start(`weft-capture-${++started}`, [WEFT, 'capture', ...words]);
-  await daemon.waitForLog(/^capturing on .*$/m);
+  // With the daemon stopped its answer is waited for first.
+  await daemon.waitForLog(/^capturing on .*$/m, 30_000);
   return daemon;
 }
 
@@ -96,6 +100,17 @@ test('each filter shows what it names, and nothing else', { skip }, async () => 
   }
 });
 
+test('what came while the program was kept from running is shown after Ctrl-C', { skip }, async () => {
+  const words = ['--device=eth0', '--vni=1', '--container', h1.container.address];
+  const daemon = await capture(h1.host, ...words);
+  daemon.kill('SIGSTOP');
+  await ping();
+  daemon.kill('SIGINT');
+  daemon.kill('SIGCONT');
+  assert.equal(await daemon.exited(), 0);
+  assert.equal((await lines(daemon)).length, 2, await daemon.log());
+});
+
 test('a packet in fragments', { skip }, async () => {
   const words = ['--count=2', '--device=eth0', '--container', h1.container.address];
   const found = await captured(h1.host, words, () => ping('-M', 'dont', '-s', '1600'));
@@ -118,8 +133,12 @@ test('a file of frames is whole after Ctrl-C, is read again, and filtered', { sk
   const path = '/run/a.pcapng';
   const daemon = await capture(h2.host, '--write', path);
   await ping();
-  const size = async () => Number((await h2.host.run(['stat', '-c%s', path])).stdout);
-  await until(async () => (await size()) > 500, { what: 'frames in the file' });
+  // The file is written now and then: its end may be half a frame.
+  const readable = async (): Promise<string> =>
+    (await h2.host.run([WEFT, 'capture', '--read', path, '--vni=1'])).stdout;
+  await until(async () => / eth0 out .* ICMP echo reply/.test(await readable()), {
+    what: 'reply in the file',
+  });
   daemon.kill('SIGINT');
   assert.equal(await daemon.exited(), 0, await daemon.log());
   const read = await h2.host.run([WEFT, 'capture', '--read', path, '--vni=1']);

@@ -4,6 +4,7 @@ import type { CommandResult } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
 import { PREFIX, WEFT } from '../support/flanneld.ts';
 import { type Network, type Node, pairOf, testNetwork } from '../support/network.ts';
+import { untilAllUp } from '../support/probes.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -20,6 +21,7 @@ let two: Node;
 wholeFile(skip, async (owner) => {
   network = await testNetwork(owner, { api: 3, store: 'embedded' });
   [one, two] = pairOf(network);
+  for (const node of [one, two]) await untilAllUp(node, { peers: 1 });
 });
 
 const weft = (node: Node, ...words: string[]): Promise<CommandResult> => node.host.run([WEFT, ...words]);
@@ -31,7 +33,7 @@ const printed = (node: Node, words: readonly string[], pattern: RegExp): Promise
       const { stdout } = await weft(node, ...words);
       return pattern.test(stdout) ? stdout : undefined;
     },
-    { what: `${pattern} from weft ${words.join(' ')}`, signal: node.host.signal },
+    { what: `${pattern} from weft ${words.join(' ')}`, timeoutMs: 30_000, signal: node.host.signal },
   );
 
 const ESC = '\x1b';

@@ -17,6 +17,7 @@ import {
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { INSTALLATION, type InstallationSaid, installationIds } from '../support/installation.ts';
 import { type Network, testNetwork } from '../support/network.ts';
+import { untilAllUp } from '../support/probes.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 import { tracedHost } from '../support/traced-host.ts';
 
@@ -30,6 +31,8 @@ import { tracedHost } from '../support/traced-host.ts';
 const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables', 'iptables-legacy', 'nft');
 /** Doctor bounds each of its looks by itself. */
 const DOCTOR_MS = 60_000;
+/** Of the patient. */
+const PEERS = { peers: 2 };
 const ONLY = process.env.WEFT_FAULT;
 const faults = FAULTS.filter(({ id }) => ONLY === undefined || ONLY.split(',').includes(id));
 
@@ -67,6 +70,8 @@ const took: number[] = [];
 
 async function diagnose(fault: FaultCase): Promise<void> {
   const { one } = lab();
+  // What the fault before did to the peers is over.
+  if (fault.isStopped !== true) await untilAllUp(one, { ...PEERS, isReady: false });
   await fault.inject(lab());
   try {
     const { said, code, ms } = await doctor(fault.flags?.(one.flags, lab()) ?? one.flags);
@@ -104,6 +109,7 @@ async function stopOf(): Promise<string | undefined> {
 }
 
 async function assertHealthy(): Promise<void> {
+  await untilAllUp(lab().one, PEERS);
   const { said, code } = await doctor(lab().one.flags);
   const seen = [code, idsOf(said), said.networks[0]?.unknown, installationIds(said)];
   assert.deepEqual(seen, [INSTALLATION.code, [], [], INSTALLATION.ids], textOf(said));

@@ -7,7 +7,7 @@ import { until } from '#src/sys/until.ts';
 import { FLANNELD, noPeer, PEERS, PREFIX, WEFT } from '../support/flanneld.ts';
 import { INSTALLATION } from '../support/installation.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
-import { apiSocketOf, untilProbed } from '../support/probes.ts';
+import { apiSocketOf, isDownBy, untilProbed } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -16,6 +16,7 @@ import { cannotRun } from '../support/test-lab.ts';
  *     store .190 etcd     h1 .191 weft ── docker0 ── c     h2 .192 flannel ── docker0 ── c
  */
 const needed = cannotRun('etcd', 'etcdctl', 'ping', 'nft');
+const DROPPED = /UDP port 8472 is dropped between this host and 172\.16\.70\.192/;
 /** The lab's containers are plain namespaces, into which no program of the host looks. */
 const IN_CONTAINER = ['arrival-bridge', 'arrival-container', 'bridge', 'container'];
 
@@ -32,7 +33,7 @@ for (const api of [2, 3] as const) {
     const chain = 'add chain ip fault in { type filter hook prerouting priority -300; }';
     const drop = ['nft', `add table ip fault; ${chain}; add rule ip fault in udp dport 8472 drop`] as const;
     await two.host.must(drop);
-    await untilProbed(one, two, 'peer that is down', ({ state }) => state === 'down');
+    await untilProbed(one, two, 'peer that is down', isDownBy(DROPPED));
     await lookAtDropped(t, one, two);
     await two.host.must(['nft', 'delete table ip fault']);
     await untilProbed(one, two, 'peer that is up again', ({ state }) => state === 'up');
@@ -157,14 +158,16 @@ async function lookAtHealthy(t: TestContext, one: Node, two: Node): Promise<void
 
 async function lookAtDropped(t: TestContext, one: Node, two: Node): Promise<void> {
   const words = [one.container.address, two.container.address];
-  const why = /UDP port 8472 is dropped between this host and 172\.16\.70\.192/;
 
   await t.test('dropped there: peers, status and doctor name the port', async () => {
     const peers = (await weft(one, 'peers')).stdout;
     assert.match(peers, /^1 peer, 0 up, 1 down/);
-    assert.match(peers.replaceAll(/\s+/g, ' '), why);
+    assert.match(peers.replaceAll(/\s+/g, ' '), DROPPED);
     // Nobody is reached for a while before a host is not ready any more.
-    await until(async () => (await weft(one, 'status')).code === 1, { what: 'host that is not ready' });
+    await until(async () => (await weft(one, 'status')).code === 1, {
+      what: 'host that is not ready',
+      timeoutMs: 30_000,
+    });
     const { code, stdout } = await weft(one, 'doctor', '--json', ...one.flags);
     assert.equal(code, 1);
     const { networks } = JSON.parse(stdout) as { networks: { findings: { id: string }[] }[] };
@@ -178,7 +181,7 @@ async function lookAtDropped(t: TestContext, one: Node, two: Node): Promise<void
     const { code, trace: traced } = await trace(one, ...words);
     const { id, ok, found } = traced.hops.at(-1) ?? assert.fail();
     assert.deepEqual([code, traced.outcome, id, ok], [1, 'stopped', 'wire', false]);
-    assert.match(found.join(), why);
+    assert.match(found.join(), DROPPED);
   });
 
   await t.test('dropped there: a packet that is sent is lost on the wire or there', async () => {

@@ -3,7 +3,8 @@ import { type TestContext, test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { FLANNELD, noPeer, PEERS, WEFT } from '../support/flanneld.ts';
 import { INSTALLATION, type InstallationSaid, installationIds } from '../support/installation.ts';
-import { type Network, type NetworkOptions, testNetwork } from '../support/network.ts';
+import { type Network, type NetworkOptions, type Node, testNetwork } from '../support/network.ts';
+import { untilAllUp } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -80,6 +81,10 @@ const VARIANTS: readonly Variant[] = [
   { called: 'without --ip-masq', api: 3, flags: ['--ip-masq=false'] },
 ];
 
+/** The host that doctor runs on has measured the others: one of them may have come a moment ago. */
+const untilMeasured = async ([first, ...others]: readonly Node[]): Promise<void> =>
+  untilAllUp(first ?? assert.fail(), { peers: others.length });
+
 async function whole(t: TestContext, options: NetworkOptions): Promise<Network> {
   return testNetwork({ signal: t.signal, after: (cleanUp) => t.after(cleanUp) }, options);
 }
@@ -89,6 +94,7 @@ test('doctor says nothing of a healthy host', { skip, concurrency: 3 }, async (t
     VARIANTS.map(({ called, afterwards, ...options }) =>
       t.test(called, async (t) => {
         const { nodes } = await whole(t, options);
+        await untilMeasured(nodes);
         if (afterwards !== undefined) for (const { host } of nodes) await host.must(['sh', '-c', afterwards]);
         const [first] = nodes;
         assert.ok(first);
@@ -128,6 +134,8 @@ test('two networks on one host', { skip }, async (t) => {
   }
   const [first] = nodes;
   assert.ok(first);
+  await untilMeasured(nodes);
+  await untilAllUp(first, { peers: 1, prefix: other });
   await doctor(first.host, first.flags);
   await doctor(first.host, [
     `-etcd-endpoints=${etcd.endpoints.join(',')}`,

@@ -100,6 +100,7 @@ test('each answer of a running daemon is as the OpenAPI document says', { skip }
   // A driver that was asked for is served without Docker.
   await until(async () => (await askSocket(one.driver, '/status')) !== undefined, {
     what: "the driver's socket",
+    timeoutMs: 30_000,
   });
   for (const path of Object.keys(API_PATHS) as (keyof Answers)[]) {
     const schema = schemaOf(path, 'driver');
@@ -184,7 +185,7 @@ test('events say what happened, as it happens', { skip }, async (t) => {
   })();
   following.catch(() => {});
   const hear = (what: string, isIt: (event: HostEvent) => boolean): Promise<HostEvent> =>
-    until(() => heard.find(isIt), { what: `event of ${what}` }).catch((error) => {
+    until(() => heard.find(isIt), { what: `event of ${what}`, timeoutMs: 30_000 }).catch((error) => {
       throw new Error(`${messageOf(error)}: ${heard.map(({ text }) => text).join('\n')}`);
     });
 

@@ -36,6 +36,8 @@ const NOT_HERE = [
   // A peer that is measured.
   'weft_probe_worst_round_trip_seconds',
 ];
+/** What a peer has in the kernel. */
+const KINDS = ['route', 'neighbour', 'fdb'];
 const SOCKET = '/run/docker/plugins/weft.sock';
 
 let host: Host | undefined;
@@ -64,10 +66,7 @@ wholeFile(skip, async (owner) => {
     timeoutMs: 30_000,
   });
   for (const name of NETWORKS)
-    await until(async () => (await values()).get(`weft_kernel_objects_wanted{network="${name}"}`) !== 0, {
-      what: `network ${name} in the metrics`,
-      timeoutMs: 30_000,
-    });
+    await untilValue(`weft_kernel_objects_wanted{network="${name}"}`, (count) => count > 0);
   await untilValue('weft_tenant_dropped_packets_total{reason="process"}', () => true);
 });
 
@@ -87,7 +86,7 @@ const untilValue = (row: string, isRight: (value: number) => boolean): Promise<u
       const value = (await values()).get(row);
       return value !== undefined && isRight(value);
     },
-    { what: row, timeoutMs: 15_000 },
+    { what: row, timeoutMs: 30_000 },
   );
 
 test('promtool has nothing to say against them', { skip: skip || checker.skip }, async () => {
@@ -129,12 +128,16 @@ test('a lease that comes is counted, with the time to its route; a repair is, by
   const before = await values();
   await store?.must(3, ['put', `${PREFIX}/blue/subnets/10.1.250.0-24`, JSON.stringify(lease)]);
   await untilValue('weft_put_to_route_seconds_count{network="blue"}', (count) => count > 0);
+  for (const kind of KINDS) {
+    const row = `weft_objects{network="blue",kind="${kind}",state="found"}`;
+    await untilValue(row, (count) => count > (before.get(row) ?? 0));
+  }
   const after = await values();
   const grown = (row: string): number => (after.get(row) ?? 0) - (before.get(row) ?? 0);
   assert.equal(grown('weft_watch_events_total{network="blue"}'), 1);
   assert.equal(grown('weft_watch_events_total{network="red"}'), 0);
   assert.equal(grown('weft_peers{network="blue"}'), 1);
-  for (const kind of ['route', 'neighbour', 'fdb'])
+  for (const kind of KINDS)
     for (const state of ['wanted', 'found'])
       assert.equal(
         grown(`weft_objects{network="blue",kind="${kind}",state="${state}"}`),

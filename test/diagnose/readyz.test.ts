@@ -14,6 +14,8 @@ import { cannotRun } from '../support/test-lab.ts';
  */
 const skip = cannotRun('curl', 'ping', 'nft', 'iptables');
 const PORT = 8081;
+/** A look waits up to ten seconds, as a registry does that is asked again; the rest is for a loaded machine. */
+const PATIENCE_MS = 40_000;
 /** A third of it is the bound of a silent registry. */
 const LEASE_TTL = '30s';
 const network = sharedNetwork(skip, {
@@ -41,9 +43,11 @@ async function untilReady(host: Host): Promise<void> {
     last = await readyz(host);
     return last.code === 200;
   };
-  await until(isReady, { what: '/readyz to be ready', timeoutMs: 20_000, intervalMs: 100 }).catch((error) => {
-    throw new Error(`${error instanceof Error ? error.message : error}: ${last?.body}`);
-  });
+  await until(isReady, { what: '/readyz to be ready', timeoutMs: PATIENCE_MS, intervalMs: 100 }).catch(
+    (error) => {
+      throw new Error(`${error instanceof Error ? error.message : error}: ${last?.body}`);
+    },
+  );
 }
 
 /** Waits until /readyz says so, in one of its clauses. */
@@ -53,7 +57,7 @@ async function untilNamed(host: Host, pattern: RegExp): Promise<void> {
     last = await readyz(host);
     return last.code === 503 && pattern.test(last.body);
   };
-  await until(isNamed, { what: `${pattern} of /readyz`, timeoutMs: 20_000, intervalMs: 100 }).catch(
+  await until(isNamed, { what: `${pattern} of /readyz`, timeoutMs: PATIENCE_MS, intervalMs: 100 }).catch(
     (error) => {
       throw new Error(`${error instanceof Error ? error.message : error}: ${last?.body}`);
     },

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
+import { until } from '#src/sys/until.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
@@ -42,7 +43,9 @@ wholeFile(skip, async (owner) => {
   const environment = [`FLANNELD_ETCD_PASSWORD=${SECRET}v`, `OTHER_SECRET=${SECRET}w`];
   await host.must(['sh', '-c', "echo 'while :; do sleep 1; done' > /run/flanneld"]);
   const words = ['sh', '/run/flanneld', '-etcd-password', `${SECRET} x`];
-  await host.start('planted', ['env', ...environment, ...words]);
+  const planted = await host.start('planted', ['env', ...environment, ...words]);
+  const line = async () => (await host.run(['cat', `/proc/${planted.pid}/cmdline`])).stdout;
+  await until(async () => (await line()).startsWith('sh\0'), { what: 'the planted program' });
 });
 
 const report = (host: Host, ...words: string[]) =>

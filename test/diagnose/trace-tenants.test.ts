@@ -185,7 +185,7 @@ test('a Docker network of weft: each fault is found where it is', { skip }, asyn
       last = await made.trace(from, to);
       return last.outcome === 'arrives';
     };
-    await until(isSo, { what: `way from ${from} to ${to}`, timeoutMs: 5_000 }).catch((error) =>
+    await until(isSo, { what: `way from ${from} to ${to}` }).catch((error) =>
       assert.fail(`${error}\n${last && explain(last)}`),
     );
     return last ?? assert.fail();

@@ -4,7 +4,7 @@ import type { FullTrace } from '#src/diagnose/trace/run-trace.ts';
 import type { Host } from '#src/lab/host.ts';
 import { FLANNELD, WEFT } from '../support/flanneld.ts';
 import { type Network, pairOf, testNetwork } from '../support/network.ts';
-import { untilProbed } from '../support/probes.ts';
+import { untilAllUp } from '../support/probes.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -15,8 +15,8 @@ import { cannotRun, wholeFile } from '../support/test-lab.ts';
  *
  * No program of a host can look into the lab's plain namespaces: what is in the containers is unknown.
  */
-/** A command that waits longer is ended, with exit code 124: nothing that it waits for takes half of that. */
-const LONGEST_MS = 15_000;
+/** A command that waits longer is ended, with exit code 124: nothing that it waits for takes a quarter of that. */
+const LONGEST_MS = 30_000;
 const skip = cannotRun('ping', 'nft');
 
 interface Ran {
@@ -54,7 +54,9 @@ wholeFile(skip, async (owner) => {
   const start = async ([name, backend]: (typeof BACKENDS)[number]): Promise<void> => {
     const config = `{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":${backend}}`;
     const programs = [FLANNELD, FLANNELD];
-    networks.set(name, await testNetwork(owner, { api: 3, store: 'embedded', programs, config }));
+    const network = await testNetwork(owner, { api: 3, store: 'embedded', programs, config });
+    for (const node of network.nodes) await untilAllUp(node, { peers: 1 });
+    networks.set(name, network);
   };
   await Promise.all(BACKENDS.map(start));
 });
@@ -103,7 +105,7 @@ test('a peer that lets nothing in is waited for once, and nothing stays open', {
   } finally {
     await two.host.must(UNDROP);
   }
-  await untilProbed(one, two, 'peer that is up again', ({ state }) => state === 'up');
+  await untilAllUp(one, { peers: 1 });
 });
 
 test('nor after weft doctor, with a registry that lets nothing in', { skip }, async () => {

@@ -119,7 +119,7 @@ test('with probes: the wire is where it stops, and why', { skip }, async () => {
       const { found = [], ok = 'unknown' } = traced.hops.find(({ id }) => id === 'wire') ?? {};
       return wanted(found[0] ?? '', ok);
     };
-    await until(isSo, { what });
+    await until(isSo, { what, timeoutMs: 30_000 });
     return traced?.hops.findLast(({ id }) => id === 'wire') ?? assert.fail();
   };
   await wireWhen('an answer inside the tunnel', (_, ok) => ok === true);
@@ -159,6 +159,15 @@ for (const fault of TRACE_FAULTS) {
     } finally {
       await fault.end({ one, two });
     }
+    // Devices have their carrier a moment after they came up.
+    let after: Trace | undefined;
+    const arrives = async (): Promise<boolean> => {
+      after = await trace(one, two);
+      return after.outcome === 'arrives';
+    };
+    await until(arrives, { what: 'way as it was' }).catch((error: Error) =>
+      assert.fail(`${error.message}:\n${after && explain(after)}`),
+    );
   });
 }
 

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import {
   type CommandOptions,
@@ -11,20 +12,30 @@ let made = 0;
 /** A network namespace for one test, taken away when the test ends. Runs programs in it and nothing else. */
 export class Namespace implements CommandRunner {
   readonly name: string;
+  /** The machine has one lock for all namespaces, and iptables-legacy fails while another process has it. */
+  readonly #lock: string;
 
   private constructor(name: string) {
     this.name = name;
+    this.#lock = `/run/${name}.lock`;
   }
 
   static async make(t: TestContext): Promise<Namespace> {
     const namespace = new Namespace(`weft-firewall-${process.pid}-${++made}`);
     await must(systemCommands, ['ip', 'netns', 'add', namespace.name]);
     t.after(() => must(systemCommands, ['ip', 'netns', 'del', namespace.name]));
+    t.after(() => rmSync(namespace.#lock, { force: true }));
     return namespace;
   }
 
   run(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<CommandResult> {
-    return systemCommands.run(['nsenter', `--net=/run/netns/${this.name}`, ...argv], options);
+    const enter = [
+      'nsenter',
+      `--net=/run/netns/${this.name}`,
+      'env',
+      `XTABLES_LOCKFILE=${this.#lock}`,
+    ] as const;
+    return systemCommands.run([...enter, ...argv], options);
   }
 
   /** The command, in words without blanks, and its standard output. Throws when it fails. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { makeTable, readCounters } from '#src/firewall/own-table.ts';
 import { sealedTable } from '#src/firewall/sealed-port.ts';
+import { until } from '#src/sys/until.ts';
 import { cannotRun } from '../support/test-lab.ts';
 import { Namespace } from './namespace.ts';
 
@@ -51,25 +52,28 @@ const setEntries = async (hosts: readonly Namespace[], vni: number, via: string)
     );
 };
 
-const reaches = async (host: Namespace, address: string): Promise<boolean> =>
+const answers = async (host: Namespace, address: string): Promise<boolean> =>
   (await host.run(['ping', '-c2', '-i0.1', '-W1', address])).code === 0;
+/** The first packets wait for the devices' carrier, and for ARP. */
+const reaches = (host: Namespace, address: string, what: string): Promise<boolean> =>
+  until(() => answers(host, address), { what });
 
 test('a sealed port takes packets only as they come out of the tunnel', { skip }, async (t) => {
   const both = await hosts(t);
   const [one, two] = both;
   await setEntries(both, 1, '');
   await setEntries(both, 2, '');
-  assert.ok(await reaches(one, '10.5.2.0'), 'the kernel takes a plain packet');
+  await reaches(one, '10.5.2.0', 'plain packet that the kernel takes');
 
   const table = sealedTable({ port: PORT, vni: 1, device: 'weft-wg.1' });
   for (const host of both) await host.must('nft -f -', makeTable(table, []));
-  assert.ok(!(await reaches(one, '10.5.2.0')), 'a plain packet is dropped');
+  assert.ok(!(await answers(one, '10.5.2.0')), 'a plain packet is dropped');
   const counters = readCounters(await two.must(`nft -j list counters table inet ${table.name}`));
   assert.ok((counters.get('plain') ?? 0) >= 2, 'and counted');
-  assert.ok(await reaches(one, '10.6.2.0'), 'another network on the same port is as before');
+  await reaches(one, '10.6.2.0', 'packet of another network on the same port');
 
   await setEntries(both, 1, ' via weft-wg.1');
-  assert.ok(await reaches(one, '10.5.2.0'), 'through the tunnel it passes');
+  await reaches(one, '10.5.2.0', 'packet through the tunnel');
   await setEntries([one], 1, '');
-  assert.ok(!(await reaches(one, '10.5.2.0')), 'one end alone can not go back to plain packets');
+  assert.ok(!(await answers(one, '10.5.2.0')), 'one end alone can not go back to plain packets');
 });

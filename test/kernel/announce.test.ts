@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { macToBytes, parseMac } from '#src/lib/mac.ts';
 import { announcerIn } from '#src/sys/address-announcer.ts';
 import { until } from '#src/sys/until.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -23,6 +24,8 @@ test('a neighbour that knows an old hardware address takes the announced one at 
     side.run(`ip addr add ${address}/24 dev ${device}`);
     side.run(`ip link set ${device} up`);
   }
+  untilCarrier(here.run, 'v0');
+  untilCarrier(there.run, 'v1');
   const link = JSON.parse(here.run('ip -j link show v0')) as { ifindex: number; address: string }[];
   const [card] = link;
   assert.ok(card);

@@ -7,6 +7,7 @@ import {
   besides,
   datagram,
   fastPathHosts,
+  LONG_MS,
   runFastPath,
   SET,
   scratchBpffs,
@@ -24,7 +25,7 @@ test('links of an earlier run are taken off where the bpffs has become read-only
 }, async (t) => {
   const bpffs = scratchBpffs(t);
   const [h1, h2] = fastPathHosts(t);
-  const wanted = wantedOf(wishOf(h1, h2));
+  const wanted = wantedOf({ ...wishOf(h1, h2), freshMs: LONG_MS });
   const first = await runFastPath(t, h1, wanted, { bpffs });
   assert.equal(first.actuator.form, 'tcx');
   await first.stop();

@@ -12,6 +12,7 @@ import {
   datagram,
   type FastHost,
   fastPathHosts,
+  LONG_MS,
   runFastPath,
   SET,
   scratchBpffs,
@@ -129,7 +130,8 @@ for (const [form, lack] of forms) {
         ...(form === 'tcx' ? [tcxNeighbour(bpf, h1, place)] : []),
       ]);
     const early = add(7);
-    const fast = await runFastPath(t, h1, wantedOf(wishOf(h1, h2)), { form, bpffs });
+    const wanted = wantedOf({ ...wishOf(h1, h2), freshMs: LONG_MS });
+    const fast = await runFastPath(t, h1, wanted, { form, bpffs });
     // Between what was there and ours.
     const late = add(8);
     const all = [...early, ...late];

@@ -9,6 +9,7 @@ import {
   datagram,
   type FastHost,
   fastPathHosts,
+  LONG_MS,
   runFastPath,
   scratchBpffs,
   textsIn,
@@ -22,7 +23,6 @@ import { cannotRun } from '../support/test-lab.ts';
  * drawn in test/support/fast-path-hosts.ts; both have a fast path.
  */
 const forms = await bpfForms('bridge', 'ethtool');
-const LONG_MS = 600_000;
 const MEGABYTES = 16;
 
 async function bothFast(t: TestContext) {
@@ -68,7 +68,8 @@ for (const segmented of [false, true]) {
     // Whole superpackets have up to 64 kB; in both cases they leave as such.
     const bytes = MEGABYTES * 1e6;
     assert.ok(out.encapsulated > bytes / 65_536 / 2, `${out.encapsulated} packets went fast`);
-    assert.ok(out.encapsulated < bytes / 1_450 / 2, `${out.encapsulated} packets are no superpackets`);
+    // On a slow way the kernel makes them of two segments (tcp_tso_autosize).
+    assert.ok(out.encapsulated < bytes / 1_450 / 1.5, `${out.encapsulated} packets are no superpackets`);
     assert.ok(back.decapsulated > bytes / 65_536 / 2, `${back.decapsulated} packets came fast`);
   });
 }

@@ -11,6 +11,7 @@ import type { Scope } from '#src/state/scope.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { until } from '#src/sys/until.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -39,6 +40,7 @@ test('a forwarding entry names the device by which the outer packets leave', {
   const makeTunnel = () => {
     namespace.run('ip link add tunnel type veth peer name far');
     for (const line of ['ip link set tunnel arp off up', 'ip link set far up']) namespace.run(line);
+    untilCarrier(namespace.run, 'tunnel');
   };
   makeTunnel();
   namespace.run('ip link add flannel.1 type vxlan id 1 local 192.0.2.1 dev u0 dstport 8472 nolearning');
@@ -137,6 +139,7 @@ test('outer packets of IPv6 leave by the routes, whatever device a forwarding en
     'bridge fdb add 02:00:00:00:00:09 dev flannel.1 dst 2001:db8::9 via tunnel',
   ])
     run(line);
+  untilCarrier(run, 'tunnel');
   const sent = (device: string): number => {
     const [link] = json(`ip -s link show dev ${device}`);
     return (link as { stats64: { tx: { packets: number } } }).stats64.tx.packets;

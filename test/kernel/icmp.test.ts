@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ipv4, parseIp } from '#src/lib/ip.ts';
 import { type EchoReply, type IcmpSocket, systemIcmp } from '#src/sys/icmp-socket.ts';
 import { until } from '#src/sys/until.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -36,7 +37,7 @@ test('an echo comes back, and only those of the socket’s own identifier', { sk
   });
   assert.equal(one.send({ to: OWN, sequence: 65_535, bytes: 60 }), undefined);
   assert.deepEqual(await replyOf(one), { from: OWN, sequence: 65_535 });
-  run('ping -c1 -W1 192.0.2.1');
+  run('ping -c1 -W5 192.0.2.1');
   assert.equal(one.receive(), undefined);
   // Its own reply wakes it, and the others did not.
   assert.equal(other.send({ to: OWN, sequence: 1, bytes: 1000 }), undefined);
@@ -87,6 +88,8 @@ test('an echo leaves by the device that is given, and its answer comes by any', 
     one.run(`ip link set ${link}0 up`);
     two.run(`ip link set ${link}1 up`);
   }
+  untilCarrier(one.run, 'a0', 'b0');
+  untilCarrier(two.run, 'a1', 'b1');
   for (const [at, end, own, peer] of [
     [one, 0, '198.51.100.1', '198.51.100.2'],
     [two, 1, '198.51.100.2', '198.51.100.1'],

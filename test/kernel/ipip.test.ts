@@ -12,6 +12,7 @@ import { Reconciler } from '#src/reconcile/reconciler.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
 import { until } from '#src/sys/until.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { lacks } from '../support/kernel-has.ts';
 import { type ScratchNamespace, scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -74,6 +75,7 @@ test('packets of the whole MTU pass by ipip, and what others change is put back'
   spaces[0].run(`ip link add eth0 type veth peer name eth0 netns ${basename(spaces[1].path)}`);
   const { space, owner } = await sideOf(t, spaces[0], 1);
   await sideOf(t, spaces[1], 2);
+  for (const { run } of spaces) untilCarrier(run, 'eth0');
   const passes = (): void => {
     // 1480 bytes with IPv4's header and ICMP's.
     space.run('ping -n -c1 -W5 -M do -s 1452 -I 10.5.1.0 10.5.2.0');

@@ -46,6 +46,7 @@ test('a kind of two files is made, watched and removed on a real kernel', {
   await shows(/^77:.*fwmark 0x7 lookup 100 *$/m);
   owner.set('own', [rule(200)]);
   await shows(/^77:.*fwmark 0x7 lookup 200 *$/m);
+  await owner.settled();
   assert.doesNotMatch(namespace.run('ip rule show'), /lookup 100/);
   owner.allowRemoval();
   owner.set('own', []);

@@ -33,11 +33,14 @@ async function listen(
   const [frames, outages]: [Heard[], string[]] = [[], []];
   const onFrame = (frame: ReceivedFrame) => {
     const hex = Buffer.from(frame.bytes).toString('hex');
-    if (hex.includes(ETHERTYPE)) frames.push({ ...frame, hex });
+    if (typeOf(hex) === ETHERTYPE) frames.push({ ...frame, hex });
   };
   socket.watch(onFrame, (state) => outages.push(state));
   return { socket, frames, outages };
 }
+
+/** Of a frame in hex, behind its VLAN tag. Elsewhere the same digits may be of an address. */
+const typeOf = (hex: string): string => hex.slice(...(hex.startsWith('8100', 24) ? [32, 36] : [24, 28]));
 
 const frameOf = (length: number) =>
   Buffer.concat([Buffer.from(`ffffffffffff020000000001${ETHERTYPE}`, 'hex'), Buffer.alloc(length - 14, 7)]);
@@ -115,7 +118,8 @@ test('what there is no room for is counted', { skip }, async (t) => {
   for (let sent = 0; sent < 60_000 && deaf.dropped() === 0; sent++) other.send(frameOf(1_514));
   const before = deaf.dropped();
   assert.ok(before > 0);
-  assert.equal(deaf.dropped(), before);
+  // Others send on this device, too: a second look has no less.
+  assert.ok(deaf.dropped() >= before);
 });
 
 test('a device that goes down is reported, and one that goes away', { skip }, async (t) => {

@@ -41,13 +41,17 @@ async function advertisedHost(t: TestContext) {
     }
     return undefined;
   };
+  const hasAddress = async (): Promise<boolean> =>
+    (await kernel.dump({ kinds: ['address'] })).some(
+      (object) => object.kind === 'address' && formatPrefix(object.prefix).startsWith('2001:db8::'),
+    );
   // The first ones may come before the device listens.
   await until(
     async () => {
       router.send(routerAdvertisement('2001:db8::'));
-      return defaultRoute();
+      return (await defaultRoute()) !== undefined && hasAddress();
     },
-    { what: 'default route' },
+    { what: 'default route and address' },
   );
   const set = async (path: string, value: string): Promise<void> => {
     const object: KernelObject = { kind: 'sysctl', path, value };

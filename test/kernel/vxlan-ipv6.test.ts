@@ -10,6 +10,7 @@ import { planOf } from '#src/reconcile/plan.ts';
 import { LINK } from '#src/state/kinds/link.ts';
 import type { KernelObject, Link } from '#src/state/object.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { untilCarrier } from '../support/carrier.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -94,6 +95,7 @@ test('packets of both families pass between two hosts, at the full size of each'
     // Both devices have one VNI and port, and neither is in the other's way.
     assert.deepEqual(host.prepared.check(host.underlay, { links: found }), []);
   }
+  for (const space of spaces) untilCarrier(space.run, 'eth0');
   const [{ run }] = spaces;
   run('ping -4 -c1 -W5 -M do -s 1422 -I 10.5.1.5 10.5.2.5');
   run('ping -6 -c1 -W5 -M do -s 1382 -I fd05:0:0:1::5 fd05:0:0:2::5');

@@ -24,6 +24,7 @@ import { systemBpfPins } from '#src/sys/bpf-pins.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { NETLINK_ROUTE, systemNetlink } from '#src/sys/netlink-socket.ts';
 import { patience } from '#src/sys/until.ts';
+import { untilCarrier } from './carrier.ts';
 import { ethernet, type FrameSocket, openFrames, packet4, udp } from './frames.ts';
 
 /*
@@ -60,6 +61,8 @@ export interface FastHost {
   underlay(t: TestContext): Promise<FrameSocket>;
 }
 
+const NO_IPV6 = ['all', 'default'].map((which) => `net.ipv6.conf.${which}.disable_ipv6=1`);
+
 let made = 0;
 const call = (...words: string[]): string =>
   execFileSync(words[0] ?? '', words.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -73,6 +76,8 @@ export function fastPathHosts(t: TestContext): readonly [FastHost, FastHost] {
     call('ip', 'netns', 'add', name);
     t.after(() => call('ip', 'netns', 'del', name));
     call('ip', '-n', name, 'link', 'set', 'lo', 'up');
+    // Its devices would solicit routers and report groups when they like, and tests count packets.
+    call('ip', 'netns', 'exec', name, 'sysctl', '-eqw', ...NO_IPV6);
   }
   const of = (number: 1 | 2) => [`${base}-h${number}`, `${base}-c${number}`] as const;
   call(
@@ -90,7 +95,12 @@ export function fastPathHosts(t: TestContext): readonly [FastHost, FastHost] {
     'netns',
     of(2)[0],
   );
-  return [wire(1, of), wire(2, of)];
+  const hosts = [wire(1, of), wire(2, of)] as const;
+  for (const { run, inContainer } of hosts) {
+    untilCarrier(run, 'eth0', 'vc', 'docker0');
+    untilCarrier(inContainer, 'eth0');
+  }
+  return hosts;
 }
 
 function wire(number: 1 | 2, of: (number: 1 | 2) => readonly [string, string]): FastHost {
@@ -156,6 +166,8 @@ export function scratchBpffs(t: TestContext): string {
 
 /** Milliseconds for which a flow is fresh: a slow machine needs them longer between two packets. */
 export const FRESH_MS = 2_000 * patience();
+/** A flow stays fresh through all of a test, however slow the machine is: for tests that are not about the time itself. */
+export const LONG_MS = 600_000;
 
 /** What the host would want of its fast path. */
 export const wishOf = (host: FastHost, peer: FastHost): FastPathWish => ({

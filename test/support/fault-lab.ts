@@ -212,6 +212,15 @@ export const twoMembers = (port: number): Pick<FaultCase, 'inject' | 'mend' | 'f
     async inject(lab) {
       await Promise.all([first.inject(lab), second.inject(lab)]);
       await second.mend(lab);
+      // It is the leader for an election's time after it has lost the other one.
+      const { store } = lab.network.lab;
+      const endpoint = `--endpoints=http://${store.address}:${port}`;
+      const ask = ['env', 'ETCDCTL_API=3', 'etcdctl', endpoint, 'endpoint', 'status', '-w', 'json'];
+      const hasNoLeader = async (): Promise<boolean> => {
+        const { code, stdout } = await store.run(ask);
+        return code === 0 && !/"leader":[1-9]/.test(stdout);
+      };
+      await until(hasNoLeader, { what: 'a member without a leader', timeoutMs: 20_000 });
     },
   };
 };

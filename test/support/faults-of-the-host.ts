@@ -1,7 +1,9 @@
+import { askApi } from '#src/observe/api-client.ts';
 import { until } from '#src/sys/until.ts';
 import { bip, DEVICE, dockerd, type FaultCase, type FaultLab, SKEWED, sh, shOn, stub } from './fault-lab.ts';
 import { startFlanneld, WEFT } from './flanneld.ts';
 import { statusOf } from './node-status.ts';
+import { apiSocketOf } from './probes.ts';
 
 /** Docker's table as dockerd 29 makes it for docker0, without the options that let the overlay in. */
 const DOCKER_BRIDGES = `nft -f - <<'END'
@@ -32,9 +34,18 @@ const mended = (mend: FaultCase['mend']) => async (lab: FaultLab) => {
   });
 };
 
-async function restarted({ one }: FaultLab, flags: readonly string[]): Promise<void> {
+/** Resolves when it has its routes again: they are made after the start. */
+async function restarted({ one, two, three }: FaultLab, flags: readonly string[]): Promise<void> {
   await (await one.host.daemon('flanneld'))?.stop();
   await startFlanneld(one.host, flags);
+  await until(
+    async () => {
+      const { peers } = await askApi(apiSocketOf(one), '/v1/peers');
+      const used = peers.filter(({ programmed }) => programmed === 'yes').map(({ subnet }) => subnet);
+      return [two, three].every(({ subnet }) => used.includes(`${subnet}.0/24`));
+    },
+    { what: 'peers after a start', timeoutMs: 20_000 },
+  );
 }
 
 /** Where something answers in place of the second host's responder. */
@@ -106,7 +117,7 @@ export const HOST_FAULTS: readonly FaultCase[] = [
       await shOn('two', `iptables -I ${NO_TCP}`)(lab);
       await until(async () => (await tcpOf(lab)) === 'silent', {
         what: 'a probe without an answer over TCP',
-        timeoutMs: 15_000,
+        timeoutMs: 30_000,
         intervalMs: 100,
       });
     },

@@ -127,7 +127,11 @@ export const STOPPED_FAULTS: readonly FaultCase[] = [
   {
     id: 'port-taken',
     explainsStop: true,
-    inject: stubRuns('rival', () => [], `require('dgram').createSocket('udp4').bind(${PORT})`),
+    async inject(lab) {
+      await stubRuns('rival', () => [], `require('dgram').createSocket('udp4').bind(${PORT})`)(lab);
+      const ask = ['ss', '-Hlnu', 'sport', '=', `:${PORT}`];
+      await until(async () => (await lab.one.host.must(ask)) !== '', { what: 'another program at the port' });
+    },
     mend: stubEnds('rival'),
   },
   {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import type { TestContext } from 'node:test';
+import { untilCarrier } from './carrier.ts';
 
 /** A network namespace of one test's own. */
 export interface ScratchNamespace {
@@ -14,7 +15,7 @@ export interface ScratchNamespace {
 
 let made = 0;
 
-/** An empty namespace, but for a veth `u0` with 192.0.2.1/24, up; it is taken away when the test ends. */
+/** An empty namespace, but for a veth `u0` with 192.0.2.1/24, up, and its other end `u1`; it is taken away when the test ends. */
 export function scratchNamespace(t: TestContext): ScratchNamespace {
   const name = `weft-test-${process.pid}-${++made}`;
   const call = (words: readonly string[]) =>
@@ -26,6 +27,7 @@ export function scratchNamespace(t: TestContext): ScratchNamespace {
   run('ip address add 192.0.2.1/24 dev u0');
   run('ip link set u0 up');
   run('ip link set u1 up');
+  untilCarrier(run, 'u0', 'u1');
   return {
     path: `/run/netns/${name}`,
     run,

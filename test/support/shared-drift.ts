@@ -8,7 +8,6 @@ export async function isRepaired({ h1, a1, a3, b1, b2 }: SharedTenants, drift: s
   h1.weft(drift);
   await h1.isRight(`repair after ${drift}`);
   await h1.owner.settled();
-  assert.deepEqual(h1.owner.status.failing, []);
   await reaches(a1, a3.ip);
   await reaches(b1, b2.ip);
 }

@@ -50,7 +50,7 @@ export interface TenantHost {
   /** UDP packets to the tenants' port that have come to this host. */
   vxlanPackets(): number;
   want(objects: readonly KernelObject[]): Promise<void>;
-  /** Resolves when what is wanted is in the kernel. */
+  /** Resolves when what is wanted is in the kernel, and the reconciler has nothing left to try again. */
   isRight(what: string): Promise<void>;
 }
 
@@ -147,6 +147,10 @@ async function tenantHost(
           });
         },
         { what },
+      );
+      // What failed while something else was missing is tried again after a pause.
+      await until(() => owner.status.failing.length === 0, { what: `end of failures: ${what}` }).catch(
+        (error: Error) => assert.fail(`${error.message}: ${JSON.stringify(owner.status.failing)}`),
       );
     },
   };

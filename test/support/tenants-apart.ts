@@ -14,8 +14,8 @@ export const ping = ({ namespace }: TestContainer, to: string, ...options: strin
 };
 
 /** The bridge forwards nothing before the device's carrier is there. */
-export const reaches = (from: TestContainer, to: string): Promise<boolean> =>
-  until(() => ping(from, to), { what: `answer of ${to} to ${from.name}` });
+export const reaches = (from: TestContainer, to: string, ...options: string[]): Promise<boolean> =>
+  until(() => ping(from, to, ...options), { what: `answer of ${to} to ${from.name}` });
 
 /** Containers a1 and a3 of one tenant, b1 and b2 of another with the same addresses; h2 has none of the first. */
 export interface TwoTenants {
@@ -33,7 +33,7 @@ export async function testApart(t: TestContext, { h2, a1, a3, b1, b2 }: TwoTenan
     await reaches(b1, b2.ip);
     await reaches(a1, a3.ip6);
     await reaches(b1, b2.ip6);
-    assert.ok(ping(a1, a3.ip, '-M', 'do', '-s', '1422'));
+    await reaches(a1, a3.ip, '-M', 'do', '-s', '1422');
   });
   await t.test('and nothing of the other tenant', () => {
     assert.ok(!ping(a1, b2.ip));
@@ -48,13 +48,13 @@ export async function testApart(t: TestContext, { h2, a1, a3, b1, b2 }: TwoTenan
     ping(a1, '10.5.0.255', '-b');
     ping(a1, 'ff02::1%eth0');
     assert.equal(h2.vxlanPackets(), before);
-    assert.ok(ping(b1, b2.ip));
+    await reaches(b1, b2.ip);
     assert.ok(h2.vxlanPackets() > before);
   });
-  await t.test('a container can’t send as another', () => {
+  await t.test('a container can’t send as another', async () => {
     a1.namespace.run('ip link set eth0 address 02:42:0a:05:00:99');
     assert.ok(!ping(a1, a3.ip));
     a1.namespace.run(`ip link set eth0 address ${a1.mac}`);
-    assert.ok(ping(a1, a3.ip));
+    await reaches(a1, a3.ip);
   });
 }

@@ -24,10 +24,16 @@ export interface LiveCaptureComponents {
   readonly onOutage: (device: string, state: 'down' | 'gone') => void;
 }
 
+/** In a turn the sockets are polled, and they are read in the one after it. */
+const QUIET_TURNS = 3;
+/** On a busy device there is always one more. */
+const MOST_TURNS = 1_000;
+
 /** Frames of some devices as they pass, those of several devices in the order of their times. */
 export class LiveCapture {
   readonly #onFrame: (frame: Frame) => void;
   #waiting: Frame[] = [];
+  #taken = 0;
   readonly #sockets: { readonly point: CapturePoint; readonly socket: PacketSocket }[] = [];
 
   /** Throws a WeftError `packet-socket` or `netns`, and nothing is open then. */
@@ -56,6 +62,7 @@ export class LiveCapture {
       };
       socket.watch(
         (received) => {
+          capture.#taken++;
           const linkType = linkTypeOf(received);
           if (linkType === undefined) return;
           const frame = frameOf(nameOf(received.deviceIndex), linkType, received, point.vni);
@@ -101,6 +108,16 @@ export class LiveCapture {
   /** Frames that the kernel had no room for. */
   dropped(): number {
     return this.#sockets.reduce((sum, { socket }) => sum + socket.dropped(), 0);
+  }
+
+  /** Hands on what the kernel has kept so far: this process may not have run since it came. */
+  async takeRest(): Promise<void> {
+    let quiet = 0;
+    for (let turn = 0; turn < MOST_TURNS && quiet < QUIET_TURNS; turn++) {
+      const before = this.#taken;
+      await nextTurn();
+      quiet = this.#taken === before ? quiet + 1 : 0;
+    }
   }
 
   stop(): void {

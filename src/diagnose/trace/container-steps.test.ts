@@ -94,6 +94,11 @@ const BRIDGES: readonly (readonly [string, Partial<HostFacts>, boolean | 'unknow
     /^bridge link set dev veth-c state 3$/,
   ],
   [
+    "the container's end has just gone down",
+    { inside: inside({ up: false }), ports: [{ kind: 'bridge-port', device: 'veth-c', state: 0 }] },
+    true,
+  ],
+  [
     'a neighbour with another MAC than the container',
     { neighbour: NEIGHBOUR },
     false,

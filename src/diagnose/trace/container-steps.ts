@@ -79,8 +79,10 @@ export function bridgeStep({ host, address, subnet }: ContainerFacts, arrives: b
   if (port !== undefined) {
     if (port.master !== bridge.name) return refuse(`ip link set ${port.name} master ${bridge.name}`);
     if (port.up !== true) return refuse(`ip link set ${port.name} up`);
-    // Without a carrier it is disabled: the container's end is down, and the container's own hop shows that.
-    const fault = carries(port) ? portFault(host, port.name) : undefined;
+    // Without a carrier it is disabled: the container's end is down, and the container's own hop shows that. That end is down at
+    // once, and the port lacks its carrier a moment later.
+    const hasCarrier = carries(port) && inside?.link.up === true;
+    const fault = hasCarrier ? portFault(host, port.name) : undefined;
     if (fault !== undefined) return refuse(`bridge link set dev ${port.name} state 3`, fault);
     const mac = inside?.link.mac;
     if (arrives && neighbour !== undefined && mac !== undefined && neighbour.mac !== mac)

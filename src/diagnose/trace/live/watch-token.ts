@@ -1,6 +1,7 @@
 import { markedFilter, markedFrame } from '#src/diagnose/trace/live/marked-packet.ts';
 import type { Station, StationPlan } from '#src/diagnose/trace/live/stations.ts';
 import type { Clock } from '#src/sys/clock.ts';
+import { nextTurn } from '#src/sys/next-turn.ts';
 import { openPacketSocket, type PacketSocket } from '#src/sys/packet-socket.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
@@ -39,6 +40,8 @@ export interface WatchOptions {
 
 /** Packets that follow one another are seen a little later. */
 const AFTERWARDS_MS = 50;
+/** In a turn the sockets are polled, and they are read in the one after it. */
+const LAST_TURNS = 3;
 
 /** Watches on one host. */
 export class TokenWatch {
@@ -76,7 +79,7 @@ export class TokenWatch {
     }
   }
 
-  /** Resolves when the last was seen, or at the deadline. */
+  /** Resolves when the last was seen, or at the deadline. What came before it and waits to be read is seen. */
   async run(clock: Clock): Promise<void> {
     const { timeoutMs, signal } = this.#options;
     const deadline = deadlineIn(timeoutMs, signal);
@@ -86,6 +89,7 @@ export class TokenWatch {
     await Promise.race([this.#done.promise, ended]);
     signal?.throwIfAborted();
     if (!deadline.aborted) await clock.sleep(AFTERWARDS_MS, signal);
+    else for (let turn = 0; turn < LAST_TURNS; turn++) await nextTurn();
   }
 
   stop(): void {
