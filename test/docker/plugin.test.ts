@@ -62,12 +62,15 @@ function gotBy<T>(call: Recorded | undefined): T {
   return call[1] as T;
 }
 
-/** Docker has moved an earlier one back out of the container, by its old name. */
+/**
+ * Docker has moved an earlier one back out of the container, by its old name. One that went with the container's namespace
+ * takes its other end along when the kernel gets to it.
+ */
 async function makeDevice({ host }: Setup): Promise<void> {
   await host.must([
     'sh',
     '-c',
-    'ip link del "$0" 2>/dev/null; ip link add "$0" type veth peer name p0',
+    'ip link del "$0" 2>/dev/null; ip link del p0 2>/dev/null; ip link add "$0" type veth peer name p0',
     DEVICE,
   ]);
 }
