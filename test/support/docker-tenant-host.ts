@@ -159,6 +159,22 @@ export class TenantHost {
     return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
   }
 
+  /** To which hosts frames for a MAC are sent, by the entries of the tunnels. */
+  async vtepsFor(mac: string): Promise<string[]> {
+    const lines = (await this.inTenants(['bridge', 'fdb', 'show'])).split('\n');
+    return lines
+      .filter((line) => line.startsWith(mac))
+      .map((line) => /dst (\S+)/.exec(line)?.[1])
+      .filter((vtep) => vtep !== undefined);
+  }
+
+  /** Waits until frames for a MAC are sent to a host: it hears a moment later that a container is elsewhere. */
+  async sendsTo(mac: string, vtep: string): Promise<void> {
+    const isTheWay = async () => (await this.vtepsFor(mac)).join() === vtep;
+    const what = `way from ${this.name} to ${mac} at ${vtep}`;
+    await until(isTheWay, { what, timeoutMs: 60_000, signal: this.host.signal });
+  }
+
   /** `ip -n weft WORDS` or `bridge -n weft WORDS`; what it printed. */
   inTenants(argv: readonly [string, ...string[]]): Promise<string> {
     return this.host.must(['ip', 'netns', 'exec', 'weft', ...argv]);
