@@ -258,14 +258,17 @@ test('a container that is gone with its namespace gets no port until Docker says
   await one.host.must(['sh', '-c', `umount ${sandbox} && rm ${sandbox}`]);
   const said = async () => (await one.flanneldLog()).match(/.*is gone: its port is left out.*/g)?.length ?? 0;
   await until(async () => (await said()) === 1, { what: 'line in the log', timeoutMs: 30_000 });
-  await until(async () => !(await one.tenantDevices()).includes(port), { what: 'end of the port' });
+  await until(async () => !(await one.tenantDevices()).includes(port), {
+    what: 'end of the port',
+    timeoutMs: 30_000,
+  });
   assert.equal((await one.host.run(['ip', 'link', 'show', farEnd])).code, 1);
   // A start finds the same, and makes nothing.
   await one.stopFlanneld();
   await one.startFlanneld();
-  await until(async () => (await said()) === 2, { what: 'line in the log' });
+  await until(async () => (await said()) === 2, { what: 'second line in the log', timeoutMs: 30_000 });
   assert.deepEqual(
-    (await one.tenantDevices()).filter((name) => name.startsWith('p0')),
+    (await one.tenantDevices()).filter((name) => /^p[0-9a-f]{13}$/.test(name)),
     [],
   );
   await one.docker.startAgain();
