@@ -3,9 +3,11 @@ import type { Container } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import { Docker, type DockerOptions } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
+import { untilListening } from '#src/lab/traffic.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { CommandResult } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
+import { WEB } from './docker-network.ts';
 import { FLANNELD, WEFT } from './flanneld.ts';
 
 const SOCKET = '/run/docker/plugins/weft.sock';
@@ -81,14 +83,22 @@ export class TenantHost {
     throw new Error(`docker ${args.join(' ')} succeeded on ${this.name}: ${stdout.trim()}`);
   }
 
-  /** `docker run -d --network NETWORK OPTIONS` of the lab's image. */
-  run(
+  /** `docker run -d --network NETWORK OPTIONS` of the lab's image. A server among the commands listens then. */
+  async run(
     name: string,
     network: string,
     options: readonly string[] = [],
     command?: readonly string[],
   ): Promise<Container> {
-    return this.docker.run(name, command, ['--network', network, ...options]);
+    const container = await this.docker.run(name, command, ['--network', network, ...options]);
+    if (command === WEB) await untilListening(container);
+    return container;
+  }
+
+  /** Waits until a container's server takes calls: it runs before. */
+  async untilServing(name: string): Promise<void> {
+    const what = `container ${name} on ${this.name}`;
+    await untilListening(await until(() => this.docker.container(name), { what }));
   }
 
   /** As `docker rm -f NAMES`. */

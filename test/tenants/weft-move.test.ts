@@ -151,6 +151,7 @@ for (const [here, there] of [
         const now = await two.attachment('web', network);
         assert.deepEqual([now?.IPAddress, now?.MacAddress], [then.IPAddress, then.MacAddress]);
       }
+      await two.untilServing('web');
       assert.equal(await callerSeenBy(client, '10.81.0.50'), client.address);
       assert.equal(await callerSeenBy(one.host, two.address), one.address);
       await noMoves(tenants());
@@ -160,6 +161,7 @@ for (const [here, there] of [
       await two.mustWeft(['move', 'web', '--to', 'h1', '--yes', '--keep']);
       assert.equal((await inspected(one, 'web'))?.State.Running, true);
       assert.equal((await inspected(two, 'web-moved'))?.State.Running, false);
+      await one.untilServing('web');
       assert.equal(await callerSeenBy(client, '10.81.0.50'), client.address);
       await two.remove('web-moved');
       await one.remove('web');
@@ -207,6 +209,7 @@ describe('what goes wrong', () => {
       await until(() => isRight(each), { what, timeoutMs: 30_000 });
     }
     await waitForAnswer(client, ip, 60_000);
+    await host.untilServing(name);
     assert.equal(await callerSeenBy(client, ip), client.address);
     await assertViewsAgree(tenants());
   }
