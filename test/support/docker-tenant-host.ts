@@ -11,9 +11,9 @@ import { WEB } from './docker-network.ts';
 import { FLANNELD, WEFT } from './flanneld.ts';
 
 const SOCKET = '/run/docker/plugins/weft.sock';
-/** Of a `docker` command: an image is imported, a dead plugin is waited for 15 s a call. */
+/** Of a command: an image is imported, a dead plugin is waited for 15 s a call, a container moves. */
 const DOCKER_MS = 120_000;
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** What `docker inspect` shows of a container in one of its networks. */
 export interface Attachment {
@@ -131,7 +131,7 @@ export class TenantHost {
     const flags = REGISTRY_COMMANDS.has(words[0] ?? '')
       ? this.flags.filter((flag) => flag.startsWith('--etcd-'))
       : this.flags;
-    return this.host.run([WEFT, ...words, ...flags], { timeoutMs: 60_000 });
+    return this.host.run([WEFT, ...words, ...flags], { timeoutMs: DOCKER_MS });
   }
 
   async mustWeft(words: readonly string[]): Promise<string> {
