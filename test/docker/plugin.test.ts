@@ -89,7 +89,7 @@ for (const engine of [debian, iptables]) {
   /** Engine 29 asks for it after each Join; 20.10 only where the network is internal. */
   const info = current ? ['endpointInfo'] : [];
 
-  test(engine.called, { skip: cannot || engine.skip, timeout: 120_000 }, async (t) => {
+  test(engine.called, { skip: cannot || engine.skip }, async (t) => {
     const setup = await setUp(t, engine);
     const { docker, drivers } = setup;
 
