@@ -66,6 +66,37 @@ test('a tenant that is removed goes from Docker as well', async (t) => {
   await has(['n1']);
 });
 
+for (const [what, isRemovedHere] of [
+  ['', false],
+  [', also where a user had removed the former one', true],
+] as const) {
+  test(`a tenant that has the name of one that was removed a moment ago is a new network${what}`, async (t) => {
+    const { docker, host, records, has } = await followed(t, 1);
+    await has(['n0']);
+    const [former] = await docker.networks();
+    if (isRemovedHere) {
+      await docker.removeNetwork(former?.id ?? '');
+      await has([]);
+    }
+    const record = await records.read('n0', within);
+    assert.ok(record);
+    const prefix = prefix4(ipv4(0x0ac80000), 24);
+    const v4 = { prefix, gateway: ipv4(prefix.address + 1), auxiliary: {} };
+    const tenant = { name: 'n0', vni: 80_000, subnets: { v4 }, internal: false };
+    // The follower finds both done: it waits a moment for what comes together.
+    const removed = await records.replace(record, TOMBSTONE, undefined, within);
+    assert.equal(removed.outcome, 'written');
+    if (removed.outcome === 'written')
+      await records.replace(removed.record, formatTenant(tenant), undefined, within);
+    const isNew = async () =>
+      (await docker.networks()).some(({ name, id }) => name === 'n0' && id !== former?.id);
+    await until(isNew, { what: 'the new network in Docker' });
+    assert.deepEqual(docker.names, ['n0']);
+    assert.equal(host.book.state.tenants.n0, formatTenant(tenant));
+    assert.deepEqual(host.book.state.removed, []);
+  });
+}
+
 test('a tenant that is removed while Docker makes others does not come back', async (t) => {
   const { docker, host, addTenant, records, has } = await followed(t, 0);
   docker.beforeCreation = async (name) => {

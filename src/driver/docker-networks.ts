@@ -3,6 +3,7 @@ import { NETWORK_OPTION } from '#src/driver/address-requests.ts';
 import { DRIVER } from '#src/driver/docker-comparison.ts';
 import type { EndpointBook } from '#src/driver/endpoint-book.ts';
 import type { NetworkRequests } from '#src/driver/network-requests.ts';
+import { isFormer } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory } from '#src/driver/tenant-directory.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatPrefix, type Prefix } from '#src/lib/ip.ts';
@@ -55,11 +56,10 @@ export class DockerNetworks {
   /** A network that was removed here ends for all hosts with its tombstone: another of its name is a new one. */
   async #forgetWishes(): Promise<void> {
     const { book, directory } = this.#components;
-    if (!book.state.removed.some((name) => directory.isRemoved(name))) return;
-    await book.change((state) => ({
-      ...state,
-      removed: state.removed.filter((name) => !directory.isRemoved(name)),
-    }));
+    const ended = directory.takeEnded();
+    const isOver = (name: string): boolean => ended.has(name) || directory.isRemoved(name);
+    if (!book.state.removed.some(isOver)) return;
+    await book.change((state) => ({ ...state, removed: state.removed.filter((name) => !isOver(name)) }));
   }
 
   async #make(signal: AbortSignal): Promise<void> {
@@ -96,7 +96,7 @@ export class DockerNetworks {
     for (const name of this.#refused.keys())
       if (directory.get(name) === undefined) this.#refused.delete(name);
     for (const [id, name] of Object.entries(book.state.networks)) {
-      if (!directory.isRemoved(name)) continue;
+      if (!directory.isRemoved(name) && !isFormer(book, directory, name)) continue;
       try {
         if (await docker.removeNetwork(id, signal))
           log.info(`Removed network ${name} from Docker: it was removed from the whole network`);

@@ -12,7 +12,7 @@ import type {
   NetworkRequest,
 } from '#src/driver/plugin.ts';
 import type { PresentTenant } from '#src/driver/present-tenant.ts';
-import type { PresentTenants } from '#src/driver/present-tenants.ts';
+import { isFormer, type PresentTenants } from '#src/driver/present-tenants.ts';
 import type { TenantDirectory, WantedTenant } from '#src/driver/tenant-directory.ts';
 import { type RangeOf, wantedTenant } from '#src/driver/wanted-tenant.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
@@ -93,7 +93,7 @@ export class NetworkRequests implements NetworkDriver {
     const { book, directory, onNetworks } = this.#components;
     const name = book.state.networks[networkId];
     if (name === undefined) return;
-    const isUsers = !directory.isRemoved(name);
+    const isUsers = !directory.isRemoved(name) && !isFormer(book, directory, name);
     await book.record((state) => ({
       ...state,
       networks: without(state.networks, networkId),

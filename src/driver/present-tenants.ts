@@ -10,6 +10,7 @@ import { untilBeat } from '#src/sys/beat.ts';
 import { isPort } from '#src/tenant/segment-objects.ts';
 import type { Tenant } from '#src/tenant/tenant.ts';
 import { formatTenant, parseTenant } from '#src/tenant/tenant-codec.ts';
+import { tenantDifferences } from '#src/tenant/tenant-differences.ts';
 
 export interface PresentTenantsComponents extends Omit<PresentTenantComponents, 'records'> {
   readonly folders: RecordFolders;
@@ -169,4 +170,10 @@ export function bookedTenant(book: EndpointBook, name: string): Tenant | undefin
   const text = book.state.tenants[name];
   const read = text === undefined ? undefined : parseTenant(name, text);
   return read?.ok ? read.value : undefined;
+}
+
+/** Whether a network that is here belongs to a former tenant: that one was removed, and another one has its name. */
+export function isFormer(book: EndpointBook, directory: Pick<TenantDirectory, 'get'>, name: string): boolean {
+  const [former, now] = [bookedTenant(book, name), directory.get(name)];
+  return former !== undefined && now !== undefined && tenantDifferences(former, now).length > 0;
 }

@@ -133,7 +133,10 @@ export class TenantAddresses {
         ...(wish.container !== undefined && { container: wish.container }),
         ...(wish.hostNumber !== undefined && { hostNumber: wish.hostNumber }),
       });
-      if (plan.kind === 'refuse') throw this.#refused(plan.reason, plan.remedy);
+      if (plan.kind === 'refuse') {
+        if (await this.#isStale(wish.ip, signal)) continue;
+        throw this.#refused(plan.reason, plan.remedy);
+      }
       const { ip, previous } = plan;
       if (plan.kind === 'take-over') return { ip, isMoved: true, isHandedOver: true };
       if (wish.ip !== undefined) this.#refuseDoubtful(ip);
@@ -238,6 +241,19 @@ export class TenantAddresses {
   #unreadable(ip: Ip, fault: string): WeftError {
     const message = `the record of ${formatIp(ip)} can't be read: ${fault}`;
     return new WeftError('address-unreadable', message, { remedy: 'remove the record from the registry' });
+  }
+
+  /**
+   * Another host may have given an address back a moment ago. What was not known of its record is known then; a record that is
+   * gone is left to the watch, for it may have been lost.
+   */
+  async #isStale(ip: Ip | undefined, signal: AbortSignal): Promise<boolean> {
+    const known = ip && this.#table.get(ip);
+    if (ip === undefined || known === undefined) return false;
+    const there = await this.#components.records.read(addressName(ip), signal);
+    if (there === undefined || there.revision <= known.stored.revision) return false;
+    this.#table.learn(there);
+    return true;
   }
 
   /** Somebody may have the address whose record was lost with the store. */

@@ -36,6 +36,8 @@ export class TenantDirectory {
   readonly #vnis: Records;
   readonly #tenants = new Map<string, Tenant>();
   readonly #removed = new Set<string>();
+  /** Names of tenants that have ended, until somebody asks: another tenant may have the name an event later. */
+  readonly #ended = new Set<string>();
   /** By name: as of when it is known. Others: as of the list. */
   readonly #revisions = new Map<string, bigint>();
   #listedAt = -1n;
@@ -96,6 +98,13 @@ export class TenantDirectory {
   /** Whether a user has removed the tenant from the whole network. */
   isRemoved(name: string): boolean {
     return this.#removed.has(name);
+  }
+
+  /** The names of tenants that a user has removed since the call before, also where new tenants have them by now. */
+  takeEnded(): ReadonlySet<string> {
+    const ended = new Set(this.#ended);
+    this.#ended.clear();
+    return ended;
   }
 
   /** Calls back when there may be other tenants; returns how to stop. */
@@ -258,6 +267,7 @@ export class TenantDirectory {
     this.#forget(name, revision);
     if (isTombstone(value)) {
       this.#removed.add(name);
+      this.#ended.add(name);
       return;
     }
     const read = parseTenant(name, value);

@@ -41,7 +41,7 @@ const BLUE: NewDockerNetwork = {
 };
 
 for (const engine of [debian, iptables]) {
-  test(engine.called, { skip: cannot || engine.skip, timeout: 120_000 }, async (t) => {
+  test(engine.called, { skip: cannot || engine.skip }, async (t) => {
     const lab = await testLab(t, { hosts: 1 });
     const [host] = lab.hosts;
     assert.ok(host);

@@ -196,7 +196,7 @@ for (const [how, when, sight] of [
     const words = ['lab', 'up', '--hosts=20', `--name=${name}`, `--flanneld=${FLANNELD}`];
     const up: ChildProcess = spawn(WEFT, words);
     const ended = new Promise<number | null>((resolve) => up.once('exit', resolve));
-    await until(() => existsSync(`${LAB_ROOT}/${name}/${sight}`), { what: sight, timeoutMs: 30_000 });
+    await until(() => existsSync(`${LAB_ROOT}/${name}/${sight}`), { what: sight, timeoutMs: 90_000 });
     up.kill(how);
     const code = await ended;
     if (how === 'SIGINT') {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
-import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from 'playwright-core';
+import { until } from '#src/sys/until.ts';
 import { cannotRun, type Owner } from './test-lab.ts';
 
 /** Debian's; its sandbox does not work for root. */
 const CHROMIUM = '/usr/bin/chromium';
 
-/** How long an assertion about the page is tried again. */
-const WAIT_MS = 10_000;
+/** How long an assertion about the page is tried again. A point of the last hour is made each 5 s, and read each 5 s. */
+const WAIT_MS = 30_000;
 
 /** Why no browser can be run here. */
 export const skipBrowser = (): string | false => cannotRun('chromium');
@@ -15,6 +16,19 @@ export async function openBrowser(owner: Pick<Owner, 'after'>): Promise<Browser>
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
   owner.after(() => browser.close());
   return browser;
+}
+
+/** Waits until so many are on the page: it draws in frames, and a server that has just begun says one host after the other. */
+export async function countIs(locator: Locator, count: number): Promise<void> {
+  const seen: number[] = [];
+  const what = () => `${count} times ${locator}, but ${seen.at(-1)} times`;
+  const isSo = async (): Promise<boolean> => {
+    seen.push(await locator.count());
+    return seen.at(-1) === count;
+  };
+  await until(isSo, { what: `${count} times ${locator}`, timeoutMs: WAIT_MS }).catch(() =>
+    assert.fail(what()),
+  );
 }
 
 /** A page that loads nothing from elsewhere and complains of nothing: both fail the test that closes it. */

@@ -3,15 +3,17 @@ import type { Container } from '#src/lab/container.ts';
 import type { Daemon } from '#src/lab/daemon.ts';
 import { Docker, type DockerOptions } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
+import { untilListening } from '#src/lab/traffic.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import type { CommandResult } from '#src/sys/command.ts';
 import { until } from '#src/sys/until.ts';
+import { WEB } from './docker-network.ts';
 import { FLANNELD, WEFT } from './flanneld.ts';
 
 const SOCKET = '/run/docker/plugins/weft.sock';
-/** Of a `docker` command: an image is imported, a dead plugin is waited for 15 s a call. */
+/** Of a command: an image is imported, a dead plugin is waited for 15 s a call, a container moves. */
 const DOCKER_MS = 120_000;
-const START_MS = 30_000;
+const START_MS = 60_000;
 
 /** What `docker inspect` shows of a container in one of its networks. */
 export interface Attachment {
@@ -81,14 +83,22 @@ export class TenantHost {
     throw new Error(`docker ${args.join(' ')} succeeded on ${this.name}: ${stdout.trim()}`);
   }
 
-  /** `docker run -d --network NETWORK OPTIONS` of the lab's image. */
-  run(
+  /** `docker run -d --network NETWORK OPTIONS` of the lab's image. A server among the commands listens then. */
+  async run(
     name: string,
     network: string,
     options: readonly string[] = [],
     command?: readonly string[],
   ): Promise<Container> {
-    return this.docker.run(name, command, ['--network', network, ...options]);
+    const container = await this.docker.run(name, command, ['--network', network, ...options]);
+    if (command === WEB) await untilListening(container);
+    return container;
+  }
+
+  /** Waits until a container's server takes calls: it runs before. */
+  async untilServing(name: string): Promise<void> {
+    const what = `container ${name} on ${this.name}`;
+    await untilListening(await until(() => this.docker.container(name), { what }));
   }
 
   /** As `docker rm -f NAMES`. */
@@ -121,7 +131,7 @@ export class TenantHost {
     const flags = REGISTRY_COMMANDS.has(words[0] ?? '')
       ? this.flags.filter((flag) => flag.startsWith('--etcd-'))
       : this.flags;
-    return this.host.run([WEFT, ...words, ...flags], { timeoutMs: 60_000 });
+    return this.host.run([WEFT, ...words, ...flags], { timeoutMs: DOCKER_MS });
   }
 
   async mustWeft(words: readonly string[]): Promise<string> {
@@ -157,6 +167,22 @@ export class TenantHost {
     if (code !== 0) return [];
     const links = JSON.parse(stdout) as { ifname: string }[];
     return links.map(({ ifname }) => ifname).filter((name) => name !== 'lo');
+  }
+
+  /** To which hosts frames for a MAC are sent, by the entries of the tunnels. */
+  async vtepsFor(mac: string): Promise<string[]> {
+    const lines = (await this.inTenants(['bridge', 'fdb', 'show'])).split('\n');
+    return lines
+      .filter((line) => line.startsWith(mac))
+      .map((line) => /dst (\S+)/.exec(line)?.[1])
+      .filter((vtep) => vtep !== undefined);
+  }
+
+  /** Waits until frames for a MAC are sent to a host: it hears a moment later that a container is elsewhere. */
+  async sendsTo(mac: string, vtep: string): Promise<void> {
+    const isTheWay = async () => (await this.vtepsFor(mac)).join() === vtep;
+    const what = `way from ${this.name} to ${mac} at ${vtep}`;
+    await until(isTheWay, { what, timeoutMs: 60_000, signal: this.host.signal });
   }
 
   /** `ip -n weft WORDS` or `bridge -n weft WORDS`; what it printed. */

@@ -152,7 +152,8 @@ const LOG_LINES = 30;
 export async function waitForNetwork(host: TenantHost, name: string): Promise<void> {
   await until(async () => (await host.network(name)) !== undefined, {
     what: `network ${name} on ${host.name}`,
-    timeoutMs: 20_000,
+    // Docker makes one after the other.
+    timeoutMs: 60_000,
     intervalMs: 100,
     signal: host.host.signal,
   });

@@ -1,5 +1,6 @@
 import { Capture } from '#src/lab/capture.ts';
 import type { Host } from '#src/lab/host.ts';
+import type { Machine } from '#src/lab/machine.ts';
 import { until } from '#src/sys/until.ts';
 import { TENANT_PORT } from './docker-tenants.ts';
 
@@ -30,6 +31,22 @@ export async function framesAt(
     await capture.stop();
   }
   return frames.filter((frame) => !isLast(frame));
+}
+
+/** Bytes of ICMP payload of echoes that nothing else sends, and of their VXLAN packets' UDP. */
+const ECHO_PAYLOAD = 333;
+const ECHO_LENGTH = 8 + 8 + 14 + 20 + 8 + ECHO_PAYLOAD;
+
+/**
+ * How many frames with echo requests and answers pass a host's underlay link, in and out, while a container asks an address so
+ * many times. Each is answered. What else there is in a tenant, as a question for a neighbour, does not count.
+ */
+export async function echoesAt(host: Host, from: Machine, to: string, count: number): Promise<number> {
+  const ask = async (): Promise<void> => {
+    for (let n = 0; n < count; n++)
+      await from.must(['ping', '-n', '-c1', '-W5', '-s', String(ECHO_PAYLOAD), to]);
+  };
+  return (await framesAt(host, `udp[4:2] = ${ECHO_LENGTH}`, ask)).length;
 }
 
 /** How many VXLAN frames of each VNI pass a host's underlay link while something is done, in and out. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { filters } from '#src/docker/docker-calls.ts';
+import { WeftError } from '#src/lib/errors.ts';
 import { until } from '#src/sys/until.ts';
 import type { TenantHost } from './docker-tenant-host.ts';
 import type { Tenants } from './docker-tenants.ts';
@@ -61,6 +62,24 @@ export async function storedAddress(
   return (await storedAddresses(tenants)).find((it) => it.tenant === tenant && it.ip === ip);
 }
 
+/** Waits until nobody has these addresses. Their host writes that a moment after Docker has given them back. */
+export async function waitForRelease(tenants: Tenants, tenant: string, ...ips: string[]): Promise<void> {
+  const isFree = async (ip: string): Promise<boolean> => {
+    const { state } = (await storedAddress(tenants, tenant, ip)) ?? {};
+    return state !== 'published' && state !== 'reserved';
+  };
+  for (const ip of ips) {
+    const what = `release of ${ip} of network ${tenant}`;
+    await until(() => isFree(ip), { what, timeoutMs: 60_000, intervalMs: 100 });
+  }
+}
+
+/** Waits until the record of an address has a container's name, which Docker says a moment after its start. */
+export async function waitForName(tenants: Tenants, tenant: string, ip: string, name: string): Promise<void> {
+  const isThere = async () => (await storedAddress(tenants, tenant, ip))?.names?.includes(name) === true;
+  await until(isThere, { what: `name ${name} in the record of ${ip}`, timeoutMs: 60_000, intervalMs: 100 });
+}
+
 /** What the dockerd of one host says. */
 export async function dockerAddresses(host: TenantHost): Promise<AddressView[]> {
   const listed = (await host.docker.look(`/networks?${filters({ driver: ['weft'] })}`)) as { Id: string }[];
@@ -96,7 +115,10 @@ export async function assertViewsAgree(tenants: Tenants, timeoutMs = 30_000): Pr
       return JSON.stringify(views.docker) === JSON.stringify(views.store);
     },
     { what: 'agreement', timeoutMs, intervalMs: 500 },
-  ).catch(() => undefined);
+  ).catch((error: unknown) => {
+    // The difference says more than that it stayed.
+    if (last.views === undefined || !(error instanceof WeftError && error.code === 'timed-out')) throw error;
+  });
   const { docker, store } = last.views ?? (await look());
   assert.deepEqual(store, docker);
   for (const field of ['ip', 'mac'] as const) {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { until } from '#src/sys/until.ts';
 import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
 import { waitForAnswer } from '../support/pings.ts';
-import { endLife, storedAddress } from '../support/tenant-views.ts';
+import { endLife, storedAddress, waitForName } from '../support/tenant-views.ts';
 
 /*
  * A host is gone for longer than the grace time, and returns:
@@ -24,6 +24,7 @@ test('addresses of a host that is gone are free after the grace time', { skip },
   await two.run('b74', name, ['--ip', '10.74.0.33']);
   await two.run('c74', name, ['--ip', '10.74.0.34']);
   await waitForAnswer(a, '10.74.0.34');
+  await waitForName(tenants(), name, '10.74.0.33', 'b74');
   const stateOf = async (ip: string) => (await storedAddress(tenants(), name, ip))?.state;
   const gone = (await storedAddress(tenants(), name, '10.74.0.33'))?.host ?? '';
   await tenants().lab.onWire([`link set ${two.name} down`]);
@@ -36,10 +37,8 @@ test('addresses of a host that is gone are free after the grace time', { skip },
         intervalMs: 500,
       });
     }
-    assert.match(
-      await one.flanneldLog(),
-      /Freed 10\.74\.0\.33 of container b74 in network .*: its host h2 is gone/,
-    );
+    const said = /Freed 10\.74\.0\.33 of container b74 in network .*: its host h2 is gone/;
+    await until(async () => said.test(await one.flanneldLog()), { what: 'line in the log' });
     await one.run('heir74', name, ['--ip', '10.74.0.33']);
   } finally {
     await tenants().lab.onWire([`link set ${two.name} up`]);

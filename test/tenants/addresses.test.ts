@@ -3,7 +3,13 @@ import { test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
 import { until } from '#src/sys/until.ts';
 import { cannotRunTenants, createTenant, newName, sharedTenants, twoOf } from '../support/docker-tenants.ts';
-import { assertViewsAgree, storedAddress, storedAddresses } from '../support/tenant-views.ts';
+import {
+  assertViewsAgree,
+  storedAddress,
+  storedAddresses,
+  waitForName,
+  waitForRelease,
+} from '../support/tenant-views.ts';
 
 /*
  * Which address a container gets, over all hosts (docker-driver.md §6 number 11):
@@ -27,11 +33,11 @@ test('an address of choice that is free', { skip }, async () => {
   assert.equal(found?.IPAddress, '10.21.0.77');
   // 02:42 and the address: the same on any host.
   assert.equal(found.MacAddress, '02:42:0a:15:00:4d');
+  await assertViewsAgree(tenants());
   const record = await storedAddress(tenants(), name, '10.21.0.77');
   assert.equal(record?.state, 'published');
   assert.equal(record.vtep, one.address);
   assert.equal(record.endpoint, found.EndpointID);
-  await assertViewsAgree(tenants());
 });
 
 test('an address that a container of this host has, or of another one', { skip }, async () => {
@@ -45,11 +51,7 @@ test('an address that a container of this host has, or of another one', { skip }
     assert.match(text, host === one ? /this host/ : /host h1/);
     await host.remove('late');
   }
-  // The names come from Docker a moment after the start.
-  await until(async () => (await storedAddress(tenants(), name, '10.22.0.7'))?.names?.[0] === 'holder', {
-    what: 'name of the holder in the store',
-    timeoutMs: 20_000,
-  });
+  await waitForName(tenants(), name, '10.22.0.7', 'holder');
   assert.match(await two.refused(runWords('late', name, '10.22.0.7')), /holder/);
   await two.remove('late');
   await assertViewsAgree(tenants());
@@ -102,9 +104,17 @@ test('a full subnet says so, and what is freed is given again', { skip }, async 
     assert.match(text, /10\.24\.0\.0\/29/);
     await host.remove('full6');
   }
-  const freed = (await one.attachment('full2', name))?.IPAddress;
+  const freed = (await one.attachment('full2', name))?.IPAddress ?? assert.fail();
   await one.remove('full2');
-  await two.run('full7', name);
+  await waitForRelease(tenants(), name, freed);
+  // The other host hears of it a moment later.
+  const isGiven = async (): Promise<boolean> => {
+    const words = ['run', '-d', '--name', 'full7', '--stop-signal', 'SIGKILL', '--network', name];
+    const { code } = await two.attempt([...words, IMAGE, 'sleep', '100000']);
+    if (code !== 0) await two.remove('full7');
+    return code === 0;
+  };
+  await until(isGiven, { what: 'a container with the freed address', timeoutMs: 60_000 });
   assert.equal((await two.attachment('full7', name))?.IPAddress, freed);
 });
 
@@ -116,6 +126,7 @@ test('the address of a stopped container is chosen last, and on any host when it
   await createTenant(tenants(), name, { subnet: '10.25.0.0/28' });
   await one.run('gone', name, ['--ip', '10.25.0.5']);
   await one.must(['stop', 'gone']);
+  await waitForRelease(tenants(), name, '10.25.0.5');
   assert.equal((await storedAddress(tenants(), name, '10.25.0.5'))?.state, 'released');
   for (const n of [1, 2, 3]) {
     await two.run(`other${n}`, name);

@@ -27,11 +27,11 @@ const AT_ONCE = 25;
 /** Rounds in which what did not start is started again. */
 const ROUNDS = 10;
 
-/** One that is killed refuses all that are left at once, and its kill would be the last. */
+/** One that is killed refuses all that are left at once, and its kill would be the last. The next one ends its containers first. */
 const waitForDocker = ({ docker, name }: TenantHost): Promise<unknown> =>
   until(() => docker.look('/info').catch(() => undefined), {
     what: `answer of Docker on ${name}`,
-    timeoutMs: 60_000,
+    timeoutMs: 180_000,
     intervalMs: 200,
   });
 

@@ -257,17 +257,19 @@ test('a container that is gone with its namespace gets no port until Docker says
   await one.host.must(['kill', '-9', pid]);
   await one.host.must(['sh', '-c', `umount ${sandbox} && rm ${sandbox}`]);
   const said = async () => (await one.flanneldLog()).match(/.*is gone: its port is left out.*/g)?.length ?? 0;
-  await until(async () => (await said()) === 1, { what: 'line in the log', timeoutMs: 30_000 });
-  await until(async () => !(await one.tenantDevices()).includes(port), { what: 'end of the port' });
+  await until(async () => (await said()) > 0, { what: 'line in the log', timeoutMs: 30_000 });
+  await until(async () => !(await one.tenantDevices()).includes(port), {
+    what: 'end of the port',
+    timeoutMs: 30_000,
+  });
   assert.equal((await one.host.run(['ip', 'link', 'show', farEnd])).code, 1);
   // A start finds the same, and makes nothing.
   await one.stopFlanneld();
+  const before = await said();
   await one.startFlanneld();
-  await until(async () => (await said()) === 2, { what: 'line in the log' });
-  assert.deepEqual(
-    (await one.tenantDevices()).filter((name) => name.startsWith('p0')),
-    [],
-  );
+  await until(async () => (await said()) > before, { what: 'second line in the log', timeoutMs: 30_000 });
+  const ports = async () => (await one.tenantDevices()).filter((name) => /^p[0-9a-f]{13}$/.test(name));
+  await until(async () => (await ports()).length === 0, { what: 'end of all ports', timeoutMs: 30_000 });
   await one.docker.startAgain();
   await until(async () => (await one.docker.container('a80')) !== undefined, {
     what: 'container',

@@ -12,7 +12,7 @@ import {
 } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
 import { framesAt } from '../support/tenant-frames.ts';
-import { assertViewsAgree, endLife, storedAddress } from '../support/tenant-views.ts';
+import { assertViewsAgree, endLife, storedAddress, waitForName } from '../support/tenant-views.ts';
 
 /*
  * A host is gone, and may return (docker-driver.md §6 number 15):
@@ -60,6 +60,7 @@ test('its addresses are freed by a command, and it gives way when it returns', {
   await three.run('d72', name, ['--ip', '10.72.0.34']);
   const b = await two.run('b72', name);
   await waitForAnswer(b, '10.72.0.33');
+  await waitForName(tenants(), name, '10.72.0.33', 'c72');
   const id = (await storedAddress(tenants(), name, '10.72.0.33'))?.host ?? '';
   await link(three, 'down');
   try {

@@ -16,7 +16,7 @@ import {
   waitForNetwork,
 } from '../support/docker-tenants.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
-import { assertViewsAgree, storedAddress } from '../support/tenant-views.ts';
+import { assertViewsAgree, storedAddress, waitForName, waitForRelease } from '../support/tenant-views.ts';
 
 /*
  * What users ask of Docker for a container and get in a tenant as well (docker-driver.md §6 number 13), with each engine,
@@ -100,7 +100,7 @@ for (const engine of ENGINES) {
         const [one, two] = pair();
         const name = await create(pair(), { subnet: '10.43.0.0/24', words: ['--ipv6', ...words] });
         const a = await one.run('dual', name, ['--ip', '10.43.0.11']);
-        await two.run('dual', name);
+        const b = await two.run('dual', name);
         const [here, there] = [await one.attachment('dual', name), await two.attachment('dual', name)];
         assert.ok(here && there);
         assert.match(here.GlobalIPv6Address, words.length > 0 ? /^fd00:43::b$/ : /^fd[0-9a-f:]+:b$/);
@@ -109,12 +109,17 @@ for (const engine of ENGINES) {
         await assertViewsAgree(tenants());
         // It moves, and asks for one address only.
         await one.remove('dual');
+        await waitForRelease(tenants(), name, here.IPAddress, here.GlobalIPv6Address);
+        // The other host hears of what happens in order.
+        const later = await one.run('later', name);
+        await waitForAnswer(b, later.address);
         await two.run('moved', name, ['--ip', '10.43.0.11']);
         const moved = await two.attachment('moved', name);
         assert.deepEqual(
           [moved?.GlobalIPv6Address, moved?.MacAddress],
           [here.GlobalIPv6Address, here.MacAddress],
         );
+        await one.remove('later');
         await two.remove('dual', 'moved');
       });
     }
@@ -132,6 +137,7 @@ for (const engine of ENGINES) {
       await one.run('chosen', name, ['--ip', '10.49.0.50', '--ip6', 'fd00:49::77']);
       await waitForAnswer(b, '10.49.0.50');
       await waitForAnswer(b, 'fd00:49::77');
+      await waitForName(tenants(), name, '10.49.0.50', 'chosen');
       for (const [host, option, address, reason] of [
         [one, '--ip', '10.49.0.9', /is the gateway/],
         [two, '--ip', '10.49.0.10', /printer/],
@@ -261,6 +267,7 @@ test('one compose file on two hosts, with the network as an external one', {
   assert.ok(container);
   await waitForAnswer(container, IPAddress);
   await assertViewsAgree(tenants());
+  await waitForName(tenants(), name, IPAddress, 'web');
   const names = (await storedAddress(tenants(), name, IPAddress))?.names ?? [];
   assert.deepEqual([...names].sort(), ['site-web-1', 'web']);
   for (const host of [two, one]) await run(host, 'down', '-t', '0');

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { IMAGE } from '#src/lab/docker.ts';
 import { faultCalled } from '#src/lab/faults.ts';
-import { until } from '#src/sys/until.ts';
 import { keepApart } from '../support/apart.ts';
 import {
   cannotRunTenants,
@@ -14,7 +13,7 @@ import {
 } from '../support/docker-tenants.ts';
 import { WEFT } from '../support/flanneld.ts';
 import { answered, waitForAnswer } from '../support/pings.ts';
-import { assertViewsAgree, storedAddress, storedAddresses } from '../support/tenant-views.ts';
+import { assertViewsAgree, storedAddresses, waitForRelease } from '../support/tenant-views.ts';
 import { duringTraffic } from '../support/traffic.ts';
 
 /*
@@ -75,11 +74,7 @@ for (const store of STORES) {
         });
         assert.equal(lost, 0);
         await tenants().store.ready();
-        await until(async () => (await storedAddress(tenants(), network, c.address))?.state !== 'published', {
-          what: `release of ${c.address}`,
-          timeoutMs: 60_000,
-          intervalMs: 200,
-        });
+        await waitForRelease(tenants(), network, c.address);
         await one.remove(`e-${network}`);
         const e = await one.run(`e-${network}`, network);
         await waitForAnswer(b, e.address);
@@ -170,6 +165,8 @@ describe('a host that is cut off from the store', () => {
     assert.equal(await answered(a, b.address), 3);
     await two.remove('on-b');
     await join();
+    // It is in touch with the store again: one that is not refuses a new container.
+    await waitForRelease(tenants(), network, b.address);
     const d = await two.run('on-d', network);
     await waitForAnswer(d, c.address);
     await assertViewsAgree(tenants());

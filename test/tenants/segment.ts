@@ -10,6 +10,7 @@ import { TenantRules } from '#src/reconcile/rules/tenant-rules.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { commandsIn, systemCommands } from '#src/sys/command.ts';
 import { systemNetlink } from '#src/sys/netlink-socket.ts';
+import { until } from '#src/sys/until.ts';
 import { Namespace } from '../firewall/namespace.ts';
 import { type FrameSocket, openFrames } from '../support/frames.ts';
 
@@ -99,7 +100,22 @@ export async function makeSegment(t: TestContext): Promise<Segment> {
   const b = await makeMember(t, h1, 'b', 3);
   const c = await makeMember(t, h2, 'c', 4);
   await giveWayOut(h1.host, a.namespace);
+  const namespaces = [underlay, stranger, ...[h1, h2].flatMap(({ host, weft }) => [host, weft])];
+  for (const namespace of [...namespaces, a.namespace, b.namespace, c.namespace]) await carriersIn(namespace);
   return { h1, h2, stranger, a, b, c };
+}
+
+/**
+ * The kernel notes a carrier by and by, and until then it drops what is sent, and a bridge forwards nothing to such a port. A
+ * VXLAN device has no carrier that it could note.
+ */
+async function carriersIn(namespace: Namespace): Promise<void> {
+  const areThere = async (): Promise<boolean> => {
+    const text = await namespace.must('ip -j link show');
+    const links = JSON.parse(text) as { ifname: string; operstate: string }[];
+    return links.every(({ ifname, operstate }) => ifname === 'lo' || ['UP', 'UNKNOWN'].includes(operstate));
+  };
+  await until(areThere, { what: `carriers in ${namespace.name}` });
 }
 
 async function makeMember(

@@ -33,7 +33,7 @@ test('weft status and the metrics say what the driver does', { skip }, async () 
       const { stdout } = await one.weft(['status']);
       return /driver: on\n/.test(stdout) && stdout.includes('web81') && stdout.includes('1 more') && stdout;
     },
-    { what: 'status of both networks, without a trouble' },
+    { what: 'status of both networks, without a trouble', timeoutMs: 60_000 },
   );
   assert.match(
     status,

