@@ -119,8 +119,13 @@ export async function serveCaller(on: Machine, port = 8080): Promise<Daemon> {
     `${on.shared.inside}/www-${port}`,
     String(port),
   ]);
-  await on.must(['sh', '-c', `until ss -Hltn 'sport = :${port}' | grep -q .; do sleep 0.02; done`]);
+  await untilListening(on, port);
   return daemon;
+}
+
+/** Waits until a program in the machine's network takes TCP connections: it does so a moment after its start. */
+export async function untilListening(on: Machine, port = 8080): Promise<void> {
+  await on.must(['sh', '-c', `until ss -Hltn 'sport = :${port}' | grep -q .; do sleep 0.02; done`]);
 }
 
 /** The address as which a server sees this machine, asked over TCP. */

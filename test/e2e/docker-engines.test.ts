@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pingOnce } from '#src/lab/reach.ts';
-import { callerSeenBy, type TrafficReport } from '#src/lab/traffic.ts';
+import { callerSeenBy, type TrafficReport, untilListening } from '#src/lab/traffic.ts';
 import { until } from '#src/sys/until.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import {
@@ -9,7 +9,7 @@ import {
   type DockerNetwork,
   type DockerNode,
   dockerNetwork,
-  WEB,
+  runWeb,
 } from '../support/docker-network.ts';
 import { CONFIG } from '../support/flanneld.ts';
 import { create, forEach, start } from '../support/many-containers.ts';
@@ -161,13 +161,14 @@ async function useOwnBridge(node: DockerNode, { config }: Engine): Promise<Docke
     'com.docker.network.bridge.enable_ip_masquerade=false',
   ];
   await docker.must(['network', 'create', ...addresses, ...bridge.flatMap((it) => ['-o', it]), 'overlay']);
-  const web = await docker.run('web', WEB, ['--network', 'overlay']);
+  const web = await runWeb(docker, 'web', ['--network', 'overlay']);
   return { ...node, web };
 }
 
 async function webAgain(node: DockerNode): Promise<DockerNode> {
   const web = await node.docker.container('web');
   assert.ok(web);
+  await untilListening(web);
   return { ...node, web };
 }
 
@@ -188,7 +189,7 @@ async function waitForReach(network: DockerNetwork): Promise<void> {
 }
 
 async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<void> {
-  const shop = await one.docker.run('shop', WEB, ['--publish', '8081:8080']);
+  const shop = await runWeb(one.docker, 'shop', ['--publish', '8081:8080']);
   assert.equal(await callerSeenBy(lab.store, one.host.address, 8081), lab.store.address);
   // What leaves the overlay for a host's address is masqueraded, as ever.
   assert.equal(await callerSeenBy(two.web, one.host.address, 8081), two.host.address);
@@ -201,7 +202,7 @@ async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<
 /** As `docker compose` makes them: a bridge of its own, with addresses that are not the overlay's. */
 async function useOwnNetwork({ nodes: [one, two] }: DockerNetwork): Promise<void> {
   await one.docker.must(['network', 'create', '--label', 'com.docker.compose.project=shop', 'shop_default']);
-  const db = await one.docker.run('db', WEB, ['--network', 'shop_default']);
+  const db = await runWeb(one.docker, 'db', ['--network', 'shop_default']);
   // Docker gives it the address of the device that leads to the overlay.
   assert.equal(await callerSeenBy(db, two.web.address), `${one.subnet}.0`);
   await one.docker.must(['network', 'connect', 'bridge', 'db']);

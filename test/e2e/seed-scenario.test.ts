@@ -6,6 +6,7 @@ import { Docker, firstInPath } from '#src/lab/docker.ts';
 import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import type { Store } from '#src/lab/store.ts';
+import { untilListening } from '#src/lab/traffic.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
 import {
   CONFIG,
@@ -129,6 +130,7 @@ for (const { store, engine, written } of SCENARIOS) {
         // As dockerd sets it when it is the one that turns forwarding on; here flanneld was first.
         await host.must(['iptables', '-P', 'FORWARD', 'DROP']);
         const web = await docker.run('web', ['httpd', '-f', '-p', '0.0.0.0:8080', '-h', '/www']);
+        await untilListening(web);
         const [device] = await host.ip(['link', 'show', 'flannel.1']);
         servers.push({ host, docker, web, subnet: subnets[n] ?? '', vtepMac: device?.address ?? '' });
       }
@@ -261,7 +263,8 @@ async function walk(etcd: Store, api: 2 | 3, from: Server, to: Server): Promise<
 async function watchWire(from: Server, to: Server): Promise<void> {
   // Hosts measure each other with echoes of their own: the containers' are meant, by the inner IP's source.
   const source = from.web.address.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'));
-  const outerFilter = `udp dst port 8472 and src host 172.16.70.191 and udp[42:4] == 0x${source.join('')}`;
+  // Of the inner IP, which begins at 30, the protocol is ICMP: a connection of before may end late.
+  const outerFilter = `udp dst port 8472 and src host 172.16.70.191 and udp[42:4] == 0x${source.join('')} and udp[39] == 1`;
   const wire = await Capture.start(from.host, 'eth0', outerFilter);
   const innerFilter = `icmp[icmptype] == icmp-echo and src host ${from.web.address}`;
   const arrived = await Capture.start(to.host, 'flannel.1', innerFilter);

@@ -6,7 +6,7 @@ import type { Host } from '#src/lab/host.ts';
 import type { Lab } from '#src/lab/lab.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import type { Store } from '#src/lab/store.ts';
-import { callerSeenBy } from '#src/lab/traffic.ts';
+import { callerSeenBy, untilListening } from '#src/lab/traffic.ts';
 import type { Engine } from './docker-engines.ts';
 import {
   CONFIG,
@@ -53,6 +53,17 @@ export interface DockerNetworkOptions {
 /** A server that answers with the caller's address. */
 export const WEB = ['httpd', '-f', '-p', '0.0.0.0:8080', '-h', '/www'] as const;
 
+/** Runs a container that answers its callers; resolves when it does. */
+export async function runWeb(
+  docker: Docker,
+  name: string,
+  options: readonly string[] = [],
+): Promise<Container> {
+  const web = await docker.run(name, WEB, options);
+  await untilListening(web);
+  return web;
+}
+
 /**
  * Two Docker hosts with what mk-docker-opts writes for them and nothing else; `live-restore` is on:
  *
@@ -79,7 +90,7 @@ export async function dockerNetwork(t: Owner, options: DockerNetworkOptions): Pr
       config: { ...engine.config, 'live-restore': true },
     });
     await docker.buildImage();
-    const web = await docker.run('web', WEB);
+    const web = await runWeb(docker, 'web');
     if (dockerFirst) await startFlanneld(host, flags);
     return { host, flags, subnet: subnetOf(subnetEnv), docker, web };
   };

@@ -4,7 +4,7 @@ import { Capture } from '#src/lab/capture.ts';
 import type { Container } from '#src/lab/container.ts';
 import type { Host } from '#src/lab/host.ts';
 import { until } from '#src/sys/until.ts';
-import { type DockerNetwork, WEB } from './docker-network.ts';
+import { type DockerNetwork, runWeb } from './docker-network.ts';
 
 /*
  * A host on the underlay that knows a way to the containers of h1, and tries to get in:
@@ -81,7 +81,7 @@ export async function tryStranger(
   });
   const what = 'what is published on 127.0.0.1 alone, called by the container’s address';
   await t.test(`${what}, is ${opened ? 'open, as --allow-direct-routing says' : 'closed'}`, async () => {
-    const local = await one.docker.run('local', WEB, ['--publish', '127.0.0.1:8082:8080']);
+    const local = await runWeb(one.docker, 'local', ['--publish', '127.0.0.1:8082:8080']);
     const expected = opened ? [`${stranger.address} tcp`] : [];
     assert.deepEqual(await arrivals(network, local, stranger, stranger.address), expected);
     await one.docker.remove('local');
