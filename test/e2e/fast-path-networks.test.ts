@@ -184,7 +184,7 @@ test('turned on while a container runs it costs no packet where there is tcx', {
       pins.join('\n'),
     );
   assert.doesNotMatch(await two.must(['tc', 'qdisc', 'show', 'dev', 'veth-green']), /clsact/);
-  // The flow may have ended before that was all in place.
+  // The flow may have ended before the programs came.
   await during('green', async () => {}, 1_500);
   await until(async () => ((await packetsOf(two, 'green')) ?? 0) > 0, { what: 'fast packets' });
   await writeConfig('green', configOf('green'));
@@ -227,7 +227,7 @@ test('a network that is not among the flags of the next start has lost its progr
     assert.equal((await host.must(['cat', LIBERAL])).trim(), '1');
   }
   // What a stop leaves is there: packets go on, slow.
-  assert.ok(await reaches('blue'));
+  await until(() => reaches('blue'), { what: 'network blue without a daemon' });
 });
 
 test('a network that comes back with another backend has lost them, too', { skip }, async () => {
