@@ -17,7 +17,7 @@ import {
 } from '../support/changing-hosts.ts';
 import { daemonLog, FLANNELD, PREFIX, readLease, STORES, startFlanneld } from '../support/flanneld.ts';
 import { type Network, testNetwork } from '../support/network.ts';
-import { apiSocketOf } from '../support/probes.ts';
+import { apiSocketOf, PATIENT } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -228,7 +228,7 @@ test('a daemon that was killed just before the end drops the old path at its sta
   // Any host says how far it is, once the others' leases have reached it.
   const change = await until(
     async () => {
-      const status = await askApi(apiSocketOf(one), '/v1/status');
+      const status = await askApi(apiSocketOf(one), '/v1/status', PATIENT);
       return 'change' in status && status.change?.waits.length === 0 ? status.change : undefined;
     },
     { what: 'a status without anybody to wait for', timeoutMs: 20_000 },
