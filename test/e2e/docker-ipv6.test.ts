@@ -32,7 +32,7 @@ async function addressOf({ host, docker }: DockerNode) {
 for (const engine of Object.values(dockerEngines())) {
   test(`${engine.called}: containers of two hosts reach each other in both families`, {
     skip: cannot || engine.skip,
-    timeout: 180_000,
+    timeout: 300_000,
   }, async (t) => {
     const network = await dockerNetwork(t, {
       engine,
@@ -64,7 +64,7 @@ for (const engine of Object.values(dockerEngines())) {
   });
 }
 
-test('without --ipv6 doctor says what Docker lacks', { skip: cannot, timeout: 180_000 }, async (t) => {
+test('without --ipv6 doctor says what Docker lacks', { skip: cannot, timeout: 300_000 }, async (t) => {
   const { debian, iptables } = dockerEngines();
   const engine = debian.skip ? iptables : debian;
   if (engine.skip) return t.skip(engine.skip);

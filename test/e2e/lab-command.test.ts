@@ -17,7 +17,7 @@ const skipLab = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
 const skipEtcd = skipLab || cannotRun('etcd', 'etcdctl');
 
 const weft = (words: readonly string[]) =>
-  systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 120_000 });
+  systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 240_000 });
 
 let made = 0;
 /** A name for a lab of one test, which is taken down at its end. */
