@@ -33,7 +33,8 @@ export interface DockerOptions {
 /** Docker's name for the network of docker0, which is the host's subnet of the overlay. */
 const DEFAULT_NETWORK = 'bridge';
 const CONFIG_FILE = '/run/docker-daemon.json';
-const START_MS = 30_000;
+/** Alone it takes two seconds. */
+const START_MS = 60_000;
 /** Of a call: a dead plugin is waited for 15 s each time, and a container that starts has a lock. */
 const CALL_MS = 120_000;
 /**
@@ -107,7 +108,7 @@ export class Docker {
 
   /** `docker ARGUMENTS` on this host; its standard output. */
   async must(args: readonly string[]): Promise<string> {
-    return this.host.must(['docker', ...args], { timeoutMs: 30_000 });
+    return this.host.must(['docker', ...args], { timeoutMs: START_MS });
   }
 
   /** A call of its API and the answer, of any status: to start Docker's client costs more than most answers. */

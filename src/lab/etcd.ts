@@ -18,7 +18,7 @@ export interface EtcdOptions {
 const PROGRAM = 'etcd';
 const CLIENT_PORT = 2379;
 const PEER_PORT = 2380;
-const START_MS = 20_000;
+const START_MS = 30_000;
 /** One member waits for nobody: it elects itself up to a second sooner. In milliseconds. */
 const ALONE = ['--heartbeat-interval=50', '--election-timeout=250'];
 const DATA = '/var/lib/etcd';

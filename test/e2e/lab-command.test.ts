@@ -197,14 +197,14 @@ for (const [how, when, sight] of [
     const words = ['lab', 'up', '--hosts=20', `--name=${name}`, `--flanneld=${FLANNELD}`];
     const up: ChildProcess = spawn(WEFT, words);
     const ended = new Promise<number | null>((resolve) => up.once('exit', resolve));
-    await until(() => existsSync(`${LAB_ROOT}/${name}/${sight}`), { what: sight, timeoutMs: 30_000 });
+    await until(() => existsSync(`${LAB_ROOT}/${name}/${sight}`), { what: sight, timeoutMs: 90_000 });
     up.kill(how);
     const code = await ended;
     if (how === 'SIGINT') {
       assert.equal(code, 130);
     } else {
       assert.notDeepEqual(left(name), []);
-      // What it had begun goes on without it: a namespace that is made after "down" has looked would stay.
+      // Its commands go on without it, and "down" would miss the namespace that one of them makes later.
       await until(() => commandsWith(name).length === 0, { what: 'end of the commands that it had begun' });
       const running = processesOf(name);
       if (sight === DAEMONS) assert.notDeepEqual(running, []);
