@@ -136,6 +136,8 @@ export async function makeContainer(host: Host, name: string, bridgeName = 'dock
     'link set eth0 up',
     `route add default via ${formatIpv4(gateway.address)}`,
   ]);
+  await container.untilUp('eth0');
+  await host.untilUp(link, bridgeName);
   await recordContainer(container);
   return container;
 }

@@ -84,9 +84,16 @@ export const FAULTS: readonly Fault[] = [
     const { mac, address } = await entriesFor(host, device, peer);
     await host.must(['bridge', 'fdb', 'del', mac, 'dev', device, 'dst', address, 'self']);
   }),
-  hostFault('address-deleted', 'the address of the overlay device is deleted', (host, device) =>
-    host.must(['ip', '-4', 'addr', 'flush', 'dev', device]),
-  ),
+  hostFault('address-deleted', 'the address of the overlay device is deleted', async (host, device) => {
+    // By its name: a flush goes on until there is no address, and a daemon puts this one back meanwhile.
+    const [link] = await host.ip(['-4', 'addr', 'show', 'dev', device]);
+    const lines = (link?.addr_info ?? []).map(
+      ({ local, prefixlen }) => `addr del ${local}/${prefixlen} dev ${device}`,
+    );
+    if (lines.length === 0)
+      throw new WeftError('lab-fault', `${device} of ${host.name} has no address to delete`);
+    await host.batch(lines);
+  }),
   hostFault('link-down', 'the overlay device is set down, which removes its routes', (host, device) =>
     host.must(['ip', 'link', 'set', device, 'down']),
   ),

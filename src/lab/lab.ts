@@ -223,6 +223,7 @@ export class Lab implements AsyncDisposable {
     const place = placeOf(this.#record, host.name, number, host.namespace);
     await this.onWire(place.wire);
     await host.batch(place.host);
+    await host.untilUp('eth0');
   }
 
   async #write(record: LabRecord): Promise<void> {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type LabComponents, outputOf } from '#src/lab/components.ts';
 import { Daemon, type DaemonRecord } from '#src/lab/daemon.ts';
 import type { CommandOptions, CommandResult } from '#src/sys/command.ts';
-import { patience } from '#src/sys/until.ts';
+import { patience, until } from '#src/sys/until.ts';
 
 /** An object as `ip -j` or `bridge -j` prints it. Its fields depend on its kind. */
 export interface IpRecord {
@@ -81,6 +81,15 @@ export abstract class Machine {
     return text.trim() === ''
       ? []
       : (JSON.parse(text) as IpRecord[]).filter((it) => Object.keys(it).length > 0);
+  }
+
+  /** Waits until packets can leave by these devices: the kernel drops them for a moment after the other end came up. */
+  async untilUp(...devices: readonly string[]): Promise<void> {
+    // UNKNOWN is a bridge that had its carrier from the beginning.
+    const isUp = async (device: string): Promise<boolean> =>
+      ['UP', 'UNKNOWN'].includes((await this.ip(['link', 'show', 'dev', device]))[0]?.operstate ?? '');
+    for (const device of devices)
+      await until(() => isUp(device), { what: `link of ${device} on ${this.name}`, signal: this.signal });
   }
 
   /** Starts a long-running program under a name; its log goes on where an earlier start left it. */

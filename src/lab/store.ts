@@ -12,6 +12,12 @@ export interface Certificates {
   readonly key: string;
 }
 
+/** On a busy machine etcdctl's own 2 and 5 s are over while it waits for a processor. */
+const PATIENCE = {
+  v2: ['--timeout=10s', '--total-timeout=20s'],
+  v3: ['--dial-timeout=10s', '--command-timeout=20s'],
+} as const;
+
 /** What coordinates a lab's hosts: a real etcd, or the embedded store, which speaks the same API. */
 export abstract class Store {
   readonly members: readonly StoreMember[];
@@ -47,6 +53,7 @@ export abstract class Store {
       `ETCDCTL_API=${api}`,
       'etcdctl',
       `--endpoints=${this.endpoints.join(',')}`,
+      ...(api === 2 ? PATIENCE.v2 : PATIENCE.v3),
       ...options,
       ...args,
     ];

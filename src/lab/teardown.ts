@@ -8,7 +8,7 @@ const CGROUPS = '/sys/fs/cgroup';
 /** Time for the programs of the hosts to end by themselves, in milliseconds. */
 const GRACE_MS = 3_000;
 /** Time for the kernel to end a killed process, in milliseconds. */
-const KILL_MS = 10_000;
+const KILL_MS = 30_000;
 
 /** The names of a lab's namespaces and control groups. Everything with such a name belongs to the lab, so no list is needed. */
 export const namespacePrefix = (lab: string): string => `weft-${lab}-`;

@@ -16,6 +16,8 @@ export interface TrafficReport {
   readonly longestGapMs: number;
 }
 
+/** On a busy machine the program alone takes seconds to start. */
+const FIRST_MS = 30_000;
 /** A packet younger than this at the end counts as under way and not as lost. */
 const UNDER_WAY_MS = 100;
 /** Names are not used again, by this process or another: a log holds one run. */
@@ -36,7 +38,7 @@ export class Traffic {
     const { perSecond = 200 } = options;
     const argv = [from.components.weft, 'lab', 'echoes', `--per-second=${perSecond}`, to] as const;
     const daemon = await from.start(`traffic-${process.pid}-${++started}`, argv);
-    await daemon.waitForLog(/icmp_seq=/);
+    await daemon.waitForLog(/icmp_seq=/, FIRST_MS);
     return new Traffic(daemon, perSecond);
   }
 
@@ -123,7 +125,7 @@ export async function serveCaller(on: Machine, port = 8080): Promise<Daemon> {
   return daemon;
 }
 
-/** Waits until a program in the machine's network takes TCP connections: one that was just started is not there yet. */
+/** Waits until a program in the machine's network takes TCP connections: it does so a moment after its start. */
 export async function untilListening(on: Machine, port = 8080): Promise<void> {
   await on.must(['sh', '-c', `until ss -Hltn 'sport = :${port}' | grep -q .; do sleep 0.02; done`]);
 }

@@ -20,7 +20,7 @@ import {
   writeConfig,
 } from '../support/flanneld.ts';
 import { pairOf, startNode, testNetwork } from '../support/network.ts';
-import { statusOf } from '../support/node-status.ts';
+import { readyOn, statusOf } from '../support/node-status.ts';
 import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
@@ -60,7 +60,7 @@ test('host-gw: a route through each peer, no device, the whole MTU', { skip }, a
     [two, one],
   ] as const)
     await from.container.must(['ping', '-c1', '-W5', '-M', 'do', '-s', '1472', to.container.address]);
-  assert.equal((await statusOf(one.host)).ready, true);
+  await readyOn(one.host);
 });
 
 test('host-gw: drift is repaired, and a restart removes stale routes of ours and no others', {

@@ -61,7 +61,7 @@ async function failingRun(
   flags: readonly string[],
 ): Promise<{ code: number | undefined; log: string }> {
   const daemon = await host.start('flanneld', [FLANNELD, ...flags]);
-  const timer = setTimeout(() => daemon.kill('SIGKILL'), 15_000);
+  const timer = setTimeout(() => daemon.kill('SIGKILL'), 40_000);
   const code = await daemon.exited();
   clearTimeout(timer);
   return { code, log: await daemon.log() };
@@ -70,7 +70,7 @@ async function failingRun(
 /** Starts flanneld, which is to wait and not to end; resolves when it has complained. */
 async function waitingRun(host: Host, flags: readonly string[], pattern: RegExp): Promise<Daemon> {
   const daemon = await host.start('flanneld', [FLANNELD, ...flags]);
-  await daemon.waitForLog(pattern, 15_000);
+  await daemon.waitForLog(pattern, 30_000);
   return daemon;
 }
 
@@ -133,7 +133,7 @@ test('a certificate of an unknown CA is reported as such', { skip }, async (t) =
   await it.host.must(['openssl', ...other, '-keyout', '/run/other-key.pem', '-out', '/run/other.pem']);
   const flags = [...flagsFor(it.host, it.etcd), '--etcd-cafile=/run/other.pem'];
   const daemon = await it.host.start('flanneld', [FLANNELD, ...flags]);
-  await daemon.waitForLog(/certificate/i, 15_000);
+  await daemon.waitForLog(/certificate/i, 30_000);
   assertOneLine(await daemon.log(), /certificate|CA/);
   await daemon.stop();
   await assertNothingDone(it);
@@ -160,7 +160,7 @@ for (const [what, config, pattern] of [
     assertOneLine(await daemon.log(), pattern);
     await assertNothingDone(it);
     await writeConfig(it.etcd, 3);
-    await daemon.waitForLog(/10\.0\.0\.0\/16/);
+    await daemon.waitForLog(/10\.0\.0\.0\/16/, 30_000);
   });
 }
 

@@ -12,11 +12,12 @@ import {
   pathsOf,
   ringOf,
   strict,
+  waitForMtu,
   waitForSourceCheck,
 } from '../support/changing-hosts.ts';
-import { daemonLog, FLANNELD, PREFIX, STORES, startFlanneld } from '../support/flanneld.ts';
+import { daemonLog, FLANNELD, PREFIX, readLease, STORES, startFlanneld } from '../support/flanneld.ts';
 import { type Network, testNetwork } from '../support/network.ts';
-import { apiSocketOf } from '../support/probes.ts';
+import { apiSocketOf, PATIENT } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -92,12 +93,10 @@ test('VNI 1 → 7 and another port on five hosts: nothing is lost', { skip }, as
     '{"Network":"10.0.0.0/16","SubnetLen":24,"Owner":"x","Backend":{"Type":"vxlan","VNI":7,"Port":4789}}',
   );
   for (const { host, subnet } of network.nodes) {
-    const lease = await network.etcd.must(3, [
-      'get',
-      '--print-value-only',
-      `${PREFIX}/subnets/${subnet}.0-24`,
-    ]);
-    assert.match(lease, /"BackendData":\{"VNI":7,"VtepMAC":"[^"]+"\},"Node":"[^"]+"\}$/m);
+    const plain = /"BackendData":\{"VNI":7,"VtepMAC":"[^"]+"\},"Node":"[^"]+"\}$/;
+    await until(async () => plain.test(await readLease(network.etcd, 3, subnet)), {
+      what: `lease of ${subnet} without a change`,
+    });
     assert.doesNotMatch(await daemonLog(host), /error|warning/i);
     // What was there before is there again.
     for (const device of ['eth0', 'flannel.7']) await waitForSourceCheck(host, device);
@@ -112,7 +111,7 @@ test('vxlan → host-gw and back: nothing is lost, and a larger MTU comes at the
   assert.equal(there.code, 0, there.stdout + there.stderr);
   await assertPaths(network.nodes, ['routes by eth0']);
   for (const { host } of network.nodes) {
-    assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1500$/m);
+    await waitForMtu(host, 1500);
     await waitForSourceCheck(host, 'eth0');
   }
   const refused = await change(network, '--backend=vxlan', '--vni=9');
@@ -125,7 +124,7 @@ test('vxlan → host-gw and back: nothing is lost, and a larger MTU comes at the
   assert.equal(back.code, 0, back.stdout + back.stderr);
   await assertPaths(network.nodes, ['device flannel.9', 'routes by flannel.9']);
   for (const { host } of network.nodes) {
-    assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1450$/m);
+    await waitForMtu(host, 1450);
     await waitForSourceCheck(host, 'eth0');
   }
   await assertNothingLost(ring);
@@ -229,7 +228,7 @@ test('a daemon that was killed just before the end drops the old path at its sta
   // Any host says how far it is, once the others' leases have reached it.
   const change = await until(
     async () => {
-      const status = await askApi(apiSocketOf(one), '/v1/status');
+      const status = await askApi(apiSocketOf(one), '/v1/status', PATIENT);
       return 'change' in status && status.change?.waits.length === 0 ? status.change : undefined;
     },
     { what: 'a status without anybody to wait for', timeoutMs: 20_000 },

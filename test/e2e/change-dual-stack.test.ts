@@ -5,7 +5,7 @@ import { askApi } from '#src/observe/api-client.ts';
 import { until } from '#src/sys/until.ts';
 import { assertNothingLost, assertPaths, change, configOf } from '../support/changing-hosts.ts';
 import { type DualNode, dualNetwork, route6 } from '../support/dual-network.ts';
-import { apiSocketOf } from '../support/probes.ts';
+import { apiSocketOf, PATIENT } from '../support/probes.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -27,7 +27,7 @@ const trafficOf = (pairs: readonly (readonly [DualNode, DualNode])[]): Promise<T
   );
 
 const isUp = async (node: DualNode): Promise<boolean> => {
-  const { peers } = await askApi(apiSocketOf(node), '/v1/peers');
+  const { peers } = await askApi(apiSocketOf(node), '/v1/peers', PATIENT);
   return peers[0]?.probe?.ipv4?.state === 'up' && peers[0].probe.ipv6?.state === 'up';
 };
 
@@ -53,7 +53,8 @@ test('both families move: VNI 1 → 7, then to host-gw, and nothing is lost', { 
   await assertPaths(nodes, ['device flannel-v6.7', 'device flannel.7', 'routes by flannel.7']);
   await routes6(/ dev flannel-v6\.7 /);
   // The new device has its first address after the bridge's anycast address is there.
-  for (const node of nodes) await until(() => isUp(node), { what: `${node.host.name} that measures both` });
+  for (const node of nodes)
+    await until(() => isUp(node), { what: `${node.host.name} that measures both`, timeoutMs: 30_000 });
   const on = await change(network, '--backend=host-gw');
   assert.equal(on.code, 0, on.stdout + on.stderr);
   await assertPaths(nodes, ['routes by eth0']);

@@ -13,6 +13,7 @@ import {
 import { dualNetwork, route6 } from '../support/dual-network.ts';
 import { daemonLog, FLANNELD, startFlanneld } from '../support/flanneld.ts';
 import { testNetwork } from '../support/network.ts';
+import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -64,8 +65,7 @@ test('the port alone, twice, and a restart between: nothing is lost', { skip }, 
   await startFlanneld(two.host, two.flags);
   await assertPaths([two], ['device flannel.1', 'routes by flannel.1']);
   await assertPaths([one], ['device flannel-1', 'routes by flannel-1']);
-  const ping = ['ping', '-c1', '-W5', one.container.address];
-  assert.equal((await two.container.run(ping)).code, 0);
+  await waitForAnswer(two.container, one.container.address);
 });
 
 test('the port of both families, and an abort in the middle', { skip }, async (t) => {

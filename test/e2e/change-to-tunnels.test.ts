@@ -9,6 +9,7 @@ import {
   configOf,
   ringOf,
   strict,
+  waitForMtu,
   waitForSourceCheck,
 } from '../support/changing-hosts.ts';
 import { readLease, WEFT } from '../support/flanneld.ts';
@@ -45,14 +46,13 @@ test('vxlan → wireguard, and back: nothing is lost', { skip }, async (t) => {
       await readLease(network.etcd, 3, subnet),
       /"BackendData":\{"PublicKey":"[^"]+","Port":51820\}/,
     );
-    assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1420$/m);
+    await waitForMtu(host, 1420);
   }
   const back = await change(network, '--backend=vxlan', '--vni=7');
   assert.equal(back.code, 0, back.stdout + back.stderr);
   await assertPaths(network.nodes, ['device flannel.7', 'routes by flannel.7']);
   await assertNothingLost(ring);
-  for (const { host } of network.nodes)
-    assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1450$/m);
+  for (const { host } of network.nodes) await waitForMtu(host, 1450);
 });
 
 const noIpip = cannotRun('etcd', 'etcdctl', 'ping') || (await lacks('ipip'));
@@ -110,8 +110,7 @@ test('vxlan → ipip, and back: nothing is lost', { skip: noIpip }, async (t) =>
   const there = await change(network, '--backend=ipip');
   assert.equal(there.code, 0, there.stdout + there.stderr);
   await assertPaths(network.nodes, ['routes by flannel.ipip']);
-  for (const { host } of network.nodes)
-    assert.match((await host.read('/run/flannel/subnet.env')) ?? '', /^FLANNEL_MTU=1480$/m);
+  for (const { host } of network.nodes) await waitForMtu(host, 1480);
   const back = await change(network, '--backend=vxlan', '--accept-smaller-mtu');
   assert.equal(back.code, 0, back.stdout + back.stderr);
   await assertPaths(network.nodes, ['device flannel.1', 'routes by flannel.1']);

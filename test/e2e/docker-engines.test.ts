@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pingOnce } from '#src/lab/reach.ts';
 import { callerSeenBy, type TrafficReport, untilListening } from '#src/lab/traffic.ts';
 import { until } from '#src/sys/until.ts';
 import { dockerEngines, type Engine } from '../support/docker-engines.ts';
@@ -117,7 +116,7 @@ for (const { called, engine, drifts, opened, hasChurn = false, ...setting } of S
           what: `rules as before: ${before}`,
           signal: two.host.signal,
         });
-        await waitForReach(network);
+        await assertReach(network);
       });
     }
     if (opened !== undefined) await tryStranger(t, network, { opened });
@@ -135,12 +134,12 @@ for (const { called, engine, drifts, opened, hasChurn = false, ...setting } of S
     });
     await t.test('docker0 absent, a network of one’s own on the overlay’s subnet', async () => {
       const nodes = await Promise.all([useOwnBridge(one, engine), useOwnBridge(two, engine)]);
-      await waitForReach({ ...network, nodes });
+      await assertReach({ ...network, nodes });
     });
     await t.test('a restart of Docker that ends its containers', async () => {
       await one.docker.restart();
       await one.docker.must(['start', 'web']);
-      await waitForReach({ ...network, nodes: [await webAgain(one), await webAgain(two)] });
+      await assertReach({ ...network, nodes: [await webAgain(one), await webAgain(two)] });
     });
   });
 }
@@ -177,15 +176,6 @@ async function ourRules({ host }: DockerNode): Promise<string> {
   const list = 'iptables-save | grep -e "^-A.*FLANNEL"; nft list table ip flannel-ipv4 2>/dev/null';
   const listed = (await host.must(['sh', '-c', `${list}; true`])).replaceAll(/ packets \d+ bytes \d+/g, '');
   return listed.split('\n').sort().join('\n').trim();
-}
-
-async function waitForReach(network: DockerNetwork): Promise<void> {
-  const [one, two] = network.nodes;
-  await until(async () => (await pingOnce(one.web, two.web)).ms !== undefined, {
-    what: 'a ping after the repair',
-    signal: one.host.signal,
-  });
-  await assertReach(network);
 }
 
 async function publishPorts({ lab, nodes: [one, two] }: DockerNetwork): Promise<void> {

@@ -5,6 +5,7 @@ import { dockerEngines } from '../support/docker-engines.ts';
 import { assertReach, type DockerNode, dockerNetwork } from '../support/docker-network.ts';
 import { giveIpv6, wholePacket } from '../support/dual-network.ts';
 import { WEFT } from '../support/flanneld.ts';
+import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -31,7 +32,7 @@ async function addressOf({ host, docker }: DockerNode) {
 for (const engine of Object.values(dockerEngines())) {
   test(`${engine.called}: containers of two hosts reach each other in both families`, {
     skip: cannot || engine.skip,
-    timeout: 180_000,
+    timeout: 300_000,
   }, async (t) => {
     const network = await dockerNetwork(t, {
       engine,
@@ -42,6 +43,9 @@ for (const engine of Object.values(dockerEngines())) {
     await assertReach(network);
     const [one, two] = network.nodes;
     const [near, far] = [await addressOf(one), await addressOf(two)];
+    // A bridge that is new looks for duplicates of its own IPv6 address first.
+    await waitForAnswer(one.web, far.address);
+    await waitForAnswer(two.web, near.address);
     assert.ok(await wholePacket(one.web, far.address, 1430), 'from the first host');
     assert.ok(await wholePacket(two.web, near.address, 1430), 'from the second');
     // Whoever asks is seen as who he is: an answer to another address would have no way.
@@ -60,7 +64,7 @@ for (const engine of Object.values(dockerEngines())) {
   });
 }
 
-test('without --ipv6 doctor says what Docker lacks', { skip: cannot, timeout: 180_000 }, async (t) => {
+test('without --ipv6 doctor says what Docker lacks', { skip: cannot, timeout: 300_000 }, async (t) => {
   const { debian, iptables } = dockerEngines();
   const engine = debian.skip ? iptables : debian;
   if (engine.skip) return t.skip(engine.skip);

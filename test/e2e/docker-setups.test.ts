@@ -18,7 +18,7 @@ const DIRECT = CONFIG.replace('"vxlan"', '"vxlan","DirectRouting":true');
 
 test(`a stranger and what mk-docker-opts writes: ${iptables.called}`, {
   skip: cannot || iptables.skip,
-  timeout: 120_000,
+  timeout: 240_000,
 }, async (t) => {
   const network = await dockerNetwork(t, { engine: iptables });
   await t.test('the overlay works', () => assertReach(network));
@@ -27,7 +27,7 @@ test(`a stranger and what mk-docker-opts writes: ${iptables.called}`, {
 
 test(`iptables=false: ${iptables.called}`, {
   skip: cannot || iptables.skip,
-  timeout: 120_000,
+  timeout: 240_000,
 }, async (t) => {
   const network = await dockerNetwork(t, { engine: { ...iptables, config: { iptables: false } } });
   const [one] = network.nodes;
@@ -41,7 +41,7 @@ for (const { name, engine, dockerOptions } of [
 ]) {
   test(`with DirectRouting the underlay is trusted for the overlay's addresses, and no others: ${name}`, {
     skip: cannot || engine.skip,
-    timeout: 120_000,
+    timeout: 240_000,
   }, async (t) => {
     const network = await dockerNetwork(t, { engine, dockerOptions, config: DIRECT });
     const [one, two] = network.nodes;

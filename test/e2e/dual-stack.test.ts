@@ -21,7 +21,7 @@ import {
   WEFT,
   writeConfig,
 } from '../support/flanneld.ts';
-import { statusOf } from '../support/node-status.ts';
+import { readyOn, statusOf } from '../support/node-status.ts';
 import { cannotRun, testLab } from '../support/test-lab.ts';
 
 /*
@@ -80,8 +80,7 @@ for (const api of [2, 3] as const) {
         (await here.host.must(['sysctl', '-n', 'net.ipv6.conf.flannel-v6/1.accept_ra'])).trim(),
         '0',
       );
-      const status = await statusOf(here.host);
-      assert.equal(status.ready, true, status.troubles.join());
+      const status = await readyOn(here.host);
       assert.equal(status.network?.ipv6Subnet, here.subnet6);
       assert.equal(status.network?.publicIpv6, here.host6);
     }
@@ -164,8 +163,7 @@ for (const api of [2, 3] as const) {
         ['flannel-v6.1 1430'],
       );
       assert.ok(await wholePacket(here.container, there.address6, 1430));
-      const status = await statusOf(here.host);
-      assert.equal(status.ready, true, status.troubles.join());
+      const status = await readyOn(here.host);
       assert.equal(status.network?.subnet, here.subnet6);
     }
     const list = (folder: string) =>
@@ -228,8 +226,7 @@ for (const [what, config, family, device, mtu] of [
       assert.match(details, new RegExp(`local ${family === 'v6' ? here.host6 : here.host.address} `));
       const to = family === 'v6' ? there.container.address : there.address6;
       assert.ok(await wholePacket(here.container, to, mtu));
-      const status = await statusOf(here.host);
-      assert.equal(status.ready, true, status.troubles.join());
+      await readyOn(here.host);
     }
   });
 }

@@ -13,9 +13,9 @@ import {
   type DockerNetwork,
   type DockerNode,
   dockerNetwork,
-  WEB,
+  runWeb,
 } from '../support/docker-network.ts';
-import { assertWhole, callEcho, serveEcho } from '../support/echo-calls.ts';
+import { assertWhole, callEcho, serveEcho, taken, takenByEcho } from '../support/echo-calls.ts';
 import { statusesOf } from '../support/node-status.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -56,7 +56,6 @@ for (const { engine, drop, undo } of SETTINGS) {
   test(engine.called, { skip: cannot || engine.skip, timeout: 240_000 }, async (t) => {
     const network = await dockerNetwork(t, { engine, flags: ['--fast-path=on'] });
     const [one, two] = network.nodes;
-    await until(async () => (await pingOnce(one.web, two.web)).ms !== undefined, { what: 'a ping' });
     await assertReach(network);
     await Promise.all(network.nodes.map(({ host }) => untilFast(host, 1)));
     await serve(t, two.web);
@@ -75,15 +74,15 @@ for (const { engine, drop, undo } of SETTINGS) {
       const call = await callEcho(one.web, two.web.address, { ms: 600_000 });
       try {
         for (let round = 0; round < ROUNDS; round++) {
-          const before = { all: await delivered(two), fast: await fastPackets(network) };
+          const before = { all: await taken(two.web), fast: await fastPackets(network) };
           const isFast = async (): Promise<boolean> =>
-            (await delivered(two)) > before.all + 100 && (await fastPackets(network)) > before.fast + 200;
+            (await taken(two.web)) > before.all + 100 && (await fastPackets(network)) > before.fast + 200;
           await until(isFast, { what: `a fast flow in round ${round}`, timeoutMs: 20_000 });
           await two.host.must(['sh', '-c', drop]);
           await systemClock.sleep(FRESH_MS);
-          const at = await delivered(two);
+          const at = await takenByEcho(two.web);
           await systemClock.sleep(FRESH_MS / 4);
-          assert.equal(await delivered(two), at, `round ${round}`);
+          assert.equal(await takenByEcho(two.web), at, `round ${round}`);
           await two.host.must(['sh', '-c', undo]);
         }
       } finally {
@@ -100,7 +99,7 @@ for (const { engine, drop, undo } of SETTINGS) {
 
     await t.test('containers that come and go are known, and another one gets the address', async () => {
       await two.docker.remove('web');
-      const [first, second] = [await two.docker.run('first', WEB), await two.docker.run('second', WEB)];
+      const [first, second] = [await runWeb(two.docker, 'first'), await runWeb(two.docker, 'second')];
       assert.equal(first.address, two.web.address);
       for (const container of [first, second]) {
         await serve(t, container);
@@ -157,15 +156,9 @@ async function assertFlows(
   assertWhole(await (await callEcho(from.web, to.web.address, { ms })).report);
 }
 
-/** Datagrams that programs in the container have taken (`Udp: InDatagrams` of /proc/net/snmp). */
-async function delivered({ web }: DockerNode): Promise<number> {
-  const text = await web.must(['grep', '^Udp: [0-9]', '/proc/net/snmp']);
-  return Number(text.split(' ')[1]);
-}
-
 async function publish(t: TestContext, { lab, nodes: [one, two] }: DockerNetwork): Promise<void> {
   const ports = ['8081:8080', '7001:7000', '7001:7000/udp'].flatMap((port) => ['--publish', port]);
-  const shop = await one.docker.run('shop', WEB, ports);
+  const shop = await runWeb(one.docker, 'shop', ports);
   await serve(t, shop);
   assert.equal(await callerSeenBy(lab.store, one.host.address, 8081), lab.store.address);
   assert.equal(await callerSeenBy(two.web, one.host.address, 8081), two.host.address);

@@ -184,7 +184,9 @@ test('turned on while a container runs it costs no packet where there is tcx', {
       pins.join('\n'),
     );
   assert.doesNotMatch(await two.must(['tc', 'qdisc', 'show', 'dev', 'veth-green']), /clsact/);
-  assert.ok(((await packetsOf(two, 'green')) ?? 0) > 0);
+  // The flow may have ended before the programs came.
+  await during('green', async () => {}, 1_500);
+  await until(async () => ((await packetsOf(two, 'green')) ?? 0) > 0, { what: 'fast packets' });
   await writeConfig('green', configOf('green'));
   await untilGone(two, 'green');
   await start(one, ALL);
@@ -220,12 +222,12 @@ test('a network that is not among the flags of the next start has lost its progr
     await during('red', async () => {
       await restart(host, '--networks=red,green');
       await untilFast(host, 'red');
-      assert.deepEqual(await tracesOf(host, 'blue'), []);
+      await untilGone(host, 'blue');
     });
     assert.equal((await host.must(['cat', LIBERAL])).trim(), '1');
   }
   // What a stop leaves is there: packets go on, slow.
-  assert.ok(await reaches('blue'));
+  await until(() => reaches('blue'), { what: 'network blue without a daemon' });
 });
 
 test('a network that comes back with another backend has lost them, too', { skip }, async () => {
@@ -267,6 +269,11 @@ test('a network that is removed while flanneld runs leaves nothing', { skip }, a
     await until(async () => (await host.must(['cat', LIBERAL])).trim() === '0', {
       what: 'the setting put back',
     });
-    assert.equal(await host.must(['sh', '-c', 'find /sys/fs/bpf/weft 2>/dev/null; true']), '');
+    await until(
+      async () => (await host.must(['sh', '-c', 'find /sys/fs/bpf/weft 2>/dev/null; true'])) === '',
+      {
+        what: 'end of the pins',
+      },
+    );
   }
 });

@@ -145,6 +145,7 @@ test('containers reach each other in both directions, full packets pass, and the
     ]);
   }
   for (const capture of captures) {
+    await capture.waitFor(8);
     await capture.stop();
     const lines = (await capture.text()).trim().split('\n');
     t.diagnostic(`${lines.length} packets on the underlay`);

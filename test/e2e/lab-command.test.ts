@@ -16,7 +16,8 @@ import { cannotRun } from '../support/test-lab.ts';
 const skipLab = cannotRun('ping', 'tcpdump', 'nft', 'iptables');
 const skipEtcd = skipLab || cannotRun('etcd', 'etcdctl');
 
-const weft = (words: readonly string[]) => systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 60_000 });
+const weft = (words: readonly string[]) =>
+  systemCommands.run([WEFT, 'lab', ...words], { timeoutMs: 240_000 });
 
 let made = 0;
 /** A name for a lab of one test, which is taken down at its end. */
@@ -203,6 +204,8 @@ for (const [how, when, sight] of [
       assert.equal(code, 130);
     } else {
       assert.notDeepEqual(left(name), []);
+      // Its commands go on without it, and "down" would miss the namespace that one of them makes later.
+      await until(() => commandsWith(name).length === 0, { what: 'end of the commands that it had begun' });
       const running = processesOf(name);
       if (sight === DAEMONS) assert.notDeepEqual(running, []);
       assert.equal((await weft(['down', `--name=${name}`])).code, 0);
@@ -214,6 +217,19 @@ for (const [how, when, sight] of [
     assert.deepEqual(left(name), []);
   });
 }
+
+/** Command lines with the lab's name in them: its namespaces and files have it. */
+const commandsWith = (name: string): string[] =>
+  readdirSync('/proc')
+    .filter((it) => /^\d+$/.test(it))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+      } catch {
+        return '';
+      }
+    })
+    .filter((line) => new RegExp(`\\b${name}\\b`).test(line));
 
 /** Pids of what runs in the lab's namespaces. */
 function processesOf(name: string): number[] {

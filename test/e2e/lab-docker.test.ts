@@ -67,7 +67,7 @@ for (const engine of [debian, iptables]) {
     const name = `t${process.pid}up`;
     const run = (words: string[]) =>
       systemCommands.run([...firstInPath(engine.programs), ...words] as [string, ...string[]], {
-        timeoutMs: 120_000,
+        timeoutMs: 240_000,
       });
     t.after(() => run([WEFT, 'lab', 'down', `--name=${name}`]));
     const up = await run([WEFT, 'lab', 'up', '--docker', `--name=${name}`]);
@@ -96,7 +96,7 @@ test('traffic, callers and captures show what went over a bridge', {
   await until(async () => (await traffic.received()) > before + 20, { what: 'answer after the gap' });
   const report = await traffic.stop();
   assert.ok(report.lost >= 20, JSON.stringify(report));
-  // Between twenty packets there are ten times 20 ms at the least: one that is late may be followed at once by the next.
+  // Twenty packets take ten times 20 ms at the least: the sender may send one at once after a late one.
   assert.ok(report.longestGapMs >= 200, JSON.stringify(report));
   await capture.stop();
   const [frame] = await capture.frames();

@@ -20,7 +20,7 @@ const { debian, iptables } = dockerEngines();
 /** With the dockerd of this folder, or the first one in PATH. */
 const weft = (words: readonly string[], programs?: string) =>
   systemCommands.run([...firstInPath(programs), WEFT, 'lab', ...words] as [string, ...string[]], {
-    timeoutMs: 120_000,
+    timeoutMs: 240_000,
   });
 
 let made = 0;

@@ -32,8 +32,8 @@ for (const underlay of ['l2', 'l3'] as const) {
     assert.ok(h1 && h2);
     assert.equal(lab.store.address, '172.16.70.190');
     assert.equal(h2.address, underlay === 'l2' ? '172.16.70.192' : '172.16.72.190');
-    await h1.must(['ping', '-c1', '-W2', h2.address]);
-    await h2.must(['ping', '-c1', '-W2', lab.store.address]);
+    await h1.must(['ping', '-c1', '-W5', h2.address]);
+    await h2.must(['ping', '-c1', '-W5', lab.store.address]);
     const route = await h1.must(['ip', 'route', 'get', h2.address]);
     assert.match(route, underlay === 'l2' ? /^172\S+ dev eth0/ : /via 172\.16\.71\.1 dev eth0/);
   });
@@ -98,7 +98,7 @@ test('a host’s namespaces go with the lab, also from labs that were made meanw
   const inOther = () => stranger.must(['findmnt', '-rno', 'TARGET']);
   await one.down();
   assert.doesNotMatch(await inOther(), new RegExp(`weft-${one.name}-|/${one.name}/`));
-  await stranger.must(['ping', '-c1', '-W2', other.store.address]);
+  await stranger.must(['ping', '-c1', '-W5', other.store.address]);
 });
 
 test('containers on one bridge have addresses of its subnet and its MTU', { skip }, async (t) => {
@@ -110,7 +110,18 @@ test('containers on one bridge have addresses of its subnet and its MTU', { skip
   const c2 = await makeContainer(h1, 'c2');
   assert.deepEqual([c1.address, c2.address], ['10.0.1.2', '10.0.1.3']);
   assert.equal((await c1.ip(['link', 'show', 'eth0']))[0]?.mtu, 1450);
-  await c1.must(['ping', '-c1', '-W2', c2.address]);
+  for (const [at, device] of [
+    [c2, 'eth0'],
+    [h1, 'veth-c2'],
+    [h1, 'docker0'],
+    [h1, 'eth0'],
+  ] as const)
+    assert.doesNotMatch(
+      (await at.ip(['link', 'show', 'dev', device]))[0]?.operstate ?? 'DOWN',
+      /DOWN/,
+      device,
+    );
+  await c1.must(['ping', '-c1', '-W5', c2.address]);
   assert.match(await c1.must(['ip', 'route']), /^default via 10\.0\.1\.1 dev eth0/);
 });
 
@@ -155,7 +166,7 @@ test('down takes all of a lab away, programs included, and leaves the other lab 
   assert.deepEqual(mountsOf(one), []);
   assert.equal(existsSync(one.folder), false);
   assert.equal(theirs.isAlive(), true);
-  await stranger.must(['ping', '-c1', '-W2', other.store.address]);
+  await stranger.must(['ping', '-c1', '-W5', other.store.address]);
   await one.down();
 });
 

@@ -44,7 +44,10 @@ for (const api of [2, 3] as const) {
       }
       const joining = await network.lab.addHost('h3', 3);
       const three = await startNode(joining, flagsFor(joining, network.etcd), FLANNELD);
-      for (const { host } of [one, two]) await waitForRoute(host, three.subnet);
+      for (const { host, subnet } of [one, two]) {
+        await waitForRoute(host, three.subnet);
+        await waitForRoute(joining, subnet);
+      }
       for (const { container } of [one, two])
         await container.must(['ping', '-c1', '-W5', three.container.address]);
     });

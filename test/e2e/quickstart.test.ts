@@ -16,7 +16,7 @@ done
 ! etcd --version 2>/dev/null && exec "$@"`;
 
 const quickstart = (words: readonly string[], hide: readonly string[] = []) =>
-  systemCommands.run([...hide, QUICKSTART, ...words] as [string, ...string[]], { timeoutMs: 120_000 });
+  systemCommands.run([...hide, QUICKSTART, ...words] as [string, ...string[]], { timeoutMs: 240_000 });
 const down = (t: TestContext, name: string): void =>
   t.after(() => systemCommands.run([WEFT, 'lab', 'down', `--name=${name}`]));
 const namespacesOf = (name: string): string[] =>

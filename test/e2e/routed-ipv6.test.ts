@@ -10,7 +10,7 @@ import {
   wholePacket,
 } from '../support/dual-network.ts';
 import { daemonLog, flagsFor, waitForRoute } from '../support/flanneld.ts';
-import { statusOf } from '../support/node-status.ts';
+import { readyOn, statusOf } from '../support/node-status.ts';
 import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -60,7 +60,7 @@ test('DirectRouting: a peer behind a router in IPv6 alone has a plain route in I
     assert.ok(await wholePacket(here.container, there.address6, 1430), 'IPv6');
   }
   assert.match(await route6(one.host, two.subnet6), / via fd77::2 dev eth0 proto 87/);
-  assert.equal((await statusOf(one.host)).ready, true);
+  await readyOn(one.host);
 });
 
 test('host-gw: a peer behind a router in IPv6 is named with that address, and has its route in IPv4', {

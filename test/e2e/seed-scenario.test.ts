@@ -63,7 +63,7 @@ for (const { store, engine, written } of SCENARIOS) {
   const { api, kind, called } = store;
   test(`two hosts with ${engine.called} talk over VXLAN, coordinated by ${called}`, {
     skip: skip || engine.skip,
-    timeout: 180_000,
+    timeout: 300_000,
   }, async (t) => {
     const step = stepsOf(t);
     const lab = await testLab(t, { hosts: 2 });

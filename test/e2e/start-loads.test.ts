@@ -25,6 +25,9 @@ import { cannotRun, testLab } from '../support/test-lab.ts';
  */
 const skip = cannotRun('etcd', 'etcdctl', 'iptables');
 
+/** flanneld's default. */
+const RESPONDER_PORT = 8474;
+
 /** By name, without `node:`. crypto alone takes 1 MB and 10 ms, tls and http2 take more. */
 const NODE_MODULES = [
   'child_process',
@@ -55,11 +58,14 @@ async function loadedByStart(t: TestContext, api: 2 | 3): Promise<ReadonlySet<st
   await startFlanneld(host, words, process.execPath);
   const lines = async () => (await daemonLog(host)).matchAll(/^loaded (\S+)$/gm);
   const names = async () => new Set([...(await lines())].map(([, name = '']) => name));
-  await until(async () => (await names()).has('src/node/probe-service.ts'), {
-    what: 'what measures peers',
+  // A line is written before the module's own imports are loaded. Once it listens, all of them are there.
+  await until(async () => (await host.must(['ss', '-Hltn', 'sport', '=', `:${RESPONDER_PORT}`])) !== '', {
+    what: 'answers to what measures peers',
     timeoutMs: 15_000,
   });
-  return await names();
+  const loaded = await names();
+  assert.ok(loaded.has('src/node/probe-service.ts'));
+  return loaded;
 }
 
 test('nothing that is loaded later, and of Node only these', { skip }, async (t) => {

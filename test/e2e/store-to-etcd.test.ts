@@ -19,7 +19,7 @@ const skip = cannotRun('etcd', 'etcdctl', 'ping', 'iptables');
 
 test('a network moves from the embedded store to three etcds: same subnets, no packet lost', {
   skip,
-  timeout: 180_000,
+  timeout: 300_000,
 }, async (t: TestContext) => {
   const lab = await testLab(t, { hosts: 2 });
   const small = await lab.addHost('small', -3);

@@ -115,7 +115,8 @@ test('udp: drift of device and routes is repaired, and a restart is a gap and no
     await until(async () => (await linesOf(host, 'route', 'show', '10.0.77.0/24')).length === 0, {
       what: `removal after: ip ${drift.join(' ')}`,
     });
-    await until(() => isWhole(one), { what: `repair of: ip ${drift.join(' ')}` });
+    // The device may go once more while it is looked at.
+    await until(() => isWhole(one).catch(() => undefined), { what: `repair of: ip ${drift.join(' ')}` });
     await reachEachOther(one, two);
   }
   assert.deepEqual((await statusOf(host)).troubles, []);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Host } from '#src/lab/host.ts';
 import { dualNetwork, readDualLease, wholePacket } from '../support/dual-network.ts';
 import { lacks } from '../support/kernel-has.ts';
-import { statusOf } from '../support/node-status.ts';
+import { readyOn } from '../support/node-status.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
@@ -58,7 +58,7 @@ for (const [mode, isIpv6] of [
       assert.deepEqual(allowed?.split(',').sort(), [`${there.subnet}.0/24`, there.subnet6].sort());
       assert.ok(await wholePacket(here.container, there.container.address, MTU), 'IPv4');
       assert.ok(await wholePacket(here.container, there.address6, MTU), 'IPv6');
-      assert.equal((await statusOf(here.host)).ready, true);
+      await readyOn(here.host);
     }
   });
 }

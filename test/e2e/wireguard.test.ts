@@ -12,7 +12,7 @@ import {
 } from '../support/dual-network.ts';
 import { daemonLog, PREFIX, startFlanneld } from '../support/flanneld.ts';
 import { lacks } from '../support/kernel-has.ts';
-import { statusOf } from '../support/node-status.ts';
+import { readyOn, statusOf } from '../support/node-status.ts';
 import { cannotRun, wholeFile } from '../support/test-lab.ts';
 
 /*
@@ -89,8 +89,7 @@ test('containers reach each other in both families, with packets of the whole MT
         `51821 off\\n${escaped(peer)} ${escaped(PSK)} \\[${there.host6}\\]:51821 ${escaped(there.subnet6)} off$`,
       ),
     );
-    const status = await statusOf(here.host);
-    assert.equal(status.ready, true, status.troubles.join());
+    const status = await readyOn(here.host);
     assert.deepEqual(status.peers.quarantined, []);
   }
 });

@@ -134,6 +134,14 @@ async function assertFollowed({ etcd, one }: DualNetwork, api: 2 | 3, n: number)
   await until(async () => (await route6(one.host, `fd00:10:0:${n}::/64`)) !== '', { what: 'a new peer' });
   await etcd.must(api, [gone, key]);
   await until(async () => (await route6(one.host, `fd00:10:0:${n}::/64`)) === '', { what: 'its end' });
+  // Neighbour and forwarding entry go after the route.
+  const { BackendData, BackendV6Data } = JSON.parse(lease({}));
+  const macs = [BackendData, BackendV6Data].map(({ VtepMAC }) => `-e ${VtepMAC}`).join(' ');
+  const rest = ['ip neigh', ...['flannel.1', 'flannel-v6.1'].map((it) => `bridge fdb show dev ${it}`)].join(
+    '; ',
+  );
+  const isClean = ['sh', '-c', `! { ${rest}; } | grep -q ${macs}`];
+  await until(async () => (await one.host.run(isClean)).code === 0, { what: 'the end of its entries' });
 }
 
 const named = (log: string, { key, reason }: Hostile): string[] =>

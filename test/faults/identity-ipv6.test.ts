@@ -135,7 +135,9 @@ test("the underlay's address of IPv6 changes, and the peers follow", { skip }, a
       timeoutMs: 30_000,
     });
     await waitForAnswer(one.container, two.address6);
-    assert.doesNotMatch(await entriesOf(one.host), new RegExp(` dst ${from} `));
+    await until(async () => !new RegExp(` dst ${from} `).test(await entriesOf(one.host)), {
+      what: `the end of the entry for ${from}`,
+    });
     assert.match(await readDualLease(etcd, 3, two), new RegExp(`"PublicIPv6":"${to}"`));
     const device = await host.must(['ip', '-d', 'link', 'show', 'flannel-v6.1']);
     assert.match(device, new RegExp(` local ${to} `));

@@ -68,7 +68,10 @@ test(`P7, P17 SIGKILL at ${KILLS} random instants of a start`, { skip }, async (
     await startFlanneld(one.host, one.flags);
     const startMs = performance.now() - began;
     for (let kill = 0; kill < KILLS; kill++) {
-      (await flanneldOn(one.host)).kill('SIGKILL');
+      const running = await flanneldOn(one.host);
+      running.kill('SIGKILL');
+      // Until its end it has the lock that the next one needs.
+      await running.exited();
       // The worse half of the rounds has everything to make; in the others all is there already.
       if (kill % 2 === 0)
         await one.host.must(['sh', '-c', 'iptables -F; iptables -t nat -F; rm /run/flannel/subnet.env']);

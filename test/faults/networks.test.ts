@@ -171,14 +171,15 @@ test('a config that changes is followed in place by its network alone', { skip }
     await etcd.put(`${PREFIX}/blue/config`, configOf(1).replace('"VNI":1', '"VNI":1,"MTU":1400'));
     await until(async () => /FLANNEL_MTU=1350/.test((await one.read(`${FOLDER}/blue.env`)) ?? ''), {
       what: 'MTU in blue.env',
+      timeoutMs: 20_000,
     });
     await etcd.put(`${PREFIX}/blue/config`, configOf(1).replace('"VNI":1', '"VNI":9'));
     await until(
       async () =>
         (await statusOf(one)).get('blue')?.troubles.some((trouble) => /Backend\.VNI is now 9/.test(trouble)),
-      { what: 'refusal of another VNI' },
+      { what: 'refusal of another VNI', timeoutMs: 20_000 },
     );
-    assert.equal((await statusOf(one)).get('red')?.ready, true);
+    await isReady(one, 'red');
     await etcd.put(`${PREFIX}/blue/config`, configOf(1));
     await isReady(one, 'blue');
   });

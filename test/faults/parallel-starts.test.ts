@@ -43,8 +43,13 @@ const complaints = async (daemon: Daemon): Promise<string[]> =>
 
 /** The others took nothing with them that is the running one's, and left nothing of their own. */
 async function assertOneNode(host: Host, etcd: Store): Promise<void> {
-  const { code, stdout, stderr } = await host.run([WEFT, 'status', `--etcd-prefix=${PREFIX}`]);
-  assert.equal(code, 0, stderr);
+  const stdout = await until(
+    async () => {
+      const { code, stdout } = await host.run([WEFT, 'status', `--etcd-prefix=${PREFIX}`]);
+      return code === 0 && stdout;
+    },
+    { what: 'a flanneld that is ready', timeoutMs: 20_000 },
+  );
   // The identity, and the machine that it was made on.
   const [identity = 'none'] = (await host.read('/var/lib/weft/node-id'))?.split(' ') ?? [];
   assert.ok(stdout.includes(identity), `${identity}: ${stdout}`);

@@ -221,7 +221,7 @@ test(`${SEQUENCES} random sequences of leases and kernel changes end with wanted
           }
           return actual === wanted;
         },
-        { what: 'wanted = actual', timeoutMs: 10_000 },
+        { what: 'wanted = actual', timeoutMs: 30_000 },
       ).catch((error: unknown) => {
         throw new Error(`actual:\n${actual}\nwanted:\n${wanted}`, { cause: error });
       });

@@ -90,6 +90,14 @@ export async function assertFollowed(network: Network, api: 2 | 3): Promise<void
   const n = freeSubnets(network, 250).at(-1);
   assert.ok(n !== undefined);
   const route = () => one.host.must(['ip', 'route', 'show', `10.0.${n}.0/24`]);
+  const mac = JSON.parse(leaseValue(n)).BackendData.VtepMAC;
+  // Neighbour and forwarding entry go after the route.
+  const rest = () =>
+    one.host.must([
+      'sh',
+      '-c',
+      `ip neigh show dev flannel.1 | grep -w '10.0.${n}.0'; bridge fdb show dev flannel.1 | grep '^${mac} '; true`,
+    ]);
   // etcdctl of 3.4 gives up on a cluster that is electing a leader.
   await until(
     async () =>
@@ -102,4 +110,5 @@ export async function assertFollowed(network: Network, api: 2 | 3): Promise<void
     timeoutMs: 30_000,
   });
   await until(async () => (await route()) === '', { what: 'the end of its route', timeoutMs: 20_000 });
+  await until(async () => (await rest()) === '', { what: 'the end of its entries' });
 }

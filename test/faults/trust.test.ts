@@ -214,9 +214,15 @@ for (const api of [2, 3] as const) {
         what: "the victim's lease",
       },
     );
-    await until(async () => !(await weft('status')).includes('lease was written over'), {
-      what: 'the end of the dispute',
-    });
+    // As long as it is not ready, the command fails.
+    const status = [WEFT, 'status', ...one.flags];
+    await until(
+      async () => {
+        const { code, stdout } = await one.host.run(status);
+        return code === 0 && !stdout.includes('lease was written over');
+      },
+      { what: 'the end of the dispute' },
+    );
     assert.equal(await kernelState(one.host), before);
 
     // While it runs it takes it back at once, and names who wrote.
@@ -269,7 +275,7 @@ test('weft trust: keys are shown, forgotten and allowed', { skip }, async (t) =>
   await until(async () => (await known()).includes(renewed.publicKey), { what: 'the new key' });
 
   // The list of an operator, read again when it changes.
-  const file = ['--trust-file=/etc/weft-trusted'];
+  const file = ['--trust-file=/run/weft-trusted'];
   await weft('allow', renewed.publicKey, `${two.subnet}.0/24`, ...file);
   await (await flanneldOn(one.host)).stop();
   const strict = [...one.flags.filter((flag) => !flag.startsWith('--trust')), '--trust=allow-list', ...file];
@@ -279,7 +285,7 @@ test('weft trust: keys are shown, forgotten and allowed', { skip }, async (t) =>
   await one.host.must([
     'sh',
     '-c',
-    `sed -i 's/^${renewed.publicKey} .*/${newKey().publicKey} any/' /etc/weft-trusted`,
+    `sed -i 's/^${renewed.publicKey} .*/${newKey().publicKey} any/' /run/weft-trusted`,
   ]);
   await until(async () => (await route()) === '', { what: 'the end of the route' });
   await weft('allow', renewed.publicKey, 'any', ...file);
@@ -300,8 +306,8 @@ test('what can not be read is one line, and nobody is trusted for it', { skip },
     assert.equal(await daemon.exited(), 1);
     assert.match(await daemon.log(), expected);
   };
-  await one.host.must(['sh', '-c', `cp ${files} /tmp/keys; echo broken > ${files}`]);
+  await one.host.must(['sh', '-c', `cp ${files} /run/keys; echo broken > ${files}`]);
   await refused(/could not read the known keys/);
-  await one.host.must(['sh', '-c', `cp /tmp/keys ${files}; echo broken > /var/lib/weft/node-key`]);
+  await one.host.must(['sh', '-c', `cp /run/keys ${files}; echo broken > /var/lib/weft/node-key`]);
   await refused(/could not read this node's key/);
 });

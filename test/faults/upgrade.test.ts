@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Etcd } from '#src/lab/etcd.ts';
 import { kernelState } from '#src/lab/faults.ts';
+import { until } from '#src/sys/until.ts';
 import { reportFault } from '../support/fault-report.ts';
 import { FLANNELD, PREFIX, startFlanneld } from '../support/flanneld.ts';
 import { type Node, pairOf, testNetwork } from '../support/network.ts';
@@ -144,6 +145,11 @@ for (const flannel of [V091, HEAD]) {
     await (await flanneldOn(host)).stop();
     await leave(flannel, one, two);
     await writeLease(network.etcd, flannel, one);
+    // The first packet has its answer only where the peer has heard of the other MAC.
+    const neighbour = ['ip', 'neigh', 'show', `${one.subnet}.0`, 'dev', 'flannel.1'];
+    await until(async () => (await two.host.must(neighbour)).includes(FLANNEL_MAC), {
+      what: 'a peer that knows the MAC of the flannel',
+    });
     const [device] = await host.ip(['link', 'show', 'flannel.1']);
     const { lost } = await underTraffic(network, async () => {
       const { subnetEnv } = await startFlanneld(host, one.flags);

@@ -68,6 +68,15 @@ export async function pathsOf(host: Host): Promise<string[]> {
   ].sort();
 }
 
+/** Waits until subnet.env says this MTU: a host writes it after it has changed its devices and rules. */
+export async function waitForMtu(host: Host, mtu: number): Promise<void> {
+  const line = new RegExp(`^FLANNEL_MTU=${mtu}$`, 'm');
+  await until(async () => line.test((await host.read('/run/flannel/subnet.env')) ?? ''), {
+    what: `MTU of ${mtu} in subnet.env of ${host.name}`,
+    timeoutMs: 15_000,
+  });
+}
+
 export async function assertPaths(
   nodes: readonly Pick<Node, 'host'>[],
   expected: readonly string[],

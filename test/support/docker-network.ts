@@ -7,6 +7,7 @@ import type { Lab } from '#src/lab/lab.ts';
 import { pingOnce } from '#src/lab/reach.ts';
 import type { Store } from '#src/lab/store.ts';
 import { callerSeenBy, untilListening } from '#src/lab/traffic.ts';
+import { until } from '#src/sys/until.ts';
 import type { Engine } from './docker-engines.ts';
 import {
   CONFIG,
@@ -119,7 +120,12 @@ export async function assertReach({ nodes: [one, two] }: DockerNetwork): Promise
     [one, two],
     [two, one],
   ] as const) {
-    assert.notEqual((await pingOnce(from.web, to.web)).ms, undefined, `${from.host.name} to ${to.host.name}`);
+    // Docker puts rules before ours when it starts a container, and flanneld follows a moment later.
+    await until(async () => (await pingOnce(from.web, to.web)).ms !== undefined, {
+      what: `answer of ${to.host.name} to ${from.host.name}`,
+      timeoutMs: 20_000,
+      signal: from.host.signal,
+    });
     assert.equal(await callerSeenBy(from.web, to.web.address), from.web.address);
   }
 }

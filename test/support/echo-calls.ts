@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Daemon } from '#src/lab/daemon.ts';
 import type { Machine } from '#src/lab/machine.ts';
+import { until } from '#src/sys/until.ts';
 import type { CallReport } from './echo-process.ts';
 import { inRepository } from './flanneld.ts';
 
@@ -12,6 +13,25 @@ export async function serveEcho(machine: Machine, port = 7000): Promise<Daemon> 
   const server = await machine.start(`echo-${port}`, argv('serve', `--port=${port}`));
   await server.waitForLog(/serving/);
   return server;
+}
+
+/**
+ * Datagrams that the machine's programs have taken (`Udp: InDatagrams` of /proc/net/snmp), once the echo server has taken
+ * all that came: on a busy machine it is late, and datagrams in its queue came earlier.
+ */
+export async function takenByEcho(machine: Machine, port = 7000): Promise<number> {
+  const queue = ['ss', '-Hanu', 'sport', '=', `:${port}`];
+  await until(async () => /^\S+\s+0\s/.test(await machine.must(queue)), {
+    what: `an echo server on ${machine.name} that has taken all that came`,
+    timeoutMs: 20_000,
+  });
+  return taken(machine);
+}
+
+/** The same as of now. */
+export async function taken(machine: Machine): Promise<number> {
+  const text = await machine.must(['grep', '^Udp: [0-9]', '/proc/net/snmp']);
+  return Number(text.split(' ')[1]);
 }
 
 let calls = 0;

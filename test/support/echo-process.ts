@@ -35,9 +35,9 @@ const [SOL_SOCKET, SO_RCVBUFFORCE] = [1, 33];
 /** Messages at once: a process that was kept waiting catches up in steps, for all of them might not fit into a buffer. */
 const BURST = 20;
 /** So long at the most for the answer to the first message. */
-const FIRST_MS = 1_000;
+const FIRST_MS = 10_000;
 /** Answers are waited for so long after the last message. */
-const LAST_MS = 3_000;
+const LAST_MS = 10_000;
 /** Of a message by TCP: its number. */
 const NUMBER_BYTES = 4;
 

@@ -75,7 +75,7 @@ export async function startFlanneld(
       if (!daemon.isAlive()) throw new Error(`flanneld on ${host.name} ended:\n${await daemon.log()}`);
       return false;
     },
-    { what: `start of flanneld on ${host.name}`, timeoutMs: 20_000, signal: host.signal },
+    { what: `start of flanneld on ${host.name}`, timeoutMs: 40_000, signal: host.signal },
   );
   return { daemon, subnetEnv: (await host.read('/run/flannel/subnet.env')) ?? '' };
 }
@@ -96,7 +96,7 @@ export function subnetOf(subnetEnv: string): string {
 export async function waitForRoute(host: Host, subnet: string): Promise<void> {
   await until(async () => (await host.must(['ip', 'route', 'show', `${subnet}.0/24`])) !== '', {
     what: `route to ${subnet}.0/24 on ${host.name}`,
-    timeoutMs: 15_000,
+    timeoutMs: 30_000,
     signal: host.signal,
   });
 }

@@ -13,9 +13,12 @@ export const apiSocketOf = ({ host }: Pick<Node, 'host'>, prefix = PREFIX): stri
 /** A look at a peer has several packets, and a loaded machine is late with each. */
 const PATIENCE_MS = 30_000;
 
+/** On a busy machine a node that works takes seconds to answer. */
+export const PATIENT = { silenceMs: 10_000 } as const;
+
 /** What a host has measured of another one; `undefined` before its first look. */
 export async function probeOf(from: Node, to: Pick<Node, 'subnet'>): Promise<PeerProbe | undefined> {
-  const { peers } = await askApi(apiSocketOf(from), '/v1/peers');
+  const { peers } = await askApi(apiSocketOf(from), '/v1/peers', PATIENT);
   return peers.find(({ lease }) => lease === `${to.subnet}.0-24`)?.probe;
 }
 
