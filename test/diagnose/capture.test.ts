@@ -100,17 +100,6 @@ test('each filter shows what it names, and nothing else', { skip }, async () => 
   }
 });
 
-test('what came while the program was kept from running is shown after Ctrl-C', { skip }, async () => {
-  const words = ['--device=eth0', '--vni=1', '--container', h1.container.address];
-  const daemon = await capture(h1.host, ...words);
-  daemon.kill('SIGSTOP');
-  await ping();
-  daemon.kill('SIGINT');
-  daemon.kill('SIGCONT');
-  assert.equal(await daemon.exited(), 0);
-  assert.equal((await lines(daemon)).length, 2, await daemon.log());
-});
-
 test('a packet in fragments', { skip }, async () => {
   const words = ['--count=2', '--device=eth0', '--container', h1.container.address];
   const found = await captured(h1.host, words, () => ping('-M', 'dont', '-s', '1600'));

@@ -135,6 +135,9 @@ function leave(
   });
 }
 
+/** For two hundred datagrams: a loaded machine has a turn for the sender every fifty milliseconds. */
+const SLOW_MS = 60_000;
+
 /** A datagram each millisecond, until `stop` says which did not arrive. */
 async function stream(t: TestContext, from: FastHost, to: FastHost) {
   const [sender, receiver] = [await from.frames(t), await to.frames(t)];
@@ -161,7 +164,7 @@ async function stream(t: TestContext, from: FastHost, to: FastHost) {
         take();
         return arrived.size === sent;
       };
-      await until(isComplete, { what: 'all datagrams', timeoutMs: 2_000 }).catch(() => {});
+      await until(isComplete, { what: 'all datagrams', timeoutMs: 10_000 }).catch(() => {});
       return sent - arrived.size;
     },
   };
@@ -177,12 +180,18 @@ for (const [form, lack] of forms) {
       const wanted = wantedOf(wishOf(h1, h2));
       const ids = await leave(h1, { form, bpffs }, other, wanted);
       const flow = await stream(t, h1, h2);
-      await until(() => flow.arrived() > 200, { what: 'a stream' });
+      const of = (): string => `${flow.arrived()} of ${flow.sent()} arrived`;
+      await until(() => flow.arrived() > 200, { what: 'stream', timeoutMs: SLOW_MS }).catch((error: Error) =>
+        assert.fail(`${error.message}: ${of()}`),
+      );
       const fast = await runFastPath(t, h1, wanted, { form, bpffs });
       assert.deepEqual(fast.owner.status.failing, []);
       assert.ok(fast.owner.stateOf('own').isDone);
       const before = fast.counts().encapsulated;
-      await until(() => fast.counts().encapsulated > before + 200, { what: 'a fast stream' });
+      await until(() => fast.counts().encapsulated > before + 200, {
+        what: 'fast stream',
+        timeoutMs: SLOW_MS,
+      });
       assert.equal(await flow.stop(), 0, `of ${flow.sent()}`);
       const there = await besides(h1, { form, bpffs }, ({ hooks, names }) => hooks.list(names));
       const names = there.map(({ program }) => program).sort();
