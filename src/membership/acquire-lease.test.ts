@@ -5,10 +5,11 @@ import { silentLogger } from '#src/lib/log.ts';
 import { type AcquireRequest, acquireLease, leasesOf } from '#src/membership/acquire-lease.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { encodeAttributes } from '#src/network/lease-codec.ts';
-import { parseNetworkConfig } from '#src/network/network-config.ts';
+import { type NetworkConfig, parseNetworkConfig } from '#src/network/network-config.ts';
 import { handedOutBy } from '#src/network/overlap-rules.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import { MemoryRegistry } from '#src/registry/memory.ts';
+import type { Snapshot } from '#src/registry/registry.ts';
 import { systemClock } from '#src/sys/clock.ts';
 import { FakeClock } from '#src/sys/fake-clock.ts';
 
@@ -27,7 +28,13 @@ function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'sign'>>
   const clock = new FakeClock();
   const registry = new MemoryRegistry({ clock });
   const { signal } = new AbortController();
-  const acquire = ({ config = CONFIG } = {}) =>
+  const acquire = ({
+    config = CONFIG,
+    listing,
+  }: {
+    readonly config?: NetworkConfig;
+    readonly listing?: Promise<Snapshot>;
+  } = {}) =>
     acquireLease(
       { registry, clock, random: () => 0, log: silentLogger },
       {
@@ -40,6 +47,7 @@ function setUp(more: Partial<Pick<AcquireRequest, 'held' | 'previous' | 'sign'>>
         judge: ({ backendType }) => (backendType === 'vxlan' ? undefined : 'it has another backend'),
         attributesFor: () => ATTRIBUTES,
         ...more,
+        ...(listing && { listing }),
       },
       signal,
     );
@@ -113,6 +121,62 @@ test('a config that lost IPv6 leaves a host its IPv4 subnet', async () => {
   const { registry, signal, acquire } = setUp();
   await registry.create('10.8.77.0-24&fd00:8:0:7::-64', encodeAttributes(ATTRIBUTES), 86_400, signal);
   assert.equal((await acquire()).record.name, '10.8.77.0-24');
+});
+
+test('of two hosts that take one IPv6 subnet at the same moment the later one gives way', async () => {
+  const { clock, registry, signal, acquire } = setUp();
+  const empty = Promise.resolve(await registry.list(signal));
+  await registry.create('10.8.77.0-24&fd00:8:0:1::-64', OF_ANOTHER, 86_400, signal);
+  const acquired = acquire({ config: DUAL, listing: empty });
+  await clock.advance(1_000);
+  const { record } = await acquired;
+  assert.equal(record.name, '10.8.1.0-24&fd00:8:0:2::-64');
+  assert.deepEqual((await registry.list(signal)).records.map(({ name }) => name).sort(), [
+    '10.8.1.0-24&fd00:8:0:2::-64',
+    '10.8.77.0-24&fd00:8:0:1::-64',
+  ]);
+});
+
+test('hosts that all start at once share no subnet of either family', async () => {
+  const clock = new FakeClock();
+  const registry = new MemoryRegistry({ clock });
+  const { signal } = new AbortController();
+  const empty = Promise.resolve(await registry.list(signal));
+  const hosts = Array.from({ length: 40 }, (_, n) => {
+    const claimant = { node: `n${n}`, publicIp: { v4: ipv4(0xac104601 + n) } };
+    return acquireLease(
+      { registry, clock, random: Math.random, log: silentLogger },
+      {
+        ...{ config: DUAL, claimant, previous: {}, avoid: [], ttlSeconds: 86_400, overlap: NO_OVERLAP },
+        attributesFor: () => ({ ...ATTRIBUTES, node: claimant.node, publicIp: claimant.publicIp.v4 }),
+        listing: empty,
+      },
+      signal,
+    );
+  });
+  const all = Promise.all(hosts);
+  let isOver = false;
+  void all.then(() => (isOver = true));
+  for (let round = 0; round < 1_000 && !isOver; round++) await clock.advance(100);
+  const names = (await all).map(({ record }) => record.name);
+  for (const family of [0, 1])
+    assert.equal(new Set(names.map((name) => name.split('&')[family])).size, hosts.length);
+  const listed = (await registry.list(signal)).records.map(({ name }) => name);
+  assert.deepEqual(listed.sort(), names.sort());
+});
+
+test('a registry that does not answer when the others are listed again is asked again', async () => {
+  const { clock, registry, signal, acquire } = setUp();
+  const empty = Promise.resolve(await registry.list(signal));
+  await registry.create('10.8.77.0-24&fd00:8:0:1::-64', OF_ANOTHER, 86_400, signal);
+  const list = registry.list.bind(registry);
+  registry.list = async () => {
+    registry.list = list;
+    throw new RegistryError('unreachable', 'cannot list the leases');
+  };
+  const acquired = acquire({ config: DUAL, listing: empty });
+  await clock.advance(10_000);
+  assert.equal((await acquired).record.name, '10.8.1.0-24&fd00:8:0:2::-64');
 });
 
 const HELD = { name: '10.8.9.0-24', attributes: ATTRIBUTES };

@@ -1,8 +1,9 @@
 import { isAbort, messageOf, WeftError } from '#src/lib/errors.ts';
 import { formatIp, formatIpv4, formatIpv6, type Prefix } from '#src/lib/ip.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { familiesOf } from '#src/lib/per-family.ts';
 import type { HeldLease } from '#src/membership/membership.ts';
-import { type Claimant, isAtAddressOf, planAcquire } from '#src/network/acquire-plan.ts';
+import { type Claimant, isAtAddressOf, leaseInTheWay, planAcquire } from '#src/network/acquire-plan.ts';
 import type { Lease, LeaseAttributes, Subnets } from '#src/network/lease.ts';
 import { decodeAttributes, encodeAttributes } from '#src/network/lease-codec.ts';
 import { faultOfAddresses } from '#src/network/lease-rules.ts';
@@ -72,14 +73,20 @@ export async function acquireLease(
   let said: string | undefined;
   let { listing, previous } = request;
   let isReserved = false;
+  let created: string | undefined;
   for (let races = 0, failures = 0; races < MOST_RACES; ) {
     try {
       const seen = await (listing ?? components.registry.list(signal));
       listing = undefined;
       const tried = await tryToAcquire(components, { ...request, previous, isReserved }, seen, signal);
-      if (tried !== undefined && 'record' in tried) return tried;
+      const isHeld = tried !== undefined && 'record' in tried;
+      if (isHeld) {
+        if (!seen.records.some(({ name }) => name === tried.record.name)) created = tried.record.name;
+        if (tried.record.name !== created || !(await givesWay(components, request, tried, signal)))
+          return tried;
+      }
       races++;
-      if (tried !== undefined) {
+      if (tried !== undefined && !isHeld) {
         // A config that got IPv6, or lost it, leaves a host the subnet that its containers have.
         previous = { ...previous, ...usableOf(request.config.ranges, tried.subnets) };
         isReserved ||= tried.expiry.kind === 'reservation';
@@ -152,6 +159,26 @@ async function tryToAcquire(
       return acquired(outcome, { subnets: plan.subnets, attributes, seen });
     }
   }
+}
+
+/**
+ * A key names the subnets of both families, so a registry takes two keys that share one of them, and hosts that choose at the
+ * same moment may write such. Each of them lists the leases once more: at least the later one sees the other, and gives way.
+ */
+async function givesWay(
+  { registry, clock, log }: AcquireComponents,
+  request: AcquireRequest,
+  { record, subnets }: Acquired,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const { config } = request;
+  if (familiesOf(config.ranges).length < 2) return false;
+  const { records } = await registry.list(signal);
+  const others = records.filter(({ name }) => name !== record.name);
+  const rival = leaseInTheWay(subnets, { config, leases: await leasesOf(others, request, clock) });
+  if (rival === undefined || !(await registry.remove(record, signal))) return false;
+  log.info(`Gave ${record.name} back: another host took a part of it at the same moment (${rival.name})`);
+  return true;
 }
 
 /**

@@ -120,6 +120,19 @@ function takenSubnets(family: FamilyName, range: SubnetRange, leases: readonly L
   return taken;
 }
 
+/** A lease that takes a part of these subnets, by the rules by which {@link planAcquire} hands out others. */
+export function leaseInTheWay(
+  subnets: Subnets,
+  { config, leases }: Pick<AcquireFacts, 'config' | 'leases'>,
+): Lease | undefined {
+  const isHit = (family: FamilyName, lease: Lease): boolean => {
+    const [wanted, range] = [subnets[family], config.ranges[family]];
+    if (wanted === undefined || range === undefined) return false;
+    return takenSubnets(family, range, [lease]).some((taken) => overlaps(taken, wanted));
+  };
+  return leases.find((lease) => familiesOf(config.ranges).some((family) => isHit(family, lease)));
+}
+
 /** Names the leases that take more than one subnet: of those there should be none. */
 function outOfSubnets(range: SubnetRange, taken: readonly Prefix[]): string {
   const count = subnetCount(range);
