@@ -98,6 +98,8 @@ export async function waitForRoute(host: Host, subnet: string): Promise<void> {
     what: `route to ${subnet}.0/24 on ${host.name}`,
     timeoutMs: 30_000,
     signal: host.signal,
+  }).catch(async (error: Error) => {
+    throw new Error(`${error.message}; flanneld said:\n${await daemonLog(host)}`);
   });
 }
 
