@@ -71,7 +71,7 @@ test('one that fails fails the whole', async () => {
   await assert.rejects(runQueue(['a'], { least: 1, most: 1, hasRoom: () => false }, fails), /of one/);
 });
 
-test('there is room where processors were idle for a third of a whole window', () => {
+test('there is room where processors were idle for a quarter of a whole window', () => {
   let now = { idle: 0, user: 0 };
   const hasRoom = processorRoom(() => [
     { times: { ...now, nice: 0, sys: 0, irq: 0 } },
@@ -83,6 +83,6 @@ test('there is room where processors were idle for a third of a whole window', (
   };
   assert.equal(after(1_000, 0), false, 'the window is not over');
   assert.equal(after(0, 1_000), true, 'half of two seconds');
-  assert.equal(after(600, 1_400), false, 'less than a third');
+  assert.equal(after(450, 1_550), false, 'less than a quarter');
   assert.equal(after(1_000, 1_000), true, 'a window of its own');
 });

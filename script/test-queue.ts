@@ -34,7 +34,7 @@ const WINDOW_MS = 1_000;
  * With more work than that, tests run into their own deadlines. With less, processors have nothing to do, since most of a test
  * is to wait: for a grace to end, for a program to give up.
  */
-const IDLE_SHARE = 0.35;
+const IDLE_SHARE = 0.25;
 
 type Times = Pick<CpuInfo, 'times'>;
 

@@ -4,7 +4,7 @@ import { containsAddress, formatIpv6, parseIpv6, parsePrefix6 } from '#src/lib/i
 import { dockerEngines } from '../support/docker-engines.ts';
 import { assertReach, type DockerNode, dockerNetwork } from '../support/docker-network.ts';
 import { giveIpv6, wholePacket } from '../support/dual-network.ts';
-import { WEFT } from '../support/flanneld.ts';
+import { daemonLog, WEFT } from '../support/flanneld.ts';
 import { waitForAnswer } from '../support/pings.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -29,6 +29,15 @@ async function addressOf({ host, docker }: DockerNode) {
   return { address: said, gateway: formatIpv6(subnet.address) };
 }
 
+/** Waits for an answer; without one, the error has what both families' objects and the host's checks say. */
+const answers = (from: DockerNode, to: string): Promise<void> =>
+  waitForAnswer(from.web, to).catch(async (error: Error) => {
+    const shown = await from.host.run(['sh', '-c', SHOW]);
+    const { stdout } = await from.host.run([WEFT, 'doctor', ...from.flags]);
+    throw new Error(`${error.message}\n${shown.stdout}\n${stdout}\n${await daemonLog(from.host)}`);
+  });
+const SHOW = `ip -6 route; ip -6 neigh; ip -6 addr; bridge fdb show | grep dst; ip6tables-save 2>/dev/null; nft list ruleset`;
+
 for (const engine of Object.values(dockerEngines())) {
   test(`${engine.called}: containers of two hosts reach each other in both families`, {
     skip: cannot || engine.skip,
@@ -44,8 +53,8 @@ for (const engine of Object.values(dockerEngines())) {
     const [one, two] = network.nodes;
     const [near, far] = [await addressOf(one), await addressOf(two)];
     // A bridge that is new looks for duplicates of its own IPv6 address first.
-    await waitForAnswer(one.web, far.address);
-    await waitForAnswer(two.web, near.address);
+    await answers(one, far.address);
+    await answers(two, near.address);
     assert.ok(await wholePacket(one.web, far.address, 1430), 'from the first host');
     assert.ok(await wholePacket(two.web, near.address, 1430), 'from the second');
     // Whoever asks is seen as who he is: an answer to another address would have no way.
