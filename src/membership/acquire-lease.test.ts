@@ -179,6 +179,21 @@ test('a registry that does not answer when the others are listed again is asked 
   assert.equal((await acquired).record.name, '10.8.1.0-24&fd00:8:0:2::-64');
 });
 
+test('a lease whose creation had no answer gives way as well', async () => {
+  const { clock, registry, signal, acquire } = setUp();
+  const empty = Promise.resolve(await registry.list(signal));
+  await registry.create('10.8.77.0-24&fd00:8:0:1::-64', OF_ANOTHER, 86_400, signal);
+  const create = registry.create.bind(registry);
+  registry.create = async (...words) => {
+    registry.create = create;
+    await create(...words);
+    throw new RegistryError('timeout', 'no answer');
+  };
+  const acquired = acquire({ config: DUAL, listing: empty });
+  await clock.advance(10_000);
+  assert.equal((await acquired).record.name, '10.8.1.0-24&fd00:8:0:2::-64');
+});
+
 const HELD = { name: '10.8.9.0-24', attributes: ATTRIBUTES };
 const previousOf = { v4: prefix4(ipv4(0x0a080900), 24) };
 

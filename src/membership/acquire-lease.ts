@@ -73,17 +73,18 @@ export async function acquireLease(
   let said: string | undefined;
   let { listing, previous } = request;
   let isReserved = false;
-  let created: string | undefined;
+  let first: Snapshot | undefined;
   for (let races = 0, failures = 0; races < MOST_RACES; ) {
     try {
       const seen = await (listing ?? components.registry.list(signal));
       listing = undefined;
+      first ??= seen;
       const tried = await tryToAcquire(components, { ...request, previous, isReserved }, seen, signal);
       const isHeld = tried !== undefined && 'record' in tried;
       if (isHeld) {
-        if (!seen.records.some(({ name }) => name === tried.record.name)) created = tried.record.name;
-        if (tried.record.name !== created || !(await givesWay(components, request, tried, signal)))
-          return tried;
+        // It is new also where the answer to its creation was lost, and a later round found it.
+        const isNew = !first.records.some(({ name }) => name === tried.record.name);
+        if (!isNew || !(await givesWay(components, request, tried, signal))) return tried;
       }
       races++;
       if (tried !== undefined && !isHeld) {
