@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
+import { known } from '#src/diagnose/facts/fact.ts';
+import { readRegistry } from '#src/diagnose/facts/registry.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { RegistryError } from '#src/registry/errors.ts';
 import { readTls, type TlsFiles } from '#src/registry/tls.ts';
+import { systemClock } from '#src/sys/clock.ts';
 import { systemFiles } from '#src/sys/files.ts';
+import { askHttp } from '#src/sys/http-question.ts';
+import { systemRandom } from '#src/sys/random.ts';
 import { EtcdServer } from '../support/etcd-server.ts';
 import { type Certificates, makeCertificates } from './certificates.ts';
 import { watchFor, written } from './compliance.ts';
@@ -57,6 +62,25 @@ describe('TLS', () => {
     await open.stop();
     await guarded.stop();
     await certificates.remove();
+  });
+
+  test('doctor says which side speaks TLS, and the other does not', async () => {
+    const plain = await EtcdServer.start();
+    try {
+      const other = ({ url }: EtcdServer): string =>
+        url.startsWith('https:') ? url.replace('https:', 'http:') : url.replace('http:', 'https:');
+      const said = async (endpoints: string): Promise<string | undefined> => {
+        const components = { clock: systemClock, files: systemFiles, random: systemRandom, ask: askHttp };
+        const options = { endpoints, prefix: PREFIX, api: 'auto', tls: {} } as const;
+        return known(await readRegistry(components, options, undefined, patience())).endpoints[0]?.why;
+      };
+      assert.match((await said(other(plain))) ?? '', /the server answers without TLS/);
+      for (const server of [open, guarded])
+        assert.match((await said(other(server))) ?? '', /with TLS alone; its address may be https/);
+      assert.equal(await said(plain.url), undefined);
+    } finally {
+      await plain.stop();
+    }
   });
 
   for (const api of APIS) {

@@ -67,8 +67,20 @@ for (const [what, url, outcomes, why] of [
   [
     'http where the server wants TLS',
     'http://127.0.0.1:1',
-    { http: { kind: 'answer', status: 400, body: 'Client sent an HTTP request to an HTTPS server.\n' } },
+    {
+      http: { kind: 'failed', why: 'socket hang up' },
+      https: { kind: 'failed', why: 'self-signed certificate' },
+    },
     'TLS: the server answers with TLS alone; its address may be https, not http',
+  ],
+  [
+    'a server that speaks neither',
+    'http://127.0.0.1:1',
+    {
+      http: { kind: 'failed', why: 'socket hang up' },
+      https: { kind: 'failed', why: 'read ECONNRESET' },
+    },
+    'socket hang up',
   ],
 ] as const satisfies readonly (readonly [string, string, Partial<Record<string, HttpOutcome>>, string])[]) {
   test(`${what} is named`, async () => {

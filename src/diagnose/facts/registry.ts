@@ -105,10 +105,7 @@ async function askEndpoint(
   { tls }: EtcdOptions,
   url: string,
 ): Promise<EndpointSeen> {
-  const secure = url.startsWith('https:');
-  const agent = secure
-    ? (await import('#src/registry/secure-agent.ts')).secureAgent(tls, { keepAlive: false })
-    : undefined;
+  const agent = url.startsWith('https:') ? await agentFor(tls) : undefined;
   const from = clock.now();
   const ended = new AbortController();
   const question = { timeoutMs: DEADLINE_MS, signal: ended.signal, ...(agent && { agent }) };
@@ -117,9 +114,8 @@ async function askEndpoint(
   const version = await ask({ ...question, timeoutMs: VERSION_MS, url: `${url}/version` });
   if (version.kind !== 'answer') {
     ended.abort(SILENT);
-    return { url, why: await whyNoAnswer(ask, url, version) };
+    return { url, why: await whyNoAnswer(ask, tls, url, version) };
   }
-  if (wantsTls(version)) return { url, why: TLS_WANTED };
   const middle = (from + clock.now()) / 2;
   // The header has whole seconds: it was written half a second later, by the average.
   const aheadMs = version.date === undefined ? undefined : version.date + 500 - middle;
@@ -138,26 +134,36 @@ async function askEndpoint(
 }
 
 /**
- * A server without TLS closes the connection of a client that begins with it. The client may see an end or a reset: only a
- * question without TLS shows which of the two sides is at fault.
+ * A server without TLS closes the connection of a client that begins with it, and the other way round. The client sees an end or
+ * a reset: only a question in the other way shows which of the two it is.
  */
 async function whyNoAnswer(
   ask: AskHttp,
+  tls: EtcdOptions['tls'],
   url: string,
   outcome: Exclude<HttpOutcome, { kind: 'answer' }>,
 ): Promise<string> {
   if (outcome.kind === 'refused') return 'connection refused';
   if (outcome.kind === 'silent') return SILENT;
-  if (!url.startsWith('https:')) return outcome.why;
-  const plain = await ask({ timeoutMs: VERSION_MS, url: `${url.replace('https:', 'http:')}/version` });
-  return plain.kind === 'answer' && !wantsTls(plain) ? TLS_NOT_SPOKEN : outcome.why;
+  if (url.startsWith('https:')) {
+    const plain = await ask({ timeoutMs: VERSION_MS, url: `${url.replace('https:', 'http:')}/version` });
+    return plain.kind === 'answer' && plain.status === 200 ? TLS_NOT_SPOKEN : outcome.why;
+  }
+  const agent = await agentFor(tls);
+  const secure = await ask({
+    timeoutMs: VERSION_MS,
+    url: `${url.replace('http:', 'https:')}/version`,
+    agent,
+  });
+  const speaksTls =
+    secure.kind === 'answer' || (secure.kind === 'failed' && /certificate|alert/i.test(secure.why));
+  return speaksTls ? TLS_WANTED : outcome.why;
 }
 
-const TLS_WANTED = 'TLS: the server answers with TLS alone; its address may be https, not http';
+const agentFor = async (tls: EtcdOptions['tls']) =>
+  (await import('#src/registry/secure-agent.ts')).secureAgent(tls, { keepAlive: false });
 
-/** How Go's net/http, and so etcd, answers a question without TLS. */
-const wantsTls = (answer: HttpOutcome): boolean =>
-  answer.kind === 'answer' && answer.status === 400 && /HTTP request to an HTTPS server/.test(answer.body);
+const TLS_WANTED = 'TLS: the server answers with TLS alone; its address may be https, not http';
 
 /** `{"health":"false","reason":"RAFT NO LEADER"}`; version 2 writes `"true"` as well. */
 export function healthIn(body: string): Pick<EndpointSeen, 'healthy' | 'reason'> {
