@@ -1,6 +1,6 @@
 import { type Frame, LINK_TYPES, type LinkType } from '#src/diagnose/capture/frame.ts';
 import type { BpfInstructions } from '#src/sys/bpf-program.ts';
-import { nextTurn } from '#src/sys/next-turn.ts';
+import { nextTurn, TURNS_TO_READ } from '#src/sys/next-turn.ts';
 import type { ReceivedFrame } from '#src/sys/packet-message.ts';
 import type { PacketSocket, PacketSocketOptions } from '#src/sys/packet-socket.ts';
 
@@ -24,8 +24,6 @@ export interface LiveCaptureComponents {
   readonly onOutage: (device: string, state: 'down' | 'gone') => void;
 }
 
-/** In a turn the sockets are polled, and they are read in the one after it. */
-const QUIET_TURNS = 3;
 /** On a busy device there is always one more. */
 const MOST_TURNS = 1_000;
 
@@ -113,7 +111,7 @@ export class LiveCapture {
   /** Hands on what the kernel has kept so far: this process may not have run since it came. */
   async takeRest(): Promise<void> {
     let quiet = 0;
-    for (let turn = 0; turn < MOST_TURNS && quiet < QUIET_TURNS; turn++) {
+    for (let turn = 0; turn < MOST_TURNS && quiet < TURNS_TO_READ; turn++) {
       const before = this.#taken;
       await nextTurn();
       quiet = this.#taken === before ? quiet + 1 : 0;

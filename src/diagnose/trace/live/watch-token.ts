@@ -1,7 +1,7 @@
 import { markedFilter, markedFrame } from '#src/diagnose/trace/live/marked-packet.ts';
 import type { Station, StationPlan } from '#src/diagnose/trace/live/stations.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { nextTurn } from '#src/sys/next-turn.ts';
+import { nextTurn, TURNS_TO_READ } from '#src/sys/next-turn.ts';
 import { openPacketSocket, type PacketSocket } from '#src/sys/packet-socket.ts';
 import { deadlineIn } from '#src/sys/timer.ts';
 
@@ -40,8 +40,6 @@ export interface WatchOptions {
 
 /** Packets that follow one another are seen a little later. */
 const AFTERWARDS_MS = 50;
-/** In a turn the sockets are polled, and they are read in the one after it. */
-const LAST_TURNS = 3;
 
 /** Watches on one host. */
 export class TokenWatch {
@@ -89,7 +87,7 @@ export class TokenWatch {
     await Promise.race([this.#done.promise, ended]);
     signal?.throwIfAborted();
     if (!deadline.aborted) await clock.sleep(AFTERWARDS_MS, signal);
-    else for (let turn = 0; turn < LAST_TURNS; turn++) await nextTurn();
+    else for (let turn = 0; turn < TURNS_TO_READ; turn++) await nextTurn();
   }
 
   stop(): void {
