@@ -105,7 +105,6 @@ export class Network {
     ];
   }
 
-  /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
   /** What WireGuard says of the tunnels to a peer, as of now. */
   async wireguardFigures(): Promise<((lease: Lease) => WireguardFigures | undefined) | undefined> {
     const backend = this.#dataPath?.intent.backend;
@@ -113,6 +112,7 @@ export class Network {
     return backend && tunnels && readWireguardFigures(tunnels, backend);
   }
 
+  /** What was measured of the peer with this lease; `undefined` before the first look, and where nothing is measured. */
   probeOf(lease: string): PeerProbe | undefined {
     return this.#probes?.probeOf(lease);
   }

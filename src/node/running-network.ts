@@ -3,32 +3,30 @@ import { messageOf } from '#src/lib/errors.ts';
 import { InOrder } from '#src/lib/in-order.ts';
 import type { Lifetime } from '#src/lib/lifetime.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
-import type { Membership, PeerMessage } from '#src/membership/membership.ts';
+import type { Membership } from '#src/membership/membership.ts';
 import type { Remembered } from '#src/membership/remembered.ts';
 import { withRefusal } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
 import type { LeaseAttributes } from '#src/network/lease.ts';
 import { decodeAttributes } from '#src/network/lease-codec.ts';
-import type { RawLease } from '#src/network/lease-rules.ts';
 import { announceUnderlay } from '#src/node/announce-underlay.ts';
 import { ConfigFollower } from '#src/node/config-follower.ts';
 import type { DataPath } from '#src/node/data-path.ts';
 import type { Draft } from '#src/node/intent-maker.ts';
 import { RememberedKeeper } from '#src/node/keep-remembered.ts';
+import { LeaseFeed } from '#src/node/lease-feed.ts';
 import type { NetworkIntent } from '#src/node/network-intent.ts';
 import { rotatedNetwork, routesFound } from '#src/node/network-keys.ts';
 import type { NetworkParts } from '#src/node/network-parts.ts';
 import { PathChanger } from '#src/node/path-changer.ts';
 import { leaseTimes, registryTroubles } from '#src/node/registry-troubles.ts';
-import { recordsOf } from '#src/node/start-network.ts';
 import { formatAddresses, type Underlay } from '#src/node/underlay/underlay.ts';
 import { UnderlayFollower } from '#src/node/underlay-follower.ts';
-import { Histogram, type HistogramSnapshot } from '#src/observe/histogram.ts';
+import type { HistogramSnapshot } from '#src/observe/histogram.ts';
 import type { ChangeStatus } from '#src/observe/node-status.ts';
-import type { Registry, WatchEvent } from '#src/registry/registry.ts';
+import type { Registry } from '#src/registry/registry.ts';
 
 const APPLY_AGAIN_MS = 5_000;
-const PUT_TO_ROUTE_SECONDS = [0.005, 0.025, 0.1, 0.5, 2.5, 10];
 
 /** A network that has its lease, and a device. */
 export interface RunningRequest {
@@ -52,6 +50,7 @@ export class RunningNetwork {
   readonly #parts: NetworkParts;
   readonly #dataPath: DataPath;
   readonly #startedAt: number;
+  readonly #feed: LeaseFeed;
   readonly #follower: UnderlayFollower;
   readonly #config: ConfigFollower;
   readonly #changer: PathChanger;
@@ -61,21 +60,15 @@ export class RunningNetwork {
   readonly membership: Membership;
   readonly registry: Registry;
   #draft: Draft;
-  /** Until the first list has come. */
-  #remembered: Remembered | undefined;
   #rememberedChange: string | undefined;
   /** Why the last intent is not in force; `undefined` when it is. */
   #unapplied: string | undefined;
   /** Resolved while there is one. */
   #isUnapplied = Promise.withResolvers<void>();
-  #isListed = false;
   #life: Lifetime | undefined;
   #rotates = false;
-  readonly #putToRoute = new Histogram(PUT_TO_ROUTE_SECONDS);
   /** The underlay was lost and has not come back. */
   #wasGone = false;
-  /** When the registry last showed that it has lost our lease, by the monotonic clock. */
-  #leaseLostAt: number | undefined;
 
   constructor(parts: NetworkParts, request: RunningRequest) {
     const { registry, membership, dataPath, draft, text, missing, remembered } = request;
@@ -85,7 +78,11 @@ export class RunningNetwork {
     this.membership = membership;
     this.registry = registry;
     this.#draft = draft;
-    this.#remembered = remembered;
+    const { host, options } = parts;
+    this.#feed = new LeaseFeed(
+      { membership, dataPath, clock: host.clock },
+      { leaseTtl: options.leaseTtl, remembered },
+    );
     this.#config = new ConfigFollower(
       parts,
       { registry, text, missing },
@@ -109,7 +106,7 @@ export class RunningNetwork {
       inOrder: (step) => this.#steps.run(step),
       again: () => this.#adopt(this.#draft),
     });
-    const { kernel, clock, reconciler } = parts.host;
+    const { kernel, clock, reconciler } = host;
     this.#follower = new UnderlayFollower(
       {
         kernel,
@@ -137,7 +134,7 @@ export class RunningNetwork {
 
   /** See {@link Network.leaseLostAt}. */
   get leaseLostAt(): number | undefined {
-    return this.#leaseLostAt;
+    return this.#feed.lostAt;
   }
 
   get troubles(): string[] {
@@ -159,11 +156,9 @@ export class RunningNetwork {
 
   /** Starts to follow. Resolves when the peers of the first list are programmed. */
   async start(life: Lifetime): Promise<void> {
-    const first = Promise.withResolvers<void>();
-    life.run((signal) => this.membership.follow((message) => this.#take(message, first, life), signal));
+    const listed = this.#feed.begin(life);
     life.run((signal) => this.#follower.follow(signal));
-    life.signal.addEventListener('abort', () => first.reject(life.signal.reason), { once: true });
-    await first.promise;
+    await listed;
     this.#dataPath.allowRemoval();
     await this.#dataPath.owner.settled();
   }
@@ -225,53 +220,9 @@ export class RunningNetwork {
     });
   }
 
-  /** Messages of the registry, in order. Our own lease does not wait for what is done with them. */
-  #take(message: PeerMessage, first: PromiseWithResolvers<void>, life: Lifetime): void {
-    const { inbox } = this.#dataPath;
-    // The first list is older than our lease.
-    if (this.#isListed && this.#lacksOurLease(message))
-      this.#leaseLostAt = this.#parts.host.clock.monotonic();
-    this.#isListed = true;
-    if (message.kind === 'batch') {
-      this.#change(message.events).catch((error) => life.fail(error));
-      return;
-    }
-    const remembered = this.#missedBy(message.records);
-    this.#remembered = undefined;
-    inbox.snapshot(message.records, remembered).then(first.resolve, (error) => life.fail(error));
-  }
-
-  /** Seconds from a batch of events to the objects that it asks for. */
+  /** See {@link LeaseFeed.putToRoute}. */
   get putToRoute(): HistogramSnapshot {
-    return this.#putToRoute.snapshot;
-  }
-
-  async #change(events: readonly WatchEvent[]): Promise<void> {
-    const { inbox, owner } = this.#dataPath;
-    const { clock } = this.#parts.host;
-    const came = clock.monotonic();
-    await inbox.change(events);
-    // Not waited for by the messages that follow.
-    void owner.settled().then(() => this.#putToRoute.observe((clock.monotonic() - came) / 1000));
-  }
-
-  #lacksOurLease(message: PeerMessage): boolean {
-    const own = this.membership.own.record.name;
-    if (message.kind === 'snapshot') return !message.records.some(({ name }) => name === own);
-    return message.events.some((event) => event.type === 'removed' && event.name === own);
-  }
-
-  /**
-   * The peers of an earlier run that a store has lost. A store that lacks our own lease as well was emptied: its peers live,
-   * and write their leases again. One that has ours says who left.
-   */
-  #missedBy(records: readonly RawLease[]): readonly RawLease[] {
-    const remembered = this.#remembered;
-    if (remembered === undefined || records.some(({ name }) => name === remembered.own.name)) return [];
-    const { host, options } = this.#parts;
-    const age = host.clock.now() - remembered.at;
-    const mayLive = age >= 0 && age < options.leaseTtl;
-    return mayLive ? recordsOf(remembered) : [];
+    return this.#feed.putToRoute;
   }
 
   /** The underlay is back. Its old connections are dead, and it may be another card. */
