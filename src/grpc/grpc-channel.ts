@@ -1,6 +1,7 @@
 import { type CallListener, ClientCall } from '#src/grpc/client-call.ts';
 import { GrpcError, socketErrorText, status } from '#src/grpc/grpc-status.ts';
-import { type ConnectionOptions, Http2Connection } from '#src/grpc/http2-connection.ts';
+import { Http2Connection } from '#src/grpc/http2-connection.ts';
+import type { LifeSignOptions } from '#src/grpc/life-signs.ts';
 import { MessageQueue } from '#src/grpc/message-queue.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { OpeningStream, OpenStream, StreamTarget } from '#src/sys/stream-socket.ts';
@@ -21,7 +22,7 @@ export interface ChannelComponents {
   readonly open: OpenStream;
 }
 
-export interface ChannelOptions extends ConnectionOptions {
+export interface ChannelOptions extends LifeSignOptions {
   /** Bytes of the largest answer. */
   readonly maxMessageBytes: number;
   /** Metadata that nobody on the way may remember. */

@@ -1,7 +1,9 @@
 import type { Duplex } from 'node:stream';
 import { socketErrorText } from '#src/grpc/grpc-status.ts';
-import { encodeFields, type Field, FieldDecoder, HeaderError } from '#src/grpc/hpack.ts';
+import { type HeaderBlock, HeaderBlocks } from '#src/grpc/header-blocks.ts';
+import { encodeFields, type Field, HeaderError } from '#src/grpc/hpack.ts';
 import {
+  expectValid,
   Flag,
   type FrameHeader,
   FrameReader,
@@ -11,6 +13,7 @@ import {
   MAX_FRAME_BYTES,
   numberFrame,
   PREFACE,
+  ProtocolError,
   Reason,
   reasonName,
   Setting,
@@ -22,9 +25,9 @@ import {
   type StreamFailure,
   type StreamListener,
 } from '#src/grpc/http2-stream.ts';
+import { type LifeSignOptions, LifeSigns } from '#src/grpc/life-signs.ts';
 import { messageOf } from '#src/lib/errors.ts';
 import type { Clock } from '#src/sys/clock.ts';
-import { startTimer, type Timer } from '#src/sys/timer.ts';
 
 export interface ConnectionListener {
   /** A stream can be opened: at the beginning, and when there was no room for another. */
@@ -32,15 +35,6 @@ export interface ConnectionListener {
   /** No more streams can be opened. Those that are open go on. */
   draining(): void;
   closed(failure: StreamFailure & { readonly kind: 'lost' }): void;
-}
-
-export interface ConnectionOptions {
-  /** With calls under way: after so long without a byte the other side is asked for a sign of life, … */
-  readonly pingAfterMs: number;
-  /** … and is given up when none comes within so long. */
-  readonly pingAnswerMs: number;
-  /** How long the other side may take for its first words. */
-  readonly greetingMs: number;
 }
 
 /** Bytes of answers on their way, of all streams together. They are bounded for each stream when they have come. */
@@ -55,15 +49,6 @@ const MOST_UNTAKEN_BYTES = 4 << 20;
 export const NO_HTTP2 = 'Protocol error: the server does not speak HTTP/2';
 const PROTOCOL_ERROR = 'Protocol error: ';
 
-/** The other side breaks the protocol. */
-class ProtocolError extends Error {
-  readonly reason: number;
-  constructor(reason: number, text: string) {
-    super(text);
-    this.reason = reason;
-  }
-}
-
 /**
  * The client's side of HTTP/2 (RFC 9113) on a connection that is there. It knows what a client of one server needs: requests, both
  * windows, pings, a server that says goodbye. All that the server can make grow has a bound.
@@ -72,12 +57,11 @@ class ProtocolError extends Error {
  * along for a connection that has none.
  */
 export class Http2Connection {
-  readonly #clock: Clock;
   readonly #socket: Duplex;
   readonly #listener: ConnectionListener;
-  readonly #options: ConnectionOptions;
+  readonly #signs: LifeSigns;
   readonly #streams = new Map<number, Http2Stream>();
-  readonly #decoder = new FieldDecoder(HEADER_BYTES);
+  readonly #blocks = new HeaderBlocks(HEADER_BYTES);
   readonly #reader: FrameReader;
   readonly #output: ConstructorParameters<typeof Http2Stream>[0];
   #nextId = 1;
@@ -87,23 +71,20 @@ export class Http2Connection {
   #isGreeted = false;
   #isDraining = false;
   #isClosed = false;
-  /** A header block that is still to be continued. */
-  #block: { readonly stream: number; readonly isEnd: boolean; pieces: Buffer[]; bytes: number } | undefined;
-  #heardAt: number;
-  #timer: Timer | undefined;
   #why: string | undefined;
   #isCorked = false;
 
   constructor(
-    components: { readonly clock: Clock; readonly socket: Duplex },
+    { clock, socket }: { readonly clock: Clock; readonly socket: Duplex },
     listener: ConnectionListener,
-    options: ConnectionOptions,
+    options: LifeSignOptions,
   ) {
-    this.#clock = components.clock;
-    this.#socket = components.socket;
+    this.#socket = socket;
     this.#listener = listener;
-    this.#options = options;
-    this.#heardAt = this.#clock.monotonic();
+    this.#signs = new LifeSigns(clock, options, {
+      ask: () => this.#write(frame(FrameType.PING, 0, 0, Buffer.alloc(8))),
+      silent: (why) => this.#lose(why),
+    });
     this.#output = {
       maxFrameBytes: MAX_FRAME_BYTES,
       window: FIRST_WINDOW,
@@ -120,7 +101,8 @@ export class Http2Connection {
     const ended = () => this.#lose(this.#why ?? 'connection closed');
     this.#socket.on('end', ended);
     this.#socket.on('close', ended);
-    this.#greet();
+    this.#write(greeting());
+    this.#signs.awaitGreeting();
   }
 
   get canOpen(): boolean {
@@ -134,7 +116,7 @@ export class Http2Connection {
     const stream = new Http2Stream(this.#output, { id, window: this.#streamWindow, listener });
     this.#streams.set(id, stream);
     stream.sendHeaders(encodeFields(fields, secret));
-    if (this.#timer === undefined) this.#watchOver();
+    this.#signs.watch();
     // A client's numbers end there (RFC 9113 §5.1.1).
     if (this.#nextId > MOST_WINDOW) {
       this.#drain();
@@ -148,22 +130,9 @@ export class Http2Connection {
     this.#drain();
   }
 
-  #greet(): void {
-    const settings = settingsFrame([
-      [Setting.ENABLE_PUSH, 0],
-      [Setting.INITIAL_WINDOW_SIZE, STREAM_WINDOW],
-      [Setting.MAX_HEADER_LIST_SIZE, HEADER_BYTES],
-    ]);
-    const window = numberFrame(FrameType.WINDOW_UPDATE, 0, CONNECTION_WINDOW - FIRST_WINDOW);
-    this.#write(Buffer.concat([PREFACE, settings, window]));
-    this.#timer = startTimer(this.#clock, this.#options.greetingMs, () => {
-      this.#lose('no answer to the greeting of HTTP/2');
-    });
-  }
-
   #read(chunk: Buffer): void {
     if (this.#isClosed) return;
-    this.#heardAt = this.#clock.monotonic();
+    this.#signs.heard();
     try {
       this.#reader.push(chunk);
     } catch (error) {
@@ -180,13 +149,7 @@ export class Http2Connection {
     if (length > MAX_FRAME_BYTES) {
       throw new ProtocolError(Reason.FRAME_SIZE_ERROR, `a frame of ${length} bytes`);
     }
-    const wanted = this.#block;
-    if (wanted === undefined ? type === FrameType.CONTINUATION : type !== FrameType.CONTINUATION) {
-      throw new ProtocolError(Reason.PROTOCOL_ERROR, 'a header block that is not continued');
-    }
-    if (wanted !== undefined && stream !== wanted.stream) {
-      throw new ProtocolError(Reason.PROTOCOL_ERROR, 'a header block of two streams');
-    }
+    this.#blocks.check({ type, stream });
   }
 
   #take(header: FrameHeader, payload: Buffer): void {
@@ -197,14 +160,13 @@ export class Http2Connection {
         if (flags & Flag.END_STREAM) this.#streamOf(stream)?.receiveEnd();
         return;
       case FrameType.HEADERS:
-        this.#block = { stream, isEnd: (flags & Flag.END_STREAM) !== 0, pieces: [], bytes: 0 };
-        this.#collect(withoutPriority(unpadded(payload, flags), flags), flags);
+        this.#handBlock(this.#blocks.begin(header, unpadded(payload, flags)));
         return;
       case FrameType.CONTINUATION:
-        this.#collect(payload, flags);
+        this.#handBlock(this.#blocks.goOn(flags, payload));
         return;
       case FrameType.RST_STREAM:
-        expect(length === 4, 'RST_STREAM', Reason.FRAME_SIZE_ERROR);
+        expectValid(length === 4, 'RST_STREAM', Reason.FRAME_SIZE_ERROR);
         this.#reset(this.#streamOf(stream), payload.readUInt32BE());
         return;
       case FrameType.SETTINGS:
@@ -213,16 +175,16 @@ export class Http2Connection {
       case FrameType.PUSH_PROMISE:
         throw new ProtocolError(Reason.PROTOCOL_ERROR, 'a push that was refused');
       case FrameType.PING:
-        expect(length === 8, 'PING', Reason.FRAME_SIZE_ERROR);
-        expect(stream === 0, 'PING');
+        expectValid(length === 8, 'PING', Reason.FRAME_SIZE_ERROR);
+        expectValid(stream === 0, 'PING');
         if ((flags & Flag.ACK) === 0) this.#acknowledge(FrameType.PING, payload);
         return;
       case FrameType.GOAWAY:
-        expect(stream === 0 && length >= 8, 'GOAWAY');
+        expectValid(stream === 0 && length >= 8, 'GOAWAY');
         this.#goodbye(payload);
         return;
       case FrameType.WINDOW_UPDATE:
-        expect(length === 4, 'WINDOW_UPDATE', Reason.FRAME_SIZE_ERROR);
+        expectValid(length === 4, 'WINDOW_UPDATE', Reason.FRAME_SIZE_ERROR);
         this.#widen(stream, payload.readUInt32BE() & MOST_WINDOW);
         return;
       default:
@@ -252,25 +214,10 @@ export class Http2Connection {
     this.#credit = CONNECTION_WINDOW;
   }
 
-  #collect(piece: Buffer, flags: number): void {
-    const block = this.#block;
+  #handBlock(block: HeaderBlock | undefined): void {
     if (block === undefined) return;
-    block.bytes += piece.length;
-    if (block.bytes > HEADER_BYTES) {
-      throw new ProtocolError(Reason.ENHANCE_YOUR_CALM, 'a header block that is too long');
-    }
-    const isLast = (flags & Flag.END_HEADERS) !== 0;
-    if (!isLast) {
-      // Of the chunk that came, only this piece is kept.
-      block.pieces.push(Buffer.from(piece));
-      return;
-    }
-    this.#block = undefined;
-    const whole = block.pieces.length === 0 ? piece : Buffer.concat([...block.pieces, piece]);
-    // Read even where the stream is over: later blocks may refer to it.
-    const fields = this.#decoder.decode(whole);
     const stream = this.#streamOf(block.stream);
-    if (stream?.receiveHeaders(fields, block.isEnd) === false) {
+    if (stream?.receiveHeaders(block.fields, block.isEnd) === false) {
       stream.fail({ kind: 'reset', reason: Reason.PROTOCOL_ERROR });
       this.#write(numberFrame(FrameType.RST_STREAM, block.stream, Reason.PROTOCOL_ERROR));
     }
@@ -281,16 +228,16 @@ export class Http2Connection {
   }
 
   #settings(stream: number, flags: number, payload: Buffer): void {
-    expect(stream === 0, 'SETTINGS');
+    expectValid(stream === 0, 'SETTINGS');
     if (flags & Flag.ACK) return;
-    expect(payload.length % 6 === 0, 'SETTINGS', Reason.FRAME_SIZE_ERROR);
+    expectValid(payload.length % 6 === 0, 'SETTINGS', Reason.FRAME_SIZE_ERROR);
     for (let at = 0; at < payload.length; at += 6) {
       this.#set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
     }
     this.#acknowledge(FrameType.SETTINGS, NOTHING);
     if (this.#isGreeted) return;
     this.#isGreeted = true;
-    this.#stopTimer();
+    this.#signs.stop();
     this.#listener.roomy();
   }
 
@@ -301,11 +248,11 @@ export class Http2Connection {
         this.#makeRoom();
         return;
       case Setting.INITIAL_WINDOW_SIZE: {
-        expect(value <= MOST_WINDOW, 'SETTINGS', Reason.FLOW_CONTROL_ERROR);
+        expectValid(value <= MOST_WINDOW, 'SETTINGS', Reason.FLOW_CONTROL_ERROR);
         const by = value - this.#streamWindow;
         this.#streamWindow = value;
         for (const open of this.#streams.values()) {
-          expect(open.widen(by), 'SETTINGS', Reason.FLOW_CONTROL_ERROR);
+          expectValid(open.widen(by), 'SETTINGS', Reason.FLOW_CONTROL_ERROR);
           open.flush();
         }
         return;
@@ -317,15 +264,15 @@ export class Http2Connection {
   }
 
   #widen(id: number, by: number): void {
-    expect(by > 0, 'WINDOW_UPDATE');
+    expectValid(by > 0, 'WINDOW_UPDATE');
     if (id !== 0) {
       const stream = this.#streamOf(id);
-      expect(stream?.widen(by) ?? true, 'WINDOW_UPDATE', Reason.FLOW_CONTROL_ERROR);
+      expectValid(stream?.widen(by) ?? true, 'WINDOW_UPDATE', Reason.FLOW_CONTROL_ERROR);
       stream?.flush();
       return;
     }
     this.#output.window += by;
-    expect(this.#output.window <= MOST_WINDOW, 'WINDOW_UPDATE', Reason.FLOW_CONTROL_ERROR);
+    expectValid(this.#output.window <= MOST_WINDOW, 'WINDOW_UPDATE', Reason.FLOW_CONTROL_ERROR);
     for (const stream of this.#streams.values()) stream.flush();
   }
 
@@ -352,38 +299,13 @@ export class Http2Connection {
   #forget(stream: Http2Stream): void {
     this.#streams.delete(stream.id);
     if (this.#isClosed) return;
-    if (this.#streams.size === 0) this.#stopTimer();
+    if (this.#streams.size === 0) this.#signs.stop();
     if (this.#isDraining) this.#drain();
     else this.#makeRoom();
   }
 
   #makeRoom(): void {
     if (this.canOpen) this.#listener.roomy();
-  }
-
-  /** While streams are open, a connection that is silent is asked whether it still stands: one that was cut is not closed. */
-  #watchOver(): void {
-    const { pingAfterMs, pingAnswerMs } = this.#options;
-    const quiet = this.#clock.monotonic() - this.#heardAt;
-    // A connection without streams may have been silent for long, and nobody may ask that often.
-    const wait = quiet >= pingAfterMs ? pingAfterMs : pingAfterMs - quiet;
-    this.#timer = startTimer(this.#clock, wait, () => {
-      const heardAt = this.#heardAt;
-      if (this.#clock.monotonic() - heardAt < pingAfterMs) {
-        this.#watchOver();
-        return;
-      }
-      this.#write(frame(FrameType.PING, 0, 0, Buffer.alloc(8)));
-      this.#timer = startTimer(this.#clock, pingAnswerMs, () => {
-        if (this.#heardAt === heardAt) this.#lose('no answer to a ping: frozen or cut off');
-        else this.#watchOver();
-      });
-    });
-  }
-
-  #stopTimer(): void {
-    this.#timer?.stop();
-    this.#timer = undefined;
   }
 
   /** All that is written in one turn goes out at once. */
@@ -421,7 +343,7 @@ export class Http2Connection {
     if (this.#isClosed) return;
     if (reason !== undefined) this.#write(goawayFrame(reason));
     this.#isClosed = true;
-    this.#stopTimer();
+    this.#signs.stop();
     // The last words are to arrive, but a side that takes none is not waited for.
     if (reason === undefined || this.#socket.writableNeedDrain) this.#socket.destroy();
     else this.#socket.end(() => this.#socket.destroy());
@@ -434,19 +356,19 @@ export class Http2Connection {
 const LONGEST_REASON = 200;
 const NOTHING = Buffer.alloc(0);
 
-function expect(holds: boolean, what: string, reason: number = Reason.PROTOCOL_ERROR): void {
-  if (!holds) throw new ProtocolError(reason, `a ${what} that is none`);
+function greeting(): Buffer {
+  const settings = settingsFrame([
+    [Setting.ENABLE_PUSH, 0],
+    [Setting.INITIAL_WINDOW_SIZE, STREAM_WINDOW],
+    [Setting.MAX_HEADER_LIST_SIZE, HEADER_BYTES],
+  ]);
+  const window = numberFrame(FrameType.WINDOW_UPDATE, 0, CONNECTION_WINDOW - FIRST_WINDOW);
+  return Buffer.concat([PREFACE, settings, window]);
 }
 
 function unpadded(payload: Buffer, flags: number): Buffer {
   if ((flags & Flag.PADDED) === 0) return payload;
   const padding = payload[0] ?? Number.POSITIVE_INFINITY;
-  expect(padding < payload.length, 'padding');
+  expectValid(padding < payload.length, 'padding');
   return payload.subarray(1, payload.length - padding);
-}
-
-function withoutPriority(payload: Buffer, flags: number): Buffer {
-  if ((flags & Flag.PRIORITY) === 0) return payload;
-  expect(payload.length >= 5, 'HEADERS', Reason.FRAME_SIZE_ERROR);
-  return payload.subarray(5);
 }

@@ -44,6 +44,21 @@ export const Reason = {
 const REASON_NAMES = new Map<number, string>(Object.entries(Reason).map(([name, code]) => [code, name]));
 export const reasonName = (code: number): string => REASON_NAMES.get(code) ?? `error ${code}`;
 
+/** The other side breaks the protocol. */
+export class ProtocolError extends Error {
+  /** See {@link Reason}. */
+  readonly reason: number;
+  constructor(reason: number, text: string) {
+    super(text);
+    this.reason = reason;
+  }
+}
+
+/** @throws {ProtocolError} where it does not hold */
+export function expectValid(holds: boolean, what: string, reason: number = Reason.PROTOCOL_ERROR): void {
+  if (!holds) throw new ProtocolError(reason, `a ${what} that is none`);
+}
+
 /** What a client sends first (RFC 9113 §3.4). */
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const HEADER_BYTES = 9;
