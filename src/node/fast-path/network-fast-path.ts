@@ -10,6 +10,7 @@ import type { Lease } from '#src/network/lease.ts';
 import { networksOf } from '#src/network/subnet-range.ts';
 import { ClaimedDevices } from '#src/node/fast-path/claimed-devices.ts';
 import { FastPathJudge } from '#src/node/fast-path/fast-path-judge.ts';
+import { type FastPathMode, FastPathReport } from '#src/node/fast-path/fast-path-report.ts';
 import type { FastPathUsers } from '#src/node/fast-path/fast-path-users.ts';
 import { FollowedContainers } from '#src/node/fast-path/followed-containers.ts';
 import { Pauses } from '#src/node/fast-path/pauses.ts';
@@ -49,8 +50,6 @@ const LOOK_MS = 1_000;
 /** Rules that change many times a second are one change. */
 const RULES_SETTLE_MS = 20;
 
-type Mode = 'off' | 'untouched' | 'paused' | 'fast';
-
 /**
  * The fast path of one network: says which flows may go past bridge, rules and tunnel device. What it says is wanted state like all
  * others. It is off unless the network's config or the node's flag asks for it, the backend has such a way, and no rule or queue
@@ -65,12 +64,13 @@ export class NetworkFastPath {
   readonly #containers: FollowedContainers;
   readonly #pauses: Pauses;
   readonly #claimed: ClaimedDevices;
+  readonly #report: FastPathReport;
   #subnet: Prefix4 | undefined;
   #network: Prefix4 | undefined;
   #wish: 'on' | 'off' = 'off';
   /** Absent where there is none; the reason where the backend has none now. */
   #way: FastWay | string | undefined;
-  #mode: Mode = 'untouched';
+  #mode: FastPathMode = 'untouched';
   #generation = 0;
   #tcp = false;
   /** The device that packets are counted on; `undefined` while there are no programs, also until they are in the kernel. */
@@ -80,7 +80,6 @@ export class NetworkFastPath {
   #wake: (() => void) | undefined;
   #isFollowing = false;
   #mayRemove = false;
-  #said = '';
 
   constructor(components: FastPathComponents, options: FastPathOptions) {
     this.#components = components;
@@ -103,6 +102,10 @@ export class NetworkFastPath {
     this.#judge = new FastPathJudge(components, {
       places: () => this.#places(),
       onVerdict: () => this.#poke(),
+    });
+    this.#report = new FastPathReport({
+      ...{ owner: this.#owner, judge: this.#judge, pauses: this.#pauses, wanted: this.#wanted },
+      ...{ containers: this.#containers, counts: components.counts, log: components.log },
     });
   }
 
@@ -184,34 +187,8 @@ export class NetworkFastPath {
   /** Absent where nobody has asked for it. */
   get status(): FastPathStatus | undefined {
     if (!this.#asked) return undefined;
-    const reasons = this.#reasons;
-    const packets = this.#countedOn === undefined ? undefined : this.#components.counts(this.#countedOn);
-    const slow = Array.from(this.#wanted.slow, ([lease, reason]) => ({ lease, reason }));
-    return {
-      state: this.#stateWord,
-      reasons,
-      containers: this.#isMade ? this.#containers.admitted.size : 0,
-      peers: this.#wanted.peerCount - slow.length,
-      slowPeers: slow,
-      queues: this.#containers.queues,
-      tcp: this.#tcp,
-      ...(packets !== undefined && { packets }),
-    };
-  }
-
-  get #stateWord(): FastPathStatus['state'] {
-    if (this.#reasons.length > 0) return this.#pauses.isAny && this.#mode === 'paused' ? 'paused' : 'refused';
-    return this.#mode === 'fast' && this.#countedOn !== undefined ? 'on' : 'starting';
-  }
-
-  get #reasons(): string[] {
-    if (typeof this.#way === 'string') return [this.#way];
-    const failure = this.#owner.status.failing.find(({ key }) => !key.startsWith('sysctl '));
-    return [
-      ...this.#pauses.reasons,
-      ...(this.#judge.reasons ?? []),
-      ...(failure === undefined ? [] : [`the kernel refuses ${failure.key}: ${failure.reason}`]),
-    ];
+    const [mode, way, countedOn, tcp] = [this.#mode, this.#way, this.#countedOn, this.#tcp];
+    return this.#report.status({ mode, way, countedOn, tcp });
   }
 
   get #asked(): boolean {
@@ -227,7 +204,7 @@ export class NetworkFastPath {
     return this.#mode === 'paused' || this.#mode === 'fast';
   }
 
-  #nextMode(): Mode {
+  #nextMode(): FastPathMode {
     if (this.#way === undefined) return 'untouched';
     if (!this.#asked || !this.#isPossible) return 'off';
     const { reasons } = this.#judge;
@@ -267,7 +244,7 @@ export class NetworkFastPath {
     if (this.#mayRemove && this.#owner.status.failing.length === 0) await this.#claimed.keepOnly(way.device);
     this.#countedOn = way.device;
     this.#pauses.take();
-    this.#say();
+    this.#report.say(this.status);
   }
 
   /** Takes all of it away, and puts back what was set for it. */
@@ -279,7 +256,7 @@ export class NetworkFastPath {
     await this.#owner.settled();
     const done = await users.leave(this.#options.name);
     if (done !== undefined) log.info(`The fast path is off: ${done}`);
-    this.#say();
+    this.#report.say(this.status);
   }
 
   #set(): void {
@@ -373,21 +350,6 @@ export class NetworkFastPath {
     await clock.sleep(waits, AbortSignal.any([signal, wake.signal])).catch(() => {});
     this.#wake = undefined;
     signal.throwIfAborted();
-  }
-
-  /** Each state once. */
-  #say(): void {
-    const { log } = this.#components;
-    const status = this.status;
-    const text =
-      status === undefined
-        ? 'The fast path is off'
-        : status.state === 'on'
-          ? `The fast path is on${status.tcp ? '' : ', but not for TCP: nf_conntrack_tcp_be_liberal can’t be set'}`
-          : `The fast path is ${status.state}: ${status.reasons.join('; ')}`;
-    if (text === this.#said) return;
-    this.#said = text;
-    log.info(text);
   }
 }
 
