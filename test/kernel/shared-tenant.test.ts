@@ -91,6 +91,6 @@ test('a second pair of devices takes the tenants that the first has no room for'
   ]);
   await host.want(segmentsOn(host, places));
   await host.isRight('two pairs on one port');
-  const names = (await host.kernel.links()).map(({ name }) => name).sort();
-  assert.deepEqual(names, ['br-16777215', 'br-70001', 'br-all', 'br-all2', 'lo', 'vx-all', 'vx-all2']);
+  const made = ['br-16777215', 'br-70001', 'br-all', 'br-all2', 'vx-all', 'vx-all2'];
+  assert.deepEqual(await host.madeLinks(), made);
 });

@@ -139,11 +139,11 @@ test('a port that was lost is made again, with its far end on the host or in the
 test('a tenant that is no longer wanted leaves nothing behind', { skip }, async (t) => {
   const { h1, a1, a3 } = await tenants(t);
   await h1.want([...networkOf(A, h1), ...portOf(a1), ...entriesOf(a3)]);
-  const names = (await h1.kernel.links()).map(({ name }) => name).sort();
-  assert.deepEqual(names, ['br-70001', 'lo', 'pa1', 'vx-70001']);
+  assert.deepEqual(await h1.madeLinks(), ['br-70001', 'pa1', 'vx-70001']);
   await reaches(a1, a3.ip);
   await h1.want([]);
-  assert.deepEqual((await h1.kernel.dump({ kinds: ['link', 'fdb', 'neighbour', 'bridge-port'] })).length, 1);
+  assert.deepEqual(await h1.madeLinks(), []);
+  assert.deepEqual(await h1.kernel.dump({ kinds: ['fdb', 'neighbour', 'bridge-port'] }), []);
   const sockets = h1.namespace.run('ss -Hlnu sport = 8473').trim();
   assert.equal(sockets, '');
 });

@@ -47,6 +47,8 @@ export interface TenantHost {
   readonly weft: (command: string) => string;
   readonly kernel: RtnetlinkKernel;
   readonly owner: Owner;
+  /** The names of the devices in the namespace "weft" that a program made, sorted. */
+  madeLinks(): Promise<string[]>;
   /** UDP packets to the tenants' port that have come to this host. */
   vxlanPackets(): number;
   want(objects: readonly KernelObject[]): Promise<void>;
@@ -67,9 +69,25 @@ const scopesOf = (kinds: Scope['kinds']): readonly Scope[] => [
       (object.kind === 'neighbour' && object.permanent) ||
       object.kind === 'bridge-vlan' ||
       object.kind === 'vni' ||
-      (object.kind === 'link' && object.name !== 'lo'),
+      (object.kind === 'link' && !OF_THE_KERNEL.has(object.name)),
   },
 ];
+/**
+ * Linux puts these into each namespace, `lo` always and the others once the module of their tunnels is loaded
+ * (ip-sysctl.rst: fb_tunnels_only_for_init_net). They can't be removed.
+ */
+const OF_THE_KERNEL: ReadonlySet<string> = new Set([
+  'lo',
+  'tunl0',
+  'sit0',
+  'ip6tnl0',
+  'gre0',
+  'gretap0',
+  'erspan0',
+  'ip6gre0',
+  'ip_vti0',
+  'ip6_vti0',
+]);
 
 let made = 0;
 
@@ -130,6 +148,10 @@ async function tenantHost(
     weft: (command) => namespace.run(`ip netns exec ${name} ${command}`),
     kernel,
     owner,
+    async madeLinks() {
+      const names = (await kernel.links()).map(({ name }) => name);
+      return names.filter((name) => !OF_THE_KERNEL.has(name)).sort();
+    },
     vxlanPackets: () => Number(/packets (\d+)/.exec(namespace.run('nft list table ip count'))?.[1]),
     async want(objects) {
       wanted = objects;
