@@ -81,6 +81,11 @@ export interface PreparedBackend {
   readonly settings: Readonly<Record<string, boolean | number | string | Secret | undefined>>;
   /** Those of them that a network can change while it runs. */
   readonly inPlace: readonly string[];
+  /**
+   * Those of them that only choose between routes, so that the paths with either value can be on one host at once, with the
+   * same device. Absent where there are none.
+   */
+  readonly routeOptions?: readonly string[];
   /** What the kernel must be able to do. The preflight tries it. */
   readonly requirements: readonly Requirement[];
   /**

@@ -48,6 +48,19 @@ test('what needs a second path, and what does not', () => {
   assert.equal(more.lessMtu, false);
 });
 
+test('DirectRouting chooses between routes: they are tried where all can, and changed in place where not', () => {
+  const to = '{"Type":"vxlan","GBP":true,"DirectRouting":true}';
+  const inPlace = { kind: 'in-place', text: text(to), what: ['DirectRouting'], lessMtu: false } as const;
+  assert.deepEqual(judgeChange(VXLAN, to), { kind: 'path', to, lessMtu: 0, orInPlace: inPlace });
+  const ipip = judgeChange(text('{"Type":"ipip"}'), '{"Type":"ipip","DirectRouting":true}');
+  assert.equal(ipip.kind, 'path');
+  // The device can't have two sizes.
+  assert.equal(
+    judgeChange(VXLAN, '{"Type":"vxlan","GBP":true,"DirectRouting":true,"MTU":1400}').kind,
+    'in-place',
+  );
+});
+
 const REFUSED: readonly [to: string, why: RegExp, from?: string][] = [
   ['{"Type":"vxlan","VNI":1,"GBP":true}', /has this backend already/],
   ['{"Type":"vxlan"}', /both would be the device flannel\.1/],

@@ -1,6 +1,6 @@
 import type { BackendUnderlay, OtherPath, PreparedBackend } from '#src/backend/backend.ts';
 import { prepareBackend } from '#src/backend/catalogue.ts';
-import { refuseSameDevice } from '#src/backend/prepare-change.ts';
+import { differsInRoutes, refuseSameDevice } from '#src/backend/prepare-change.ts';
 import { WeftError } from '#src/lib/errors.ts';
 import { ipv4, ipv6 } from '#src/lib/ip.ts';
 import { backendText, withBackend } from '#src/network/change-plan.ts';
@@ -26,8 +26,16 @@ export type JudgedChange =
       readonly what: readonly string[];
       readonly lessMtu: boolean;
     }
-  /** `to`: the new backend as JSON. `lessMtu`: by so many bytes packets have to be smaller. */
-  | { readonly kind: 'path'; readonly to: string; readonly lessMtu: number };
+  /**
+   * `to`: the new backend as JSON. `lessMtu`: by so many bytes packets have to be smaller. `orInPlace`: what every host can do
+   * where it is as well, without a trial; absent where the path needs another device.
+   */
+  | {
+      readonly kind: 'path';
+      readonly to: string;
+      readonly lessMtu: number;
+      readonly orInPlace?: Extract<JudgedChange, { kind: 'in-place' }>;
+    };
 
 /** Whether the operator named anything to change. */
 export const isWish = ({ backend, vni, port, mtu, options }: ChangeWish): boolean =>
@@ -84,13 +92,11 @@ export function judgeChange(text: string, to: string): JudgedChange {
   if (from.type === wished.type) {
     if (differing.length === 0)
       throw new WeftError('change', `the network has this backend already: ${backendText(text)}`);
-    if (differing.every((name) => from.inPlace.includes(name)))
-      return {
-        kind: 'in-place',
-        text: nextText,
-        what: differing,
-        lessMtu: differing.includes('MTU') && mtuOf(wished) < mtuOf(from),
-      };
+    if (differing.every((name) => from.inPlace.includes(name))) {
+      const lessMtu = differing.includes('MTU') && mtuOf(wished) < mtuOf(from);
+      const inPlace = { kind: 'in-place', text: nextText, what: differing, lessMtu } as const;
+      return differsInRoutes(from, wished) ? { kind: 'path', to, lessMtu: 0, orInPlace: inPlace } : inPlace;
+    }
   }
   refuseSameDevice(from, wished);
   const [mtuNow, mtuNext] = [mtuOf(from), mtuOf(wished)];

@@ -6,11 +6,14 @@ const VNI1 = '{"Type":"vxlan"}';
 const VNI7 = '{"Type":"vxlan","VNI":7,"Port":4789}';
 const PORT = '{"Type":"vxlan","Port":4789}';
 const HOST_GW = '{"Type":"host-gw"}';
+const DIRECT = '{"Type":"vxlan","DirectRouting":true}';
 const CHANGES = [
   [VNI1, VNI7],
   [VNI1, HOST_GW],
   [VNI1, PORT],
   [HOST_GW, VNI7],
+  [VNI1, DIRECT],
+  [DIRECT, VNI1],
 ] as const;
 const DEVICES: Readonly<Record<string, string[]>> = {
   [VNI1]: ['flannel.1'],
@@ -18,7 +21,10 @@ const DEVICES: Readonly<Record<string, string[]>> = {
   // The other name of VNI 1.
   [PORT]: ['flannel-1'],
   [HOST_GW]: [],
+  [DIRECT]: ['flannel.1'],
 };
+/** The device by which packets to peers leave. */
+const wayBy = (backend: string): string => (backend === DIRECT ? undefined : DEVICES[backend]?.[0]) ?? 'eth0';
 const SEEDS = 12;
 const EVENTS = 400;
 
@@ -49,7 +55,7 @@ function assertOn(network: ChangingNetwork, backend: string, note: string): void
   for (const node of network.nodes) {
     assert.deepEqual(node.devices, DEVICES[backend], `${note}: ${node.name}`);
     for (const peer of network.nodes)
-      if (peer !== node) assert.equal(node.deviceTo(peer), DEVICES[backend]?.[0] ?? 'eth0', note);
+      if (peer !== node) assert.equal(node.deviceTo(peer), wayBy(backend), note);
   }
   for (const [name, value] of network.leases) assert.doesNotMatch(value, /Weft/, `${note}: ${name}`);
 }
@@ -129,7 +135,7 @@ test('a peer that the new path does not reach holds the change up, and keeps its
     network.begin(to);
     network.settle();
     assert.match(network.config, /"Phase":"moving"/, note);
-    assert.equal(one.deviceTo(two), DEVICES[from]?.[0] ?? 'eth0', note);
+    assert.equal(one.deviceTo(two), wayBy(from), note);
     one.cutOff.clear();
     network.settle();
     assertOn(network, to, note);

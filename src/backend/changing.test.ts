@@ -279,7 +279,29 @@ test('a change of the port alone: two devices of one VNI, and leases say by thei
   );
 });
 
-test('two paths by one device are refused', () => {
+test('DirectRouting: one device, each entry once, and a direct route that is tried before it is used', () => {
+  const to = '{"Type":"vxlan","DirectRouting":true}';
+  const lease = peer(data(1), { backendType: 'vxlan', backendData: data(1) });
+  const backend = changing({ to, phase: 'moving' });
+  assert.deepEqual(backend.devices, ['flannel.1']);
+  const own = backend.ownObjects({ v4: OWN ?? assert.fail() }).map((object) => object.kind);
+  assert.deepEqual(own, ['link', 'address']);
+  assert.equal(backend.inbound.underlay, true);
+  assert.deepEqual(objectsOf(backend, lease), [...ENTRIES(1), ROUTE(1)].sort());
+  const tried = backend.at({ ...backend.step, tried: new Set(['p']) });
+  const trial = 'route 10.0.2.0/32 via 172.16.70.2 dev eth0 proto 87';
+  assert.deepEqual(objectsOf(tried, lease), [...ENTRIES(1), ROUTE(1), trial].sort());
+  // The peer may send through the tunnel still, and is answered there when the change is aborted.
+  const moved = backend.at({ ...backend.step, moved: new Set(['p']) });
+  const direct = 'route 10.0.2.0/24 via 172.16.70.2 dev eth0 proto 87';
+  assert.deepEqual(objectsOf(moved, lease), [...ENTRIES(1), direct].sort());
+  const behindRouter = moved
+    .peerObjects(lease, { routeForm: 'flannel', lookup: { v4: { device: 'eth0', via: ipv4(1) } } })
+    .map((object) => `${object.kind} ${formatObject(object)}`);
+  assert.deepEqual(behindRouter.sort(), [...ENTRIES(1), ROUTE(1)].sort());
+});
+
+test('two paths by one device are refused where they want different things of it', () => {
   assert.throws(
     () => changing({ to: '{"Type":"vxlan","GBP":true}' }),
     /both would be the device flannel\.1$/,

@@ -16,7 +16,7 @@ import type { PerFamily } from '#src/lib/per-family.ts';
 import { CHANGE_IN_LEASE, writeChangeMember } from '#src/network/change-member.ts';
 import type { ChangePlan } from '#src/network/change-plan.ts';
 import type { Lease, LeaseAttributes } from '#src/network/lease.ts';
-import type { KernelObject, Link, Route } from '#src/state/object.ts';
+import { type KernelObject, keyOf, type Link, type Route } from '#src/state/object.ts';
 import type { KernelError } from '#src/state/operation.ts';
 import type { Scope } from '#src/state/scope.ts';
 
@@ -39,7 +39,7 @@ export interface ChangeStep {
    * happens while one end has moved and the other has not (ip-sysctl.rst: the larger of this and that of `all` counts).
    */
   readonly reversePath: ReadonlyMap<string, string>;
-  /** The same as it was before, of devices that are not the network's. The lease remembers it for a restart. */
+  /** The same as it was before, of devices that were there before it. The lease remembers it for a restart. */
   readonly reversePathBefore: Readonly<Record<string, string>>;
 }
 
@@ -89,6 +89,8 @@ export class ChangingBackend implements Backend {
   /** Of the old path: a rotation that is under way when the change begins goes on. */
   readonly keyDevices?: (role: KeyRole) => readonly string[];
   readonly #own: Side;
+  /** The sides differ in routes alone: see `routeOptions` of PreparedBackend. */
+  readonly #hasOneDevice: boolean;
   readonly #views: PathSides;
 
   constructor(plan: ChangePlan, sides: Readonly<Record<Side, Backend>>, step: ChangeStep) {
@@ -116,7 +118,8 @@ export class ChangingBackend implements Backend {
     // Port and VNI of the other path differ: its plain packets pass.
     const seal = [from, to].find((side) => side.seal?.isClosed)?.seal ?? own.seal;
     if (seal !== undefined) this.seal = seal;
-    this.scopes = [...from.scopes, ...to.scopes];
+    this.#hasOneDevice = from.devices.some((device) => to.devices.includes(device));
+    this.scopes = this.#hasOneDevice ? to.scopes : [...from.scopes, ...to.scopes];
     this.probing = own.probing;
     const { keyDevices } = from;
     if (keyDevices !== undefined) this.keyDevices = (role) => keyDevices.call(from, role);
@@ -147,7 +150,7 @@ export class ChangingBackend implements Backend {
 
   ownObjects(subnets: PerFamily<Prefix4, Prefix6>): readonly KernelObject[] {
     const { from, to } = this.sides;
-    const objects = [...from.ownObjects(subnets), ...to.ownObjects(subnets)];
+    const objects = [...from.ownObjects(subnets), ...(this.#hasOneDevice ? [] : to.ownObjects(subnets))];
     // Devices of keys that rotate have theirs in any case.
     const settings = new Set(objects.flatMap((object) => (object.kind === 'sysctl' ? object.path : [])));
     const filters = Array.from(this.step.reversePath).flatMap(([device, value]): KernelObject[] => {
@@ -164,7 +167,9 @@ export class ChangingBackend implements Backend {
     const chosen = this.#sideOf(name);
     // A peer that has one path only has no choice.
     const used = all[chosen].some(isRoute) ? chosen : otherSide(chosen);
-    const unused = all[otherSide(used)].filter((object) => !isRoute(object));
+    const isSaid = (object: KernelObject): boolean =>
+      this.#hasOneDevice && all[used].some((other) => keyOf(other) === keyOf(object));
+    const unused = all[otherSide(used)].filter((object) => !isRoute(object) && !isSaid(object));
     const isTried = this.step.tried.has(name) && used === 'from';
     // In a network of both families paths are tried over IPv4: IPv6 stays as it is.
     const isTried6 = isTried && lease.subnets.v4 === undefined;

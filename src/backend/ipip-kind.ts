@@ -58,6 +58,7 @@ class PreparedIpip implements PreparedBackend {
   readonly devices = [IPIP_DEVICE];
   readonly settings: PreparedBackend['settings'];
   readonly inPlace = ['DirectRouting'];
+  readonly routeOptions = ['DirectRouting'];
   readonly requirements = [IPIP_DEVICES];
   readonly #network: Prefix4;
   readonly #hasV6: boolean;

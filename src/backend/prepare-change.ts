@@ -33,7 +33,7 @@ export class PreparedChange implements PreparedBackend {
     this.other = other;
     this.type = own.type;
     this.instance = own.instance;
-    this.devices = [...own.devices, ...other.devices];
+    this.devices = [...new Set([...own.devices, ...other.devices])];
     this.settings = own.settings;
     this.inPlace = own.inPlace;
     const requirements = [...own.requirements, ...other.requirements];
@@ -41,7 +41,7 @@ export class PreparedChange implements PreparedBackend {
   }
 
   check(underlay: BackendUnderlay, found: Pick<FoundState, 'links'>): readonly string[] {
-    return [...this.own.check(underlay, found), ...this.other.check(underlay, found)];
+    return [...new Set([...this.own.check(underlay, found), ...this.other.check(underlay, found)])];
   }
 
   /** `taken`: each path keeps what the lease says of it. A lease that announces both goes on announcing both. */
@@ -72,11 +72,21 @@ export class PreparedChange implements PreparedBackend {
   }
 }
 
-/** Throws WeftError `change` where two backends would have one device. */
+/** Whether two backends of one type differ in the routes that they choose, and in nothing else: they share their devices. */
+export function differsInRoutes(own: Optioned, other: Optioned): boolean {
+  const names = Object.keys({ ...own.settings, ...other.settings });
+  const fixed = names.filter((name) => own.routeOptions?.includes(name) !== true);
+  return own.type === other.type && fixed.every((name) => own.settings[name] === other.settings[name]);
+}
+
+type Optioned = Pick<PreparedBackend, 'type' | 'settings' | 'routeOptions'>;
+
+/** Throws WeftError `change` where two backends would have one device, and want different things of it. */
 export function refuseSameDevice(
-  own: Pick<PreparedBackend, 'devices'>,
-  other: Pick<PreparedBackend, 'devices'>,
+  own: Optioned & Pick<PreparedBackend, 'devices'>,
+  other: Optioned & Pick<PreparedBackend, 'devices'>,
 ): void {
+  if (differsInRoutes(own, other)) return;
   const device = own.devices.find((name) => other.devices.includes(name));
   if (device === undefined) return;
   throw new WeftError(

@@ -89,6 +89,7 @@ class PreparedVxlan implements PreparedBackend {
   readonly devices: readonly string[];
   readonly settings: PreparedBackend['settings'];
   readonly inPlace = ['MTU', 'DirectRouting', 'EncryptPolicy', 'FastPath'];
+  readonly routeOptions = ['DirectRouting'];
   readonly requirements: readonly Requirement[];
   readonly #place: BackendPlace;
   readonly #options: VxlanOptions;

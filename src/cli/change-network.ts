@@ -1,4 +1,10 @@
-import { type ChangeWish, isWish, judgeChange, wishedBackend } from '#src/backend/change-wish.ts';
+import {
+  type ChangeWish,
+  isWish,
+  type JudgedChange,
+  judgeChange,
+  wishedBackend,
+} from '#src/backend/change-wish.ts';
 import { askRegistry } from '#src/cli/ask-registry.ts';
 import { formatTable } from '#src/cli/format-table.ts';
 import { describeProgress, leadChange } from '#src/cli/lead-change.ts';
@@ -112,18 +118,19 @@ async function begin(
       remedy: 'begin one with --backend, --vni, --port, --mtu or --option',
     });
   }
-  const judged = judgeChange(text, wishedBackend(text, wish));
+  const wished = judgeChange(text, wishedBackend(text, wish));
   const { records } = await registry.list(signal);
+  const flannels = flannelsAmong(records, without);
+  const judged = possible(wished, flannels);
   if (judged.kind === 'in-place') {
     if (judged.lessMtu && !acceptSmallerMtu) throw smallerPackets('packets may have to be smaller than now');
     await replaced(registry, text, judged.text, signal);
-    const flannels = flannelsAmong(records, without);
     output.print(`changed ${judged.what.join(' and ')}: every host does it in place`);
     if (flannels !== '')
       output.print(`hosts of flannel keep the old value until they are started again: ${flannels}`);
     return undefined;
   }
-  refuseFlannel(records, without);
+  refuseFlannel(flannels);
   if (judged.lessMtu > 0 && !acceptSmallerMtu)
     throw smallerPackets(`packets by the new path have to be ${judged.lessMtu} bytes smaller than now`);
   const id = Math.floor(random() * 2 ** 32)
@@ -162,8 +169,11 @@ const flannelsAmong = (records: readonly LeaseText[], without: readonly string[]
     .map(({ lease, address }) => `${address} (${lease})`)
     .join(', ');
 
-function refuseFlannel(records: readonly LeaseText[], without: readonly string[]): void {
-  const flannels = flannelsAmong(records, without);
+/** Flannel takes no part in a plan, and the routes of the others need none. */
+const possible = (judged: JudgedChange, flannels: string): JudgedChange =>
+  (flannels !== '' && judged.kind === 'path' ? judged.orInPlace : undefined) ?? judged;
+
+function refuseFlannel(flannels: string): void {
   if (flannels === '') return;
   throw new WeftError('change', `these hosts run flannel, which can't have two paths at once: ${flannels}`, {
     remedy:

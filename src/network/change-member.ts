@@ -20,7 +20,7 @@ export interface ChangeMember {
   readonly waits: Readonly<Record<string, string>>;
   /** Why the node can't do its part. */
   readonly trouble?: string;
-  /** `rp_filter` as it was before the change, of devices that are not the network's: they get it back. */
+  /** `rp_filter` as it was before the change, of devices that were there before it: they get it back. */
   readonly reversePath?: Readonly<Record<string, string>>;
 }
 

@@ -36,10 +36,10 @@ const ROWS: readonly [
   before: object,
 ][] = [
   ['nothing is checked', '0', '0', '0', {}, {}],
-  ['all are loose', '2', '1', '1', { 'flannel.1': '2', eth0: '2' }, { eth0: '1' }],
-  ['all are strict', '1', '0', '0', { 'flannel.1': '2', eth0: '2' }, { eth0: '0' }],
+  ['all are loose', '2', '1', '1', { 'flannel.1': '2', eth0: '2' }, { 'flannel.1': '1', eth0: '1' }],
+  ['all are strict', '1', '0', '0', { 'flannel.1': '2', eth0: '2' }, { 'flannel.1': '0', eth0: '0' }],
   ['the interface is strict', '0', '0', '1', { eth0: '2' }, { eth0: '1' }],
-  ['new devices are strict', '0', '1', '2', { 'flannel.1': '2' }, {}],
+  ['new devices are strict', '0', '1', '2', { 'flannel.1': '2' }, { 'flannel.1': '1' }],
 ];
 
 for (const [what, all, fresh, eth0, wanted, before] of ROWS)
@@ -48,9 +48,7 @@ for (const [what, all, fresh, eth0, wanted, before] of ROWS)
     const found = await loosened(files, changing('{"Type":"host-gw"}'), 'eth0', {});
     assert.deepEqual(Object.fromEntries(found.wanted), wanted);
     assert.deepEqual(found.before, before);
-    const after = Object.fromEntries(await restored(files, found));
-    const own = 'flannel.1' in wanted ? { 'flannel.1': fresh } : {};
-    assert.deepEqual(after, { ...own, ...before });
+    assert.deepEqual(Object.fromEntries(await restored(files, found)), before);
   });
 
 test('a restart knows what the setting was before it was loosened', async () => {
@@ -63,5 +61,20 @@ test('between two tunnels the interface stays as it is', async () => {
   const files = filesOf({ all: '0', default: '1', eth0: '1' });
   const found = await loosened(files, changing('{"Type":"vxlan","VNI":7}'), 'eth0', {});
   assert.deepEqual(Object.fromEntries(found.wanted), { 'flannel.1': '2', 'flannel.7': '2' });
-  assert.deepEqual(found.before, {});
+  assert.deepEqual(found.before, { 'flannel.1': '1' });
+  const after = Object.fromEntries(await restored(files, found));
+  assert.deepEqual(after, { 'flannel.1': '1', 'flannel.7': '1' });
+});
+
+test('a device that is there has what it was given, whatever new ones get', async () => {
+  const files = filesOf({ all: '0', default: '1', eth0: '0', 'flannel.1': '2' });
+  const loose = await loosened(files, changing('{"Type":"vxlan","DirectRouting":true}'), 'eth0', {});
+  assert.deepEqual([Object.fromEntries(loose.wanted), loose.before], [{}, {}]);
+
+  const strict = filesOf({ all: '0', default: '0', eth0: '0', 'flannel.1': '1' });
+  const found = await loosened(strict, changing('{"Type":"vxlan","DirectRouting":true}'), 'eth0', {});
+  assert.deepEqual(
+    [Object.fromEntries(found.wanted), found.before],
+    [{ 'flannel.1': '2' }, { 'flannel.1': '1' }],
+  );
 });

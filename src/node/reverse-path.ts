@@ -4,7 +4,7 @@ import type { Files } from '#src/sys/files.ts';
 /** What a change wants of the source checks of a host, and what they were. */
 export interface ReversePath {
   readonly wanted: ReadonlyMap<string, string>;
-  /** Of devices that stay when the change is over and are not the network's. */
+  /** Of devices that were there before the change. */
   readonly before: Readonly<Record<string, string>>;
 }
 
@@ -30,18 +30,22 @@ export async function loosened(
   // The larger of the device's and that of `all` counts.
   const isStrict = (value: string | undefined): boolean =>
     value === STRICT || (value === '0' && all === STRICT);
-  for (const { inbound } of Object.values(backend.sides)) {
-    for (const device of inbound.devices) if (isStrict(fresh)) wanted.set(device, LOOSE);
-    if (!inbound.underlay) continue;
-    const value = known[underlay] ?? (await settingOf(files, underlay));
+  const old = new Set([...backend.sides.from.inbound.devices, underlay]);
+  const used = Object.values(backend.sides).flatMap(({ inbound }) => [
+    ...inbound.devices,
+    ...(inbound.underlay ? [underlay] : []),
+  ]);
+  for (const device of new Set(used)) {
+    const found = old.has(device) ? await settingOf(files, device) : undefined;
+    const value = known[device] ?? found ?? fresh;
     if (value === undefined || !isStrict(value)) continue;
-    wanted.set(underlay, LOOSE);
-    before[underlay] = value;
+    wanted.set(device, LOOSE);
+    if (old.has(device)) before[device] = value;
   }
   return { wanted, before };
 }
 
-/** What these devices get when the change is over: a device of the network has what new devices have. */
+/** What these devices get when the change is over: one that came with it has what new devices have. */
 export async function restored(
   files: Pick<Files, 'read'>,
   { wanted, before }: ReversePath,

@@ -17,7 +17,7 @@ import { type Network, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
 /*
- * A change that is taken back in its first phase and in its last one, and options that need no second path, under traffic:
+ * A change that is taken back in its first phase and in its last one, under traffic:
  *
  *     store .190 etcd     h1 .191 flanneld ── c  ⇄  h2 .192 flanneld ── c
  */
@@ -88,24 +88,5 @@ test('an abort in the last phase, when config and leases name the new backend al
       what: `the lease of ${subnet} with the new path`,
     });
   await assertAborted(network);
-  await assertNothingLost(ring);
-});
-
-test('DirectRouting changes in place, there and back: nothing is lost', { skip }, async (t) => {
-  // Strict source checks drop packets for a moment here: docs/guides/change-of-backend.md says what to do.
-  const network = await networkOf(t);
-  for (const { host } of network.nodes)
-    for (const device of ['eth0', 'flannel/1'])
-      await host.must(['sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=2`]);
-  const ring = await ringOf(network);
-  for (const [value, paths] of [
-    ['true', ['device flannel.1', 'routes by eth0']],
-    ['false', ['device flannel.1', 'routes by flannel.1']],
-  ] as const) {
-    const { code, stdout, stderr } = await change(network, `--option=DirectRouting=${value}`);
-    assert.equal(code, 0, stdout + stderr);
-    assert.match(stdout, /^changed DirectRouting: every host does it in place$/m);
-    await assertPaths(network.nodes, paths);
-  }
   await assertNothingLost(ring);
 });
