@@ -104,13 +104,16 @@ test('vxlan → wireguard, whose keys are rotated without a restart, → ipip: n
   }
 });
 
-test('vxlan → ipip, and back: nothing is lost', { skip: noIpip }, async (t) => {
+test('vxlan → ipip, which gets DirectRouting, and back: nothing is lost', { skip: noIpip }, async (t) => {
   const network = await networkOf(t);
   const ring = await ringOf(network, PER_SECOND);
   const there = await change(network, '--backend=ipip');
   assert.equal(there.code, 0, there.stdout + there.stderr);
   await assertPaths(network.nodes, ['routes by flannel.ipip']);
   for (const { host } of network.nodes) await waitForMtu(host, 1480);
+  const direct = await change(network, '--option=DirectRouting=true');
+  assert.equal(direct.code, 0, direct.stdout + direct.stderr);
+  await assertPaths(network.nodes, ['routes by eth0']);
   const back = await change(network, '--backend=vxlan', '--accept-smaller-mtu');
   assert.equal(back.code, 0, back.stdout + back.stderr);
   await assertPaths(network.nodes, ['device flannel.1', 'routes by flannel.1']);
