@@ -302,10 +302,8 @@ test('DirectRouting: one device, each entry once, and a direct route that is tri
 });
 
 test('two paths by one device are refused where they want different things of it', () => {
-  assert.throws(
-    () => changing({ to: '{"Type":"vxlan","GBP":true}' }),
-    /both would be the device flannel\.1$/,
-  );
+  for (const more of [',"GBP":true', ',"DirectRouting":true,"MTU":1400', ''])
+    assert.throws(() => changing({ to: `{"Type":"vxlan"${more}}` }), /both would be the device flannel\.1$/);
 });
 
 test('in a network of IPv6 alone a path is tried by the peer’s first two addresses, or by the route to a gateway', () => {

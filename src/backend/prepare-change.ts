@@ -75,8 +75,9 @@ export class PreparedChange implements PreparedBackend {
 /** Whether two backends of one type differ in the routes that they choose, and in nothing else: they share their devices. */
 export function differsInRoutes(own: Optioned, other: Optioned): boolean {
   const names = Object.keys({ ...own.settings, ...other.settings });
-  const fixed = names.filter((name) => own.routeOptions?.includes(name) !== true);
-  return own.type === other.type && fixed.every((name) => own.settings[name] === other.settings[name]);
+  const differing = names.filter((name) => own.settings[name] !== other.settings[name]);
+  const isOfRoutes = differing.length > 0 && differing.every((name) => own.routeOptions?.includes(name));
+  return own.type === other.type && isOfRoutes;
 }
 
 type Optioned = Pick<PreparedBackend, 'type' | 'settings' | 'routeOptions'>;
