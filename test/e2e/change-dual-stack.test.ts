@@ -31,7 +31,9 @@ const isUp = async (node: DualNode): Promise<boolean> => {
   return peers[0]?.probe?.ipv4?.state === 'up' && peers[0].probe.ipv6?.state === 'up';
 };
 
-test('both families move: VNI 1 → 7, then to host-gw, and nothing is lost', { skip }, async (t) => {
+test('both families move: VNI 1 → 7, plain routes where there are any, host-gw, and nothing is lost', {
+  skip,
+}, async (t) => {
   const network = await dualNetwork(t, { config: CONFIG });
   const { one, two } = network;
   const nodes = [one, two];
@@ -55,6 +57,10 @@ test('both families move: VNI 1 → 7, then to host-gw, and nothing is lost', { 
   // The new device has its first address after the bridge's anycast address is there.
   for (const node of nodes)
     await until(() => isUp(node), { what: `${node.host.name} that measures both`, timeoutMs: 30_000 });
+  const direct = await change(network, '--option=DirectRouting=true');
+  assert.equal(direct.code, 0, direct.stdout + direct.stderr);
+  await assertPaths(nodes, ['device flannel-v6.7', 'device flannel.7', 'routes by eth0']);
+  await routes6(/ via fd77::\d dev eth0 /);
   const on = await change(network, '--backend=host-gw');
   assert.equal(on.code, 0, on.stdout + on.stderr);
   await assertPaths(nodes, ['routes by eth0']);
