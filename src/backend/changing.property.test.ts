@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { randomOf } from '../../test/fuzz/random.ts';
 import { ChangingNetwork, type ChangingNode } from '../../test/support/changing-network.ts';
 
 const VNI1 = '{"Type":"vxlan"}';
@@ -27,17 +28,6 @@ const DEVICES: Readonly<Record<string, string[]>> = {
 const wayBy = (backend: string): string => (backend === DIRECT ? undefined : DEVICES[backend]?.[0]) ?? 'eth0';
 const SEEDS = 12;
 const EVENTS = 400;
-
-/** mulberry32: the same numbers for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Every change with many seeds. */
 function eachRun(run: (network: ChangingNetwork, from: string, to: string, note: string) => void): void {

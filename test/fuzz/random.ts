@@ -73,3 +73,9 @@ export class Random {
     }
   }
 }
+
+/** Numbers from 0 up to but not including 1, the same for the same seed. */
+export function randomOf(seed: number): () => number {
+  const random = new Random(seed);
+  return () => random.next();
+}

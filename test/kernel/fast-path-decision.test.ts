@@ -27,6 +27,7 @@ import {
 import { LEFT_ALONE, REDIRECTED } from '#src/reconcile/fast-path/self-test.ts';
 import type { FastPath, FastPeer, FastProgram } from '#src/state/object.ts';
 import { Bpf } from '#src/sys/bpf.ts';
+import { randomOf } from '../fuzz/random.ts';
 import { bpfForms } from '../support/bpf-forms.ts';
 import { scratchNamespace } from '../support/scratch-namespace.ts';
 import { cannotRun } from '../support/test-lab.ts';
@@ -82,22 +83,11 @@ const LOCALS = [
 ];
 const THEIRS = ['10.244.2.2', '10.244.3.2', '10.244.3.200', '10.244.9.2', '10.244.1.2', '10.244.1.3'];
 
-/** Mulberry32: numbers below 1 that a seed brings back. */
-function numbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 class Packets {
   readonly #random: () => number;
 
   constructor(seed: number) {
-    this.#random = numbers(seed);
+    this.#random = randomOf(seed);
   }
 
   below(count: number): number {
