@@ -18,6 +18,17 @@ test('each version is asked for once, and nothing else is remembered', async () 
   assert.deepEqual(asked, ['nft --version', 'iptables --version', 'iptables-save', 'iptables-save']);
 });
 
+test('a version that was cut off is asked for again', async () => {
+  const answers = [{ code: 124 }, { code: 125 }, { code: 137 }, { code: 127 }];
+  let asked = 0;
+  const commands = versionsOnce({
+    run: async () => ({ stdout: '', stderr: '', ...(answers[asked++] ?? { code: 0 }) }),
+  });
+  const codes: number[] = [];
+  for (let times = 0; times < 5; times++) codes.push((await commands.run(['nft', '--version'])).code);
+  assert.deepEqual(codes, [124, 125, 137, 127, 127]);
+});
+
 test('a command that ended while this process was kept from running was in time', async () => {
   const ended = systemCommands.run(['true'], { timeoutMs: 1_000 });
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_500);

@@ -13,8 +13,8 @@ export interface CommandOptions {
 
 export interface CommandResult {
   /**
-   * The exit code; 127 when there is no such program, 124 after the time-out, 128 + n after signal
-   * n, as in a shell.
+   * The exit code; 127 when there is no such program, 126 when it can't be run, 125 when it could not be started for now (no
+   * memory, too many processes or files), 124 after the time-out, 128 + n after signal n, as in a shell.
    */
   readonly code: number;
   readonly stdout: string;
@@ -22,6 +22,17 @@ export interface CommandResult {
   /** The process that it was; `undefined` when there was none. */
   readonly pid?: number | undefined;
 }
+
+/** Whether a command did not come to its end, for a reason that may be over the next time. */
+export const isCutOff = ({ code }: Pick<CommandResult, 'code'>): boolean =>
+  code === TIMED_OUT || code === NOT_STARTED || code > SIGNALLED;
+
+const TIMED_OUT = 124;
+const NOT_STARTED = 125;
+/** And the signal's number. */
+const SIGNALLED = 128;
+/** Errors of fork(2) and pipe(2). */
+const FOR_NOW: readonly (string | undefined)[] = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE'];
 
 /** The one narrow door to other programs (`nft`, `iptables-restore`, …). No shell is involved. */
 export interface CommandRunner {
@@ -34,7 +45,10 @@ export const commandsIn = (commands: CommandRunner, namespace: string): CommandR
   run: (argv, options) => commands.run(['nsenter', `--net=${namespace}`, '--', ...argv], options),
 });
 
-/** A runner that asks each program for its `--version` once: to start a process costs this one some milliseconds. */
+/**
+ * A runner that asks each program for its `--version` once: to start a process costs this one some milliseconds. An answer that was
+ * cut off is none.
+ */
 export function versionsOnce(commands: CommandRunner): CommandRunner {
   const answers = new Map<string, Promise<CommandResult>>();
   return {
@@ -43,6 +57,10 @@ export function versionsOnce(commands: CommandRunner): CommandRunner {
       if (words.length !== 1 || words[0] !== '--version') return commands.run(argv, options);
       const answer = answers.get(program) ?? commands.run(argv, options);
       answers.set(program, answer);
+      const forget = (): void => {
+        if (answers.get(program) === answer) answers.delete(program);
+      };
+      answer.then((result) => isCutOff(result) && forget(), forget);
       return answer;
     },
   };
@@ -96,14 +114,12 @@ export const systemCommands: CommandRunner = {
       child.stdin?.on('error', () => {});
       child.stdin?.end(stdin);
       child.on('error', (error: NodeJS.ErrnoException) =>
-        settle(() =>
-          resolve({ code: error.code === 'ENOENT' ? 127 : 126, stdout: '', stderr: error.message }),
-        ),
+        settle(() => resolve({ code: codeOf(error), stdout: '', stderr: error.message })),
       );
       child.on('close', (code, killedBy) =>
         settle(() => {
           if (signal?.aborted) return reject(signal.reason);
-          const status = timedOut ? 124 : (code ?? 128 + signalNumber(killedBy));
+          const status = timedOut ? TIMED_OUT : (code ?? SIGNALLED + signalNumber(killedBy));
           resolve({
             pid: child.pid,
             code: status,
@@ -115,6 +131,9 @@ export const systemCommands: CommandRunner = {
     });
   },
 };
+
+const codeOf = ({ code }: NodeJS.ErrnoException): number =>
+  code === 'ENOENT' ? 127 : FOR_NOW.includes(code) ? NOT_STARTED : 126;
 
 const signalNumber = (name: NodeJS.Signals | null): number =>
   name === 'SIGTERM' ? 15 : name === 'SIGINT' ? 2 : 9;

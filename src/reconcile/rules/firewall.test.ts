@@ -6,6 +6,7 @@ import { messageOf, WeftError } from '#src/lib/errors.ts';
 import { ipv4, prefix4 } from '#src/lib/ip.ts';
 import { type Logger, silentLogger } from '#src/lib/log.ts';
 import { Firewall, type FirewallOptions } from '#src/reconcile/rules/firewall.ts';
+import { findPrograms } from '#src/reconcile/rules/programs.ts';
 import type { CommandOptions, CommandResult, CommandRunner } from '#src/sys/command.ts';
 
 const WANTED: WantedRules = {
@@ -280,38 +281,121 @@ test('a refused transaction is tried again from a fresh look; then one line says
   assert.deepEqual(programs.ran.slice(-6), new Array(3).fill(['iptables-save', RESTORE]).flat());
 });
 
-test('a kernel without the tables raw and mangle: the other rules are set, and it is said once', async () => {
-  const saved = '*nat\n:POSTROUTING ACCEPT [0:0]\n';
-  const { log, lines } = listener();
+const LACKS: Partial<CommandResult> = {
+  code: 1,
+  stderr: "can't initialize iptables table: Table does not exist",
+};
+
+/** iptables over a kernel that says of each table but nat and filter whether it has it. `refused`: how it did not take one. */
+function tablesOfKernel(answerFor: (table: string) => Partial<CommandResult> | undefined) {
   const refused: string[] = [];
-  const kernel = { text: '' };
+  const kernel = new Map<string, string>();
   const commands: CommandRunner = {
     async run([program], { stdin } = {}) {
-      if (program === 'iptables') return { code: 0, stdout: 'iptables v1.8.9 (nf_tables)', stderr: '' };
-      if (program === 'iptables-save') return { code: 0, stdout: kernel.text, stderr: '' };
-      if (program !== 'iptables-restore' || stdin === undefined) return { code: 127, stdout: '', stderr: '' };
-      const tables = stdin.split(/^(?=\*)/m);
-      const kept = tables.filter((table) => /^\*(nat|filter)/.test(table)).join('');
-      if (kept !== '')
-        kernel.text = kept
-          .replace(/^-I (\S+) \d+/gm, '-A $1')
-          .replace('*nat\n', saved)
-          .replace('*filter\n', '*filter\n:FORWARD ACCEPT [0:0]\n');
-      const lacking = tables.find((table) => !/^\*(nat|filter)/.test(table));
-      if (lacking === undefined) return { code: 0, stdout: '', stderr: '' };
-      refused.push(lacking.split('\n')[0] ?? '');
-      return { code: 1, stdout: '', stderr: "can't initialize iptables table: Table does not exist" };
+      const answer = (given: Partial<CommandResult>) => ({ code: 0, stdout: '', stderr: '', ...given });
+      if (program === 'iptables') return answer({ stdout: 'iptables v1.8.9 (nf_tables)' });
+      if (program === 'iptables-save') return answer({ stdout: [...kernel.values()].join('') });
+      if (program !== 'iptables-restore' || stdin === undefined) return answer(ABSENT);
+      for (const text of stdin.split(/^(?=\*)/m)) {
+        const [table = ''] = /(?<=\*)\w+/.exec(text) ?? [];
+        const given = /nat|filter/.test(table) ? undefined : answerFor(table);
+        if (given !== undefined) {
+          refused.push(table);
+          return answer(given);
+        }
+        const chain = { nat: 'POSTROUTING', filter: 'FORWARD' }[table] ?? 'PREROUTING';
+        const rules = text.replace(/^-I (\S+) \d+/gm, '-A $1');
+        kernel.set(table, rules.replace(`*${table}\n`, `*${table}\n:${chain} ACCEPT [0:0]\n`));
+      }
+      return answer({});
     },
   };
+  return { commands, refused, kernel };
+}
+
+test('a kernel without the tables raw and mangle: the other rules are set, and it is said once', async () => {
+  const { commands, refused, kernel } = tablesOfKernel(() => LACKS);
+  const { log, lines } = listener();
   const own = new Firewall({ commands, log }, { mode: 'auto' });
   await own.apply(WANTED);
-  assert.match(kernel.text, /FLANNEL-POSTRTG.*FLANNEL-FWD/s);
-  assert.deepEqual(refused, ['*mangle', '*mangle', '*raw']);
+  assert.match([...kernel.values()].join(''), /FLANNEL-POSTRTG.*FLANNEL-FWD/s);
+  assert.deepEqual(refused, ['mangle', 'mangle', 'raw']);
   assert.equal(lines.length, 2);
   assert.match(lines[0] ?? '', /^Going on without rules in the table mangle: .*Table does not exist/);
   await own.apply(WANTED);
   assert.equal(refused.length, 3);
   assert.deepEqual(await own.verify(WANTED), { asWanted: true });
+  // Less and less often, and without a word.
+  const tries: number[] = [];
+  for (let call = 2; call < 200; call++) {
+    await own.apply(WANTED);
+    if (refused.splice(0).length > 0) tries.push(call);
+  }
+  assert.deepEqual(tries, [2, 6, 14, 30, 62, 126, 190]);
+  assert.equal(lines.length, 2);
+});
+
+test('a table that the kernel refused once has its rules soon', async () => {
+  let lacks = true;
+  const { commands, kernel } = tablesOfKernel((table) => (lacks && table === 'mangle' ? LACKS : undefined));
+  const { log, lines } = listener();
+  let generation = 1;
+  const ruleset: Ruleset = { generation: async () => generation, tables: async () => undefined };
+  const own = new Firewall({ commands, log, ruleset }, { mode: 'auto' });
+  await own.apply(WANTED);
+  assert.equal(kernel.has('mangle'), false);
+  assert.ok(kernel.has('raw'), 'the one behind it is filled');
+  generation = 2;
+  lacks = false;
+  await own.apply(WANTED);
+  assert.equal(kernel.has('mangle'), false);
+  // Although the kernel says that nothing has changed.
+  await own.apply(WANTED);
+  assert.match(kernel.get('mangle') ?? '', /FLANNEL-MARK/);
+  assert.match(lines.at(-1) ?? '', /^Nothing is left out of the table mangle any more$/);
+  assert.equal(lines.length, 2);
+});
+
+for (const [what, cut] of [
+  ['was killed for its time', { code: 124, stderr: 'timed out after 10000 ms' }],
+  ['was killed', { code: 137 }],
+  ['could not be started', { code: 125, stderr: 'spawn EAGAIN' }],
+  ['did not get the lock', { code: 4, stderr: 'Another app is currently holding the xtables lock' }],
+] as const)
+  test(`a program that ${what} says nothing of the kernel: it runs again`, async () => {
+    let times = 1;
+    const { commands, kernel } = tablesOfKernel((table) =>
+      table === 'mangle' && times-- > 0 ? cut : undefined,
+    );
+    const { log, lines } = listener();
+    const own = new Firewall({ commands, log }, { mode: 'auto' });
+    await own.apply(WANTED);
+    assert.match(kernel.get('mangle') ?? '', /FLANNEL-MARK/);
+    assert.deepEqual(lines, []);
+    // Each time: a failure, as with the tables that every kernel has.
+    times = Number.POSITIVE_INFINITY;
+    kernel.delete('mangle');
+    await assert.rejects(own.apply(WANTED), { code: 'firewall' });
+    assert.deepEqual(lines, []);
+  });
+
+test('what a look did not come to its end for is looked for again', async () => {
+  const answers: Record<string, Answer> = { ...IPTABLES, ...NFT, [RESTORE]: '' };
+  const slow: Record<string, Answer> = { ...answers, 'iptables --version': { code: 124 } };
+  const programs = new Programs(slow);
+  const looked = findPrograms({ commands: programs });
+  await assert.rejects(looked, /could not look which packet filter this host has/);
+  const own = new Firewall({ commands: programs, log: silentLogger, programs: looked }, { mode: 'auto' });
+  await assert.rejects(own.apply(WANTED), { code: 'firewall' });
+  programs.answers['iptables --version'] = 'iptables v1.8.9 (nf_tables)\n';
+  await own.apply(WANTED);
+  assert.equal(programs.ran.at(-1), RESTORE);
+
+  const { nft } = await own.programs();
+  programs.answers['nft --version'] = { code: 137 };
+  await assert.rejects(nft(), { code: 'firewall' });
+  programs.answers['nft --version'] = 'nftables v1.0.6\n';
+  assert.deepEqual(await nft(), { comments: true });
 });
 
 test('with nftables in use, an iptables in which Docker drops gets the accept, too, and no mark', async () => {

@@ -16,6 +16,7 @@ import {
 import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import { messageOf, WeftError } from '#src/lib/errors.ts';
 import type { Logger } from '#src/lib/log.ts';
+import { LeftOutTables } from '#src/reconcile/rules/left-out-tables.ts';
 import {
   commandFailed,
   type FirewallHost,
@@ -29,11 +30,11 @@ import {
   savedIn,
 } from '#src/reconcile/rules/programs.ts';
 import { QuietRules } from '#src/reconcile/rules/quiet-rules.ts';
-import type { CommandResult } from '#src/sys/command.ts';
+import { type CommandResult, isCutOff } from '#src/sys/command.ts';
 
 export interface FirewallComponents extends FirewallHost {
   readonly log: Logger;
-  /** What was found on this host already; looked for when it is first needed otherwise. */
+  /** What was found on this host already; looked for when it is first needed otherwise, and where that look failed. */
   readonly programs?: Promise<Programs> | undefined;
 }
 
@@ -61,6 +62,9 @@ export interface Step {
 /** The one firewall that takes the rules; none where nothing is wanted and no program is there. */
 type InUse = 'nftables' | Iptables | undefined;
 
+/** Of iptables (xtables.h): another program holds the lock, or the kernel says EAGAIN. */
+const RESOURCE_PROBLEM = 4;
+
 /** Tries, when the rules change between the look and the write. */
 const ATTEMPTS = 3;
 
@@ -79,8 +83,7 @@ export class Firewall {
   readonly #names: Names;
   readonly #looked: Promise<Programs> | undefined;
   readonly #quiet: QuietRules;
-  /** Tables that the kernel refused, by the program that was to fill them. */
-  readonly #lacking = new Map<string, Set<string>>();
+  readonly #leftOut = new LeftOutTables();
   #programs: Programs | undefined;
 
   constructor(
@@ -105,11 +108,15 @@ export class Firewall {
    */
   async apply(wanted: WantedRules, signal?: AbortSignal): Promise<string[]> {
     let generation: number | undefined;
+    const isDue = this.#leftOut.next();
     const { mended, writers } = await this.#run(async () => {
       generation = await this.#quiet.read();
-      return (await this.#isQuiet(generation, wanted, signal)) ? [] : this.plan(wanted, signal);
+      const isQuiet = !isDue && (await this.#isQuiet(generation, wanted, signal));
+      return isQuiet ? [] : this.plan(wanted, signal);
     }, signal);
     this.#quiet.found(generation, wanted, writers);
+    for (const table of this.#leftOut.filled())
+      this.#log.info(`Nothing is left out of the table ${table} any more`);
     return mended;
   }
 
@@ -181,7 +188,7 @@ export class Firewall {
         const result = await this.#host.commands.run(command, { stdin: input, ...(signal && { signal }) });
         writers.push(result.pid);
         if (result.code === 0) mended.push(...faults);
-        else if (optional === undefined)
+        else if (optional === undefined || isCutOff(result) || result.code === RESOURCE_PROBLEM)
           failure ??= commandFailed('could not set the firewall rules', command, result);
         else {
           this.#leaveOut(optional, command, result);
@@ -195,8 +202,7 @@ export class Firewall {
 
   /** A kernel without the table has no drops of Docker's in it either. */
   #leaveOut(table: string, command: Step['command'], result: CommandResult): void {
-    const tables = this.#lacking.get(command[0]) ?? new Set();
-    this.#lacking.set(command[0], tables.add(table));
+    if (!this.#leftOut.refused(command[0], table)) return;
     const what = `Going on without rules in the table ${table}`;
     this.#log.warning(`${what}: ${messageOf(commandFailed('it could not be filled', command, result))}`);
   }
@@ -271,7 +277,7 @@ export class Firewall {
     };
     const restore = restoreCommand(iptables, family);
     const own = inUse ? await this.#asDockerNeeds(rules, saved, iptables, family) : needed;
-    const change = changeIptables(saved, own, this.#names, this.#lacking.get(restore[0]));
+    const change = changeIptables(saved, own, this.#names, this.#leftOut.of(restore[0]));
     const program = save[0].replace(/-save$/, '');
     return step(restore, {
       ...change,
@@ -305,7 +311,8 @@ export class Firewall {
   /** Looked for once: programs do not come and go under a running daemon, and a choice that wavers would leave rules behind. */
   async #find(signal?: AbortSignal): Promise<Programs> {
     if (this.#programs !== undefined) return this.#programs;
-    const programs = await (this.#looked ?? findPrograms(this.#host, signal));
+    const look = (): Promise<Programs> => findPrograms(this.#host, signal);
+    const programs = await (this.#looked?.catch(look) ?? look());
     const [first] = programs.iptables;
     const { mode } = this.#options;
     if (programs.mixed) {

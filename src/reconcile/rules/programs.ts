@@ -3,7 +3,7 @@ import { parseIptablesSave, type SavedTables } from '#src/firewall/iptables-save
 import type { Family } from '#src/firewall/rules.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { WeftError } from '#src/lib/errors.ts';
-import type { CommandResult, CommandRunner } from '#src/sys/command.ts';
+import { type CommandResult, type CommandRunner, isCutOff } from '#src/sys/command.ts';
 import type { Files } from '#src/sys/files.ts';
 
 /** One of the two iptables that a host may have; they do not see each other's rules. */
@@ -101,16 +101,20 @@ async function lacksModernTables({ ruleset }: FirewallHost, family: Family): Pro
 /**
  * Looks which programs there are, by their versions, and which iptables the host's rules are in (Docker's, an
  * administrator's). Where neither has any, or both, the one that `iptables` stands for, which Docker uses too, comes first.
+ * Throws WeftError `firewall` where a program did not come to its end.
  */
 export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Promise<Programs> {
   const { commands } = host;
   const options = signal === undefined ? {} : { signal };
   let nftFound: Promise<Nft | undefined> | undefined;
   const nft = () => {
-    nftFound ??= findNft();
+    nftFound ??= findNft().catch((error: unknown) => {
+      nftFound = undefined;
+      throw error;
+    });
     return nftFound;
   };
-  const iptablesVersion = await commands.run(['iptables', '--version'], options);
+  const iptablesVersion = await versionOf('iptables');
   if (iptablesVersion.code !== 0) return { iptables: [], nft, mixed: false };
 
   const modern = atLeast(iptablesVersion.stdout, [1, 6, 2]);
@@ -127,14 +131,26 @@ export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Pr
   return { iptables: otherFirst ? [other, own] : [own, other], nft, mixed };
 
   async function findNft(): Promise<Nft | undefined> {
-    const { code, stdout } = await commands.run(['nft', '--version'], options);
+    const { code, stdout } = await versionOf('nft');
     return code === 0 ? { comments: atLeast(stdout, [0, 9, 9]) } : undefined;
   }
 
+  async function versionOf(program: string): Promise<CommandResult> {
+    const command = [program, '--version'] as const;
+    return toItsEnd(command, await commands.run(command, options));
+  }
+
   async function count(iptables: Iptables): Promise<number | undefined> {
-    const { code, stdout } = await readRules(host, iptables, 4, signal);
+    const { code, stdout } = toItsEnd(saveCommand(iptables, 4), await readRules(host, iptables, 4, signal));
     return code === 0 ? countForeignRules(parseIptablesSave(stdout)) : undefined;
   }
+}
+
+/** A program that was cut off says nothing of the host, and what is found once is kept. */
+function toItsEnd(command: readonly string[], result: CommandResult): CommandResult {
+  if (isCutOff(result))
+    throw commandFailed('could not look which packet filter this host has', command, result);
+  return result;
 }
 
 /** The error of a program that refused, in one line: what could not be done, the program, its exit code and its complaint. */
