@@ -151,6 +151,7 @@ export function networkHost(
       ),
     async start(life) {
       const notify = (event: NftablesEvent): void => {
+        shared.notify(event);
         for (const listener of listeners) listener(event);
       };
       await Promise.all([reconciler.start(life), watchRules(notify, life)]);

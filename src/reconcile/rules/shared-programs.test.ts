@@ -64,6 +64,39 @@ test('a hundred networks that list rules at once cost one listing, and none whil
   assert.equal(ran.length, 2);
 });
 
+test('a listing that may lack some of a transaction is made again when that is reported', async () => {
+  const { programs, ran, change, finish } = host();
+  const list = async (): Promise<void> => {
+    const listed = programs.run(['iptables-save']);
+    await finish();
+    await listed;
+  };
+  change();
+  await list();
+  // The transaction is counted, and reported after the listing.
+  programs.notify({ type: 'changed', generation: 2, pid: 7 });
+  await list();
+  assert.equal(ran.length, 2);
+  // One that was counted before, and events of which some were lost.
+  programs.notify({ type: 'changed', generation: 1, pid: 7 });
+  await list();
+  assert.equal(ran.length, 2);
+  programs.notify({ type: 'overrun' });
+  await list();
+  assert.equal(ran.length, 3);
+
+  // It is reported while the program runs.
+  change();
+  const listed = programs.run(['iptables-save']);
+  for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+  assert.equal(ran.length, 4);
+  programs.notify({ type: 'changed', generation: 3, pid: 7 });
+  await finish();
+  await listed;
+  await list();
+  assert.equal(ran.length, 5);
+});
+
 test('rules of iptables-legacy are listed each time: their changes are not counted', async () => {
   const { programs, ran, finish } = host();
   for (let n = 0; n < 2; n++) {

@@ -1,4 +1,5 @@
 import { mergeRestores } from '#src/firewall/merge-restores.ts';
+import type { NftablesEvent } from '#src/kernel/nftables-monitor.ts';
 import type { Ruleset } from '#src/kernel/nftables-ruleset.ts';
 import { orAborted } from '#src/lib/or-aborted.ts';
 import { SharedNext } from '#src/lib/shared-next.ts';
@@ -17,6 +18,12 @@ interface Restore {
   readonly input: string;
   readonly signal: AbortSignal | undefined;
   readonly done: PromiseWithResolvers<CommandResult>;
+}
+
+interface KeptListing {
+  /** The count of transactions before it was made. */
+  readonly generation: number;
+  readonly result: WeakRef<CommandResult>;
 }
 
 interface Lane {
@@ -39,6 +46,10 @@ export class SharedPrograms implements CommandRunner {
   readonly #commands: CommandRunner;
   readonly #ruleset: Ruleset;
   readonly #listings = new Map<string, SharedNext<CommandResult>>();
+  /** The last listing by each command, while nothing has changed since. */
+  readonly #kept = new Map<string, KeptListing>();
+  /** How many the kernel has reported. */
+  #events = 0;
   readonly #lanes = new Map<string, Lane>();
   readonly #clock: Pick<Clock, 'monotonic'>;
   /** By process: when it ended. */
@@ -66,25 +77,35 @@ export class SharedPrograms implements CommandRunner {
     return this.#restore(argv, options.stdin, options.signal);
   }
 
+  /**
+   * To be called with each of the kernel's events. A transaction is counted when it begins to take effect, and reported when it has:
+   * a listing in between may lack some of it.
+   */
+  notify(event: NftablesEvent): void {
+    this.#events++;
+    for (const [key, { generation }] of this.#kept)
+      if (event.type === 'overrun' || event.generation === generation) this.#kept.delete(key);
+  }
+
   #listingOf(argv: Argv): SharedNext<CommandResult> {
     const key = argv.join(' ');
-    const known = this.#listings.get(key);
-    if (known !== undefined) return known;
-    let last: { readonly generation: number; readonly result: WeakRef<CommandResult> } | undefined;
-    const listing = new SharedNext(async () => {
-      // iptables-legacy's rules change without a count.
-      const generation = /legacy/.test(argv[0]) ? undefined : await this.#ruleset.generation();
-      const kept = last?.generation === generation ? last?.result.deref() : undefined;
-      if (kept !== undefined) return kept;
-      const result = await this.#commands.run(argv);
-      last =
-        generation === undefined || result.code !== 0
-          ? undefined
-          : { generation, result: new WeakRef(result) };
-      return result;
-    });
+    const listing = this.#listings.get(key) ?? new SharedNext(() => this.#list(key, argv));
     this.#listings.set(key, listing);
     return listing;
+  }
+
+  async #list(key: string, argv: Argv): Promise<CommandResult> {
+    const events = this.#events;
+    // iptables-legacy's rules change without a count.
+    const generation = /legacy/.test(argv[0]) ? undefined : await this.#ruleset.generation();
+    const kept = this.#kept.get(key);
+    const known = kept?.generation === generation ? kept?.result.deref() : undefined;
+    if (known !== undefined) return known;
+    this.#kept.delete(key);
+    const result = await this.#commands.run(argv);
+    if (generation !== undefined && result.code === 0 && events === this.#events)
+      this.#kept.set(key, { generation, result: new WeakRef(result) });
+    return result;
   }
 
   async #restore(argv: Argv, input: string, signal: AbortSignal | undefined): Promise<CommandResult> {
