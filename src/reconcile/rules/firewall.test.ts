@@ -379,7 +379,7 @@ for (const [what, cut] of [
     assert.deepEqual(lines, []);
   });
 
-test('what a look did not come to its end for is looked for again', async () => {
+test('a look that did not come to its end is made again', async () => {
   const answers: Record<string, Answer> = { ...IPTABLES, ...NFT, [RESTORE]: '' };
   const slow: Record<string, Answer> = { ...answers, 'iptables --version': { code: 124 } };
   const programs = new Programs(slow);

@@ -9,9 +9,9 @@ const FIRST_REST = 2;
 const LONGEST_REST = 64;
 
 /**
- * Tables that the kernel refused, by the program that was to fill them. Some kernels lack them. Others refuse once, for want of memory
- * or beside another program, and a host can get what it lacked. So each is tried again: at the second call after the refusal, at
- * the fourth after the next one, and so on.
+ * Tables that the kernel refused, by the program that was to fill them. Some kernels lack them. Others refuse once (no memory, another
+ * program at the same moment), and a module may be installed later. So each table is tried again: at the second call after the
+ * first refusal, at the fourth after the second one, and so on.
  */
 export class LeftOutTables {
   readonly #tables = new Map<string, Map<string, LeftOut>>();
