@@ -8,13 +8,16 @@ import {
   IPTABLES_TABLES,
   readRules,
   saveCommand,
+  toItsEnd,
 } from '#src/reconcile/rules/programs.ts';
 
+const READ = 'could not read the packet filter';
+const LIST = ['nft', '-j', 'list', 'ruleset'] as const;
 const WORDS: Readonly<Record<Family, string>> = { 4: 'ip', 6: 'ip6' };
 
 /**
  * All packet filters of a host: `iptables-save` and `ip6tables-save` of each kind, and `nft -j list ruleset`. What no program shows is
- * left out.
+ * left out. Throws WeftError `firewall` where a program did not come to its end.
  */
 export async function readPacketFilters(host: FirewallHost): Promise<SeenFilters> {
   const { iptables } = await findPrograms(host);
@@ -22,12 +25,13 @@ export async function readPacketFilters(host: FirewallHost): Promise<SeenFilters
     Promise.all(
       FAMILIES.flatMap((family) => iptables.map((kind) => ({ family, kind }))).map(async (asked) => {
         const { family, kind } = asked;
-        const { code, stdout } = await readRules(host, kind, family);
-        const program = saveCommand(kind, family)[0].replace(/-save$/, '');
+        const save = saveCommand(kind, family);
+        const { code, stdout } = toItsEnd(READ, save, await readRules(host, kind, family));
+        const program = save[0].replace(/-save$/, '');
         return code === 0 ? [{ ...asked, program, saved: parseIptablesSave(stdout) }] : [];
       }),
     ),
-    host.commands.run(['nft', '-j', 'list', 'ruleset']),
+    host.commands.run(LIST).then((result) => toItsEnd(READ, LIST, result)),
   ]);
   const read = saves.flat();
   const shown = read.flatMap(({ kind, family }) => (kind.kind === 'nft' ? WORDS[family] : []));

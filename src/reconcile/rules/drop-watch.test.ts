@@ -28,6 +28,8 @@ const SIGNAL = new AbortController().signal;
 /** A host whose rules and Docker the test makes; time passes only when somebody sleeps. */
 class HostOfRules {
   saved = OPEN;
+  /** What programs end with. */
+  code = 0;
   /** What the next look sees in its place. */
   passing: string | undefined;
   inet: readonly string[] = [];
@@ -50,7 +52,9 @@ class HostOfRules {
     this.watch = new DropWatch(
       {
         programs: async () => programs,
-        commands: { run: async ([program]) => ({ code: 0, stdout: this.#answer(program), stderr: '' }) },
+        commands: {
+          run: async ([program]) => ({ code: this.code, stdout: this.#answer(program), stderr: '' }),
+        },
         files: { read: async (path) => (path === '/run/docker.pid' ? this.pid : undefined) },
         ruleset: {
           generation: async () => this.generation,
@@ -113,6 +117,20 @@ test('the middle of a change is not taken for its end', async () => {
   host.passing = DROPS;
   assert.deepEqual(await host.look(), []);
   assert.equal(host.looks, 2);
+});
+
+test('a program that was killed does not show that nothing drops', async () => {
+  const host = new HostOfRules();
+  host.saved = DROPS;
+  host.inet = ['firewalld'];
+  assert.equal((await host.look()).length, 2);
+  host.code = 124;
+  assert.equal((await host.look()).length, 2);
+  host.code = 0;
+  host.saved = OPEN;
+  host.inet = [];
+  await host.watch.ensure(SIGNAL);
+  assert.deepEqual(host.watch.troubles, [], 'it looks again, although nothing has changed');
 });
 
 test('without a change nothing is run', async () => {

@@ -13,6 +13,7 @@ import {
   readRules,
   saveCommand,
   savedIn,
+  toItsEnd,
 } from '#src/reconcile/rules/programs.ts';
 import type { Clock } from '#src/sys/clock.ts';
 import type { UnixHttp } from '#src/sys/unix-http.ts';
@@ -127,8 +128,9 @@ export class DropWatch implements Cared {
     const families = FAMILIES.filter((family) => (family === 4 ? wanted.v4 : wanted.v6) !== undefined);
     const reads = families.flatMap((family) =>
       iptables.map(async (kind) => {
-        const result = await readRules(this.#components, kind, family, signal);
-        const program = saveCommand(kind, family)[0].replace(/-save$/, '');
+        const save = saveCommand(kind, family);
+        const result = toItsEnd(READ, save, await readRules(this.#components, kind, family, signal));
+        const program = save[0].replace(/-save$/, '');
         return result.code === 0 ? [{ program, family, saved: savedIn(result) }] : [];
       }),
     );
@@ -142,7 +144,8 @@ export class DropWatch implements Cared {
       for (const name of (await ruleset?.tables(family)) ?? []) {
         if (isKnown(name, family) || (await nft()) === undefined) continue;
         const word = NFT_FAMILIES[family];
-        const { code, stdout } = await commands.run(['nft', '-j', 'list', 'table', word, name], { signal });
+        const list = ['nft', '-j', 'list', 'table', word, name] as const;
+        const { code, stdout } = toItsEnd(READ, list, await commands.run(list, { signal }));
         // A table may be gone since it was listed.
         if (code === 0) places.push({ family: word, name, table: parseNftTable(stdout) });
       }
@@ -166,6 +169,7 @@ export class DropWatch implements Cared {
   }
 }
 
+const READ = 'could not read the rules';
 /** What is ours, and what iptables-nft's save shows. */
 const isKnown = (name: string, family: Family | 'inet'): boolean =>
   family !== 'inet' && (IPTABLES_TABLES.includes(name) || /^flannel-ipv[46]\b/.test(name));

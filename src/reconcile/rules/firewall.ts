@@ -244,7 +244,7 @@ export class Firewall {
       const result = await this.#host.commands.run(list, signal && { signal });
       if (result.code === 0) listing = result.stdout;
       else if (!result.stderr.includes('No such file or directory')) {
-        if (!inUse) return [];
+        if (!inUse && !isCutOff(result)) return [];
         throw commandFailed('could not read the firewall rules', list, result);
       }
     }
@@ -263,7 +263,7 @@ export class Firewall {
     const save = saveCommand(iptables, family);
     const result = await readRules(this.#host, iptables, family, signal);
     if (result.code !== 0) {
-      if (!inUse) return [];
+      if (!inUse && !isCutOff(result)) return [];
       throw commandFailed('could not read the firewall rules', save, result);
     }
     const saved = savedIn(result);

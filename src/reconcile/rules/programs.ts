@@ -98,6 +98,8 @@ async function lacksModernTables({ ruleset }: FirewallHost, family: Family): Pro
   return tables !== undefined && !tables.some((name) => IPTABLES_TABLES.includes(name));
 }
 
+const LOOK = 'could not look which packet filter this host has';
+
 /**
  * Looks which programs there are, by their versions, and which iptables the host's rules are in (Docker's, an
  * administrator's). Where neither has any, or both, the one that `iptables` stands for, which Docker uses too, comes first.
@@ -137,19 +139,25 @@ export async function findPrograms(host: FirewallHost, signal?: AbortSignal): Pr
 
   async function versionOf(program: string): Promise<CommandResult> {
     const command = [program, '--version'] as const;
-    return toItsEnd(command, await commands.run(command, options));
+    return toItsEnd(LOOK, command, await commands.run(command, options));
   }
 
   async function count(iptables: Iptables): Promise<number | undefined> {
-    const { code, stdout } = toItsEnd(saveCommand(iptables, 4), await readRules(host, iptables, 4, signal));
+    const { code, stdout } = toItsEnd(
+      LOOK,
+      saveCommand(iptables, 4),
+      await readRules(host, iptables, 4, signal),
+    );
     return code === 0 ? countForeignRules(parseIptablesSave(stdout)) : undefined;
   }
 }
 
-/** A program that was cut off says nothing of the host, and what is found once is kept. */
-function toItsEnd(command: readonly string[], result: CommandResult): CommandResult {
-  if (isCutOff(result))
-    throw commandFailed('could not look which packet filter this host has', command, result);
+/**
+ * The result of a program that came to its end. Throws WeftError `firewall` for another one: it says nothing of the host, and must not
+ * count as "no rules" or "no such program".
+ */
+export function toItsEnd(what: string, command: readonly string[], result: CommandResult): CommandResult {
+  if (isCutOff(result)) throw commandFailed(what, command, result);
   return result;
 }
 
