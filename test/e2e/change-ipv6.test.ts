@@ -61,8 +61,18 @@ test('IPv6 alone, VNI 1 → 7, then the port alone: nothing is lost', { skip }, 
   assert.equal(await configOf(network, 3), configWith('{"Type":"vxlan","VNI":7,"Port":4789}'));
 });
 
-test('IPv6 alone, vxlan → host-gw and back: nothing is lost', { skip }, async (t) => {
+test('IPv6 alone, DirectRouting on and off, vxlan → host-gw and back: nothing is lost', {
+  skip,
+}, async (t) => {
   const { network, ring, arriveAt } = await changing(t, '{"Type":"vxlan"}');
+  for (const [value, route] of [
+    ['true', / via fd77::\d dev eth0 /],
+    ['false', / dev flannel-v6\.1 /],
+  ] as const) {
+    const turned = await change(network, `--option=DirectRouting=${value}`);
+    assert.equal(turned.code, 0, turned.stdout + turned.stderr);
+    await arriveAt(['flannel-v6.1'], route);
+  }
   const there = await change(network, '--backend=host-gw');
   assert.equal(there.code, 0, there.stdout + there.stderr);
   await arriveAt([], / via fd77::\d dev eth0 /);
