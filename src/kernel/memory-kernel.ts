@@ -151,7 +151,9 @@ export class MemoryKernel implements Kernel {
       if (exists && sameTarget(there, object)) return undefined;
       return object.kind === 'neighbour' ? 'ENOENT' : 'ESRCH';
     }
-    if (verb === 'add' && exists) return 'EEXIST';
+    // A VLAN gets another VNI only after it was removed.
+    const takesVni = there?.kind === 'bridge-vlan' && there.vni === undefined;
+    if (verb === 'add' && exists && !takesVni) return 'EEXIST';
     if (verb === 'set' && !exists) return 'ENODEV';
     if (object.kind === 'link')
       return typeof object.master === 'string' ? this.#refuseIn(object.master) : undefined;

@@ -61,6 +61,18 @@ for (const [name, drift] of DRIFT) {
   });
 }
 
+test('a VLAN that is reported before its VNI, and late, is no drift', async (t) => {
+  const { kernel, owner } = await tenant(t);
+  const vlan = { kind: 'bridge-vlan', device: 'vx-7', vlan: 1, untagged: false } as const;
+  owner.set('own', [...WANTED, { ...vlan, vni: 70_001 }]);
+  await owner.settled();
+  const { length } = kernel.history;
+  kernel.emit({ type: 'changed', object: vlan });
+  await owner.settled();
+  assert.deepEqual(owner.status.failing, []);
+  assert.deepEqual(kernel.history.slice(length), []);
+});
+
 test('an entry that moves to another device is replaced in one operation', async (t) => {
   const { kernel, owner } = await tenant(t);
   kernel.history.length = 0;

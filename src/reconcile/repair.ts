@@ -113,12 +113,13 @@ export class Repair {
   /** One device is asked for by itself: a list of all takes the longer the more there are. */
   #queriesFor(jobs: readonly Job[]): DumpQuery[] {
     const asked = new Map<string, Set<KernelObject['kind']>>();
+    const ofAll: DumpQuery[] = [{ kinds: [...new Set(jobs.map(({ slot }) => slot.object.kind))] }];
     for (const { slot } of jobs) {
       const device = this.#ledger.kinds.of(slot.object).deviceOf(slot.object);
-      if (device === undefined) return [{ kinds: IN_STEPS }];
+      if (device === undefined) return ofAll;
       asked.set(device, (asked.get(device) ?? new Set()).add(slot.object.kind));
     }
-    if (asked.size > ASKED_ONE_BY_ONE) return [{ kinds: IN_STEPS }];
+    if (asked.size > ASKED_ONE_BY_ONE) return ofAll;
     return Array.from(asked, ([device, kinds]) => ({ kinds: [...kinds], device }));
   }
 
@@ -297,8 +298,11 @@ const MISSED = ['ENOENT', 'ESRCH'];
 /** Slots planned in one go: as many as some sends take. */
 const REPAIRED_AT_ONCE = 2_040;
 const EXPLAINED: readonly KernelObject['kind'][] = ['link', 'wireguard-device'];
-/** One operation of ours on a device is several reports, the first ones of what it was on the way. */
-const IN_STEPS = ['link', 'bridge-port'] as const satisfies readonly KernelObject['kind'][];
+/**
+ * One operation of ours is several reports, the first ones of what it was on the way: a device that is not up yet, a VLAN without
+ * its VNI (br_afspec of net/bridge/br_netlink.c).
+ */
+const IN_STEPS: readonly KernelObject['kind'][] = ['link', 'bridge-port', 'bridge-vlan'];
 /** A list has some tens of devices in the time of a question about one. */
 const ASKED_ONE_BY_ONE = 16;
-const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.some((it) => it === kind);
+const isInSteps = ({ kind }: KernelObject): boolean => IN_STEPS.includes(kind);
