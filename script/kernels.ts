@@ -22,10 +22,13 @@ const KERNELS = ['linux-image-amd64', 'linux-image-6.12-amd64'];
 
 interface List {
   readonly files: readonly string[];
+  /** Of these, those that another list has. */
+  readonly except?: string;
   /** Files at once. Tests that count lost packets have no processor to share. */
   readonly atOnce: number;
 }
 
+const FAST_PATH = 'test/kernel/fast-path*.test.ts';
 /** Each within the limit of a machine. */
 const LISTS: readonly List[] = [
   // All that is asked of the kernel itself, a network of three hosts, and rules by nftables and by iptables.
@@ -36,8 +39,11 @@ const LISTS: readonly List[] = [
       'test/firewall/quiet.test.ts',
       'test/firewall/sealed-port.test.ts',
     ],
+    except: FAST_PATH,
     atOnce: 3,
   },
+  // With tcx and without it, where the kernel has it.
+  { files: [FAST_PATH], atOnce: 3 },
   // Whole networks of the backends that this machine's kernel may lack.
   { files: ['test/e2e/ipip.test.ts', 'test/e2e/ipsec*.test.ts'], atOnce: 1 },
   { files: ['test/e2e/wireguard.test.ts', 'test/e2e/wireguard-flannel.test.ts'], atOnce: 1 },
@@ -62,6 +68,8 @@ const SHORT: { readonly kernels: readonly string[]; readonly lists: readonly Lis
     },
   ],
 };
+/** Of a machine that ended before its tests did. */
+const LAST_LINES = 20;
 /** What a machine takes beyond this is a machine that hangs. */
 const LIMIT_MS = 20 * 60_000;
 /** An emulated processor takes ten to twenty times as long. */
@@ -116,8 +124,10 @@ async function* runUnder(kernel: string): AsyncGenerator<Outcome> {
   if (status === CANNOT_BE_HAD) return yield skipped(kernel, stderr.trimEnd().split('\n').at(-1) ?? '');
   if (status !== 0) return yield { passed: 0, failed: 1, skipped: 0 };
   const place = execFileSync(fetch, ['--folder', kernel], { encoding: 'utf8' }).trim();
-  for (const { files, atOnce } of lists)
-    yield await runList({ kernel, place }, { files: globSync(files, { cwd: ROOT }), atOnce });
+  for (const { files, except = [], atOnce } of lists) {
+    const found = globSync(files, { cwd: ROOT, exclude: [except].flat() });
+    yield await runList({ kernel, place }, { files: found, atOnce });
+  }
 }
 
 /** A machine that ends before its tests do is one failure. */
@@ -142,7 +152,10 @@ async function runList({ kernel, place }: { kernel: string; place: string }, lis
     const [, passed, failed, skipped] =
       /(\d+) passed, (\d+) failed, (\d+) skipped$/.exec(read('output')) ?? [];
     if (passed === undefined) {
-      process.stdout.write(`FAILED  Linux ${release} ended after ${seconds} s:\n${read('console')}\n`);
+      const done = read('output').split('\n').slice(-LAST_LINES).join('\n');
+      process.stdout.write(
+        `FAILED  Linux ${release} ended after ${seconds} s:\n${read('console')}\n${done}\n`,
+      );
       return { passed: 0, failed: 1, skipped: 0 };
     }
     process.stdout.write(`Linux ${release}: ${seconds} s, ${files.length} files\n`);
