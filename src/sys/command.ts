@@ -25,12 +25,14 @@ export interface CommandResult {
 
 /** Whether a command did not come to its end, for a reason that may be over the next time. */
 export const isCutOff = ({ code }: Pick<CommandResult, 'code'>): boolean =>
-  code === TIMED_OUT || code === NOT_STARTED || code > SIGNALLED;
+  code === TIMED_OUT || code === NOT_STARTED || (code > SIGNALLED && code <= SIGNALLED + LAST_SIGNAL);
 
 const TIMED_OUT = 124;
 const NOT_STARTED = 125;
 /** And the signal's number. */
 const SIGNALLED = 128;
+/** signal(7). Programs end with 255 by themselves. */
+const LAST_SIGNAL = 64;
 /** Errors of fork(2) and pipe(2). */
 const FOR_NOW: readonly (string | undefined)[] = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE'];
 
