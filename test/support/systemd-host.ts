@@ -9,9 +9,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
   rmSync,
-  statfsSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -20,12 +18,11 @@ import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { until } from '#src/sys/until.ts';
+import { makeControlGroups } from './machine/control-groups.ts';
 import type { BuiltRelease } from './release.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const SYSTEMD = '/lib/systemd/systemd';
-/** linux/magic.h */
-const CGROUP2_SUPER_MAGIC = 0x63677270;
 const CGROUPS = '/sys/fs/cgroup';
 /** As systemd has it, and where programs of this checkout are: in the first. */
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
@@ -111,19 +108,23 @@ export class SystemdHost {
     furnish(folder, options);
     const bootId = randomUUID();
     writeFileSync(join(folder, 'boot-id'), `${bootId}\n`);
-    const group = makeGroup(t);
+    const groups = makeControlGroups(`weft-test-${process.pid}-s${++made}`);
     // A systemd that is killed leaves what PrivateTmp= made.
     cleanUps.push(() => {
       for (const path of privateFolders(bootId)) rmSync(path, { recursive: true });
-    }, group.remove);
-    const boot = `echo $$ > ${group.folder}/cgroup.procs; exec "$@"`;
+    }, groups.remove);
+    const boot = `${groups.enter}; exec "$@"`;
     const namespaces = ['--pid', '--mount', '--uts', '--ipc', '--net', '--cgroup'];
     // It ends with this process, however that ends.
     const tied = ['setpriv', '--pdeathsig', 'KILL'];
     const unshare = [...tied, 'unshare', '--fork', '--kill-child', ...namespaces, 'sh', '-c', BOOT];
-    const child = spawn('sh', ['-c', boot, 'sh', ...unshare, 'sh', folder, String(group.isV2)], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(
+      'sh',
+      ['-ec', boot, 'sh', ...unshare, 'sh', folder, String(groups.version === 'v2')],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
+    );
     let said = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -261,31 +262,3 @@ const privateFolders = (bootId: string): string[] =>
 let made = 0;
 
 /** A control group of its own, which is systemd's root. */
-function makeGroup(t: TestContext) {
-  const isV2 = statfsSync(CGROUPS).type === CGROUP2_SUPER_MAGIC;
-  const folder = join(CGROUPS, isV2 ? '' : 'systemd', `weft-test-${process.pid}-s${++made}`);
-  mkdirSync(folder);
-  const remove = (path: string): void => {
-    for (const entry of readdirSync(path, { withFileTypes: true }))
-      if (entry.isDirectory()) remove(join(path, entry.name));
-    rmdirSync(path);
-  };
-  return {
-    folder,
-    isV2,
-    /** Its processes take a moment to go. */
-    remove: () =>
-      until(
-        () => {
-          try {
-            remove(folder);
-            return true;
-          } catch (error) {
-            if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
-            throw error;
-          }
-        },
-        { what: `end of the processes of ${t.name}`, timeoutMs: 60_000 },
-      ),
-  };
-}

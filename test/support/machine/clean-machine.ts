@@ -167,14 +167,13 @@ export class CleanMachine extends Machine {
     outputOf(add, await this.components.commands.run(add));
     await this.#options.underlay.connect(this.#place, this.namespace);
     this.#groups = makeControlGroups(this.namespace);
-    const { folders, version } = this.#groups;
+    const { enter, version } = this.#groups;
     // Without a process between: the only child is to be the machine's first process.
-    const enterGroups = folders.map((folder) => `echo $$ > ${folder}/cgroup.procs`).join('; ');
     const lower = [...(this.#options.layers ?? []), debianRoot()].join(':');
     const child = spawn(
       'sh',
       [
-        ...['-ec', `${enterGroups}; exec "$@"`, 'sh', 'nsenter', `--net=/run/netns/${this.namespace}`],
+        ...['-ec', `${enter}; exec "$@"`, 'sh', 'nsenter', `--net=/run/netns/${this.namespace}`],
         // It ends with this process, however that ends.
         ...['setpriv', '--pdeathsig', 'KILL', 'unshare', '--fork', '--kill-child'],
         ...['--pid', '--mount', '--uts', '--ipc', '--cgroup'],

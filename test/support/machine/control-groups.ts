@@ -14,11 +14,14 @@ import { until } from '#src/sys/until.ts';
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 const MOUNTED = '/sys/fs/cgroup';
 
-/** A control group in each hierarchy of this machine, which are the roots that a systemd of a test's own sees. */
+/**
+ * A control group in each hierarchy of this machine, which are the roots that a systemd of a test's own sees. One that saw the root
+ * of a hierarchy would remove the empty groups of other tests when it ends (manager_shutdown_cgroup, src/core/cgroup.c).
+ */
 export interface ControlGroups {
   readonly version: 'v1' | 'v2';
-  /** Each takes a process that writes its number into `cgroup.procs`. */
-  readonly folders: readonly string[];
+  /** A line for a shell, which goes into all of them. */
+  readonly enter: string;
   /** Waits for the end of the processes in them. */
   remove(): Promise<void>;
 }
@@ -35,7 +38,7 @@ export function makeControlGroups(name: string): ControlGroups {
   }
   return {
     version,
-    folders,
+    enter: folders.map((folder) => `echo $$ > ${folder}/cgroup.procs`).join('; '),
     async remove() {
       await until(() => folders.every(removeGroup), {
         what: `end of the processes in ${name}`,

@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import { systemCommands } from '#src/sys/command.ts';
 import { removeGroup } from './control-groups.ts';
 
-/** Names of what machines and underlays are made of: the process that made it, and a number. */
-const NAME = /^weft-test-(\d+)-[mu]\d+$/;
+/** Names of what machines, underlays and hosts with systemd are made of: the process that made it, and a number. */
+const NAME = /^weft-test-(\d+)-[mus]\d+$/;
 
 const isLeft = (name: string): boolean => {
   const maker = NAME.exec(name)?.[1];
