@@ -67,17 +67,17 @@ export class EventIntake {
     if (!this.#ledger.isRight(slot)) this.#ledger.touch(slot, 'kernel');
   }
 
-  /** Asks for a look at what the kernel may have taken along, where anything of it is wanted. */
+  /**
+   * Asks for a look at what the kernel may have taken along, wanted or not: what is believed to be there still would count as done
+   * when it is wanted later.
+   */
   #lookAfter(taken: TakenAlong, { object, wanted, found }: Slot): void {
     const device = this.#ledger.kinds.of(object).deviceOf(object);
     if (device === undefined) return;
-    if (taken !== 'any') {
-      if (this.#ledger.hasAnyWantedOn(device, taken === 'all' ? undefined : taken))
-        this.#ledger.lookOn(device, taken);
-      return;
-    }
     const isGone = found === undefined && wanted !== undefined;
-    if (isGone || this.#ledger.hasAnyWantedOn(device)) this.#ledger.check();
+    const kinds = taken === 'any' ? 'all' : taken;
+    if (taken === 'any' && (isGone || this.#ledger.hasAnyWantedOn(device))) this.#ledger.check();
+    else if (this.#ledger.hasAnyOn(device, kinds)) this.#ledger.lookOn(device, kinds);
   }
 
   /** A report that comes late is of a device that is there again, with what is on it. */

@@ -164,18 +164,20 @@ export class Ledger {
 
   /** Whether anything is believed to be on the device of which there is no report. */
   hasUnreportedOn(device: string): boolean {
-    return this.#hasAnyOn(device, ({ reported }) => !reported);
+    return this.#hasOn(device, ({ reported }) => !reported);
   }
 
-  /** Whether anything is believed to be on the device that is wanted there; of these kinds, where they are given. */
-  hasAnyWantedOn(device: string, kinds?: readonly string[]): boolean {
-    return this.#hasAnyOn(
-      device,
-      ({ wanted }) => wanted !== undefined && (kinds?.includes(wanted.kind) ?? true),
-    );
+  /** Whether anything is believed to be on the device that is wanted there. */
+  hasAnyWantedOn(device: string): boolean {
+    return this.#hasOn(device, ({ wanted }) => wanted !== undefined);
   }
 
-  #hasAnyOn(device: string, isMeant: (slot: Slot) => boolean): boolean {
+  /** Whether anything of these kinds is believed to be on the device. */
+  hasAnyOn(device: string, kinds: Exclude<TakenAlong, 'any'>): boolean {
+    return this.#hasOn(device, ({ object }) => kinds === 'all' || kinds.includes(object.kind));
+  }
+
+  #hasOn(device: string, isMeant: (slot: Slot) => boolean): boolean {
     for (const slot of this.slots.foundOn(device)) if (isMeant(slot)) return true;
     return false;
   }

@@ -367,6 +367,13 @@ const STRAY: Step[] = [
   { do: 'allow', name: 'red' },
 ];
 
+/** Another program's route, which goes with its device, unreported, before it is wanted. */
+const GONE: Step[] = [
+  { do: 'replace', object: route('blue', 3) },
+  { do: 'down', name: 'blue' },
+  { do: 'set', name: 'blue', subject: 'a', objects: [route('blue', 3)] },
+];
+
 test('any interleaving of two owners and of other programs ends with what a list of wishes says', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -380,6 +387,12 @@ test('any interleaving of two owners and of other programs ends with what a list
         play.assertRight();
       },
     ),
-    { numRuns: 2_500, examples: [[STRAY, 0]] },
+    {
+      numRuns: 2_500,
+      examples: [
+        [STRAY, 0],
+        [GONE, 0],
+      ],
+    },
   );
 });
