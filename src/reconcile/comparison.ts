@@ -62,7 +62,12 @@ export class Comparison {
     const { ledger, actuators, clock } = this.#components;
     const { slots, territory } = ledger;
     const queries = territory.queriesOf(holdings);
-    const own = new Set(holdings.flatMap((holding) => [...holding.slots.values()].flat()));
+    // What another owner has in a slot that this one wanted, or wants as well, is not in the scopes that are read.
+    const own = new Set(
+      holdings.flatMap((holding) =>
+        [...holding.slots.values()].flat().filter((slot) => slot.holding === holding),
+      ),
+    );
     slots.beginLook();
     const take = takerOf(slots, territory);
     for (const query of queries) await actuators.scan(query, take);

@@ -367,6 +367,21 @@ const STRAY: Step[] = [
   { do: 'allow', name: 'red' },
 ];
 
+/** A slot that one owner has from another, which is looked at because it ends its bulk work. */
+const HANDED_OVER: Step[] = [
+  { do: 'set', name: 'red', subject: 'b', objects: [fdbOn('red')] },
+  { do: 'set', name: 'red', subject: 'a', objects: [fdbOn('red')] },
+  { do: 'set', name: 'blue', subject: 'b', objects: [fdbOn('blue')] },
+  {
+    do: 'bulk',
+    name: 'red',
+    steps: [
+      { do: 'set', name: 'red', subject: 'a', objects: [] },
+      { do: 'allow', name: 'blue' },
+    ],
+  },
+  { do: 'set', name: 'blue', subject: 'b', objects: [] },
+];
 /** Another program's route, which goes with its device, unreported, before it is wanted. */
 const GONE: Step[] = [
   { do: 'replace', object: route('blue', 3) },
@@ -391,6 +406,7 @@ test('any interleaving of two owners and of other programs ends with what a list
       numRuns: 2_500,
       examples: [
         [STRAY, 0],
+        [HANDED_OVER, 0],
         [GONE, 0],
       ],
     },
