@@ -389,6 +389,17 @@ const GONE: Step[] = [
   { do: 'set', name: 'blue', subject: 'a', objects: [route('blue', 3)] },
 ];
 
+/** A device that is removed again before its making has been taken note of. */
+const TWICE: Step[] = [
+  { do: 'replace', object: route('red', 1) },
+  { do: 'unmake', name: 'red' },
+  { do: 'release', name: 'blue' },
+  { do: 'replace', object: route('blue', 1) },
+  // Takes a turn, and does nothing.
+  { do: 'set', name: 'blue', subject: 'a', objects: [] },
+  { do: 'unmake', name: 'red' },
+];
+
 test('any interleaving of two owners and of other programs ends with what a list of wishes says', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -408,6 +419,7 @@ test('any interleaving of two owners and of other programs ends with what a list
         [STRAY, 0],
         [HANDED_OVER, 0],
         [GONE, 0],
+        [TWICE, 0],
       ],
     },
   );
