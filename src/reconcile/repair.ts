@@ -177,7 +177,7 @@ export class Repair {
       if (!result.done && MISSED.includes(result.error.errno)) this.#lookAgain(this.#keyOf(object));
       if (object.kind === 'link') this.#ledger.forgetDevice(object);
     } else if (object.kind === 'link') {
-      // Somebody has removed it since, or a report of an earlier removal came late: the slot is to be looked at already.
+      // Somebody has removed it since, or a report of an earlier removal came late: the event has put the slot into the queue.
       if (slot?.reported === true && slot.found === undefined) return;
       const before = slot?.found;
       slot = slots.put(before?.kind === 'link' ? { ...before, ...object } : object);

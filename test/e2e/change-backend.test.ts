@@ -10,6 +10,7 @@ import {
   change,
   configOf,
   pathsOf,
+  putFlannel,
   ringOf,
   strict,
   waitForMtu,
@@ -257,9 +258,7 @@ test('a daemon that was killed just before the end drops the old path at its sta
 
 test('a host of flannel is refused by its name, and nothing is touched', { skip }, async (t) => {
   const network = await nodesOf(t, 2);
-  const flannel =
-    '{"PublicIP":"172.16.70.250","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:75:5c:b8:d8:8e"}}';
-  await network.etcd.must(3, ['put', `${PREFIX}/subnets/10.0.250.0-24`, flannel]);
+  await putFlannel(network);
   const refused = await change(network, '--vni=7');
   assert.equal(refused.code, 1);
   assert.match(

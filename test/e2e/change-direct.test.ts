@@ -6,11 +6,12 @@ import {
   CONFIG,
   change,
   configOf,
+  putFlannel,
   ringOf,
   strict,
   waitForSourceCheck,
 } from '../support/changing-hosts.ts';
-import { PREFIX, startFlanneld } from '../support/flanneld.ts';
+import { startFlanneld } from '../support/flanneld.ts';
 import { type Network, pairOf, testNetwork } from '../support/network.ts';
 import { cannotRun } from '../support/test-lab.ts';
 
@@ -97,9 +98,7 @@ test('an abort leads back to the tunnel', { skip }, async (t) => {
 
 test('beside a flannel it changes in place, and the flannel is named', { skip }, async (t) => {
   const network = await networkOf(t);
-  const flannel =
-    '{"PublicIP":"172.16.70.250","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:75:5c:b8:d8:8e"}}';
-  await network.etcd.must(3, ['put', `${PREFIX}/subnets/10.0.250.0-24`, flannel]);
+  await putFlannel(network);
   const { code, stdout, stderr } = await change(network, '--option=DirectRouting=true');
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /^changed DirectRouting: every host does it in place$/m);

@@ -17,6 +17,13 @@ export async function strict(hosts: readonly Host[]): Promise<void> {
 /** Of a network before its change. */
 export const CONFIG = '{"Network":"10.0.0.0/16","SubnetLen":24,"Backend":{"Type":"vxlan"}}';
 
+/** The lease of a host with flannel, 10.0.250.0-24. */
+export async function putFlannel({ etcd }: Pick<Network, 'etcd'>): Promise<void> {
+  const lease =
+    '{"PublicIP":"172.16.70.250","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"4e:75:5c:b8:d8:8e"}}';
+  await etcd.must(3, ['put', `${PREFIX}/subnets/10.0.250.0-24`, lease]);
+}
+
 /** Waits until a device checks sources strictly, as before a change: a host ends it a moment after the command. */
 export async function waitForSourceCheck(host: Host, device: string): Promise<void> {
   const argv = ['sysctl', '-n', `net/ipv4/conf/${device}/rp_filter`];
